@@ -1,0 +1,104 @@
+"""The decoding methods by name: which rows each one computes, and how it combines them.
+
+Knows nothing about how rows are computed. Every method is one formula, l0 + a * (l1 - l0) with l0
+the plain row and l1 the (mixed) preference row: a method says which of the rows it needs and what
+its guidance scale a is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+from amulet_local.errors import InvalidParameterError, UnknownMethodError
+from amulet_local.optimizer.recurrence import from_linear_alignment_ratio
+from amulet_local.params import AmuletParams
+
+LINEAR_ALIGNMENT_RATIO = 2.0
+"""Ratio of Linear Alignment in the Amulet paper's comparison."""
+
+
+class DecodingMethod(ABC):
+    """One way to choose the next token.
+
+    Attributes:
+        name: what users call it.
+        summary: a line for the help.
+        needs_plain, needs_preference: the rows that are computed for it.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    needs_plain: ClassVar[bool] = True
+    needs_preference: ClassVar[bool] = True
+
+    @abstractmethod
+    def guidance_scale(self, amulet: AmuletParams | None) -> float:
+        """The scale a, from the strength that the caller gave, if any."""
+
+
+class Base(DecodingMethod):
+    """The plain prompt, as llama.cpp would answer it."""
+
+    name = "base"
+    summary = "the plain prompt, no preference"
+    needs_preference = False
+
+    def guidance_scale(self, amulet: AmuletParams | None) -> float:
+        return 0.0
+
+
+class PreferencePrompt(DecodingMethod):
+    """The prompt with the preference in it, no steering."""
+
+    name = "pref"
+    summary = "the preference in the prompt, no steering"
+    needs_plain = False
+
+    def guidance_scale(self, amulet: AmuletParams | None) -> float:
+        return 1.0
+
+
+class LinearAlignment(DecodingMethod):
+    """Linear Alignment (arXiv 2401.11458) as in the Amulet paper's comparison: no nucleus mask."""
+
+    name = "linear_alignment"
+    summary = "Linear Alignment with ratio 2 (guidance scale 3)"
+
+    def guidance_scale(self, amulet: AmuletParams | None) -> float:
+        if amulet is None or amulet == AmuletParams():
+            return from_linear_alignment_ratio(LINEAR_ALIGNMENT_RATIO)
+        if amulet.fixed_scale is None:
+            raise InvalidParameterError(
+                "linear_alignment has no alpha, lambda_, eta or num_iterations; give it a "
+                "guidance_scale (1 + ratio) instead"
+            )
+        return amulet.guidance_scale
+
+
+class Amulet(DecodingMethod):
+    """Amulet (ICLR 2025, arXiv 2502.19148), in closed form."""
+
+    name = "amulet"
+    summary = "Amulet's online learning in closed form (guidance scale 5.65 by default)"
+
+    def guidance_scale(self, amulet: AmuletParams | None) -> float:
+        return (amulet or AmuletParams()).guidance_scale
+
+
+METHODS: dict[str, DecodingMethod] = {
+    method.name: method for method in (Base(), PreferencePrompt(), LinearAlignment(), Amulet())
+}
+"""Every method by name."""
+
+
+def method_named(name: str) -> DecodingMethod:
+    """The method called `name`.
+
+    Raises:
+        UnknownMethodError: there is none.
+    """
+    method = METHODS.get(name) if isinstance(name, str) else None
+    if method is None:
+        raise UnknownMethodError(f"no decoding method {name!r}; known: {', '.join(METHODS)}")
+    return method

@@ -1,0 +1,482 @@
+"""The runtime: a loaded model that answers under a preference.
+
+Puts the layers together: templates and preferences make prompts, a RowSet computes them, the
+Realigner combines the rows, llama.cpp's samplers pick. Knows nothing about who asks.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from amulet_local import model_store
+from amulet_local.chat_template import (
+    ChatTemplate,
+    Placement,
+    builtin_template,
+    with_preference,
+)
+from amulet_local.decoding import DecodingMethod
+from amulet_local.errors import (
+    ChatTemplateError,
+    EngineBusyError,
+    EngineClosedError,
+    InvalidParameterError,
+)
+from amulet_local.generation import (
+    Request,
+    RowPlan,
+    build_request,
+    choose_method,
+    generate,
+    token_ids,
+)
+from amulet_local.llama import library
+from amulet_local.llama.context import ContextSettings
+from amulet_local.llama.model import Model
+from amulet_local.llama.rows import Progress, RowSet
+from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.optimizer.realigner import Realigner
+from amulet_local.params import AmuletParams, RuntimeParams, SamplingParams
+from amulet_local.preferences import DEFAULT_SYSTEM_TEXT, Preference, PreferenceLike, resolve
+from amulet_local.results import Chunk, Generation, Score
+from amulet_local.scoring import score
+
+Messages: TypeAlias = str | Sequence[Mapping[str, Any]]
+"""A question, or OpenAI-style messages."""
+Preferences: TypeAlias = PreferenceLike | Sequence[PreferenceLike] | None
+"""A built-in name, free text, a Preference, or a list of them."""
+
+_OUTPUTS = 16
+"""Rows of logits a context can return at once (score); 3 MB at a vocabulary of 49,152."""
+
+
+def load(
+    model: str | os.PathLike[str] = model_store.DEFAULT_MODEL,
+    *,
+    load_progress: Callable[[float], None] | None = None,
+    **runtime: Any,
+) -> Engine:
+    """Load a model.
+
+    Args:
+        model: a path, the name of a file in a models folder, or a name of the catalogue.
+        load_progress: called with the share of the weights that is loaded, 0 to 1.
+        **runtime: the fields of RuntimeParams.
+
+    Raises:
+        InvalidParameterError: a runtime field is unknown or out of range.
+        ModelNotFoundError, ModelFileError, UnsupportedModelError: the model can't be used.
+        ContextCreationError: no memory for the context, or settings that exclude each other.
+    """
+    return Engine(model, RuntimeParams(**runtime), load_progress=load_progress)
+
+
+class Engine:
+    """A loaded model. Use as a context manager, or call `close`.
+
+    One generation runs at a time: another thread waits for its turn; the same thread, in the
+    middle of a stream, gets EngineBusyError.
+
+    Attributes:
+        runtime: the options it was loaded with.
+        model: the loaded model.
+        n_ctx: context length of each row, in tokens.
+        warnings: what the user should know about this model and these options.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        runtime: RuntimeParams,
+        *,
+        load_progress: Callable[[float], None] | None = None,
+    ) -> None:
+        self.runtime = runtime
+        library.log.verbose = runtime.verbose
+        library.start()
+        self._n_gpu_layers = _gpu_layers(runtime)
+        self.model = Model.load(
+            model_store.find_model(model),
+            n_gpu_layers=self._n_gpu_layers,
+            load_mode=runtime.load_mode,
+            progress=load_progress,
+        )
+        self.n_ctx = runtime.n_ctx or self.model.n_ctx_train
+        self.warnings = self._runtime_warnings()
+        self._stop_flag = StopFlag()
+        self._rows = RowSet(self.model, self._context_settings(), self._stop_flag)
+        self._free = weakref.finalize(self, _free, self._rows, self.model)
+        self._turn = threading.Lock()
+        self._turn_owner: int | None = None
+        self._running: weakref.ref[Iterator[Chunk]] | None = None
+        self._template: ChatTemplate | None = None
+        self._closed = False
+        try:
+            self._rows.reserve(1)
+            self._realigner = Realigner(self.model.vocabulary.n_tokens)
+            self._realigner.warm_up()
+        except BaseException:
+            self.close()
+            raise
+
+    def generate(
+        self,
+        messages: Messages,
+        *,
+        preference: Preferences = None,
+        method: str | None = None,
+        amulet: AmuletParams | None = None,
+        sampling: SamplingParams | None = None,
+        system: str | None = None,
+        placement: Placement = "system",
+        prompt_progress: Progress | None = None,
+    ) -> Generation:
+        """Answer.
+
+        Args:
+            messages: a question, or OpenAI-style messages.
+            preference: what the answer should follow.
+            method: a name from decoding.METHODS; "amulet" with a preference, else "base".
+            amulet: the strength; the paper's if None.
+            sampling: length and sampling; greedy if None.
+            system: system text of a conversation that brings none; a short default if None.
+            placement: the preference goes to the end of the system text or of the last question.
+            prompt_progress: called with (tokens computed, tokens in all) during prefill.
+
+        Raises:
+            InvalidRequestError: something about the request, said in its message.
+            ChatTemplateError: the model has no usable chat template.
+            BackendError: llama.cpp failed; the engine stays usable.
+            EngineClosedError, EngineBusyError: see there.
+        """
+        return _last(
+            self.stream_generate(
+                messages,
+                preference=preference,
+                method=method,
+                amulet=amulet,
+                sampling=sampling,
+                system=system,
+                placement=placement,
+                prompt_progress=prompt_progress,
+            )
+        )
+
+    def stream_generate(
+        self,
+        messages: Messages,
+        *,
+        preference: Preferences = None,
+        method: str | None = None,
+        amulet: AmuletParams | None = None,
+        sampling: SamplingParams | None = None,
+        system: str | None = None,
+        placement: Placement = "system",
+        prompt_progress: Progress | None = None,
+    ) -> Iterator[Chunk]:
+        """Answer piece by piece; the last chunk has the whole answer.
+
+        Arguments and errors are those of `generate`; a bad request raises here, not at the first
+        chunk. Closing the iterator (or leaving its loop and dropping it) ends the generation.
+        """
+        preferences = resolve(preference)
+        chosen = choose_method(method, has_preference=bool(preferences))
+        prompts, notes = self._prompts(chosen, messages, preferences, system, placement)
+        request = build_request(
+            chosen,
+            prompts,
+            weights=[item.weight for item in preferences],
+            amulet=amulet,
+            sampling=sampling,
+            n_ctx=self.n_ctx,
+            preferences=[item.name or item.text for item in preferences],
+            warnings=(*self.warnings, *notes),
+        )
+        return self._stream(request, prompt_progress)
+
+    def generate_from_tokens(
+        self,
+        plain_ids: Sequence[int] | None,
+        preference_ids: Sequence[int] | Sequence[Sequence[int]] | None = None,
+        *,
+        method: str | None = None,
+        amulet: AmuletParams | None = None,
+        sampling: SamplingParams | None = None,
+        weights: Sequence[float] | None = None,
+    ) -> Generation:
+        """Answer prompts that are given as token ids; no template, no system text.
+
+        Args:
+            plain_ids: the plain prompt; None where the method doesn't need it.
+            preference_ids: the preference prompt, or a list of one per preference.
+            method: as for `generate`.
+            amulet: the strength; the paper's if None.
+            sampling: length and sampling; greedy if None.
+            weights: one per preference; all 1 if None.
+
+        Raises:
+            As `generate`, and InvalidTokenError for an id outside the vocabulary.
+        """
+        preference_prompts = self._prompt_list(preference_ids)
+        weights = _checked_weights(weights, len(preference_prompts))
+        chosen = choose_method(method, has_preference=bool(preference_prompts))
+        plan = RowPlan.of(chosen, weights, 0.0)
+        prompts = list(preference_prompts) if plan.weights else []
+        if plan.has_plain:
+            if plain_ids is None:
+                raise InvalidParameterError(f"the method {chosen.name!r} needs plain_ids")
+            prompts.insert(0, token_ids(plain_ids, self.model.vocabulary))
+        request = build_request(
+            chosen,
+            prompts,
+            weights=weights,
+            amulet=amulet,
+            sampling=sampling,
+            n_ctx=self.n_ctx,
+            warnings=self.warnings,
+        )
+        return _last(self._stream(request, None))
+
+    def score(
+        self,
+        messages: Messages,
+        response: str | Sequence[int],
+        *,
+        preference: Preferences = None,
+        amulet: AmuletParams | None = None,
+        system: str | None = None,
+        placement: Placement = "system",
+    ) -> Score:
+        """Log-probabilities of a given answer, token by token, under each row.
+
+        Args:
+            messages, preference, amulet, system, placement: as for `generate`.
+            response: the answer, as text or as token ids.
+
+        Raises:
+            As `generate`; PromptTooLongError counts prompt and answer together.
+        """
+        preferences = resolve(preference)
+        chosen = choose_method(None, has_preference=bool(preferences))
+        vocabulary = self.model.vocabulary
+        if isinstance(response, str):
+            response = vocabulary.tokenize(response, add_special=False, parse_special=False)
+        answer = token_ids(response, vocabulary)
+        prompts, _ = self._prompts(chosen, messages, preferences, system, placement)
+        request = build_request(
+            chosen,
+            prompts,
+            weights=[item.weight for item in preferences],
+            amulet=amulet,
+            sampling=None,
+            n_ctx=self.n_ctx - len(answer),
+        )
+        with self._exclusive():
+            return score(request, answer, self._rows, self._realigner)
+
+    def cancel(self) -> None:
+        """End the generation that is running, from any thread.
+
+        Its stream ends with finish_reason "cancelled" and keeps what was generated. Without a
+        generation nothing happens.
+        """
+        self._stop_flag.set()
+
+    def close(self) -> None:
+        """Free the model and its contexts; a running generation ends first. May be called twice."""
+        self._closed = True
+        self._stop_flag.set()
+        while not self._turn.acquire(timeout=0.01):
+            self._close_running_stream()
+        try:
+            self._free()
+        finally:
+            self._turn.release()
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _close_running_stream(self) -> None:
+        stream = self._running() if self._running else None
+        try:
+            if stream is not None:
+                stream.close()  # type: ignore[attr-defined]  # every stream is a generator
+        except ValueError:
+            pass  # it is executing in another thread, where the stop flag ends it
+
+    def _stream(self, request: Request, prompt_progress: Progress | None) -> Iterator[Chunk]:
+        self._check_open()
+
+        def chunks() -> Iterator[Chunk]:
+            with self._exclusive():
+                self._running = running
+                for chunk in generate(
+                    request,
+                    self._rows,
+                    self._realigner,
+                    self.model.vocabulary,
+                    prompt_progress=prompt_progress,
+                ):
+                    if chunk.generation is not None:
+                        last = chunk
+                    else:
+                        yield chunk
+            yield last
+
+        stream = chunks()
+        running = weakref.ref(stream)
+        return stream
+
+    @contextmanager
+    def _exclusive(self) -> Iterator[None]:
+        me = threading.get_ident()
+        if self._turn_owner == me:
+            raise EngineBusyError(
+                "this engine is in the middle of another generation of the same thread; finish or "
+                "close that stream first, or load a second engine"
+            )
+        with self._turn:
+            self._check_open()
+            self._turn_owner = me
+            self._stop_flag.clear()
+            try:
+                yield
+            finally:
+                self._turn_owner = None
+                self._running = None
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise EngineClosedError("the engine is closed; load the model again")
+
+    def _prompts(
+        self,
+        method: DecodingMethod,
+        messages: Messages,
+        preferences: Sequence[Preference],
+        system: str | None,
+        placement: Placement,
+    ) -> tuple[list[tuple[int, ...]], list[str]]:
+        self._check_open()
+        if isinstance(messages, str):
+            messages = [{"role": "user", "content": messages}]
+        plan = RowPlan.of(method, [item.weight for item in preferences], 0.0)
+        instructions = [""] if plan.has_plain else []
+        if plan.weights:
+            instructions += [item.instruction for item in preferences]
+        template = self._chat_template()
+        prompts = []
+        notes: dict[str, None] = {}
+        for instruction in instructions:
+            encoded = template.encode(
+                with_preference(
+                    messages,
+                    system=DEFAULT_SYSTEM_TEXT if system is None else system,
+                    preference=instruction,
+                    placement=placement,
+                )
+            )
+            prompts.append(tuple(encoded.token_ids))
+            notes.update(dict.fromkeys(encoded.notes))
+        return prompts, list(notes)
+
+    def _chat_template(self) -> ChatTemplate:
+        if self._template is None:
+            source = self.runtime.chat_template
+            if source is None:
+                source = self.model.chat_template
+            elif "{" not in source:
+                source = builtin_template(source)
+            if source is None:
+                raise ChatTemplateError(
+                    f"{self.model.path.name} has no chat template; name one with --chat-template "
+                    f"(chat_template= in Python), e.g. chatml, or give token ids"
+                )
+            self._template = ChatTemplate(source, self.model.vocabulary)
+        return self._template
+
+    def _prompt_list(
+        self, ids: Sequence[int] | Sequence[Sequence[int]] | None
+    ) -> list[tuple[int, ...]]:
+        self._check_open()
+        if ids is None:
+            return []
+        several = len(ids) > 0 and hasattr(ids[0], "__len__")
+        prompts: Any = ids if several else [ids]
+        return [token_ids(prompt, self.model.vocabulary) for prompt in prompts]
+
+    def _context_settings(self) -> ContextSettings:
+        runtime = self.runtime
+        flash_attention = runtime.flash_attention
+        if flash_attention == "auto" and runtime.cache_type_v not in ("f32", "f16", "bf16"):
+            flash_attention = "on"
+        elif flash_attention == "auto" and self._n_gpu_layers == 0:
+            flash_attention = "off"
+        cores = library.usable_cores()
+        return ContextSettings(
+            n_ctx=self.n_ctx,
+            n_batch=runtime.n_batch,
+            n_outputs=_OUTPUTS,
+            n_threads=runtime.n_threads or cores,
+            n_threads_batch=runtime.n_threads_batch or cores,
+            cache_type_k=runtime.cache_type_k,
+            cache_type_v=runtime.cache_type_v,
+            flash_attention=flash_attention,
+        )
+
+    def _runtime_warnings(self) -> tuple[str, ...]:
+        warnings = []
+        if self.n_ctx > self.model.n_ctx_train:
+            warnings.append(
+                f"the context of {self.n_ctx} tokens is longer than the {self.model.n_ctx_train} "
+                f"that the model was trained with; long texts may come out badly"
+            )
+        if self.runtime.n_gpu_layers not in ("auto", 0) and not library.supports_gpu_offload():
+            warnings.append(
+                "n_gpu_layers has no effect: this build of llama-cpp-python finds no GPU; "
+                "`amulet-local doctor` says more"
+            )
+        return tuple(warnings)
+
+
+def _gpu_layers(runtime: RuntimeParams) -> int:
+    if runtime.n_gpu_layers == "auto":
+        return -1 if library.supports_gpu_offload() else 0
+    return runtime.n_gpu_layers
+
+
+def _free(rows: RowSet, model: Model) -> None:
+    rows.close()
+    model.close()
+
+
+def _last(stream: Iterator[Chunk]) -> Generation:
+    generation = None
+    for chunk in stream:
+        generation = chunk.generation
+    assert generation is not None
+    return generation
+
+
+def _checked_weights(weights: Sequence[float] | None, n_preferences: int) -> list[float]:
+    if weights is None:
+        return [1.0] * n_preferences
+    if len(weights) != n_preferences:
+        raise InvalidParameterError(
+            f"{len(weights)} weights for {n_preferences} preference prompts; give one for each"
+        )
+    return [Preference(text="weight", weight=weight).weight for weight in weights]

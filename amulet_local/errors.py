@@ -1,0 +1,137 @@
+"""Every exception that a public call raises on purpose.
+
+Knows nothing about how an error is shown; the command line prints the message as one line and
+exits with 1, a server would answer with a 4xx or 503. No llama.cpp failure and no bare OSError
+leaves the package in any other form.
+
+    AmuletError
+    ├── InvalidRequestError        the caller asked for something that can't be done
+    │   ├── InvalidParameterError  a number or option is out of its range
+    │   ├── UnknownPreferenceError a preference that can't be found or read
+    │   ├── UnknownMethodError     a decoding method that doesn't exist
+    │   ├── EmptyPromptError       nothing to answer
+    │   ├── InvalidTextError       text that no tokenizer can take (lone surrogates)
+    │   ├── InvalidTokenError      a token id outside the vocabulary
+    │   └── PromptTooLongError     the prompt doesn't fit the context
+    ├── ModelError                 the model can't be used
+    │   ├── ModelNotFoundError     no such file or name
+    │   ├── ModelFileError         the file is not a sound GGUF file
+    │   └── UnsupportedModelError  sound, but it can't generate text
+    ├── ChatTemplateError          no template, or one that fails, escapes or runs away
+    ├── FileAccessError            a file or folder that can't be read or written
+    ├── BackendError               llama.cpp failed
+    │   ├── ContextCreationError   no memory, or settings that exclude each other
+    │   ├── DecodeError            llama_decode failed
+    │   └── LogitsError            logits that no token can be chosen from
+    ├── EngineClosedError          the engine was closed
+    ├── EngineBusyError            the engine is in the middle of another generation
+    └── MissingExtraError          an optional dependency isn't installed
+"""
+
+from __future__ import annotations
+
+
+class AmuletError(Exception):
+    """Base class of all errors of this package."""
+
+
+class InvalidRequestError(AmuletError):
+    """The caller asked for something that can't be done."""
+
+
+class InvalidParameterError(InvalidRequestError):
+    """A number or option is out of its range."""
+
+
+class UnknownPreferenceError(InvalidRequestError):
+    """A preference that can't be found or read."""
+
+
+class UnknownMethodError(InvalidRequestError):
+    """A decoding method that doesn't exist."""
+
+
+class EmptyPromptError(InvalidRequestError):
+    """There is nothing to answer: no messages, or an empty prompt."""
+
+
+class InvalidTextError(InvalidRequestError):
+    """Text that can't be encoded as UTF-8."""
+
+
+class InvalidTokenError(InvalidRequestError):
+    """A token id outside the vocabulary."""
+
+
+class PromptTooLongError(InvalidRequestError):
+    """The prompt doesn't fit the context.
+
+    Attributes:
+        n_prompt_tokens: length of the longest prompt, in tokens.
+        n_ctx: context length of a row, in tokens.
+    """
+
+    def __init__(self, message: str, *, n_prompt_tokens: int, n_ctx: int) -> None:
+        super().__init__(message)
+        self.n_prompt_tokens = n_prompt_tokens
+        self.n_ctx = n_ctx
+
+
+class ModelError(AmuletError):
+    """The model can't be used."""
+
+
+class ModelNotFoundError(ModelError):
+    """No such file, and no model of that name."""
+
+
+class ModelFileError(ModelError):
+    """The file is not a sound GGUF file."""
+
+
+class UnsupportedModelError(ModelError):
+    """The file is sound, but the model can't generate text."""
+
+
+class ChatTemplateError(AmuletError):
+    """The model has no chat template, or one that fails, escapes or runs away."""
+
+
+class FileAccessError(AmuletError):
+    """A file or folder that can't be read or written."""
+
+
+class BackendError(AmuletError):
+    """llama.cpp failed."""
+
+
+class ContextCreationError(BackendError):
+    """llama.cpp couldn't create a context: no memory, or settings that exclude each other."""
+
+
+class DecodeError(BackendError):
+    """llama_decode failed.
+
+    Attributes:
+        code: the value that llama_decode returned.
+    """
+
+    def __init__(self, message: str, *, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class LogitsError(BackendError):
+    """The model returned logits that no token can be chosen from (NaN, +inf, or nothing left)."""
+
+
+class EngineClosedError(AmuletError):
+    """The engine was closed."""
+
+
+class EngineBusyError(AmuletError):
+    """The engine is in the middle of another generation."""
+
+
+class MissingExtraError(AmuletError):
+    """An optional dependency isn't installed."""

@@ -1,0 +1,119 @@
+"""The llama.cpp library itself: start-up, its log, and what this build and machine can do.
+
+Knows nothing about a particular model. Nothing here runs on import; `start()` is called before the
+first native call and does its work once.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from collections import deque
+from pathlib import Path
+
+_LOG_LEVEL_WARN = 2
+_LOG_LEVEL_ERROR = 3
+_LOG_LEVEL_CONTINUE = 5
+
+
+class NativeLog:
+    """Keeps the last lines that llama.cpp logs, and shows them on stderr when asked to.
+
+    Attributes:
+        verbose: whether lines go to stderr as they come.
+    """
+
+    def __init__(self) -> None:
+        self.verbose = False
+        self._lines: deque[tuple[int, str]] = deque(maxlen=400)
+        self._level = 0
+
+    def write(self, level: int, text: bytes, _user_data: object) -> None:
+        """Called by llama.cpp, from any thread."""
+        decoded = text.decode("utf-8", "replace")
+        if level != _LOG_LEVEL_CONTINUE:
+            self._level = level
+        self._lines.append((self._level, decoded))
+        if self.verbose:
+            sys.stderr.write(decoded)
+            sys.stderr.flush()
+
+    def mark(self) -> None:
+        """Forget what was logged so far."""
+        self._lines.clear()
+
+    def last_error(self) -> str:
+        """The last error or warning since `mark`, one line, empty if there was none."""
+        for wanted in (_LOG_LEVEL_ERROR, _LOG_LEVEL_WARN):
+            for level, text in reversed(self._lines):
+                if level == wanted and text.strip():
+                    return " ".join(text.split())
+        return ""
+
+
+log = NativeLog()
+_start_lock = threading.Lock()
+_log_callback: object = None
+
+
+def start() -> None:
+    """Load llama.cpp, capture its log and initialise its backends, once a process."""
+    global _log_callback
+    with _start_lock:
+        if _log_callback is not None:
+            return
+        import llama_cpp
+
+        callback = llama_cpp.llama_log_callback(log.write)
+        llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
+        llama_cpp.llama_backend_init()
+        _log_callback = callback
+
+
+def build_features() -> list[str]:
+    """What llama.cpp was compiled with, e.g. ["CPU: AVX2", ...], as it reports it."""
+    start()
+    import llama_cpp
+
+    features = []
+    backend = ""
+    for part in llama_cpp.llama_print_system_info().decode("utf-8", "replace").split("|"):
+        name, _, value = part.strip().partition(" = ")
+        if " : " in name:
+            backend, name = name.split(" : ")
+        if value == "1":
+            features.append(f"{backend.strip()}: {name.strip()}")
+    return features
+
+
+def supports_gpu_offload() -> bool:
+    """Whether this build can put layers on a GPU, and has found one."""
+    start()
+    import llama_cpp
+
+    return bool(llama_cpp.llama_supports_gpu_offload())
+
+
+def usable_cores() -> int:
+    """Physical cores that this process may use, at least 1 (Linux: affinity and cgroup quota)."""
+    if not hasattr(os, "sched_getaffinity"):
+        return max(1, os.cpu_count() or 1)
+    usable = os.sched_getaffinity(0)
+    siblings = set()
+    for cpu in usable:
+        topology = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        try:
+            siblings.add(topology.read_text().strip())
+        except OSError:
+            siblings.add(str(cpu))
+    return max(1, min(len(siblings), _cgroup_cores()))
+
+
+def _cgroup_cores() -> int:
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return max(1, round(int(quota) / int(period)))
+    except (OSError, ValueError):
+        return sys.maxsize

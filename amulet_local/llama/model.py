@@ -1,0 +1,190 @@
+"""A GGUF model in memory: its weights, its metadata and its vocabulary.
+
+Knows nothing about contexts, prompts or chat. Loading checks the file's header first (gguf.py),
+because native code aborts the process on some damaged files.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+from pathlib import Path
+
+from amulet_local.errors import EngineClosedError, ModelFileError, UnsupportedModelError
+from amulet_local.llama import library
+from amulet_local.llama.generative import reason_not_generative
+from amulet_local.llama.gguf import GGUFHeader, read_header
+from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.llama.worker import Worker, run_together
+
+_LOAD_MODES = {"auto": -1, "none": 0, "mmap": 1, "mlock": 3}
+
+
+class Model:
+    """Loaded weights. Several contexts may share one model.
+
+    Attributes:
+        path: the file it came from.
+        header: the file's checked header.
+        vocabulary: tokens, their text, and the tokenizer.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        n_gpu_layers: int = 0,
+        load_mode: str = "auto",
+        progress: Callable[[float], bool] | None = None,
+    ) -> None:
+        """Load the model; `load` does the same so that Ctrl-C ends it.
+
+        Args:
+            path: a GGUF file.
+            n_gpu_layers: layers on the GPU, -1 for all.
+            load_mode: "auto", "mmap", "mlock" or "none".
+            progress: called with the share loaded, 0 to 1; returning False ends the loading.
+
+        Raises:
+            ModelNotFoundError: no such file.
+            ModelFileError: not a sound GGUF file, or llama.cpp refuses it.
+            UnsupportedModelError: the model can't generate text.
+        """
+        self.path = Path(path)
+        self.header = read_header(self.path)
+        reason = reason_not_generative(self.header)
+        if reason:
+            raise UnsupportedModelError(f"{self.path.name} can't generate text: {reason}")
+        for part in _other_parts(self.path, self.header):
+            read_header(part)
+        library.start()
+        import llama_cpp
+
+        params = llama_cpp.llama_model_default_params()
+        params.n_gpu_layers = n_gpu_layers
+        params.load_mode = _LOAD_MODES[load_mode]
+        if progress is not None:
+            params.progress_callback = llama_cpp.llama_progress_callback(
+                lambda share, _: progress(share)
+            )
+        library.log.mark()
+        self._pointer: Any = llama_cpp.llama_model_load_from_file(os.fsencode(self.path), params)
+        if not self._pointer:
+            raise ModelFileError(
+                f"llama.cpp can't load {self.path.name}: "
+                f"{library.log.last_error() or 'it gives no reason'}"
+            )
+        if llama_cpp.llama_model_has_encoder(self._pointer) or llama_cpp.llama_model_is_diffusion(
+            self._pointer
+        ):
+            self.close()
+            raise UnsupportedModelError(
+                f"{self.path.name} is not a decoder-only language model, which is what a "
+                f"preference can steer"
+            )
+        self.vocabulary = Vocabulary(self._pointer)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        n_gpu_layers: int,
+        load_mode: str,
+        progress: Callable[[float], None] | None,
+    ) -> Model:
+        """Load a model in another thread, so that KeyboardInterrupt ends it at once."""
+        interrupted = threading.Event()
+
+        def report(share: float) -> bool:
+            if progress is not None:
+                progress(share)
+            return not interrupted.is_set()
+
+        task = partial(cls, path, n_gpu_layers=n_gpu_layers, load_mode=load_mode, progress=report)
+        worker = Worker("amulet-load")
+        try:
+            model: Model = run_together([worker], [task], interrupted.set)[0]
+        finally:
+            worker.close()
+        return model
+
+    @property
+    def pointer(self) -> Any:
+        """The native llama_model, for the modules of this folder.
+
+        Raises:
+            EngineClosedError: the model was closed.
+        """
+        if not self._pointer:
+            raise EngineClosedError("the model is closed; load it again")
+        return self._pointer
+
+    @property
+    def n_ctx_train(self) -> int:
+        """Context length that the model was trained with, in tokens."""
+        import llama_cpp
+
+        return int(llama_cpp.llama_model_n_ctx_train(self.pointer))
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of all tensors in bytes."""
+        import llama_cpp
+
+        return int(llama_cpp.llama_model_size(self.pointer))
+
+    @property
+    def description(self) -> str:
+        """Architecture, size and quantisation in a few words, as llama.cpp says it."""
+        import llama_cpp
+
+        buffer = ctypes.create_string_buffer(256)
+        llama_cpp.llama_model_desc(self.pointer, buffer, len(buffer))
+        return buffer.value.decode("utf-8", "replace")
+
+    @property
+    def chat_template(self) -> str | None:
+        """The default chat template of the model's metadata, None if there is none."""
+        import llama_cpp
+
+        template = llama_cpp.llama_model_chat_template(self.pointer, None)
+        return template.decode("utf-8", "replace") if template else None
+
+    @property
+    def can_drop_tokens(self) -> bool:
+        """Whether part of a sequence can be removed from memory (not in recurrent models)."""
+        import llama_cpp
+
+        return not (
+            llama_cpp.llama_model_is_recurrent(self.pointer)
+            or llama_cpp.llama_model_is_hybrid(self.pointer)
+        )
+
+    def close(self) -> None:
+        """Free the weights. Every context of the model has to be closed before."""
+        import llama_cpp
+
+        pointer, self._pointer = self._pointer, None
+        if pointer:
+            llama_cpp.llama_model_free(pointer)
+
+
+def _other_parts(path: Path, header: GGUFHeader) -> list[Path]:
+    """The further files of a split model, which llama.cpp opens by itself."""
+    n_parts = header.metadata.get("split.count", 1)
+    if not isinstance(n_parts, int) or n_parts <= 1:
+        return []
+    first = f"-00001-of-{n_parts:05d}.gguf"
+    if not path.name.endswith(first):
+        raise ModelFileError(
+            f"{path.name} is the first of {n_parts} parts, so its name must end in {first}"
+        )
+    stem = path.name.removesuffix(first)
+    return [
+        path.with_name(f"{stem}-{part:05d}-of-{n_parts:05d}.gguf") for part in range(2, n_parts + 1)
+    ]

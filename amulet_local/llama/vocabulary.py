@@ -1,0 +1,174 @@
+"""A model's tokens: their ids, their text, and llama.cpp's tokenizer.
+
+Knows nothing about chat templates; what is special is said here, what to do about it there.
+"""
+
+from __future__ import annotations
+
+import codecs
+import ctypes
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+from amulet_local.errors import InvalidTextError, InvalidTokenError
+
+_CONTROL, _USER_DEFINED = 1 << 3, 1 << 4
+
+
+class Vocabulary:
+    """The vocabulary of a loaded model; valid as long as the model is.
+
+    Attributes:
+        n_tokens: V, the number of tokens.
+    """
+
+    def __init__(self, model_pointer: Any) -> None:
+        import llama_cpp
+
+        self._native = llama_cpp.llama_model_get_vocab(model_pointer)
+        self.n_tokens = int(llama_cpp.llama_vocab_n_tokens(self._native))
+        self._buffer = ctypes.create_string_buffer(256)
+
+    @property
+    def pointer(self) -> Any:
+        """The native llama_vocab, for the modules of this folder."""
+        return self._native
+
+    @cached_property
+    def special_tokens(self) -> Mapping[str, int]:
+        """Spelling -> id of every control or user-defined token."""
+        import llama_cpp
+
+        get_attr = llama_cpp.llama_vocab_get_attr
+        special = [
+            token
+            for token in range(self.n_tokens)
+            if get_attr(self._native, token) & (_CONTROL | _USER_DEFINED)
+        ]
+        return {text: token for token in special if (text := self.spelling(token))}
+
+    @cached_property
+    def bos_id(self) -> int | None:
+        """Begin-of-sequence token, None if the vocabulary has none."""
+        import llama_cpp
+
+        return self._optional(llama_cpp.llama_vocab_bos(self._native))
+
+    @cached_property
+    def eos_id(self) -> int | None:
+        """End-of-sequence token, None if the vocabulary has none."""
+        import llama_cpp
+
+        return self._optional(llama_cpp.llama_vocab_eos(self._native))
+
+    @property
+    def bos_text(self) -> str:
+        """Spelling of the begin-of-sequence token, empty if there is none."""
+        return "" if self.bos_id is None else self.spelling(self.bos_id)
+
+    @property
+    def eos_text(self) -> str:
+        """Spelling of the end-of-sequence token, empty if there is none."""
+        return "" if self.eos_id is None else self.spelling(self.eos_id)
+
+    @cached_property
+    def add_bos(self) -> bool:
+        """Whether a prompt begins with the begin-of-sequence token."""
+        import llama_cpp
+
+        return bool(llama_cpp.llama_vocab_get_add_bos(self._native))
+
+    @cached_property
+    def end_tokens(self) -> frozenset[int]:
+        """Tokens that end a generation (end of sequence, end of turn)."""
+        import llama_cpp
+
+        return frozenset(
+            token
+            for token in self.special_tokens.values()
+            if llama_cpp.llama_vocab_is_eog(self._native, token)
+        )
+
+    def spelling(self, token: int) -> str:
+        """The token as the vocabulary lists it (special tokens: as they are written)."""
+        import llama_cpp
+
+        text: bytes | None = llama_cpp.llama_vocab_get_text(self._native, token)
+        return (text or b"").decode("utf-8", "replace")
+
+    def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
+        """Token ids of `text`.
+
+        Args:
+            text: any text; a NUL is a character like any other.
+            add_special: add the tokens that the vocabulary wants at the start (and end).
+            parse_special: read spellings of control tokens as these tokens.
+
+        Raises:
+            InvalidTextError: the text holds a lone surrogate.
+        """
+        import llama_cpp
+
+        try:
+            encoded = text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InvalidTextError(
+                f"the text holds a lone surrogate (U+{ord(text[error.start]):04X} at character "
+                f"{error.start}), which UTF-8 can't express"
+            ) from None
+        size = len(encoded) + 8
+        while True:
+            ids = (llama_cpp.llama_token * size)()
+            n = llama_cpp.llama_tokenize(
+                self._native, encoded, len(encoded), ids, size, add_special, parse_special
+            )
+            if n >= 0:
+                return list(ids[:n])
+            if n == -(2**31):
+                raise InvalidTextError("the text is too long to tokenise")
+            size = -n
+
+    def piece(self, token: int) -> bytes:
+        """The bytes that `token` adds to a text; none for control tokens.
+
+        Raises:
+            InvalidTokenError: the id is outside the vocabulary.
+        """
+        import llama_cpp
+
+        self.check(token)
+        while True:
+            n = llama_cpp.llama_token_to_piece(
+                self._native, token, self._buffer, len(self._buffer), 0, False
+            )
+            if n >= 0:
+                return self._buffer.raw[:n]
+            self._buffer = ctypes.create_string_buffer(-n)
+
+    def check(self, token: int) -> None:
+        """Raise InvalidTokenError for anything but an id of this vocabulary."""
+        if isinstance(token, bool) or not isinstance(token, int) or not 0 <= token < self.n_tokens:
+            raise InvalidTokenError(
+                f"token id {token!r} is outside this vocabulary of {self.n_tokens} tokens"
+            )
+
+    @staticmethod
+    def _optional(token: int) -> int | None:
+        return None if token < 0 else int(token)
+
+
+class TextStream:
+    """Turns tokens into text as they come, holding back bytes until a character is whole."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._vocabulary = vocabulary
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def push(self, token: int) -> str:
+        """Text that is complete with this token; may be empty."""
+        return self._decoder.decode(self._vocabulary.piece(token))
+
+    def finish(self) -> str:
+        """What is left: U+FFFD where the text ends inside a character."""
+        return self._decoder.decode(b"", final=True)

