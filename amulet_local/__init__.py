@@ -5,16 +5,23 @@
     with load("smollm2") as engine:
         print(engine.generate("How do I sleep better?", preference="concise").text)
 
-Importing the package starts nothing: llama.cpp and Numba are loaded when a model is.
+Importing the package starts nothing, and loads its parts when they are first asked for: the
+command line's help comes at once.
 """
 
-from amulet_local import errors
-from amulet_local.decoding import METHODS
-from amulet_local.engine import Engine, load
-from amulet_local.errors import AmuletError
-from amulet_local.params import AmuletParams, RuntimeParams, SamplingParams
-from amulet_local.preferences import BUILT_IN_PREFERENCES, Preference
-from amulet_local.results import Chunk, Generation, Score, Timings, Usage
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from amulet_local import errors
+    from amulet_local.decoding import METHODS
+    from amulet_local.engine import Engine, load
+    from amulet_local.errors import AmuletError
+    from amulet_local.params import AmuletParams, RuntimeParams, SamplingParams
+    from amulet_local.preferences import BUILT_IN_PREFERENCES, Preference
+    from amulet_local.results import Chunk, Generation, Score, Timings, Usage
 
 __all__ = [
     "BUILT_IN_PREFERENCES",
@@ -33,3 +40,27 @@ __all__ = [
     "errors",
     "load",
 ]
+
+_HOMES = {
+    "decoding": ("METHODS",),
+    "engine": ("Engine", "load"),
+    "errors": ("AmuletError",),
+    "params": ("AmuletParams", "RuntimeParams", "SamplingParams"),
+    "preferences": ("BUILT_IN_PREFERENCES", "Preference"),
+    "results": ("Chunk", "Generation", "Score", "Timings", "Usage"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "errors":
+        return import_module("amulet_local.errors")
+    for module, names in _HOMES.items():
+        if name in names:
+            value = getattr(import_module(f"amulet_local.{module}"), name)
+            globals()[name] = value
+            return value
+    raise AttributeError(f"module 'amulet_local' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

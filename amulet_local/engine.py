@@ -39,7 +39,7 @@ from amulet_local.generation import (
 from amulet_local.llama import library
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model
-from amulet_local.llama.rows import Progress, RowSet
+from amulet_local.llama.rows import Plan, Progress, RowSet
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.optimizer.realigner import Realigner
 from amulet_local.params import AmuletParams, RuntimeParams, SamplingParams
@@ -110,7 +110,7 @@ class Engine:
         self.n_ctx = runtime.n_ctx or self.model.n_ctx_train
         self.warnings = self._runtime_warnings()
         self._stop_flag = StopFlag()
-        self._rows = RowSet(self.model, self._context_settings(), self._stop_flag)
+        self._rows = RowSet(self.model, self._context_settings(), self._stop_flag, self._row_plan())
         self._free = weakref.finalize(self, _free, self._rows, self.model)
         self._turn = threading.Lock()
         self._turn_owner: int | None = None
@@ -262,6 +262,7 @@ class Engine:
         Raises:
             As `generate`; PromptTooLongError counts prompt and answer together.
         """
+        self._check_open()
         preferences = resolve(preference)
         chosen = choose_method(None, has_preference=bool(preferences))
         vocabulary = self.model.vocabulary
@@ -426,16 +427,27 @@ class Engine:
             flash_attention = "on"
         elif flash_attention == "auto" and self._n_gpu_layers == 0:
             flash_attention = "off"
-        cores = library.usable_cores()
         return ContextSettings(
             n_ctx=self.n_ctx,
             n_batch=runtime.n_batch,
             n_outputs=_OUTPUTS,
-            n_threads=runtime.n_threads or cores,
-            n_threads_batch=runtime.n_threads_batch or cores,
             cache_type_k=runtime.cache_type_k,
             cache_type_v=runtime.cache_type_v,
             flash_attention=flash_attention,
+        )
+
+    def _row_plan(self) -> Plan:
+        runtime = self.runtime
+        cores = library.usable_cores()
+        schedule = runtime.schedule
+        if schedule == "auto":
+            schedule = "parallel" if self._n_gpu_layers == 0 else "batched"
+        return Plan(
+            schedule=schedule,
+            n_threads=runtime.n_threads or cores,
+            n_threads_batch=runtime.n_threads_batch or cores,
+            threads_per_row=runtime.threads_per_row,
+            reuse=not runtime.reproducible,
         )
 
     def _runtime_warnings(self) -> tuple[str, ...]:

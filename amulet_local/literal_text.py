@@ -17,7 +17,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Protocol
 
 from amulet_local.errors import InvalidTextError
@@ -66,13 +66,18 @@ class Disguise:
         self, characters: Iterable[str], words: re.Pattern[str] | None, known: str
     ) -> None:
         first, last = _PRIVATE_USE
-        code = random.randrange(first, last + 1)
+        start, known_characters = random.randrange(first, last + 1), set(known)
+        free = (
+            code
+            for code in chain(range(start, last + 1), range(first, start))
+            if chr(code) not in known_characters
+        )
         self._there: dict[int, int] = {}
         for character in characters:
-            while chr(code) in known:
-                code = first if code == last else code + 1
+            code = next(free, None)
+            if code is None:
+                raise InvalidTextError("the text uses every private-use character there is")
             self._there[ord(character)] = code
-            code = first if code == last else code + 1
         self._back = {code: character for character, code in self._there.items()}
         self._words = words
         self._swapped = {c: code for c, code in self._there.items() if not chr(c).isalnum()}

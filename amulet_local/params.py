@@ -33,7 +33,7 @@ STEEP_SCALE = 20.0
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 FlashAttention = Literal["auto", "on", "off"]
 LoadMode = Literal["auto", "mmap", "mlock", "none"]
-Schedule = Literal["auto", "serial"]
+Schedule = Literal["auto", "parallel", "serial", "batched"]
 
 
 def _finite(value: float) -> float:
@@ -177,7 +177,9 @@ class RuntimeParams(_Params):
         n_threads: threads of a decode step, all rows together; None measures or picks.
         n_threads_batch: threads in prefill; None is every core.
         n_gpu_layers: layers on the GPU; "auto" is all of them where the build can, else 0.
-        schedule: how the rows are computed.
+        schedule: how the rows are computed: "parallel" (a thread for each), "serial" (in turn),
+            "batched" (in one computation), or "auto".
+        threads_per_row: threads of each row of a parallel schedule; None splits n_threads evenly.
         cache_type_k, cache_type_v: types of the KV cache. A quantised V needs flash attention.
         flash_attention: "auto" is off on the CPU and llama.cpp's choice with layers on a GPU.
         load_mode: how the weights are read; "auto" is llama.cpp's default.
@@ -193,6 +195,7 @@ class RuntimeParams(_Params):
     n_threads_batch: Annotated[int, Field(ge=1, le=1024)] | None = None
     n_gpu_layers: Annotated[int, Field(ge=-1, le=100_000)] | Literal["auto"] = "auto"
     schedule: Schedule = "auto"
+    threads_per_row: Annotated[int, Field(ge=1, le=1024)] | None = None
     cache_type_k: CacheType = "f16"
     cache_type_v: CacheType = "f16"
     flash_attention: FlashAttention = "auto"

@@ -95,7 +95,7 @@ check_venv_module() {
         local version
         version=$(probe "$python" | cut -d . -f 1,2)
         say "venv: $python can't make virtual environments. Install the missing part:" \
-            "$(fix_with "python$version-venv" 'brew install python' "the venv and ensurepip of Python $version")"
+            "$(fix_with "python$version-venv" 'brew install python' "Python $version's venv and ensurepip")"
         return 1
     fi
 }
@@ -207,7 +207,7 @@ start_ticker() {
             seconds=$((SECONDS - start))
             if [ -t 2 ]; then
                 printf '\r\033[K  %d:%02d  %s' $((seconds / 60)) $((seconds % 60)) \
-                    "$(tail -n 1 "$log" | tr -d '[:cntrl:]' | cut -c 1-60)" >&2
+                    "$(grep -v '^ *WARNING' "$log" | tail -n 1 | tr -d '[:cntrl:]' | cut -c 1-68)" >&2
             elif [ $((seconds % 60)) = 0 ]; then
                 say "  ... $((seconds / 60)) min"
             fi
@@ -234,7 +234,7 @@ run_logged() {
     [ "$status" != 0 ] || return 0
     say "This failed with exit status $status: $*"
     say 'The end of its output:'
-    tail -n 20 "$log" | sed 's/^/    /' >&2
+    tail -n 20 "$log" | cut -c 1-160 | sed 's/^/    /' >&2
     say "All of it: $log"
     say "Most likely fix: $(likely_fix)"
     exit 1
@@ -245,12 +245,13 @@ likely_fix() {
         echo 'free some disk space, then run this again'
     elif grep -qE 'Killed|out of memory|Cannot allocate memory' "$log"; then
         echo 'too little memory to compile on all cores: CMAKE_BUILD_PARALLEL_LEVEL=1, then run this again'
-    elif grep -qE 'NewConnectionError|Failed to establish|name resolution|timed out|ProxyError|CERTIFICATE' "$log"; then
+    elif grep -qE 'NewConnectionError|name resolution|timed out|ProxyError|CERTIFICATE' "$log"; then
         echo "pip can't reach its package index: check the network, or pip's proxy and certificates"
     elif grep -qE 'No matching distribution|Could not find a version' "$log"; then
         echo "the package index lacks a file for this Python: check the network, or use another (PYTHON=...)"
     elif grep -qiE 'failed building wheel for llama|CMake Error' "$log"; then
-        echo "the compiler or CMAKE_ARGS: $(fix_with 'build-essential cmake' 'xcode-select --install' 'a newer gcc')"
+        echo "a newer compiler ($(fix_with build-essential 'xcode-select --install' 'gcc or clang'))," \
+            'or other CMAKE_ARGS where you set them'
     else
         echo 'read the output above, then: rm -rf .venv, and run this again'
     fi
@@ -293,7 +294,8 @@ install_features() {
         say "Installing into $venv ..."
     else
         say "Installing into $venv."
-        say 'llama.cpp comes as source and is compiled for this processor: some minutes (3 to 10), the first time only.'
+        say 'llama.cpp comes as source and is compiled for this processor. The first time that takes' \
+            'some minutes (3 to 10); pip keeps the result.'
     fi
     run_logged "${pip[@]}" -e "$root${extras:+[${extras#,}]}"
     case " $* " in

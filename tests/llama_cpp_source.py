@@ -6,12 +6,12 @@ of the installed version into a cache folder, once. Not committed: 76 MB.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
+import subprocess
 import sys
 import tarfile
-import urllib.request
+import tempfile
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -38,7 +38,7 @@ def models_folder() -> Path:
     if not (base / name / _MODELS).is_dir():
         try:
             _download(name, base)
-        except (OSError, LookupError, tarfile.TarError) as error:
+        except (OSError, subprocess.SubprocessError, tarfile.TarError) as error:
             raise SourceMissingError(f"no sdist of llama-cpp-python: {error}") from error
     return base / name / _MODELS
 
@@ -53,33 +53,31 @@ def _cache_folder() -> Path:
 
 
 def _download(name: str, base: Path) -> None:
-    # `pip download` of an sdist builds its metadata first (CMake); the index's JSON names the file.
-    project_url = f"https://pypi.org/pypi/llama-cpp-python/{version('llama-cpp-python')}/json"
-    with urllib.request.urlopen(project_url, timeout=30) as response:
-        files = json.load(response)["urls"]
-    url = next((f["url"] for f in files if f["packagetype"] == "sdist"), None)
-    if url is None:
-        raise LookupError("the index lists none")
     base.mkdir(parents=True, exist_ok=True)
-    partial = base / f"{name}.{os.getpid()}.partial"
-    unpacked = base / f"{name}.{os.getpid()}.unpacked"
-    try:
-        with urllib.request.urlopen(url, timeout=60) as response, partial.open("wb") as file:
-            shutil.copyfileobj(response, file)
-        with tarfile.open(partial) as archive:
-            wanted = [m for m in archive if m.isfile() and _MODELS.as_posix() in m.name]
-            for member in wanted:
-                target = unpacked / Path(*Path(member.name).parts[1:])
-                if ".." in target.parts:
-                    raise tarfile.TarError(f"a path leaves its folder: {member.name}")
-                content = archive.extractfile(member)
-                if content is None:
-                    raise tarfile.TarError(f"{member.name} has no content")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with content, target.open("wb") as file:
-                    shutil.copyfileobj(content, file)
+    with tempfile.TemporaryDirectory(dir=base) as folder:
+        requirement = f"llama-cpp-python=={version('llama-cpp-python')}"
+        options = ["--quiet", "--no-deps", "--no-binary", ":all:", "--dest", folder]
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", *options, requirement],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=600,
+        )
+        unpacked = Path(folder) / "unpacked"
+        with tarfile.open(Path(folder) / f"{name}.tar.gz") as archive:
+            for member in archive:
+                if member.isfile() and _MODELS.as_posix() in member.name:
+                    _unpack(archive, member, unpacked)
         if not (base / name).exists():
             unpacked.rename(base / name)
-    finally:
-        partial.unlink(missing_ok=True)
-        shutil.rmtree(unpacked, ignore_errors=True)
+
+
+def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:
+    target = folder / Path(*Path(member.name).parts[1:])
+    content = archive.extractfile(member)
+    if content is None or ".." in target.parts:
+        raise tarfile.TarError(f"an unusable member: {member.name}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with content, target.open("wb") as file:
+        shutil.copyfileobj(content, file)

@@ -38,7 +38,7 @@ BOMBS = {
     "number times text": "{{ 1500000000 * 'a' }}",
     "list times number": "{{ [1] * 1500000000 }}",
     "nested list times number": "{{ [[1] * 1000] * 100000 }}",
-    "power": "{{ 10 ** 10 ** 10 ** 10 }}",
+    "power": "{{ 10 ** 10 ** 10 ** 10 ** 10 }}",
     "power in one go": "{{ 2 ** (10 ** 10) }}",
     "product": "{% set n = 2 ** 3000 %}{{ n * n * n }}",
     "nested loops": repeats(repeats("")),

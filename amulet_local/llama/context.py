@@ -37,34 +37,52 @@ _CACHE_TYPES = {
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Consecutive tokens of one sequence, to be computed.
+
+    Attributes:
+        sequence: which sequence of the context.
+        position: position of the first token; everything before it is in memory.
+        tokens: token ids.
+        n_outputs: how many of the last tokens need logits.
+    """
+
+    sequence: int
+    position: int
+    tokens: Sequence[int]
+    n_outputs: int
+
+
 @dataclass(frozen=True, kw_only=True)
 class ContextSettings:
     """What a context is created with.
 
     Attributes:
         n_ctx: tokens a sequence can hold.
+        n_sequences: sequences that share the context.
         n_batch: tokens a `decode` can take.
         n_outputs: rows of logits a `decode` can return.
-        n_threads, n_threads_batch: threads for one token, and for several.
         cache_type_k, cache_type_v: types of the KV cache.
         flash_attention: "auto", "on" or "off".
     """
 
     n_ctx: int
+    n_sequences: int = 1
     n_batch: int
     n_outputs: int
-    n_threads: int
-    n_threads_batch: int
     cache_type_k: str
     cache_type_v: str
     flash_attention: str
 
 
 class Context:
-    """A context with one sequence (id 0).
+    """A context with sequences 0 to n_sequences - 1.
 
     Attributes:
         settings: what it was created with.
+        n_batch: most tokens that one `decode` takes.
+        n_outputs: most rows of logits that one `decode` returns.
     """
 
     def __init__(self, model: Model, settings: ContextSettings, stop_flag: StopFlag) -> None:
@@ -78,12 +96,12 @@ class Context:
         self.settings = settings
         self._stop_flag = stop_flag  # native code reads it as long as the context lives
         params = llama_cpp.llama_context_default_params()
-        params.n_ctx = settings.n_ctx
-        params.n_batch = params.n_ubatch = min(settings.n_batch, settings.n_ctx)
-        params.n_outputs_max = min(settings.n_outputs, params.n_batch)
-        params.n_seq_max = 1
-        params.n_threads = settings.n_threads
-        params.n_threads_batch = settings.n_threads_batch
+        params.n_ctx = settings.n_ctx * settings.n_sequences
+        params.n_batch = params.n_ubatch = max(
+            min(settings.n_batch, settings.n_ctx), settings.n_sequences
+        )
+        params.n_outputs_max = max(min(settings.n_outputs, params.n_batch), settings.n_sequences)
+        params.n_seq_max = settings.n_sequences
         params.type_k = _CACHE_TYPES[settings.cache_type_k]
         params.type_v = _CACHE_TYPES[settings.cache_type_v]
         params.flash_attn_type = _FLASH_ATTENTION[settings.flash_attention]
@@ -91,7 +109,7 @@ class Context:
         params.abort_callback_data = stop_flag.address
         params.no_perf = True
         library.log.mark()
-        self._pointer = llama_cpp.llama_init_from_model(model.pointer, params)
+        self._pointer: Any = llama_cpp.llama_init_from_model(model.pointer, params)
         if not self._pointer:
             raise ContextCreationError(
                 f"llama.cpp can't create a context of {settings.n_ctx} tokens (KV cache "
@@ -101,20 +119,20 @@ class Context:
             )
         self._memory = llama_cpp.llama_get_memory(self._pointer)
         self._n_vocab = model.vocabulary.n_tokens
-        self._n_batch = int(params.n_batch)
-        self._n_outputs = int(params.n_outputs_max)
+        self.n_batch = int(params.n_batch)
+        self.n_outputs = int(params.n_outputs_max)
         self._make_batch()
         self._views: dict[int, Logits] = {}
 
     def _make_batch(self) -> None:
         import llama_cpp
 
-        n = self._n_batch
+        n = self.n_batch
         self._tokens = np.zeros(n, dtype=np.int32)
         self._positions = np.zeros(n, dtype=np.int32)
         self._n_seq_ids = np.ones(n, dtype=np.int32)
-        self._sequence = np.zeros(1, dtype=np.int32)
-        self._seq_ids = np.full(n, self._sequence.ctypes.data, dtype=np.uintp)
+        self._sequences = np.arange(self.settings.n_sequences, dtype=np.int32)
+        self._seq_ids = np.full(n, self._sequences.ctypes.data, dtype=np.uintp)
         self._wanted = np.zeros(n, dtype=np.int8)
 
         def pointer(array: NDArray[Any], kind: Any) -> Any:
@@ -128,23 +146,17 @@ class Context:
             logits=pointer(self._wanted, ctypes.c_int8),
         )
 
-    @property
-    def n_batch(self) -> int:
-        """Most tokens that one `decode` takes."""
-        return self._n_batch
+    def set_threads(self, n_threads: int, n_threads_batch: int) -> None:
+        """Threads for decodes of one token, and of several."""
+        import llama_cpp
 
-    @property
-    def n_outputs(self) -> int:
-        """Most rows of logits that one `decode` returns."""
-        return self._n_outputs
+        llama_cpp.llama_set_n_threads(self.pointer, n_threads, n_threads_batch)
 
-    def decode(self, tokens: Sequence[int], position: int, *, outputs: int) -> None:
-        """Compute `tokens` at `position` and keep the logits of the last `outputs` of them.
+    def decode(self, spans: Sequence[Span]) -> None:
+        """Compute some spans at once.
 
         Args:
-            tokens: 1 to n_batch token ids.
-            position: position of the first; everything before is in memory.
-            outputs: 0 to n_outputs.
+            spans: at most `n_batch` tokens and `n_outputs` outputs in all.
 
         Raises:
             DecodeError: llama_decode failed. Code 2 means that the stop flag ended it. The memory
@@ -152,24 +164,32 @@ class Context:
         """
         import llama_cpp
 
-        n = len(tokens)
-        assert 1 <= n <= self._n_batch
-        assert 0 <= outputs <= min(n, self._n_outputs)
-        self._tokens[:n] = tokens
-        self._positions[:n] = range(position, position + n)
-        self._wanted[:n] = 0
-        if outputs:
-            self._wanted[n - outputs : n] = 1
-        self._batch.n_tokens = n
+        start = 0
+        n_outputs = 0
+        address = self._sequences.ctypes.data
+        for span in spans:
+            n = len(span.tokens)
+            stop = start + n
+            assert n >= 1
+            assert stop <= self.n_batch
+            self._tokens[start:stop] = span.tokens
+            self._positions[start:stop] = range(span.position, span.position + n)
+            self._seq_ids[start:stop] = address + 4 * span.sequence
+            self._wanted[start:stop] = 0
+            self._wanted[stop - span.n_outputs : stop] = 1
+            n_outputs += span.n_outputs
+            start = stop
+        assert n_outputs <= self.n_outputs
+        self._batch.n_tokens = start
         code = llama_cpp.llama_decode(self.pointer, self._batch)
         if code != 0:
-            raise DecodeError(_decode_failure(code, n, position), code=code)
+            raise DecodeError(_decode_failure(code, start, spans[0].position), code=code)
 
     def logits(self, index: int = -1) -> Logits:
         """Logits of the last `decode`, float32, shape (n_vocab,): a view, overwritten by the next.
 
         Args:
-            index: which of its tokens; -1 is the last.
+            index: which of its tokens, counted over all spans; -1 is the last.
         """
         import llama_cpp
 
@@ -179,22 +199,44 @@ class Context:
         address = ctypes.addressof(row.contents)
         view = self._views.get(address)
         if view is None:
-            if len(self._views) > self._n_outputs:  # llama.cpp moved its buffer
+            if len(self._views) > self.n_outputs:  # llama.cpp moved its buffer
                 self._views.clear()
             view = self._views[address] = np.ctypeslib.as_array(row, shape=(self._n_vocab,))
         return view
 
     def clear(self) -> None:
-        """Forget every token."""
+        """Forget every token of every sequence."""
         import llama_cpp
 
         llama_cpp.llama_memory_clear(self._memory, False)
 
-    def drop_from(self, position: int) -> bool:
-        """Forget the tokens at `position` and after. False where the model can't (recurrent)."""
+    def drop_from(self, sequence: int, position: int) -> bool:
+        """Forget a sequence's tokens at `position` and after. False where the model can't."""
         import llama_cpp
 
-        return bool(llama_cpp.llama_memory_seq_rm(self._memory, 0, position, -1))
+        return bool(llama_cpp.llama_memory_seq_rm(self._memory, sequence, position, -1))
+
+    def copy_sequence(self, source: int, target: int) -> None:
+        """Replace what is in `target` with all of `source`."""
+        import llama_cpp
+
+        llama_cpp.llama_memory_seq_rm(self._memory, target, -1, -1)
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
+
+    def copy_to(self, other: Context) -> bool:
+        """Replace sequence 0 of another context of the same settings with this one's.
+
+        Returns False, with nothing in the other's sequence 0, where llama.cpp can't.
+        """
+        import llama_cpp
+
+        size = llama_cpp.llama_state_seq_get_size(self.pointer, 0)
+        state = (ctypes.c_uint8 * size)()
+        if size and llama_cpp.llama_state_seq_get_data(self.pointer, state, size, 0) == size:
+            if llama_cpp.llama_state_seq_set_data(other.pointer, state, size, 0) == size:
+                return True
+            other.drop_from(0, -1)
+        return False
 
     @property
     def pointer(self) -> Any:

@@ -24,7 +24,7 @@ from typing import NoReturn, TypeAlias
 
 from amulet_local.errors import FileAccessError, ModelFileError, ModelNotFoundError
 
-__all__ = ["GGUFArray", "GGUFHeader", "read_header", "reason_not_generative"]
+__all__ = ["GGUFArray", "GGUFHeader", "read_header"]
 
 MAX_ENTRIES = 1_000_000  # keys and tensors together
 MAX_HEADER_BYTES = 64 * 2**20

@@ -88,12 +88,27 @@ def build_features() -> list[str]:
     return features
 
 
+def build_version() -> str:
+    """The version of llama.cpp, e.g. "0.5.0"."""
+    start()
+    import llama_cpp
+
+    return str(llama_cpp.llama_version().decode("utf-8", "replace"))
+
+
 def supports_gpu_offload() -> bool:
     """Whether this build can put layers on a GPU, and has found one."""
     start()
     import llama_cpp
 
     return bool(llama_cpp.llama_supports_gpu_offload())
+
+
+def return_free_memory() -> None:
+    """Hand freed memory back to the system, where the C library keeps it (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim is not None:
+        trim(0)
 
 
 def usable_cores() -> int:

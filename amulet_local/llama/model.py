@@ -11,8 +11,8 @@ import os
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 from pathlib import Path
+from typing import Any
 
 from amulet_local.errors import EngineClosedError, ModelFileError, UnsupportedModelError
 from amulet_local.llama import library
@@ -78,6 +78,7 @@ class Model:
                 f"llama.cpp can't load {self.path.name}: "
                 f"{library.log.last_error() or 'it gives no reason'}"
             )
+        self.vocabulary = Vocabulary(self._pointer)
         if llama_cpp.llama_model_has_encoder(self._pointer) or llama_cpp.llama_model_is_diffusion(
             self._pointer
         ):
@@ -86,7 +87,6 @@ class Model:
                 f"{self.path.name} is not a decoder-only language model, which is what a "
                 f"preference can steer"
             )
-        self.vocabulary = Vocabulary(self._pointer)
 
     @classmethod
     def load(
@@ -171,7 +171,9 @@ class Model:
 
         pointer, self._pointer = self._pointer, None
         if pointer:
+            self.vocabulary.close()
             llama_cpp.llama_model_free(pointer)
+            library.return_free_memory()
 
 
 def _other_parts(path: Path, header: GGUFHeader) -> list[Path]:

@@ -1,96 +1,158 @@
 """The rows of one generation, stepped in lockstep: the plain prompt's and each preference's.
 
-Knows nothing about what the rows mean or how they are combined. Every row is a sequence of tokens
-in a context of its own, all on one loaded model. After a prefill every row has logits for its next
-token; a step gives all rows the same token. When one row fails or is stopped, all rows forget
-everything: rows never drift apart.
+Knows nothing about what the rows mean or how they are combined. After a prefill every row has
+logits for its next token; a step gives all rows the same token. A prefix that prompts share is
+computed once, and what is in memory from the generation before is kept where it fits. When one row
+fails or is stopped in a computation, all rows forget everything: rows never drift apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
 from amulet_local.errors import DecodeError
-from amulet_local.llama.context import DECODE_STOPPED, Context, ContextSettings, Logits
+from amulet_local.llama.context import DECODE_STOPPED, Context, ContextSettings, Logits, Span
 from amulet_local.llama.model import Model
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.llama.worker import Worker, run_together
 
 Progress = Callable[[int, int], None]
+Schedule = Literal["parallel", "serial", "batched"]
+"""How rows are computed.
+
+parallel: a context and a thread of its own for each row, the cores split between them.
+serial: a context for each row, one after the other, each with all cores.
+batched: one context with a sequence for each row, all in one llama_decode.
+"""
 
 
 class StoppedError(Exception):
     """The stop flag ended a computation. Never leaves the engine."""
 
 
-class RowSet:
-    """Contexts for up to as many rows as were asked for, made when first needed.
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How rows are computed.
 
     Attributes:
-        schedule: "serial" computes one row after the other, each with all threads.
-        n_rows: rows in use since the last prefill.
+        schedule: see Schedule.
+        n_threads: threads of a step, all rows together.
+        n_threads_batch: threads in prefill, all rows together.
+        threads_per_row: threads of a step for each row of a `parallel` schedule; None splits
+            n_threads evenly.
+        reuse: whether rows keep what fits from the generation before, and share prefixes.
+    """
+
+    schedule: Schedule
+    n_threads: int
+    n_threads_batch: int
+    threads_per_row: int | None = None
+    reuse: bool = True
+
+
+@dataclass
+class _Row:
+    context: Context
+    sequence: int
+    tokens: list[int] = field(default_factory=list)
+    output: int = -1
+    """Index of the row's logits in the last decode of its context."""
+    saved: Logits | None = None
+    """The row's logits, where a later decode of the context overwrote them."""
+
+
+class RowSet:
+    """Rows on one model, made when first needed.
+
+    Attributes:
+        plan: how they are computed.
         n_decoded: tokens computed since the creation, all rows together.
     """
 
     def __init__(
-        self,
-        model: Model,
-        settings: ContextSettings,
-        stop_flag: StopFlag,
-        *,
-        schedule: Literal["serial"] = "serial",
+        self, model: Model, settings: ContextSettings, stop_flag: StopFlag, plan: Plan
     ) -> None:
-        self.schedule = schedule
-        self.n_rows = 0
+        self.plan = plan
         self.n_decoded = 0
         self._model = model
         self._settings = settings
         self._stop_flag = stop_flag
         self._contexts: list[Context] = []
-        self._tokens: list[list[int]] = []
-        self._worker = Worker("amulet-rows")
+        self._rows: list[_Row] = []
+        self._active: list[_Row] = []
+        self._workers: list[Worker] = []
+
+    @property
+    def n_rows(self) -> int:
+        """Rows in use since the last prefill."""
+        return len(self._active)
 
     @property
     def n_tokens(self) -> list[int]:
-        """Tokens in each row."""
-        return [len(tokens) for tokens in self._tokens[: self.n_rows]]
+        """Tokens in each row in use."""
+        return [len(row.tokens) for row in self._active]
+
+    @property
+    def n_outputs(self) -> int:
+        """Most tokens that `extend` takes."""
+        context = self._contexts[0]
+        return context.n_outputs // context.settings.n_sequences
 
     def reserve(self, n_rows: int) -> None:
-        """Create contexts up to `n_rows`.
+        """Make sure that there are `n_rows` rows.
 
         Raises:
             ContextCreationError: llama.cpp can't.
         """
-        while len(self._contexts) < n_rows:
+        if len(self._rows) >= n_rows:
+            return
+        if self.plan.schedule == "batched":
+            self._close_contexts()
+            settings = replace(self._settings, n_sequences=n_rows)
+            self._contexts = [Context(self._model, settings, self._stop_flag)]
+            self._rows = [_Row(self._contexts[0], sequence) for sequence in range(n_rows)]
+        while len(self._rows) < n_rows:
             self._contexts.append(Context(self._model, self._settings, self._stop_flag))
-            self._tokens.append([])
+            self._rows.append(_Row(self._contexts[-1], 0))
+        n_workers = n_rows if self.plan.schedule == "parallel" else 1
+        while len(self._workers) < n_workers:
+            self._workers.append(Worker(f"amulet-row-{len(self._workers)}"))
 
     def prefill(self, prompts: Sequence[Sequence[int]], progress: Progress | None = None) -> None:
         """Start over with one prompt a row; afterwards `logits` has each row's next token.
 
         Args:
             prompts: token ids, at least one each; as many rows as prompts.
-            progress: called with (tokens computed, tokens in all) after each chunk.
+            progress: called with (tokens done, tokens in all) after each chunk.
 
         Raises:
-            StoppedError: the stop flag was set. All rows are empty.
+            StoppedError: the stop flag was set.
             DecodeError: llama.cpp failed. All rows are empty.
         """
         self.reserve(len(prompts))
-        self.discard()
-        self.n_rows = len(prompts)
-        total = sum(len(prompt) for prompt in prompts)
-        done = 0
-        for row, prompt in enumerate(prompts):
-            for start in range(0, len(prompt), self._contexts[row].n_batch):
-                chunk = prompt[start : start + self._contexts[row].n_batch]
-                last = start + len(chunk) == len(prompt)
-                self._run([partial(self._decode, row, chunk, int(last))])
-                done += len(chunk)
-                if progress is not None:
-                    progress(done, total)
+        self._check_stop()
+        if not self.plan.reuse:
+            self.discard()
+        self._active = self._matching_rows(prompts)
+        for row, prompt in zip(self._active, prompts, strict=True):
+            self._keep(row, _common_length(row.tokens, prompt[:-1]))
+        reporter = _Reporter(prompts, progress)
+        if self.plan.reuse and len(prompts) > 1:
+            self._share_prefix(prompts, reporter)
+        self._set_threads(self._active)
+        tails = [
+            _Tail(row, prompt, row.context.n_batch)
+            for row, prompt in zip(self._active, prompts, strict=True)
+        ]
+        if self.plan.schedule == "batched":
+            self._prefill_packed(tails, reporter)
+            return
+        while unfinished := [tail for tail in tails if tail.unfinished]:
+            self._run([(tail.row, [tail.next()]) for tail in unfinished])
+            reporter.update(self._active)
 
     def step(self, token: int) -> None:
         """Give every row `token` and compute the logits of what comes next.
@@ -98,12 +160,8 @@ class RowSet:
         Raises:
             StoppedError, DecodeError: as for `prefill`.
         """
-        self._run([partial(self._decode, row, (token,), 1) for row in range(self.n_rows)])
-
-    @property
-    def n_outputs(self) -> int:
-        """Most tokens that `extend` takes."""
-        return self._contexts[0].n_outputs
+        self._check_stop()
+        self._append((token,), 1)
 
     def extend(self, tokens: Sequence[int]) -> list[list[Logits]]:
         """Give every row several tokens; for each token the logits of every row after it.
@@ -117,44 +175,168 @@ class RowSet:
         Raises:
             StoppedError, DecodeError: as for `prefill`.
         """
+        self._check_stop()
         n = len(tokens)
-        self._run([partial(self._decode, row, tokens, n) for row in range(self.n_rows)])
+        self._append(tokens, n)
         return [
-            [self._contexts[row].logits(index) for row in range(self.n_rows)] for index in range(n)
+            [row.context.logits(row.output - n + 1 + index) for row in self._active]
+            for index in range(n)
         ]
 
     def logits(self, row: int) -> Logits:
         """Logits of a row's next token, float32, shape (n_vocab,): a view until the next step."""
-        return self._contexts[row].logits()
+        active = self._active[row]
+        return active.context.logits(active.output) if active.saved is None else active.saved
 
     def discard(self) -> None:
         """Forget the tokens of every row."""
-        for context, tokens in zip(self._contexts, self._tokens, strict=True):
+        for context in self._contexts:
             context.clear()
-            tokens.clear()
+        for row in self._rows:
+            row.tokens.clear()
 
     def close(self) -> None:
-        """End the thread and free the contexts."""
-        self._worker.close()
+        """End the threads and free the contexts."""
+        for worker in self._workers:
+            worker.close()
+        self._workers.clear()
+        self._close_contexts()
+
+    def _close_contexts(self) -> None:
         for context in self._contexts:
             context.close()
-        self._contexts.clear()
-        self._tokens.clear()
+        self._contexts, self._rows, self._active = [], [], []
 
-    def _decode(self, row: int, tokens: Sequence[int], outputs: int) -> None:
-        self._contexts[row].decode(tokens, len(self._tokens[row]), outputs=outputs)
-        self._tokens[row].extend(tokens)
-        self.n_decoded += len(tokens)
+    def _check_stop(self) -> None:
+        if self._stop_flag.is_set():
+            raise StoppedError
 
-    def _run(self, decodes: Sequence[Callable[[], None]]) -> None:
-        def all_rows() -> None:
+    def _matching_rows(self, prompts: Sequence[Sequence[int]]) -> list[_Row]:
+        """For each prompt the row that has most of it in memory."""
+        free = list(self._rows)
+        chosen = []
+        for prompt in prompts:
+            best = max(free, key=lambda row: _common_length(row.tokens, prompt))
+            free.remove(best)
+            chosen.append(best)
+        return chosen
+
+    def _keep(self, row: _Row, n_tokens: int) -> None:
+        """Forget what comes after the first `n_tokens`, or everything where the model can't."""
+        if len(row.tokens) == n_tokens:
+            return
+        if not self._model.can_drop_tokens or not row.context.drop_from(row.sequence, n_tokens):
+            row.context.drop_from(row.sequence, -1)
+            n_tokens = 0
+        del row.tokens[n_tokens:]
+
+    def _share_prefix(self, prompts: Sequence[Sequence[int]], reporter: _Reporter) -> None:
+        """Compute the prefix that all prompts share in one row and copy it to the others."""
+        shared = min(
+            *(_common_length(prompts[0], prompt) for prompt in prompts[1:]),
+            *(len(prompt) - 1 for prompt in prompts),
+        )
+        lacking = [row for row in self._active if len(row.tokens) < shared]
+        if not lacking:
+            return
+        source = max(self._active, key=lambda row: len(row.tokens))
+        if len(source.tokens) > shared and not self._model.can_drop_tokens:
+            return
+        self._set_threads([source])
+        tail = _Tail(source, prompts[0][:shared], source.context.n_batch, n_outputs=0)
+        while tail.unfinished:
+            self._run([(source, [tail.next()])])
+            reporter.update(self._active)
+        targets = [row for row in lacking if row is not source]
+        run_together(
+            self._workers[:1], [partial(self._copy, source, targets, shared)], self._stop_flag.set
+        )
+        reporter.update(self._active)
+
+    def _copy(self, source: _Row, targets: Sequence[_Row], n_tokens: int) -> None:
+        for row in targets:
+            if row.context is source.context:
+                row.context.copy_sequence(source.sequence, row.sequence)
+            elif not source.context.copy_to(row.context):
+                row.tokens.clear()
+                continue
+            row.tokens[:] = source.tokens
+            self._keep(row, n_tokens)
+
+    def _prefill_packed(self, tails: Sequence[_Tail], reporter: _Reporter) -> None:
+        """All rows in one context: fill each decode with as many tokens as fit."""
+        context = self._contexts[0]
+        while any(tail.unfinished for tail in tails):
+            room = context.n_batch
+            spans: list[tuple[_Row, Span]] = []
+            for tail in tails:
+                if tail.unfinished and room > 0:
+                    span = tail.next(room)
+                    room -= len(span.tokens)
+                    spans.append((tail.row, span))
+            self._run_packed(spans)
+            reporter.update(self._active)
+            for row, span in spans:
+                if span.n_outputs:
+                    row.saved = context.logits(row.output).copy()
+
+    def _append(self, tokens: Sequence[int], n_outputs: int) -> None:
+        spans = [
+            (row, Span(row.sequence, len(row.tokens), tokens, n_outputs)) for row in self._active
+        ]
+        if self.plan.schedule == "batched":
+            self._run_packed(spans)
+        else:
+            self._run([(row, [span]) for row, span in spans])
+
+    def _set_threads(self, rows: Sequence[_Row]) -> None:
+        """Split the threads between the rows that are about to be computed."""
+        plan = self.plan
+        at_once = len(rows) if plan.schedule == "parallel" else 1
+        n_threads = max(1, plan.n_threads // at_once)
+        if at_once > 1 and plan.threads_per_row is not None:
+            n_threads = plan.threads_per_row
+        n_threads_batch = max(1, plan.n_threads_batch // at_once)
+        for row in rows:
+            row.context.set_threads(n_threads, n_threads_batch)
+
+    def _run_packed(self, spans: Sequence[tuple[_Row, Span]]) -> None:
+        context = self._contexts[0]
+        self._guarded([[partial(context.decode, [span for _, span in spans])]])
+        end = 0
+        for row, span in spans:
+            end += len(span.tokens)
+            self._computed(row, span, end - 1)
+
+    def _run(self, work: Sequence[tuple[_Row, Sequence[Span]]]) -> None:
+        """Decode each row's span in its own context, at once or in turn."""
+        decodes = [partial(row.context.decode, spans) for row, spans in work]
+        if self.plan.schedule == "parallel":
+            self._guarded([[decode] for decode in decodes])
+        else:
+            self._guarded([decodes])
+        for row, spans in work:
+            self._computed(row, spans[0], len(spans[0].tokens) - 1)
+
+    def _computed(self, row: _Row, span: Span, output: int) -> None:
+        row.tokens.extend(span.tokens)
+        row.output = output
+        row.saved = None
+        self.n_decoded += len(span.tokens)
+
+    def _guarded(self, tasks: Sequence[Sequence[Callable[[], None]]]) -> None:
+        """Run lists of decodes, one list a worker; discard all rows if any of them fails."""
+
+        def in_turn(decodes: Sequence[Callable[[], None]]) -> None:
             for decode in decodes:
                 decode()
 
         try:
-            if self._stop_flag.is_set():
-                raise StoppedError
-            run_together([self._worker], [all_rows], self._stop_flag.set)
+            run_together(
+                self._workers[: len(tasks)],
+                [partial(in_turn, decodes) for decodes in tasks],
+                self._stop_flag.set,
+            )
         except DecodeError as error:
             self.discard()
             if error.code == DECODE_STOPPED:
@@ -163,3 +345,50 @@ class RowSet:
         except BaseException:
             self.discard()
             raise
+
+
+class _Tail:
+    """What is still to be computed of a row's prompt, chunk by chunk."""
+
+    def __init__(
+        self, row: _Row, prompt: Sequence[int], n_batch: int, *, n_outputs: int = 1
+    ) -> None:
+        self.row = row
+        self._prompt = prompt
+        self._n_batch = n_batch
+        self._n_outputs = n_outputs
+        self._next = len(row.tokens)
+
+    @property
+    def unfinished(self) -> bool:
+        return self._next < len(self._prompt)
+
+    def next(self, room: int | None = None) -> Span:
+        start = self._next
+        stop = min(len(self._prompt), start + min(self._n_batch, room or self._n_batch))
+        self._next = stop
+        last = stop == len(self._prompt)
+        return Span(
+            self.row.sequence, start, self._prompt[start:stop], self._n_outputs if last else 0
+        )
+
+
+class _Reporter:
+    """Reports progress in tokens of all prompts, whether computed, kept or copied."""
+
+    def __init__(self, prompts: Sequence[Sequence[int]], progress: Progress | None) -> None:
+        self._total = sum(len(prompt) for prompt in prompts)
+        self._progress = progress
+
+    def update(self, rows: Sequence[_Row]) -> None:
+        if self._progress is not None:
+            self._progress(sum(len(row.tokens) for row in rows), self._total)
+
+
+def _common_length(left: Sequence[int], right: Sequence[int]) -> int:
+    n = 0
+    for a, b in zip(left, right):  # noqa: B905 (the shorter one ends it)
+        if a != b:
+            break
+        n += 1
+    return n

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from amulet_local.errors import InvalidTextError, InvalidTokenError
+from amulet_local.errors import EngineClosedError, InvalidTextError, InvalidTokenError
 
-_CONTROL, _USER_DEFINED = 1 << 3, 1 << 4
+_SPECIAL = 1 << 0 | 1 << 3 | 1 << 4
+"""Attributes of tokens that text must not spell by accident: unknown, control, user-defined."""
 
 
 class Vocabulary:
@@ -26,26 +27,32 @@ class Vocabulary:
     def __init__(self, model_pointer: Any) -> None:
         import llama_cpp
 
-        self._native = llama_cpp.llama_model_get_vocab(model_pointer)
+        self._native: Any = llama_cpp.llama_model_get_vocab(model_pointer)
         self.n_tokens = int(llama_cpp.llama_vocab_n_tokens(self._native))
         self._buffer = ctypes.create_string_buffer(256)
 
     @property
     def pointer(self) -> Any:
-        """The native llama_vocab, for the modules of this folder."""
+        """The native llama_vocab, for the modules of this folder.
+
+        Raises:
+            EngineClosedError: the model was closed.
+        """
+        if self._native is None:
+            raise EngineClosedError("the model is closed; load it again")
         return self._native
+
+    def close(self) -> None:
+        """Called when the model is closed: from now on every native call is refused."""
+        self._native = None
 
     @cached_property
     def special_tokens(self) -> Mapping[str, int]:
-        """Spelling -> id of every control or user-defined token."""
+        """Spelling -> id of every unknown, control or user-defined token."""
         import llama_cpp
 
-        get_attr = llama_cpp.llama_vocab_get_attr
-        special = [
-            token
-            for token in range(self.n_tokens)
-            if get_attr(self._native, token) & (_CONTROL | _USER_DEFINED)
-        ]
+        get_attr, native = llama_cpp.llama_vocab_get_attr, self.pointer
+        special = [token for token in range(self.n_tokens) if get_attr(native, token) & _SPECIAL]
         return {text: token for token in special if (text := self.spelling(token))}
 
     @cached_property
@@ -53,14 +60,14 @@ class Vocabulary:
         """Begin-of-sequence token, None if the vocabulary has none."""
         import llama_cpp
 
-        return self._optional(llama_cpp.llama_vocab_bos(self._native))
+        return self._optional(llama_cpp.llama_vocab_bos(self.pointer))
 
     @cached_property
     def eos_id(self) -> int | None:
         """End-of-sequence token, None if the vocabulary has none."""
         import llama_cpp
 
-        return self._optional(llama_cpp.llama_vocab_eos(self._native))
+        return self._optional(llama_cpp.llama_vocab_eos(self.pointer))
 
     @property
     def bos_text(self) -> str:
@@ -77,7 +84,7 @@ class Vocabulary:
         """Whether a prompt begins with the begin-of-sequence token."""
         import llama_cpp
 
-        return bool(llama_cpp.llama_vocab_get_add_bos(self._native))
+        return bool(llama_cpp.llama_vocab_get_add_bos(self.pointer))
 
     @cached_property
     def end_tokens(self) -> frozenset[int]:
@@ -87,14 +94,14 @@ class Vocabulary:
         return frozenset(
             token
             for token in self.special_tokens.values()
-            if llama_cpp.llama_vocab_is_eog(self._native, token)
+            if llama_cpp.llama_vocab_is_eog(self.pointer, token)
         )
 
     def spelling(self, token: int) -> str:
         """The token as the vocabulary lists it (special tokens: as they are written)."""
         import llama_cpp
 
-        text: bytes | None = llama_cpp.llama_vocab_get_text(self._native, token)
+        text: bytes | None = llama_cpp.llama_vocab_get_text(self.pointer, token)
         return (text or b"").decode("utf-8", "replace")
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
@@ -121,7 +128,7 @@ class Vocabulary:
         while True:
             ids = (llama_cpp.llama_token * size)()
             n = llama_cpp.llama_tokenize(
-                self._native, encoded, len(encoded), ids, size, add_special, parse_special
+                self.pointer, encoded, len(encoded), ids, size, add_special, parse_special
             )
             if n >= 0:
                 return list(ids[:n])
@@ -140,7 +147,7 @@ class Vocabulary:
         self.check(token)
         while True:
             n = llama_cpp.llama_token_to_piece(
-                self._native, token, self._buffer, len(self._buffer), 0, False
+                self.pointer, token, self._buffer, len(self._buffer), 0, False
             )
             if n >= 0:
                 return self._buffer.raw[:n]

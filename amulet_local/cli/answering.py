@@ -1,0 +1,245 @@
+"""From options to a loaded engine and streamed answers, for `generate` and `compare`.
+
+Knows the engine's public names and nothing below them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from amulet_local.cli.inputs import (
+    check_text,
+    read_file,
+    read_preference,
+    read_question,
+)
+from amulet_local.cli.options import AnswerOptions
+from amulet_local.cli.reporting import in_flags
+from amulet_local.cli.terminal import StatusLine, note, separator, stdout_is_terminal, write
+from amulet_local.errors import FileAccessError, InvalidParameterError
+
+if TYPE_CHECKING:
+    from amulet_local.chat_template import Placement
+    from amulet_local.engine import Engine
+    from amulet_local.params import AmuletParams, RuntimeParams, SamplingParams
+    from amulet_local.preferences import Preference
+    from amulet_local.results import Generation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What is asked of which model, checked as far as it can be without one."""
+
+    model: str
+    text: str
+    preferences: tuple[Preference, ...]
+    system: str | None
+    placement: Placement
+    amulet: AmuletParams | None
+    sampling: SamplingParams
+    runtime: RuntimeParams
+
+
+def read_options(options: AnswerOptions) -> Question:
+    """Check the options and read the files that they name.
+
+    Raises:
+        AmuletError: a value, a name or a file can't be used.
+    """
+    from amulet_local.model_store import DEFAULT_MODEL
+    from amulet_local.params import AmuletParams, RuntimeParams, SamplingParams
+    from amulet_local.preferences import Preference, PreferenceLike, resolve
+
+    strength = _given(
+        guidance_scale=options.guidance_scale,
+        alpha=options.alpha,
+        lambda_=options.lambda_,
+        eta=options.eta,
+        num_iterations=options.iterations,
+    )
+    sampling = _given(
+        max_tokens=options.predict,
+        temperature=options.temp,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        min_p=options.min_p,
+        repeat_penalty=options.repeat_penalty,
+        presence_penalty=options.presence_penalty,
+        frequency_penalty=options.frequency_penalty,
+        repeat_last_n=options.repeat_last_n,
+        seed=None if options.seed == -1 else options.seed,
+    )
+    runtime = _given(
+        n_ctx=options.ctx_size,
+        n_batch=options.batch_size,
+        n_threads=options.threads,
+        n_threads_batch=options.threads_batch,
+        n_gpu_layers=options.gpu_layers,
+        cache_type_k=options.cache_type_k,
+        cache_type_v=options.cache_type_v,
+        flash_attention=options.flash_attn,
+        load_mode=options.load_mode,
+        chat_template=_chat_template(options),
+    )
+    check_text("--system", options.system)
+    check_text("--chat-template", options.chat_template)
+    for text in options.preference or ():
+        check_text("--preference", text)
+    preferences: list[PreferenceLike] = list(options.preference or ())
+    if options.preference_file is not None:
+        text = read_preference(options.preference_file)
+        preferences.append(Preference(text=text, name=options.preference_file))
+    if options.placement not in (None, "system", "user"):
+        raise InvalidParameterError(
+            f"--placement must be 'system' or 'user', not {options.placement!r}"
+        )
+    return Question(
+        model=options.model or DEFAULT_MODEL,
+        amulet=AmuletParams(**strength) if strength else None,
+        sampling=SamplingParams(**sampling),
+        runtime=RuntimeParams(
+            **runtime, reproducible=options.reproducible, verbose=options.verbose
+        ),
+        preferences=resolve(preferences or None),
+        system=options.system,
+        placement=cast("Placement", options.placement or "system"),
+        text=read_question(options),
+    )
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _chat_template(options: AnswerOptions) -> str | None:
+    if options.chat_template_file is None:
+        return options.chat_template
+    return read_file(options.chat_template_file, "the chat template file", FileAccessError)
+
+
+class Session:
+    """A loaded engine, and what was said about it on stderr so far."""
+
+    def __init__(self, engine: Engine, question: Question) -> None:
+        self._engine = engine
+        self._question = question
+        self._warned: set[str] = set()
+        self.warn(engine.warnings)
+
+    def answer(
+        self, method: str | None, *, sampling: SamplingParams | None = None, stream: bool
+    ) -> Generation:
+        """Answer with one method.
+
+        Args:
+            method: a name from decoding.METHODS, None for the default.
+            sampling: instead of the question's own.
+            stream: write the text to stdout as it comes, then a newline.
+
+        Raises:
+            AmuletError: see Engine.generate. What was written so far ends with a newline.
+        """
+        question = self._question
+        status = StatusLine(enabled=not question.runtime.verbose)
+
+        def show_progress(done: int, total: int) -> None:
+            status.show(f"reading the prompt: {done} of {total} tokens")
+
+        chunks = self._engine.stream_generate(
+            question.text,
+            preference=question.preferences or None,
+            method=method,
+            amulet=question.amulet,
+            sampling=sampling or question.sampling,
+            system=question.system,
+            placement=question.placement,
+            prompt_progress=show_progress,
+        )
+        last = ""
+        try:
+            for chunk in chunks:
+                status.erase()
+                if stream and chunk.text:
+                    write(chunk.text)
+                    last = chunk.text[-1]
+        except BaseException:
+            status.erase()
+            if stream and last != "\n" and (last or stdout_is_terminal()):
+                write("\n")
+            raise
+        if stream and last != "\n":
+            write("\n")
+        assert chunk.generation is not None
+        self.warn(chunk.generation.warnings)
+        return chunk.generation
+
+    def warn(self, warnings: Iterable[str]) -> None:
+        """Write each warning to stderr, once."""
+        for warning in warnings:
+            if warning not in self._warned:
+                self._warned.add(warning)
+                note(f"warning: {in_flags(warning)}")
+
+
+@contextmanager
+def session(question: Question) -> Iterator[Session]:
+    """Load the model, and free it in the end.
+
+    Raises:
+        AmuletError: see `load`.
+    """
+    from amulet_local.engine import Engine
+
+    status = StatusLine(enabled=not question.runtime.verbose)
+
+    def show_progress(share: float) -> None:
+        status.show(f"loading {question.model}: {share:.0%}")
+
+    try:
+        engine = Engine(question.model, question.runtime, load_progress=show_progress)
+    finally:
+        status.erase()
+    with engine:
+        opened = Session(engine, question)
+        if question.amulet is not None and question.preferences:
+            opened.warn(question.amulet.warnings)
+        yield opened
+
+
+def generation_json(generation: Generation) -> dict[str, Any]:
+    """Everything of a generation as JSON values."""
+    values = dataclasses.asdict(generation)
+    values["usage"]["total_tokens"] = generation.usage.total_tokens
+    return values
+
+
+def write_json(value: Any) -> None:
+    """Write one JSON object on one line of ASCII, which is safe in any encoding."""
+    write(json.dumps(value, allow_nan=False) + "\n")
+
+
+def rate(generation: Generation) -> str:
+    """Tokens per second, as far as there were several."""
+    speed = generation.timings.tokens_per_second
+    return f"{speed:.3g} tokens/s" if speed else "one token"
+
+
+def figures(generation: Generation) -> str:
+    """A line about a generation."""
+    timings, usage = generation.timings, generation.usage
+    parts = [
+        f"{usage.completion_tokens} tokens",
+        rate(generation),
+        f"first token after {timings.time_to_first_token_seconds:.2f} s",
+    ]
+    if generation.method != "base":
+        parts.insert(0, f"guidance scale {generation.guidance_scale:.3g}")
+    if generation.seed is not None:
+        parts.append(f"seed {generation.seed}")
+    return separator(sys.stderr).join(parts)

@@ -1,0 +1,139 @@
+"""Makes a typer command out of a dataclass of options and a function that takes one.
+
+Knows nothing about particular options but how those that exclude each other and those from the
+environment get along. Help is plain text in sections: it needs no rich, so that it comes at once,
+on any terminal.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, fields
+from typing import Any, TypeVar, get_type_hints
+
+import typer
+from typer.core import TyperCommand
+
+from amulet_local.cli.options import EXCLUSIVE
+from amulet_local.cli.reporting import reporting
+
+Options = TypeVar("Options")
+
+ENVIRONMENT_NOTE = """\
+Every flag can be set by an environment variable as well, AMULET_ and its long
+name: AMULET_CTX_SIZE=4096 is --ctx-size 4096. The command line comes first."""
+
+
+class HelpCommand(TyperCommand):
+    """A command whose help has sections, and an epilog that is left as it is."""
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the options under the headings of their panels."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if param.param_type_name == "argument":  # the same in every version of typer
+                record = (param.metavar or "", getattr(param, "help", None) or "")
+            if record is not None:
+                heading = getattr(param, "rich_help_panel", None) or "Output"
+                sections.setdefault(heading, []).append(record)
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records, col_max=28)
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the epilog."""
+        if self.epilog:
+            formatter.write(f"\n{self.epilog}\n")
+
+
+def add_command(
+    app: typer.Typer,
+    options_type: type[Options],
+    run: Callable[[Options], None],
+    *,
+    check: Callable[[Options], None] | None = None,
+    name: str,
+    short_help: str,
+    help: str,
+    examples: str,
+) -> None:
+    """Add the command `name`, which calls `run` with an instance of `options_type`.
+
+    Args:
+        options_type: a frozen dataclass; its annotations carry typer's Option and Argument.
+        check: raises typer's usage errors.
+        examples: lines of shell for the end of the help.
+    """
+    hints = get_type_hints(options_type, include_extras=True)
+
+    def callback(ctx: typer.Context, **values: Any) -> None:
+        given = _settle(ctx, values)
+        options = options_type(**given)
+        if check is not None:
+            check(options)
+        with reporting(verbose=bool(given.get("verbose"))):
+            run(options)
+
+    parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
+    parameters[0] = parameters[0].replace(annotation=typer.Context)
+    for field in fields(options_type):  # type: ignore[arg-type]
+        parameters.append(
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if field.default is MISSING else field.default,
+                annotation=hints[field.name],
+            )
+        )
+    callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    callback.__annotations__ = {item.name: item.annotation for item in parameters}
+    indented = "\n".join("  " + line for line in examples.strip().splitlines())
+    app.command(
+        name,
+        cls=HelpCommand,
+        help=help,
+        short_help=short_help,
+        epilog=f"Examples:\n{indented}\n\n{ENVIRONMENT_NOTE}",
+    )(callback)
+
+
+def _settle(ctx: typer.Context, values: dict[str, Any]) -> dict[str, Any]:
+    """The values, less those of the environment that the command line excludes.
+
+    Raises:
+        typer.BadParameter: two that exclude each other come from the same place.
+    """
+    values = dict(values)
+    if "preference" in values and not values["preference"]:
+        text = os.environ.get("AMULET_PREFERENCE")
+        values["preference"] = [text] if text else None
+    for group in EXCLUSIVE:
+        given = [names for names in group if any(_is_given(values.get(n)) for n in names)]
+        typed = [names for names in given if any(_is_typed(ctx, name) for name in names)]
+        if typed:
+            for name in {n for names in given if names not in typed for n in names}:
+                values[name] = None
+        if len(typed or given) > 1:
+            raise typer.BadParameter(f"give only one of {_flags(ctx, typed or given)}")
+    return values
+
+
+def _is_given(value: Any) -> bool:
+    return value is not None and value != []
+
+
+def _is_typed(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _flags(ctx: typer.Context, alternatives: Iterable[tuple[str, ...]]) -> str:
+    names = {param.name: param for param in ctx.command.params}
+    shown = []
+    for alternative in alternatives:
+        params = [names[name] for name in alternative if name in names]
+        shown.append("/".join(p.opts[-1] if p.opts[-1][0] == "-" else "PROMPT" for p in params))
+    return ", ".join(shown)

@@ -1,0 +1,200 @@
+"""`amulet-local doctor`: is everything there to answer, and what does this machine offer?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Annotated
+
+import typer
+
+from amulet_local.cli.answering import write_json
+from amulet_local.cli.command import add_command
+from amulet_local.cli.options import json_option, model_option
+from amulet_local.cli.reporting import EXIT_ERROR
+from amulet_local.cli.terminal import one_line, write
+from amulet_local.cli.version import package_version
+from amulet_local.errors import AmuletError, UnsupportedModelError
+
+HELP = """Check the installation: Python, llama.cpp and its CPU features, GPU, Numba, the model.
+
+Exits with 0 if everything that an answer needs is there, with 1 if not."""
+
+EXAMPLES = """
+amulet-local doctor
+amulet-local doctor -m model.gguf"""
+
+CUDA_BUILD = (
+    'CMAKE_ARGS="-DGGML_CUDA=on" pip install --force-reinstall --no-cache-dir --no-binary '
+    "llama-cpp-python llama-cpp-python"
+)
+METAL_BUILD = CUDA_BUILD.replace("CUDA", "METAL")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorOptions:
+    """Options of `doctor`."""
+
+    model: Annotated[
+        str | None, model_option("Check this model. Default: smollm2, the embedded one.")
+    ] = None
+    json: Annotated[bool, json_option("The same as one JSON object.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        value: what was found.
+        ok: False if an answer can't be had like this.
+        advice: what to do about it, or for more speed.
+    """
+
+    name: str
+    value: str
+    ok: bool = True
+    advice: str = ""
+
+
+def run(options: DoctorOptions) -> None:
+    """Print the findings, and exit with 1 if one of them is bad."""
+    from amulet_local.model_store import DEFAULT_MODEL
+
+    model = options.model or DEFAULT_MODEL
+    findings = [
+        Finding(name="amulet-local", value=package_version()),
+        Finding(name="Python", value=f"{platform.python_version()}, {sys.executable}"),
+        Finding(name="Machine", value=f"{platform.system()} {platform.machine()}"),
+        _checked("llama.cpp", _llama_cpp, "pip install --force-reinstall llama-cpp-python"),
+        _checked("CPU features", _cpu_features, ""),
+        _checked("GPU offload", _gpu, ""),
+        _checked("Cores", _cores, ""),
+        _checked("Numba", _numba, "pip install --force-reinstall numba"),
+        _checked("Kernel cache", _kernel_cache, ""),
+        _compiler(),
+        _checked(f"Model {model}", lambda: _model(model), "amulet-local models"),
+    ]
+    bad = [finding.name for finding in findings if not finding.ok]
+    if options.json:
+        write_json({"ready": not bad, "findings": [asdict(finding) for finding in findings]})
+    else:
+        width = max(len(one_line(finding.name)) for finding in findings)
+        for finding in findings:
+            mark = "ok" if finding.ok else "NO"
+            write(f"{mark}  {one_line(finding.name):{width}}  {one_line(finding.value)}\n")
+            if finding.advice:
+                write(f"    {'':{width}}  -> {one_line(finding.advice)}\n")
+        write(f"\nnot ready: see {', '.join(map(one_line, bad))}\n" if bad else "\nready\n")
+    if bad:
+        raise SystemExit(EXIT_ERROR)
+
+
+def _checked(name: str, look: Callable[[], tuple[str, str]], advice: str) -> Finding:
+    """What `look` finds (a value and advice); whatever it raises is a bad finding."""
+    try:
+        value, hint = look()
+    except AmuletError as error:
+        return Finding(name=name, value=str(error), ok=False, advice=advice)
+    except Exception as error:
+        value = f"{type(error).__name__}: {error}"
+        return Finding(name=name, value=value, ok=False, advice=advice)
+    return Finding(name=name, value=value, advice=hint)
+
+
+def _llama_cpp() -> tuple[str, str]:
+    from importlib import metadata
+
+    from amulet_local.llama import library
+
+    build = library.build_version()
+    return f"{build}, llama-cpp-python {metadata.version('llama-cpp-python')}", ""
+
+
+def _cpu_features() -> tuple[str, str]:
+    from amulet_local.llama import library
+
+    found = [feature.removeprefix("CPU: ") for feature in library.build_features()]
+    return ", ".join(found) or "none reported", ""
+
+
+def _gpu() -> tuple[str, str]:
+    from amulet_local.llama import library
+
+    if library.supports_gpu_offload():
+        return "yes; -ngl says how many layers, all by default", ""
+    if sys.platform == "darwin":
+        return "no", f"for Metal: {METAL_BUILD}"
+    return "no, everything runs on the CPU", f"with an NVIDIA GPU: {CUDA_BUILD}"
+
+
+def _cores() -> tuple[str, str]:
+    from amulet_local.llama import library
+
+    return f"{library.usable_cores()} usable of {os.cpu_count()} logical ones", ""
+
+
+def _numba() -> tuple[str, str]:
+    import numba
+
+    return str(numba.__version__), ""
+
+
+def _kernel_cache() -> tuple[str, str]:
+    from amulet_local.optimizer.jit import kernel_cache_folder
+    from amulet_local.user_folders import cache_folder
+
+    folder = kernel_cache_folder()
+    if folder is not None:
+        return str(folder), ""
+    wanted = cache_folder() / "numba"
+    return (
+        "none, so every start takes some seconds longer",
+        f"{wanted} must be writable by you and by nobody else, or name such a folder in "
+        f"AMULET_CACHE",
+    )
+
+
+def _compiler() -> Finding:
+    names = [os.environ.get("CXX", ""), "c++", "g++", "clang++"]
+    found = next((path for name in names if name and (path := shutil.which(name))), None)
+    return Finding(
+        name="C++ compiler",
+        value=found or "none; only needed to build llama-cpp-python",
+    )
+
+
+def _model(name: str) -> tuple[str, str]:
+    from amulet_local import model_store
+    from amulet_local.llama.generative import reason_not_generative
+    from amulet_local.llama.gguf import read_header
+
+    path = model_store.find_model(name)
+    header = read_header(path)
+    reason = reason_not_generative(header)
+    if reason:
+        raise UnsupportedModelError(f"{path.name} can't generate text: {reason}")
+    checked = "header checked"
+    for entry in model_store.catalogue().values():
+        if path == entry.path():
+            model_store.verify_checksum(path, entry.sha256)
+            checked = "SHA-256 verified"
+    return f"{path} ({path.stat().st_size / 1e6:.0f} MB, {header.architecture}, {checked})", ""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(
+        app,
+        DoctorOptions,
+        run,
+        name="doctor",
+        short_help="Check the installation and this machine.",
+        help=HELP,
+        examples=EXAMPLES,
+    )

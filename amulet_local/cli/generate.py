@@ -1,0 +1,52 @@
+"""`amulet-local generate`: one answer, streamed."""
+
+from __future__ import annotations
+
+import typer
+
+from amulet_local.cli.answering import figures, generation_json, read_options, session, write_json
+from amulet_local.cli.command import add_command
+from amulet_local.cli.inputs import require_question
+from amulet_local.cli.options import GenerateOptions
+from amulet_local.cli.terminal import note, stderr_is_terminal
+
+HELP = """Answer one question, following a preference.
+
+The answer streams to standard output; everything else goes to standard error. Without a
+preference the model answers as it would in llama.cpp."""
+
+EXAMPLES = """
+amulet-local generate "How do I sleep better?" --preference concise
+amulet-local generate -f question.txt -m model.gguf -ngl 99 \\
+    --preference "like a patient teacher, with an example" --guidance-scale 3
+git diff | amulet-local generate - -c 8192 --system "Review this." --json"""
+
+
+def run(options: GenerateOptions) -> None:
+    """Answer the question of `options`."""
+    from amulet_local.generation import choose_method
+
+    question = read_options(options)
+    method = choose_method(options.method, has_preference=bool(question.preferences))
+    with session(question) as opened:
+        if question.amulet is not None and not question.preferences:
+            opened.warn(["without --preference the strength changes nothing"])
+        generation = opened.answer(method.name, stream=not options.json)
+        if options.json:
+            write_json(generation_json(generation))
+        if options.stats or stderr_is_terminal():
+            note(figures(generation))
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(
+        app,
+        GenerateOptions,
+        run,
+        check=require_question,
+        name="generate",
+        short_help="Answer one question, following a preference.",
+        help=HELP,
+        examples=EXAMPLES,
+    )

@@ -1,0 +1,144 @@
+"""The texts that a command gets: the question, a preference, a template.
+
+Reads files and standard input, and knows nothing about what the texts are for.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from collections.abc import Callable
+from typing import BinaryIO
+
+import typer
+
+from amulet_local.cli.options import AnswerOptions
+from amulet_local.cli.terminal import note, stderr_is_terminal
+from amulet_local.errors import (
+    AmuletError,
+    EmptyPromptError,
+    FileAccessError,
+    InvalidTextError,
+    UnknownPreferenceError,
+)
+
+MAX_TEXT_BYTES = 16 * 2**20
+"""Far beyond any context; stops at /dev/zero."""
+
+
+def read_question(options: AnswerOptions) -> str:
+    """The question, from wherever the options say it is; standard input where they don't.
+
+    Raises:
+        EmptyPromptError: it is blank.
+        FileAccessError, InvalidTextError: it can't be read, or isn't UTF-8.
+    """
+    if options.file is not None:
+        text, place = read_file(options.file, "the prompt file", FileAccessError), options.file
+    elif options.prompt_option is not None:
+        text, place = options.prompt_option, "--prompt"
+    elif options.prompt is not None and options.prompt != "-":
+        text, place = options.prompt, "PROMPT"
+    else:
+        text, place = _read_stdin(), "standard input"
+    if not text.strip():
+        raise EmptyPromptError(f"nothing to answer: the question from {place} is empty")
+    check_text(place, text)
+    return text
+
+
+def check_text(place: str, text: str | None) -> None:
+    """Refuse what the shell passed on and isn't UTF-8; Python makes lone surrogates of it.
+
+    Raises:
+        InvalidTextError: it is such a text.
+    """
+    try:
+        (text or "").encode()
+    except UnicodeEncodeError as error:
+        raise InvalidTextError(
+            f"{place} isn't UTF-8 text (character {error.start}): check the terminal's encoding"
+        ) from None
+
+
+def has_question(options: AnswerOptions) -> bool:
+    """Whether a question is given, or standard input may bring one."""
+    given = (options.file, options.prompt_option, options.prompt)
+    return any(text is not None for text in given) or _stdin_is_fed()
+
+
+def require_question(options: AnswerOptions) -> None:
+    """Show how to ask, before anything is read or loaded.
+
+    Raises:
+        typer.BadParameter: there is no question, and a person at the keyboard.
+    """
+    if not has_question(options):
+        raise typer.BadParameter("give a question: as PROMPT, with -f FILE, or '-' and type it in")
+
+
+def read_preference(path: str) -> str:
+    """The text of a preference file.
+
+    Raises:
+        UnknownPreferenceError, InvalidTextError: it can't be read, or isn't UTF-8.
+    """
+    text = read_file(path, "the preference file", UnknownPreferenceError)
+    if not text.strip():
+        raise UnknownPreferenceError(f"the preference file {path!r} is empty")
+    return text
+
+
+def read_file(path: str, what: str, error_type: Callable[[str], AmuletError]) -> str:
+    """The text of a file without its last line end.
+
+    Raises:
+        AmuletError: of `error_type`, where the system doesn't let us.
+        InvalidTextError: it isn't UTF-8.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = _read_bounded(file)
+    except OSError as error:
+        raise error_type(f"can't read {what} {path!r}: {error.strerror}") from None
+    except ValueError:  # a NUL in the path, from an environment variable
+        raise error_type(f"can't read {what} {path!r}: no path has a NUL in it") from None
+    return _decode(data, f"{what} {path!r}")
+
+
+def _read_stdin() -> str:
+    if sys.stdin is None:
+        raise FileAccessError("can't read the question: standard input is closed")
+    if sys.stdin.isatty() and stderr_is_terminal():
+        note("Type the question; Ctrl-D on a line of its own ends it.")
+    try:
+        data = _read_bounded(sys.stdin.buffer)
+    except OSError as error:
+        raise FileAccessError(f"can't read standard input: {error.strerror}") from None
+    return _decode(data, "standard input")
+
+
+def _stdin_is_fed() -> bool:
+    """Whether standard input is a pipe or file with something in it, not a keyboard."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError, AttributeError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+
+
+def _read_bounded(file: BinaryIO) -> bytes:
+    return file.read(MAX_TEXT_BYTES + 1)
+
+
+def _decode(data: bytes, place: str) -> str:
+    if len(data) > MAX_TEXT_BYTES:
+        raise InvalidTextError(f"{place} has more than {MAX_TEXT_BYTES} bytes: give a shorter text")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidTextError(
+            f"{place} isn't UTF-8 text (byte {error.start}): convert it first"
+        ) from None
+    return text.removesuffix("\n").removesuffix("\r")

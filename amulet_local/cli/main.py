@@ -1,0 +1,40 @@
+"""The entry of the command `amulet-local`.
+
+Everything is imported inside, so that Ctrl-C ends the program quietly from its first moment on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from typing import NoReturn
+
+EXIT_INTERRUPTED = 130
+
+
+def main() -> None:
+    """Run the command line of this process and exit."""
+    try:
+        from amulet_local.cli.app import app
+        from amulet_local.cli.terminal import prepare_streams
+
+        prepare_streams()
+        app(prog_name="amulet-local")
+    except KeyboardInterrupt:
+        _end_at_once()
+    except SystemExit as end:
+        if end.code == EXIT_INTERRUPTED:
+            _end_at_once()
+        raise
+
+
+def _end_at_once() -> NoReturn:
+    """Exit without taking the interpreter apart: with Numba loaded that takes 0.1 to 0.3 s.
+
+    The engine is closed by now, and nothing else needs to be put away.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(EXIT_INTERRUPTED)

@@ -1,0 +1,167 @@
+"""`amulet-local models`: what can be given to -m."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from amulet_local.cli.answering import write_json
+from amulet_local.cli.command import add_command
+from amulet_local.cli.options import json_option
+from amulet_local.cli.terminal import one_line, write
+from amulet_local.errors import AmuletError
+
+HELP = """List the models that have a name.
+
+Any GGUF file that generates text can be used: give its path with -m, or put it into ./models or
+a folder that AMULET_MODELS names to give just its name."""
+
+EXAMPLES = """
+amulet-local models
+AMULET_MODELS=~/gguf:/data/models amulet-local models --json"""
+
+# fmt: off
+FILE_TYPES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K",
+    11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S",
+    17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS",
+    23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M",
+    30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
+}
+# fmt: on
+"""general.file_type, llama.cpp's llama_ftype -> what files are called after it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsOptions:
+    """Options of `models`."""
+
+    json: Annotated[bool, json_option("The same as one JSON object.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """A model in the list.
+
+    Attributes:
+        name: what -m takes.
+        path: the file, None if it isn't installed.
+        size_bytes: of the file.
+        kind: architecture and quantisation.
+        problem: why it can't be used, None if nothing is known to speak against it.
+        description: of a catalogue entry.
+    """
+
+    name: str
+    path: str | None
+    size_bytes: int | None
+    kind: str
+    problem: str | None
+    description: str = ""
+
+
+def run(options: ModelsOptions) -> None:
+    """Print the list."""
+    from amulet_local import model_store
+
+    catalogue = [_from_catalogue(entry) for entry in model_store.catalogue().values()]
+    files = [_inspected(path.stem, path) for path in model_store.local_models()]
+    folders = [str(folder) for folder in model_store.model_folders()]
+    if options.json:
+        write_json(
+            {
+                "catalogue": [asdict(item) for item in catalogue],
+                "files": [asdict(item) for item in files],
+                "folders": folders,
+            }
+        )
+        return
+    lines = ["In the catalogue:", *_table(catalogue), ""]
+    for folder in folders:
+        inside = [item for item in files if str(Path(item.path or "").parent) == folder]
+        lines += [f"In {one_line(folder)}:", *(_table(inside) or ["  no GGUF files"]), ""]
+    lines += [
+        "Give a name or the path of any GGUF file with -m. Files in ./models and in the",
+        "folders that AMULET_MODELS names are found by name.",
+    ]
+    write("\n".join(lines) + "\n")
+
+
+def _from_catalogue(entry: object) -> Listed:
+    from amulet_local.model_store import CatalogueEntry
+
+    assert isinstance(entry, CatalogueEntry)
+    path = entry.path()
+    if path is not None:
+        return _inspected(entry.name, path, entry.description)
+    return Listed(
+        name=entry.name,
+        path=None,
+        size_bytes=entry.size_bytes,
+        kind="",
+        problem=f"not installed; run: {entry.install}",
+        description=entry.description,
+    )
+
+
+def _inspected(name: str, path: Path, description: str = "") -> Listed:
+    from amulet_local.llama.generative import reason_not_generative
+    from amulet_local.llama.gguf import read_header
+
+    kind, problem = "", None
+    try:
+        header = read_header(path)
+        reason = reason_not_generative(header)
+        problem = f"can't generate text: {reason}" if reason else None
+        file_type = header.metadata.get("general.file_type")
+        quantisation = FILE_TYPES.get(file_type, "") if isinstance(file_type, int) else ""
+        kind = one_line(f"{header.architecture} {quantisation}")
+    except AmuletError as error:
+        problem = one_line(error)
+    try:
+        size = path.stat().st_size
+    except OSError:
+        size = None
+    return Listed(
+        name=name,
+        path=str(path),
+        size_bytes=size,
+        kind=kind,
+        problem=problem,
+        description=description,
+    )
+
+
+def _table(items: list[Listed]) -> list[str]:
+    rows = [(one_line(item.name), _size(item.size_bytes), item.kind) for item in items]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    lines = []
+    for row, item in zip(rows, items, strict=True):
+        cells = f"{row[0]:{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:{widths[2]}}"
+        remark = item.problem or item.description
+        lines.append(f"  {cells}  {one_line(remark)}".rstrip())
+    return lines
+
+
+def _size(n_bytes: int | None) -> str:
+    if n_bytes is None:
+        return "-"
+    if n_bytes < 1e9:
+        return f"{n_bytes / 1e6:.0f} MB"
+    return f"{n_bytes / 1e9:.1f} GB"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(
+        app,
+        ModelsOptions,
+        run,
+        name="models",
+        short_help="List the models that have a name.",
+        help=HELP,
+        examples=EXAMPLES,
+    )

@@ -1,0 +1,380 @@
+"""The options of the commands: flags, environment variables, help.
+
+Knows the words of the command line only. Which values are right is params.py's business: an option
+that isn't given is None here and gets its default there, and a number out of range is an error of
+the request. Help texts repeat the defaults; a test compares them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+PROMPT = "The question"
+PREFERENCE = "The preference and its strength"
+SAMPLING = "Sampling (greedy unless --temp is above 0)"
+RUNTIME = "Model and runtime (flags as in llama.cpp)"
+OUTPUT = "Output"
+
+EXCLUSIVE = (
+    (("prompt",), ("prompt_option",), ("file",)),
+    (("preference",), ("preference_file",)),
+    (("guidance_scale",), ("alpha", "lambda_", "eta", "iterations")),
+    (("chat_template",), ("chat_template_file",)),
+)
+"""Options that set the same thing: at most one alternative of each row may be given."""
+
+
+def environment_variable(flag: str) -> str:
+    """The variable that sets a long flag: --ctx-size -> AMULET_CTX_SIZE."""
+    return "AMULET_" + flag.removeprefix("--").upper().replace("-", "_")
+
+
+def number(text: str) -> int | float:
+    """Any number, whole or not, in range or not; what isn't one is wrong usage."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a number") from None
+
+
+def gpu_layers(text: str) -> int | float | str:
+    """A number of layers, "auto", or "all"."""
+    if text == "all":
+        return -1
+    return text if text == "auto" else number(text)
+
+
+def _option(*flags: str, panel: str, help: str, **more: Any) -> Any:
+    long = next(flag for flag in flags if flag.startswith("--"))
+    return typer.Option(
+        *flags,
+        help=help,
+        rich_help_panel=panel,
+        envvar=environment_variable(long),
+        show_envvar=False,
+        show_default=False,
+        **more,
+    )
+
+
+def _number(*flags: str, panel: str, help: str, metavar: str = "N") -> Any:
+    return _option(*flags, panel=panel, help=help, metavar=metavar, parser=number)
+
+
+def json_option(help: str) -> Any:
+    """--json, with what it prints."""
+    return _option("--json", panel=OUTPUT, help=help)
+
+
+def model_option(help: str) -> Any:
+    """-m, with what it is for."""
+    return _option("-m", "--model", panel=RUNTIME, metavar="MODEL", help=help)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerOptions:
+    """What `generate` and `compare` have in common."""
+
+    prompt: Annotated[
+        str | None,
+        typer.Argument(
+            help="The question; '-' reads it from standard input.",
+            metavar="PROMPT",
+            rich_help_panel=PROMPT,
+            show_default=False,
+        ),
+    ] = None
+    prompt_option: Annotated[
+        str | None,
+        _option("-p", "--prompt", panel=PROMPT, metavar="TEXT", help="The same, as a flag."),
+    ] = None
+    file: Annotated[
+        str | None,
+        _option("-f", "--file", panel=PROMPT, metavar="FILE", help="Read the question from FILE."),
+    ] = None
+    system: Annotated[
+        str | None,
+        _option(
+            *("-sys", "--system"),
+            panel=PROMPT,
+            metavar="TEXT",
+            help="System text, instead of 'You are a helpful assistant.'",
+        ),
+    ] = None
+    preference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--preference",
+            help="What the answer should be like: creative, sycophantic, verbose, complex, "
+            "formal, pleasant, concise, uplifting, or a description in your own words. Give it "
+            "again to mix several.",
+            metavar="TEXT",
+            rich_help_panel=PREFERENCE,
+            show_default=False,
+        ),  # its variable is read in command.py: typer would split it at spaces
+    ] = None
+    preference_file: Annotated[
+        str | None,
+        _option(
+            "--preference-file",
+            panel=PREFERENCE,
+            metavar="FILE",
+            help="Read the description from FILE.",
+        ),
+    ] = None
+    placement: Annotated[
+        str | None,
+        _option(
+            "--placement",
+            panel=PREFERENCE,
+            metavar="WHERE",
+            help="The preference goes to the end of the 'system' text or of the 'user' question. "
+            "Default: system.",
+        ),
+    ] = None
+    guidance_scale: Annotated[
+        float | None,
+        _number(
+            "--guidance-scale",
+            panel=PREFERENCE,
+            metavar="A",
+            help="Strength: 0 is the plain answer, 1 a preference in the prompt, more is "
+            "stronger. Default: 5.65, the paper's.",
+        ),
+    ] = None
+    alpha: Annotated[
+        float | None,
+        _number(
+            "--alpha",
+            panel=PREFERENCE,
+            metavar="X",
+            help="The paper's own parameters, which amount to a guidance scale. Default: 2.",
+        ),
+    ] = None
+    lambda_: Annotated[
+        float | None, _number("--lambda", panel=PREFERENCE, metavar="X", help="Default: 2.")
+    ] = None
+    eta: Annotated[
+        float | None, _number("--eta", panel=PREFERENCE, metavar="X", help="Default: 10.")
+    ] = None
+    iterations: Annotated[
+        int | None, _number("--iterations", panel=PREFERENCE, metavar="T", help="Default: 60.")
+    ] = None
+    predict: Annotated[
+        int | None,
+        _number(
+            *("-n", "--predict", "--n-predict"),
+            panel=SAMPLING,
+            help="Most tokens to generate. Default: 512.",
+        ),
+    ] = None
+    temp: Annotated[
+        float | None,
+        _number(
+            *("--temp", "--temperature"),
+            panel=SAMPLING,
+            metavar="X",
+            help="Temperature. Default: 0, greedy.",
+        ),
+    ] = None
+    top_k: Annotated[
+        int | None,
+        _number("--top-k", panel=SAMPLING, help="The likeliest N only, 0 is off. Default: 40."),
+    ] = None
+    top_p: Annotated[
+        float | None,
+        _number(
+            "--top-p",
+            panel=SAMPLING,
+            metavar="P",
+            help="The likeliest that make up P only, 1 is off. Default: 0.95.",
+        ),
+    ] = None
+    min_p: Annotated[
+        float | None,
+        _number(
+            "--min-p",
+            panel=SAMPLING,
+            metavar="P",
+            help="Those with P times the likeliest's probability only, 0 is off. Default: 0.05.",
+        ),
+    ] = None
+    repeat_penalty: Annotated[
+        float | None,
+        _number("--repeat-penalty", panel=SAMPLING, metavar="X", help="1 is off. Default: 1."),
+    ] = None
+    presence_penalty: Annotated[
+        float | None,
+        _number("--presence-penalty", panel=SAMPLING, metavar="X", help="0 is off. Default: 0."),
+    ] = None
+    frequency_penalty: Annotated[
+        float | None,
+        _number("--frequency-penalty", panel=SAMPLING, metavar="X", help="0 is off. Default: 0."),
+    ] = None
+    repeat_last_n: Annotated[
+        int | None,
+        _number(
+            "--repeat-last-n",
+            panel=SAMPLING,
+            help="Tokens that penalties look back at, -1 is all. Default: 64.",
+        ),
+    ] = None
+    seed: Annotated[
+        int | None,
+        _number("-s", "--seed", panel=SAMPLING, help="For the same draws again; -1 is random."),
+    ] = None
+    model: Annotated[
+        str | None,
+        model_option(
+            "Path of a GGUF file, or a name that `amulet-local models` lists. Default: smollm2."
+        ),
+    ] = None
+    ctx_size: Annotated[
+        int | None,
+        _number(
+            *("-c", "--ctx-size"),
+            panel=RUNTIME,
+            help="Most tokens of prompt and answer; 0 is what the model was trained with. "
+            "Default: 2048.",
+        ),
+    ] = None
+    batch_size: Annotated[
+        int | None,
+        _number(
+            *("-b", "--batch-size"),
+            panel=RUNTIME,
+            help="Tokens of the prompt computed at once. Default: 512.",
+        ),
+    ] = None
+    threads: Annotated[
+        int | None,
+        _number("-t", "--threads", panel=RUNTIME, help="Threads. Default: every core."),
+    ] = None
+    threads_batch: Annotated[
+        int | None,
+        _number(
+            "-tb", "--threads-batch", panel=RUNTIME, help="For the prompt. Default: every core."
+        ),
+    ] = None
+    gpu_layers: Annotated[
+        Any,
+        _option(
+            *("-ngl", "--gpu-layers", "--n-gpu-layers"),
+            panel=RUNTIME,
+            metavar="N",
+            parser=gpu_layers,
+            help="Layers on the GPU: a number, 'all' or 'auto'. Default: auto.",
+        ),
+    ] = None
+    cache_type_k: Annotated[
+        str | None,
+        _option(
+            *("-ctk", "--cache-type-k"),
+            panel=RUNTIME,
+            metavar="TYPE",
+            help="f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 or iq4_nl. Default: f16.",
+        ),
+    ] = None
+    cache_type_v: Annotated[
+        str | None,
+        _option(
+            *("-ctv", "--cache-type-v"),
+            panel=RUNTIME,
+            metavar="TYPE",
+            help="The same for V; a quantised one needs flash attention. Default: f16.",
+        ),
+    ] = None
+    flash_attn: Annotated[
+        str | None,
+        _option(
+            *("-fa", "--flash-attn"),
+            panel=RUNTIME,
+            metavar="WHEN",
+            help="on, off or auto. Default: auto, off on the CPU.",
+        ),
+    ] = None
+    load_mode: Annotated[
+        str | None,
+        _option(
+            "--load-mode",
+            panel=RUNTIME,
+            metavar="MODE",
+            help="How weights are read: auto, mmap, mlock or none. Default: auto.",
+        ),
+    ] = None
+    chat_template: Annotated[
+        str | None,
+        _option(
+            "--chat-template",
+            panel=RUNTIME,
+            metavar="TEXT",
+            help="A built-in template's name (chatml, llama2, ...) or a Jinja template, instead "
+            "of the model's own.",
+        ),
+    ] = None
+    chat_template_file: Annotated[
+        str | None,
+        _option(
+            "--chat-template-file",
+            panel=RUNTIME,
+            metavar="FILE",
+            help="Read the Jinja template from FILE.",
+        ),
+    ] = None
+    reproducible: Annotated[
+        bool,
+        _option(
+            "--reproducible",
+            panel=RUNTIME,
+            help="No reuse of earlier work: an answer depends on its question only.",
+        ),
+    ] = False
+    json: Annotated[
+        bool, json_option("One JSON object with text, token ids, timings; nothing streams.")
+    ] = False
+    stats: Annotated[
+        bool,
+        _option("--stats", panel=OUTPUT, help="A line of figures, even if stderr is no terminal."),
+    ] = False
+    verbose: Annotated[
+        bool, _option("-v", "--verbose", panel=OUTPUT, help="Show llama.cpp's log on stderr.")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions(AnswerOptions):
+    """Options of `generate`."""
+
+    method: Annotated[
+        str | None,
+        _option(
+            "--method",
+            panel=PREFERENCE,
+            metavar="NAME",
+            help="base, pref, linear_alignment or amulet. Default: amulet with a preference, "
+            "base without.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(AnswerOptions):
+    """Options of `compare`."""
+
+    methods: Annotated[
+        str,
+        _option(
+            "--methods",
+            panel=PREFERENCE,
+            metavar="NAMES",
+            help="Which to compare: base, pref, linear_alignment, amulet. Default: "
+            "base,pref,amulet.",
+        ),
+    ] = "base,pref,amulet"

@@ -1,0 +1,189 @@
+"""What reaches the terminal, and how.
+
+Knows nothing about models or commands. Model text, file metadata and error messages may hold
+characters that act on a terminal: they recolour it, retitle its window, paste into its input or
+reverse the reading direction. So on a terminal every such character is shown as an escape such as
+"\\x1b", one character at a time: nothing has to be kept between pieces of a stream, and nothing
+that follows is swallowed. Into a file or a pipe text goes unchanged, byte for byte, because there
+it is data. Characters that an encoding lacks become escapes in both cases.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+import threading
+import time
+from typing import Any, TextIO, cast
+
+from amulet_local.errors import FileAccessError
+
+_ACTING = re.compile(
+    "["
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # Unicode's Bidi_Control
+    "]"
+)
+_DROPPED = "\r\u061c\u200e\u200f"
+"""Shown as nothing: the half of a line end, and marks that right-to-left text is full of."""
+
+STATUS_DELAY_SECONDS = 0.4
+"""Work that is done by then is not announced."""
+
+
+def visible(text: str) -> str:
+    """`text` with every character that would act on a terminal made visible, or dropped.
+
+    Newlines and tabs stay. The result of two pieces is that of the whole, wherever it was cut.
+    """
+    return _ACTING.sub(_escape, text)
+
+
+def one_line(text: object) -> str:
+    """A text as one line that is safe on any terminal and in any log."""
+    return visible(" ".join(str(text).split()))
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    if character in _DROPPED:
+        return ""
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+class TerminalStream:
+    """A text stream to a terminal that makes everything written to it visible."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write what `visible` makes of `text`."""
+        self._stream.write(visible(text))
+        return len(text)
+
+    def writelines(self, lines: Any) -> None:
+        """Write each line."""
+        for line in lines:
+            self.write(line)
+
+    def write_raw(self, text: str) -> None:
+        """Write as it is: for this program's own control characters."""
+        self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def prepare_streams() -> None:
+    """Make sys.stdout and sys.stderr safe to write any text to. Called once, by `main`."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # the caller closed it
+            stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+        setattr(sys, name, TerminalStream(stream) if _is_terminal(stream) else stream)
+
+
+def write(text: str) -> None:
+    """Write to stdout at once.
+
+    Raises:
+        BrokenPipeError: nobody reads any more.
+        FileAccessError: it can't be written, e.g. the disk is full.
+    """
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        silence(sys.stdout)
+        raise FileAccessError(f"can't write the output: {error.strerror}") from None
+
+
+def note(text: object) -> None:
+    """Write one line to stderr, as far as stderr takes it."""
+    try:
+        sys.stderr.write(one_line(text) + "\n")
+        sys.stderr.flush()
+    except OSError:
+        silence(sys.stderr)
+
+
+def silence(stream: TextIO) -> None:
+    """Send what is still buffered, and all that follows, nowhere."""
+    try:
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, stream.fileno())
+        os.close(devnull)
+    except (OSError, ValueError):
+        pass  # not a real file, or closed already
+
+
+def stdout_is_terminal() -> bool:
+    """Whether a person may be reading stdout."""
+    return _is_terminal(sys.stdout)
+
+
+def stderr_is_terminal() -> bool:
+    """Whether a person may be reading stderr."""
+    return _is_terminal(sys.stderr)
+
+
+def separator(stream: TextIO) -> str:
+    """Between the figures of a line: a middle dot where the stream's encoding has it."""
+    try:
+        "·".encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return " | "
+    return " · "
+
+
+class StatusLine:
+    """A line on stderr that says what is going on, rewritten in place and erased at the end.
+
+    Shown on a terminal only, and only for work that takes a while. Any thread may call it.
+    """
+
+    def __init__(self, *, enabled: bool = True) -> None:
+        is_dumb = os.environ.get("TERM", "dumb") == "dumb" and os.name == "posix"
+        self._enabled = enabled and stderr_is_terminal() and not is_dumb
+        self._shown = 0
+        self._next = time.monotonic() + STATUS_DELAY_SECONDS
+        self._lock = threading.Lock()
+
+    def show(self, text: str) -> None:
+        """Replace the line."""
+        with self._lock:
+            if not self._enabled or time.monotonic() < self._next:
+                return
+            self._next = time.monotonic() + 0.1
+            text = one_line(text)[: shutil.get_terminal_size().columns - 1]
+            self._put("\r" + text + " " * (self._shown - len(text)))
+            self._shown = len(text)
+
+    def erase(self) -> None:
+        """Remove the line."""
+        with self._lock:
+            if self._shown:
+                self._put("\r" + " " * self._shown + "\r")
+                self._shown = 0
+
+    def _put(self, text: str) -> None:
+        try:
+            cast(TerminalStream, sys.stderr).write_raw(text)
+            sys.stderr.flush()
+        except (OSError, AttributeError):
+            self._enabled = False
+
+
+def _is_terminal(stream: TextIO) -> bool:
+    try:
+        return stream.isatty()
+    except ValueError:  # closed
+        return False

