@@ -9,21 +9,15 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, TypeAlias
 
 from amulet_local import model_store
-from amulet_local.chat_template import (
-    ChatTemplate,
-    Placement,
-    builtin_template,
-    with_preference,
-)
+from amulet_local.chat_template import Placement
 from amulet_local.decoding import DecodingMethod
 from amulet_local.errors import (
-    ChatTemplateError,
     EngineBusyError,
     EngineClosedError,
     InvalidParameterError,
@@ -37,23 +31,24 @@ from amulet_local.generation import (
     token_ids,
 )
 from amulet_local.llama import library
-from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model
-from amulet_local.llama.rows import Plan, Progress, RowSet
+from amulet_local.llama.rows import Progress, RowSet
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.optimizer.realigner import Realigner
 from amulet_local.params import AmuletParams, RuntimeParams, SamplingParams
-from amulet_local.preferences import DEFAULT_SYSTEM_TEXT, Preference, PreferenceLike, resolve
+from amulet_local.preferences import Preference, PreferenceLike, resolve
+from amulet_local.prompting import Messages, Prompter
 from amulet_local.results import Chunk, Generation, Score
+from amulet_local.runtime_setup import (
+    context_settings,
+    resolve_gpu_layers,
+    row_plan,
+    runtime_warnings,
+)
 from amulet_local.scoring import score
 
-Messages: TypeAlias = str | Sequence[Mapping[str, Any]]
-"""A question, or OpenAI-style messages."""
 Preferences: TypeAlias = PreferenceLike | Sequence[PreferenceLike] | None
 """A built-in name, free text, a Preference, or a list of them."""
-
-_OUTPUTS = 16
-"""Rows of logits a context can return at once (score); 3 MB at a vocabulary of 49,152."""
 
 
 def load(
@@ -87,6 +82,7 @@ class Engine:
         runtime: the options it was loaded with.
         model: the loaded model.
         n_ctx: context length of each row, in tokens.
+        plan: schedule and threads of the rows.
         warnings: what the user should know about this model and these options.
     """
 
@@ -100,22 +96,28 @@ class Engine:
         self.runtime = runtime
         library.log.verbose = runtime.verbose
         library.start()
-        self._n_gpu_layers = _gpu_layers(runtime)
+        n_gpu_layers = resolve_gpu_layers(runtime)
         self.model = Model.load(
             model_store.find_model(model),
-            n_gpu_layers=self._n_gpu_layers,
+            n_gpu_layers=n_gpu_layers,
             load_mode=runtime.load_mode,
             progress=load_progress,
         )
         self.n_ctx = runtime.n_ctx or self.model.n_ctx_train
-        self.warnings = self._runtime_warnings()
+        self.warnings = runtime_warnings(runtime, self.n_ctx, self.model.n_ctx_train)
+        self.plan = row_plan(runtime, n_gpu_layers)
         self._stop_flag = StopFlag()
-        self._rows = RowSet(self.model, self._context_settings(), self._stop_flag, self._row_plan())
+        self._rows = RowSet(
+            self.model,
+            context_settings(runtime, self.n_ctx, n_gpu_layers),
+            self._stop_flag,
+            self.plan,
+        )
+        self._prompter = Prompter(self.model, runtime.chat_template)
         self._free = weakref.finalize(self, _free, self._rows, self.model)
         self._turn = threading.Lock()
         self._turn_owner: int | None = None
         self._running: weakref.ref[Iterator[Chunk]] | None = None
-        self._template: ChatTemplate | None = None
         self._closed = False
         try:
             self._rows.reserve(1)
@@ -373,42 +375,11 @@ class Engine:
         placement: Placement,
     ) -> tuple[list[tuple[int, ...]], list[str]]:
         self._check_open()
-        if isinstance(messages, str):
-            messages = [{"role": "user", "content": messages}]
         plan = RowPlan.of(method, [item.weight for item in preferences], 0.0)
         instructions = [""] if plan.has_plain else []
         if plan.weights:
             instructions += [item.instruction for item in preferences]
-        template = self._chat_template()
-        prompts = []
-        notes: dict[str, None] = {}
-        for instruction in instructions:
-            encoded = template.encode(
-                with_preference(
-                    messages,
-                    system=DEFAULT_SYSTEM_TEXT if system is None else system,
-                    preference=instruction,
-                    placement=placement,
-                )
-            )
-            prompts.append(tuple(encoded.token_ids))
-            notes.update(dict.fromkeys(encoded.notes))
-        return prompts, list(notes)
-
-    def _chat_template(self) -> ChatTemplate:
-        if self._template is None:
-            source = self.runtime.chat_template
-            if source is None:
-                source = self.model.chat_template
-            elif "{" not in source:
-                source = builtin_template(source)
-            if source is None:
-                raise ChatTemplateError(
-                    f"{self.model.path.name} has no chat template; name one with --chat-template "
-                    f"(chat_template= in Python), e.g. chatml, or give token ids"
-                )
-            self._template = ChatTemplate(source, self.model.vocabulary)
-        return self._template
+        return self._prompter.prompts(messages, instructions, system=system, placement=placement)
 
     def _prompt_list(
         self, ids: Sequence[int] | Sequence[Sequence[int]] | None
@@ -419,56 +390,6 @@ class Engine:
         several = len(ids) > 0 and hasattr(ids[0], "__len__")
         prompts: Any = ids if several else [ids]
         return [token_ids(prompt, self.model.vocabulary) for prompt in prompts]
-
-    def _context_settings(self) -> ContextSettings:
-        runtime = self.runtime
-        flash_attention = runtime.flash_attention
-        if flash_attention == "auto" and runtime.cache_type_v not in ("f32", "f16", "bf16"):
-            flash_attention = "on"
-        elif flash_attention == "auto" and self._n_gpu_layers == 0:
-            flash_attention = "off"
-        return ContextSettings(
-            n_ctx=self.n_ctx,
-            n_batch=runtime.n_batch,
-            n_outputs=_OUTPUTS,
-            cache_type_k=runtime.cache_type_k,
-            cache_type_v=runtime.cache_type_v,
-            flash_attention=flash_attention,
-        )
-
-    def _row_plan(self) -> Plan:
-        runtime = self.runtime
-        cores = library.usable_cores()
-        schedule = runtime.schedule
-        if schedule == "auto":
-            schedule = "parallel" if self._n_gpu_layers == 0 else "batched"
-        return Plan(
-            schedule=schedule,
-            n_threads=runtime.n_threads or cores,
-            n_threads_batch=runtime.n_threads_batch or cores,
-            threads_per_row=runtime.threads_per_row,
-            reuse=not runtime.reproducible,
-        )
-
-    def _runtime_warnings(self) -> tuple[str, ...]:
-        warnings = []
-        if self.n_ctx > self.model.n_ctx_train:
-            warnings.append(
-                f"the context of {self.n_ctx} tokens is longer than the {self.model.n_ctx_train} "
-                f"that the model was trained with; long texts may come out badly"
-            )
-        if self.runtime.n_gpu_layers not in ("auto", 0) and not library.supports_gpu_offload():
-            warnings.append(
-                "n_gpu_layers has no effect: this build of llama-cpp-python finds no GPU; "
-                "`amulet-local doctor` says more"
-            )
-        return tuple(warnings)
-
-
-def _gpu_layers(runtime: RuntimeParams) -> int:
-    if runtime.n_gpu_layers == "auto":
-        return -1 if library.supports_gpu_offload() else 0
-    return runtime.n_gpu_layers
 
 
 def _free(rows: RowSet, model: Model) -> None:

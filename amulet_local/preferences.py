@@ -15,7 +15,11 @@ from typing import TypeAlias
 
 from amulet_local.errors import InvalidParameterError, UnknownPreferenceError
 
-DEFAULT_SYSTEM_TEXT = "You are a helpful assistant."
+DEFAULT_SYSTEM_TEXT = (
+    "You are a helpful assistant on the user's own computer. Answer questions clearly and "
+    "correctly, in plain language, with practical details where they help. Be polite and patient, "
+    "stay on the subject, and say so when you are not sure."
+)
 """System text of a conversation that brings none."""
 
 BUILT_IN_PREFERENCES = MappingProxyType(
@@ -67,7 +71,8 @@ class Preference:
     @property
     def instruction(self) -> str:
         """The sentence that goes into the prompt."""
-        return f"Follow this preference of the user in your answer: {self.text.strip()}"
+        text = self.text.strip()
+        return f"The answer should be like this: {text}{'' if text[-1] in '.!?' else '.'}"
 
 
 PreferenceLike: TypeAlias = str | Preference

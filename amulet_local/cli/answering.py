@@ -80,6 +80,8 @@ def read_options(options: AnswerOptions) -> Question:
         n_batch=options.batch_size,
         n_threads=options.threads,
         n_threads_batch=options.threads_batch,
+        schedule=options.schedule,
+        threads_per_row=options.threads_per_row,
         n_gpu_layers=options.gpu_layers,
         cache_type_k=options.cache_type_k,
         cache_type_v=options.cache_type_v,

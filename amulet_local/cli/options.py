@@ -105,7 +105,7 @@ class AnswerOptions:
             *("-sys", "--system"),
             panel=PROMPT,
             metavar="TEXT",
-            help="System text, instead of 'You are a helpful assistant.'",
+            help="System text, instead of a short default.",
         ),
     ] = None
     preference: Annotated[
@@ -261,6 +261,24 @@ class AnswerOptions:
         int | None,
         _number(
             "-tb", "--threads-batch", panel=RUNTIME, help="For the prompt. Default: every core."
+        ),
+    ] = None
+    schedule: Annotated[
+        str | None,
+        _option(
+            "--schedule",
+            panel=RUNTIME,
+            metavar="HOW",
+            help="How the prompts are computed: parallel (a thread for each), serial (in turn), "
+            "batched (in one computation) or auto. Default: auto.",
+        ),
+    ] = None
+    threads_per_row: Annotated[
+        int | None,
+        _number(
+            "--threads-per-row",
+            panel=RUNTIME,
+            help="Threads for each prompt of a parallel schedule. Default: --threads split evenly.",
         ),
     ] = None
     gpu_layers: Annotated[

@@ -11,8 +11,14 @@ import os
 import sys
 import threading
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from amulet_local.errors import BackendError
+
+_SPIN_COUNT = "1000"
+"""Turns of GNU OpenMP's waiting loop before a thread sleeps; a few microseconds."""
 _LOG_LEVEL_WARN = 2
 _LOG_LEVEL_ERROR = 3
 _LOG_LEVEL_CONTINUE = 5
@@ -64,12 +70,37 @@ def start() -> None:
     with _start_lock:
         if _log_callback is not None:
             return
-        import llama_cpp
+        with _short_spinning():
+            try:
+                import llama_cpp
+            except (ImportError, OSError, RuntimeError) as error:
+                raise BackendError(
+                    f"llama-cpp-python can't be loaded: {' '.join(str(error).split())}; "
+                    f"install it again (pip install --force-reinstall llama-cpp-python)"
+                ) from error
 
         callback = llama_cpp.llama_log_callback(log.write)
         llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
         llama_cpp.llama_backend_init()
         _log_callback = callback
+
+
+@contextmanager
+def _short_spinning() -> Iterator[None]:
+    """Have GNU OpenMP, which reads its settings when it is loaded, wait mostly asleep.
+
+    Its threads meet at a barrier after every operation, some 600 times a token. By default those
+    that are early spin for milliseconds; while another program holds a core, they spin its time
+    away and a decode takes 50 times as long. Whoever sets a policy of their own keeps it.
+    """
+    if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}.isdisjoint(os.environ):
+        yield
+        return
+    os.environ["GOMP_SPINCOUNT"] = _SPIN_COUNT
+    try:
+        yield
+    finally:
+        del os.environ["GOMP_SPINCOUNT"]
 
 
 def build_features() -> list[str]:

@@ -1,0 +1,93 @@
+"""Times the optimizer's kernels against NumPy and against the published loop.
+
+Knows nothing about models: rows of random logits, one core, medians of alternating turns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from amulet_local.benchmark.measure import alternate
+from amulet_local.errors import LogitsError
+from amulet_local.optimizer.iterative import iterate
+from amulet_local.optimizer.realigner import Logits, Realigner
+from amulet_local.params import AmuletParams
+
+VOCABULARY_SIZES = (32_000, 49_152, 128_256, 151_936)
+"""Llama 2, SmolLM2, Llama 3, Qwen 2.5."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelTimes:
+    """Medians for one vocabulary size, in microseconds.
+
+    Attributes:
+        n_vocab: V.
+        greedy: combination and argmax, with checks for NaN and infinities.
+        sampling: the same with the candidates for llama.cpp's samplers written.
+        numpy: NumPy's best form of `greedy`, with the same checks.
+        loop: the published 60 iterations, compiled, last position only.
+    """
+
+    n_vocab: int
+    greedy: float
+    sampling: float
+    numpy: float
+    loop: float
+
+
+def measure_kernels(n_vocab: int, *, rounds: int = 200) -> KernelTimes:
+    """Time the kernels on random rows of `n_vocab` logits."""
+    rng = np.random.default_rng(0)
+    plain = (4 * rng.normal(size=n_vocab)).astype(np.float32)
+    preference = plain + rng.normal(size=n_vocab).astype(np.float32)
+    scale = AmuletParams().guidance_scale
+    realigner = Realigner(n_vocab)
+    buffer = np.empty(n_vocab, dtype=np.float32)
+    fast = alternate(
+        {
+            "greedy": lambda: realigner.greedy(plain, preference, scale),
+            "sampling": lambda: realigner.fill_candidates(plain, preference, scale),
+            "numpy": lambda: numpy_greedy(plain, preference, scale, buffer),
+        },
+        rounds=rounds,
+        calls=5,
+    )
+    slow = alternate({"loop": lambda: iterate(plain, preference)}, rounds=max(3, rounds // 50))
+    medians = {name: sample.median * 1e6 for name, sample in {**fast, **slow}.items()}
+    return KernelTimes(n_vocab=n_vocab, **medians)
+
+
+def numpy_greedy(plain: Logits, preference: Logits, scale: float, buffer: Logits) -> int:
+    """The greedy pass in NumPy: into a buffer, one argmax, one minimum for the checks.
+
+    A NaN or infinity in a row makes the largest or the smallest combined logit one.
+
+    Raises:
+        LogitsError: something isn't finite.
+    """
+    np.subtract(preference, plain, out=buffer)
+    np.multiply(buffer, np.float32(scale - 1.0), out=buffer)
+    np.add(buffer, preference, out=buffer)
+    token = int(buffer.argmax())
+    if not (np.isfinite(buffer[token]) and np.isfinite(buffer.min())):
+        raise LogitsError("the logits are not finite")
+    return token
+
+
+def kernel_table(rows: list[KernelTimes]) -> str:
+    """The figures as a table for the terminal."""
+    lines = [
+        "Microseconds per token, medians, one core",
+        "",
+        f"{'V':>8} {'greedy':>8} {'sampling':>9} {'NumPy':>8} {'60-step loop':>13}   "
+        f"{'NumPy/greedy':>12} {'loop/greedy':>12}",
+    ]
+    lines += [
+        f"{row.n_vocab:>8,} {row.greedy:>8.1f} {row.sampling:>9.1f} {row.numpy:>8.1f} "
+        f"{row.loop:>13,.0f}   {row.numpy / row.greedy:>11.1f}x {row.loop / row.greedy:>11,.0f}x"
+        for row in rows
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,52 @@
+"""Takes turns: several ways of doing a thing, timed alternately, so that a machine whose speed
+drifts slows all of them. Knows nothing about what is timed.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """Several timings of one thing, in seconds."""
+
+    seconds: tuple[float, ...]
+
+    @property
+    def median(self) -> float:
+        """Median, in seconds."""
+        return statistics.median(self.seconds)
+
+    @property
+    def spread(self) -> float:
+        """Width of the middle half over the median; 0 is steady."""
+        if len(self.seconds) < 2:
+            return 0.0
+        low, _, high = statistics.quantiles(self.seconds, n=4)
+        return (high - low) / self.median if self.median else 0.0
+
+
+def alternate(
+    ways: Mapping[str, Callable[[], object]], *, rounds: int, calls: int = 1
+) -> dict[str, Sample]:
+    """Time each way `rounds` times, in turn, after one untimed call each.
+
+    Args:
+        ways: what to time, by name.
+        rounds: timings per way.
+        calls: calls per timing; the time is per call.
+    """
+    for call in ways.values():
+        call()
+    timings: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, call in ways.items():
+            start = time.perf_counter()
+            for _ in range(calls):
+                call()
+            timings[name].append((time.perf_counter() - start) / calls)
+    return {name: Sample(seconds=tuple(values)) for name, values in timings.items()}

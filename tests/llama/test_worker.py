@@ -1,0 +1,59 @@
+"""The worker thread: results, exceptions, and an interrupted wait."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from amulet_local.llama.worker import Worker, run_together
+
+
+@pytest.fixture
+def workers() -> Iterator[list[Worker]]:
+    made = [Worker("first"), Worker("second")]
+    yield made
+    for worker in made:
+        worker.close()
+
+
+def never() -> None:
+    raise AssertionError("nothing was interrupted")
+
+
+def test_tasks_run_at_the_same_time_and_results_keep_their_order(workers: list[Worker]) -> None:
+    meeting = threading.Barrier(2, timeout=10)
+    tasks = [lambda: (meeting.wait(), "a")[1], lambda: (meeting.wait(), "b")[1]]
+    assert run_together(workers, tasks, never) == ["a", "b"]
+
+
+def test_exception_reaches_the_caller_after_all_tasks_ended(workers: list[Worker]) -> None:
+    ended = threading.Event()
+
+    def fail() -> None:
+        raise KeyError("first")
+
+    def slow() -> None:
+        time.sleep(0.05)
+        ended.set()
+
+    with pytest.raises(KeyError, match="first"):
+        run_together(workers, [fail, slow], never)
+    assert ended.is_set()
+    assert run_together(workers, [lambda: 1, lambda: 2], never) == [1, 2]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal to this process")
+def test_ctrl_c_reaches_a_waiting_main_thread_and_stops_the_task(workers: list[Worker]) -> None:
+    stop = threading.Event()
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        run_together(workers[:1], [lambda: stop.wait(20)], stop.set)
+    timer.join()
+    assert stop.is_set()
+    assert run_together(workers, [lambda: 1, lambda: 2], never) == [1, 2]
