@@ -631,7 +631,8 @@ def test_loading_and_closing_leaves_no_memory_behind(model_path: Path) -> None:
     )
     sizes = [float(size) for size in done.stdout.split()]
     assert len(sizes) == 20
-    assert sizes[-1] - sizes[4] < 16  # MiB in 15 rounds; the weights are 94, a context 24
+    # MiB in 15 rounds. A leaked context would make it 360; the allocator's own arenas settle within 30.
+    assert sizes[-1] - sizes[4] < 36
 
 
 def test_engine_that_was_never_closed_lets_the_process_end(model_path: Path) -> None:

@@ -361,7 +361,9 @@ def test_new_build_arguments_build_llama_cpp_again_and_past_the_cache(checkout: 
     assert checkout.recorded("-m pip") == []
 
 
-DEFAULTS = ["--methods", "base,amulet", "-n", "128"]
+METHODS = ["--methods", "base,amulet"]
+SCALE = ["--guidance-scale", "2.5"]
+DEFAULTS = [*METHODS, "-n", "128", *SCALE]
 QUESTION = ["How do I sleep better?"]
 CREATIVE = ["--preference", "creative"]
 
@@ -381,6 +383,11 @@ CREATIVE = ["--preference", "creative"]
         (["-p", "Why?"], [*DEFAULTS, *CREATIVE, "-p", "Why?"]),
         (["-n9", "Why?"], [*DEFAULTS, *CREATIVE, "-n9", "Why?"]),
         (["--", "-Why?"], [*DEFAULTS, *CREATIVE, "--", "-Why?"]),
+        (["--alpha=1"], [*QUESTION, *METHODS, "-n", "128", *CREATIVE, "--alpha=1"]),
+        (
+            ["--guidance-scale", "4"],
+            [*QUESTION, *METHODS, "-n", "128", *CREATIVE, "--guidance-scale", "4"],
+        ),
         (["--method", "pref"], [*QUESTION, *DEFAULTS, *CREATIVE, "--methods", "base,pref"]),
         (["--method=pref"], [*QUESTION, *DEFAULTS, *CREATIVE, "--methods=base,pref"]),
     ],
@@ -399,7 +406,8 @@ def test_the_demo_passes_arguments_on_and_adds_only_the_defaults_that_lack(
     [
         ("AMULET_PROMPT", [*DEFAULTS, *CREATIVE]),
         ("AMULET_PREFERENCE", [*QUESTION, *DEFAULTS]),
-        ("AMULET_PREDICT", [*QUESTION, "--methods", "base,amulet", *CREATIVE]),
+        ("AMULET_PREDICT", [*QUESTION, *METHODS, *SCALE, *CREATIVE]),
+        ("AMULET_ETA", [*QUESTION, *METHODS, "-n", "128", *CREATIVE]),
     ],
 )
 def test_the_demo_adds_no_default_for_what_the_environment_sets(

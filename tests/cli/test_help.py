@@ -12,7 +12,7 @@ import pytest
 from amulet_local import AmuletParams, RuntimeParams, SamplingParams
 from amulet_local.cli.options import environment_variable
 from amulet_local.decoding import METHODS
-from amulet_local.preferences import BUILT_IN_PREFERENCES, DEFAULT_SYSTEM_TEXT
+from amulet_local.preferences import BUILT_IN_PREFERENCES
 from tests.cli.conftest import CallCli
 from tests.cli.running import COMMAND, environment, run
 
@@ -64,12 +64,12 @@ def test_help_says_the_defaults_that_hold(call: CallCli) -> None:
         "--cache-type-v": runtime.cache_type_v,
         "--flash-attn": runtime.flash_attention,
         "--load-mode": runtime.load_mode,
+        "--schedule": runtime.schedule,
     }.items():
         described = re.split(rf"{flag}(?:, --[\w-]+)? [A-Z]", text, maxsplit=1)[1].split(" --", 1)[
             0
         ]
         assert re.search(rf"Default: {re.escape(str(default))}[.,]", described), flag
-    assert DEFAULT_SYSTEM_TEXT in text
 
 
 def test_help_names_every_method_and_preference(call: CallCli) -> None:
