@@ -631,7 +631,7 @@ def test_loading_and_closing_leaves_no_memory_behind(model_path: Path) -> None:
     )
     sizes = [float(size) for size in done.stdout.split()]
     assert len(sizes) == 20
-    # MiB in 15 rounds. A leaked context would make it 360; the allocator's own arenas settle within 30.
+    # MiB in 15 rounds: a leaked context would make it 360, the allocator's arenas settle at 30.
     assert sizes[-1] - sizes[4] < 36
 
 
