@@ -11,10 +11,11 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeAlias
 
-from amulet_local import model_store
+from amulet_local import model_store, prompt_cache
 from amulet_local.chat_template import Placement
 from amulet_local.decoding import DecodingMethod
 from amulet_local.errors import (
@@ -32,7 +33,7 @@ from amulet_local.generation import (
 )
 from amulet_local.llama import library
 from amulet_local.llama.model import Model
-from amulet_local.llama.rows import Progress, RowSet
+from amulet_local.llama.rows import Plan, Progress, RowSet, StoppedError
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.optimizer.realigner import Realigner
 from amulet_local.params import AmuletParams, RuntimeParams, SamplingParams
@@ -40,12 +41,15 @@ from amulet_local.preferences import Preference, PreferenceLike, resolve
 from amulet_local.prompting import Messages, Prompter
 from amulet_local.results import Chunk, Generation, Score
 from amulet_local.runtime_setup import (
+    check_memory,
     context_settings,
+    model_settings,
     resolve_gpu_layers,
     row_plan,
     runtime_warnings,
 )
 from amulet_local.scoring import score
+from amulet_local.tuning import Tuning, tune
 
 Preferences: TypeAlias = PreferenceLike | Sequence[PreferenceLike] | None
 """A built-in name, free text, a Preference, or a list of them."""
@@ -82,7 +86,6 @@ class Engine:
         runtime: the options it was loaded with.
         model: the loaded model.
         n_ctx: context length of each row, in tokens.
-        plan: schedule and threads of the rows.
         warnings: what the user should know about this model and these options.
     """
 
@@ -99,20 +102,18 @@ class Engine:
         n_gpu_layers = resolve_gpu_layers(runtime)
         self.model = Model.load(
             model_store.find_model(model),
-            n_gpu_layers=n_gpu_layers,
-            load_mode=runtime.load_mode,
+            model_settings(runtime, n_gpu_layers),
             progress=load_progress,
         )
         self.n_ctx = runtime.n_ctx or self.model.n_ctx_train
         self.warnings = runtime_warnings(runtime, self.n_ctx, self.model.n_ctx_train)
-        self.plan = row_plan(runtime, n_gpu_layers)
         self._stop_flag = StopFlag()
+        self._settings = context_settings(runtime, self.n_ctx, n_gpu_layers)
         self._rows = RowSet(
-            self.model,
-            context_settings(runtime, self.n_ctx, n_gpu_layers),
-            self._stop_flag,
-            self.plan,
+            self.model, self._settings, self._stop_flag, row_plan(runtime, n_gpu_layers)
         )
+        self._tunings: dict[int, Tuning] = {}
+        self._tunes = runtime.schedule == "auto" and n_gpu_layers == 0
         self._prompter = Prompter(self.model, runtime.chat_template)
         self._free = weakref.finalize(self, _free, self._rows, self.model)
         self._turn = threading.Lock()
@@ -120,6 +121,7 @@ class Engine:
         self._running: weakref.ref[Iterator[Chunk]] | None = None
         self._closed = False
         try:
+            check_memory(self.model, self._settings, n_rows=2)
             self._rows.reserve(1)
             self._realigner = Realigner(self.model.vocabulary.n_tokens)
             self._realigner.warm_up()
@@ -281,7 +283,49 @@ class Engine:
             n_ctx=self.n_ctx - len(answer),
         )
         with self._exclusive():
+            self._settle_schedule(request.plan.n_rows)
             return score(request, answer, self._rows, self._realigner)
+
+    def save_prompt_cache(self, name: str) -> None:
+        """Keep what the last generation has in memory, in the user's cache folder.
+
+        Args:
+            name: letters, digits, '.', '_' and '-'.
+
+        Raises:
+            InvalidParameterError: not a name, or the engine was loaded with reproducible=True.
+            FileAccessError: it can't be written, or not into a folder that is the user's alone.
+            EngineClosedError, EngineBusyError: see there.
+        """
+        self._check_reuse()
+        with self._exclusive():
+            rows = [
+                prompt_cache.SavedRow(tokens=tuple(tokens), state=state)
+                for tokens, state in self._rows.export()
+            ]
+            prompt_cache.save(name, self._fingerprint(), rows)
+
+    def load_prompt_cache(self, name: str) -> bool:
+        """Take over what `save_prompt_cache` kept; False if there is nothing of that name.
+
+        Raises:
+            InvalidParameterError: not a name, or the engine was loaded with reproducible=True.
+            FileAccessError: it is damaged, not private, or made with another model, llama.cpp
+                build or cache type; the engine is as it was.
+            EngineClosedError, EngineBusyError: see there.
+        """
+        self._check_reuse()
+        with self._exclusive():
+            rows = prompt_cache.load(name, self._fingerprint())
+            if not rows or any(len(row.tokens) > self.n_ctx for row in rows):
+                return False
+            self._settle_schedule(len(rows))
+            return self._rows.restore([(row.tokens, row.state) for row in rows])
+
+    @property
+    def plan(self) -> Plan:
+        """Schedule and threads of the rows."""
+        return self._rows.plan
 
     def cancel(self) -> None:
         """End the generation that is running, from any thread.
@@ -327,6 +371,7 @@ class Engine:
         def chunks() -> Iterator[Chunk]:
             with self._exclusive():
                 self._running = running
+                self._settle_schedule(request.plan.n_rows)
                 for chunk in generate(
                     request,
                     self._rows,
@@ -343,6 +388,40 @@ class Engine:
         stream = chunks()
         running = weakref.ref(stream)
         return stream
+
+    def _check_reuse(self) -> None:
+        self._check_open()
+        if self.runtime.reproducible:
+            raise InvalidParameterError(
+                "a prompt cache reuses earlier work, which reproducible=True (--reproducible) "
+                "rules out; leave one of them out"
+            )
+
+    def _fingerprint(self) -> str:
+        settings = self._settings
+        return (
+            f"{self.model.path.name}; {self.model.description}; {self.model.size_bytes} bytes; "
+            f"llama.cpp {library.build_version()}; flash attention {settings.flash_attention}; "
+            f"{settings.cache_type_k}/{settings.cache_type_v}"
+        )
+
+    def _settle_schedule(self, n_rows: int) -> None:
+        """Measure, where it pays, which schedule is fastest for so many rows."""
+        if not self._tunes or n_rows < 2:
+            return
+        if n_rows not in self._tunings:
+            try:
+                self._tunings[n_rows] = tune(
+                    self.model,
+                    self._settings,
+                    self._stop_flag,
+                    self.plan,
+                    n_rows,
+                    retune=self.runtime.retune,
+                )
+            except StoppedError:
+                return  # the generation that comes next finds the flag set and ends
+        self._rows.change_plan(replace(self.plan, schedule=self._tunings[n_rows].schedule))
 
     @contextmanager
     def _exclusive(self) -> Iterator[None]:

@@ -32,6 +32,7 @@ STEEP_SCALE = 20.0
 
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 FlashAttention = Literal["auto", "on", "off"]
+SplitMode = Literal["none", "layer", "row"]
 LoadMode = Literal["auto", "mmap", "mlock", "none"]
 Schedule = Literal["auto", "parallel", "serial", "batched"]
 
@@ -177,6 +178,10 @@ class RuntimeParams(_Params):
         n_threads: threads of a decode step, all rows together; None measures or picks.
         n_threads_batch: threads in prefill; None is every core.
         n_gpu_layers: layers on the GPU; "auto" is all of them where the build can, else 0.
+        main_gpu: the GPU for everything (split_mode "none") or for small tensors ("row").
+        split_mode: how several GPUs share the layers: "layer", "row", or "none" (one GPU).
+        tensor_split: share of each GPU, in any unit; None is by free memory.
+        offload_kqv: keep the KV cache on the GPU with its layers.
         schedule: how the rows are computed: "parallel" (a thread for each), "serial" (in turn),
             "batched" (in one computation), or "auto".
         threads_per_row: threads of each row of a parallel schedule; None splits n_threads evenly.
@@ -185,6 +190,7 @@ class RuntimeParams(_Params):
         load_mode: how the weights are read; "auto" is llama.cpp's default.
         reproducible: no reuse of earlier work, so that a call's tokens never depend on the calls
             before it.
+        retune: measure again which schedule is fastest, instead of remembering it.
         chat_template: a built-in template's name or the text of one; None is the model's own.
         verbose: show llama.cpp's log on stderr.
     """
@@ -194,6 +200,10 @@ class RuntimeParams(_Params):
     n_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     n_threads_batch: Annotated[int, Field(ge=1, le=1024)] | None = None
     n_gpu_layers: Annotated[int, Field(ge=-1, le=100_000)] | Literal["auto"] = "auto"
+    main_gpu: Annotated[int, Field(ge=0, le=1024)] = 0
+    split_mode: SplitMode = "layer"
+    tensor_split: tuple[NonNegative, ...] | None = None
+    offload_kqv: bool = True
     schedule: Schedule = "auto"
     threads_per_row: Annotated[int, Field(ge=1, le=1024)] | None = None
     cache_type_k: CacheType = "f16"
@@ -201,10 +211,15 @@ class RuntimeParams(_Params):
     flash_attention: FlashAttention = "auto"
     load_mode: LoadMode = "auto"
     reproducible: bool = False
+    retune: bool = False
     chat_template: str | None = None
     verbose: bool = False
 
     def _check_together(self) -> None:
+        if self.tensor_split is not None and not sum(self.tensor_split) > 0:
+            raise InvalidParameterError(
+                f"tensor_split needs a share above 0, got {self.tensor_split}"
+            )
         if self.flash_attention == "off" and self.cache_type_v not in ("f32", "f16", "bf16"):
             raise InvalidParameterError(
                 f"cache_type_v {self.cache_type_v} needs flash attention, which is off; "

@@ -5,8 +5,10 @@ Knows nothing about prompts or generations.
 
 from __future__ import annotations
 
-from amulet_local.llama import library
+from amulet_local.errors import ContextCreationError
+from amulet_local.llama import library, memory
 from amulet_local.llama.context import ContextSettings
+from amulet_local.llama.model import Model, ModelSettings
 from amulet_local.llama.rows import Plan
 from amulet_local.params import RuntimeParams
 
@@ -39,6 +41,41 @@ def context_settings(runtime: RuntimeParams, n_ctx: int, n_gpu_layers: int) -> C
         cache_type_k=runtime.cache_type_k,
         cache_type_v=runtime.cache_type_v,
         flash_attention=flash_attention,
+        offload=n_gpu_layers != 0,
+        offload_kqv=n_gpu_layers != 0 and runtime.offload_kqv,
+    )
+
+
+def model_settings(runtime: RuntimeParams, n_gpu_layers: int) -> ModelSettings:
+    """How the model is loaded."""
+    return ModelSettings(
+        n_gpu_layers=n_gpu_layers,
+        load_mode=runtime.load_mode,
+        main_gpu=runtime.main_gpu,
+        split_mode=runtime.split_mode,
+        tensor_split=runtime.tensor_split,
+    )
+
+
+def check_memory(model: Model, settings: ContextSettings, n_rows: int) -> None:
+    """Refuse contexts that this machine's memory can't hold.
+
+    Raises:
+        ContextCreationError: the KV caches of `n_rows` rows alone need more than is available.
+    """
+    if settings.offload_kqv:
+        return
+    per_row = memory.kv_cache_bytes(
+        model.header, settings.n_ctx, settings.cache_type_k, settings.cache_type_v
+    )
+    available = memory.available_bytes()
+    if per_row is None or available is None or per_row * n_rows <= available:
+        return
+    raise ContextCreationError(
+        f"the KV caches of {n_rows} rows with {settings.n_ctx} tokens each need "
+        f"{per_row * n_rows / 1e9:.1f} GB beside the {model.size_bytes / 1e9:.1f} GB of weights, "
+        f"and {available / 1e9:.1f} GB are available; use a smaller n_ctx (-c), or q8_0 as "
+        f"cache_type_k and cache_type_v (-ctk q8_0 -ctv q8_0)"
     )
 
 

@@ -14,6 +14,7 @@ import amulet_local
 PACKAGE = Path(amulet_local.__file__).parent
 LAYERS = [
     {"errors", "user_folders"},
+    {"prompt_cache"},
     {"params", "preferences", "results", "optimizer"},
     {"llama"},
     {
@@ -24,6 +25,7 @@ LAYERS = [
         "literal_text",
         "chat_template",
         "runtime_setup",
+        "tuning",
     },
     {"prompting"},
     {"decoding"},

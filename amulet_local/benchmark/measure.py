@@ -8,11 +8,12 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sample:
-    """Several timings of one thing, in seconds."""
+    """Several measurements of one thing, in seconds unless said otherwise."""
 
     seconds: tuple[float, ...]
 
@@ -22,12 +23,23 @@ class Sample:
         return statistics.median(self.seconds)
 
     @property
+    def quartiles(self) -> tuple[float, float]:
+        """The ends of the middle half, in seconds; never outside what was measured."""
+        if len(self.seconds) < 2:
+            return self.median, self.median
+        low, _, high = statistics.quantiles(self.seconds, n=4, method="inclusive")
+        return low, high
+
+    @property
     def spread(self) -> float:
         """Width of the middle half over the median; 0 is steady."""
-        if len(self.seconds) < 2:
-            return 0.0
-        low, _, high = statistics.quantiles(self.seconds, n=4)
+        low, high = self.quartiles
         return (high - low) / self.median if self.median else 0.0
+
+    def as_json(self) -> dict[str, Any]:
+        """Median, quartiles and every single measurement."""
+        low, high = self.quartiles
+        return {"median": self.median, "low": low, "high": high, "all": list(self.seconds)}
 
 
 def alternate(

@@ -44,6 +44,7 @@ class Question:
     amulet: AmuletParams | None
     sampling: SamplingParams
     runtime: RuntimeParams
+    prompt_cache: str | None
 
 
 def read_options(options: AnswerOptions) -> Question:
@@ -83,6 +84,10 @@ def read_options(options: AnswerOptions) -> Question:
         schedule=options.schedule,
         threads_per_row=options.threads_per_row,
         n_gpu_layers=options.gpu_layers,
+        main_gpu=options.main_gpu,
+        split_mode=options.split_mode,
+        tensor_split=options.tensor_split,
+        offload_kqv=False if options.no_kv_offload else None,
         cache_type_k=options.cache_type_k,
         cache_type_v=options.cache_type_v,
         flash_attention=options.flash_attn,
@@ -106,12 +111,16 @@ def read_options(options: AnswerOptions) -> Question:
         amulet=AmuletParams(**strength) if strength else None,
         sampling=SamplingParams(**sampling),
         runtime=RuntimeParams(
-            **runtime, reproducible=options.reproducible, verbose=options.verbose
+            **runtime,
+            reproducible=options.reproducible,
+            retune=options.retune,
+            verbose=options.verbose,
         ),
         preferences=resolve(preferences or None),
         system=options.system,
         placement=cast("Placement", options.placement or "system"),
         text=read_question(options),
+        prompt_cache=options.prompt_cache,
     )
 
 
@@ -181,6 +190,19 @@ class Session:
         self.warn(chunk.generation.warnings)
         return chunk.generation
 
+    def load_prompt_cache(self) -> None:
+        """Start from the prompt cache that was asked for; one that can't be used is no error."""
+        if self._question.prompt_cache is not None:
+            try:
+                self._engine.load_prompt_cache(self._question.prompt_cache)
+            except FileAccessError as error:
+                self.warn([str(error)])
+
+    def save_prompt_cache(self) -> None:
+        """Keep what was computed, if that was asked for."""
+        if self._question.prompt_cache is not None:
+            self._engine.save_prompt_cache(self._question.prompt_cache)
+
     def warn(self, warnings: Iterable[str]) -> None:
         """Write each warning to stderr, once."""
         for warning in warnings:
@@ -211,7 +233,9 @@ def session(question: Question) -> Iterator[Session]:
         opened = Session(engine, question)
         if question.amulet is not None and question.preferences:
             opened.warn(question.amulet.warnings)
+        opened.load_prompt_cache()
         yield opened
+        opened.save_prompt_cache()
 
 
 def generation_json(generation: Generation) -> dict[str, Any]:

@@ -44,6 +44,11 @@ def number(text: str) -> int | float:
         raise typer.BadParameter(f"{text!r} is not a number") from None
 
 
+def numbers(text: str) -> tuple[int | float, ...]:
+    """Numbers with commas between them."""
+    return tuple(number(part) for part in text.split(","))
+
+
 def gpu_layers(text: str) -> int | float | str:
     """A number of layers, "auto", or "all"."""
     if text == "all":
@@ -245,6 +250,15 @@ class AnswerOptions:
             "Default: 2048.",
         ),
     ] = None
+    prompt_cache: Annotated[
+        str | None,
+        _option(
+            "--prompt-cache",
+            panel=RUNTIME,
+            metavar="NAME",
+            help="Keep the computed prompt under NAME, and start from it the next time.",
+        ),
+    ] = None
     batch_size: Annotated[
         int | None,
         _number(
@@ -281,6 +295,14 @@ class AnswerOptions:
             help="Threads for each prompt of a parallel schedule. Default: --threads split evenly.",
         ),
     ] = None
+    retune: Annotated[
+        bool,
+        _option(
+            "--retune",
+            panel=RUNTIME,
+            help="Measure again which schedule is fastest here, instead of remembering it.",
+        ),
+    ] = False
     gpu_layers: Annotated[
         Any,
         _option(
@@ -291,6 +313,33 @@ class AnswerOptions:
             help="Layers on the GPU: a number, 'all' or 'auto'. Default: auto.",
         ),
     ] = None
+    main_gpu: Annotated[
+        int | None,
+        _number("-mg", "--main-gpu", panel=RUNTIME, help="With several GPUs: the main one."),
+    ] = None
+    split_mode: Annotated[
+        str | None,
+        _option(
+            *("-sm", "--split-mode"),
+            panel=RUNTIME,
+            metavar="MODE",
+            help="How several GPUs share the model: none, layer or row. Default: layer.",
+        ),
+    ] = None
+    tensor_split: Annotated[
+        Any,
+        _option(
+            *("-ts", "--tensor-split"),
+            panel=RUNTIME,
+            metavar="N,N,...",
+            parser=numbers,
+            help="Each GPU's share of the model, e.g. 3,1.",
+        ),
+    ] = None
+    no_kv_offload: Annotated[
+        bool,
+        _option("-nkvo", "--no-kv-offload", panel=RUNTIME, help="Keep the KV cache off the GPU."),
+    ] = False
     cache_type_k: Annotated[
         str | None,
         _option(

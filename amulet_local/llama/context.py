@@ -65,6 +65,8 @@ class ContextSettings:
         n_outputs: rows of logits a `decode` can return.
         cache_type_k, cache_type_v: types of the KV cache.
         flash_attention: "auto", "on" or "off".
+        offload: whether a GPU, if the build has one, takes part at all.
+        offload_kqv: whether the KV cache lies there.
     """
 
     n_ctx: int
@@ -74,6 +76,8 @@ class ContextSettings:
     cache_type_k: str
     cache_type_v: str
     flash_attention: str
+    offload: bool = False
+    offload_kqv: bool = False
 
 
 class Context:
@@ -105,6 +109,8 @@ class Context:
         params.type_k = _CACHE_TYPES[settings.cache_type_k]
         params.type_v = _CACHE_TYPES[settings.cache_type_v]
         params.flash_attn_type = _FLASH_ATTENTION[settings.flash_attention]
+        params.op_offload = settings.offload
+        params.offload_kqv = settings.offload_kqv
         params.abort_callback = llama_cpp.ggml_abort_callback(stop_flag.callback)
         params.abort_callback_data = stop_flag.address
         params.no_perf = True
@@ -223,19 +229,29 @@ class Context:
         llama_cpp.llama_memory_seq_rm(self._memory, target, -1, -1)
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, -1, -1)
 
-    def copy_to(self, other: Context) -> bool:
-        """Replace sequence 0 of another context of the same settings with this one's.
+    def export_sequence(self, sequence: int) -> bytes:
+        """The serialised state of a sequence; empty where llama.cpp can't."""
+        import llama_cpp
 
-        Returns False, with nothing in the other's sequence 0, where llama.cpp can't.
+        size = llama_cpp.llama_state_seq_get_size(self.pointer, sequence)
+        state = (ctypes.c_uint8 * size)()
+        if not size:
+            return b""
+        written = llama_cpp.llama_state_seq_get_data(self.pointer, state, size, sequence)
+        return bytes(state) if written == size else b""
+
+    def import_sequence(self, sequence: int, state: bytes) -> bool:
+        """Replace a sequence by a state that a context of the same settings exported.
+
+        Returns False, with nothing in the sequence, where llama.cpp refuses it.
         """
         import llama_cpp
 
-        size = llama_cpp.llama_state_seq_get_size(self.pointer, 0)
-        state = (ctypes.c_uint8 * size)()
-        if size and llama_cpp.llama_state_seq_get_data(self.pointer, state, size, 0) == size:
-            if llama_cpp.llama_state_seq_set_data(other.pointer, state, size, 0) == size:
-                return True
-            other.drop_from(0, -1)
+        data = (ctypes.c_uint8 * len(state)).from_buffer_copy(state)
+        read = llama_cpp.llama_state_seq_set_data(self.pointer, data, len(state), sequence)
+        if read == len(state) > 0:
+            return True
+        self.drop_from(sequence, -1)
         return False
 
     @property

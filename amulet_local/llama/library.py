@@ -21,6 +21,7 @@ _SPIN_COUNT = "1000"
 """Turns of GNU OpenMP's waiting loop before a thread sleeps; a few microseconds."""
 _LOG_LEVEL_WARN = 2
 _LOG_LEVEL_ERROR = 3
+_LOG_LEVEL_DEBUG = 4
 _LOG_LEVEL_CONTINUE = 5
 
 
@@ -37,10 +38,12 @@ class NativeLog:
         self._level = 0
 
     def write(self, level: int, text: bytes, _user_data: object) -> None:
-        """Called by llama.cpp, from any thread."""
-        decoded = text.decode("utf-8", "replace")
+        """Called by llama.cpp, from any thread. Debugging output is left out."""
         if level != _LOG_LEVEL_CONTINUE:
             self._level = level
+        if self._level == _LOG_LEVEL_DEBUG:
+            return
+        decoded = text.decode("utf-8", "replace")
         self._lines.append((self._level, decoded))
         if self.verbose:
             sys.stderr.write(decoded)

@@ -10,11 +10,17 @@ import ctypes
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from amulet_local.errors import EngineClosedError, ModelFileError, UnsupportedModelError
+from amulet_local.errors import (
+    EngineClosedError,
+    InvalidParameterError,
+    ModelFileError,
+    UnsupportedModelError,
+)
 from amulet_local.llama import library
 from amulet_local.llama.generative import reason_not_generative
 from amulet_local.llama.gguf import GGUFHeader, read_header
@@ -22,6 +28,24 @@ from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.llama.worker import Worker, run_together
 
 _LOAD_MODES = {"auto": -1, "none": 0, "mmap": 1, "mlock": 3}
+_SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings:
+    """How a model is loaded.
+
+    Attributes:
+        n_gpu_layers: layers on the GPU, -1 for all.
+        load_mode: "auto", "mmap", "mlock" or "none".
+        main_gpu, split_mode, tensor_split: how several GPUs share the work, as in RuntimeParams.
+    """
+
+    n_gpu_layers: int = 0
+    load_mode: str = "auto"
+    main_gpu: int = 0
+    split_mode: str = "layer"
+    tensor_split: tuple[float, ...] | None = None
 
 
 class Model:
@@ -36,17 +60,15 @@ class Model:
     def __init__(
         self,
         path: str | os.PathLike[str],
+        settings: ModelSettings | None = None,
         *,
-        n_gpu_layers: int = 0,
-        load_mode: str = "auto",
         progress: Callable[[float], bool] | None = None,
     ) -> None:
         """Load the model; `load` does the same so that Ctrl-C ends it.
 
         Args:
             path: a GGUF file.
-            n_gpu_layers: layers on the GPU, -1 for all.
-            load_mode: "auto", "mmap", "mlock" or "none".
+            settings: how; on the CPU, with llama.cpp's defaults, if None.
             progress: called with the share loaded, 0 to 1; returning False ends the loading.
 
         Raises:
@@ -64,9 +86,21 @@ class Model:
         library.start()
         import llama_cpp
 
+        settings = settings or ModelSettings()
         params = llama_cpp.llama_model_default_params()
-        params.n_gpu_layers = n_gpu_layers
-        params.load_mode = _LOAD_MODES[load_mode]
+        params.n_gpu_layers = settings.n_gpu_layers
+        params.load_mode = _LOAD_MODES[settings.load_mode]
+        params.main_gpu = settings.main_gpu
+        params.split_mode = _SPLIT_MODES[settings.split_mode]
+        if settings.tensor_split is not None:
+            n_devices = llama_cpp.llama_max_devices()
+            if len(settings.tensor_split) > n_devices:
+                raise InvalidParameterError(
+                    f"tensor_split has {len(settings.tensor_split)} shares, but this build of "
+                    f"llama.cpp takes {n_devices} at most"
+                )
+            shares = (ctypes.c_float * n_devices)(*settings.tensor_split)
+            params.tensor_split = shares
         if progress is not None:
             params.progress_callback = llama_cpp.llama_progress_callback(
                 lambda share, _: progress(share)
@@ -92,25 +126,40 @@ class Model:
     def load(
         cls,
         path: str | os.PathLike[str],
+        settings: ModelSettings,
         *,
-        n_gpu_layers: int,
-        load_mode: str,
         progress: Callable[[float], None] | None,
     ) -> Model:
-        """Load a model in another thread, so that KeyboardInterrupt ends it at once."""
+        """Load a model in another thread, so that KeyboardInterrupt ends it at once.
+
+        Raises:
+            As the constructor, and whatever `progress` raises.
+        """
         interrupted = threading.Event()
+        failures: list[BaseException] = []
 
         def report(share: float) -> bool:
-            if progress is not None:
-                progress(share)
-            return not interrupted.is_set()
+            try:
+                if progress is not None:
+                    progress(share)
+            except BaseException as error:  # llama.cpp's caller couldn't take it
+                failures.append(error)
+            return not (interrupted.is_set() or failures)
 
-        task = partial(cls, path, n_gpu_layers=n_gpu_layers, load_mode=load_mode, progress=report)
         worker = Worker("amulet-load")
         try:
-            model: Model = run_together([worker], [task], interrupted.set)[0]
+            model: Model = run_together(
+                [worker], [partial(cls, path, settings, progress=report)], interrupted.set
+            )[0]
+        except ModelFileError:
+            if failures:
+                raise failures[0] from None
+            raise
         finally:
             worker.close()
+        if failures:
+            model.close()
+            raise failures[0]
         return model
 
     @property

@@ -101,6 +101,12 @@ class RowSet:
         context = self._contexts[0]
         return context.n_outputs // context.settings.n_sequences
 
+    def change_plan(self, plan: Plan) -> None:
+        """Compute rows in another way from the next prefill on."""
+        if plan.schedule != self.plan.schedule:
+            self.close()
+        self.plan = plan
+
     def reserve(self, n_rows: int) -> None:
         """Make sure that there are `n_rows` rows.
 
@@ -188,6 +194,27 @@ class RowSet:
         active = self._active[row]
         return active.context.logits(active.output) if active.saved is None else active.saved
 
+    def export(self) -> list[tuple[list[int], bytes]]:
+        """Tokens and serialised state of every row in use that llama.cpp can serialise."""
+        exported = [
+            (list(row.tokens), row.context.export_sequence(row.sequence)) for row in self._active
+        ]
+        return [(tokens, state) for tokens, state in exported if tokens and state]
+
+    def restore(self, saved: Sequence[tuple[Sequence[int], bytes]]) -> bool:
+        """Take over rows that `export` returned, on the same model with the same settings.
+
+        Returns False, with all rows empty, where llama.cpp refuses one.
+        """
+        self.reserve(len(saved))
+        self.discard()
+        for row, (tokens, state) in zip(self._rows, saved, strict=False):
+            if not row.context.import_sequence(row.sequence, state):
+                self.discard()
+                return False
+            row.tokens[:] = tokens
+        return True
+
     def discard(self) -> None:
         """Forget the tokens of every row."""
         for context in self._contexts:
@@ -254,10 +281,12 @@ class RowSet:
         reporter.update(self._active)
 
     def _copy(self, source: _Row, targets: Sequence[_Row], n_tokens: int) -> None:
+        apart = any(row.context is not source.context for row in targets)
+        state = source.context.export_sequence(source.sequence) if apart else b""
         for row in targets:
             if row.context is source.context:
                 row.context.copy_sequence(source.sequence, row.sequence)
-            elif not source.context.copy_to(row.context):
+            elif not row.context.import_sequence(row.sequence, state):
                 row.tokens.clear()
                 continue
             row.tokens[:] = source.tokens

@@ -1,0 +1,223 @@
+"""Finds out which schedule computes rows fastest with a model on this machine, and remembers it.
+
+Knows nothing about prompts or preferences. The measurement takes less than half a second: a few
+decode steps of each schedule, in small contexts of their own on the loaded model. It is kept in the
+user's cache folder, by model, llama.cpp build, threads, rows and cache types, if it was steady.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from amulet_local.llama import library
+from amulet_local.llama.context import ContextSettings
+from amulet_local.llama.model import Model
+from amulet_local.llama.rows import Plan, RowSet, Schedule
+from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.user_folders import cache_folder, private_folder
+
+BUDGET_SECONDS = 0.45
+STEADY_SPREAD = 0.10
+"""Largest spread (middle half over median) of a measurement that is kept."""
+MARGIN = 0.05
+"""A later candidate has to be this much faster than an earlier one."""
+
+CANDIDATES: tuple[Schedule, ...] = ("parallel", "serial", "batched")
+"""Safe on a busy machine first: a parallel row has no barrier to wait at."""
+
+REPRODUCIBLE_CANDIDATES = CANDIDATES[:2]
+"""Equal to the bit, whichever is chosen."""
+
+_N_STEPS = 9
+_N_PROMPT = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuning:
+    """What was measured, or why not.
+
+    Attributes:
+        schedule: the choice.
+        milliseconds: median of a step of all rows, by schedule; empty if nothing was measured.
+        steady: whether all candidates were measured with little spread.
+        reason: a clause for the reader.
+    """
+
+    schedule: Schedule
+    milliseconds: dict[str, float]
+    steady: bool
+    reason: str
+
+
+def tune(
+    model: Model,
+    settings: ContextSettings,
+    stop_flag: StopFlag,
+    plan: Plan,
+    n_rows: int,
+    *,
+    retune: bool = False,
+) -> Tuning:
+    """The remembered choice, or a new measurement.
+
+    Args:
+        model: the loaded model, on the CPU.
+        settings: of the contexts that will be used; the measurement's are smaller.
+        stop_flag: ends it.
+        plan: threads; its schedule is left out of account.
+        n_rows: rows to step, at least 2.
+        retune: measure again.
+
+    Raises:
+        BackendError: llama.cpp failed.
+    """
+    key = _key(model, settings, plan, n_rows)
+    remembered = None if retune else remembered_choices().get(key)
+    if remembered is not None:
+        return remembered
+    small = replace(settings, n_ctx=64, n_batch=32)
+    measured = measure(
+        lambda schedule: RowSet(model, small, stop_flag, replace(plan, schedule=schedule)),
+        n_rows,
+        CANDIDATES if plan.reuse else REPRODUCIBLE_CANDIDATES,
+    )
+    if measured.steady:
+        _remember(key, measured)
+    return measured
+
+
+def measure(
+    make: Callable[[Schedule], RowSet], n_rows: int, candidates: Sequence[Schedule]
+) -> Tuning:
+    """Step each candidate a few times within the budget."""
+    start = time.perf_counter()
+    samples: dict[Schedule, list[float]] = {}
+    for position, schedule in enumerate(candidates):
+        spent = time.perf_counter() - start
+        if position and spent * (position + 1) / position > BUDGET_SECONDS:
+            break
+        rows = make(schedule)
+        try:
+            share = (BUDGET_SECONDS - spent) / (len(candidates) - position)
+            samples[schedule] = _steps(rows, n_rows, share)
+        finally:
+            rows.close()
+    return choose(samples, candidates)
+
+
+def choose(samples: Mapping[Schedule, list[float]], candidates: Sequence[Schedule]) -> Tuning:
+    """The fastest candidate, an earlier one where it is nearly as fast.
+
+    Args:
+        samples: seconds of single steps by schedule, at least one each, the first candidate's at
+            least.
+        candidates: all schedules that were to be measured, the safest first.
+    """
+    medians = {schedule: statistics.median(values) for schedule, values in samples.items()}
+    best = next(iter(medians))
+    for schedule, median in medians.items():
+        if median < medians[best] * (1 - MARGIN):
+            best = schedule
+    complete = len(samples) == len(candidates)
+    steady = complete and all(_spread(values) < STEADY_SPREAD for values in samples.values())
+    reason = "measured with this model"
+    if not complete:
+        reason = "a step takes too long to measure all, and this one is never far behind on a CPU"
+        best = candidates[0]
+    elif not steady:
+        reason = "measured, but the machine was busy, so that it will be measured again"
+    return Tuning(
+        schedule=best,
+        milliseconds={name: median * 1e3 for name, median in medians.items()},
+        steady=steady,
+        reason=reason,
+    )
+
+
+def remembered_choices() -> dict[str, Tuning]:
+    """Everything in the cache file by key; what isn't sound is left out."""
+    try:
+        entries = json.loads(_file().read_text(encoding="utf-8"))
+        return {str(key): _checked(entry) for key, entry in entries.items() if _is_sound(entry)}
+    except (OSError, ValueError, AttributeError):
+        return {}
+
+
+def _steps(rows: RowSet, n_rows: int, seconds: float) -> list[float]:
+    end = time.perf_counter() + seconds
+    rows.prefill([[1 + row, *range(2, _N_PROMPT)] for row in range(n_rows)])
+    rows.step(1)
+    values: list[float] = []
+    while not values or (len(values) < _N_STEPS and time.perf_counter() < end):
+        start = time.perf_counter()
+        rows.step(1)
+        for row in range(n_rows):
+            rows.logits(row)
+        values.append(time.perf_counter() - start)
+    return values
+
+
+def _spread(values: list[float]) -> float:
+    if len(values) < 4:
+        return float("inf")
+    low, median, high = statistics.quantiles(values, n=4)
+    return (high - low) / median
+
+
+def _key(model: Model, settings: ContextSettings, plan: Plan, n_rows: int) -> str:
+    return "; ".join(
+        [
+            model.path.name,
+            f"{model.description}, {model.size_bytes} bytes",
+            f"llama.cpp {library.build_version()}",
+            f"{plan.n_threads} threads, {plan.threads_per_row or 'even'} per row",
+            f"{n_rows} rows{'' if plan.reuse else ', reproducible'}",
+            f"{settings.cache_type_k}/{settings.cache_type_v}, fa {settings.flash_attention}",
+        ]
+    )
+
+
+def _file() -> Path:
+    return cache_folder() / "schedules.json"
+
+
+def _is_sound(entry: Any) -> bool:
+    return (
+        isinstance(entry, dict)
+        and entry.get("schedule") in CANDIDATES
+        and isinstance(entry.get("milliseconds"), dict)
+        and all(isinstance(value, int | float) for value in entry["milliseconds"].values())
+    )
+
+
+def _checked(entry: dict[str, Any]) -> Tuning:
+    return Tuning(
+        schedule=entry["schedule"],
+        milliseconds={str(name): float(ms) for name, ms in entry["milliseconds"].items()},
+        steady=True,
+        reason="measured earlier with this model",
+    )
+
+
+def _remember(key: str, tuning: Tuning) -> None:
+    """Write the file anew, whole or not at all. Without a folder nothing is remembered."""
+    folder = private_folder(cache_folder())
+    if folder is None:
+        return
+    entries = {name: asdict(entry) for name, entry in remembered_choices().items()}
+    entries[key] = asdict(tuning)
+    try:
+        descriptor, name = tempfile.mkstemp(dir=folder, prefix="schedules-")
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(entries, file, indent=1)
+        os.replace(name, _file())
+    except OSError:
+        return
