@@ -7,10 +7,8 @@ Realigner combines the rows, llama.cpp's samplers pick. Knows nothing about who 
 from __future__ import annotations
 
 import os
-import threading
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, TypeAlias
@@ -19,8 +17,6 @@ from amulet_local import model_store, prompt_cache
 from amulet_local.chat_template import Placement
 from amulet_local.decoding import DecodingMethod
 from amulet_local.errors import (
-    EngineBusyError,
-    EngineClosedError,
     InvalidParameterError,
 )
 from amulet_local.generation import (
@@ -50,6 +46,7 @@ from amulet_local.runtime_setup import (
 )
 from amulet_local.scoring import score
 from amulet_local.tuning import Tuning, tune
+from amulet_local.turns import Turns
 
 Preferences: TypeAlias = PreferenceLike | Sequence[PreferenceLike] | None
 """A built-in name, free text, a Preference, or a list of them."""
@@ -116,10 +113,7 @@ class Engine:
         self._tunes = runtime.schedule == "auto" and n_gpu_layers == 0
         self._prompter = Prompter(self.model, runtime.chat_template)
         self._free = weakref.finalize(self, _free, self._rows, self.model)
-        self._turn = threading.Lock()
-        self._turn_owner: int | None = None
-        self._running: weakref.ref[Iterator[Chunk]] | None = None
-        self._closed = False
+        self._turns = Turns(self._stop_flag)
         try:
             check_memory(self.model, self._settings, n_rows=2)
             self._rows.reserve(1)
@@ -266,7 +260,7 @@ class Engine:
         Raises:
             As `generate`; PromptTooLongError counts prompt and answer together.
         """
-        self._check_open()
+        self._turns.check_open()
         preferences = resolve(preference)
         chosen = choose_method(None, has_preference=bool(preferences))
         vocabulary = self.model.vocabulary
@@ -282,7 +276,7 @@ class Engine:
             sampling=None,
             n_ctx=self.n_ctx - len(answer),
         )
-        with self._exclusive():
+        with self._turns.take():
             self._settle_schedule(request.plan.n_rows)
             return score(request, answer, self._rows, self._realigner)
 
@@ -298,7 +292,7 @@ class Engine:
             EngineClosedError, EngineBusyError: see there.
         """
         self._check_reuse()
-        with self._exclusive():
+        with self._turns.take():
             rows = [
                 prompt_cache.SavedRow(tokens=tuple(tokens), state=state)
                 for tokens, state in self._rows.export()
@@ -315,7 +309,7 @@ class Engine:
             EngineClosedError, EngineBusyError: see there.
         """
         self._check_reuse()
-        with self._exclusive():
+        with self._turns.take():
             rows = prompt_cache.load(name, self._fingerprint())
             if not rows or any(len(row.tokens) > self.n_ctx for row in rows):
                 return False
@@ -337,14 +331,7 @@ class Engine:
 
     def close(self) -> None:
         """Free the model and its contexts; a running generation ends first. May be called twice."""
-        self._closed = True
-        self._stop_flag.set()
-        while not self._turn.acquire(timeout=0.01):
-            self._close_running_stream()
-        try:
-            self._free()
-        finally:
-            self._turn.release()
+        self._turns.shut(self._free)
 
     def __enter__(self) -> Engine:
         return self
@@ -357,20 +344,11 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _close_running_stream(self) -> None:
-        stream = self._running() if self._running else None
-        try:
-            if stream is not None:
-                stream.close()  # type: ignore[attr-defined]  # every stream is a generator
-        except ValueError:
-            pass  # it is executing in another thread, where the stop flag ends it
-
     def _stream(self, request: Request, prompt_progress: Progress | None) -> Iterator[Chunk]:
-        self._check_open()
+        self._turns.check_open()
 
-        def chunks() -> Iterator[Chunk]:
-            with self._exclusive():
-                self._running = running
+        def chunks() -> Generator[Chunk, None, None]:
+            with self._turns.take(running):
                 self._settle_schedule(request.plan.n_rows)
                 for chunk in generate(
                     request,
@@ -390,7 +368,7 @@ class Engine:
         return stream
 
     def _check_reuse(self) -> None:
-        self._check_open()
+        self._turns.check_open()
         if self.runtime.reproducible:
             raise InvalidParameterError(
                 "a prompt cache reuses earlier work, which reproducible=True (--reproducible) "
@@ -423,28 +401,6 @@ class Engine:
                 return  # the generation that comes next finds the flag set and ends
         self._rows.change_plan(replace(self.plan, schedule=self._tunings[n_rows].schedule))
 
-    @contextmanager
-    def _exclusive(self) -> Iterator[None]:
-        me = threading.get_ident()
-        if self._turn_owner == me:
-            raise EngineBusyError(
-                "this engine is in the middle of another generation of the same thread; finish or "
-                "close that stream first, or load a second engine"
-            )
-        with self._turn:
-            self._check_open()
-            self._turn_owner = me
-            self._stop_flag.clear()
-            try:
-                yield
-            finally:
-                self._turn_owner = None
-                self._running = None
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise EngineClosedError("the engine is closed; load the model again")
-
     def _prompts(
         self,
         method: DecodingMethod,
@@ -453,7 +409,7 @@ class Engine:
         system: str | None,
         placement: Placement,
     ) -> tuple[list[tuple[int, ...]], list[str]]:
-        self._check_open()
+        self._turns.check_open()
         plan = RowPlan.of(method, [item.weight for item in preferences], 0.0)
         instructions = [""] if plan.has_plain else []
         if plan.weights:
@@ -463,7 +419,7 @@ class Engine:
     def _prompt_list(
         self, ids: Sequence[int] | Sequence[Sequence[int]] | None
     ) -> list[tuple[int, ...]]:
-        self._check_open()
+        self._turns.check_open()
         if ids is None:
             return []
         several = len(ids) > 0 and hasattr(ids[0], "__len__")

@@ -26,6 +26,7 @@ LAYERS = [
         "chat_template",
         "runtime_setup",
         "tuning",
+        "turns",
     },
     {"prompting"},
     {"decoding"},

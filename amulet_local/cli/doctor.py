@@ -75,6 +75,8 @@ def run(options: DoctorOptions) -> None:
         _checked("CPU features", _cpu_features, ""),
         _checked("GPU offload", _gpu, ""),
         _checked("Cores", _cores, ""),
+        _checked("Memory", _memory, ""),
+        _checked("Schedule", lambda: _schedule(model), ""),
         _checked("Numba", _numba, "pip install --force-reinstall numba"),
         _checked("Kernel cache", _kernel_cache, ""),
         _compiler(),
@@ -127,7 +129,13 @@ def _gpu() -> tuple[str, str]:
     from amulet_local.llama import library
 
     if library.supports_gpu_offload():
-        return "yes; -ngl says how many layers, all by default", ""
+        names = [
+            f"{device.name} ({device.description}, {device.free_bytes / 1e9:.1f} of "
+            f"{device.total_bytes / 1e9:.1f} GB free)"
+            for device in library.devices()
+            if device.is_gpu
+        ]
+        return f"{', '.join(names) or 'yes'}; -ngl says how many layers, all by default", ""
     if sys.platform == "darwin":
         return "no", f"for Metal: {METAL_BUILD}"
     return "no, everything runs on the CPU", f"with an NVIDIA GPU: {CUDA_BUILD}"
@@ -137,6 +145,32 @@ def _cores() -> tuple[str, str]:
     from amulet_local.llama import library
 
     return f"{library.usable_cores()} usable of {os.cpu_count()} logical ones", ""
+
+
+def _memory() -> tuple[str, str]:
+    from amulet_local.llama import memory
+
+    available = memory.available_bytes()
+    return "unknown" if available is None else f"{available / 1e9:.1f} GB available", ""
+
+
+def _schedule(model: str) -> tuple[str, str]:
+    """What `--schedule auto` does on this machine, and why."""
+    from amulet_local import model_store
+    from amulet_local.llama import library
+    from amulet_local.tuning import remembered_choices
+
+    if library.supports_gpu_offload():
+        return "batched: all prompts in one computation, which suits a GPU", ""
+    try:
+        name = model_store.find_model(model).name
+    except AmuletError:  # reported beside the model
+        return "unknown without a model", ""
+    for key, choice in reversed(remembered_choices().items()):
+        if key.startswith(f"{name}; "):
+            figures = ", ".join(f"{way} {ms:.1f} ms" for way, ms in choice.milliseconds.items())
+            return f"{choice.schedule} for {name}, measured: {figures} a step", "--retune: anew"
+    return f"measured when {name} first follows a preference", ""
 
 
 def _numba() -> tuple[str, str]:

@@ -13,15 +13,18 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from amulet_local.errors import BackendError
 
+_GPU_TYPES = (1, 2)
+"""GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU."""
 _SPIN_COUNT = "1000"
 """Turns of GNU OpenMP's waiting loop before a thread sleeps; a few microseconds."""
-_LOG_LEVEL_WARN = 2
-_LOG_LEVEL_ERROR = 3
-_LOG_LEVEL_DEBUG = 4
+_LOG_LEVEL_WARN = 3
+_LOG_LEVEL_ERROR = 4
+_LOG_LEVEL_DEBUG = 1
 _LOG_LEVEL_CONTINUE = 5
 
 
@@ -136,6 +139,56 @@ def supports_gpu_offload() -> bool:
     import llama_cpp
 
     return bool(llama_cpp.llama_supports_gpu_offload())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """A device that llama.cpp found.
+
+    Attributes:
+        name, description: as its backend says, e.g. "CUDA0", "NVIDIA H200".
+        free_bytes, total_bytes: its memory.
+        is_gpu: whether layers can be put on it.
+    """
+
+    name: str
+    description: str
+    free_bytes: int
+    total_bytes: int
+    is_gpu: bool
+
+
+def devices() -> list[Device]:
+    """The devices that this build of llama.cpp can use, the CPU among them."""
+    start()
+    from llama_cpp import _ggml
+
+    library = _ggml.libggml
+    pointer, text = ctypes.c_void_p, ctypes.c_char_p
+    size_pointer = ctypes.POINTER(ctypes.c_size_t)
+    library.ggml_backend_dev_count.restype = ctypes.c_size_t
+    library.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
+    library.ggml_backend_dev_get.restype = pointer
+    for name, result in (("name", text), ("description", text), ("type", ctypes.c_int)):
+        function = getattr(library, f"ggml_backend_dev_{name}")
+        function.argtypes, function.restype = [pointer], result
+    library.ggml_backend_dev_memory.argtypes = [pointer, size_pointer, size_pointer]
+    library.ggml_backend_dev_memory.restype = None
+    found = []
+    for index in range(library.ggml_backend_dev_count()):
+        device = library.ggml_backend_dev_get(index)
+        free, total = ctypes.c_size_t(0), ctypes.c_size_t(0)
+        library.ggml_backend_dev_memory(device, ctypes.byref(free), ctypes.byref(total))
+        found.append(
+            Device(
+                name=library.ggml_backend_dev_name(device).decode("utf-8", "replace"),
+                description=library.ggml_backend_dev_description(device).decode("utf-8", "replace"),
+                free_bytes=free.value,
+                total_bytes=total.value,
+                is_gpu=library.ggml_backend_dev_type(device) in _GPU_TYPES,
+            )
+        )
+    return found
 
 
 def return_free_memory() -> None:
