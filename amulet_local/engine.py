@@ -10,6 +10,7 @@ import os
 import weakref
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any, TypeAlias
 
@@ -17,11 +18,15 @@ from amulet_local import model_store, prompt_cache
 from amulet_local.chat_template import Placement
 from amulet_local.decoding import DecodingMethod
 from amulet_local.errors import (
+    CancelledError,
+    EmptyPromptError,
+    EngineClosedError,
     InvalidParameterError,
 )
 from amulet_local.generation import (
     Request,
     RowPlan,
+    as_list,
     build_request,
     choose_method,
     generate,
@@ -112,8 +117,8 @@ class Engine:
         self._tunings: dict[int, Tuning] = {}
         self._tunes = runtime.schedule == "auto" and n_gpu_layers == 0
         self._prompter = Prompter(self.model, runtime.chat_template)
-        self._free = weakref.finalize(self, _free, self._rows, self.model)
-        self._turns = Turns(self._stop_flag)
+        self._turns = Turns(self._stop_flag, partial(_free, self._rows, self.model))
+        self._at_exit = weakref.finalize(self, self._turns.close, timeout_seconds=5)
         try:
             check_memory(self.model, self._settings, n_rows=2)
             self._rows.reserve(1)
@@ -259,13 +264,16 @@ class Engine:
 
         Raises:
             As `generate`; PromptTooLongError counts prompt and answer together.
+            CancelledError: `cancel` was called, or the engine closed, meanwhile.
         """
-        self._turns.check_open()
         preferences = resolve(preference)
         chosen = choose_method(None, has_preference=bool(preferences))
         vocabulary = self.model.vocabulary
         if isinstance(response, str):
-            response = vocabulary.tokenize(response, add_special=False, parse_special=False)
+            with self._turns.using():
+                response = vocabulary.tokenize(response, add_special=False, parse_special=False)
+            if not response:
+                raise EmptyPromptError("there is no answer to score")
         answer = token_ids(response, vocabulary)
         prompts, _ = self._prompts(chosen, messages, preferences, system, placement)
         request = build_request(
@@ -274,11 +282,15 @@ class Engine:
             weights=[item.weight for item in preferences],
             amulet=amulet,
             sampling=None,
-            n_ctx=self.n_ctx - len(answer),
+            n_ctx=self.n_ctx,
+            n_answer=len(answer),
         )
-        with self._turns.take():
-            self._settle_schedule(request.plan.n_rows)
-            return score(request, answer, self._rows, self._realigner)
+        with self._turns.turn(), self._turns.using():
+            try:
+                self._settle_schedule(request.plan.n_rows)
+                return score(request, answer, self._rows, self._realigner)
+            except StoppedError:
+                raise CancelledError("the scoring was cancelled") from None
 
     def save_prompt_cache(self, name: str) -> None:
         """Keep what the last generation has in memory, in the user's cache folder.
@@ -292,7 +304,7 @@ class Engine:
             EngineClosedError, EngineBusyError: see there.
         """
         self._check_reuse()
-        with self._turns.take():
+        with self._turns.turn(), self._turns.using():
             rows = [
                 prompt_cache.SavedRow(tokens=tuple(tokens), state=state)
                 for tokens, state in self._rows.export()
@@ -309,7 +321,7 @@ class Engine:
             EngineClosedError, EngineBusyError: see there.
         """
         self._check_reuse()
-        with self._turns.take():
+        with self._turns.turn(), self._turns.using():
             rows = prompt_cache.load(name, self._fingerprint())
             if not rows or any(len(row.tokens) > self.n_ctx for row in rows):
                 return False
@@ -331,7 +343,7 @@ class Engine:
 
     def close(self) -> None:
         """Free the model and its contexts; a running generation ends first. May be called twice."""
-        self._turns.shut(self._free)
+        self._turns.close()
 
     def __enter__(self) -> Engine:
         return self
@@ -344,28 +356,39 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _stream(self, request: Request, prompt_progress: Progress | None) -> Iterator[Chunk]:
+    def _stream(
+        self, request: Request, prompt_progress: Progress | None
+    ) -> Generator[Chunk, None, None]:
         self._turns.check_open()
-
-        def chunks() -> Generator[Chunk, None, None]:
-            with self._turns.take(running):
-                self._settle_schedule(request.plan.n_rows)
-                for chunk in generate(
-                    request,
-                    self._rows,
-                    self._realigner,
-                    self.model.vocabulary,
-                    prompt_progress=prompt_progress,
-                ):
+        with self._turns.turn():
+            pieces = generate(
+                request,
+                self._rows,
+                self._realigner,
+                self.model.vocabulary,
+                prompt_progress=prompt_progress,
+                prepare=partial(self._settle_schedule, request.plan.n_rows),
+            )
+            try:
+                while True:
+                    chunk = self._next(pieces)
                     if chunk.generation is not None:
-                        last = chunk
-                    else:
-                        yield chunk
-            yield last
+                        break
+                    yield chunk
+            finally:
+                pieces.close()
+        yield chunk
 
-        stream = chunks()
-        running = weakref.ref(stream)
-        return stream
+    def _next(self, pieces: Generator[Chunk, None, None]) -> Chunk:
+        """The next piece; the last one, cancelled, if the engine was closed meanwhile."""
+        try:
+            with self._turns.using():
+                return next(pieces)
+        except EngineClosedError as closed:
+            try:
+                return pieces.throw(StoppedError())
+            except StoppedError:  # it had not begun
+                raise closed from None
 
     def _check_reuse(self) -> None:
         self._turns.check_open()
@@ -378,7 +401,7 @@ class Engine:
     def _fingerprint(self) -> str:
         settings = self._settings
         return (
-            f"{self.model.path.name}; {self.model.description}; {self.model.size_bytes} bytes; "
+            f"{self.model.identity}; "
             f"llama.cpp {library.build_version()}; flash attention {settings.flash_attention}; "
             f"{settings.cache_type_k}/{settings.cache_type_v}"
         )
@@ -388,17 +411,14 @@ class Engine:
         if not self._tunes or n_rows < 2:
             return
         if n_rows not in self._tunings:
-            try:
-                self._tunings[n_rows] = tune(
-                    self.model,
-                    self._settings,
-                    self._stop_flag,
-                    self.plan,
-                    n_rows,
-                    retune=self.runtime.retune,
-                )
-            except StoppedError:
-                return  # the generation that comes next finds the flag set and ends
+            self._tunings[n_rows] = tune(
+                self.model,
+                self._settings,
+                self._stop_flag,
+                self.plan,
+                n_rows,
+                retune=self.runtime.retune,
+            )
         self._rows.change_plan(replace(self.plan, schedule=self._tunings[n_rows].schedule))
 
     def _prompts(
@@ -409,12 +429,14 @@ class Engine:
         system: str | None,
         placement: Placement,
     ) -> tuple[list[tuple[int, ...]], list[str]]:
-        self._turns.check_open()
         plan = RowPlan.of(method, [item.weight for item in preferences], 0.0)
         instructions = [""] if plan.has_plain else []
         if plan.weights:
             instructions += [item.instruction for item in preferences]
-        return self._prompter.prompts(messages, instructions, system=system, placement=placement)
+        with self._turns.using():
+            return self._prompter.prompts(
+                messages, instructions, system=system, placement=placement
+            )
 
     def _prompt_list(
         self, ids: Sequence[int] | Sequence[Sequence[int]] | None
@@ -422,8 +444,9 @@ class Engine:
         self._turns.check_open()
         if ids is None:
             return []
-        several = len(ids) > 0 and hasattr(ids[0], "__len__")
-        prompts: Any = ids if several else [ids]
+        prompts: list[Any] = as_list(ids)
+        if not (prompts and hasattr(prompts[0], "__len__")):
+            prompts = [prompts]
         return [token_ids(prompt, self.model.vocabulary) for prompt in prompts]
 
 
@@ -443,8 +466,12 @@ def _last(stream: Iterator[Chunk]) -> Generation:
 def _checked_weights(weights: Sequence[float] | None, n_preferences: int) -> list[float]:
     if weights is None:
         return [1.0] * n_preferences
+    weights = as_list(weights)
     if len(weights) != n_preferences:
         raise InvalidParameterError(
             f"{len(weights)} weights for {n_preferences} preference prompts; give one for each"
         )
-    return [Preference(text="weight", weight=weight).weight for weight in weights]
+    checked = [Preference(text="weight", weight=weight).weight for weight in weights]
+    if n_preferences and not any(checked):
+        raise InvalidParameterError("every preference has weight 0, so there is nothing to follow")
+    return checked

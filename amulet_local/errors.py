@@ -23,6 +23,7 @@ leaves the package in any other form.
     │   ├── ContextCreationError   no memory, or settings that exclude each other
     │   ├── DecodeError            llama_decode failed
     │   └── LogitsError            logits that no token can be chosen from
+    ├── CancelledError             cancelled, in a call that has nothing to return then
     ├── EngineClosedError          the engine was closed
     ├── EngineBusyError            the engine is in the middle of another generation
     └── MissingExtraError          an optional dependency isn't installed
@@ -123,6 +124,10 @@ class DecodeError(BackendError):
 
 class LogitsError(BackendError):
     """The model returned logits that no token can be chosen from (NaN, +inf, or nothing left)."""
+
+
+class CancelledError(AmuletError):
+    """A call was cancelled that has nothing to return then."""
 
 
 class EngineClosedError(AmuletError):

@@ -8,8 +8,9 @@ from __future__ import annotations
 import operator
 import secrets
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Any
 
 from amulet_local.decoding import DecodingMethod, method_named
 from amulet_local.errors import EmptyPromptError, InvalidParameterError, PromptTooLongError
@@ -73,6 +74,7 @@ class Request:
         sampling: length and sampling.
         seed: for the draws.
         n_ctx: most tokens a row can hold.
+        started_seconds: time.perf_counter() when it was asked for.
         preferences, warnings: for the result.
     """
 
@@ -82,6 +84,7 @@ class Request:
     sampling: SamplingParams
     seed: int
     n_ctx: int
+    started_seconds: float
     preferences: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -111,7 +114,7 @@ def token_ids(ids: Sequence[int], vocabulary: Vocabulary) -> tuple[int, ...]:
     """
     try:
         checked = tuple(
-            token if isinstance(token, bool) else operator.index(token) for token in ids
+            token if isinstance(token, bool) else operator.index(token) for token in as_list(ids)
         )
     except TypeError:
         raise InvalidParameterError("token ids must be a list of integers") from None
@@ -122,6 +125,22 @@ def token_ids(ids: Sequence[int], vocabulary: Vocabulary) -> tuple[int, ...]:
     return checked
 
 
+def as_list(values: Any) -> list[Any]:
+    """A caller's sequence as a list.
+
+    Raises:
+        InvalidParameterError: it isn't one.
+    """
+    if isinstance(values, str | bytes | Mapping | Set):
+        raise InvalidParameterError(f"expected a list of numbers, got {type(values).__name__}")
+    try:
+        return list(values)
+    except TypeError:
+        raise InvalidParameterError(
+            f"expected a list of numbers, got {type(values).__name__}"
+        ) from None
+
+
 def build_request(
     method: DecodingMethod,
     prompts: Sequence[tuple[int, ...]],
@@ -130,6 +149,7 @@ def build_request(
     amulet: AmuletParams | None,
     sampling: SamplingParams | None,
     n_ctx: int,
+    n_answer: int = 1,
     preferences: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> Request:
@@ -137,16 +157,28 @@ def build_request(
 
     Args:
         prompts: one per row of the method's plan.
+        n_answer: tokens that have to follow the prompt; the last of them needs no room.
 
     Raises:
+        InvalidParameterError: `amulet` or `sampling` is something else.
         PromptTooLongError: a prompt has more tokens than a row can hold.
     """
+    if not isinstance(amulet, AmuletParams | None):
+        raise InvalidParameterError(f"amulet must be AmuletParams, got {type(amulet).__name__}")
+    if not isinstance(sampling, SamplingParams | None):
+        raise InvalidParameterError(
+            f"sampling must be SamplingParams, got {type(sampling).__name__}"
+        )
     sampling = sampling or SamplingParams()
     longest = max(len(prompt) for prompt in prompts)
-    if longest > n_ctx:
+    needed = longest + n_answer - 1
+    if needed > n_ctx:
+        counted = f"the prompt has {longest} tokens"
+        if n_answer > 1:
+            counted += f", the answer {n_answer},"
         raise PromptTooLongError(
-            f"the prompt has {longest} tokens and the context holds {n_ctx}; shorten it or load "
-            f"the model with a larger n_ctx (-c {longest + sampling.max_tokens})",
+            f"{counted} and the context holds {n_ctx}; shorten it or use a larger context "
+            f"(n_ctx, -c {needed + sampling.max_tokens})",
             n_prompt_tokens=longest,
             n_ctx=n_ctx,
         )
@@ -159,7 +191,8 @@ def build_request(
         sampling=sampling,
         seed=secrets.randbelow(2**32 - 1) if sampling.seed is None else sampling.seed,
         n_ctx=n_ctx,
-        preferences=tuple(preferences),
+        started_seconds=time.perf_counter(),
+        preferences=tuple(preferences) if method.needs_preference else (),
         warnings=(*warnings, *strength_warnings),
     )
 
@@ -209,20 +242,30 @@ def generate(
     vocabulary: Vocabulary,
     *,
     prompt_progress: Progress | None = None,
-) -> Iterator[Chunk]:
+    prepare: Callable[[], None] | None = None,
+) -> Generator[Chunk, None, None]:
     """Run a generation; the last chunk has the whole answer.
+
+    Args:
+        prompt_progress: called with (tokens done, tokens in all) during prefill.
+        prepare: called before the prefill; cancelling ends it too.
 
     Raises:
         BackendError: llama.cpp failed. The rows are empty and usable.
     """
-    clock = _Clock()
-    picker = Picker(request, realigner)
+    clock = _Clock(request.started_seconds)
+    picker: Picker | None = None
+    warnings = list(request.warnings)
     stream = TextStream(vocabulary)
     texts: list[str] = []
     tokens: list[int] = []
     finish_reason: FinishReason | None = None
     computed_before = rows.n_decoded
     try:
+        picker = Picker(request, realigner)
+        if prepare is not None:
+            prepare()
+        clock.prompt_starts()
         rows.prefill(request.prompts, prompt_progress)
         clock.prompt_done()
         room = request.n_ctx - max(rows.n_tokens)
@@ -235,14 +278,23 @@ def generate(
                 break
             texts.append(stream.push(token))
             yield Chunk(text=texts[-1], token_ids=(token,))
-            if len(tokens) >= request.sampling.max_tokens or len(tokens) > room:
+            clock.resumes()
+            if len(tokens) >= request.sampling.max_tokens:
                 finish_reason = "length"
+                break
+            if len(tokens) > room:
+                finish_reason = "length"
+                warnings.append(
+                    f"the answer was cut after {len(tokens)} tokens, because the context of "
+                    f"{request.n_ctx} is full; use a larger one (n_ctx, -c)"
+                )
                 break
             rows.step(token)
     except StoppedError:
         finish_reason = "cancelled"
     finally:
-        picker.close()
+        if picker is not None:
+            picker.close()
     texts.append(stream.finish())
     yield Chunk(
         text=texts[-1],
@@ -261,33 +313,48 @@ def generate(
             guidance_scale=request.plan.guidance_scale,
             preferences=request.preferences,
             seed=request.seed if request.sampling.temperature > 0 else None,
-            warnings=request.warnings,
+            warnings=tuple(warnings),
         ),
     )
 
 
 class _Clock:
-    def __init__(self) -> None:
-        self._start = time.perf_counter()
-        self._prompt: float | None = None
+    """Times the work; the time in which a consumer holds a chunk doesn't count as decoding."""
+
+    def __init__(self, started: float) -> None:
+        self._started = started
+        self._prompt_start = self._mark = time.perf_counter()
+        self._prompt_seconds: float | None = None
         self._first: float | None = None
-        self._last = self._start
+        self._decode_seconds = 0.0
         self._n_tokens = 0
 
+    def prompt_starts(self) -> None:
+        self._prompt_start = time.perf_counter()
+
     def prompt_done(self) -> None:
-        self._prompt = time.perf_counter()
+        self._prompt_seconds = time.perf_counter() - self._prompt_start
 
     def token_done(self) -> None:
-        self._last = time.perf_counter()
-        self._first = self._first or self._last
+        now = time.perf_counter()
+        if self._first is None:
+            self._first = now
+        else:
+            self._decode_seconds += now - self._mark
+        self._mark = now
         self._n_tokens += 1
+
+    def resumes(self) -> None:
+        self._mark = time.perf_counter()
 
     def timings(self) -> Timings:
         now = time.perf_counter()
-        decode = self._last - (self._first or self._last)
+        n_steps = self._n_tokens - 1
+        rate = n_steps / self._decode_seconds if n_steps > 0 and self._decode_seconds else 0.0
+        prompt = self._prompt_seconds
         return Timings(
-            prompt_seconds=(self._prompt or now) - self._start,
-            time_to_first_token_seconds=(self._first or now) - self._start,
-            decode_seconds=decode,
-            tokens_per_second=(self._n_tokens - 1) / decode if decode > 0 else 0.0,
+            prompt_seconds=now - self._prompt_start if prompt is None else prompt,
+            time_to_first_token_seconds=(self._first or now) - self._started,
+            decode_seconds=self._decode_seconds,
+            tokens_per_second=rate,
         )

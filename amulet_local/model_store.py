@@ -14,7 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from amulet_local.errors import FileAccessError, ModelFileError, ModelNotFoundError
+from amulet_local.errors import (
+    FileAccessError,
+    InvalidParameterError,
+    ModelFileError,
+    ModelNotFoundError,
+)
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -78,7 +83,9 @@ def model_folders() -> list[Path]:
     folders = [*named, Path("models")]
     if (checkout / "catalogue.toml").is_file():
         folders.append(checkout)
-    return [folder for folder in dict.fromkeys(f.resolve() for f in folders) if folder.is_dir()]
+    return [
+        folder for folder in dict.fromkeys(map(Path.absolute, folders)) if os.path.isdir(folder)
+    ]
 
 
 def local_models() -> Iterator[Path]:
@@ -94,11 +101,23 @@ def find_model(name: str | os.PathLike[str]) -> Path:
     """The file that `name` stands for; it may not be a sound one.
 
     Raises:
+        InvalidParameterError: neither a text nor a path.
         ModelNotFoundError: nothing of that name; the message lists what there is.
     """
+    if not isinstance(name, str | os.PathLike) or not isinstance(os.fspath(name), str):
+        raise InvalidParameterError(
+            f"a model is a path or a name, got {type(name).__name__}; see `amulet-local models`"
+        )
     text = os.fspath(name)
     if not text or "\0" in text:
         raise ModelNotFoundError("a model needs a name or a path")
+    try:
+        return _find(text)
+    except (OSError, RuntimeError) as error:  # a name too long, an unknown user after '~'
+        raise ModelNotFoundError(f"no such model: {error}") from None
+
+
+def _find(text: str) -> Path:
     path = Path(text).expanduser()
     is_bare_name = path.name == text
     if os.path.lexists(path) and not (is_bare_name and path.is_dir()):

@@ -186,10 +186,11 @@ class RuntimeParams(_Params):
             "batched" (in one computation), or "auto".
         threads_per_row: threads of each row of a parallel schedule; None splits n_threads evenly.
         cache_type_k, cache_type_v: types of the KV cache. A quantised V needs flash attention.
-        flash_attention: "auto" is off on the CPU and llama.cpp's choice with layers on a GPU.
+        flash_attention: "auto" is off on the CPU unless a quantised cache_type_v needs it, and
+            llama.cpp's choice with layers on a GPU.
         load_mode: how the weights are read; "auto" is llama.cpp's default.
-        reproducible: no reuse of earlier work, so that a call's tokens never depend on the calls
-            before it.
+        reproducible: no reuse of earlier work and no batching of rows, so that a call's tokens
+            never depend on the calls before it or on the machine's speed.
         retune: measure again which schedule is fastest, instead of remembering it.
         chat_template: a built-in template's name or the text of one; None is the model's own.
         verbose: show llama.cpp's log on stderr.
@@ -216,6 +217,11 @@ class RuntimeParams(_Params):
     verbose: bool = False
 
     def _check_together(self) -> None:
+        if self.reproducible and self.schedule == "batched":
+            raise InvalidParameterError(
+                "schedule 'batched' computes rows together, which reproducible=True rules out; use "
+                "'serial' or 'parallel'"
+            )
         if self.tensor_split is not None and not sum(self.tensor_split) > 0:
             raise InvalidParameterError(
                 f"tensor_split needs a share above 0, got {self.tensor_split}"

@@ -6,7 +6,7 @@ Knows nothing about models or chat templates; chat_template.py places the words.
 from __future__ import annotations
 
 import difflib
-import math
+import numbers
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +36,9 @@ BUILT_IN_PREFERENCES = MappingProxyType(
 )
 """The eight preferences of the Amulet paper, in this project's own words."""
 
+MAX_WEIGHT = 1000
+"""Largest weight in a mix, either sign."""
+
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -61,12 +64,14 @@ class Preference:
             raise InvalidParameterError("a preference needs some text")
         if (
             isinstance(self.weight, bool)
-            or not isinstance(self.weight, int | float)
-            or not math.isfinite(self.weight)
+            or not isinstance(self.weight, numbers.Real)
+            or not abs(self.weight) <= MAX_WEIGHT
         ):
             raise InvalidParameterError(
-                f"the weight of a preference must be a finite number, got {self.weight!r}"
+                f"the weight of a preference must be a number from -{MAX_WEIGHT} to {MAX_WEIGHT}, "
+                f"got {str(self.weight)[:40]}"
             )
+        object.__setattr__(self, "weight", float(self.weight))
 
     @property
     def instruction(self) -> str:

@@ -40,7 +40,8 @@ class Timings:
     Attributes:
         prompt_seconds: computing the prompts.
         time_to_first_token_seconds: from the call to the first token.
-        decode_seconds: from the first token to the last.
+        decode_seconds: computing the tokens after the first; what a stream's consumer takes for
+            itself is left out.
         tokens_per_second: tokens after the first, per second; 0 if there was one token only.
     """
 

@@ -17,10 +17,10 @@ N_OUTPUTS = 16
 
 
 def resolve_gpu_layers(runtime: RuntimeParams) -> int:
-    """Layers to put on the GPU, -1 for all."""
-    if runtime.n_gpu_layers == "auto":
-        return -1 if library.supports_gpu_offload() else 0
-    return runtime.n_gpu_layers
+    """Layers to put on the GPU, -1 for all; 0 where this build has no GPU."""
+    if not library.supports_gpu_offload():
+        return 0
+    return -1 if runtime.n_gpu_layers == "auto" else runtime.n_gpu_layers
 
 
 def context_settings(runtime: RuntimeParams, n_ctx: int, n_gpu_layers: int) -> ContextSettings:
@@ -84,7 +84,9 @@ def row_plan(runtime: RuntimeParams, n_gpu_layers: int) -> Plan:
     cores = library.usable_cores()
     schedule = runtime.schedule
     if schedule == "auto":
-        schedule = "parallel" if n_gpu_layers == 0 else "batched"
+        schedule = "parallel"
+        if n_gpu_layers != 0:
+            schedule = "serial" if runtime.reproducible else "batched"
     return Plan(
         schedule=schedule,
         n_threads=runtime.n_threads or cores,

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from amulet_local.errors import BackendError
 from amulet_local.llama import library
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model
@@ -97,9 +98,14 @@ def tune(
 def measure(
     make: Callable[[Schedule], RowSet], n_rows: int, candidates: Sequence[Schedule]
 ) -> Tuning:
-    """Step each candidate a few times within the budget."""
+    """Step each candidate a few times within the budget.
+
+    Raises:
+        BackendError: none of them works.
+    """
     start = time.perf_counter()
     samples: dict[Schedule, list[float]] = {}
+    failures: dict[Schedule, BackendError] = {}
     for position, schedule in enumerate(candidates):
         spent = time.perf_counter() - start
         if position and spent * (position + 1) / position > BUDGET_SECONDS:
@@ -108,9 +114,13 @@ def measure(
         try:
             share = (BUDGET_SECONDS - spent) / (len(candidates) - position)
             samples[schedule] = _steps(rows, n_rows, share)
+        except BackendError as error:  # a schedule that doesn't work here
+            failures[schedule] = error
         finally:
             rows.close()
-    return choose(samples, candidates)
+    if not samples:
+        raise next(iter(failures.values()))
+    return choose(samples, [name for name in candidates if name not in failures])
 
 
 def choose(samples: Mapping[Schedule, list[float]], candidates: Sequence[Schedule]) -> Tuning:
@@ -176,7 +186,7 @@ def _key(model: Model, settings: ContextSettings, plan: Plan, n_rows: int) -> st
     return "; ".join(
         [
             model.path.name,
-            f"{model.description}, {model.size_bytes} bytes",
+            model.identity,
             f"llama.cpp {library.build_version()}",
             f"{plan.n_threads} threads, {plan.threads_per_row or 'even'} per row",
             f"{n_rows} rows{'' if plan.reuse else ', reproducible'}",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,23 @@ def test_halves_of_one_preference_equal_the_whole(f32_path: Path) -> None:
         )
         halves = engine.generate(QUESTION, preference=[half, half], sampling=SHORT)
     assert halves.token_ids == whole.token_ids
+
+
+def test_same_seed_gives_the_same_text_when_rows_are_reused(model_path: Path) -> None:
+    sampling = SamplingParams(max_tokens=24, temperature=1.0, seed=7)
+    with load(model_path, n_ctx=512, schedule="parallel") as engine:
+        for question in (QUESTION, "Name three rivers.", "What is a heap?"):
+            first, second = (
+                engine.generate(
+                    question,
+                    preference="concise",
+                    amulet=AmuletParams(guidance_scale=2),
+                    sampling=sampling,
+                )
+                for _ in range(2)
+            )
+            assert second.token_ids == first.token_ids
+            assert second.usage.computed_tokens == 2 * (len(second.token_ids) - 1)
 
 
 def test_same_seed_gives_the_same_text_and_another_seed_another(shared_engine: Engine) -> None:
@@ -347,10 +365,50 @@ def test_token_outside_the_vocabulary_is_a_typed_error(shared_engine: Engine, to
         shared_engine.generate_from_tokens([1, token])
 
 
-@pytest.mark.parametrize("ids", [["a"], [1.5], "text", 7])
+@pytest.mark.parametrize("ids", [["a"], [1.5], "text", b"text", 7, {1: 2}, {1, 2}])
 def test_ids_that_are_no_integers_are_a_typed_error(shared_engine: Engine, ids: Any) -> None:
     with pytest.raises(errors.InvalidParameterError):
         shared_engine.generate_from_tokens(ids)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"sampling": {"max_tokens": 3}},
+        {"amulet": 3.0},
+        {"amulet": SamplingParams()},
+        {"preference": [Preference(text="a b"), 3]},
+    ],
+)
+def test_wrong_kind_of_argument_is_a_typed_error(
+    shared_engine: Engine, arguments: dict[str, Any]
+) -> None:
+    with pytest.raises(errors.InvalidParameterError):
+        shared_engine.generate(QUESTION, **{"preference": "concise", **arguments})
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), 1e37, 10**400, "1", None, True])
+def test_bad_weight_is_a_typed_error(weight: Any) -> None:
+    with pytest.raises(errors.InvalidParameterError, match="weight"):
+        Preference(text="short", weight=weight)
+
+
+@pytest.mark.parametrize("weights", [2.0, [0.0], [1.0, 2.0], ["a"]])
+def test_bad_weights_are_a_typed_error(shared_engine: Engine, weights: Any) -> None:
+    with pytest.raises(errors.InvalidParameterError):
+        shared_engine.generate_from_tokens([1, 2], [1, 3], weights=weights)
+
+
+@pytest.mark.parametrize("model", [None, 5, b"smollm2"])
+def test_model_that_is_no_name_is_a_typed_error(model: Any) -> None:
+    with pytest.raises(errors.InvalidParameterError):
+        load(model)
+
+
+@pytest.mark.parametrize("model", ["a" * 5000, "~nosuchuser/x.gguf", "", "a\0b", "/no/such.gguf"])
+def test_model_that_isnt_there_is_a_typed_error(model: str) -> None:
+    with pytest.raises(errors.ModelNotFoundError):
+        load(model)
 
 
 def test_empty_prompt_of_ids_is_a_typed_error(shared_engine: Engine) -> None:
@@ -508,12 +566,84 @@ def test_threads_take_turns(shared_engine: Engine, expected: tuple[int, ...]) ->
     assert answers == [expected] * 4
 
 
-def test_closing_in_the_middle_of_a_stream_ends_it(model_path: Path) -> None:
+def test_closing_in_the_middle_of_a_stream_cancels_it(model_path: Path) -> None:
     engine = load(model_path, n_ctx=256)
     stream = engine.stream_generate(QUESTION, preference="formal")
-    next(stream)
+    first = next(stream).text
     engine.close()
-    assert list(stream) == []
+    (last,) = stream
+    assert last.finish_reason == "cancelled"
+    assert last.generation is not None
+    assert last.generation.text == first + last.text
+
+
+def test_engine_can_be_closed_from_its_own_callback(model_path: Path) -> None:
+    engine = load(model_path, n_ctx=512, n_batch=16)
+    answer = engine.generate(
+        QUESTION, preference="formal", prompt_progress=lambda *_: engine.close()
+    )
+    assert answer.finish_reason == "cancelled"
+    with pytest.raises(errors.EngineClosedError):
+        engine.generate(QUESTION)
+
+
+def test_closing_while_another_thread_makes_prompts_is_safe(model_path: Path) -> None:
+    engine = load(model_path, n_ctx=256)
+    outcomes: list[type[Exception]] = []
+
+    def ask() -> None:
+        try:
+            while True:
+                engine.stream_generate(LONG_TEXT[:400], preference="formal")
+        except Exception as error:
+            outcomes.append(type(error))
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.3)
+    engine.close()
+    for thread in threads:
+        thread.join(20)
+    assert outcomes == [errors.EngineClosedError] * 3
+
+
+def test_stream_begun_in_one_thread_can_go_on_in_another(
+    shared_engine: Engine, expected: tuple[int, ...]
+) -> None:
+    stream = shared_engine.stream_generate(QUESTION, preference="concise", sampling=SHORT)
+    pieces: list[str] = []
+    thread = threading.Thread(target=lambda: pieces.append(next(stream).text))
+    thread.start()
+    thread.join()
+    *_, last = stream
+    assert last.generation is not None
+    assert last.generation.token_ids == expected
+    assert_usable(shared_engine, expected)
+
+
+def test_a_stream_that_nobody_advances_does_not_block_others_for_ever(
+    shared_engine: Engine, monkeypatch: pytest.MonkeyPatch, expected: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr("amulet_local.turns.PATIENCE_SECONDS", 0.2)
+    stream = shared_engine.stream_generate(QUESTION, preference="formal")
+    thread = threading.Thread(target=lambda: next(stream))
+    thread.start()
+    thread.join()
+    with pytest.raises(errors.EngineBusyError):
+        shared_engine.generate(QUESTION)
+    stream.close()  # type: ignore[attr-defined]
+    assert_usable(shared_engine, expected)
+
+
+def test_scoring_can_be_cancelled(shared_engine: Engine, expected: tuple[int, ...]) -> None:
+    answer = [100 + i % 300 for i in range(300)]
+    timer = threading.Timer(0.2, shared_engine.cancel)
+    timer.start()
+    with pytest.raises(errors.CancelledError):
+        shared_engine.score(QUESTION, answer, preference="formal")
+    timer.join()
+    assert_usable(shared_engine, expected)
 
 
 def test_closing_while_another_thread_generates_ends_it(model_path: Path) -> None:

@@ -43,7 +43,8 @@ def make_subject(kind: str, spec: dict[str, Any]) -> Any:
         return EngineSubject(**spec)
     from amulet_local.benchmark import outside
 
-    return {"completion": outside.Completion, "bare": outside.BareContexts}[kind](**spec)
+    kinds: dict[str, Any] = {"completion": outside.Completion, "bare": outside.BareContexts}
+    return kinds[kind](**spec)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ works the others sleep. Knows nothing about what they do.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -36,6 +37,13 @@ N_PASSES = 3
 """How often the children are loaded anew where they are held one at a time."""
 
 
+def environment() -> dict[str, str]:
+    """This process's environment, in which a child finds this very package."""
+    folder = str(Path(__file__).parent.parent.parent)
+    path = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path}
+
+
 class Child:
     """A process that runs child.py. Use as a context manager.
 
@@ -50,14 +58,12 @@ class Child:
             AmuletError: it can't load that.
         """
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  (closed by close)
-        folder = str(Path(__file__).parent.parent.parent)
-        path = os.pathsep.join(filter(None, [folder, os.environ.get("PYTHONPATH")]))
         self._process = subprocess.Popen(
             [sys.executable, "-m", "amulet_local.benchmark.child"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env={**os.environ, "PYTHONPATH": path},
+            env=environment(),
             encoding="utf-8",
         )
         try:
@@ -93,10 +99,8 @@ class Child:
         self._process.wait()
         for stream in (self._process.stdin, self._process.stdout, self._log):
             if stream is not None:
-                try:
+                with contextlib.suppress(OSError):  # what was still to be written has no reader
                     stream.close()
-                except OSError:
-                    pass  # what was still to be written has no reader
 
     def __enter__(self) -> Child:
         return self

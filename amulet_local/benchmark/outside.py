@@ -122,7 +122,7 @@ def _decode(context: Any, tokens: Sequence[int]) -> None:
     import llama_cpp
 
     array = (ctypes.c_int32 * len(tokens))(*tokens)
-    batch = llama_cpp.llama_batch_get_one(array, len(tokens))  # type: ignore[arg-type]
+    batch = llama_cpp.llama_batch_get_one(array, len(tokens))
     code = llama_cpp.llama_decode(context, batch)
     if code != 0:
         raise BackendError(f"llama_decode failed with code {code}")

@@ -17,6 +17,13 @@ from amulet_local.params import RuntimeParams, Schedule
 Part = Literal["decode", "prefill", "memory", "start"]
 PARTS: tuple[Part, ...] = get_args(Part)
 N_CTX = 2048
+"""Context length of everything that is measured, in tokens."""
+SAMPLINGS: dict[str, dict[str, Any]] = {
+    "greedy": {},
+    "top-k": {"temperature": 0.8, "top_k": 40, "seed": 1},
+    "top-p alone": {"temperature": 0.8, "top_k": 0, "top_p": 0.95, "min_p": 0.0, "seed": 1},
+}
+"""Ways to pick a token, as fields of SamplingParams."""
 FEW_CORES = 4
 """Up to here a full set of threads for each row is worth a look."""
 

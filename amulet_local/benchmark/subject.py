@@ -1,5 +1,5 @@
 """This package's engine as something to be timed: the public calls only, on prompts of arbitrary
-tokens, never ending early. Knows nothabout who compares what; lives in a child process.
+tokens, never ending early. Knows nothing about who compares what; lives in a child process.
 """
 
 from __future__ import annotations
@@ -7,23 +7,17 @@ from __future__ import annotations
 import os
 import resource
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from amulet_local.benchmark.outside import N_PROMPT, Spans, decode_spans
+from amulet_local.benchmark.settings import SAMPLINGS
 from amulet_local.benchmark.shapes import Shape, arbitrary_tokens
 from amulet_local.engine import Engine
 from amulet_local.llama import library
 from amulet_local.params import RuntimeParams, SamplingParams
 from amulet_local.results import Generation
-
-SAMPLINGS: dict[str, dict[str, Any]] = {
-    "greedy": {},
-    "top-k": {"temperature": 0.8, "top_k": 40, "seed": 1},
-    "top-p alone": {"temperature": 0.8, "top_k": 0, "top_p": 0.95, "min_p": 0.0, "seed": 1},
-}
-N_PEAK_PROMPT = 600
-"""Longer than a chunk of the prefill, so that every buffer is in use."""
 
 
 class EngineSubject:
@@ -73,10 +67,10 @@ class EngineSubject:
             seconds.append(answer.timings.time_to_first_token_seconds)
         return seconds
 
-    def peak_bytes(self) -> int:
-        """Peak resident memory of this process, after a long prompt and some tokens."""
+    def peak_bytes(self, n_prompt: int) -> int:
+        """Peak resident memory of this process, after a prompt of that length and 8 tokens."""
         prompts = [
-            arbitrary_tokens(f"peak {row}", N_PEAK_PROMPT, self._n_vocab)
+            arbitrary_tokens(f"peak {row}", n_prompt, self._n_vocab)
             for row in range(1 + self._n_preferences)
         ]
         self._answer(prompts[0], prompts[1:], 8, {})
@@ -104,7 +98,7 @@ class EngineSubject:
         return self._engine.generate_from_tokens(
             plain,
             preferences or None,
-            weights=[1 / self._n_preferences] * self._n_preferences or None,
+            weights=[1 / len(preferences)] * len(preferences) if preferences else None,
             sampling=SamplingParams(max_tokens=n_tokens, **sampling),
         )
 
@@ -141,7 +135,7 @@ def share_outside(spans: Spans, calls_per_step: int) -> float:
     return 1 - busy / (last - first)
 
 
-def kv_cache_bytes(metadata: dict[str, Any], n_ctx: int) -> int | None:
+def kv_cache_bytes(metadata: Mapping[str, Any], n_ctx: int) -> int | None:
     """Size of an F16 KV cache, None where the metadata don't say it."""
     architecture = metadata.get("general.architecture")
 

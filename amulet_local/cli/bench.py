@@ -1,28 +1,68 @@
-"""`amulet-local bench`: measure speed."""
+"""`amulet-local bench`: measure speed and memory."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
-from amulet_local.cli.options import json_option
-from amulet_local.cli.terminal import StatusLine, write
-from amulet_local.errors import InvalidParameterError
+from amulet_local.cli.options import (
+    RUNTIME,
+    environment_variable,
+    gpu_layers,
+    json_option,
+    model_option,
+    number,
+)
+from amulet_local.cli.terminal import StatusLine, note, stderr_is_terminal, write
+from amulet_local.cli.version import package_version
 
-HELP = """Measure speed on this machine.
+if TYPE_CHECKING:
+    from amulet_local.benchmark.settings import Settings
 
-WHAT is 'kernels': the optimizer alone, one pass over the logits of both prompts, against NumPy
-and against the 60 iterations of the published method.
+WHAT = "What to measure"
+HELP = """Measure speed and memory on this machine, with and without a preference.
 
-Close other programs first: figures of a busy machine say little."""
+WHAT is one or more of these. Default: all but kernels.
+
+decode: time per token, plain, by llama-cpp-python's own completion, and with a preference in each
+schedule; the share of a step outside llama_decode.
+
+prefill: time to the first token of long prompts, and of a second question after the same text.
+
+memory: peak memory of a process without and with a preference.
+
+start: time from starting `generate` to its first token.
+
+kernels: the optimizer alone, against NumPy and the 60 iterations of the published method.
+
+Ways that are compared take turns, each in a process of its own. Close other programs first: figures
+of a busy machine say little. docs/benchmarks.md describes the method."""
 
 EXAMPLES = """
-amulet-local bench kernels
-amulet-local bench kernels --json"""
+amulet-local bench --quick
+amulet-local bench decode -m model.gguf --schedules parallel,batched
+amulet-local bench --json > figures.json"""
+
+
+def _option(*flags: str, panel: str, help: str, **more: Any) -> Any:
+    return typer.Option(
+        *flags,
+        help=help,
+        rich_help_panel=panel,
+        envvar=environment_variable(flags[-1]),
+        show_envvar=False,
+        show_default=False,
+        **more,
+    )
+
+
+def _number(*flags: str, panel: str, help: str) -> Any:
+    return _option(*flags, panel=panel, help=help, metavar="N", parser=number)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,34 +70,200 @@ class BenchOptions:
     """Options of `bench`."""
 
     what: Annotated[
-        str,
+        list[str] | None,
         typer.Argument(
-            metavar="WHAT", help="kernels", rich_help_panel="What to measure", show_default=False
+            metavar="WHAT",
+            help="decode, prefill, memory, start, kernels.",
+            rich_help_panel=WHAT,
+            show_default=False,
         ),
-    ]
-    json: Annotated[bool, json_option("The figures as one JSON object.")] = False
+    ] = None
+    schedules: Annotated[
+        str | None,
+        _option(
+            "--schedules",
+            panel=WHAT,
+            metavar="LIST",
+            help="Of auto, parallel, serial, batched, and parallel:N with N threads a row; "
+            "separated by commas. Default: those that make sense here.",
+        ),
+    ] = None
+    preferences: Annotated[
+        int | None,
+        _number(
+            "--preferences", panel=WHAT, help="Decode with 1 to N preferences at once. Default: 1."
+        ),
+    ] = None
+    rounds: Annotated[
+        int | None,
+        _number(
+            "--rounds",
+            panel=WHAT,
+            help="Timings of each way. Default: 7; of a prefill at most 5.",
+        ),
+    ] = None
+    tokens: Annotated[
+        int | None, _number("--tokens", panel=WHAT, help="Tokens of a timing. Default: 32.")
+    ] = None
+    quick: Annotated[
+        bool,
+        _option(
+            "--quick",
+            panel=WHAT,
+            help="A first look: 3 rounds of 16 tokens, short prompts; too little to report.",
+        ),
+    ] = False
+    one_at_a_time: Annotated[
+        bool,
+        _option(
+            "--one-at-a-time",
+            panel=WHAT,
+            help="Hold the model in one process at a time. Default: where memory is short.",
+        ),
+    ] = False
+    model: Annotated[
+        str | None, model_option("Path of a GGUF file, or a name. Default: smollm2.")
+    ] = None
+    threads: Annotated[
+        int | None,
+        _number("-t", "--threads", panel=RUNTIME, help="Threads. Default: every core."),
+    ] = None
+    gpu_layers: Annotated[
+        Any,
+        _option(
+            "-ngl",
+            "--gpu-layers",
+            panel=RUNTIME,
+            metavar="N",
+            parser=gpu_layers,
+            help="Layers on the GPU: a number, 'all' or 'auto'. Default: auto.",
+        ),
+    ] = None
+    flash_attn: Annotated[
+        str | None,
+        _option(
+            "-fa",
+            "--flash-attn",
+            panel=RUNTIME,
+            metavar="WHEN",
+            help="on, off or auto. Default: auto, off on the CPU.",
+        ),
+    ] = None
+    json: Annotated[bool, json_option("Everything as one JSON object, each timing included.")] = (
+        False
+    )
+    plot: Annotated[
+        str | None,
+        _option("--plot", panel="Output", metavar="FILE", help="Draw a bar chart into FILE.png."),
+    ] = None
 
 
 def run(options: BenchOptions) -> None:
     """Measure and print."""
-    if options.what != "kernels":
-        raise InvalidParameterError(f"bench can measure: kernels; not {options.what!r}")
-    from amulet_local.benchmark.kernels import (
-        VOCABULARY_SIZES,
-        kernel_table,
-        measure_kernels,
+    from amulet_local.benchmark.settings import PARTS, parse_parts
+
+    what = parse_parts(options.what or PARTS, (*PARTS, "kernels"))
+    parts = tuple(name for name in what if name != "kernels")
+    settings = _settings(options, parts) if parts else None
+    plot = _plot_path(options, what)
+    status = _Status()
+    figures: dict[str, Any] = {"amulet_local": package_version()}
+    texts: list[str] = []
+    try:
+        if "kernels" in what:
+            _kernels(status, figures, texts)
+        if settings is not None:
+            from amulet_local.benchmark.plot import write_plot
+            from amulet_local.benchmark.run import run_benchmark
+            from amulet_local.benchmark.tables import report_text
+
+            report = run_benchmark(settings, status.show)
+            figures |= report.as_json()
+            texts.append(report_text(report))
+            if plot is not None:
+                write_plot(report, plot)
+    finally:
+        status.erase()
+    if options.json:
+        write_json(figures)
+    else:
+        write("\n\n".join(texts) + "\n")
+
+
+class _Status:
+    """Says what is being measured: in place on a terminal, else a line for each thing."""
+
+    def __init__(self) -> None:
+        self._line = StatusLine(enabled=True)
+        self._is_terminal = stderr_is_terminal()
+        self._last = ""
+
+    def show(self, text: str) -> None:
+        self._line.show(text)
+        part = text.partition(":")[0]
+        if not self._is_terminal and part != self._last:
+            self._last = part
+            note(f"measuring: {part}")
+
+    def erase(self) -> None:
+        self._line.erase()
+
+
+def _settings(options: BenchOptions, parts: tuple[str, ...]) -> Settings:
+    from amulet_local.benchmark.settings import Part, RowSchedule, Settings
+    from amulet_local.model_store import DEFAULT_MODEL, find_model
+    from amulet_local.params import RuntimeParams
+
+    runtime = {
+        "n_threads": options.threads,
+        "n_gpu_layers": options.gpu_layers,
+        "flash_attention": options.flash_attn,
+    }
+    counts = {
+        "n_preferences": options.preferences,
+        "n_tokens": options.tokens,
+        "rounds": options.rounds,
+    }
+    given = {name: value for name, value in counts.items() if value is not None}
+    if options.quick:
+        given = {"n_tokens": 16, "rounds": 3, **given}
+    schedules = None
+    if options.schedules is not None:
+        names = dict.fromkeys(name.strip() for name in options.schedules.split(","))
+        schedules = tuple(RowSchedule.parse(name) for name in names)
+    return Settings(
+        model=find_model(options.model or DEFAULT_MODEL),
+        runtime=RuntimeParams(**{k: v for k, v in runtime.items() if v is not None}),
+        parts=cast("tuple[Part, ...]", parts),
+        schedules=schedules,
+        quick=options.quick,
+        one_at_a_time=options.one_at_a_time,
+        **given,
     )
 
-    status = StatusLine(enabled=True)
+
+def _plot_path(options: BenchOptions, what: tuple[str, ...]) -> Path | None:
+    if options.plot is None:
+        return None
+    from amulet_local.benchmark.plot import check_plot
+    from amulet_local.errors import InvalidParameterError
+
+    if not {"decode", "prefill"} & set(what):
+        raise InvalidParameterError("--plot draws decode and prefill; measure one of them")
+    path = Path(options.plot).expanduser()
+    check_plot(path)
+    return path
+
+
+def _kernels(status: _Status, figures: dict[str, Any], texts: list[str]) -> None:
+    from amulet_local.benchmark.kernels import VOCABULARY_SIZES, kernel_table, measure_kernels
+
     rows = []
     for n_vocab in VOCABULARY_SIZES:
-        status.show(f"measuring at V = {n_vocab:,}")
+        status.show(f"kernels: V = {n_vocab:,}")
         rows.append(measure_kernels(n_vocab))
-    status.erase()
-    if options.json:
-        write_json({"kernels": [asdict(row) for row in rows]})
-    else:
-        write(kernel_table(rows) + "\n")
+    figures["kernels"] = [asdict(row) for row in rows]
+    texts.append(kernel_table(rows))
 
 
 def add_to(app: typer.Typer) -> None:
@@ -67,7 +273,7 @@ def add_to(app: typer.Typer) -> None:
         BenchOptions,
         run,
         name="bench",
-        short_help="Measure speed on this machine.",
+        short_help="Measure speed and memory on this machine.",
         help=HELP,
         examples=EXAMPLES,
     )

@@ -123,7 +123,6 @@ class Context:
                 f"{settings.flash_attention}): {library.log.last_error() or 'no reason given'}; "
                 f"try a smaller n_ctx or another cache type"
             )
-        self._memory = llama_cpp.llama_get_memory(self._pointer)
         self._n_vocab = model.vocabulary.n_tokens
         self.n_batch = int(params.n_batch)
         self.n_outputs = int(params.n_outputs_max)
@@ -209,6 +208,12 @@ class Context:
                 self._views.clear()
             view = self._views[address] = np.ctypeslib.as_array(row, shape=(self._n_vocab,))
         return view
+
+    @property
+    def _memory(self) -> Any:
+        import llama_cpp
+
+        return llama_cpp.llama_get_memory(self.pointer)
 
     def clear(self) -> None:
         """Forget every token of every sequence."""

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from amulet_local.llama.gguf import GGUFHeader
+from amulet_local.llama.gguf import GGUFArray, GGUFHeader
 
 _BITS_PER_VALUE = {
     "f32": 32.0,
@@ -49,13 +49,21 @@ def kv_cache_bytes(
         number("attention.head_count"),
         number("embedding_length"),
     )
-    n_heads_kv = number("attention.head_count_kv") or n_heads
-    if not (n_layers and n_heads and n_embd and n_heads_kv):
+    if not (n_layers and n_heads and n_embd):
+        return None
+    heads_kv = header.metadata.get(f"{arch}.attention.head_count_kv", n_heads)
+    if isinstance(heads_kv, GGUFArray):  # one number a layer
+        if heads_kv.values is None:
+            return None
+        n_heads_kv_all_layers = sum(value for value in heads_kv.values if isinstance(value, int))
+    elif isinstance(heads_kv, int):
+        n_heads_kv_all_layers = n_layers * heads_kv
+    else:
         return None
     key_length = number("attention.key_length") or n_embd // n_heads
     value_length = number("attention.value_length") or n_embd // n_heads
     bits = key_length * _BITS_PER_VALUE[cache_type_k] + value_length * _BITS_PER_VALUE[cache_type_v]
-    return int(n_layers * n_ctx * n_heads_kv * bits / 8)
+    return int(n_heads_kv_all_layers * n_ctx * bits / 8)
 
 
 def available_bytes() -> int | None:
@@ -83,9 +91,10 @@ def _cgroup_available() -> int | None:
     folder = Path("/sys/fs/cgroup")
     limit: Any = "".join(_lines(folder / "memory.max")).strip()
     used: Any = "".join(_lines(folder / "memory.current")).strip()
-    if limit.isdigit() and used.isdigit():
-        return max(0, int(limit) - int(used))
-    return None
+    if not (limit.isdigit() and used.isdigit()):
+        return None
+    cached = [line.split()[1] for line in _lines(folder / "memory.stat") if "inactive_file" in line]
+    return max(0, int(limit) - int(used) + sum(int(value) for value in cached[:1]))
 
 
 def _lines(path: Path) -> list[str]:

@@ -83,6 +83,10 @@ class Model:
             raise UnsupportedModelError(f"{self.path.name} can't generate text: {reason}")
         for part in _other_parts(self.path, self.header):
             read_header(part)
+        status = os.stat(self.path)
+        self._file_identity = (
+            f"{os.path.realpath(self.path)}; {status.st_size} bytes of {status.st_mtime_ns}"
+        )
         library.start()
         import llama_cpp
 
@@ -195,6 +199,11 @@ class Model:
         buffer = ctypes.create_string_buffer(256)
         llama_cpp.llama_model_desc(self.pointer, buffer, len(buffer))
         return buffer.value.decode("utf-8", "replace")
+
+    @property
+    def identity(self) -> str:
+        """What tells this file from another: its place, size and time, and what is in it."""
+        return f"{self._file_identity}; {self.description}"
 
     @property
     def chat_template(self) -> str | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import accumulate
 from typing import Literal
 
 from amulet_local.errors import DecodeError
@@ -62,6 +63,9 @@ class _Row:
     """Index of the row's logits in the last decode of its context."""
     saved: Logits | None = None
     """The row's logits, where a later decode of the context overwrote them."""
+    prompt: tuple[int, ...] = ()
+    prompt_logits: Logits | None = None
+    """The last prompt and the logits after it: asked again, it gives the same to the bit."""
 
 
 class RowSet:
@@ -118,14 +122,22 @@ class RowSet:
         if self.plan.schedule == "batched":
             self._close_contexts()
             settings = replace(self._settings, n_sequences=n_rows)
-            self._contexts = [Context(self._model, settings, self._stop_flag)]
+            self._contexts = [self._new_context(settings)]
             self._rows = [_Row(self._contexts[0], sequence) for sequence in range(n_rows)]
         while len(self._rows) < n_rows:
-            self._contexts.append(Context(self._model, self._settings, self._stop_flag))
+            self._contexts.append(self._new_context(self._settings))
             self._rows.append(_Row(self._contexts[-1], 0))
-        n_workers = n_rows if self.plan.schedule == "parallel" else 1
+
+    def _need_workers(self, n_workers: int) -> list[Worker]:
         while len(self._workers) < n_workers:
             self._workers.append(Worker(f"amulet-row-{len(self._workers)}"))
+        return self._workers[:n_workers]
+
+    def _new_context(self, settings: ContextSettings) -> Context:
+        """Created by a worker: llama.cpp's log comes in there, where Ctrl-C isn't raised."""
+        task = partial(Context, self._model, settings, self._stop_flag)
+        context: Context = run_together(self._need_workers(1), [task], self._stop_flag.set)[0]
+        return context
 
     def prefill(self, prompts: Sequence[Sequence[int]], progress: Progress | None = None) -> None:
         """Start over with one prompt a row; afterwards `logits` has each row's next token.
@@ -144,7 +156,7 @@ class RowSet:
             self.discard()
         self._active = self._matching_rows(prompts)
         for row, prompt in zip(self._active, prompts, strict=True):
-            self._keep(row, _common_length(row.tokens, prompt[:-1]))
+            self._keep_what_fits(row, prompt)
         reporter = _Reporter(prompts, progress)
         if self.plan.reuse and len(prompts) > 1:
             self._share_prefix(prompts, reporter)
@@ -155,10 +167,13 @@ class RowSet:
         ]
         if self.plan.schedule == "batched":
             self._prefill_packed(tails, reporter)
-            return
         while unfinished := [tail for tail in tails if tail.unfinished]:
             self._run([(tail.row, [tail.next()]) for tail in unfinished])
             reporter.update(self._active)
+        if self.plan.reuse:
+            for index, (row, prompt) in enumerate(zip(self._active, prompts, strict=True)):
+                if row.saved is None or row.prompt_logits is not row.saved:
+                    row.prompt, row.prompt_logits = tuple(prompt), self.logits(index).copy()
 
     def step(self, token: int) -> None:
         """Give every row `token` and compute the logits of what comes next.
@@ -208,6 +223,7 @@ class RowSet:
         """
         self.reserve(len(saved))
         self.discard()
+        self._active = self._rows[: len(saved)]
         for row, (tokens, state) in zip(self._rows, saved, strict=False):
             if not row.context.import_sequence(row.sequence, state):
                 self.discard()
@@ -221,6 +237,7 @@ class RowSet:
             context.clear()
         for row in self._rows:
             row.tokens.clear()
+            row.prompt_logits = row.saved = None
 
     def close(self) -> None:
         """End the threads and free the contexts."""
@@ -248,11 +265,22 @@ class RowSet:
             chosen.append(best)
         return chosen
 
+    def _keep_what_fits(self, row: _Row, prompt: Sequence[int]) -> None:
+        """Keep the prefix that a row has in memory, or the whole prompt with its logits."""
+        row.saved = None
+        common = _common_length(row.tokens, prompt)
+        same = row.prompt_logits is not None and row.prompt == tuple(prompt)
+        if same and common == len(prompt):
+            self._keep(row, common)
+            if len(row.tokens) == common:
+                row.saved = row.prompt_logits
+                return
+        self._keep(row, min(common, len(prompt) - 1, len(row.tokens)))
+
     def _keep(self, row: _Row, n_tokens: int) -> None:
         """Forget what comes after the first `n_tokens`, or everything where the model can't."""
-        if len(row.tokens) == n_tokens:
-            return
-        if not self._model.can_drop_tokens or not row.context.drop_from(row.sequence, n_tokens):
+        can_drop = self._model.can_drop_tokens or len(row.tokens) == n_tokens
+        if not can_drop or not row.context.drop_from(row.sequence, n_tokens):
             row.context.drop_from(row.sequence, -1)
             n_tokens = 0
         del row.tokens[n_tokens:]
@@ -275,9 +303,7 @@ class RowSet:
             self._run([(source, [tail.next()])])
             reporter.update(self._active)
         targets = [row for row in lacking if row is not source]
-        run_together(
-            self._workers[:1], [partial(self._copy, source, targets, shared)], self._stop_flag.set
-        )
+        self._guarded([[partial(self._copy, source, targets, shared)]])
         reporter.update(self._active)
 
     def _copy(self, source: _Row, targets: Sequence[_Row], n_tokens: int) -> None:
@@ -318,10 +344,16 @@ class RowSet:
         else:
             self._run([(row, [span]) for row, span in spans])
 
+    def _at_once(self, n_rows: int) -> int:
+        """Rows that are computed at the same time: no more than there are threads."""
+        if self.plan.schedule != "parallel":
+            return 1
+        return n_rows if self.plan.threads_per_row else min(n_rows, self.plan.n_threads)
+
     def _set_threads(self, rows: Sequence[_Row]) -> None:
-        """Split the threads between the rows that are about to be computed."""
+        """Split the threads between the rows that are computed at once."""
         plan = self.plan
-        at_once = len(rows) if plan.schedule == "parallel" else 1
+        at_once = self._at_once(len(rows))
         n_threads = max(1, plan.n_threads // at_once)
         if at_once > 1 and plan.threads_per_row is not None:
             n_threads = plan.threads_per_row
@@ -331,21 +363,24 @@ class RowSet:
 
     def _run_packed(self, spans: Sequence[tuple[_Row, Span]]) -> None:
         context = self._contexts[0]
-        self._guarded([[partial(context.decode, [span for _, span in spans])]])
-        end = 0
-        for row, span in spans:
-            end += len(span.tokens)
-            self._computed(row, span, end - 1)
+        ends = accumulate(len(span.tokens) for _, span in spans)
+
+        def note() -> None:
+            for (row, span), end in zip(spans, ends, strict=True):
+                self._computed(row, span, end - 1)
+
+        self._guarded([[partial(context.decode, [span for _, span in spans])]], note)
 
     def _run(self, work: Sequence[tuple[_Row, Sequence[Span]]]) -> None:
         """Decode each row's span in its own context, at once or in turn."""
         decodes = [partial(row.context.decode, spans) for row, spans in work]
-        if self.plan.schedule == "parallel":
-            self._guarded([[decode] for decode in decodes])
-        else:
-            self._guarded([decodes])
-        for row, spans in work:
-            self._computed(row, spans[0], len(spans[0].tokens) - 1)
+        at_once = self._at_once(len(work))
+
+        def note() -> None:
+            for row, spans in work:
+                self._computed(row, spans[0], len(spans[0].tokens) - 1)
+
+        self._guarded([decodes[start::at_once] for start in range(at_once)], note)
 
     def _computed(self, row: _Row, span: Span, output: int) -> None:
         row.tokens.extend(span.tokens)
@@ -353,8 +388,14 @@ class RowSet:
         row.saved = None
         self.n_decoded += len(span.tokens)
 
-    def _guarded(self, tasks: Sequence[Sequence[Callable[[], None]]]) -> None:
-        """Run lists of decodes, one list a worker; discard all rows if any of them fails."""
+    def _guarded(
+        self, tasks: Sequence[Sequence[Callable[[], None]]], note: Callable[[], None] | None = None
+    ) -> None:
+        """Run lists of native calls, one list a worker, then `note` what they did.
+
+        All rows are discarded if anything fails or interrupts before the end of that: what is in
+        memory and what is noted of it stay the same.
+        """
 
         def in_turn(decodes: Sequence[Callable[[], None]]) -> None:
             for decode in decodes:
@@ -362,10 +403,12 @@ class RowSet:
 
         try:
             run_together(
-                self._workers[: len(tasks)],
+                self._need_workers(len(tasks)),
                 [partial(in_turn, decodes) for decodes in tasks],
                 self._stop_flag.set,
             )
+            if note is not None:
+                note()
         except DecodeError as error:
             self.discard()
             if error.code == DECODE_STOPPED:

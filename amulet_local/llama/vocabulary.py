@@ -29,7 +29,6 @@ class Vocabulary:
 
         self._native: Any = llama_cpp.llama_model_get_vocab(model_pointer)
         self.n_tokens = int(llama_cpp.llama_vocab_n_tokens(self._native))
-        self._buffer = ctypes.create_string_buffer(256)
 
     @property
     def pointer(self) -> Any:
@@ -91,11 +90,8 @@ class Vocabulary:
         """Tokens that end a generation (end of sequence, end of turn)."""
         import llama_cpp
 
-        return frozenset(
-            token
-            for token in self.special_tokens.values()
-            if llama_cpp.llama_vocab_is_eog(self.pointer, token)
-        )
+        is_end, native = llama_cpp.llama_vocab_is_eog, self.pointer
+        return frozenset(token for token in range(self.n_tokens) if is_end(native, token))
 
     def spelling(self, token: int) -> str:
         """The token as the vocabulary lists it (special tokens: as they are written)."""
@@ -145,13 +141,12 @@ class Vocabulary:
         import llama_cpp
 
         self.check(token)
-        while True:
-            n = llama_cpp.llama_token_to_piece(
-                self.pointer, token, self._buffer, len(self._buffer), 0, False
-            )
-            if n >= 0:
-                return self._buffer.raw[:n]
-            self._buffer = ctypes.create_string_buffer(-n)
+        buffer = ctypes.create_string_buffer(64)
+        n = llama_cpp.llama_token_to_piece(self.pointer, token, buffer, len(buffer), 0, False)
+        if n < 0:
+            buffer = ctypes.create_string_buffer(-n)
+            n = llama_cpp.llama_token_to_piece(self.pointer, token, buffer, len(buffer), 0, False)
+        return buffer.raw[:n]
 
     def check(self, token: int) -> None:
         """Raise InvalidTokenError for anything but an id of this vocabulary."""

@@ -2,6 +2,8 @@
 
 Knows nothing about llama.cpp. Python handles Ctrl-C in the main thread between two bytecodes, never
 inside a native call: so native calls run here, and the caller waits where it can be interrupted.
+An interrupt may come at any bytecode, so nothing is handed over in a way that could be lost: a job
+keeps its outcome, and can be waited for again.
 """
 
 from __future__ import annotations
@@ -14,37 +16,64 @@ from typing import Any
 Task = Callable[[], Any]
 
 
+class Job:
+    """A task and, once it has run, its result or exception."""
+
+    def __init__(self, task: Task) -> None:
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self._task = task
+        self._finished = False
+        self._running = threading.Lock()
+        self._running.acquire()
+
+    def run(self) -> None:
+        """Run the task; called by the worker, once."""
+        try:
+            self.result = self._task()
+        except BaseException as error:  # handed to the thread that waits
+            self.error = error
+        self._finished = True  # before the release: who wakes up finds it set
+        self._running.release()
+
+    def wait(self) -> None:
+        """Return when the task has run. May be interrupted and called again."""
+        while not self._finished:
+            self._running.acquire()
+
+
 class Worker:
-    """One thread that runs one task at a time."""
+    """One thread that runs one job at a time, in order."""
 
     def __init__(self, name: str) -> None:
-        self._tasks: SimpleQueue[Task | None] = SimpleQueue()
-        self._outcomes: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def start(self, task: Task) -> None:
-        """Begin a task. `outcome` has to be called once for each."""
-        self._tasks.put(task)
+    def submit(self, job: Job) -> None:
+        """Run a job after those submitted before it."""
+        self._jobs.put(job)
 
-    def outcome(self) -> tuple[Any, BaseException | None]:
-        """Wait for the task's result or exception."""
-        return self._outcomes.get()
+    def drain(self) -> None:
+        """Wait until everything that was submitted has run."""
+        fence = Job(_nothing)
+        self.submit(fence)
+        fence.wait()
 
     def close(self) -> None:
-        """End the thread, after the task that it is running."""
-        self._tasks.put(None)
-        self._thread.join()
+        """End the thread, after the jobs that it has."""
+        self._jobs.put(None)
+        if self._thread is not threading.current_thread():
+            self._thread.join()
 
     def _run(self) -> None:
-        while (task := self._tasks.get()) is not None:
-            outcome: tuple[Any, BaseException | None]
-            try:
-                outcome = (task(), None)
-            except BaseException as error:  # handed to the thread that waits
-                outcome = (None, error)
-            self._outcomes.put(outcome)
-            del task, outcome
+        while (job := self._jobs.get()) is not None:
+            job.run()
+            del job
+
+
+def _nothing() -> None:
+    pass
 
 
 def run_together(
@@ -53,19 +82,28 @@ def run_together(
     """Run one task on each worker at the same time and wait for all.
 
     An exception in the waiting thread (KeyboardInterrupt) calls `on_interrupt`, waits for the tasks
-    to end, and goes on; so does the first exception of a task. No task is left running.
+    to end, and goes on; so does the first exception of a task. No task is left running, however
+    often the wait is interrupted.
     """
-    for worker, task in zip(workers, tasks, strict=True):
-        worker.start(task)
-    outcomes: list[tuple[Any, BaseException | None]] = []
+    jobs = [Job(task) for task in tasks]
     interruption: BaseException | None = None
-    while len(outcomes) < len(workers):
-        try:
-            outcomes.append(workers[len(outcomes)].outcome())
-        except BaseException as error:
-            interruption = error
-            on_interrupt()
-    failure = interruption or next((error for _, error in outcomes if error is not None), None)
+    try:
+        for worker, job in zip(workers, jobs, strict=True):
+            worker.submit(job)
+        for job in jobs:
+            job.wait()
+    except BaseException as error:
+        interruption = error
+        drained = False
+        while not drained:
+            try:
+                on_interrupt()
+                for worker in workers:
+                    worker.drain()
+                drained = True
+            except BaseException as again:
+                interruption = again
+    failure = interruption or next((job.error for job in jobs if job.error is not None), None)
     if failure is not None:
         raise failure
-    return [result for result, _ in outcomes]
+    return [job.result for job in jobs]

@@ -16,7 +16,7 @@ from amulet_local.preferences import BUILT_IN_PREFERENCES
 from tests.cli.conftest import CallCli
 from tests.cli.running import COMMAND, environment, run
 
-COMMANDS = ("generate", "compare", "models", "doctor")
+COMMANDS = ("generate", "compare", "models", "doctor", "bench")
 RESERVED = {"AMULET_MODELS", "AMULET_CACHE", "AMULET_CONFIG", "AMULET_DEBUG", "AMULET_GOLDEN"}
 
 

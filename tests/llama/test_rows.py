@@ -153,8 +153,19 @@ def test_prompt_goes_to_the_row_that_remembers_it(f32_model: Model) -> None:
     with Rows(f32_model, "serial") as rows:
         rows.prefill(PROMPTS[:2])
         before = rows.n_decoded
-        rows.prefill([PROMPTS[1]])
+        rows.prefill([[*PROMPTS[1], 77]])
         assert rows.n_decoded - before == 1
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_same_prompts_again_give_the_same_logits_to_the_bit(
+    quantised_model: Model, schedule: Schedule
+) -> None:
+    with Rows(quantised_model, schedule) as rows:
+        first = rows.run(PROMPTS, CONTINUATION)
+        before = rows.n_decoded
+        assert np.array_equal(rows.run(PROMPTS, CONTINUATION), first)
+        assert rows.n_decoded - before == len(PROMPTS) * len(CONTINUATION)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

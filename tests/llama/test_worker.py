@@ -57,3 +57,36 @@ def test_ctrl_c_reaches_a_waiting_main_thread_and_stops_the_task(workers: list[W
     timer.join()
     assert stop.is_set()
     assert run_together(workers, [lambda: 1, lambda: 2], never) == [1, 2]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals to this process")
+def test_no_outcome_is_lost_however_an_interrupt_falls(workers: list[Worker]) -> None:
+    """Interrupts at any bytecode of the hand-over, thousands of them, and no wait that hangs."""
+    running = [0]
+    interrupts = 0
+
+    def task() -> int:
+        running[0] += 1
+        running[0] -= 1
+        return 1
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGALRM, interrupt)
+    end = time.monotonic() + 4
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0017)
+        while time.monotonic() < end:
+            try:
+                assert run_together(workers, [task, task], lambda: None) == [1, 1]
+            except KeyboardInterrupt:
+                interrupts += 1
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert interrupts > 50
+    assert running == [0]
+    assert run_together(workers, [lambda: 1, lambda: 2], never) == [1, 2]
