@@ -28,6 +28,7 @@ from amulet_local.generation import (
     RowPlan,
     as_list,
     build_request,
+    checked_weights,
     choose_method,
     generate,
     token_ids,
@@ -44,6 +45,7 @@ from amulet_local.results import Chunk, Generation, Score
 from amulet_local.runtime_setup import (
     check_memory,
     context_settings,
+    kernels_loading,
     model_settings,
     resolve_gpu_layers,
     row_plan,
@@ -100,13 +102,14 @@ class Engine:
     ) -> None:
         self.runtime = runtime
         library.log.verbose = runtime.verbose
-        library.start()
-        n_gpu_layers = resolve_gpu_layers(runtime)
-        self.model = Model.load(
-            model_store.find_model(model),
-            model_settings(runtime, n_gpu_layers),
-            progress=load_progress,
-        )
+        with kernels_loading():
+            library.start()
+            n_gpu_layers = resolve_gpu_layers(runtime)
+            self.model = Model.load(
+                model_store.find_model(model),
+                model_settings(runtime, n_gpu_layers),
+                progress=load_progress,
+            )
         self.n_ctx = runtime.n_ctx or self.model.n_ctx_train
         self.warnings = runtime_warnings(runtime, self.n_ctx, self.model.n_ctx_train)
         self._stop_flag = StopFlag()
@@ -123,7 +126,6 @@ class Engine:
             check_memory(self.model, self._settings, n_rows=2)
             self._rows.reserve(1)
             self._realigner = Realigner(self.model.vocabulary.n_tokens)
-            self._realigner.warm_up()
         except BaseException:
             self.close()
             raise
@@ -227,7 +229,7 @@ class Engine:
             As `generate`, and InvalidTokenError for an id outside the vocabulary.
         """
         preference_prompts = self._prompt_list(preference_ids)
-        weights = _checked_weights(weights, len(preference_prompts))
+        weights = checked_weights(weights, len(preference_prompts))
         chosen = choose_method(method, has_preference=bool(preference_prompts))
         plan = RowPlan.of(chosen, weights, 0.0)
         prompts = list(preference_prompts) if plan.weights else []
@@ -461,17 +463,3 @@ def _last(stream: Iterator[Chunk]) -> Generation:
         generation = chunk.generation
     assert generation is not None
     return generation
-
-
-def _checked_weights(weights: Sequence[float] | None, n_preferences: int) -> list[float]:
-    if weights is None:
-        return [1.0] * n_preferences
-    weights = as_list(weights)
-    if len(weights) != n_preferences:
-        raise InvalidParameterError(
-            f"{len(weights)} weights for {n_preferences} preference prompts; give one for each"
-        )
-    checked = [Preference(text="weight", weight=weight).weight for weight in weights]
-    if n_preferences and not any(checked):
-        raise InvalidParameterError("every preference has weight 0, so there is nothing to follow")
-    return checked

@@ -19,6 +19,7 @@ from amulet_local.llama.sampler import SamplerChain
 from amulet_local.llama.vocabulary import TextStream, Vocabulary
 from amulet_local.optimizer.realigner import Logits, Realigner
 from amulet_local.params import AmuletParams, SamplingParams
+from amulet_local.preferences import Preference
 from amulet_local.results import Chunk, FinishReason, Generation, Timings, Usage
 
 
@@ -139,6 +140,25 @@ def as_list(values: Any) -> list[Any]:
         raise InvalidParameterError(
             f"expected a list of numbers, got {type(values).__name__}"
         ) from None
+
+
+def checked_weights(weights: Sequence[float] | None, n_preferences: int) -> list[float]:
+    """One weight per preference, all 1 for None.
+
+    Raises:
+        InvalidParameterError: another number of them, one out of range, or all zero.
+    """
+    if weights is None:
+        return [1.0] * n_preferences
+    weights = as_list(weights)
+    if len(weights) != n_preferences:
+        raise InvalidParameterError(
+            f"{len(weights)} weights for {n_preferences} preference prompts; give one for each"
+        )
+    checked = [Preference(text="weight", weight=weight).weight for weight in weights]
+    if n_preferences and not any(checked):
+        raise InvalidParameterError("every preference has weight 0, so there is nothing to follow")
+    return checked
 
 
 def build_request(

@@ -5,11 +5,17 @@ Knows nothing about prompts or generations.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from amulet_local.errors import ContextCreationError
 from amulet_local.llama import library, memory
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model, ModelSettings
 from amulet_local.llama.rows import Plan
+from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.worker import Job, Worker
+from amulet_local.optimizer.realigner import Realigner
 from amulet_local.params import RuntimeParams
 
 N_OUTPUTS = 16
@@ -110,3 +116,27 @@ def runtime_warnings(runtime: RuntimeParams, n_ctx: int, n_ctx_train: int) -> tu
             "`amulet-local doctor` says more"
         )
     return tuple(warnings)
+
+
+@contextmanager
+def kernels_loading() -> Iterator[None]:
+    """Compile the kernels, or load them from the cache, while the model loads.
+
+    In a thread of their own, also because LLVM calls back into Python, where a Ctrl-C in the
+    main thread would be lost.
+    """
+    worker = Worker("amulet-kernels")
+    job = Job(_load_kernels)
+    worker.submit(job)
+    try:
+        yield
+        job.wait()
+    finally:
+        worker.close()
+    if job.error is not None:
+        raise job.error
+
+
+def _load_kernels() -> None:
+    StopFlag()
+    Realigner(1).warm_up()

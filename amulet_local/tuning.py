@@ -37,8 +37,8 @@ CANDIDATES: tuple[Schedule, ...] = ("parallel", "serial", "batched")
 REPRODUCIBLE_CANDIDATES = CANDIDATES[:2]
 """Equal to the bit, whichever is chosen."""
 
-_N_STEPS = 9
-_N_PROMPT = 8
+_N_STEPS = 5
+_N_PROMPT = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class Tuning:
     Attributes:
         schedule: the choice.
         milliseconds: median of a step of all rows, by schedule; empty if nothing was measured.
-        steady: whether all candidates were measured with little spread.
+        steady: whether what was measured has little spread.
         reason: a clause for the reader.
     """
 
@@ -137,12 +137,12 @@ def choose(samples: Mapping[Schedule, list[float]], candidates: Sequence[Schedul
         if median < medians[best] * (1 - MARGIN):
             best = schedule
     complete = len(samples) == len(candidates)
-    steady = complete and all(_spread(values) < STEADY_SPREAD for values in samples.values())
+    steady = all(_spread(values) < STEADY_SPREAD for values in samples.values())
     reason = "measured with this model"
     if not complete:
         reason = "a step takes too long to measure all, and this one is never far behind on a CPU"
         best = candidates[0]
-    elif not steady:
+    if not steady:
         reason = "measured, but the machine was busy, so that it will be measured again"
     return Tuning(
         schedule=best,
