@@ -121,7 +121,7 @@ class Engine:
         self._tunes = runtime.schedule == "auto" and n_gpu_layers == 0
         self._prompter = Prompter(self.model, runtime.chat_template)
         self._turns = Turns(self._stop_flag, partial(_free, self._rows, self.model))
-        self._at_exit = weakref.finalize(self, self._turns.close, timeout_seconds=5)
+        weakref.finalize(self, self._turns.close, timeout_seconds=5)
         try:
             check_memory(self.model, self._settings, n_rows=2)
             self._rows.reserve(1)

@@ -213,7 +213,7 @@ def _checked(entry: dict[str, Any]) -> Tuning:
         schedule=entry["schedule"],
         milliseconds={str(name): float(ms) for name, ms in entry["milliseconds"].items()},
         steady=True,
-        reason="measured earlier with this model",
+        reason=str(entry.get("reason", "measured earlier")),
     )
 
 

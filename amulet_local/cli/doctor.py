@@ -169,7 +169,10 @@ def _schedule(model: str) -> tuple[str, str]:
     for key, choice in reversed(remembered_choices().items()):
         if key.startswith(f"{name}; "):
             figures = ", ".join(f"{way} {ms:.1f} ms" for way, ms in choice.milliseconds.items())
-            return f"{choice.schedule} for {name}, measured: {figures} a step", "--retune: anew"
+            return (
+                f"{choice.schedule} for {name}, {choice.reason}: {figures} a step",
+                "--retune: anew",
+            )
     return f"measured when {name} first follows a preference", ""
 
 
