@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from amulet_local import errors
+    from amulet_local.conversation import Conversation
+    from amulet_local.conversation_settings import ConversationSettings
     from amulet_local.decoding import METHODS
+    from amulet_local.dialogue import Turn
     from amulet_local.engine import Engine, load
     from amulet_local.errors import AmuletError
     from amulet_local.params import AmuletParams, RuntimeParams, SamplingParams
@@ -29,6 +32,8 @@ __all__ = [
     "AmuletError",
     "AmuletParams",
     "Chunk",
+    "Conversation",
+    "ConversationSettings",
     "Engine",
     "Generation",
     "Preference",
@@ -36,13 +41,17 @@ __all__ = [
     "SamplingParams",
     "Score",
     "Timings",
+    "Turn",
     "Usage",
     "errors",
     "load",
 ]
 
 _HOMES = {
+    "conversation": ("Conversation",),
+    "conversation_settings": ("ConversationSettings",),
     "decoding": ("METHODS",),
+    "dialogue": ("Turn",),
     "engine": ("Engine", "load"),
     "errors": ("AmuletError",),
     "params": ("AmuletParams", "RuntimeParams", "SamplingParams"),

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 from amulet_local.errors import (
     ChatTemplateError,
@@ -22,7 +22,9 @@ from amulet_local.errors import (
     InvalidRequestError,
     InvalidTextError,
 )
-from amulet_local.literal_text import Disguise, Literalizer, Vocabulary
+from amulet_local.known_text import KnownText
+from amulet_local.literal_text import Disguise, Literalizer, Match, Vocabulary
+from amulet_local.params import Placement
 from amulet_local.template_budget import TemplateRunsAwayError
 from amulet_local.template_sandbox import CompiledTemplate
 
@@ -30,13 +32,11 @@ __all__ = [
     "BUILTIN_TEMPLATES",
     "ChatTemplate",
     "EncodedPrompt",
-    "Placement",
     "Vocabulary",
     "builtin_template",
     "with_preference",
 ]
 
-Placement: TypeAlias = Literal["system", "user"]
 Message: TypeAlias = dict[str, str]
 
 _ROLES = ("system", "user", "assistant")
@@ -200,6 +200,51 @@ class ChatTemplate:
             ChatTemplateError: the template refuses these messages, fails or runs away.
             EmptyPromptError, InvalidRequestError, InvalidTextError: as for `with_preference`.
         """
+        rendered, disguise, notes = self._rendered(
+            messages, add_generation_prompt, now, template_arguments
+        )
+        token_ids = self._literalizer.encode(rendered, disguise)
+        return EncodedPrompt(token_ids, disguise.reveal(rendered), notes)
+
+    def encode_after(
+        self, known: KnownText, messages: Sequence[Mapping[str, Any]], *, now: datetime
+    ) -> tuple[KnownText, tuple[str, ...]]:
+        """A prompt that keeps known ids where it begins with the text that they are of.
+
+        Args:
+            known: an earlier prompt, with the answer to it.
+            messages, now: as for `encode`.
+
+        Returns:
+            The prompt, with the cuts of `known` that are in it, and notes as in EncodedPrompt.
+
+        Raises:
+            As `encode`.
+        """
+        rendered, disguise, notes = self._rendered(messages, True, now, {})
+        text, markers = disguise.reveal(rendered), self._literalizer.markers(rendered)
+        cuts = known.shared_cuts(text, markers)
+        if cuts:
+            _, n_characters, n_tokens = cuts[-1]
+            rest = self._literalizer.encode_rest(rendered[n_characters:], disguise)
+            ids = (*known.token_ids[:n_tokens], *rest)
+        else:
+            ids = tuple(self._literalizer.encode(rendered, disguise))
+        return KnownText(text=text, markers=tuple(markers), token_ids=ids, cuts=cuts), notes
+
+    def markers_in_answer(self, text: str) -> list[Match]:
+        """The control tokens that stay ones in an answer of the model: reasoning tags."""
+        disguise = self._literalizer.disguise(text)
+        return self._literalizer.markers(disguise.hide(text, keep_reasoning_tags=True))
+
+    def _rendered(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        add_generation_prompt: bool,
+        now: datetime | None,
+        template_arguments: dict[str, Any],
+    ) -> tuple[str, Disguise, tuple[str, ...]]:
+        """The text with the users' markers in a disguise, which it needs to be read, and notes."""
         checked, notes = self._placed(_checked(messages))
         reserved = [name for name in template_arguments if name in _RESERVED]
         if reserved:
@@ -222,8 +267,7 @@ class ChatTemplate:
         rendered = self._render(
             hidden, add_generation_prompt, now, _hidden(template_arguments, disguise)
         )
-        token_ids = self._literalizer.encode(rendered, disguise)
-        return EncodedPrompt(token_ids, disguise.reveal(rendered), notes)
+        return rendered, disguise, notes
 
     def _render(
         self,

@@ -2,7 +2,7 @@
 
 Knows nothing about how rows are computed. Every method is one formula, l0 + a * (l1 - l0) with l0
 the plain row and l1 the (mixed) preference row: a method says which of the rows it needs and what
-its guidance scale a is.
+its guidance scale a is. Guards (params.py) work with each of them that has both rows.
 """
 
 from __future__ import annotations
@@ -33,8 +33,12 @@ class DecodingMethod(ABC):
     needs_preference: ClassVar[bool] = True
 
     @abstractmethod
-    def guidance_scale(self, amulet: AmuletParams | None) -> float:
-        """The scale a, from the strength that the caller gave, if any."""
+    def settings(self, amulet: AmuletParams | None) -> AmuletParams:
+        """Strength and guards, from what the caller gave, if anything.
+
+        Raises:
+            InvalidParameterError: the method has no such parameter.
+        """
 
 
 class Base(DecodingMethod):
@@ -44,8 +48,8 @@ class Base(DecodingMethod):
     summary = "the plain prompt, no preference"
     needs_preference = False
 
-    def guidance_scale(self, amulet: AmuletParams | None) -> float:
-        return 0.0
+    def settings(self, amulet: AmuletParams | None) -> AmuletParams:
+        return AmuletParams(guidance_scale=0.0)
 
 
 class PreferencePrompt(DecodingMethod):
@@ -55,8 +59,8 @@ class PreferencePrompt(DecodingMethod):
     summary = "the preference in the prompt, no steering"
     needs_plain = False
 
-    def guidance_scale(self, amulet: AmuletParams | None) -> float:
-        return 1.0
+    def settings(self, amulet: AmuletParams | None) -> AmuletParams:
+        return AmuletParams(guidance_scale=1.0)
 
 
 class LinearAlignment(DecodingMethod):
@@ -65,25 +69,28 @@ class LinearAlignment(DecodingMethod):
     name = "linear_alignment"
     summary = "Linear Alignment with ratio 2 (guidance scale 3)"
 
-    def guidance_scale(self, amulet: AmuletParams | None) -> float:
-        if amulet is None or amulet == AmuletParams():
-            return from_linear_alignment_ratio(LINEAR_ALIGNMENT_RATIO)
-        if amulet.fixed_scale is None:
+    def settings(self, amulet: AmuletParams | None) -> AmuletParams:
+        amulet = amulet or AmuletParams()
+        if amulet.sets_strength and amulet.fixed_scale is None:
             raise InvalidParameterError(
                 "linear_alignment has no alpha, lambda_, eta or num_iterations; give it a "
                 "guidance_scale (1 + ratio) instead"
             )
-        return amulet.guidance_scale
+        if amulet.sets_strength:
+            return amulet
+        scale = from_linear_alignment_ratio(LINEAR_ALIGNMENT_RATIO)
+        with_scale: AmuletParams = amulet.replace(guidance_scale=scale)
+        return with_scale
 
 
 class Amulet(DecodingMethod):
     """Amulet (ICLR 2025, arXiv 2502.19148), in closed form."""
 
     name = "amulet"
-    summary = "Amulet's online learning in closed form (guidance scale 5.65 by default)"
+    summary = "Amulet's online learning in closed form, with a preset's strength and guards"
 
-    def guidance_scale(self, amulet: AmuletParams | None) -> float:
-        return (amulet or AmuletParams()).guidance_scale
+    def settings(self, amulet: AmuletParams | None) -> AmuletParams:
+        return amulet or AmuletParams()
 
 
 METHODS: dict[str, DecodingMethod] = {

@@ -12,35 +12,37 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import Any
 
-from amulet_local import model_store, prompt_cache
-from amulet_local.chat_template import Placement
-from amulet_local.decoding import DecodingMethod
+from amulet_local import conversation_file, model_store, prompt_cache
+from amulet_local.conversation import AnswerSource, Conversation
+from amulet_local.conversation_settings import ConversationSettings, OnFull
+from amulet_local.dialogue import Dialogue
 from amulet_local.errors import (
     CancelledError,
     EmptyPromptError,
     EngineClosedError,
     InvalidParameterError,
 )
-from amulet_local.generation import (
-    Request,
-    RowPlan,
-    as_list,
-    build_request,
-    checked_weights,
-    choose_method,
-    generate,
-    token_ids,
-)
+from amulet_local.generation import Control, generate
 from amulet_local.llama import library
 from amulet_local.llama.model import Model
 from amulet_local.llama.rows import Plan, Progress, RowSet, StoppedError
 from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.noise import rounding_noise
 from amulet_local.optimizer.realigner import Realigner
-from amulet_local.params import AmuletParams, RuntimeParams, SamplingParams
-from amulet_local.preferences import Preference, PreferenceLike, resolve
+from amulet_local.params import AmuletParams, Placement, RuntimeParams, SamplingParams
+from amulet_local.preferences import Preference, PreferencesLike, resolve
+from amulet_local.presets import choose_strength
 from amulet_local.prompting import Messages, Prompter
+from amulet_local.request import (
+    Request,
+    as_list,
+    build_request,
+    checked_weights,
+    choose_method,
+    token_ids,
+)
 from amulet_local.results import Chunk, Generation, Score
 from amulet_local.runtime_setup import (
     check_memory,
@@ -52,11 +54,11 @@ from amulet_local.runtime_setup import (
     runtime_warnings,
 )
 from amulet_local.scoring import score
+from amulet_local.steering import RowPlan
+from amulet_local.stream import AnswerStream
 from amulet_local.tuning import Tuning, tune
 from amulet_local.turns import Turns
-
-Preferences: TypeAlias = PreferenceLike | Sequence[PreferenceLike] | None
-"""A built-in name, free text, a Preference, or a list of them."""
+from amulet_local.user_settings import settings_of_model
 
 
 def load(
@@ -90,6 +92,7 @@ class Engine:
         runtime: the options it was loaded with.
         model: the loaded model.
         n_ctx: context length of each row, in tokens.
+        model_scale: the guidance scale that the user's settings have for this model, if any.
         warnings: what the user should know about this model and these options.
     """
 
@@ -105,13 +108,19 @@ class Engine:
         with kernels_loading():
             library.start()
             n_gpu_layers = resolve_gpu_layers(runtime)
+            path = model_store.find_model(model)
             self.model = Model.load(
-                model_store.find_model(model),
+                path,
                 model_settings(runtime, n_gpu_layers),
                 progress=load_progress,
             )
         self.n_ctx = runtime.n_ctx or self.model.n_ctx_train
-        self.warnings = runtime_warnings(runtime, self.n_ctx, self.model.n_ctx_train)
+        own = settings_of_model(model_store.names_of(model, path))
+        self.model_scale = own.guidance_scale
+        self.warnings = (
+            *runtime_warnings(runtime, self.n_ctx, self.model.n_ctx_train),
+            *own.warnings,
+        )
         self._stop_flag = StopFlag()
         self._settings = context_settings(runtime, self.n_ctx, n_gpu_layers)
         self._rows = RowSet(
@@ -134,12 +143,15 @@ class Engine:
         self,
         messages: Messages,
         *,
-        preference: Preferences = None,
+        preference: PreferencesLike = None,
         method: str | None = None,
+        avoid: PreferencesLike = None,
         amulet: AmuletParams | None = None,
+        preset: str | None = None,
         sampling: SamplingParams | None = None,
         system: str | None = None,
-        placement: Placement = "system",
+        placement: Placement | None = None,
+        trace: int | None = None,
         prompt_progress: Progress | None = None,
     ) -> Generation:
         """Answer.
@@ -148,10 +160,14 @@ class Engine:
             messages: a question, or OpenAI-style messages.
             preference: what the answer should follow.
             method: a name from decoding.METHODS; "amulet" with a preference, else "base".
-            amulet: the strength; the paper's if None.
+            avoid: what it should not be like: preferences whose weights count negative.
+            amulet: strength and guards, instead of a preset.
+            preset: a name from presets.PRESETS; "balanced" if None.
             sampling: length and sampling; greedy if None.
             system: system text of a conversation that brings none; a short default if None.
-            placement: the preference goes to the end of the system text or of the last question.
+            placement: the preference goes to the end of the "system" text or of the last "user"
+                question; where the preset puts it if None.
+            trace: record how each token was chosen, with so many alternatives (0 to 100).
             prompt_progress: called with (tokens computed, tokens in all) during prefill.
 
         Raises:
@@ -165,10 +181,13 @@ class Engine:
                 messages,
                 preference=preference,
                 method=method,
+                avoid=avoid,
                 amulet=amulet,
+                preset=preset,
                 sampling=sampling,
                 system=system,
                 placement=placement,
+                trace=trace,
                 prompt_progress=prompt_progress,
             )
         )
@@ -177,33 +196,35 @@ class Engine:
         self,
         messages: Messages,
         *,
-        preference: Preferences = None,
+        preference: PreferencesLike = None,
         method: str | None = None,
+        avoid: PreferencesLike = None,
         amulet: AmuletParams | None = None,
+        preset: str | None = None,
         sampling: SamplingParams | None = None,
         system: str | None = None,
-        placement: Placement = "system",
+        placement: Placement | None = None,
+        trace: int | None = None,
         prompt_progress: Progress | None = None,
-    ) -> Iterator[Chunk]:
+    ) -> AnswerStream:
         """Answer piece by piece; the last chunk has the whole answer.
 
         Arguments and errors are those of `generate`; a bad request raises here, not at the first
-        chunk. Closing the iterator (or leaving its loop and dropping it) ends the generation.
+        chunk. Closing the stream (or leaving its loop and dropping it) ends the generation; its
+        `change` sets another strength or preference from the next token on.
         """
-        preferences = resolve(preference)
-        chosen = choose_method(method, has_preference=bool(preferences))
-        prompts, notes = self._prompts(chosen, messages, preferences, system, placement)
-        request = build_request(
-            chosen,
-            prompts,
-            weights=[item.weight for item in preferences],
-            amulet=amulet,
+        make = partial(
+            self._request,
+            messages,
+            method=method,
             sampling=sampling,
-            n_ctx=self.n_ctx,
-            preferences=[item.name or item.text for item in preferences],
-            warnings=(*self.warnings, *notes),
+            system=system,
+            placement=placement,
+            n_top=trace,
         )
-        return self._stream(request, prompt_progress)
+        request = make(preference=preference, avoid=avoid, amulet=amulet, preset=preset)
+        control = Control()
+        return AnswerStream(self._stream(request, prompt_progress, control), control, make)
 
     def generate_from_tokens(
         self,
@@ -212,6 +233,7 @@ class Engine:
         *,
         method: str | None = None,
         amulet: AmuletParams | None = None,
+        preset: str | None = None,
         sampling: SamplingParams | None = None,
         weights: Sequence[float] | None = None,
     ) -> Generation:
@@ -221,7 +243,8 @@ class Engine:
             plain_ids: the plain prompt; None where the method doesn't need it.
             preference_ids: the preference prompt, or a list of one per preference.
             method: as for `generate`.
-            amulet: the strength; the paper's if None.
+            amulet: strength and guards, instead of a preset.
+            preset: a name from presets.PRESETS; "paper" if None.
             sampling: length and sampling; greedy if None.
             weights: one per preference; all 1 if None.
 
@@ -231,7 +254,8 @@ class Engine:
         preference_prompts = self._prompt_list(preference_ids)
         weights = checked_weights(weights, len(preference_prompts))
         chosen = choose_method(method, has_preference=bool(preference_prompts))
-        plan = RowPlan.of(chosen, weights, 0.0)
+        strength = choose_strength(chosen.name, amulet, preset, default="paper")
+        plan = RowPlan.of(chosen, weights)
         prompts = list(preference_prompts) if plan.weights else []
         if plan.has_plain:
             if plain_ids is None:
@@ -240,36 +264,37 @@ class Engine:
         request = build_request(
             chosen,
             prompts,
-            weights=weights,
-            amulet=amulet,
+            plan=plan,
+            amulet=strength.amulet,
+            preset=strength.preset,
             sampling=sampling,
             n_ctx=self.n_ctx,
             warnings=self.warnings,
         )
-        return _last(self._stream(request, None))
+        return _last(self._stream(request, None, Control()))
 
     def score(
         self,
         messages: Messages,
         response: str | Sequence[int],
         *,
-        preference: Preferences = None,
+        preference: PreferencesLike = None,
+        avoid: PreferencesLike = None,
         amulet: AmuletParams | None = None,
+        preset: str | None = None,
         system: str | None = None,
-        placement: Placement = "system",
+        placement: Placement | None = None,
     ) -> Score:
         """Log-probabilities of a given answer, token by token, under each row.
 
         Args:
-            messages, preference, amulet, system, placement: as for `generate`.
+            messages, preference, avoid, amulet, preset, system, placement: as for `generate`.
             response: the answer, as text or as token ids.
 
         Raises:
             As `generate`; PromptTooLongError counts prompt and answer together.
             CancelledError: `cancel` was called, or the engine closed, meanwhile.
         """
-        preferences = resolve(preference)
-        chosen = choose_method(None, has_preference=bool(preferences))
         vocabulary = self.model.vocabulary
         if isinstance(response, str):
             with self._turns.using():
@@ -277,22 +302,78 @@ class Engine:
             if not response:
                 raise EmptyPromptError("there is no answer to score")
         answer = token_ids(response, vocabulary)
-        prompts, _ = self._prompts(chosen, messages, preferences, system, placement)
-        request = build_request(
-            chosen,
-            prompts,
-            weights=[item.weight for item in preferences],
+        request = self._request(
+            messages,
+            preference=preference,
+            avoid=avoid,
             amulet=amulet,
-            sampling=None,
-            n_ctx=self.n_ctx,
+            preset=preset,
+            system=system,
+            placement=placement,
             n_answer=len(answer),
         )
         with self._turns.turn(), self._turns.using():
             try:
-                self._settle_schedule(request.plan.n_rows)
-                return score(request, answer, self._rows, self._realigner)
+                noise = self._prepare(request)
+                return score(request, answer, self._rows, self._realigner, vocabulary, noise=noise)
             except StoppedError:
                 raise CancelledError("the scoring was cancelled") from None
+
+    def conversation(
+        self,
+        *,
+        preference: PreferencesLike = None,
+        avoid: PreferencesLike = None,
+        method: str | None = None,
+        amulet: AmuletParams | None = None,
+        preset: str | None = None,
+        sampling: SamplingParams | None = None,
+        system: str | None = None,
+        placement: Placement | None = None,
+        on_full: OnFull = "error",
+    ) -> Conversation:
+        """Begin a conversation.
+
+        Args:
+            preference, avoid, method, amulet, preset, sampling, system, placement: as for
+                `generate`; `Conversation.set` changes them.
+            on_full: what to do when the context is full: "error", or "drop_oldest" turns.
+
+        Raises:
+            As `generate`, for what doesn't depend on what is said.
+        """
+        conversation = Conversation(self._answer_source(), ConversationSettings())
+        conversation.set(
+            preference=preference,
+            avoid=avoid,
+            method=method,
+            amulet=amulet,
+            preset=preset,
+            sampling=sampling,
+            system=system,
+            placement=placement,
+            on_full=on_full,
+        )
+        return conversation
+
+    def load_conversation(self, path: str | os.PathLike[str]) -> Conversation:
+        """Go on with a conversation that `Conversation.save` wrote.
+
+        One that was had with another model goes on with this one; its `warnings` say so.
+
+        Raises:
+            FileAccessError: it can't be read.
+            ConversationFileError: it is damaged, or of a newer version; it stays as it is.
+        """
+        self._turns.check_open()
+        saved = conversation_file.read(path)
+        warnings = []
+        if saved.model != self.model.path.name:
+            warnings.append(
+                f"this conversation was had with {saved.model:.80}, and goes on with "
+                f"{self.model.path.name}"
+            )
+        return Conversation(self._answer_source(), saved.settings, saved.turns, warnings=warnings)
 
     def save_prompt_cache(self, name: str) -> None:
         """Keep what the last generation has in memory, in the user's cache folder.
@@ -358,8 +439,44 @@ class Engine:
     ) -> None:
         self.close()
 
+    def _request(
+        self,
+        messages: Messages | Dialogue,
+        *,
+        preference: PreferencesLike,
+        avoid: PreferencesLike,
+        amulet: AmuletParams | None,
+        preset: str | None,
+        system: str | None,
+        placement: Placement | None,
+        method: str | None = None,
+        sampling: SamplingParams | None = None,
+        n_answer: int = 1,
+        n_top: int | None = None,
+    ) -> Request:
+        preferences = resolve(preference, avoid=avoid)
+        chosen = choose_method(method, has_preference=bool(preferences))
+        strength = choose_strength(chosen.name, amulet, preset, model_scale=self.model_scale)
+        plan = RowPlan.of(chosen, [item.weight for item in preferences])
+        prompts, notes = self._prompts(
+            plan, messages, preferences, system, placement or strength.placement
+        )
+        return build_request(
+            chosen,
+            prompts,
+            plan=plan,
+            amulet=strength.amulet,
+            preset=strength.preset,
+            sampling=sampling,
+            n_ctx=self.n_ctx,
+            n_answer=n_answer,
+            n_top=n_top,
+            preferences=[item.label for item in preferences],
+            warnings=(*self.warnings, *notes),
+        )
+
     def _stream(
-        self, request: Request, prompt_progress: Progress | None
+        self, request: Request, prompt_progress: Progress | None, control: Control
     ) -> Generator[Chunk, None, None]:
         self._turns.check_open()
         with self._turns.turn():
@@ -368,8 +485,9 @@ class Engine:
                 self._rows,
                 self._realigner,
                 self.model.vocabulary,
+                control,
+                prepare=self._prepare,
                 prompt_progress=prompt_progress,
-                prepare=partial(self._settle_schedule, request.plan.n_rows),
             )
             try:
                 while True:
@@ -392,6 +510,12 @@ class Engine:
             except StoppedError:  # it had not begun
                 raise closed from None
 
+    def _answer_source(self) -> AnswerSource:
+        self._turns.check_open()
+        return AnswerSource(
+            request=self._request, stream=self._stream, n_ctx=self.n_ctx, model=self.model.path.name
+        )
+
     def _check_reuse(self) -> None:
         self._turns.check_open()
         if self.runtime.reproducible:
@@ -407,6 +531,13 @@ class Engine:
             f"llama.cpp {library.build_version()}; flash attention {settings.flash_attention}; "
             f"{settings.cache_type_k}/{settings.cache_type_v}"
         )
+
+    def _prepare(self, request: Request) -> float:
+        """Settle the schedule, and measure the rounding noise where the guards need it."""
+        self._settle_schedule(request.plan.n_rows)
+        if request.amulet.noise_guard == 0:
+            return 0.0
+        return rounding_noise(self.model, self._settings, self._stop_flag)
 
     def _settle_schedule(self, n_rows: int) -> None:
         """Measure, where it pays, which schedule is fastest for so many rows."""
@@ -425,13 +556,12 @@ class Engine:
 
     def _prompts(
         self,
-        method: DecodingMethod,
-        messages: Messages,
+        plan: RowPlan,
+        messages: Messages | Dialogue,
         preferences: Sequence[Preference],
         system: str | None,
         placement: Placement,
     ) -> tuple[list[tuple[int, ...]], list[str]]:
-        plan = RowPlan.of(method, [item.weight for item in preferences], 0.0)
         instructions = [""] if plan.has_plain else []
         if plan.weights:
             instructions += [item.instruction for item in preferences]

@@ -13,12 +13,15 @@ leaves the package in any other form.
     │   ├── InvalidTextError       text that no tokenizer can take (lone surrogates)
     │   ├── InvalidTokenError      a token id outside the vocabulary
     │   └── PromptTooLongError     the prompt doesn't fit the context
+    │       └── ConversationFullError   a conversation's next turn doesn't
     ├── ModelError                 the model can't be used
     │   ├── ModelNotFoundError     no such file or name
     │   ├── ModelFileError         the file is not a sound GGUF file
     │   └── UnsupportedModelError  sound, but it can't generate text
     ├── ChatTemplateError          no template, or one that fails, escapes or runs away
     ├── FileAccessError            a file or folder that can't be read or written
+    ├── ConversationFileError      a saved conversation that can't be used
+    ├── SettingsError              the user's settings file says something that can't be used
     ├── BackendError               llama.cpp failed
     │   ├── ContextCreationError   no memory, or settings that exclude each other
     │   ├── DecodeError            llama_decode failed
@@ -78,6 +81,20 @@ class PromptTooLongError(InvalidRequestError):
         self.n_ctx = n_ctx
 
 
+class ConversationFullError(PromptTooLongError):
+    """The next turn of a conversation and its answer don't fit the context.
+
+    Attributes:
+        n_answer_tokens: room that is left for the answer, in tokens.
+    """
+
+    def __init__(
+        self, message: str, *, n_prompt_tokens: int, n_ctx: int, n_answer_tokens: int
+    ) -> None:
+        super().__init__(message, n_prompt_tokens=n_prompt_tokens, n_ctx=n_ctx)
+        self.n_answer_tokens = n_answer_tokens
+
+
 class ModelError(AmuletError):
     """The model can't be used."""
 
@@ -100,6 +117,30 @@ class ChatTemplateError(AmuletError):
 
 class FileAccessError(AmuletError):
     """A file or folder that can't be read or written."""
+
+
+class ConversationFileError(AmuletError):
+    """A saved conversation that can't be used: damaged, or of a newer version.
+
+    Attributes:
+        place: where in the file, e.g. "turns[3].answer" or "line 12"; empty for all of it.
+    """
+
+    def __init__(self, message: str, *, place: str = "") -> None:
+        super().__init__(message)
+        self.place = place
+
+
+class SettingsError(AmuletError):
+    """The user's settings file says something that can't be used.
+
+    Attributes:
+        line: where in the file, from 1.
+    """
+
+    def __init__(self, message: str, *, line: int) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 class BackendError(AmuletError):

@@ -129,16 +129,33 @@ class Literalizer:
 
     def encode(self, rendered: str, disguise: Disguise) -> list[int]:
         """Token ids of a rendered text, with the begin-of-sequence token where it belongs."""
-        text = disguise.reveal(rendered)
-        markers = self._find(rendered)
-        if text == rendered or markers == self._find(text):
-            ids = self._vocabulary.tokenize(text, add_special=False, parse_special=True)
-        else:
-            ids = self._encode_cut(text, _disjoint(markers, text))
+        ids = self._encode(rendered, disguise)
         bos = self._vocabulary.bos_id
         if bos is not None and self._vocabulary.add_bos and ids[:1] != [bos]:
             ids.insert(0, bos)
         return ids
+
+    def encode_rest(self, rendered: str, disguise: Disguise) -> list[int]:
+        """Token ids of the rest of a rendered text; what comes before it isn't touched by it."""
+        markers = self._find(rendered)
+        start = markers[0][0] if markers else len(rendered)
+        text = disguise.reveal(rendered[:start])
+        if markers and self._strip_flags(rendered[start : markers[0][1]], markers[0][2])[0]:
+            text = text.rstrip(_C_SPACE)
+        return self._plain(text, continues=True) + self._encode(rendered[start:], disguise)
+
+    def markers(self, rendered: str) -> list[Match]:
+        """The template's own control tokens in a rendered text, by their beginning."""
+        return self._find(rendered)
+
+    def _encode(self, rendered: str, disguise: Disguise) -> list[int]:
+        if not rendered:
+            return []
+        text = disguise.reveal(rendered)
+        markers = self._find(rendered)
+        if text == rendered or markers == self._find(text):
+            return self._vocabulary.tokenize(text, add_special=False, parse_special=True)
+        return self._encode_cut(text, _disjoint(markers, text))
 
     def _encode_cut(self, text: str, markers: list[Match]) -> list[int]:
         ids: list[int] = []
@@ -153,22 +170,23 @@ class Literalizer:
         rest = text[position:]
         return ids + self._plain(rest.lstrip(_C_SPACE) if strip_left else rest)
 
-    def _plain(self, text: str) -> list[int]:
-        """Ids of text between two markers, none of them special."""
+    def _plain(self, text: str, *, continues: bool = False) -> list[int]:
+        """Ids of text between two markers, or after other text, none of them special."""
         matches = self._find(text)
         parsed = [
             match for match in matches if self._is_parsed(text[match[0] : match[1]], match[2])
         ]
         for cut_at in (parsed, matches):
-            ids = self._pieces(text, sorted({start + 1 for start, _, _ in cut_at}))
+            ids = self._pieces(text, sorted({start + 1 for start, _, _ in cut_at}), continues)
             if self._ids.isdisjoint(ids):
                 return ids
         raise InvalidTextError("a special token's spelling in the text can't be kept literal")
 
-    def _pieces(self, text: str, cuts: list[int]) -> list[int]:
+    def _pieces(self, text: str, cuts: list[int], continues: bool) -> list[int]:
         ids: list[int] = []
         for start, end in zip([0, *cuts], [*cuts, len(text)], strict=True):
-            ids += self._continue(text[start:end]) if start else self._tokenize(text[:end])
+            follows = continues or start > 0
+            ids += self._continue(text[start:end]) if follows else self._tokenize(text[:end])
         return ids
 
     def _continue(self, text: str) -> list[int]:

@@ -143,6 +143,17 @@ def _find(text: str) -> Path:
     return located
 
 
+def names_of(model: str | os.PathLike[str], path: Path) -> tuple[str, ...]:
+    """What a model can be called in the user's settings, the most telling first.
+
+    Args:
+        model: what the caller asked for.
+        path: the file that `find_model` found for it.
+    """
+    listed = [entry.name for entry in catalogue().values() if Path(entry.file).name == path.name]
+    return (str(model), *listed, path.name)
+
+
 def verify_checksum(path: Path, sha256: str) -> None:
     """Compare a file with its SHA-256 digest in hexadecimal.
 

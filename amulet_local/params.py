@@ -15,14 +15,20 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
+    PlainValidator,
+    PrivateAttr,
     ValidationError,
     model_validator,
 )
 
 from amulet_local.errors import InvalidParameterError
+from amulet_local.grammar import gbnf
+from amulet_local.grammar.json_schema import to_gbnf
 from amulet_local.optimizer import recurrence
+from amulet_local.sampling_values import MAX_BREAKERS, biases, breaker, checked_rules, schema
 
 MAX_ITERATIONS = 100_000
 """Largest T; the recurrence costs about 0.1 microseconds a step."""
@@ -35,6 +41,12 @@ FlashAttention = Literal["auto", "on", "off"]
 SplitMode = Literal["none", "layer", "row"]
 LoadMode = Literal["auto", "mmap", "mlock", "none"]
 Schedule = Literal["auto", "parallel", "serial", "batched"]
+Mix = Literal["fixed", "adaptive"]
+Placement = Literal["system", "user"]
+"""Where a preference goes: the end of the system text, or of the last question."""
+
+STRENGTH_FIELDS = ("fixed_scale", "alpha", "lambda_", "eta", "num_iterations")
+"""Fields of AmuletParams that the guidance scale comes from."""
 
 
 def _finite(value: float) -> float:
@@ -72,10 +84,13 @@ class _Params(BaseModel):
 
 
 class AmuletParams(_Params):
-    """The method's strength: four hyper-parameters, or the guidance scale that they amount to.
+    """The method's strength, and what keeps it in bounds.
 
-    `AmuletParams()` is the paper (arXiv 2502.19148): alpha 2, lambda 2, eta 10, T 60.
-    `AmuletParams(guidance_scale=3.0)` sets the scale itself and leaves the others unused.
+    The strength is four hyper-parameters, or the guidance scale that they amount to.
+    `AmuletParams()` is the paper (arXiv 2502.19148): alpha 2, lambda 2, eta 10, T 60, no guards.
+    `AmuletParams(guidance_scale=3.0)` sets the scale itself and leaves those four unused.
+    Guards look at the combination at scale 1, called reference: the preference prompt's
+    distribution, or that of a mix. They act on scales above 1.
 
     Attributes:
         alpha: weight of the utility, >= 0.
@@ -84,6 +99,23 @@ class AmuletParams(_Params):
         num_iterations: T, 1 to 100,000. A knob for strength; nothing converges unless
             alpha < lambda_.
         guidance_scale: a; 0 is the plain prompt, 1 the preference prompt.
+        max_guidance: an upper bound for the scale, whatever it comes from; None is none. With a
+            `kl_budget` and no strength given it is the scale itself.
+        min_plausibility: beta, 0 to 1; a token may be chosen only if the reference gives it at
+            least beta times the probability of its likeliest token. 0 is off.
+        kl_budget: most nats of KL(realigned || reference) per token; the scale is lowered, token
+            by token, until it holds. None is off.
+        noise_guard: c, >= 0; differences between the rows below c times the model's rounding noise
+            don't count, and larger ones count less by that much. 0 is off.
+        echo_guard: the words of the preference itself gain nothing from the scale, so that the
+            answer follows the preference instead of reciting it.
+        end_guard: the end of the answer gains nothing from the scale in the middle of a sentence.
+        mix: "fixed" weights, or "adaptive" ones, which shift towards the preferences that the
+            text so far lags behind on (MATO, arXiv 2605.25342).
+        mix_temperature: tau of adaptive weights, in nats: large is nearly fixed.
+        region_gating: scale 1 inside code, fenced or inline.
+        watch: refuse tokens that would go on with a loop, and lower the scale after one, and where
+            the entropy collapses.
 
     Raises:
         InvalidParameterError: a value is out of range, both ways are mixed, or the scale overflows.
@@ -93,10 +125,20 @@ class AmuletParams(_Params):
     lambda_: Positive = 2.0
     eta: Positive = 10.0
     num_iterations: Annotated[int, Field(ge=1, le=MAX_ITERATIONS)] = 60
-    fixed_scale: Annotated[Finite | None, Field(alias="guidance_scale", ge=-1000, le=1000)] = None
+    fixed_scale: Finite | None = Field(default=None, alias="guidance_scale", ge=-1000, le=1000)
+    max_guidance: Annotated[Finite | None, Field(ge=0, le=1000)] = None
+    min_plausibility: Annotated[Finite, Field(ge=0, le=1)] = 0.0
+    kl_budget: Annotated[NonNegative | None, Field(le=1000)] = None
+    noise_guard: Annotated[NonNegative, Field(le=100)] = 0.0
+    echo_guard: bool = False
+    end_guard: bool = False
+    mix: Mix = "fixed"
+    mix_temperature: Annotated[Finite, Field(ge=0.01, le=1e6)] = 10.0
+    region_gating: bool = False
+    watch: bool = False
 
     def _check_together(self) -> None:
-        others = self.model_fields_set - {"fixed_scale"}
+        others = self.model_fields_set & set(STRENGTH_FIELDS[1:])
         if self.fixed_scale is not None and others:
             raise InvalidParameterError(
                 f"guidance_scale sets the strength by itself; leave out {', '.join(sorted(others))}"
@@ -107,57 +149,147 @@ class AmuletParams(_Params):
                 f"above 1000; lower num_iterations or alpha/lambda_"
             )
 
+    @property
+    def sets_strength(self) -> bool:
+        """Whether the scale or any of the four hyper-parameters was given."""
+        hyper_parameters = STRENGTH_FIELDS[1:]
+        return self.fixed_scale is not None or not self.model_fields_set.isdisjoint(
+            hyper_parameters
+        )
+
     @cached_property
     def guidance_scale(self) -> float:
-        """a: the given one, or a_T of the recurrence."""
+        """a: the given one, or a_T of the recurrence; at most `max_guidance`."""
         if self.fixed_scale is not None:
-            return self.fixed_scale
-        return recurrence.guidance_scale(self.alpha, self.lambda_, self.eta, self.num_iterations)
+            scale = self.fixed_scale
+        else:
+            scale = recurrence.guidance_scale(
+                self.alpha, self.lambda_, self.eta, self.num_iterations
+            )
+        if self.max_guidance is None:
+            return scale
+        if self.kl_budget is not None and not self.sets_strength:
+            return self.max_guidance
+        return min(scale, self.max_guidance)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know about this strength."""
-        if abs(self.guidance_scale) <= STEEP_SCALE:
+        if abs(self.guidance_scale) <= STEEP_SCALE or self.kl_budget is not None:
             return ()
+        cure = "use a smaller one"
+        if self.fixed_scale is None:
+            cure = (
+                "lower num_iterations or alpha/lambda_ (num_iterations is a strength, not a "
+                "convergence setting)"
+            )
         return (
             f"guidance scale {self.guidance_scale:.3g} is above {STEEP_SCALE:g}: the answer will "
-            f"mostly be noise; lower num_iterations or alpha/lambda_ (num_iterations is a "
-            f"strength, not a convergence setting)",
+            f"mostly be noise; {cure}",
         )
 
     def replace(self, **changes: Any) -> Any:
-        """A copy with some fields changed, checked again."""
-        return type(self)(**{**self.model_dump(exclude_unset=True, by_alias=True), **changes})
+        """A copy with some fields changed, checked again; a new strength replaces the old one."""
+        kept = self.model_dump(exclude_unset=True, by_alias=True)
+        if any(changes.get(name) is not None for name in ("guidance_scale", *STRENGTH_FIELDS[1:])):
+            for name in ("guidance_scale", *STRENGTH_FIELDS[1:]):
+                kept.pop(name, None)
+        return type(self)(**{**kept, **changes})
 
 
 class SamplingParams(_Params):
     """How a token is picked from the combined distribution, by llama.cpp's samplers.
 
-    Names and defaults are llama.cpp's, but for `temperature`: 0 (greedy), as in the paper.
+    Names and defaults are llama.cpp's, but for `temperature`: 0 (greedy), as in the paper. The
+    order is llama.cpp's as well: logit_bias, grammar, penalties, DRY, top_k, typical_p, top_p,
+    min_p, XTC, temperature, the draw.
 
     Attributes:
         max_tokens: most tokens to generate, >= 1.
-        temperature: 0 is greedy; then top_k, top_p and min_p have nothing to choose from.
+        temperature: 0 is greedy; then what comes after DRY has nothing to choose from.
         top_k: keep the k likeliest tokens; 0 is off.
+        typical_p: keep the tokens whose surprise is nearest to the expected one (the entropy) that
+            make up this probability; 1 is off.
         top_p: keep the likeliest tokens that make up this probability; 1 is off.
         min_p: keep tokens with at least this share of the top probability; 0 is off.
-        repeat_penalty: divides the positive logits of recent tokens, multiplies the negative; 1 is
-            off.
+        xtc_probability: how often, per token, all but the least likely of the tokens with at least
+            `xtc_threshold` are left out; 0 is off.
+        xtc_threshold: a probability; above 0.5 no two tokens can have it, so XTC is off.
+        repeat_penalty: divides the positive logits of recent tokens, multiplies the negative, 0.01
+            to 100; 1 is off.
         presence_penalty, frequency_penalty: subtracted once, and per occurrence; 0 is off.
         repeat_last_n: how many recent tokens the penalties look at; 0 is none, -1 the context.
+        dry_multiplier: of the penalty, in logits, for a token that would continue a sequence which
+            occurred before: dry_multiplier * dry_base^(its length - dry_allowed_length). 0 is off.
+        dry_base: >= 1.
+        dry_allowed_length: tokens; shorter sequences may repeat.
+        dry_penalty_last_n: how many recent tokens DRY looks at; 0 is none, -1 the context.
+        dry_sequence_breakers: texts at which a sequence ends; at most 64 of 40 bytes.
+        mirostat: 1 or 2 hold the surprise of the text at a target instead of top_k, typical_p,
+            top_p, min_p and XTC; 0 is off.
+        mirostat_tau: the target, in bits per token.
+        mirostat_eta: how fast it is approached.
+        logit_bias: token id -> what is added to its logit, -100 to 100, or -inf (False) for never.
+        ignore_eos: the tokens that end an answer are never chosen.
+        grammar: what the answer has to match, in GBNF, llama.cpp's notation, with a rule `root`.
+        json_schema: the JSON Schema that the answer has to validate against, as a mapping or as
+            JSON text, instead of a grammar.
         seed: 0 to 2^32 - 2; None draws one, reported in the result.
     """
 
     max_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] = 512
     temperature: Annotated[NonNegative, Field(le=100)] = 0.0
     top_k: Annotated[int, Field(ge=0, le=2**31 - 1)] = 40
+    typical_p: Annotated[Finite, Field(gt=0, le=1)] = 1.0
     top_p: Annotated[Finite, Field(gt=0, le=1)] = 0.95
     min_p: Annotated[Finite, Field(ge=0, le=1)] = 0.05
-    repeat_penalty: Annotated[Positive, Field(le=100)] = 1.0
+    xtc_probability: Annotated[Finite, Field(ge=0, le=1)] = 0.0
+    xtc_threshold: Annotated[Finite, Field(ge=0, le=1)] = 0.1
+    repeat_penalty: Annotated[Finite, Field(ge=0.01, le=100)] = 1.0
     presence_penalty: Annotated[Finite, Field(ge=-100, le=100)] = 0.0
     frequency_penalty: Annotated[Finite, Field(ge=-100, le=100)] = 0.0
     repeat_last_n: Annotated[int, Field(ge=-1, le=2**31 - 1)] = 64
+    dry_multiplier: Annotated[NonNegative, Field(le=100)] = 0.0
+    dry_base: Annotated[Finite, Field(ge=1, le=100)] = 1.75
+    dry_allowed_length: Annotated[int, Field(ge=0, le=2**31 - 1)] = 2
+    dry_penalty_last_n: Annotated[int, Field(ge=-1, le=2**31 - 1)] = 64
+    dry_sequence_breakers: Annotated[
+        tuple[Annotated[str, AfterValidator(breaker)], ...], Field(max_length=MAX_BREAKERS)
+    ] = ("\n", ":", '"', "*")
+    mirostat: Annotated[int, Field(ge=0, le=2)] = 0
+    mirostat_tau: Annotated[NonNegative, Field(le=100)] = 5.0
+    mirostat_eta: Annotated[NonNegative, Field(le=100)] = 0.1
+    logit_bias: Annotated[dict[int, float], BeforeValidator(biases)] = {}
+    ignore_eos: bool = False
+    grammar: str | None = None
+    json_schema: Annotated[dict[str, Any] | str | None, PlainValidator(schema)] = None
     seed: Annotated[int, Field(ge=0, le=2**32 - 2)] | None = None
+    _rules: gbnf.Grammar | None = PrivateAttr(default=None)
+
+    def _check_together(self) -> None:
+        given = [name for name in ("grammar", "json_schema") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise InvalidParameterError("grammar and json_schema exclude each other; give only one")
+        if given and self.ignore_eos:
+            raise InvalidParameterError(
+                f"ignore_eos and {given[0]} exclude each other: the latter says where the answer "
+                f"ends"
+            )
+        if self.grammar is not None:
+            self._rules = checked_rules(self.grammar)
+        elif self.json_schema is not None:
+            text = to_gbnf(self.json_schema)
+            try:
+                self._rules = checked_rules(text)
+            except InvalidParameterError:
+                raise InvalidParameterError(
+                    "json_schema: it is too large or too ambiguous"
+                ) from None
+
+    @property
+    def rules(self) -> gbnf.Grammar | None:
+        """What the answer has to match, None if it is free."""
+        return self._rules
 
     @property
     def has_penalties(self) -> bool:
@@ -167,6 +299,27 @@ class SamplingParams(_Params):
             or self.presence_penalty != 0.0
             or self.frequency_penalty != 0.0
         )
+
+    @property
+    def has_dry(self) -> bool:
+        """Whether DRY changes anything."""
+        return self.dry_multiplier > 0 and self.dry_penalty_last_n != 0
+
+    @property
+    def changes_greedy(self) -> bool:
+        """Whether the samplers are needed even at temperature 0."""
+        return (
+            self.has_penalties
+            or self.has_dry
+            or bool(self.logit_bias)
+            or self.ignore_eos
+            or self.rules is not None
+        )
+
+    def replace(self, **changes: Any) -> Any:
+        """A copy with some fields changed, checked again."""
+        kept = {name: getattr(self, name) for name in self.model_fields_set}
+        return type(self)(**{**kept, **changes})
 
 
 class RuntimeParams(_Params):

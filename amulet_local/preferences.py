@@ -5,15 +5,31 @@ Knows nothing about models or chat templates; chat_template.py places the words.
 
 from __future__ import annotations
 
-import difflib
 import numbers
-import re
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from amulet_local.errors import InvalidParameterError, UnknownPreferenceError
+from amulet_local.preference_names import (
+    BUILT_IN_PREFERENCES,
+    MAX_WEIGHT,
+    did_you_mean,
+    weighted,
+    weighted_label,
+)
+from amulet_local.user_settings import UserSettings, read_settings
+
+__all__ = [
+    "BUILT_IN_PREFERENCES",
+    "DEFAULT_SYSTEM_TEXT",
+    "MAX_WEIGHT",
+    "Preference",
+    "PreferenceLike",
+    "PreferencesLike",
+    "resolve",
+]
 
 DEFAULT_SYSTEM_TEXT = (
     "You are a helpful assistant on the user's own computer. Answer questions clearly and "
@@ -21,25 +37,6 @@ DEFAULT_SYSTEM_TEXT = (
     "stay on the subject, and say so when you are not sure."
 )
 """System text of a conversation that brings none."""
-
-BUILT_IN_PREFERENCES = MappingProxyType(
-    {
-        "creative": "creative, with original ideas, surprising angles and vivid images",
-        "sycophantic": "flattering, agreeing with the user and praising them warmly",
-        "verbose": "long and detailed, covering every aspect with explanations and examples",
-        "complex": "sophisticated, with advanced vocabulary, intricate sentences and deep analysis",
-        "formal": "formal, in polite, precise and professional language",
-        "pleasant": "pleasant, in a warm, friendly and kind tone",
-        "concise": "concise, with only the key points in as few words as possible",
-        "uplifting": "uplifting, with optimism, encouragement and hope",
-    }
-)
-"""The eight preferences of the Amulet paper, in this project's own words."""
-
-MAX_WEIGHT = 1000
-"""Largest weight in a mix, either sign."""
-
-_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +71,11 @@ class Preference:
         object.__setattr__(self, "weight", float(self.weight))
 
     @property
+    def label(self) -> str:
+        """What reports call it: the name or the text, and the weight unless it is 1."""
+        return weighted_label(self.name or self.text, self.weight)
+
+    @property
     def instruction(self) -> str:
         """The sentence that goes into the prompt."""
         text = self.text.strip()
@@ -81,52 +83,114 @@ class Preference:
 
 
 PreferenceLike: TypeAlias = str | Preference
-"""A built-in name, free text, or a Preference."""
+"""A name or free text, either with a weight such as ":0.5" at its end, or a Preference."""
+
+PreferencesLike: TypeAlias = PreferenceLike | Sequence[PreferenceLike] | None
+"""One, several, or none."""
 
 
 def resolve(
-    preference: PreferenceLike | Sequence[PreferenceLike] | None,
+    preference: PreferencesLike = None, *, avoid: PreferencesLike = None
 ) -> tuple[Preference, ...]:
     """The preferences that a caller means, none for None.
 
-    A single word of Latin letters, digits, '-' and '_' is a name; anything else is free text.
+    A single word of Latin letters, digits, '-' and '_' is a name: a built-in one, or one of the
+    user's settings file, which is only read for the latter; a mix stands for its parts. Anything
+    else is free text. Both may end in a weight, "concise:0.7" or "in rhyme:-0.5", as
+    preference_names.py has it; the text of a Preference is taken as it stands.
+
+    Args:
+        preference: what the answer should be like.
+        avoid: what it should not be like: the same, with every weight negated.
 
     Raises:
-        UnknownPreferenceError: a name that isn't built in.
-        InvalidParameterError: an empty text or list, a wrong type, weights that are all zero.
+        UnknownPreferenceError: a name that is neither built in nor the user's.
+        InvalidParameterError: an empty text or list, a wrong type or weight, or weights that leave
+            nothing to follow.
+        SettingsError, FileAccessError: the user's settings file is needed and can't be used.
     """
-    if preference is None:
-        return ()
-    if isinstance(preference, str | Preference):
-        preference = [preference]
-    if not isinstance(preference, Sequence):
+    preferences = [*_resolved("preference", preference)]
+    preferences += [replace(item, weight=-item.weight) for item in _resolved("avoid", avoid)]
+    if preferences:
+        _check_weights(preferences)
+    return tuple(preferences)
+
+
+def _resolved(argument: str, given: PreferencesLike) -> list[Preference]:
+    if given is None:
+        return []
+    if isinstance(given, str | Preference):
+        given = [given]
+    if not isinstance(given, Sequence):
         raise InvalidParameterError(
-            f"preference must be a name, a text, a Preference or a list of them, got "
-            f"{type(preference).__name__}"
+            f"{argument} must be a name, a text, a Preference or a list of them, got "
+            f"{type(given).__name__}"
         )
-    preferences = tuple(_resolve_one(item) for item in preference)
+    preferences = [part for item in given for part in _parts(item)]
     if not preferences:
         raise InvalidParameterError("the list of preferences is empty; leave it out for none")
-    if all(item.weight == 0 for item in preferences):
-        raise InvalidParameterError("every preference has weight 0, so there is nothing to follow")
     return preferences
 
 
-def _resolve_one(item: PreferenceLike) -> Preference:
+def _parts(item: PreferenceLike) -> list[Preference]:
+    """One preference, or those of a mix."""
     if isinstance(item, Preference):
-        return item
+        return [item]
     if not isinstance(item, str):
         raise InvalidParameterError(
             f"a preference must be a name, a text or a Preference, got {type(item).__name__}"
         )
-    name = item.strip()
-    if name.lower() in BUILT_IN_PREFERENCES:
-        return Preference(text=BUILT_IN_PREFERENCES[name.lower()], name=name.lower())
-    if _NAME.fullmatch(name):
-        close = difflib.get_close_matches(name.lower(), BUILT_IN_PREFERENCES, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise UnknownPreferenceError(
-            f"no preference is called {name!r}; {hint}known: {', '.join(BUILT_IN_PREFERENCES)}; "
-            f"or describe it in more than one word, e.g. 'in the style of a {name}'"
+    wanted = weighted(item)
+    if not wanted.is_name:
+        return [Preference(text=wanted.text, weight=wanted.weight)]
+    built_in = _built_in(wanted.text, wanted.weight)
+    if built_in is not None:
+        return [built_in]
+    settings = read_settings()
+    own = settings.own_name(wanted.text)
+    if own is None:
+        raise UnknownPreferenceError(_unknown(wanted.text, settings))
+    if own in settings.preferences:
+        return [Preference(text=settings.preferences[own], weight=wanted.weight, name=own)]
+    return [_member(part, wanted.weight, settings) for part in settings.mixes[own]]
+
+
+def _member(text: str, factor: float, settings: UserSettings) -> Preference:
+    """A part of a mix; the settings are known to be sound."""
+    part = weighted(text)
+    weight = part.weight * factor
+    if not part.is_name:
+        return Preference(text=part.text, weight=weight)
+    own = settings.own_name(part.text)
+    if own is not None:
+        return Preference(text=settings.preferences[own], weight=weight, name=own)
+    built_in = _built_in(part.text, weight)
+    assert built_in is not None
+    return built_in
+
+
+def _built_in(name: str, weight: float) -> Preference | None:
+    text = BUILT_IN_PREFERENCES.get(name.lower())
+    return None if text is None else Preference(text=text, weight=weight, name=name.lower())
+
+
+def _unknown(name: str, settings: UserSettings) -> str:
+    known = [*BUILT_IN_PREFERENCES, *settings.names]
+    shown = ", ".join(known[:40]) + (", ..." if len(known) > 40 else "")
+    return (
+        f"no preference is called {name!r:.80}; {did_you_mean(name, known)}known: {shown}; "
+        f"or describe it in more than one word, e.g. 'in the style of a {name:.40}'"
+    )
+
+
+def _check_weights(preferences: Sequence[Preference]) -> None:
+    if all(item.weight == 0 for item in preferences):
+        raise InvalidParameterError("every preference has weight 0, so there is nothing to follow")
+    totals: dict[str, float] = defaultdict(float)
+    for item in preferences:
+        totals[item.instruction] += item.weight
+    largest = max(abs(item.weight) for item in preferences)
+    if all(abs(total) <= 1e-9 * largest for total in totals.values()):
+        raise InvalidParameterError(
+            "the preferences cancel each other out, so there is nothing to follow"
         )
-    return Preference(text=item)

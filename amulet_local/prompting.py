@@ -12,12 +12,13 @@ from typing import Any, TypeAlias
 
 from amulet_local.chat_template import (
     ChatTemplate,
-    Placement,
     builtin_template,
     with_preference,
 )
+from amulet_local.dialogue import Dialogue
 from amulet_local.errors import ChatTemplateError
 from amulet_local.llama.model import Model
+from amulet_local.params import Placement
 from amulet_local.preferences import DEFAULT_SYSTEM_TEXT
 
 Messages: TypeAlias = str | Sequence[Mapping[str, Any]]
@@ -39,7 +40,7 @@ class Prompter:
 
     def prompts(
         self,
-        messages: Messages,
+        messages: Messages | Dialogue,
         instructions: Sequence[str],
         *,
         system: str | None,
@@ -48,7 +49,7 @@ class Prompter:
         """Token ids of one prompt per instruction, and notes on how they were made.
 
         Args:
-            messages: a question, or OpenAI-style messages.
+            messages: a question, OpenAI-style messages, or a conversation with a question.
             instructions: what each row adds, "" for the plain one.
             system: system text of a conversation that brings none; a short default if None.
             placement: where the instruction goes.
@@ -57,6 +58,15 @@ class Prompter:
             ChatTemplateError: there is no template, or it can't render these messages.
             InvalidRequestError: the messages can't be used.
         """
+        default = DEFAULT_SYSTEM_TEXT if system is None else system
+        if isinstance(messages, Dialogue):
+            return messages.prompts(
+                self._template,
+                self._model.vocabulary,
+                instructions,
+                system=default,
+                placement=placement,
+            )
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
         now = datetime.now()
@@ -66,7 +76,7 @@ class Prompter:
             encoded = self._template.encode(
                 with_preference(
                     messages,
-                    system=DEFAULT_SYSTEM_TEXT if system is None else system,
+                    system=default,
                     preference=instruction,
                     placement=placement,
                 ),

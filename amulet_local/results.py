@@ -52,6 +52,47 @@ class Timings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Alternative:
+    """A token that might have been chosen.
+
+    Attributes:
+        token_id: the token.
+        text: its text; U+FFFD where it is part of a character.
+        log_probability: natural logarithm, under the row that lists it.
+    """
+
+    token_id: int
+    text: str
+    log_probability: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenTrace:
+    """How one token was chosen. Log-probabilities are natural logarithms.
+
+    Attributes:
+        token_id, text: the chosen token; U+FFFD in the text where it is part of a character.
+        plain: its log-probability under the plain prompt; None if that wasn't computed.
+        preferences: under each preference prompt.
+        realigned: under the distribution that it was chosen from, before any sampler.
+        scale: the guidance scale of this token.
+        kl: KL(realigned || combination at scale 1), in nats.
+        top_plain, top_preferences, top_realigned: the likeliest tokens under each, best first.
+    """
+
+    token_id: int
+    text: str
+    plain: float | None
+    preferences: tuple[float, ...]
+    realigned: float
+    scale: float
+    kl: float
+    top_plain: tuple[Alternative, ...]
+    top_preferences: tuple[tuple[Alternative, ...], ...]
+    top_realigned: tuple[Alternative, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Generation:
     """An answer.
 
@@ -61,10 +102,12 @@ class Generation:
         finish_reason: why it ended.
         usage, timings: what it cost.
         method: the decoding method's name.
-        guidance_scale: the scale a it was made with.
+        preset: the preset's name; empty where the caller set the strength, or there is none.
+        guidance_scale: the scale a it was made with, before any guard lowered it.
         preferences: what it was to follow.
         seed: the seed of the draws, None if greedy.
         warnings: what the caller should know, one line each.
+        trace: how each token was chosen, if that was asked for.
     """
 
     text: str
@@ -73,10 +116,12 @@ class Generation:
     usage: Usage
     timings: Timings
     method: str
+    preset: str
     guidance_scale: float
     preferences: tuple[str, ...]
     seed: int | None
     warnings: tuple[str, ...]
+    trace: tuple[TokenTrace, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,12 +133,14 @@ class Chunk:
         token_ids: the tokens it came with; empty in the last chunk.
         finish_reason: None but in the last chunk.
         generation: the whole answer, in the last chunk.
+        trace: how the token was chosen, if that was asked for.
     """
 
     text: str
     token_ids: tuple[int, ...] = ()
     finish_reason: FinishReason | None = None
     generation: Generation | None = None
+    trace: TokenTrace | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

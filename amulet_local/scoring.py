@@ -7,29 +7,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
-from amulet_local.generation import Request
+from amulet_local.answer import recital_of
 from amulet_local.llama.rows import RowSet
+from amulet_local.llama.vocabulary import TextStream, Vocabulary
 from amulet_local.optimizer.realigner import Logits, Realigner
-from amulet_local.results import Score
+from amulet_local.request import Request
+from amulet_local.results import Score, TokenTrace
+from amulet_local.steering import Steering
+from amulet_local.tracing import Tracer
 
 
-def score(request: Request, answer: Sequence[int], rows: RowSet, realigner: Realigner) -> Score:
+def score(
+    request: Request,
+    answer: Sequence[int],
+    rows: RowSet,
+    realigner: Realigner,
+    vocabulary: Vocabulary,
+    *,
+    noise: float = 0.0,
+) -> Score:
     """Teacher-forced log-probabilities of `answer` after the request's prompts.
+
+    Args:
+        noise: standard deviation of the model's rounding noise in l1 - l0, for the noise guard.
 
     Raises:
         BackendError: llama.cpp failed. The rows are empty and usable.
     """
     plan = request.plan
-    by_row: list[list[float]] = [[] for _ in range(plan.n_rows)]
-    realigned: list[float] = []
+    steering = Steering(
+        plan,
+        request.amulet,
+        realigner,
+        end_tokens=vocabulary.end_tokens,
+        recital=recital_of(request, vocabulary),
+    )
+    steering.noise = noise
+    stream = TextStream(vocabulary)
+    tracer = Tracer(realigner, vocabulary, n_top=0)
+    trace: list[TokenTrace] = []
 
     def record(token: int, logits: Sequence[Logits]) -> None:
-        for values, row in zip(by_row, logits, strict=True):
-            values.append(log_probability(row, token))
-        combined = realigner.combine(*plan.pair(logits, realigner), plan.guidance_scale)
-        realigned.append(log_probability(combined, token))
+        trace.append(tracer.trace(logits, plan, steering.combine(logits), token))
+        steering.accept(token, stream.push(token))
 
     rows.prefill(request.prompts)
     record(answer[0], [rows.logits(row) for row in range(plan.n_rows)])
@@ -42,19 +62,8 @@ def score(request: Request, answer: Sequence[int], rows: RowSet, realigner: Real
         done += len(given)
     return Score(
         token_ids=tuple(answer),
-        plain=tuple(by_row[0]),
-        preferences=tuple(tuple(values) for values in by_row[1:]),
-        realigned=tuple(realigned),
-        guidance_scale=plan.guidance_scale,
+        plain=tuple(item.plain for item in trace if item.plain is not None),
+        preferences=tuple(zip(*(item.preferences for item in trace), strict=True)),
+        realigned=tuple(item.realigned for item in trace),
+        guidance_scale=request.amulet.guidance_scale,
     )
-
-
-def log_probability(logits: Logits, token: int) -> float:
-    """log softmax(logits)[token], computed in float64.
-
-    Args:
-        logits: float32, shape (V,).
-    """
-    wide = logits.astype(np.float64)
-    largest = wide.max()
-    return float(wide[token] - largest - np.log(np.exp(wide - largest).sum()))

@@ -7,23 +7,19 @@ user's cache folder, by model, llama.cpp build, threads, rows and cache types, i
 
 from __future__ import annotations
 
-import json
-import os
 import statistics
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
+from amulet_local import remembered
 from amulet_local.errors import BackendError
 from amulet_local.llama import library
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model
 from amulet_local.llama.rows import Plan, RowSet, Schedule
 from amulet_local.llama.stop_flag import StopFlag
-from amulet_local.user_folders import cache_folder, private_folder
 
 BUDGET_SECONDS = 0.45
 STEADY_SPREAD = 0.10
@@ -34,9 +30,18 @@ MARGIN = 0.05
 CANDIDATES: tuple[Schedule, ...] = ("parallel", "serial", "batched")
 """Safe on a busy machine first: a parallel row has no barrier to wait at."""
 
-REPRODUCIBLE_CANDIDATES = CANDIDATES[:2]
-"""Equal to the bit, whichever is chosen."""
 
+def candidates_for(n_rows: int, plan: Plan) -> tuple[Schedule, ...]:
+    """What to measure, in this order; for `reproducible` only those that are equal to the bit.
+
+    Where not every row gets a thread, computing rows together is likelier to win than in turn.
+    """
+    if not plan.reuse:
+        return CANDIDATES[:2]
+    return CANDIDATES if n_rows <= plan.n_threads else (CANDIDATES[0], CANDIDATES[2], CANDIDATES[1])
+
+
+_FILE = "schedules.json"
 _N_STEPS = 5
 _N_PROMPT = 4
 
@@ -81,17 +86,17 @@ def tune(
         BackendError: llama.cpp failed.
     """
     key = _key(model, settings, plan, n_rows)
-    remembered = None if retune else remembered_choices().get(key)
-    if remembered is not None:
-        return remembered
+    earlier = None if retune else remembered_choices().get(key)
+    if earlier is not None:
+        return earlier
     small = replace(settings, n_ctx=64, n_batch=32)
     measured = measure(
         lambda schedule: RowSet(model, small, stop_flag, replace(plan, schedule=schedule)),
         n_rows,
-        CANDIDATES if plan.reuse else REPRODUCIBLE_CANDIDATES,
+        candidates_for(n_rows, plan),
     )
     if measured.steady:
-        _remember(key, measured)
+        remembered.keep(_FILE, key, asdict(measured))
     return measured
 
 
@@ -140,8 +145,7 @@ def choose(samples: Mapping[Schedule, list[float]], candidates: Sequence[Schedul
     steady = all(_spread(values) < STEADY_SPREAD for values in samples.values())
     reason = "measured with this model"
     if not complete:
-        reason = "a step takes too long to measure all, and this one is never far behind on a CPU"
-        best = candidates[0]
+        reason = "a step takes too long to measure every schedule"
     if not steady:
         reason = "measured, but the machine was busy, so that it will be measured again"
     return Tuning(
@@ -154,11 +158,8 @@ def choose(samples: Mapping[Schedule, list[float]], candidates: Sequence[Schedul
 
 def remembered_choices() -> dict[str, Tuning]:
     """Everything in the cache file by key; what isn't sound is left out."""
-    try:
-        entries = json.loads(_file().read_text(encoding="utf-8"))
-        return {str(key): _checked(entry) for key, entry in entries.items() if _is_sound(entry)}
-    except (OSError, ValueError, AttributeError):
-        return {}
+    entries = remembered.read(_FILE)
+    return {key: _checked(entry) for key, entry in entries.items() if _is_sound(entry)}
 
 
 def _steps(rows: RowSet, n_rows: int, seconds: float) -> list[float]:
@@ -195,10 +196,6 @@ def _key(model: Model, settings: ContextSettings, plan: Plan, n_rows: int) -> st
     )
 
 
-def _file() -> Path:
-    return cache_folder() / "schedules.json"
-
-
 def _is_sound(entry: Any) -> bool:
     return (
         isinstance(entry, dict)
@@ -215,19 +212,3 @@ def _checked(entry: dict[str, Any]) -> Tuning:
         steady=True,
         reason=str(entry.get("reason", "measured earlier")),
     )
-
-
-def _remember(key: str, tuning: Tuning) -> None:
-    """Write the file anew, whole or not at all. Without a folder nothing is remembered."""
-    folder = private_folder(cache_folder())
-    if folder is None:
-        return
-    entries = {name: asdict(entry) for name, entry in remembered_choices().items()}
-    entries[key] = asdict(tuning)
-    try:
-        descriptor, name = tempfile.mkstemp(dir=folder, prefix="schedules-")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(entries, file, indent=1)
-        os.replace(name, _file())
-    except OSError:
-        return

@@ -19,6 +19,11 @@ from amulet_local.llama.stop_flag import StopFlag
 PATIENCE_SECONDS = 30.0
 """How long another thread waits for a stream that nobody advances."""
 
+_ENGINE_BUSY = (
+    "this engine is in the middle of another stream; finish or close that one first, or load a "
+    "second engine"
+)
+
 
 class Turns:
     """Turns and the end of an engine.
@@ -27,9 +32,18 @@ class Turns:
         stop_flag: cleared at the start of each turn; setting it ends the turn's computation.
     """
 
-    def __init__(self, stop_flag: StopFlag, free: Callable[[], None]) -> None:
+    def __init__(
+        self, stop_flag: StopFlag, free: Callable[[], None], *, busy: str = _ENGINE_BUSY
+    ) -> None:
+        """Nobody has the turn.
+
+        Args:
+            free: frees the memory.
+            busy: the message for those who don't get a turn.
+        """
         self.stop_flag = stop_flag
         self._free = free
+        self._busy = busy
         self._freed = False
         self._closed = False
         # Re-entrant, because a signal handler may close the engine in a thread that holds it.
@@ -115,10 +129,7 @@ class Turns:
     def _check_patience(self) -> None:
         idle = not self._inside and time.monotonic() - self._advanced > PATIENCE_SECONDS
         if idle or self._owner == threading.get_ident():
-            raise EngineBusyError(
-                "this engine is in the middle of another stream; finish or close that one first, "
-                "or load a second engine"
-            )
+            raise EngineBusyError(self._busy)
 
     def _free_if_unused(self) -> None:
         if self._closed and not self._inside and not self._freed:

@@ -105,6 +105,60 @@ def shared_engine(model_path: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
+def exact_engine(f32_path: Path) -> Iterator[Engine]:
+    """One engine on F32 weights with an F32 cache: whatever the order of sums, the same tokens."""
+    with load(
+        f32_path,
+        n_ctx=256,
+        cache_type_k="f32",
+        cache_type_v="f32",
+        flash_attention="off",
+        reproducible=True,
+    ) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def real_rows(model_path: Path) -> np.ndarray:
+    """Logits of the embedded model along a greedy answer: float32, shape (24, 3, V).
+
+    Row 0 is the plain prompt's, rows 1 and 2 those of two preferences.
+    """
+    from amulet_local.llama.context import ContextSettings
+    from amulet_local.llama.model import Model
+    from amulet_local.llama.rows import Plan, RowSet
+    from amulet_local.llama.stop_flag import StopFlag
+    from amulet_local.preferences import resolve
+    from amulet_local.prompting import Prompter
+
+    settings = ContextSettings(
+        n_ctx=512,
+        n_batch=128,
+        n_outputs=1,
+        cache_type_k="f16",
+        cache_type_v="f16",
+        flash_attention="off",
+    )
+    model = Model(model_path)
+    plan = Plan(schedule="parallel", n_threads=2, n_threads_batch=2, reuse=False)
+    rows = RowSet(model, settings, StopFlag(), plan)
+    try:
+        instructions = ["", *(item.instruction for item in resolve(["creative", "concise"]))]
+        prompts, _ = Prompter(model, None).prompts(
+            "How do I sleep better?", instructions, system=None, placement="system"
+        )
+        rows.prefill(prompts)
+        steps = []
+        for _ in range(24):
+            steps.append(np.stack([rows.logits(row) for row in range(3)]))
+            rows.step(int(steps[-1][0].argmax()))
+        return np.stack(steps)
+    finally:
+        rows.close()
+        model.close()
+
+
+@pytest.fixture(scope="session")
 def golden_folder() -> Path:
     """Outputs of the authors' own code."""
     folder = Path(os.environ.get("AMULET_GOLDEN") or REPOSITORY.parent / "shared" / "golden")

@@ -21,11 +21,10 @@ from amulet_local.benchmark.prompting import FirstToken
 from amulet_local.benchmark.run import Report, busy_cores
 from amulet_local.benchmark.settings import RowSchedule, Settings, parse_parts
 from amulet_local.benchmark.shapes import N_PREFERENCE, SHAPES, Shape
-from amulet_local.benchmark.subject import kv_cache_bytes, peak_bytes, share_outside
+from amulet_local.benchmark.subject import peak_bytes, share_outside
 from amulet_local.benchmark.tables import report_text
 from amulet_local.benchmark.ways import Way, decode_ways
-from amulet_local.llama.gguf import read_header
-from amulet_local.llama.rows import _common_length
+from amulet_local.llama.rows import common_length
 
 
 def children() -> list[psutil.Process]:
@@ -76,12 +75,6 @@ def test_time_outside_is_what_no_call_covers() -> None:
     assert share_outside([(0.0, 9.0), (10.0, 19.0)], 1) == pytest.approx(0.1)
 
 
-def test_the_kv_cache_is_computed_from_metadata(model_path: Path) -> None:
-    metadata = read_header(model_path).metadata
-    assert kv_cache_bytes(metadata, 2048) == 45 << 20  # what llama.cpp logs
-    assert kv_cache_bytes({"general.architecture": "x"}, 2048) is None
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_prompts_have_their_lengths_and_share_what_comes_before_the_preference(
     shape: Shape,
@@ -92,10 +85,10 @@ def test_prompts_have_their_lengths_and_share_what_comes_before_the_preference(
     shared = shape.system
     if shape.placement == "user":
         shared += shape.history + shape.question
-    assert _common_length(plain, preference) == shared
+    assert common_length(plain, preference) == shared
     assert shape.prompts(49_152) == (plain, preference)
     other, _ = shape.prompts(49_152, variant=1)
-    assert _common_length(plain, other) == shape.system + shape.history
+    assert common_length(plain, other) == shape.system + shape.history
 
 
 def test_schedules_are_read_as_they_are_written() -> None:
@@ -236,6 +229,7 @@ def test_an_interrupt_leaves_no_child() -> None:
 def test_an_engine_can_be_asked_for_everything(model_path: Path, schedule: str) -> None:
     with Child(engine_spec(model_path, schedule=schedule)) as child:
         assert child.facts["schedule"] == schedule
+        assert child.facts["kv_cache_bytes"] == 45 << 20  # what llama.cpp logs
         for name in ("greedy", "top-k", "top-p alone"):
             share = child.ask({"do": "share_outside", "n_tokens": 3, "sampling": name})
             assert 0 < share < 1

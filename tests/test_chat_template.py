@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from amulet_local.chat_template import (
     BUILTIN_TEMPLATES,
     ChatTemplate,
-    Placement,
     builtin_template,
     with_preference,
 )
@@ -30,6 +29,7 @@ from amulet_local.errors import (
 from amulet_local.literal_text import Literalizer
 from amulet_local.llama import library
 from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.params import Placement
 from tests.conftest import missing
 from tests.llama_cpp_source import SourceMissingError, models_folder
 

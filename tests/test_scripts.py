@@ -362,34 +362,30 @@ def test_new_build_arguments_build_llama_cpp_again_and_past_the_cache(checkout: 
 
 
 METHODS = ["--methods", "base,amulet"]
-SCALE = ["--guidance-scale", "2.5"]
-DEFAULTS = [*METHODS, "-n", "128", *SCALE]
-QUESTION = ["How do I sleep better?"]
-CREATIVE = ["--preference", "creative"]
+DEFAULTS = [*METHODS, "-n", "128"]
+QUESTION = ["How can I learn to cook?"]
+WISH = ["--preference", "uplifting"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "passed"),
     [
-        ([], [*QUESTION, *DEFAULTS, *CREATIVE]),
-        (['Why "so"?  $HOME'], [*DEFAULTS, *CREATIVE, 'Why "so"?  $HOME']),
-        (["-n", "9", "Why?"], [*DEFAULTS, *CREATIVE, "-n", "9", "Why?"]),
-        (["--json", "Why?"], [*DEFAULTS, *CREATIVE, "--json", "Why?"]),
-        (["--temp=0"], [*QUESTION, *DEFAULTS, *CREATIVE, "--temp=0"]),
+        ([], [*QUESTION, *DEFAULTS, *WISH]),
+        (['Why "so"?  $HOME'], [*DEFAULTS, *WISH, 'Why "so"?  $HOME']),
+        (["-n", "9", "Why?"], [*DEFAULTS, *WISH, "-n", "9", "Why?"]),
+        (["--json", "Why?"], [*DEFAULTS, *WISH, "--json", "Why?"]),
+        (["--temp=0"], [*QUESTION, *DEFAULTS, *WISH, "--temp=0"]),
         (["--preference", "concise"], [*QUESTION, *DEFAULTS, "--preference", "concise"]),
         (["--preference-file", "a b"], [*QUESTION, *DEFAULTS, "--preference-file", "a b"]),
-        (["-f", "q.txt"], [*DEFAULTS, *CREATIVE, "-f", "q.txt"]),
-        (["-"], [*DEFAULTS, *CREATIVE, "-"]),
-        (["-p", "Why?"], [*DEFAULTS, *CREATIVE, "-p", "Why?"]),
-        (["-n9", "Why?"], [*DEFAULTS, *CREATIVE, "-n9", "Why?"]),
-        (["--", "-Why?"], [*DEFAULTS, *CREATIVE, "--", "-Why?"]),
-        (["--alpha=1"], [*QUESTION, *METHODS, "-n", "128", *CREATIVE, "--alpha=1"]),
-        (
-            ["--guidance-scale", "4"],
-            [*QUESTION, *METHODS, "-n", "128", *CREATIVE, "--guidance-scale", "4"],
-        ),
-        (["--method", "pref"], [*QUESTION, *DEFAULTS, *CREATIVE, "--methods", "base,pref"]),
-        (["--method=pref"], [*QUESTION, *DEFAULTS, *CREATIVE, "--methods=base,pref"]),
+        (["-f", "q.txt"], [*DEFAULTS, *WISH, "-f", "q.txt"]),
+        (["-"], [*DEFAULTS, *WISH, "-"]),
+        (["-p", "Why?"], [*DEFAULTS, *WISH, "-p", "Why?"]),
+        (["-n9", "Why?"], [*DEFAULTS, *WISH, "-n9", "Why?"]),
+        (["--", "-Why?"], [*DEFAULTS, *WISH, "--", "-Why?"]),
+        (["--alpha=1", "--no-watch"], [*QUESTION, *DEFAULTS, *WISH, "--alpha=1", "--no-watch"]),
+        (["--echo-guard", "Why?"], [*DEFAULTS, *WISH, "--echo-guard", "Why?"]),
+        (["--method", "pref"], [*QUESTION, *DEFAULTS, *WISH, "--methods", "base,pref"]),
+        (["--method=pref"], [*QUESTION, *DEFAULTS, *WISH, "--methods=base,pref"]),
     ],
 )
 def test_the_demo_passes_arguments_on_and_adds_only_the_defaults_that_lack(
@@ -404,10 +400,9 @@ def test_the_demo_passes_arguments_on_and_adds_only_the_defaults_that_lack(
 @pytest.mark.parametrize(
     ("variable", "passed"),
     [
-        ("AMULET_PROMPT", [*DEFAULTS, *CREATIVE]),
+        ("AMULET_PROMPT", [*DEFAULTS, *WISH]),
         ("AMULET_PREFERENCE", [*QUESTION, *DEFAULTS]),
-        ("AMULET_PREDICT", [*QUESTION, *METHODS, *SCALE, *CREATIVE]),
-        ("AMULET_ETA", [*QUESTION, *METHODS, "-n", "128", *CREATIVE]),
+        ("AMULET_PREDICT", [*QUESTION, *METHODS, *WISH]),
     ],
 )
 def test_the_demo_adds_no_default_for_what_the_environment_sets(
@@ -422,15 +417,14 @@ def test_the_demo_knows_which_flags_of_the_command_take_no_value() -> None:
 
     compare = typer.main.get_command(app).commands["compare"]
     script = (REPOSITORY / "scripts" / "demo").read_text()
-    match = re.search("^switches='(.*)'", script, re.MULTILINE)
-    assert match is not None
+    listed = " ".join(re.findall("^switches=['\"](.*)['\"]$", script, re.MULTILINE))
     flags = [
         name
         for option in compare.params
         if getattr(option, "is_flag", False)
-        for name in option.opts
+        for name in (*option.opts, *option.secondary_opts)
     ]
-    assert set(match[1].split()) == set(flags) - {"-h", "--help"}
+    assert set(listed.replace("$switches", "").split()) == set(flags) - {"-h", "--help"}
 
 
 def test_asking_for_help_installs_nothing(checkout: Checkout) -> None:
@@ -444,6 +438,24 @@ def test_the_test_script_passes_arguments_and_exit_status_on(checkout: Checkout)
     result = checkout.run("scripts/test", "-k", "a or b", STUB_PYTEST_STATUS="5")
     assert result.returncode == 5
     assert checkout.recorded("-m pytest") == ["-m pytest -k a or b"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "extras"),
+    [
+        (["kernels"], {}, ""),
+        (["--plot", "a.png"], {}, "[plot]"),
+        (["--quick", "--plot=a.png"], {}, "[plot]"),
+        ([], {"AMULET_PLOT": "a.png"}, "[plot]"),
+    ],
+)
+def test_the_bench_script_installs_what_a_chart_needs(
+    checkout: Checkout, arguments: list[str], environment: dict[str, str], extras: str
+) -> None:
+    result = checkout.run("scripts/bench", *arguments, **environment)
+    assert result.returncode == 0
+    assert re.findall("<(.*?)>", result.stdout)[1:] == ["bench", *arguments]
+    assert checkout.installs()[0].endswith(f"-e {checkout.root}{extras}")
 
 
 def test_the_check_script_runs_every_check_though_the_first_fails(checkout: Checkout) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from amulet_local import Engine, RuntimeParams, load, tuning
-from amulet_local.llama.rows import Schedule
-from amulet_local.tuning import CANDIDATES, Tuning, choose, remembered_choices
+from amulet_local.llama.rows import Plan, Schedule
+from amulet_local.tuning import CANDIDATES, Tuning, candidates_for, choose, remembered_choices
 
 
 def steps(**milliseconds: float) -> dict[Schedule, list[float]]:
@@ -27,10 +28,17 @@ def test_a_safer_schedule_is_kept_where_another_is_hardly_faster() -> None:
     assert choose(steps(parallel=10, serial=9.7, batched=9.6), CANDIDATES).schedule == "parallel"
 
 
-def test_an_incomplete_measurement_falls_back_to_the_safest() -> None:
+def test_an_incomplete_measurement_takes_the_fastest_of_what_was_measured() -> None:
     choice = choose(steps(parallel=300, serial=100), CANDIDATES)
-    assert choice.schedule == "parallel"
+    assert choice.schedule == "serial"
     assert "too long" in choice.reason
+
+
+def test_more_rows_than_threads_are_tried_together_before_in_turn() -> None:
+    plan = Plan(schedule="parallel", n_threads=2, n_threads_batch=2)
+    assert candidates_for(2, plan) == ("parallel", "serial", "batched")
+    assert candidates_for(3, plan) == ("parallel", "batched", "serial")
+    assert candidates_for(3, replace(plan, reuse=False)) == ("parallel", "serial")
 
 
 def test_a_noisy_measurement_is_used_but_not_kept() -> None:

@@ -14,6 +14,8 @@ from amulet_local.errors import LogitsError
 from amulet_local.optimizer.iterative import iterate
 from amulet_local.optimizer.realigner import Logits, Realigner
 from amulet_local.params import AmuletParams
+from amulet_local.presets import PRESETS
+from amulet_local.steering import RowPlan, Steering
 
 VOCABULARY_SIZES = (32_000, 49_152, 128_256, 151_936)
 """Llama 2, SmolLM2, Llama 3, Qwen 2.5."""
@@ -27,6 +29,7 @@ class KernelTimes:
         n_vocab: V.
         greedy: combination and argmax, with checks for NaN and infinities.
         sampling: the same with the candidates for llama.cpp's samplers written.
+        guarded: `greedy` with all that the preset `balanced` does before it.
         numpy: NumPy's best form of `greedy`, with the same checks.
         loop: the published 60 iterations, compiled, last position only.
     """
@@ -34,6 +37,7 @@ class KernelTimes:
     n_vocab: int
     greedy: float
     sampling: float
+    guarded: float
     numpy: float
     loop: float
 
@@ -46,10 +50,17 @@ def measure_kernels(n_vocab: int, *, rounds: int = 200) -> KernelTimes:
     scale = AmuletParams().guidance_scale
     realigner = Realigner(n_vocab)
     buffer = np.empty(n_vocab, dtype=np.float32)
+    steering = Steering(
+        RowPlan(has_plain=True, weights=(1.0,)),
+        PRESETS["balanced"].amulet,
+        realigner,
+        end_tokens=(2,),
+    )
     fast = alternate(
         {
             "greedy": lambda: realigner.greedy(plain, preference, scale),
             "sampling": lambda: realigner.fill_candidates(plain, preference, scale),
+            "guarded": lambda: realigner.greedy(*steering.combine([plain, preference])),
             "numpy": lambda: numpy_greedy(plain, preference, scale, buffer),
         },
         rounds=rounds,
@@ -82,11 +93,12 @@ def kernel_table(rows: list[KernelTimes]) -> str:
     lines = [
         "Microseconds per token, medians, one core",
         "",
-        f"{'V':>8} {'greedy':>8} {'sampling':>9} {'NumPy':>8} {'60-step loop':>13}   "
-        f"{'NumPy/greedy':>12} {'loop/greedy':>12}",
+        f"{'V':>8} {'greedy':>8} {'sampling':>9} {'balanced':>9} {'NumPy':>8} "
+        f"{'60-step loop':>13}   {'NumPy/greedy':>12} {'loop/greedy':>12}",
     ]
     lines += [
-        f"{row.n_vocab:>8,} {row.greedy:>8.1f} {row.sampling:>9.1f} {row.numpy:>8.1f} "
+        f"{row.n_vocab:>8,} {row.greedy:>8.1f} {row.sampling:>9.1f} "
+        f"{row.guarded:>9.1f} {row.numpy:>8.1f} "
         f"{row.loop:>13,.0f}   {row.numpy / row.greedy:>11.1f}x {row.loop / row.greedy:>11,.0f}x"
         for row in rows
     ]

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import resource
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from amulet_local.benchmark.outside import N_PROMPT, Spans, decode_spans
 from amulet_local.benchmark.settings import SAMPLINGS
 from amulet_local.benchmark.shapes import Shape, arbitrary_tokens
 from amulet_local.engine import Engine
-from amulet_local.llama import library
+from amulet_local.llama import library, memory
 from amulet_local.params import RuntimeParams, SamplingParams
 from amulet_local.results import Generation
 
@@ -114,7 +113,12 @@ class EngineSubject:
             "description": engine.model.description,
             "size_bytes": engine.model.size_bytes,
             "n_vocab": self._n_vocab,
-            "kv_cache_bytes": kv_cache_bytes(engine.model.header.metadata, engine.n_ctx),
+            "kv_cache_bytes": memory.kv_cache_bytes(
+                engine.model.header,
+                engine.n_ctx,
+                engine.runtime.cache_type_k,
+                engine.runtime.cache_type_v,
+            ),
         }
 
 
@@ -133,24 +137,6 @@ def share_outside(spans: Spans, calls_per_step: int) -> float:
         busy += max(0.0, end - start)
         done = max(done, end)
     return 1 - busy / (last - first)
-
-
-def kv_cache_bytes(metadata: Mapping[str, Any], n_ctx: int) -> int | None:
-    """Size of an F16 KV cache, None where the metadata don't say it."""
-    architecture = metadata.get("general.architecture")
-
-    def get(key: str) -> Any:
-        return metadata.get(f"{architecture}.{key}")
-
-    n_heads, width, n_layers = (
-        get(key) for key in ("attention.head_count", "embedding_length", "block_count")
-    )
-    n_kv_heads = get("attention.head_count_kv") or n_heads
-    if not all(isinstance(value, int) for value in (n_heads, width, n_layers, n_kv_heads)):
-        return None
-    length = get("attention.key_length") or width // n_heads
-    lengths = length + (get("attention.value_length") or length)
-    return int(n_layers * n_ctx * n_kv_heads * lengths * 2)
 
 
 def peak_bytes() -> int:

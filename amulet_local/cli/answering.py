@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,9 +26,8 @@ from amulet_local.cli.terminal import StatusLine, note, separator, stdout_is_ter
 from amulet_local.errors import FileAccessError, InvalidParameterError
 
 if TYPE_CHECKING:
-    from amulet_local.chat_template import Placement
     from amulet_local.engine import Engine
-    from amulet_local.params import AmuletParams, RuntimeParams, SamplingParams
+    from amulet_local.params import AmuletParams, Placement, RuntimeParams, SamplingParams
     from amulet_local.preferences import Preference
     from amulet_local.results import Generation
 
@@ -40,8 +40,9 @@ class Question:
     text: str
     preferences: tuple[Preference, ...]
     system: str | None
-    placement: Placement
+    placement: Placement | None
     amulet: AmuletParams | None
+    preset: str | None
     sampling: SamplingParams
     runtime: RuntimeParams
     prompt_cache: str | None
@@ -53,9 +54,11 @@ def read_options(options: AnswerOptions) -> Question:
     Raises:
         AmuletError: a value, a name or a file can't be used.
     """
-    from amulet_local.model_store import DEFAULT_MODEL
-    from amulet_local.params import AmuletParams, RuntimeParams, SamplingParams
+    from amulet_local.model_store import DEFAULT_MODEL, find_model, names_of
+    from amulet_local.params import RuntimeParams, SamplingParams
     from amulet_local.preferences import Preference, PreferenceLike, resolve
+    from amulet_local.presets import DEFAULT_PRESET, PRESETS, preset_named
+    from amulet_local.user_settings import settings_of_model
 
     strength = _given(
         guidance_scale=options.guidance_scale,
@@ -64,16 +67,43 @@ def read_options(options: AnswerOptions) -> Question:
         eta=options.eta,
         num_iterations=options.iterations,
     )
+    guards = _given(
+        max_guidance=options.max_guidance,
+        min_plausibility=options.min_plausibility,
+        kl_budget=options.kl_budget,
+        noise_guard=options.noise_guard,
+        echo_guard=options.echo_guard,
+        end_guard=options.end_guard,
+        region_gating=options.region_gating,
+        watch=options.watch,
+        mix=options.mix,
+        mix_temperature=options.mix_temperature,
+    )
     sampling = _given(
         max_tokens=options.predict,
         temperature=options.temp,
         top_k=options.top_k,
         top_p=options.top_p,
         min_p=options.min_p,
+        typical_p=options.typical,
+        xtc_probability=options.xtc_probability,
+        xtc_threshold=options.xtc_threshold,
         repeat_penalty=options.repeat_penalty,
         presence_penalty=options.presence_penalty,
         frequency_penalty=options.frequency_penalty,
         repeat_last_n=options.repeat_last_n,
+        dry_multiplier=options.dry_multiplier,
+        dry_base=options.dry_base,
+        dry_allowed_length=options.dry_allowed_length,
+        dry_penalty_last_n=options.dry_penalty_last_n,
+        dry_sequence_breakers=_breakers(options.dry_sequence_breaker),
+        mirostat=options.mirostat,
+        mirostat_eta=options.mirostat_lr,
+        mirostat_tau=options.mirostat_ent,
+        logit_bias=dict(options.logit_bias) if options.logit_bias else None,
+        ignore_eos=options.ignore_eos or None,
+        grammar=_text(options.grammar, options.grammar_file, "the grammar file"),
+        json_schema=_text(options.json_schema, options.json_schema_file, "the JSON schema file"),
         seed=None if options.seed == -1 else options.seed,
     )
     runtime = _given(
@@ -96,8 +126,12 @@ def read_options(options: AnswerOptions) -> Question:
     )
     check_text("--system", options.system)
     check_text("--chat-template", options.chat_template)
+    check_text("--grammar", options.grammar)
+    check_text("--json-schema", options.json_schema)
     for text in options.preference or ():
         check_text("--preference", text)
+    for text in options.avoid or ():
+        check_text("--avoid", text)
     preferences: list[PreferenceLike] = list(options.preference or ())
     if options.preference_file is not None:
         text = read_preference(options.preference_file)
@@ -106,9 +140,21 @@ def read_options(options: AnswerOptions) -> Question:
         raise InvalidParameterError(
             f"--placement must be 'system' or 'user', not {options.placement!r}"
         )
+    model = options.model or DEFAULT_MODEL
+    preset = None if options.preset is None else preset_named(options.preset)
+    placement = options.placement
+    amulet = None
+    if strength or guards:
+        start = preset or PRESETS[DEFAULT_PRESET]
+        placement = placement or start.placement
+        if not strength and preset is None:
+            own = settings_of_model(names_of(model, find_model(model)))
+            strength = _given(guidance_scale=own.guidance_scale)
+        amulet = start.amulet.replace(**strength, **guards)
     return Question(
-        model=options.model or DEFAULT_MODEL,
-        amulet=AmuletParams(**strength) if strength else None,
+        model=model,
+        amulet=amulet,
+        preset=None if amulet is not None or preset is None else preset.name,
         sampling=SamplingParams(**sampling),
         runtime=RuntimeParams(
             **runtime,
@@ -116,9 +162,9 @@ def read_options(options: AnswerOptions) -> Question:
             retune=options.retune,
             verbose=options.verbose,
         ),
-        preferences=resolve(preferences or None),
+        preferences=resolve(preferences or None, avoid=options.avoid or None),
         system=options.system,
-        placement=cast("Placement", options.placement or "system"),
+        placement=cast("Placement | None", placement),
         text=read_question(options),
         prompt_cache=options.prompt_cache,
     )
@@ -126,6 +172,25 @@ def read_options(options: AnswerOptions) -> Question:
 
 def _given(**values: Any) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
+
+
+def _breakers(texts: list[str] | None) -> tuple[str, ...] | None:
+    """Texts with escapes, as in llama.cpp: \\n is a line end. 'none' is none of them."""
+    if not texts:
+        return None
+    for text in texts:
+        check_text("--dry-sequence-breaker", text)
+    escapes = {"n": "\n", "r": "\r", "t": "\t"}
+    return tuple(
+        re.sub(r"\\(.)", lambda match: escapes.get(match[1], match[1]), text)
+        for text in texts
+        if text != "none"
+    )
+
+
+def _text(text: str | None, path: str | None, what: str) -> str | None:
+    """A text that is given itself, or as a file."""
+    return text if path is None else read_file(path, what, FileAccessError)
 
 
 def _chat_template(options: AnswerOptions) -> str | None:
@@ -167,6 +232,7 @@ class Session:
             preference=question.preferences or None,
             method=method,
             amulet=question.amulet,
+            preset=question.preset,
             sampling=sampling or question.sampling,
             system=question.system,
             placement=question.placement,
@@ -189,6 +255,19 @@ class Session:
         assert chunk.generation is not None
         self.warn(chunk.generation.warnings)
         return chunk.generation
+
+    def guidance_scale(self, method: str) -> float:
+        """The scale that `answer` uses with a method, before any guard lowers it."""
+        from amulet_local.decoding import method_named
+        from amulet_local.presets import choose_strength
+
+        strength = choose_strength(
+            method,
+            self._question.amulet,
+            self._question.preset,
+            model_scale=self._engine.model_scale,
+        )
+        return method_named(method).settings(strength.amulet).guidance_scale
 
     def load_prompt_cache(self) -> None:
         """Start from the prompt cache that was asked for; one that can't be used is no error."""

@@ -59,6 +59,7 @@ def add_command(
     short_help: str,
     help: str,
     examples: str,
+    environment: bool = True,
 ) -> None:
     """Add the command `name`, which calls `run` with an instance of `options_type`.
 
@@ -66,6 +67,7 @@ def add_command(
         options_type: a frozen dataclass; its annotations carry typer's Option and Argument.
         check: raises typer's usage errors.
         examples: lines of shell for the end of the help.
+        environment: whether its flags can be set by environment variables.
     """
     hints = get_type_hints(options_type, include_extras=True)
 
@@ -90,14 +92,18 @@ def add_command(
         )
     callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     callback.__annotations__ = {item.name: item.annotation for item in parameters}
-    indented = "\n".join("  " + line for line in examples.strip().splitlines())
     app.command(
         name,
         cls=HelpCommand,
         help=help,
         short_help=short_help,
-        epilog=f"Examples:\n{indented}\n\n{ENVIRONMENT_NOTE}",
+        epilog=examples_epilog(examples) + (f"\n\n{ENVIRONMENT_NOTE}" if environment else ""),
     )(callback)
+
+
+def examples_epilog(examples: str) -> str:
+    """Lines of shell as the end of a help."""
+    return "Examples:\n" + "\n".join("  " + line for line in examples.strip().splitlines())
 
 
 def _settle(ctx: typer.Context, values: dict[str, Any]) -> dict[str, Any]:
@@ -107,9 +113,14 @@ def _settle(ctx: typer.Context, values: dict[str, Any]) -> dict[str, Any]:
         typer.BadParameter: two that exclude each other come from the same place.
     """
     values = dict(values)
-    if "preference" in values and not values["preference"]:
-        text = os.environ.get("AMULET_PREFERENCE")
-        values["preference"] = [text] if text else None
+    for name in (
+        "preference",
+        "avoid",
+        "dry_sequence_breaker",
+    ):  # one text each: typer would split it at spaces
+        if name in values and not values[name]:
+            text = os.environ.get(f"AMULET_{name.upper()}")
+            values[name] = [text] if text else None
     for group in EXCLUSIVE:
         given = [names for names in group if any(_is_given(values.get(n)) for n in names)]
         typed = [names for names in given if any(_is_typed(ctx, name) for name in names)]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import typer
 
 from amulet_local.cli.answering import (
     Question,
+    Session,
     generation_json,
     rate,
     read_options,
@@ -19,7 +21,9 @@ from amulet_local.cli.inputs import require_question
 from amulet_local.cli.options import CompareOptions
 from amulet_local.cli.terminal import separator, write
 from amulet_local.errors import InvalidParameterError
-from amulet_local.results import Generation
+
+if TYPE_CHECKING:
+    from amulet_local.results import Generation
 
 HELP = """Show what a preference changes: the plain answer, the answer with the preference in
 the prompt, and the realigned one.
@@ -43,7 +47,7 @@ def run(options: CompareOptions) -> None:
     with session(question) as opened:
         for name in names:
             if not options.json:
-                write(f"{'' if name == names[0] else chr(10)}{_heading(name, question)}\n")
+                write(f"{'' if name == names[0] else chr(10)}{_heading(name, question, opened)}\n")
             generation = opened.answer(name, sampling=sampling, stream=not options.json)
             generations[name] = generation
             if generation.seed is not None:  # the same draws for all
@@ -55,7 +59,7 @@ def run(options: CompareOptions) -> None:
 
 
 def _method_names(text: str, *, has_preference: bool) -> list[str]:
-    from amulet_local.generation import choose_method
+    from amulet_local.request import choose_method
 
     if not has_preference:
         raise InvalidParameterError(
@@ -68,13 +72,11 @@ def _method_names(text: str, *, has_preference: bool) -> list[str]:
     return list(dict.fromkeys(chosen))
 
 
-def _heading(name: str, question: Question) -> str:
-    from amulet_local.decoding import method_named
-
+def _heading(name: str, question: Question, opened: Session) -> str:
     if name == "base":
         return "--- base: the plain answer ---"
-    wanted = ", ".join(item.name or item.text for item in question.preferences)
-    scale = method_named(name).guidance_scale(question.amulet)
+    wanted = ", ".join(item.label for item in question.preferences)
+    scale = opened.guidance_scale(name)
     return f"--- {name}: {' '.join(wanted.split())}, guidance scale {scale:.3g} ---"
 
 

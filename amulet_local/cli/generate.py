@@ -24,7 +24,7 @@ git diff | amulet-local generate - -c 8192 --system "Review this." --json"""
 
 def run(options: GenerateOptions) -> None:
     """Answer the question of `options`."""
-    from amulet_local.generation import choose_method
+    from amulet_local.request import choose_method
 
     question = read_options(options)
     method = choose_method(options.method, has_preference=bool(question.preferences))

@@ -7,6 +7,7 @@ the request. Help texts repeat the defaults; a test compares them.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,6 +15,7 @@ import typer
 
 PROMPT = "The question"
 PREFERENCE = "The preference and its strength"
+GUARDS = "Guards of the strength, and mixes (the preset's unless given)"
 SAMPLING = "Sampling (greedy unless --temp is above 0)"
 RUNTIME = "Model and runtime (flags as in llama.cpp)"
 OUTPUT = "Output"
@@ -23,6 +25,7 @@ EXCLUSIVE = (
     (("preference",), ("preference_file",)),
     (("guidance_scale",), ("alpha", "lambda_", "eta", "iterations")),
     (("chat_template",), ("chat_template_file",)),
+    (("grammar",), ("grammar_file",), ("json_schema",), ("json_schema_file",)),
 )
 """Options that set the same thing: at most one alternative of each row may be given."""
 
@@ -49,6 +52,14 @@ def numbers(text: str) -> tuple[int | float, ...]:
     return tuple(number(part) for part in text.split(","))
 
 
+def token_bias(text: str) -> tuple[int, float]:
+    """A token id and what is added to its logit: 15043+1, 15043-0.5, 15043-inf."""
+    token, sign, bias = re.fullmatch(r"(\d*)([+-]?)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
+    if not token or not sign:
+        raise typer.BadParameter(f"{text!r} is not a token id and a bias, like 15043-1")
+    return int(token), number(bias) * (-1 if sign == "-" else 1)
+
+
 def gpu_layers(text: str) -> int | float | str:
     """A number of layers, "auto", or "all"."""
     if text == "all":
@@ -57,7 +68,7 @@ def gpu_layers(text: str) -> int | float | str:
 
 
 def _option(*flags: str, panel: str, help: str, **more: Any) -> Any:
-    long = next(flag for flag in flags if flag.startswith("--"))
+    long = next(flag for flag in flags if flag.startswith("--")).split("/")[0]
     return typer.Option(
         *flags,
         help=help,
@@ -71,6 +82,10 @@ def _option(*flags: str, panel: str, help: str, **more: Any) -> Any:
 
 def _number(*flags: str, panel: str, help: str, metavar: str = "N") -> Any:
     return _option(*flags, panel=panel, help=help, metavar=metavar, parser=number)
+
+
+def _switch(flag: str, *, panel: str, help: str) -> Any:
+    return _option(f"{flag}/--no-{flag.removeprefix('--')}", panel=panel, help=help)
 
 
 def json_option(help: str) -> Any:
@@ -118,12 +133,23 @@ class AnswerOptions:
         typer.Option(
             "--preference",
             help="What the answer should be like: creative, sycophantic, verbose, complex, "
-            "formal, pleasant, concise, uplifting, or a description in your own words. Give it "
+            "formal, pleasant, concise, uplifting, a name of your own (see `amulet-local "
+            "preferences`), or a description in your own words. formal:0.7 has a weight. Give it "
             "again to mix several.",
             metavar="TEXT",
             rich_help_panel=PREFERENCE,
             show_default=False,
         ),  # its variable is read in command.py: typer would split it at spaces
+    ] = None
+    avoid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--avoid",
+            help="What the answer should not be like: as --preference, with the weight negated.",
+            metavar="TEXT",
+            rich_help_panel=PREFERENCE,
+            show_default=False,
+        ),  # as above
     ] = None
     preference_file: Annotated[
         str | None,
@@ -141,7 +167,17 @@ class AnswerOptions:
             panel=PREFERENCE,
             metavar="WHERE",
             help="The preference goes to the end of the 'system' text or of the 'user' question. "
-            "Default: system.",
+            "Default: the preset's.",
+        ),
+    ] = None
+    preset: Annotated[
+        str | None,
+        _option(
+            "--preset",
+            panel=PREFERENCE,
+            metavar="NAME",
+            help="Strength and guards: balanced, strong, or paper (the authors' method exactly). "
+            "The flags below change single values of it. Default: balanced.",
         ),
     ] = None
     guidance_scale: Annotated[
@@ -151,7 +187,7 @@ class AnswerOptions:
             panel=PREFERENCE,
             metavar="A",
             help="Strength: 0 is the plain answer, 1 a preference in the prompt, more is "
-            "stronger. Default: 5.65, the paper's.",
+            "stronger. Default: 5.65, which the presets' KL budgets lower.",
         ),
     ] = None
     alpha: Annotated[
@@ -171,6 +207,84 @@ class AnswerOptions:
     ] = None
     iterations: Annotated[
         int | None, _number("--iterations", panel=PREFERENCE, metavar="T", help="Default: 60.")
+    ] = None
+    max_guidance: Annotated[
+        float | None,
+        _number(
+            "--max-guidance",
+            panel=GUARDS,
+            metavar="A",
+            help="No token gets a larger guidance scale, whatever else is set.",
+        ),
+    ] = None
+    min_plausibility: Annotated[
+        float | None,
+        _number(
+            "--min-plausibility",
+            panel=GUARDS,
+            metavar="P",
+            help="Only tokens with P times the likeliest's probability under the preference "
+            "prompt; 0 is off.",
+        ),
+    ] = None
+    kl_budget: Annotated[
+        float | None,
+        _number(
+            "--kl-budget",
+            panel=GUARDS,
+            metavar="NATS",
+            help="Lower the scale, token by token, until the distribution is within NATS of the "
+            "preference prompt's.",
+        ),
+    ] = None
+    noise_guard: Annotated[
+        float | None,
+        _number(
+            "--noise-guard",
+            panel=GUARDS,
+            metavar="C",
+            help="Leave out differences between the prompts below C times the model's rounding "
+            "noise; 0 is off.",
+        ),
+    ] = None
+    echo_guard: Annotated[
+        bool | None,
+        _switch("--echo-guard", panel=GUARDS, help="Don't strengthen a recital of the preference."),
+    ] = None
+    end_guard: Annotated[
+        bool | None,
+        _switch(
+            "--end-guard",
+            panel=GUARDS,
+            help="Don't let the strength end the answer in mid-sentence.",
+        ),
+    ] = None
+    region_gating: Annotated[
+        bool | None,
+        _switch("--region-gating", panel=GUARDS, help="Don't strengthen anything inside code."),
+    ] = None
+    watch: Annotated[
+        bool | None,
+        _switch("--watch", panel=GUARDS, help="Break loops, and lower the scale after one."),
+    ] = None
+    mix: Annotated[
+        str | None,
+        _option(
+            "--mix",
+            panel=GUARDS,
+            metavar="HOW",
+            help="Weights of several preferences: fixed, or adaptive (more for those that the "
+            "text lags behind on). Default: fixed.",
+        ),
+    ] = None
+    mix_temperature: Annotated[
+        float | None,
+        _number(
+            "--mix-temperature",
+            panel=GUARDS,
+            metavar="NATS",
+            help="How slowly adaptive weights shift. Default: 10.",
+        ),
     ] = None
     predict: Annotated[
         int | None,
@@ -211,6 +325,34 @@ class AnswerOptions:
             help="Those with P times the likeliest's probability only, 0 is off. Default: 0.05.",
         ),
     ] = None
+    typical: Annotated[
+        float | None,
+        _number(
+            *("--typical", "--typical-p"),
+            panel=SAMPLING,
+            metavar="P",
+            help="Those nearest to the expected surprise that make up P only, 1 is off. "
+            "Default: 1.",
+        ),
+    ] = None
+    xtc_probability: Annotated[
+        float | None,
+        _number(
+            "--xtc-probability",
+            panel=SAMPLING,
+            metavar="P",
+            help="How often the likeliest are left out, 0 is off. Default: 0.",
+        ),
+    ] = None
+    xtc_threshold: Annotated[
+        float | None,
+        _number(
+            "--xtc-threshold",
+            panel=SAMPLING,
+            metavar="P",
+            help="Of those with this probability all but the last. Default: 0.1.",
+        ),
+    ] = None
     repeat_penalty: Annotated[
         float | None,
         _number("--repeat-penalty", panel=SAMPLING, metavar="X", help="1 is off. Default: 1."),
@@ -229,6 +371,118 @@ class AnswerOptions:
             "--repeat-last-n",
             panel=SAMPLING,
             help="Tokens that penalties look back at, -1 is all. Default: 64.",
+        ),
+    ] = None
+    dry_multiplier: Annotated[
+        float | None,
+        _number(
+            "--dry-multiplier",
+            panel=SAMPLING,
+            metavar="X",
+            help="DRY, against repeated sequences, 0 is off. Default: 0.",
+        ),
+    ] = None
+    dry_base: Annotated[
+        float | None,
+        _number(
+            "--dry-base",
+            panel=SAMPLING,
+            metavar="X",
+            help="Its penalty grows by this factor with each token. Default: 1.75.",
+        ),
+    ] = None
+    dry_allowed_length: Annotated[
+        int | None,
+        _number(
+            "--dry-allowed-length",
+            panel=SAMPLING,
+            help="Sequences of fewer tokens may repeat. Default: 2.",
+        ),
+    ] = None
+    dry_penalty_last_n: Annotated[
+        int | None,
+        _number(
+            "--dry-penalty-last-n",
+            panel=SAMPLING,
+            help="Tokens that DRY looks back at, -1 is all. Default: 64.",
+        ),
+    ] = None
+    dry_sequence_breaker: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dry-sequence-breaker",
+            help="A text that ends a sequence, 'none' for no such text; give it again for more. "
+            'Default: \\n, :, " and *.',
+            metavar="TEXT",
+            rich_help_panel=SAMPLING,
+            show_default=False,
+        ),  # its variable is read in command.py, as that of --preference
+    ] = None
+    mirostat: Annotated[
+        int | None,
+        _number(
+            "--mirostat",
+            panel=SAMPLING,
+            help="Mirostat 1 or 2 instead of top-k to XTC, 0 is off. Default: 0.",
+        ),
+    ] = None
+    mirostat_lr: Annotated[
+        float | None,
+        _number("--mirostat-lr", panel=SAMPLING, metavar="X", help="Its rate, eta. Default: 0.1."),
+    ] = None
+    mirostat_ent: Annotated[
+        float | None,
+        _number(
+            "--mirostat-ent",
+            panel=SAMPLING,
+            metavar="X",
+            help="Its target, tau, in bits per token. Default: 5.",
+        ),
+    ] = None
+    logit_bias: Annotated[
+        list[Any] | None,
+        _option(
+            *("-l", "--logit-bias"),
+            panel=SAMPLING,
+            metavar="ID(+/-)X",
+            parser=token_bias,
+            help="Add X to a token's logit, e.g. 15043+1, or 15043-inf for never; give it again "
+            "for more.",
+        ),
+    ] = None
+    ignore_eos: Annotated[
+        bool,
+        _option("--ignore-eos", panel=SAMPLING, help="Never end before --predict tokens."),
+    ] = False
+    grammar: Annotated[
+        str | None,
+        _option(
+            "--grammar",
+            panel=SAMPLING,
+            metavar="TEXT",
+            help="What the answer has to match, in GBNF (as in llama.cpp).",
+        ),
+    ] = None
+    grammar_file: Annotated[
+        str | None,
+        _option("--grammar-file", panel=SAMPLING, metavar="FILE", help="Read it from FILE."),
+    ] = None
+    json_schema: Annotated[
+        str | None,
+        _option(
+            *("-j", "--json-schema"),
+            panel=SAMPLING,
+            metavar="TEXT",
+            help="A JSON Schema that the answer has to validate against; {} is any JSON.",
+        ),
+    ] = None
+    json_schema_file: Annotated[
+        str | None,
+        _option(
+            *("-jf", "--json-schema-file"),
+            panel=SAMPLING,
+            metavar="FILE",
+            help="Read it from FILE.",
         ),
     ] = None
     seed: Annotated[

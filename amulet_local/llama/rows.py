@@ -260,7 +260,7 @@ class RowSet:
         free = list(self._rows)
         chosen = []
         for prompt in prompts:
-            best = max(free, key=lambda row: _common_length(row.tokens, prompt))
+            best = max(free, key=lambda row: common_length(row.tokens, prompt))
             free.remove(best)
             chosen.append(best)
         return chosen
@@ -268,7 +268,7 @@ class RowSet:
     def _keep_what_fits(self, row: _Row, prompt: Sequence[int]) -> None:
         """Keep the prefix that a row has in memory, or the whole prompt with its logits."""
         row.saved = None
-        common = _common_length(row.tokens, prompt)
+        common = common_length(row.tokens, prompt)
         same = row.prompt_logits is not None and row.prompt == tuple(prompt)
         if same and common == len(prompt):
             self._keep(row, common)
@@ -288,7 +288,7 @@ class RowSet:
     def _share_prefix(self, prompts: Sequence[Sequence[int]], reporter: _Reporter) -> None:
         """Compute the prefix that all prompts share in one row and copy it to the others."""
         shared = min(
-            *(_common_length(prompts[0], prompt) for prompt in prompts[1:]),
+            *(common_length(prompts[0], prompt) for prompt in prompts[1:]),
             *(len(prompt) - 1 for prompt in prompts),
         )
         lacking = [row for row in self._active if len(row.tokens) < shared]
@@ -457,7 +457,8 @@ class _Reporter:
             self._progress(sum(len(row.tokens) for row in rows), self._total)
 
 
-def _common_length(left: Sequence[int], right: Sequence[int]) -> int:
+def common_length(left: Sequence[int], right: Sequence[int]) -> int:
+    """How many values two sequences begin with in common."""
     n = 0
     for a, b in zip(left, right):  # noqa: B905 (the shorter one ends it)
         if a != b:

@@ -1,43 +1,175 @@
-"""llama.cpp's sampler chain, picking from the candidates that the optimizer wrote.
+"""llama.cpp's samplers, picking from the candidates that the optimizer wrote.
 
-Knows nothing about rows or guidance. The chain's order is llama.cpp's: penalties, top-k, top-p,
-min-p, temperature, then a draw with the seed; at temperature 0 penalties, then the largest.
+Knows nothing about rows or guidance. The order is llama.cpp's: logit bias, penalties, DRY; then
+top-k, typical, top-p, min-p, XTC, temperature and a draw with the seed, or temperature and
+mirostat, or the largest at temperature 0. Two things are done here and not there, with the same
+result: where there is no top-k, candidates are cut and sorted by a kernel, because llama.cpp sorts
+the whole vocabulary; and grammars (amulet_local.grammar).
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amulet_local.errors import BackendError, LogitsError
+from amulet_local.grammar.tokens import TokenFilter
 from amulet_local.llama import library
+from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.params import SamplingParams
+
+Candidates = NDArray[np.int32]
+"""int32, shape (3 * n,): the bits of n llama_token_data."""
+
+GREEDY_BELOW = 1e-6
+"""Temperature below which only the largest logit counts; divided by less, logits may overflow."""
+_MIROSTAT_TOKENS = 100
+"""Tokens that mirostat 1 estimates with; llama.cpp's constant."""
 
 
 class SamplerChain:
-    """A chain for one generation. `close` frees it."""
+    """The samplers of one generation. `close` frees them."""
 
-    def __init__(self, sampling: SamplingParams, *, n_vocab: int, n_ctx: int, seed: int) -> None:
+    def __init__(
+        self, sampling: SamplingParams, *, vocabulary: Vocabulary, n_ctx: int, seed: int
+    ) -> None:
         """Build the chain.
 
         Args:
             sampling: what to build.
-            n_vocab: V.
-            n_ctx: what a `repeat_last_n` of -1 stands for.
-            seed: for the draw.
+            vocabulary: the model's.
+            n_ctx: what a `repeat_last_n` or `dry_penalty_last_n` of -1 stands for.
+            seed: for the draws.
+
+        Raises:
+            InvalidTokenError: `logit_bias` names a token outside the vocabulary.
+            BackendError: llama.cpp can't create a sampler.
         """
+        check_biases(sampling, vocabulary)
         library.start()
         import llama_cpp
 
-        self._chain: Any = llama_cpp.llama_sampler_chain_init(
-            llama_cpp.llama_sampler_chain_default_params()
+        self._array = llama_cpp.llama_token_data_array()
+        self._looks_back = sampling.has_penalties or sampling.has_dry
+        self._n_ctx = n_ctx
+        self._filter: TokenFilter | None = None
+        if sampling.rules is not None:
+            self._filter = TokenFilter(sampling.rules, vocabulary.token_table)
+        self._sorter = _Sorter.of(sampling, vocabulary.n_tokens)
+        self._adjusting = _NativeChain()
+        self._drawing = _NativeChain()
+        try:
+            self._add_adjusting(sampling, vocabulary)
+            if sampling.temperature < GREEDY_BELOW:
+                self._drawing.add(llama_cpp.llama_sampler_init_greedy())
+            elif sampling.mirostat:
+                self._add_mirostat(sampling, vocabulary, seed)
+            else:
+                self._add_drawing(sampling, seed)
+        except BaseException:
+            self.close()
+            raise
+
+    def pick(self, *sources: Callable[[], Candidates]) -> int:
+        """Choose a token.
+
+        With a grammar, first one is chosen without it; if that token isn't allowed, another one
+        is chosen among those that are. (As llama.cpp does: most tokens are allowed, and checking
+        one is fast.)
+
+        Args:
+            sources: write the candidates and return them. The array is overwritten, and the same
+                source may be asked again. Later ones are asked where the grammar or the biases
+                leave no candidate of those before.
+
+        Raises:
+            LogitsError: no token is left.
+            InvalidParameterError: the grammar is too ambiguous.
+        """
+        token = self._draw(self._adjusted(sources[0]()))
+        if token is not None and (self._filter is None or self._filter.allows(token)):
+            return token
+        for source in sources if self._filter is not None else sources[1:]:
+            candidates = self._adjusted(source())
+            if self._filter is not None:
+                candidates = candidates[: 3 * self._filter.keep_allowed(candidates)]
+            token = self._draw(candidates) if len(candidates) else None
+            if token is not None:
+                return token
+        raise LogitsError(
+            "the samplers left no token to choose from"
+            if self._filter is None
+            else "no token of this vocabulary continues the answer as the grammar wants it"
         )
+
+    def accept(self, token: int) -> None:
+        """`token` is now part of the answer."""
+        self._adjusting.accept(token)
+        if self._filter is not None:
+            self._filter.accept(token)
+
+    def accept_prompt(self, tokens: Iterable[int]) -> None:
+        """These tokens come before the answer: penalties and DRY see them, a grammar doesn't."""
+        if self._looks_back:
+            for token in [*tokens][-self._n_ctx :]:
+                self._adjusting.accept(token)
+
+    def close(self) -> None:
+        """Free the samplers. May be called twice."""
+        self._adjusting.close()
+        self._drawing.close()
+
+    def _adjusted(self, candidates: Candidates) -> Candidates:
+        """The candidates after what changes single logits."""
+        if self._adjusting.is_empty:
+            return candidates
+        self._set_array(candidates, is_sorted=False)
+        self._adjusting.apply(self._array)
+        return candidates
+
+    def _draw(self, candidates: Candidates) -> int | None:
+        """A token, None if all that could be drawn are impossible. The candidates are spent."""
+        if self._sorter is not None:
+            candidates = self._sorter.sort(candidates)
+            if len(candidates) == 0:
+                return None
+        self._set_array(candidates, is_sorted=self._sorter is not None)
+        self._drawing.apply(self._array)
+        chosen = self._array.selected
+        if not 0 <= chosen < self._array.size:
+            return None
+        drawn = self._array.data[chosen]
+        return int(drawn.id) if drawn.logit > -math.inf else None
+
+    def _set_array(self, candidates: Candidates, *, is_sorted: bool) -> None:
+        import llama_cpp
+
+        self._array.data = ctypes.cast(  # type: ignore[assignment]
+            candidates.ctypes.data, ctypes.POINTER(llama_cpp.llama_token_data)
+        )
+        self._array.size = len(candidates) // 3
+        self._array.selected = -1
+        self._array.sorted = is_sorted
+
+    def _add_adjusting(self, sampling: SamplingParams, vocabulary: Vocabulary) -> None:
+        import llama_cpp
+
+        add, n_ctx, n_vocab = self._adjusting.add, self._n_ctx, vocabulary.n_tokens
+        biases = dict(sampling.logit_bias)
+        if sampling.ignore_eos:
+            biases.update(dict.fromkeys(vocabulary.end_tokens, -math.inf))
+        if biases:
+            items = [llama_cpp.llama_logit_bias(token, bias) for token, bias in biases.items()]
+            array = (llama_cpp.llama_logit_bias * len(items))(*items)
+            add(llama_cpp.llama_sampler_init_logit_bias(n_vocab, len(items), array))
         if sampling.has_penalties:
             last_n = n_ctx if sampling.repeat_last_n == -1 else min(sampling.repeat_last_n, n_ctx)
-            self._add(
+            add(
                 llama_cpp.llama_sampler_init_penalties(
                     n_vocab,
                     last_n,
@@ -46,59 +178,144 @@ class SamplerChain:
                     sampling.presence_penalty,
                 )
             )
-        if sampling.temperature == 0:
-            self._add(llama_cpp.llama_sampler_init_greedy())
+        if sampling.has_dry:
+            last_n = sampling.dry_penalty_last_n
+            breakers = [text.encode() for text in sampling.dry_sequence_breakers]
+            add(
+                llama_cpp.llama_sampler_init_dry(
+                    vocabulary.pointer,
+                    sampling.dry_multiplier,
+                    sampling.dry_base,
+                    sampling.dry_allowed_length,
+                    n_ctx if last_n == -1 else min(last_n, n_ctx),
+                    (ctypes.c_char_p * len(breakers))(*breakers),
+                    len(breakers),
+                )
+            )
+
+    def _add_drawing(self, sampling: SamplingParams, seed: int) -> None:
+        import llama_cpp
+
+        add = self._drawing.add
+        if sampling.top_k > 0:
+            add(llama_cpp.llama_sampler_init_top_k(sampling.top_k))
+        if sampling.typical_p < 1:
+            add(llama_cpp.llama_sampler_init_typical(sampling.typical_p, 1))
+        if sampling.top_p < 1 and (self._sorter is None or self._sorter.top_p is None):
+            add(llama_cpp.llama_sampler_init_top_p(sampling.top_p, 1))
+        if sampling.min_p > 0:
+            add(llama_cpp.llama_sampler_init_min_p(sampling.min_p, 1))
+        if sampling.xtc_probability > 0:
+            add(
+                llama_cpp.llama_sampler_init_xtc(
+                    sampling.xtc_probability, sampling.xtc_threshold, 1, seed
+                )
+            )
+        add(llama_cpp.llama_sampler_init_temp(sampling.temperature))
+        add(llama_cpp.llama_sampler_init_dist(seed))
+
+    def _add_mirostat(self, sampling: SamplingParams, vocabulary: Vocabulary, seed: int) -> None:
+        import llama_cpp
+
+        tau, eta = sampling.mirostat_tau, sampling.mirostat_eta
+        self._drawing.add(llama_cpp.llama_sampler_init_temp(sampling.temperature))
+        if sampling.mirostat == 1:
+            self._drawing.add(
+                llama_cpp.llama_sampler_init_mirostat(
+                    vocabulary.n_tokens, seed, tau, eta, _MIROSTAT_TOKENS
+                )
+            )
         else:
-            if sampling.top_k > 0:
-                self._add(llama_cpp.llama_sampler_init_top_k(sampling.top_k))
-            if sampling.top_p < 1:
-                self._add(llama_cpp.llama_sampler_init_top_p(sampling.top_p, 1))
-            if sampling.min_p > 0:
-                self._add(llama_cpp.llama_sampler_init_min_p(sampling.min_p, 1))
-            self._add(llama_cpp.llama_sampler_init_temp(sampling.temperature))
-            self._add(llama_cpp.llama_sampler_init_dist(seed))
-        self._array = llama_cpp.llama_token_data_array()
+            self._drawing.add(llama_cpp.llama_sampler_init_mirostat_v2(seed, tau, eta))
 
-    def pick(self, candidates: NDArray[np.int32]) -> int:
-        """Choose a token.
 
-        Args:
-            candidates: int32, shape (3 * V,): the bits of V llama_token_data. Overwritten.
+def check_biases(sampling: SamplingParams, vocabulary: Vocabulary) -> None:
+    """Refuse a logit bias for a token that this vocabulary doesn't have.
 
-        Raises:
-            LogitsError: the chain left no token.
-        """
+    Raises:
+        InvalidTokenError: there is one.
+    """
+    for token in sampling.logit_bias:
+        vocabulary.check(token)
+
+
+class _NativeChain:
+    """A llama.cpp sampler chain."""
+
+    def __init__(self) -> None:
         import llama_cpp
 
-        self._array.data = ctypes.cast(  # type: ignore[assignment]
-            candidates.ctypes.data, ctypes.POINTER(llama_cpp.llama_token_data)
+        self.is_empty = True
+        self._pointer: Any = llama_cpp.llama_sampler_chain_init(
+            llama_cpp.llama_sampler_chain_default_params()
         )
-        self._array.size = len(candidates) // 3
-        self._array.selected = -1
-        self._array.sorted = False
-        llama_cpp.llama_sampler_apply(self._chain, ctypes.byref(self._array))
-        chosen = self._array.selected
-        if not 0 <= chosen < self._array.size:
-            raise LogitsError("the samplers left no token to choose from")
-        return int(self._array.data[chosen].id)
 
-    def accept(self, token: int) -> None:
-        """Tell the chain (its penalties) that `token` is now part of the text."""
-        import llama_cpp
-
-        llama_cpp.llama_sampler_accept(self._chain, token)
-
-    def close(self) -> None:
-        """Free the chain."""
-        import llama_cpp
-
-        chain, self._chain = self._chain, None
-        if chain:
-            llama_cpp.llama_sampler_free(chain)
-
-    def _add(self, sampler: Any) -> None:
+    def add(self, sampler: Any) -> None:
+        """Append a sampler, which belongs to the chain from now on."""
         import llama_cpp
 
         if not sampler:
             raise BackendError("llama.cpp can't create a sampler")
-        llama_cpp.llama_sampler_chain_add(self._chain, sampler)
+        self.is_empty = False
+        llama_cpp.llama_sampler_chain_add(self._pointer, sampler)
+
+    def apply(self, array: Any) -> None:
+        """Let every sampler change a llama_token_data_array."""
+        import llama_cpp
+
+        llama_cpp.llama_sampler_apply(self._pointer, ctypes.byref(array))
+
+    def accept(self, token: int) -> None:
+        """Tell every sampler that `token` is part of the text."""
+        import llama_cpp
+
+        llama_cpp.llama_sampler_accept(self._pointer, token)
+
+    def close(self) -> None:
+        """Free the chain. May be called twice."""
+        import llama_cpp
+
+        pointer, self._pointer = self._pointer, None
+        if pointer:
+            llama_cpp.llama_sampler_free(pointer)
+
+
+class _Sorter:
+    """Does before the native samplers what they would need a slow sort of the vocabulary for.
+
+    Attributes:
+        top_p: the share to keep, None to keep all.
+    """
+
+    def __init__(self, n_vocab: int, top_p: float | None) -> None:
+        from amulet_local.optimizer import candidate_kernels as kernels  # imports Numba
+
+        self.top_p = top_p
+        self._kernels = kernels
+        self._bins = np.empty(kernels.N_BINS)
+        self._keys = np.empty((2, n_vocab), dtype=np.uint32)
+        self._places = np.empty((2, n_vocab), dtype=np.int32)
+        self._counts = np.empty((3, kernels.RADIX), dtype=np.int32)
+        self._sorted = np.empty(3 * n_vocab, dtype=np.int32)
+
+    @staticmethod
+    def of(sampling: SamplingParams, n_vocab: int) -> _Sorter | None:
+        """What these options need: nothing where a top-k comes first or nothing sorts."""
+        if sampling.temperature < GREEDY_BELOW:
+            return None
+        if sampling.mirostat:
+            return _Sorter(n_vocab, None)
+        if sampling.top_k > 0:
+            return None
+        if sampling.typical_p < 1:
+            return _Sorter(n_vocab, None)
+        return _Sorter(n_vocab, sampling.top_p) if sampling.top_p < 1 else None
+
+    def sort(self, candidates: Candidates) -> Candidates:
+        """The candidates to draw from, the likeliest first; none if all are impossible."""
+        arrays = self._keys, self._places, self._counts, self._sorted
+        if self.top_p is not None:
+            n = self._kernels.top_p(candidates, np.float32(self.top_p), self._bins, *arrays)
+        else:
+            n = self._kernels.sort_candidates(candidates, *arrays)
+        return self._sorted[: 3 * n]

@@ -1,11 +1,14 @@
 """Combines the rows of logits of one step and finds the next token or the sampler's candidates.
 
-Owns the buffers that the kernels write into, so that a step allocates nothing. Knows nothing about
-models, prompts or llama.cpp: it sees float32 vectors and one number, the guidance scale.
+Owns the buffers that the kernels write into. Knows nothing about models, prompts or llama.cpp: it
+sees float32 vectors and a few numbers. `mix`, `shrink`, `scale_within` and `plausible` prepare a
+combination (what the preference row is, what the plain row is, which scale, which tokens);
+`greedy`, `fill_candidates` and `combine` carry it out.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +17,13 @@ from numpy.typing import NDArray
 from amulet_local.errors import LogitsError
 
 Logits = NDArray[np.float32]
+Tokens = NDArray[np.int32]
+
+PLAUSIBLE = 0.01
+"""Share of the largest probability from which on a token counts for the centre of `shrink`."""
+
+REACH_NATS = 18.0
+"""Tokens that stay this far below the best one at every scale are left out of `scale_within`."""
 
 
 class Realigner:
@@ -23,7 +33,7 @@ class Realigner:
 
     Attributes:
         candidates: int32, shape (3 * n_vocab,): the bits of n_vocab llama_token_data
-            {int32 id; float logit; float p}, written by `fill_candidates`.
+            {int32 id; float logit; float p}; `fill_candidates` writes it.
     """
 
     def __init__(self, n_vocab: int) -> None:
@@ -34,6 +44,12 @@ class Realigner:
         self._scratch = np.empty(kernels.BLOCK, dtype=np.float32)
         self._mixed = np.empty(n_vocab, dtype=np.float32)
         self._combined = np.empty(n_vocab, dtype=np.float32)
+        self._shrunken = np.empty(n_vocab, dtype=np.float32)
+        self._restrained = np.empty(n_vocab, dtype=np.float32)
+        self._kept = np.empty(n_vocab, dtype=np.int32)
+        self._kept_logits = np.empty(n_vocab, dtype=np.float32)
+        self._kept_differences = np.empty(n_vocab, dtype=np.float32)
+        self._powers = np.empty(kernels.BLOCK, dtype=np.int32)
         self._kernels = kernels
 
     def warm_up(self) -> None:
@@ -41,6 +57,8 @@ class Realigner:
         row = np.zeros(self.n_vocab, dtype=np.float32)
         self.greedy(row, row, 1.0)
         self.fill_candidates(row, row, 1.0)
+        self.scale_within(row, row, 2.0, 1.0)
+        self.entropy(row, row, 2.0)
 
     def mix(self, plain: Logits, preferences: Sequence[Logits], weights: Sequence[float]) -> Logits:
         """Preference row of a mix: l0 + sum_k w_k (l_k - l0), the combination at scale 1.
@@ -61,24 +79,195 @@ class Realigner:
             add = self._kernels.add_to_mix
         return self._mixed
 
-    def greedy(self, plain: Logits, preference: Logits, guidance_scale: float) -> int:
-        """Token with the largest combined logit, the first of equals.
+    def shrink(self, plain: Logits, preference: Logits, threshold: float) -> Logits:
+        """A plain row whose differences from the preference row are free of small ones.
+
+        d = l1 - l0 - c becomes sign(d) * max(|d| - threshold, 0), with c the mean of l1 - l0 over
+        the tokens with at least PLAUSIBLE times the largest probability under l1. The result,
+        valid until the next call, is l1 less those, so that l1 + (a - 1) * (l1 - result) scales
+        what is left.
+
+        Args:
+            plain, preference: logits, float32, shape (n_vocab,).
+            threshold: in logits, >= 0.
 
         Raises:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
+        peak = preference[self.greedy(plain, preference, 1.0)]
+        floor = np.float32(peak + math.log(PLAUSIBLE))
+        center = self._kernels.mean_difference(plain, preference, floor)
+        self._kernels.shrink_difference(
+            plain, preference, np.float32(center), np.float32(threshold), self._shrunken
+        )
+        return self._shrunken
+
+    def restrain(self, plain: Logits, preference: Logits, held: Tokens) -> Logits:
+        """A plain row under which the tokens `held` gain nothing from a scale above 1.
+
+        Their differences l1 - l0 become at most c, the mean over the other tokens with at least
+        PLAUSIBLE times the largest probability under l1. The result is valid until the next call.
+
+        Args:
+            plain, preference: logits, float32, shape (n_vocab,).
+            held: token ids, int32.
+
+        Raises:
+            LogitsError: a row holds a NaN or +inf, or no token is left.
+        """
+        best = self.greedy(plain, preference, 1.0)
+        likely = np.flatnonzero(preference >= preference[best] + math.log(PLAUSIBLE))
+        others = likely[~np.isin(likely, held) & (plain[likely] > -np.inf)]
+        counted = others if len(others) else likely[likely == best]
+        center = float((preference[counted] - plain[counted]).mean())
+        np.copyto(self._restrained, plain)
+        with np.errstate(invalid="ignore"):
+            limit = np.maximum(plain[held], preference[held] - np.float32(center))
+        self._restrained[held] = np.where(plain[held] == -np.inf, -np.inf, limit)
+        return self._restrained
+
+    def scale_within(
+        self,
+        plain: Logits,
+        preference: Logits,
+        guidance_scale: float,
+        kl_budget: float,
+        min_plausibility: float = 0.0,
+    ) -> float:
+        """Largest scale in [1, guidance_scale] with KL(pi_a || pi_1) <= kl_budget, in nats.
+
+        With a plausibility mask both distributions are those over the plausible tokens. A scale
+        of at most 1 comes back as it is.
+
+        Raises:
+            LogitsError: a row holds a NaN or +inf, or no token is left.
+        """
+        extra = guidance_scale - 1.0
+        if extra <= 0:
+            return guidance_scale
+        if min_plausibility > 0:
+            n_kept = len(self.plausible(plain, preference, min_plausibility))
+        else:
+            best = self.greedy(plain, preference, 1.0)
+            n_kept = self._collect(plain, preference, extra, best, -REACH_NATS)
+        tilt = self._kernels.largest_tilt(
+            self._kept_logits[:n_kept],
+            self._kept_differences[:n_kept],
+            float(extra),
+            float(kl_budget),
+            self._scratch,
+            self._powers,
+        )
+        return 1.0 + float(tilt)
+
+    def plausible(self, plain: Logits, preference: Logits, min_plausibility: float) -> Tokens:
+        """Tokens with at least `min_plausibility` times the largest probability under l1.
+
+        Returns:
+            Their ids in order, int32: valid until the next call of `plausible` or `scale_within`.
+
+        Raises:
+            LogitsError: a row holds a NaN or +inf, or no token is left.
+        """
+        best = self.greedy(plain, preference, 1.0)
+        n_kept = self._collect(plain, preference, 0.0, best, math.log(min_plausibility))
+        return self._kept[:n_kept]
+
+    def _collect(
+        self, plain: Logits, preference: Logits, extra: float, best: int, limit: float
+    ) -> int:
+        return int(
+            self._kernels.collect(
+                plain,
+                preference,
+                np.float32(extra),
+                best,
+                np.float32(limit),
+                self._scratch,
+                self._kept,
+                self._kept_logits,
+                self._kept_differences,
+            )
+        )
+
+    def entropy(
+        self,
+        plain: Logits,
+        preference: Logits,
+        guidance_scale: float,
+        tokens: Tokens | None = None,
+    ) -> float:
+        """Entropy of the combination, in nats.
+
+        Arguments and errors are those of `greedy`.
+        """
+        if tokens is not None:
+            logits = self._among(tokens, guidance_scale).astype(np.float64)
+            logits -= logits.max()
+            weights = np.exp(logits)
+            total = weights.sum()
+            return float(np.log(total) - (weights * logits).sum() / total)
+        best = self.greedy(plain, preference, guidance_scale)
+        extra = np.float32(guidance_scale - 1.0)
+        peak = preference[best] + extra * (preference[best] - plain[best])
+        return float(
+            self._kernels.entropy(plain, preference, extra, peak, self._scratch, self._powers)
+        )
+
+    def log_normaliser(self, row: Logits) -> float:
+        """log sum exp of a row of logits, to about 1e-6.
+
+        Raises:
+            LogitsError: the row holds a NaN or +inf, or no token is left.
+        """
+        peak = row[self.greedy(row, row, 1.0)]
+        return float(self._kernels.log_normaliser(row, peak, self._scratch, self._powers))
+
+    def greedy(
+        self,
+        plain: Logits,
+        preference: Logits,
+        guidance_scale: float,
+        tokens: Tokens | None = None,
+    ) -> int:
+        """Token with the largest combined logit, the first of equals.
+
+        Args:
+            plain, preference: logits, float32, shape (n_vocab,).
+            guidance_scale: a.
+            tokens: what `plausible` just returned for these rows, to choose among those only.
+
+        Raises:
+            LogitsError: a row holds a NaN or +inf, or no token is left.
+        """
+        if tokens is not None:
+            return int(tokens[self._among(tokens, guidance_scale).argmax()])
         extra = np.float32(guidance_scale - 1.0)
         token, low, high = self._kernels.greedy(plain, preference, extra, self._scratch)
         if self._finite(low, high):
             return int(token)
         return self._combine_checked(plain, preference, extra)
 
-    def fill_candidates(self, plain: Logits, preference: Logits, guidance_scale: float) -> None:
-        """Write every token with its combined logit into `candidates`.
+    def fill_candidates(
+        self,
+        plain: Logits,
+        preference: Logits,
+        guidance_scale: float,
+        tokens: Tokens | None = None,
+    ) -> NDArray[np.int32]:
+        """Write every token that may be chosen, with its combined logit, into `candidates`.
 
-        Raises:
-            LogitsError: a row holds a NaN or +inf, or no token is left.
+        Arguments and errors are those of `greedy`.
+
+        Returns:
+            The part of `candidates` that was written.
         """
+        if tokens is not None:
+            written = self.candidates[: 3 * len(tokens)]
+            written[0::3] = tokens
+            written[1::3] = self._among(tokens, guidance_scale).view(np.int32)
+            written[2::3] = 0
+            return written
         extra = np.float32(guidance_scale - 1.0)
         low, high = self._kernels.fill_candidates(
             plain, preference, extra, self._scratch, self.candidates
@@ -86,15 +275,37 @@ class Realigner:
         if not self._finite(low, high):
             self._combine_checked(plain, preference, extra)
             self.candidates[1::3] = self._combined.view(np.int32)
+        return self.candidates
 
-    def combine(self, plain: Logits, preference: Logits, guidance_scale: float) -> Logits:
-        """The combined logits, float32, shape (n_vocab,), valid until the next call.
+    def combine(
+        self,
+        plain: Logits,
+        preference: Logits,
+        guidance_scale: float,
+        tokens: Tokens | None = None,
+    ) -> Logits:
+        """The combined logits, -inf where a token may not be chosen.
 
-        Raises:
-            LogitsError: a row holds a NaN or +inf, or no token is left.
+        Arguments and errors are those of `greedy`. float32, shape (n_vocab,), valid until the next
+        call.
         """
+        if tokens is not None:
+            self._combined.fill(-np.inf)
+            self._combined[tokens] = self._among(tokens, guidance_scale)
+            return self._combined
         self._combine_checked(plain, preference, np.float32(guidance_scale - 1.0))
         return self._combined
+
+    def _among(self, tokens: Tokens, guidance_scale: float) -> Logits:
+        n = len(tokens)
+        extra = np.float32(guidance_scale - 1.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            combined: Logits = self._kept_logits[:n] + extra * self._kept_differences[:n]
+        if not np.isfinite(combined).all():
+            raise LogitsError(
+                f"the logits overflow at guidance scale {guidance_scale:g}: use a smaller one"
+            )
+        return combined
 
     def _combine_checked(self, plain: Logits, preference: Logits, extra: np.float32) -> int:
         token, outcome = self._kernels.combine_checked(plain, preference, extra, self._combined)

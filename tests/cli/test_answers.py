@@ -10,6 +10,9 @@ from typing import Any
 
 import pytest
 
+from amulet_local import SamplingParams
+from amulet_local.cli.answering import read_options
+from amulet_local.cli.options import GenerateOptions
 from tests.cli.conftest import CallCli
 from tests.cli.running import OnTerminal, Outcome, run
 
@@ -129,6 +132,44 @@ def test_flags_are_those_of_llama_cpp(plain: Outcome) -> None:
     assert outcome.code == 0
     assert outcome.out != plain.out
     assert re.fullmatch(r"12 tokens · [\d.]+ tokens/s · first token after [\d.]+ s\n", outcome.err)
+
+
+def test_samplers_are_those_of_llama_cpp(plain: Outcome) -> None:
+    draw = ("generate", QUESTION, *SHORT, "--temp", "1", "-s", "1", "-l", "28-inf", "-l", "30+0.5")
+    for flags in [
+        ("--top-k", "0", "--typical", "0.9", "--xtc-probability", "1", "--xtc-threshold", "0.05"),
+        ("--mirostat", "2", "--mirostat-ent", "3", "--mirostat-lr", "0.5", "--dry-multiplier", "1"),
+    ]:
+        outcome = run(*draw, *flags)
+        assert (outcome.code, outcome.err) == (0, "")
+        assert outcome.out != plain.out
+
+
+def test_ignoring_the_end_makes_an_answer_as_long_as_it_may_be() -> None:
+    outcome = run("generate", "Say only yes.", "-n", "30", "--ignore-eos", "--json")
+    assert json.loads(outcome.out)["usage"]["completion_tokens"] == 30
+
+
+@pytest.mark.parametrize(
+    ("texts", "breakers"), [([], None), (["none"], ()), ([r"\n", ": ", r"\""], ("\n", ": ", '"'))]
+)
+def test_dry_breakers_are_texts_with_escapes(
+    texts: list[str], breakers: tuple[str, ...] | None
+) -> None:
+    options = GenerateOptions(prompt=QUESTION, dry_sequence_breaker=texts)
+    usual = SamplingParams().dry_sequence_breakers
+    given = usual if breakers is None else breakers
+    assert read_options(options).sampling.dry_sequence_breakers == given
+
+
+def test_a_schema_or_grammar_shapes_the_answer(tmp_path: Path) -> None:
+    schema, grammar = tmp_path / "schema.json", tmp_path / "grammar.gbnf"
+    schema.write_text('{"properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}\n')
+    grammar.write_text('root ::= "yes" | "no" # and nothing else\n')
+    for flags in (["-jf", str(schema)], ["-j", schema.read_text()]):
+        assert json.loads(run("generate", QUESTION, *flags).out)["ok"] in (True, False)
+    outcome = run("generate", QUESTION, AMULET_GRAMMAR_FILE=str(grammar))
+    assert outcome.out in ("yes\n", "no\n")
 
 
 def test_a_seed_gives_the_same_draws_again() -> None:

@@ -26,6 +26,17 @@ PREFERENCE = ("--preference", "concise")
         (["--top-p", "1.5"], ["--top-p"]),
         (["--min-p", "-1"], ["--min-p"]),
         (["--seed", "-2"], ["--seed", "-2"]),
+        (["--typical", "0"], ["--typical"]),
+        (["--xtc-threshold", "2"], ["--xtc-threshold", "2"]),
+        (["--dry-base", "0.5"], ["--dry-base", "0.5"]),
+        (["--dry-sequence-breaker", "x" * 50], ["--dry-sequence-breaker", "40 bytes"]),
+        (["--mirostat", "3"], ["--mirostat", "3"]),
+        (["-l", "5+200"], ["--logit-bias", "-100 to 100"]),
+        (["--ignore-eos", "--json-schema", "{}"], ["--ignore-eos", "--json-schema"]),
+        (["--grammar", "root := x"], ["--grammar: line 1, column 6"]),
+        (["--grammar", ""], ["--grammar", "root"]),
+        (["-j", '{"type": "text"}'], ["--json-schema: $", "'text'"]),
+        (["-j", "{"], ["--json-schema: $: it isn't JSON"]),
         ([*PREFERENCE, "--eta", "0"], ["--eta", "0"]),
         ([*PREFERENCE, "--iterations", "0"], ["--iterations", "0"]),
         ([*PREFERENCE, "--lambda", "0"], ["--lambda", "0"]),
@@ -56,6 +67,8 @@ def test_bad_options(call: CallCli, arguments: list[str], words: list[str]) -> N
         *("--guidance-scale", "--alpha", "--lambda", "--eta", "--iterations", "-n", "--temp"),
         *("--top-k", "--top-p", "--min-p", "--repeat-penalty", "--presence-penalty"),
         *("--frequency-penalty", "--repeat-last-n", "--seed", "-c", "-b", "-t", "-tb", "-ngl"),
+        *("--typical", "--xtc-probability", "--xtc-threshold", "--dry-multiplier", "--dry-base"),
+        *("--dry-allowed-length", "--dry-penalty-last-n", "--mirostat-lr", "--mirostat-ent"),
     ],
 )
 @pytest.mark.parametrize("value", ["nan", "-inf"])
@@ -63,6 +76,13 @@ def test_no_number_may_be_nan_or_infinite(call: CallCli, flag: str, value: str) 
     line = call("generate", "Hi", *PREFERENCE, flag, value).error_line
     assert "finite" in line
     assert "--" in line
+
+
+def test_a_dry_breaker_in_the_environment_keeps_its_spaces(
+    call: CallCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AMULET_DRY_SEQUENCE_BREAKER", "word " * 20)
+    assert "40 bytes" in call("generate", "Hi").error_line
 
 
 def test_a_blank_question(call: CallCli) -> None:
@@ -78,7 +98,10 @@ def test_compare_of_methods_that_are_not_there(call: CallCli, methods: str) -> N
     assert call("compare", "Hi", *PREFERENCE, "--methods", methods).error_line
 
 
-@pytest.mark.parametrize("flag", ["-f", "--preference-file", "--chat-template-file"])
+@pytest.mark.parametrize(
+    "flag",
+    ["-f", "--preference-file", "--chat-template-file", "--grammar-file", "--json-schema-file"],
+)
 def test_files_that_cant_be_read(call: CallCli, tmp_path: Path, flag: str) -> None:
     question = [] if flag == "-f" else ["Hi"]
     locked = tmp_path / "locked.txt"
@@ -102,7 +125,8 @@ def test_arguments_that_are_not_utf_8() -> None:
     text = os.fsdecode(b"caf\xe9")
     assert "PROMPT isn't UTF-8" in run("generate", text).error_line
     assert "--system isn't UTF-8" in run("generate", "Hi", "--system", text).error_line
-    assert "--preference isn't UTF-8" in run("generate", "Hi", "--preference", text).error_line
+    for flag in ("--preference", "--grammar", "--json-schema", "--dry-sequence-breaker"):
+        assert f"{flag} isn't UTF-8" in run("generate", "Hi", flag, text).error_line
 
 
 @pytest.fixture

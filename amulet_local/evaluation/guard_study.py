@@ -1,0 +1,359 @@
+"""The study that the presets were chosen by: strengths and guards against what they break.
+
+    scripts/study_guards --questions DIR --out DIR     (docs/guards.md says where questions are)
+
+Screens every point of POINTS on two preferences and 16 questions, then confirms CONFIRMED on all
+eight and 40 other questions, each at three precisions. Every answer is stored as it is made, so
+that a run which was stopped goes on where it was. Greedy, as in the paper.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from amulet_local import model_store
+from amulet_local.benchmark.outside import quantisation_type, quantise
+from amulet_local.cohort import Cohort
+from amulet_local.decoding import METHODS
+from amulet_local.errors import AmuletError, FileAccessError, InvalidParameterError
+from amulet_local.evaluation.quality import quality
+from amulet_local.llama import library
+from amulet_local.llama.context import ContextSettings
+from amulet_local.llama.model import Model, ModelSettings
+from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.noise import rounding_noise
+from amulet_local.params import AmuletParams, Placement, SamplingParams
+from amulet_local.preferences import resolve
+from amulet_local.presets import PRESETS
+from amulet_local.prompting import Prompter
+from amulet_local.request import Request, build_request
+from amulet_local.steering import RowPlan
+
+PRECISIONS = ("F16", "Q8_0", "Q4_1")
+SCREEN_PREFERENCES = ("creative", "concise")
+CONFIRM_PREFERENCES = (
+    *("creative", "sycophantic", "verbose", "complex", "formal", "pleasant", "concise"),
+    "uplifting",
+)
+SCREEN_QUESTIONS, CONFIRM_QUESTIONS = 4, 10
+"""Of each of the four sets; the confirmation's come after the screening's."""
+
+MAX_QUESTION_CHARACTERS = 300
+MAX_TOKENS = 96
+N_CTX = 384
+N_PLACES = 16
+
+SIGNS = ("loops", "falls_apart", "recites", "stops_short")
+"""Fields of Quality that make an answer broken."""
+
+SETS = (
+    "personal_preference_eval_preference_data",
+    "HelpSteer_train",
+    "UltraFeedback_truthful_qa",
+    "UltraFeedback_ultrachat",
+)
+"""Names of the question files, without .json."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One setting that is tried."""
+
+    name: str
+    amulet: AmuletParams
+    placement: Placement = "system"
+
+
+def _points() -> Iterator[Point]:
+    def point(name: str, placement: Placement = "system", **fields: Any) -> Point:
+        return Point(name=name, amulet=AmuletParams(**fields), placement=placement)
+
+    kept: dict[str, Any] = {"watch": True, "echo_guard": True, "end_guard": True}
+    yield point("preference prompt", guidance_scale=1.0)
+    yield Point(name="paper", amulet=AmuletParams())
+    for budget in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8):
+        yield point(f"KL {budget:g}, guarded", kl_budget=budget, **kept)
+    yield point("guarded", **kept)
+    yield point("scale 3", guidance_scale=3.0)
+    yield point("mask 0.1", min_plausibility=0.1)
+    yield point("KL 0.5", kl_budget=0.5)
+    yield point("noise guard 1", noise_guard=1.0)
+    yield point("preference prompt, user", "user", guidance_scale=1.0)
+    yield point("scale 1.5, guarded, user", "user", guidance_scale=1.5, **kept)
+
+
+POINTS = {point.name: point for point in _points()}
+"""What is screened, by name."""
+
+CONFIRMED = (
+    "balanced",
+    "preference prompt",
+    "paper",
+    "KL 0.5, guarded",
+    "strong",
+)
+"""What is confirmed: points, or presets."""
+
+
+def point_named(name: str) -> Point:
+    """A point, or a preset as one."""
+    if name in PRESETS and name not in POINTS:
+        preset = PRESETS[name]
+        return Point(name=name, amulet=preset.amulet, placement=preset.placement)
+    return POINTS[name]
+
+
+def load_questions(folder: Path, first: int, n: int) -> list[str]:
+    """`n` questions of each set, from the `first` on, short ones only.
+
+    Raises:
+        FileAccessError: a file can't be read.
+    """
+    chosen: list[str] = []
+    for name in SETS:
+        path = folder / f"{name}.json"
+        try:
+            entries = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise FileAccessError(f"can't read the questions in {path}: {error}") from None
+        short = [str(entry["question"]).strip() for entry in entries]
+        short = [text for text in short if 0 < len(text) <= MAX_QUESTION_CHARACTERS]
+        chosen += short[first : first + n]
+    return chosen
+
+
+class Bench:
+    """The model at one precision, with places for answers."""
+
+    def __init__(self, precision: str, folder: Path, n_threads: int) -> None:
+        source = model_store.find_model("smollm2")
+        path = folder / f"smollm2-{precision}.gguf"
+        name, file_type = quantisation_type(precision)
+        if not path.exists() and name not in source.name:
+            quantise(source, path.with_suffix(".part"), file_type)
+            path.with_suffix(".part").replace(path)
+        library.start()
+        self._model = Model.load(
+            path if path.exists() else source, ModelSettings(n_gpu_layers=0), progress=None
+        )
+        settings = ContextSettings(
+            n_ctx=N_CTX,
+            n_batch=512,
+            n_outputs=1,
+            cache_type_k="f16",
+            cache_type_v="f16",
+            flash_attention="off",
+        )
+        flag = StopFlag()
+        self._prompter = Prompter(self._model, None)
+        self._noise = rounding_noise(self._model, settings, flag)
+        self._cohort = Cohort(
+            self._model, settings, flag, n_places=N_PLACES, n_rows=2, n_threads=n_threads
+        )
+
+    def answer(
+        self, point: Point, preference: str, questions: Sequence[str]
+    ) -> Iterator[dict[str, Any]]:
+        """Answer the questions; a row of figures for each, as they are done."""
+        chosen = resolve(preference)[0]
+        tokenize = self._model.vocabulary.tokenize
+        instruction = tokenize(" " + chosen.text, add_special=False, parse_special=False)
+        requests = [self._request(point, chosen.instruction, text) for text in questions]
+        for index, generation in self._cohort.run(requests, noise=self._noise):
+            asked = tokenize(questions[index], add_special=False, parse_special=False)
+            yield {
+                "question": questions[index],
+                **asdict(quality(generation, instruction, asked)),
+                "finish_reason": generation.finish_reason,
+                "text": generation.text,
+            }
+
+    def _request(self, point: Point, instruction: str, question: str) -> Request:
+        prompts, _ = self._prompter.prompts(
+            question, ["", instruction], system=None, placement=point.placement
+        )
+        return build_request(
+            METHODS["amulet"],
+            prompts,
+            plan=RowPlan(has_plain=True, weights=(1.0,)),
+            amulet=point.amulet,
+            sampling=SamplingParams(max_tokens=MAX_TOKENS),
+            n_ctx=N_CTX,
+            n_top=0,
+        )
+
+    def close(self) -> None:
+        """Free the model."""
+        self._cohort.close()
+        self._model.close()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A part of the study."""
+
+    name: str
+    points: tuple[str, ...]
+    preferences: tuple[str, ...]
+    questions: tuple[str, ...]
+
+
+def stages(folder: Path) -> dict[str, Stage]:
+    """Both parts, by name."""
+    return {
+        "screen": Stage(
+            name="screen",
+            points=tuple(POINTS),
+            preferences=SCREEN_PREFERENCES,
+            questions=tuple(load_questions(folder, 0, SCREEN_QUESTIONS)),
+        ),
+        "confirm": Stage(
+            name="confirm",
+            points=CONFIRMED,
+            preferences=CONFIRM_PREFERENCES,
+            questions=tuple(load_questions(folder, SCREEN_QUESTIONS, CONFIRM_QUESTIONS)),
+        ),
+    }
+
+
+def run(stage: Stage, precisions: Iterable[str], out: Path, n_threads: int) -> None:
+    """Make the answers that are not in the file yet."""
+    for precision in precisions:
+        path = out / f"{stage.name}-{precision}.jsonl"
+        done = {(row["point"], row["preference"], row["question"]) for row in read_rows(path)}
+        todo = [
+            (name, preference, missing)
+            for name in stage.points
+            for preference in stage.preferences
+            if (missing := [q for q in stage.questions if (name, preference, q) not in done])
+        ]
+        if not todo:
+            continue
+        bench = Bench(precision, out, n_threads)
+        start, n_done = time.monotonic(), 0
+        n_all = sum(len(missing) for _, _, missing in todo)
+        with open(path, "a", encoding="utf-8") as file:
+            for name, preference, missing in todo:
+                settings = point_named(name)
+                for row in bench.answer(settings, preference, missing):
+                    named = {"point": name, "preference": preference, **row}
+                    file.write(json.dumps(named) + "\n")
+                    file.flush()
+                    n_done += 1
+                left = (time.monotonic() - start) / n_done * (n_all - n_done)
+                print(
+                    f"{stage.name} {precision}: {n_done} of {n_all} answers, "
+                    f"{left / 60:.0f} minutes left",
+                    file=sys.stderr,
+                )
+        bench.close()
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows stored so far; a last line that was cut off doesn't count."""
+    if not path.exists():
+        return []
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            continue
+    return rows
+
+
+def table(stage: Stage, out: Path) -> list[dict[str, Any]]:
+    """Figures of every point at every precision, and over all of them."""
+    by_precision = {p: read_rows(out / f"{stage.name}-{p}.jsonl") for p in PRECISIONS}
+    result = []
+    for name in stage.points:
+        rows_of = {
+            precision: [row for row in rows if row["point"] == name]
+            for precision, rows in by_precision.items()
+        }
+        everything = [row for rows in rows_of.values() for row in rows]
+        for precision, rows in {**rows_of, "all": everything}.items():
+            if rows:
+                result.append({"point": name, "precision": precision, **figures(rows)})
+    return result
+
+
+def figures(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Means over answers; margin and fluency are per token, over all tokens."""
+    n_tokens = sum(row["n_tokens"] for row in rows)
+    broken = [any(row[sign] for sign in SIGNS) for row in rows]
+    return {
+        "answers": len(rows),
+        "margin": sum(row["margin"] * row["n_tokens"] for row in rows) / n_tokens,
+        "fluency": sum(row["fluency"] * row["n_tokens"] for row in rows) / n_tokens,
+        **{sign: statistics.fmean(row[sign] for row in rows) for sign in SIGNS},
+        "broken": statistics.fmean(broken),
+        "tokens": n_tokens / len(rows),
+    }
+
+
+def fluency_limit(entries: Sequence[dict[str, Any]], precision: str) -> float | None:
+    """Half-way between the fluency of the preference prompt and that of `paper`."""
+    found = {e["point"]: e["fluency"] for e in entries if e["precision"] == precision}
+    if not {"preference prompt", "paper"} <= found.keys():
+        return None
+    return float((found["preference prompt"] + found["paper"]) / 2)
+
+
+def markdown(entries: Sequence[dict[str, Any]]) -> str:
+    """The table in Markdown, a block for each precision and one for all."""
+    lines = []
+    for precision in ("all", *PRECISIONS):
+        chosen = [entry for entry in entries if entry["precision"] == precision]
+        if not chosen:
+            continue
+        limit = fluency_limit(entries, precision)
+        lines += [
+            f"\n**{precision}**, {chosen[0]['answers']} answers a point"
+            + (f"; fluency at least {limit:.3f}" if limit is not None else ""),
+            "",
+            "| point | margin | fluency | loops | falls apart | recites | stops short | broken "
+            "| tokens |",
+            "|---|---|---|---|---|---|---|---|---|",
+        ]
+        for entry in chosen:
+            lines.append(
+                f"| {entry['point']} | {entry['margin']:+.3f} | {entry['fluency']:.3f} | "
+                + " | ".join(f"{entry[sign]:.1%}" for sign in (*SIGNS, "broken"))
+                + f" | {entry['tokens']:.0f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="study_guards", description=__doc__)
+    parser.add_argument("--questions", type=Path, required=True, help="folder of the four sets")
+    parser.add_argument("--out", type=Path, required=True, help="folder for answers and models")
+    parser.add_argument("--stage", choices=("screen", "confirm"), action="append")
+    parser.add_argument("--precision", choices=PRECISIONS, action="append")
+    parser.add_argument("--threads", type=int, default=library.usable_cores())
+    parser.add_argument("--report", action="store_true", help="print the tables of what is there")
+    options = parser.parse_args(arguments)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        parts = stages(options.questions)
+        for name in options.stage or parts:
+            if options.report:
+                print(f"\n### {name}\n{markdown(table(parts[name], options.out))}")
+            else:
+                run(parts[name], options.precision or PRECISIONS, options.out, options.threads)
+    except (AmuletError, InvalidParameterError) as error:
+        parser.exit(1, f"error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""What an answer is worth, by this model's own probabilities and by its tokens alone.
+
+Knows nothing about how answers are made. Margin and fluency are log-likelihoods; whether an answer
+broke is decided by rules that anyone can check by hand.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amulet_local.repetition import loops, repeated_share
+from amulet_local.results import Generation
+from amulet_local.sentences import ends_sentence
+
+REPEATED_SHARE = 0.5
+"""An answer loops as well when half of it stood in it before."""
+
+WINDOW_TOKENS = 16
+WINDOW_LOG_P = -2.0
+"""An answer falls apart where 16 tokens in a row, or all of a shorter one, have a lower mean
+log-probability under the preference prompt; without steering the worst window has about -1.2."""
+
+RECITED_TOKENS = 4
+"""An answer recites when so many tokens in a row are the instruction's and not the question's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quality:
+    """Figures of one answer.
+
+    Attributes:
+        n_tokens: its length.
+        margin: mean of log p1 - log p0 per token: how much more it is an answer to the preference
+            prompt than to the plain one.
+        fluency: mean of log p0 per token, under the plain prompt.
+        loops: it ends in a loop, holds one, or repeats half of itself.
+        falls_apart, recites: see WINDOW_LOG_P and RECITED_TOKENS.
+        stops_short: the model ended it in the middle of a sentence.
+    """
+
+    n_tokens: int
+    margin: float
+    fluency: float
+    loops: bool
+    falls_apart: bool
+    recites: bool
+    stops_short: bool
+
+    @property
+    def is_broken(self) -> bool:
+        """Whether it loops or goes off: falls apart, recites or stops short."""
+        return self.loops or self.falls_apart or self.recites or self.stops_short
+
+
+def quality(generation: Generation, instruction: Sequence[int], question: Sequence[int]) -> Quality:
+    """Judge an answer by its trace, which has a plain and one preference row.
+
+    Args:
+        generation: traced.
+        instruction, question: token ids of the preference's text and of the question.
+    """
+    trace = generation.trace or ()
+    tokens = [item.token_id for item in trace]
+    plain = [item.plain for item in trace if item.plain is not None]
+    preference = [item.preferences[0] for item in trace]
+    fluency = math.fsum(plain) / len(plain)
+    return Quality(
+        n_tokens=len(tokens),
+        margin=math.fsum(preference) / len(preference) - fluency,
+        fluency=fluency,
+        loops=loops(tokens) or repeated_share(tokens) > REPEATED_SHARE,
+        falls_apart=worst_window(preference, WINDOW_TOKENS) < WINDOW_LOG_P,
+        recites=not _stretches(instruction).isdisjoint(_stretches(tokens) - _stretches(question)),
+        stops_short=(generation.finish_reason == "stop" and not ends_sentence(generation.text)),
+    )
+
+
+def worst_window(values: Sequence[float], n: int) -> float:
+    """Smallest mean of `n` values in a row, the mean of all where there are fewer."""
+    if len(values) <= n:
+        return math.fsum(values) / len(values)
+    return min(math.fsum(values[i : i + n]) / n for i in range(len(values) - n + 1))
+
+
+def _stretches(tokens: Sequence[int]) -> set[tuple[int, ...]]:
+    n = RECITED_TOKENS
+    return {tuple(tokens[i : i + n]) for i in range(len(tokens) - n + 1)}

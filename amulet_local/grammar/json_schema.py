@@ -1,0 +1,350 @@
+"""JSON Schema to a grammar whose texts are the JSON values that the schema allows.
+
+Knows nothing about models. What a grammar can't enforce is refused, with the place in the schema:
+an answer that matches also validates. Within that it is stricter than the schema where that
+helps a model: properties come in their order, none that isn't declared, white space is limited.
+`oneOf` is taken as `anyOf`, `format` says something for dates, times and UUIDs only.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+from amulet_local.grammar import json_rules as rules
+from amulet_local.grammar.schema_keywords import (
+    IGNORED,
+    KEYWORDS,
+    SUGGESTED_BY,
+    TYPES,
+    equal,
+    is_of,
+    limit,
+    merged,
+    refuse,
+    shown,
+    within_digits,
+)
+
+MAX_CHARACTERS = 256 * 1024
+"""Length of a schema given as text."""
+MAX_DEPTH = 32
+"""Schemas within schemas."""
+MAX_PARTS = 10_000
+"""Keywords, properties and values of `enum`, references followed."""
+MAX_REPETITIONS = 2000
+"""Items of an array, characters of a string."""
+
+Refs = frozenset[str]
+"""References that are being followed."""
+
+
+def to_gbnf(schema: Mapping[str, Any] | str) -> str:
+    """The grammar, as text in GBNF, of a schema given as a mapping or as JSON text.
+
+    Raises:
+        InvalidParameterError: it isn't a schema, asks for what a grammar can't enforce, allows
+            nothing, or is too large.
+    """
+    if isinstance(schema, str):
+        if len(schema) > MAX_CHARACTERS:
+            refuse("$", f"it has {len(schema)} characters, the limit is {MAX_CHARACTERS}")
+        try:
+            schema = json.loads(schema)
+        except RecursionError:
+            refuse("$", "it is nested too deeply")
+        except ValueError as error:
+            refuse("$", f"it isn't JSON: {error}")
+    return _Converter(schema).text()
+
+
+class _Converter:
+    """Walks one schema; the rules that come of it are shared where they are equal."""
+
+    def __init__(self, schema: Any) -> None:
+        self._schema = schema
+        self._n_parts = 0
+        self._rules: dict[str, str] = {}
+        self._name_of: dict[str, str] = {}
+
+    def text(self) -> str:
+        root = self._visit(self._schema, "$", frozenset(), 0)
+        for body in [root, *self._rules.values()]:
+            self._add_primitives(body)
+        lines = [f"root ::= {root}"]
+        lines += [f"{name} ::= {body}" for name, body in self._rules.items()]
+        return "\n".join(lines) + "\n"
+
+    def _visit(self, schema: Any, path: str, refs: Refs, depth: int) -> str:
+        """The name of the rule for a schema."""
+        if depth > MAX_DEPTH:
+            refuse(path, f"more than {MAX_DEPTH} schemas within each other")
+        flat, refs = self._flatten(schema, path, refs, depth)
+        for keyword in ("anyOf", "oneOf"):
+            if keyword in flat:
+                choices = flat.pop(keyword)
+                if not isinstance(choices, list) or not choices:
+                    refuse(path, f"{keyword} must be a list of schemas")
+                visited = [
+                    self._visit({"allOf": [flat, item]}, f"{path}.{keyword}[{i}]", refs, depth + 1)
+                    for i, item in enumerate(choices)
+                ]
+                return self._rule(" | ".join(dict.fromkeys(visited)))
+        types = self._types(flat, path)
+        if "const" in flat or "enum" in flat:
+            return self._rule(self._constants(flat, types, path))
+        parts = [getattr(self, f"_{name}")(flat, path, refs, depth) for name in types or ("value",)]
+        return self._rule(" | ".join(dict.fromkeys(parts)))
+
+    def _flatten(
+        self, schema: Any, path: str, refs: Refs, depth: int
+    ) -> tuple[dict[str, Any], Refs]:
+        """One mapping instead of $ref and allOf, and the references that were followed."""
+        if schema is True:
+            return {}, refs
+        if schema is False:
+            refuse(path, "nothing is allowed here")
+        if not isinstance(schema, Mapping):
+            refuse(path, f"a schema must be an object, not {shown(schema)}")
+        if depth > MAX_DEPTH:
+            refuse(path, f"more than {MAX_DEPTH} schemas within each other")
+        self._count(len(schema) + 1, path)
+        for keyword in schema:
+            is_own = isinstance(keyword, str) and keyword.startswith("x-")
+            if not is_own and keyword not in KEYWORDS and keyword not in IGNORED:
+                refuse(path, f"{shown(keyword)} isn't supported")
+        flat = {key: value for key, value in schema.items() if key not in ("$ref", "allOf")}
+        parts = []
+        if "$ref" in schema:
+            ref = schema["$ref"]
+            target = self._target(ref, path)
+            if ref in refs:
+                refuse(path, f"the reference {shown(ref)} leads back to itself")
+            parts.append((target, f"{path}.$ref", refs | {ref}))
+        choices = schema.get("allOf", [])
+        if not isinstance(choices, list):
+            refuse(path, "allOf must be a list of schemas")
+        parts += [(item, f"{path}.allOf[{i}]", refs) for i, item in enumerate(choices)]
+        for part, where, followed in parts:
+            more, followed = self._flatten(part, where, followed, depth + 1)
+            flat = merged(flat, more, path)
+            refs |= followed
+        return flat, refs
+
+    def _target(self, ref: Any, path: str) -> Any:
+        if not isinstance(ref, str) or not (ref == "#" or ref.startswith("#/")):
+            refuse(path, f"only references within the schema (#/...) work, not {shown(ref)}")
+        target = self._schema
+        for step in ref.split("/")[1:]:
+            step = unquote(step).replace("~1", "/").replace("~0", "~")
+            if isinstance(target, Mapping) and step in target:
+                target = target[step]
+            elif isinstance(target, list) and step.isdecimal() and int(step) < len(target):
+                target = target[int(step)]
+            else:
+                refuse(path, f"nothing is at {shown(ref)}")
+        return target
+
+    def _types(self, flat: Mapping[str, Any], path: str) -> tuple[str, ...]:
+        """The types that are allowed, () for all."""
+        if "type" not in flat:
+            if "enum" in flat or "const" in flat:
+                return ()
+            return tuple(
+                name for name, keys in SUGGESTED_BY.items() if not flat.keys().isdisjoint(keys)
+            )
+        given = flat["type"]
+        types = given if isinstance(given, list) else [given]
+        for name in types:
+            if name not in TYPES:
+                refuse(path, f"unknown type {shown(name)}; there are {', '.join(TYPES)}")
+        if not types:
+            refuse(path, "type allows nothing")
+        return tuple(dict.fromkeys(types))
+
+    def _constants(self, flat: Mapping[str, Any], types: tuple[str, ...], path: str) -> str:
+        values = flat.get("enum", [flat.get("const")])
+        if not isinstance(values, list):
+            refuse(path, "enum must be a list of values")
+        self._count(len(values), path)
+        literals = []
+        for value in values:
+            if "const" in flat and not equal(value, flat["const"]):
+                continue
+            if types and not any(is_of(value, name) for name in types):
+                continue
+            try:
+                literals.append(rules.constant(value))
+            except (ValueError, TypeError, RecursionError):
+                refuse(path, f"{shown(value)} isn't a JSON value")
+        if not literals:
+            refuse(path, "no value of enum and const is allowed")
+        return " | ".join(dict.fromkeys(literals))
+
+    def _value(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
+        return "value"
+
+    def _boolean(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
+        return "boolean"
+
+    def _null(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
+        return "null"
+
+    def _object(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
+        properties = flat.get("properties", {})
+        if not isinstance(properties, Mapping) or not all(isinstance(k, str) for k in properties):
+            refuse(path, "properties must be an object")
+        required = flat.get("required", [])
+        if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
+            refuse(path, "required must be a list of names")
+        others = flat.get("additionalProperties", not properties and not required)
+        low, high = self._limits(flat, "minProperties", "maxProperties", path)
+        missing = [name for name in dict.fromkeys(required) if name not in properties]
+        if missing and others is False and "additionalProperties" in flat:
+            refuse(path, f"the property {shown(missing[0])} is required and not allowed")
+        if not properties and not missing:
+            return self._map(others, low, high, path, refs, depth)
+        if "minProperties" in flat or "maxProperties" in flat:
+            refuse(path, "minProperties and maxProperties don't work together with properties")
+        declared = {**properties, **dict.fromkeys(missing, others or True)}
+        pairs = []
+        for name, schema in declared.items():
+            where = f"{path}.properties.{name if name.isidentifier() else shown(name)}"
+            self._count(1, where)
+            value = self._visit(schema, where, refs, depth + 1)
+            try:
+                pairs.append(self._rule(f'{rules.constant(name)} ":" ws {value}'))
+            except ValueError:
+                refuse(path, f"the name {shown(name)} isn't text")
+        # Two rules for each property: nothing written before it, or something.
+        first = rest = '""'
+        for pair, name in zip(reversed(pairs), reversed(declared), strict=True):
+            is_last = rest == '""'
+            begun = pair if is_last else f"{pair} {rest}"
+            if name in required:
+                first, rest = self._rule(begun), self._rule(f'"," ws {begun}')
+            else:
+                first = self._rule(f"{begun} | {first}")
+                rest = self._rule(f'"," ws {begun} | {rest}')
+        return f'"{{" ws {first} ws "}}"'
+
+    def _map(
+        self, others: Any, low: int, high: int | None, path: str, refs: Refs, depth: int
+    ) -> str:
+        """An object with any names, and values that `others` allows."""
+        if low > 1:  # a name may come twice, which counts once
+            refuse(path, "minProperties above 1 isn't supported")
+        if others is False:
+            if low > 0:
+                refuse(path, "no property is allowed, and minProperties asks for one")
+            return '"{" ws "}"'
+        value = self._visit(others, f"{path}.additionalProperties", refs, depth + 1)
+        if value == "value" and (low, high) == (0, None):
+            return "object"
+        pair = self._rule(f'string ":" ws {value}')
+        return f'"{{" ws {rules.listed(pair, low, high)} ws "}}"'
+
+    def _array(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
+        if flat.get("uniqueItems") not in (None, False):
+            refuse(path, "'uniqueItems' isn't supported")
+        low, high = self._limits(flat, "minItems", "maxItems", path)
+        items, first = flat.get("items", True), flat.get("prefixItems", [])
+        if isinstance(items, list):  # as before draft 2020-12
+            items, first = flat.get("additionalItems", True), items
+        if not isinstance(first, list):
+            refuse(path, "prefixItems must be a list of schemas")
+        first = first if high is None else first[:high]
+        parts = []
+        for i, schema in enumerate(first):
+            self._count(1, path)
+            parts.append(self._visit(schema, f"{path}.prefixItems[{i}]", refs, depth + 1))
+        low = max(0, low - len(parts))
+        high = None if high is None else high - len(parts)
+        if parts and low == 0 and ("items" not in flat or items is True):
+            high = 0
+        if items is False or high == 0:
+            if low > 0:
+                refuse(path, "minItems asks for more items than are allowed")
+            inside = ' "," ws '.join(parts) if parts else '""'
+        else:
+            item = self._visit(items, f"{path}.items", refs, depth + 1)
+            if parts:
+                more = rules.times(f'("," ws {item})', low, high)
+                inside = ' "," ws '.join(parts) + f" {more}"
+            elif item == "value" and (low, high) == (0, None):
+                return "array"
+            else:
+                inside = rules.listed(item, low, high)
+        return f'"[" ws {inside} ws "]"'
+
+    def _string(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
+        low, high = self._limits(flat, "minLength", "maxLength", path)
+        if (low, high) != (0, None):
+            return f'"\\"" {rules.times("char", low, high)} "\\""'
+        if flat.get("format") in rules.FORMATS:
+            return f'"\\"" {flat["format"]} "\\""'
+        return "string"
+
+    def _integer(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
+        low, above = limit(flat, "minimum", "exclusiveMinimum", max, path)
+        high, below = limit(flat, "maximum", "exclusiveMaximum", min, path)
+        if flat.get("multipleOf", 1) != 1:
+            refuse(path, "'multipleOf' isn't supported")
+        first = None if low is None else math.floor(low) + 1 if above else math.ceil(low)
+        last = None if high is None else math.ceil(high) - 1 if below else math.floor(high)
+        return rules.integers(*within_digits(first, last, path))
+
+    def _number(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
+        low, above = limit(flat, "minimum", "exclusiveMinimum", max, path)
+        high, below = limit(flat, "maximum", "exclusiveMaximum", min, path)
+        if "multipleOf" in flat:
+            refuse(path, "'multipleOf' isn't supported")
+        for value, is_open in ((low, above), (high, below)):
+            if value is not None and value != int(value):
+                refuse(path, f"limits of a number must be whole numbers, not {shown(value)}")
+            if value is not None and is_open and abs(value) >= 10**rules.MAX_OPEN_DIGITS:
+                refuse(path, f"a limit left out has {rules.MAX_OPEN_DIGITS} digits at most")
+        if low is not None and low == high and (above or below):
+            refuse(path, "no number is within these limits")
+        first, last = None if low is None else int(low), None if high is None else int(high)
+        first, last = within_digits(first, last, path)
+        return rules.numbers(first, last, above=above, below=below)
+
+    def _limits(
+        self, flat: Mapping[str, Any], least: str, most: str, path: str
+    ) -> tuple[int, int | None]:
+        """How often something may be there: at least, and at most (None without a limit)."""
+        for name in (least, most):
+            value = flat.get(name, 0)
+            if not is_of(value, "integer") or value < 0:
+                refuse(path, f"{name} must be a whole number, 0 or more, not {shown(value)}")
+            if value > MAX_REPETITIONS:
+                refuse(path, f"{name} is {shown(value)}, the limit is {MAX_REPETITIONS}")
+        low, high = int(flat.get(least, 0)), int(flat[most]) if most in flat else None
+        if high is not None and low > high:
+            refuse(path, f"{least} {low} is above {most} {high}")
+        return low, high
+
+    def _rule(self, body: str) -> str:
+        """The name of the rule with this body."""
+        if body in rules.PRIMITIVES or body in self._rules:
+            return body
+        if body not in self._name_of:
+            name = f"r{len(self._rules) + 1}"
+            self._name_of[body], self._rules[name] = name, body
+        return self._name_of[body]
+
+    def _add_primitives(self, body: str) -> None:
+        for name in re.findall("[a-z][a-z-]*", body):
+            if name in rules.PRIMITIVES and name not in self._rules:
+                self._rules[name] = rules.PRIMITIVES[name]
+                self._add_primitives(self._rules[name])
+
+    def _count(self, n_parts: int, path: str) -> None:
+        self._n_parts += n_parts
+        if self._n_parts > MAX_PARTS:
+            refuse(path, f"more than {MAX_PARTS} parts up to here, references followed")

@@ -1,0 +1,123 @@
+"""The presets by name: a strength, its guards and a placement of the preference.
+
+Knows nothing about how they are carried out. docs/guards.md has the measurements that `balanced`
+and `strong` were chosen by.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from amulet_local.errors import InvalidParameterError
+from amulet_local.params import AmuletParams, Placement
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A named choice.
+
+    Attributes:
+        name: what users call it.
+        summary: a line for the help.
+        amulet: the strength and the guards.
+        placement: where the preference goes, unless the caller says.
+    """
+
+    name: str
+    summary: str
+    amulet: AmuletParams
+    placement: Placement
+
+
+_GUARDS = {"echo_guard": True, "end_guard": True, "region_gating": True, "watch": True}
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="paper",
+            summary="the authors' method exactly: guidance scale 5.65, no guards",
+            amulet=AmuletParams(),
+            placement="system",
+        ),
+        Preset(
+            name="balanced",
+            summary="as strong as goes without breaking answers",
+            amulet=AmuletParams(kl_budget=0.4, **_GUARDS),
+            placement="system",
+        ),
+        Preset(
+            name="strong",
+            summary="twice that budget, and an answer lost now and then",
+            amulet=AmuletParams(kl_budget=0.8, **_GUARDS),
+            placement="system",
+        ),
+    )
+}
+"""Every preset by name."""
+
+DEFAULT_PRESET = "balanced"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strength:
+    """What a call's strength comes to.
+
+    Attributes:
+        amulet: strength and guards; None is the method's own.
+        preset: the name of the preset that it comes from, empty if none.
+        placement: where the preference goes, unless the caller says.
+    """
+
+    amulet: AmuletParams | None
+    preset: str
+    placement: Placement
+
+
+def choose_strength(
+    method: str,
+    amulet: AmuletParams | None,
+    preset: str | None,
+    *,
+    default: str = DEFAULT_PRESET,
+    model_scale: float | None = None,
+) -> Strength:
+    """The strength that a caller means.
+
+    Args:
+        method: the method's name; a preset's strength is for "amulet" only, its placement for all.
+        amulet, preset: what the caller gave, at most one of them.
+        default: the preset for a caller that gave neither.
+        model_scale: the guidance scale that the user keeps for this model, for such a caller.
+
+    Raises:
+        InvalidParameterError: both are given, or there is no such preset.
+    """
+    if not isinstance(amulet, AmuletParams | None):
+        raise InvalidParameterError(f"amulet must be AmuletParams, got {type(amulet).__name__}")
+    if amulet is not None:
+        if preset is not None:
+            raise InvalidParameterError(
+                "amulet= and preset= both set the strength; give one, e.g. "
+                "amulet=PRESETS['balanced'].amulet.replace(guidance_scale=3)"
+            )
+        return Strength(amulet=amulet, preset="", placement="system")
+    chosen = preset_named(default if preset is None else preset)
+    if method != "amulet":
+        return Strength(amulet=None, preset="", placement=chosen.placement)
+    strength = chosen.amulet
+    if preset is None and model_scale is not None:
+        strength = strength.replace(guidance_scale=model_scale)
+    return Strength(amulet=strength, preset=chosen.name, placement=chosen.placement)
+
+
+def preset_named(name: str) -> Preset:
+    """The preset called `name`.
+
+    Raises:
+        InvalidParameterError: there is none.
+    """
+    preset = PRESETS.get(name) if isinstance(name, str) else None
+    if preset is None:
+        raise InvalidParameterError(f"no preset {name!r}; known: {', '.join(PRESETS)}")
+    return preset

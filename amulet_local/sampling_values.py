@@ -1,0 +1,74 @@
+"""Checks of the sampling options that are more than a number; params.py uses them.
+
+Knows nothing about models: whether a token id exists is checked where the vocabulary is known. A
+ValueError's message completes a sentence that begins with the option's name.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from amulet_local.grammar import gbnf
+
+MAX_BIASES = 10_000
+"""Tokens that `logit_bias` may name."""
+MAX_BREAKERS = 64
+MAX_BREAKER_BYTES = 40
+"""Sequence breakers of DRY and their length; llama.cpp cuts longer ones."""
+
+
+def biases(value: Any) -> dict[int, float]:
+    """Token ids (or their digits, as JSON has them) to biases; False is llama.cpp's -inf."""
+    if not isinstance(value, Mapping):
+        raise ValueError("must map token ids to biases")
+    if len(value) > MAX_BIASES:
+        raise ValueError(f"must not name more than {MAX_BIASES} tokens")
+    result = {}
+    for token, bias in value.items():
+        if isinstance(token, str) and token.isdecimal() and len(token) < 12:
+            token = int(token)
+        if isinstance(token, bool) or not isinstance(token, int) or token < 0:
+            raise ValueError(f"must map token ids to biases, and {str(token)[:20]!r} is none")
+        bias = -math.inf if bias is False else bias
+        is_number = isinstance(bias, int | float) and not isinstance(bias, bool)
+        if not is_number or not (-100 <= bias <= 100 or bias == -math.inf):
+            raise ValueError(f"must be from -100 to 100, or -inf for never, at token {token}")
+        result[token] = float(bias)
+    return result
+
+
+def breaker(text: str) -> str:
+    """A text that ends a sequence for DRY."""
+    try:
+        n_bytes = len(text.encode())
+    except UnicodeEncodeError:
+        n_bytes = 0
+    if not 0 < n_bytes <= MAX_BREAKER_BYTES or "\0" in text:
+        raise ValueError(
+            f"must be texts of 1 to {MAX_BREAKER_BYTES} bytes, without NULs and lone surrogates"
+        )
+    return text
+
+
+def schema(value: Any) -> dict[str, Any] | str | None:
+    """A JSON Schema as far as its type goes."""
+    if value is None or isinstance(value, str):
+        return value
+    if not isinstance(value, Mapping):
+        raise ValueError("must be a JSON Schema, as an object or as JSON text")
+    return dict(value)
+
+
+def checked_rules(text: str) -> gbnf.Grammar:
+    """A grammar whose beginning can be computed.
+
+    Raises:
+        InvalidParameterError: see gbnf.parse and Automaton.
+    """
+    from amulet_local.grammar.automaton import Automaton  # imports NumPy
+
+    rules = gbnf.parse(text)
+    Automaton(rules)  # raises where even the beginning explodes
+    return rules

@@ -1,0 +1,113 @@
+"""Watches an answer for what a large guidance scale does to it: loops, and collapsed entropy.
+
+Knows nothing about logits. It says which tokens would go on with a loop, and by how much the scale
+should be lowered.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+
+MAX_PERIOD = 64
+"""Longest stretch whose repetition is noticed, in tokens."""
+
+STRICTNESS = ((8, 2), (6, 1), (4, 1))
+"""(n, k) at first, after one loop, and after two: n tokens that stand in the answer already are a
+repetition, and what followed them k times before may not follow them again."""
+
+WINDOW = 16
+"""Tokens over which entropies are averaged."""
+
+COLLAPSED_SHARE = 0.1
+"""Share of the reference's entropy below which the realigned one has collapsed."""
+
+UNSURE_NATS = 0.5
+"""Entropy of the reference from which on a choice is a choice."""
+
+
+class Watch:
+    """Follows one answer.
+
+    Attributes:
+        factor: what to multiply the scale's excess over 1 by; halved at each sign of trouble.
+    """
+
+    def __init__(self) -> None:
+        self.factor = 1.0
+        self._tokens: list[int] = []
+        self._positions: defaultdict[int, list[int]] = defaultdict(list)
+        self._refused: list[int] = []
+        self._n_loops = 0
+        self._n_collapses = 0
+        self._entropies: deque[tuple[float, float]] = deque(maxlen=WINDOW)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was done, for the user."""
+        parts = []
+        if self._n_loops:
+            parts.append(f"began to repeat itself ({_times(self._n_loops)})")
+        if self._n_collapses:
+            parts.append(f"stopped having a choice of words ({_times(self._n_collapses)})")
+        if not parts:
+            return ()
+        done = "the strength was lowered"
+        if self._n_loops:
+            done = "the repetition was broken off and " + done
+        return (f"the answer {' and '.join(parts)}; {done} (--no-watch leaves it alone)",)
+
+    def accept(self, token: int) -> None:
+        """Take the next token."""
+        was_looping = bool(self._refused)
+        self._tokens.append(token)
+        self._refused = self._repetitions()
+        self._positions[token].append(len(self._tokens) - 1)
+        if self._refused and not was_looping:
+            self._n_loops += 1
+            self.factor *= 0.5
+
+    def note_entropies(self, realigned: float, reference: float) -> None:
+        """Take the entropies, in nats, of the distribution chosen from and of the reference."""
+        self._entropies.append((realigned, reference))
+        if len(self._entropies) < WINDOW:
+            return
+        mean_realigned = sum(pair[0] for pair in self._entropies) / WINDOW
+        mean_reference = sum(pair[1] for pair in self._entropies) / WINDOW
+        if mean_reference >= UNSURE_NATS and mean_realigned < COLLAPSED_SHARE * mean_reference:
+            self._n_collapses += 1
+            self.factor *= 0.5
+            self._entropies.clear()
+
+    def refused(self) -> list[int]:
+        """Tokens that would go on with a loop: a third copy in a row, or one copy too many."""
+        return self._refused
+
+    def _repetitions(self) -> list[int]:
+        tokens = self._tokens
+        end = len(tokens) - 1
+        stretch, allowed = STRICTNESS[min(self._n_loops, len(STRICTNESS) - 1)]
+        followers: Counter[int] = Counter()
+        refused = set()
+        for position in self._positions[tokens[end]]:
+            period = end - position
+            matched = self._matched(position)
+            if matched < stretch:
+                continue
+            followers[tokens[position + 1]] += 1
+            if period <= MAX_PERIOD and matched >= period:
+                refused.add(tokens[position + 1])
+        refused.update(token for token, count in followers.items() if count >= allowed)
+        return sorted(refused)
+
+    def _matched(self, position: int) -> int:
+        """How many tokens up to `position` equal the last ones, up to MAX_PERIOD."""
+        tokens = self._tokens
+        end = len(tokens) - 1
+        n = 0
+        while n < MAX_PERIOD and position - n >= 0 and tokens[position - n] == tokens[end - n]:
+            n += 1
+        return n
+
+
+def _times(n: int) -> str:
+    return "once" if n == 1 else f"{n} times"

@@ -1,0 +1,216 @@
+"""A grammar made of a schema matches JSON that validates, and what validates matches."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from amulet_local import Engine, SamplingParams
+from amulet_local.errors import InvalidParameterError
+from amulet_local.grammar import gbnf
+from amulet_local.grammar.automaton import Automaton
+from amulet_local.grammar.json_schema import to_gbnf
+from tests.grammar.reading import derived, matches
+from tests.grammar.schemas import ANY_VALUE, SCHEMAS, is_valid, values_of
+
+RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def automaton(schema: Any) -> Automaton:
+    return Automaton(gbnf.parse(to_gbnf(schema)))
+
+
+@given(SCHEMAS, st.randoms(use_true_random=False))
+@RELAXED
+def test_every_text_of_the_grammar_parses_and_validates(
+    schema: dict[str, Any], random: Any
+) -> None:
+    grammar = gbnf.parse(to_gbnf(schema))
+    for _ in range(5):
+        text = derived(grammar, random.choice, most=200).decode()
+        assert is_valid(json.loads(text), schema), text
+
+
+@given(SCHEMAS, st.data())
+@RELAXED
+def test_valid_values_match(schema: dict[str, Any], data: st.DataObject) -> None:
+    value = data.draw(values_of(schema))
+    assert is_valid(value, schema)
+    made = automaton(schema)
+    layouts: list[dict[str, Any]] = [{}, {"indent": 2}, {"separators": (",", ":")}]
+    for layout in layouts[:1] if "const" in str(schema) else layouts:
+        text = json.dumps(value, ensure_ascii=False, **layout)
+        if '"\\u' not in text and "e" not in re.sub('".*?"|true|false|null', "", text):
+            assert matches(made, text), text
+
+
+@given(SCHEMAS, ANY_VALUE)
+@RELAXED
+def test_what_matches_validates(schema: dict[str, Any], value: Any) -> None:
+    if matches(automaton(schema), json.dumps(value, ensure_ascii=False)):
+        assert is_valid(value, schema)
+
+
+@pytest.mark.parametrize(
+    "schema", [{}, "{}", "true", {"type": ["object", "array"]}, {"type": "object"}]
+)
+def test_any_json_is_as_deep_as_it_wants(schema: Any) -> None:
+    text = '{"a": [1, -2.5e+3, "\\u00e9\\n", null, {"b": []}], "é": {"c": true}}'
+    made = automaton(schema)
+    assert matches(made, text)
+    for other in ("", '{"a": 1,}', "{'a': 1}", '{"a": 01}', '"\n"', '"\\ud800"', "nul", "1 2"):
+        assert not matches(made, other)
+
+
+def test_keywords_that_say_nothing_are_ignored() -> None:
+    schema = {"$schema": "x", "title": "T", "default": 3, "x-mine": 1, "enum": [1], "pattern-": 1}
+    with pytest.raises(InvalidParameterError, match="'pattern-' isn't supported"):
+        to_gbnf(schema)
+    del schema["pattern-"]
+    assert matches(automaton(schema), "1")
+
+
+def test_references_are_followed_and_combine_with_what_is_beside_them() -> None:
+    schema = {
+        "$defs": {"a/b": {"type": "object", "properties": {"n": {"$ref": "#/$defs/n"}}}},
+        "definitions": {},
+        "allOf": [{"$ref": "#/$defs/a~1b"}, {"required": ["n", "m"]}],
+        "properties": {"m": {"type": "string"}, "n": {"maximum": 5}},
+    }
+    schema["$defs"]["n"] = {"type": "integer", "minimum": 3}  # type: ignore[index]
+    made = automaton(schema)
+    assert matches(made, '{"m": "x", "n": 4}')
+    for other in ('{"m": "x", "n": 6}', '{"m": "x", "n": 2}', '{"m": "x"}', '{"m": 1, "n": 4}'):
+        assert not matches(made, other)
+
+
+def test_choices_combine_with_what_is_beside_them() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+        "oneOf": [{"required": ["a"]}, {"required": ["b"]}],
+    }
+    made = automaton(schema)
+    assert matches(made, '{"a": 1}')
+    assert matches(made, '{"b": 1}')
+    assert not matches(made, "{}")
+
+
+def nested(depth: int) -> dict[str, Any]:
+    schema: dict[str, Any] = {"type": "null"}
+    for _ in range(depth):
+        schema = {"type": "array", "items": schema}
+    return schema
+
+
+CYCLE: dict[str, Any] = {"type": "array"}
+CYCLE["items"] = CYCLE
+LAUGHS = {"$defs": {f"a{i}": {"anyOf": [{"$ref": f"#/$defs/a{i + 1}"}] * 10} for i in range(9)}}
+LAUGHS["$defs"]["a9"] = {"type": "null"}  # type: ignore[assignment]
+REFUSED: list[tuple[Any, str]] = [
+    ({"type": "text"}, "$: unknown type 'text'"),
+    ({"properties": {"a": {"type": ["null", 5]}}}, "$.properties.a: unknown type 5"),
+    ({"properties": {"a b": {"type": []}}}, "$.properties.'a b': type allows nothing"),
+    ({"items": {"pattern": "a"}}, "$.items: 'pattern' isn't supported"),
+    ({"items": {"anyOf": [{}, {"not": {}}]}}, "$.items.anyOf[1].allOf[1]: 'not' isn't supported"),
+    ({"type": "array", "uniqueItems": True}, "'uniqueItems' isn't supported"),
+    ({"type": "number", "multipleOf": 0.5}, "'multipleOf' isn't supported"),
+    ({1: 2}, "$: 1 isn't supported"),
+    (False, "nothing is allowed"),
+    ({"items": False, "minItems": 1}, "more items than are allowed"),
+    ({"items": 3}, "$.items: a schema must be an object, not 3"),
+    ("[1", "it isn't JSON"),
+    ("[" * 100_000, "nested too deeply"),
+    ('"' + "a" * 300_000 + '"', "262144"),
+    ("[]", "a schema must be an object"),
+    ({"$ref": "http://example.org/schema"}, "only references within"),
+    ({"$ref": "other.json#/a"}, "only references within"),
+    ({"$ref": 5}, "only references within"),
+    ({"$ref": "#/$defs/a"}, "nothing is at '#/$defs/a'"),
+    ({"$ref": "#"}, "leads back to itself"),
+    ({"$defs": {"a": {"items": {"$ref": "#/$defs/a"}}}, "$ref": "#/$defs/a"}, "leads back"),
+    ({"properties": {"a": {"$ref": "#"}}}, "$.properties.a.properties.a: the reference '#'"),
+    (CYCLE, "32 schemas within each other"),
+    (nested(40), "32 schemas within each other"),
+    ({**LAUGHS, "$ref": "#/$defs/a0"}, "10000 parts"),
+    ({"enum": list(range(20_000))}, "10000 parts"),
+    ({"properties": {f"p{i}": {} for i in range(20_000)}}, "10000 parts"),
+    ({"type": "string", "maxLength": 10**9}, "the limit is 2000"),
+    ({"type": "array", "minItems": 2001}, "the limit is 2000"),
+    ({"type": "array", "minItems": -1}, "minItems must be a whole number"),
+    ({"type": "string", "maxLength": "5"}, "maxLength must be a whole number"),
+    ({"type": "string", "maxLength": True}, "maxLength must be a whole number"),
+    ({"type": "string", "minLength": 3, "maxLength": 2}, "minLength 3 is above maxLength 2"),
+    ({"type": "integer", "minimum": 5, "maximum": 4}, "no number"),
+    ({"type": "integer", "minimum": 0.2, "maximum": 0.8}, "no number"),
+    ({"type": "integer", "minimum": 10**400}, "no number"),
+    ({"type": "integer", "minimum": math.nan}, "minimum must be a number"),
+    ({"type": "integer", "exclusiveMinimum": True}, "exclusiveMinimum must be a number"),
+    ({"type": "number", "minimum": 0.5}, "whole numbers, not 0.5"),
+    ({"type": "number", "minimum": 1, "exclusiveMaximum": 1}, "no number"),
+    ({"enum": []}, "no value"),
+    ({"enum": [1, 2], "type": "string"}, "no value"),
+    ({"enum": [math.inf]}, "isn't a JSON value"),
+    ({"const": "\ud800"}, "isn't a JSON value"),
+    ({"const": {1, 2}}, "isn't a JSON value"),
+    ({"const": CYCLE}, "isn't a JSON value"),
+    ({"enum": 5}, "enum must be a list"),
+    ({"anyOf": []}, "anyOf must be a list"),
+    ({"allOf": {}}, "allOf must be a list"),
+    ({"allOf": [{"format": "date"}, {"format": "time"}]}, "'format' is given twice"),
+    ({"properties": []}, "properties must be an object"),
+    ({"required": "a"}, "required must be a list"),
+    ({"required": ["a"], "additionalProperties": False}, "'a' is required and not allowed"),
+    ({"properties": {"a": {}}, "minProperties": 1}, "don't work together"),
+    ({"additionalProperties": False, "minProperties": 1}, "minProperties asks for one"),
+    ({"additionalProperties": {}, "minProperties": 2}, "minProperties above 1 isn't supported"),
+    ({"properties": {"\ud800": {}}}, "isn't text"),
+]
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(("schema", "words"), REFUSED, ids=lambda value: str(value)[:40])
+def test_what_a_grammar_cant_enforce_is_refused_with_its_place(schema: Any, words: str) -> None:
+    with pytest.raises(InvalidParameterError, match=re.escape(words)) as caught:
+        to_gbnf(schema)
+    assert str(caught.value).startswith("json_schema: $")
+    assert len(str(caught.value)) < 500
+
+
+def test_a_schema_is_left_as_it_was() -> None:
+    schema = {"allOf": [{"type": ["number"]}, {"type": ["integer"], "minimum": 0}]}
+    before = json.dumps(schema)
+    assert matches(automaton(schema), "3")
+    assert not matches(automaton(schema), "3.5")
+    assert json.dumps(schema) == before
+
+
+def test_a_schema_beyond_what_a_grammar_may_be_is_refused() -> None:
+    lengths = [{"type": "string", "maxLength": 1000 + i} for i in range(60)]
+    with pytest.raises(InvalidParameterError, match="json_schema: it is too large"):
+        SamplingParams(json_schema={"prefixItems": lengths, "items": False})
+
+
+@given(SCHEMAS, st.sampled_from([0.0, 1.0]))
+@settings(
+    deadline=None,
+    max_examples=6,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_a_real_answer_parses_and_validates(
+    shared_engine: Engine, schema: dict[str, Any], temperature: float
+) -> None:
+    answer = shared_engine.generate(
+        "Give an example as JSON.",
+        sampling=SamplingParams(json_schema=schema, max_tokens=40, temperature=temperature, seed=1),
+    )
+    if answer.finish_reason == "stop":
+        assert is_valid(json.loads(answer.text), schema)
+    else:
+        assert answer.finish_reason == "length"

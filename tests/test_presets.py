@@ -1,0 +1,168 @@
+"""Presets: what each name means, and who gets which."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from amulet_local import METHODS, AmuletParams, Engine, SamplingParams, errors, presets
+from amulet_local.llama.rows import RowSet
+from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.preferences import resolve
+from amulet_local.presets import DEFAULT_PRESET, PRESETS, choose_strength, preset_named
+
+QUESTION = "How do I sleep better?"
+SHORT = SamplingParams(max_tokens=12)
+BOUNDS = {"guidance_scale", "max_guidance", "kl_budget", "min_plausibility"}
+
+
+def test_paper_is_the_authors_method_without_guards() -> None:
+    paper = PRESETS["paper"].amulet
+    assert (paper.alpha, paper.lambda_, paper.eta, paper.num_iterations) == (2, 2, 10, 60)
+    assert paper.guidance_scale == pytest.approx(5.648699006951202, rel=1e-15)
+    assert paper.max_guidance is paper.kl_budget is None
+    assert paper.min_plausibility == paper.noise_guard == 0
+    assert {paper.echo_guard, paper.region_gating, paper.watch} == {False}
+    assert paper.mix == "fixed"
+    assert PRESETS["paper"].placement == "system"
+
+
+def test_every_other_preset_has_a_guard_against_what_the_paper_breaks() -> None:
+    for name in PRESETS.keys() - {"paper"}:
+        assert PRESETS[name].amulet.model_fields_set & BOUNDS
+    assert DEFAULT_PRESET in PRESETS
+
+
+@pytest.mark.parametrize("weights", [(1.0,), (0.6, 0.8), (1.0, -0.5)])
+def test_paper_chooses_the_largest_of_the_published_combination(
+    shared_engine: Engine, weights: tuple[float, ...]
+) -> None:
+    """Token for token what there was before there were presets and guards."""
+    preferences = [
+        replace(item, weight=weight)
+        for item, weight in zip(resolve(["creative", "formal"]), weights, strict=False)
+    ]
+    answer = shared_engine.generate(
+        QUESTION, preference=preferences, preset="paper", sampling=SHORT
+    )
+    prompts, _ = shared_engine._prompter.prompts(
+        QUESTION,
+        ["", *(item.instruction for item in preferences)],
+        system=None,
+        placement="system",
+    )
+    rows = RowSet(shared_engine.model, shared_engine._settings, StopFlag(), shared_engine.plan)
+    expected = []
+    try:
+        rows.prefill(prompts)
+        for _ in range(SHORT.max_tokens):
+            plain, *others = (rows.logits(i).astype(np.float64) for i in range(rows.n_rows))
+            difference = sum(w * (row - plain) for w, row in zip(weights, others, strict=True))
+            expected.append(int((plain + 5.648699006951202 * difference).argmax()))
+            rows.step(expected[-1])
+    finally:
+        rows.close()
+    assert list(answer.token_ids) == expected
+
+
+def test_paper_and_bare_parameters_are_the_same(shared_engine: Engine) -> None:
+    named, bare = (
+        shared_engine.generate(QUESTION, preference="creative", sampling=SHORT, **strength)
+        for strength in ({"preset": "paper"}, {"amulet": AmuletParams()})
+    )
+    assert named.token_ids == bare.token_ids
+    assert (named.preset, bare.preset) == ("paper", "")
+    assert named.guidance_scale == bare.guidance_scale
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_presets_answer_is_that_of_its_parameters(shared_engine: Engine, name: str) -> None:
+    preset = PRESETS[name]
+    by_name, by_parameters = (
+        shared_engine.generate(QUESTION, preference="concise", sampling=SHORT, **strength)
+        for strength in (
+            {"preset": name},
+            {"amulet": preset.amulet, "placement": preset.placement},
+        )
+    )
+    assert by_name.token_ids == by_parameters.token_ids
+    assert by_name.preset == name
+    assert by_name.guidance_scale == preset.amulet.guidance_scale
+
+
+def test_without_a_strength_the_default_preset_holds(shared_engine: Engine) -> None:
+    given, left_out = (
+        shared_engine.generate(QUESTION, preference="creative", sampling=SHORT, preset=preset)
+        for preset in (DEFAULT_PRESET, None)
+    )
+    assert left_out.preset == DEFAULT_PRESET
+    assert left_out.token_ids == given.token_ids
+
+
+def test_prompts_as_token_ids_are_answered_as_in_the_paper(shared_engine: Engine) -> None:
+    plain, preference = [1, 5, 6], [1, 7, 8, 6]
+    answer = shared_engine.generate_from_tokens(plain, preference, sampling=SHORT)
+    assert answer.preset == "paper"
+    bare = shared_engine.generate_from_tokens(
+        plain, preference, amulet=AmuletParams(), sampling=SHORT
+    )
+    assert answer.token_ids == bare.token_ids
+
+
+def test_a_preset_and_a_strength_exclude_each_other(shared_engine: Engine) -> None:
+    for preset in PRESETS:
+        with pytest.raises(errors.InvalidParameterError, match="preset"):
+            choose_strength("amulet", AmuletParams(), preset)
+    with pytest.raises(errors.InvalidParameterError, match="preset"):
+        shared_engine.stream_generate(
+            QUESTION, preference="concise", amulet=AmuletParams(), preset="paper"
+        )
+
+
+@pytest.mark.parametrize("name", ["", "Paper", "papers", 3, ["paper"]])
+def test_unknown_preset_is_an_error_that_lists_the_known_ones(name: Any) -> None:
+    with pytest.raises(errors.InvalidParameterError, match=", ".join(PRESETS)):
+        preset_named(name)
+    with pytest.raises(errors.InvalidParameterError, match=", ".join(PRESETS)):
+        choose_strength("amulet", None, name)
+
+
+@pytest.mark.parametrize("amulet", [3.0, "paper", {"guidance_scale": 3}, SamplingParams()])
+def test_strength_of_another_type_is_an_error(amulet: Any) -> None:
+    with pytest.raises(errors.InvalidParameterError, match="AmuletParams"):
+        choose_strength("amulet", amulet, None)
+
+
+def test_given_parameters_are_taken_as_they_are() -> None:
+    amulet = AmuletParams(guidance_scale=2, watch=True)
+    for method in METHODS:
+        chosen = choose_strength(method, amulet, None, model_scale=9.0)
+        assert chosen.amulet is amulet
+        assert (chosen.preset, chosen.placement) == ("", "system")
+
+
+def test_a_presets_strength_is_for_the_method_amulet_and_its_placement_for_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    moved = replace(PRESETS["strong"], placement="user")
+    monkeypatch.setitem(presets.PRESETS, "strong", moved)
+    for method in METHODS:
+        chosen = choose_strength(method, None, "strong")
+        assert chosen.placement == "user"
+        is_amulet = method == "amulet"
+        assert chosen.amulet is (moved.amulet if is_amulet else None)
+        assert chosen.preset == ("strong" if is_amulet else "")
+
+
+def test_the_models_own_scale_is_for_callers_without_a_wish() -> None:
+    default = PRESETS[DEFAULT_PRESET].amulet
+    chosen = choose_strength("amulet", None, None, model_scale=2.5).amulet
+    assert chosen == default.replace(guidance_scale=2.5)
+    assert chosen.guidance_scale == 2.5
+    assert chosen.kl_budget == default.kl_budget
+    for name in PRESETS:
+        wished = choose_strength("amulet", None, name, model_scale=2.5).amulet
+        assert wished is PRESETS[name].amulet
