@@ -8,31 +8,22 @@ whatever is interrupted and wherever.
 from __future__ import annotations
 
 import os
-import secrets
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Any
 
 from amulet_local import conversation_file
 from amulet_local.conversation_file import SavedConversation
 from amulet_local.conversation_settings import KEEP, ConversationSettings, Keep, OnFull
-from amulet_local.dialogue import Dialogue, Memory, Turn
-from amulet_local.errors import (
-    ConversationFullError,
-    InvalidParameterError,
-    InvalidRequestError,
-    PromptTooLongError,
-)
-from amulet_local.generation import Control
+from amulet_local.dialogue import Turn
+from amulet_local.errors import InvalidParameterError, InvalidRequestError
 from amulet_local.llama.rows import Progress
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.params import AmuletParams, Placement, SamplingParams
 from amulet_local.preferences import PreferencesLike
-from amulet_local.request import Request
 from amulet_local.results import Chunk, Generation
+from amulet_local.turn_draft import AnswerSource, Draft, Drafting, Wish
 from amulet_local.turn_stream import TurnStream
 from amulet_local.turns import Turns
 
@@ -40,64 +31,6 @@ _BUSY = (
     "this conversation is in the middle of another turn; finish or close that one first, or fork "
     "the conversation"
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnswerSource:
-    """What a conversation needs of an engine.
-
-    Attributes:
-        request: makes a checked request of a dialogue and the arguments of `Engine.generate`.
-        stream: answers it.
-        n_ctx: context length of each row, in tokens.
-        model: the name of the model's file.
-    """
-
-    request: Callable[..., Request]
-    stream: Callable[[Request, Progress | None, Control], Generator[Chunk, None, None]]
-    n_ctx: int
-    model: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Wish:
-    """A turn that somebody asks for.
-
-    Attributes:
-        place: from the turns that there are, those to keep and the question that comes then.
-        again: whether sampled answers take another seed than the settings have.
-        seed: which one; None draws it.
-        trace, prompt_progress: as for `Engine.generate`.
-    """
-
-    place: Callable[[tuple[Turn, ...]], tuple[tuple[Turn, ...], str]]
-    again: bool = False
-    seed: int | None = None
-    trace: int | None = None
-    prompt_progress: Progress | None = None
-
-
-@dataclass(kw_only=True)
-class _Draft:
-    """A turn that is ready to begin, or has begun.
-
-    Attributes:
-        before: all turns when it was made.
-        kept, question: see _Wish.
-        n_dropped: how many turns its prompt leaves out.
-        settings, request: what it runs with.
-        seed: of its draws, None if greedy.
-        control: changes it while it runs.
-    """
-
-    before: tuple[Turn, ...]
-    kept: tuple[Turn, ...]
-    question: str
-    n_dropped: int
-    settings: ConversationSettings
-    request: Request
-    seed: int | None
-    control: Control = field(default_factory=Control)
 
 
 class Conversation:
@@ -126,11 +59,10 @@ class Conversation:
         self._source = source
         self._settings = settings
         self._turns = tuple(turns)
-        self._now = datetime.now()
-        self._memory = Memory()
+        self._drafting = Drafting(source, warnings=self.warnings)
         self._order = Turns(StopFlag(), _nothing, busy=_BUSY)
         self._guard = threading.RLock()  # re-entrant: a finalizer may end a stream anywhere
-        self._running: _Draft | None = None
+        self._running: Draft | None = None
 
     @property
     def turns(self) -> tuple[Turn, ...]:
@@ -178,7 +110,7 @@ class Conversation:
         """Say something and get the answer piece by piece; otherwise as `send`."""
         _check_text(text)
         return self._stream(
-            _Wish(place=lambda turns: (turns, text), trace=trace, prompt_progress=prompt_progress)
+            Wish(place=lambda turns: (turns, text), trace=trace, prompt_progress=prompt_progress)
         )
 
     def regenerate(
@@ -218,7 +150,7 @@ class Conversation:
             return turns[:-1], last.question
 
         return self._stream(
-            _Wish(
+            Wish(
                 place=place,
                 again=True,
                 seed=seed,
@@ -259,7 +191,7 @@ class Conversation:
         """As `edit`, piece by piece. What follows is there until the new answer is complete."""
         _check_text(text)
         return self._stream(
-            _Wish(
+            Wish(
                 place=lambda turns: (turns[: _index(turn, turns)], text),
                 trace=trace,
                 prompt_progress=prompt_progress,
@@ -286,8 +218,7 @@ class Conversation:
         """
         with self._guard:
             other = Conversation(self._source, self._settings, self._turns, warnings=self.warnings)
-            other._now = self._now
-            other._memory = self._memory.copy()
+            other._drafting = self._drafting.copy()
             return other
 
     def set(
@@ -355,103 +286,23 @@ class Conversation:
     def _set(self, changes: dict[str, Any]) -> None:
         with self._guard:
             settings = self._settings.changed(changes)
-            running = self._running
-            if running is not None:
-                request, _ = self._request(
-                    running.kept, running.question, settings, None, n_dropped=running.n_dropped
-                )
-                running.settings, running.request = settings, request
-                running.control.change(request)
+            if self._running is not None:
+                self._drafting.change(self._running, settings)
             self._settings = settings
 
-    def _stream(self, wish: _Wish) -> TurnStream:
+    def _stream(self, wish: Wish) -> TurnStream:
         return TurnStream(self._run(wish, self._draft(wish)), self.set)
 
-    def _draft(self, wish: _Wish) -> _Draft:
+    def _draft(self, wish: Wish) -> Draft:
         with self._guard:
-            before, settings = self._turns, self._settings
-            kept, question = wish.place(before)
-            request, n_dropped = self._request(kept, question, settings, wish)
-        return _Draft(
-            before=before,
-            kept=kept,
-            question=question,
-            n_dropped=n_dropped,
-            settings=settings,
-            request=request,
-            seed=request.seed if request.sampling.temperature > 0 else None,
-        )
+            return self._drafting.draft(self._turns, wish, self._settings)
 
-    def _request(
-        self,
-        kept: tuple[Turn, ...],
-        question: str,
-        settings: ConversationSettings,
-        wish: _Wish | None,
-        *,
-        n_dropped: int | None = None,
-    ) -> tuple[Request, int]:
-        """A request that fits the context, and how many turns its prompt leaves out.
-
-        Args:
-            wish: what else was asked for; None for a turn that has begun.
-            n_dropped: leave out exactly so many turns.
-        """
-        arguments = settings.arguments()
-        sampling = settings.sampling
-        if wish is not None:
-            arguments["n_top"] = wish.trace
-            if wish.again and sampling.temperature > 0:
-                seed = secrets.randbelow(2**32 - 1) if wish.seed is None else wish.seed
-                arguments["sampling"] = sampling.replace(seed=seed)
-        n_ctx = self._source.n_ctx
-        room = max(1, min(sampling.max_tokens, n_ctx // 4))
-        may_drop = n_dropped is None and settings.on_full == "drop_oldest"
-        if n_dropped is None:
-            n_dropped = kept[-1].n_dropped if kept else 0
-        while True:
-            dialogue = Dialogue(
-                turns=kept[n_dropped:], question=question, now=self._now, memory=self._memory
-            )
-            try:
-                request = self._source.request(dialogue, **arguments)
-                n_tokens = max(map(len, request.prompts))
-            except PromptTooLongError as error:
-                n_tokens = error.n_prompt_tokens
-            n_over = n_tokens + room - 1 - n_ctx  # the last token needs no room
-            if n_over <= 0:
-                break
-            if not may_drop or n_dropped == len(kept):
-                raise self._full(n_tokens, room, n_turns=len(kept) - n_dropped)
-            n_dropped += self._memory.turns_to_drop(n_over)
-        notes = [*self.warnings]
-        if n_dropped:
-            notes.append(
-                f"the oldest {n_dropped} of {len(kept)} turns don't fit the context of {n_ctx} "
-                f"any more and were left out"
-            )
-        return replace(request, warnings=(*request.warnings, *notes)), n_dropped
-
-    def _full(self, n_tokens: int, room: int, *, n_turns: int) -> ConversationFullError:
-        n_ctx = self._source.n_ctx
-        cure = "shorten it"
-        if n_turns:
-            cure = "take turns back (undo), set on_full='drop_oldest'"
-        return ConversationFullError(
-            f"with this question the prompt has {n_tokens} tokens, the answer needs room for "
-            f"{room}, and the context holds {n_ctx}; {cure}, or use a larger context (n_ctx, -c "
-            f"{n_tokens + room})",
-            n_prompt_tokens=n_tokens,
-            n_ctx=n_ctx,
-            n_answer_tokens=room,
-        )
-
-    def _run(self, wish: _Wish, draft: _Draft) -> Generator[Chunk, None, None]:
+    def _run(self, wish: Wish, draft: Draft) -> Generator[Chunk, None, None]:
         with self._order.turn():
             said: list[Chunk] = []
             try:
                 with self._guard:
-                    if draft.before is not self._turns or draft.settings is not self._settings:
+                    if not draft.holds_for(self._turns, self._settings):
                         draft = self._draft(wish)
                     self._running = draft
                 with closing(
@@ -473,7 +324,7 @@ class Conversation:
                 self._running = None
         yield chunk
 
-    def _keep(self, draft: _Draft, said: Sequence[Chunk]) -> None:
+    def _keep(self, draft: Draft, said: Sequence[Chunk]) -> None:
         """Add the turn; one that was cancelled before its first token isn't."""
         complete = said[-1].generation if said else None
         if complete is not None:

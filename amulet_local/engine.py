@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from amulet_local import conversation_file, model_store, prompt_cache
-from amulet_local.conversation import AnswerSource, Conversation
+from amulet_local.conversation import Conversation
 from amulet_local.conversation_settings import ConversationSettings, OnFull
 from amulet_local.dialogue import Dialogue
 from amulet_local.errors import (
@@ -28,6 +28,7 @@ from amulet_local.generation import Control, generate
 from amulet_local.llama import library
 from amulet_local.llama.model import Model
 from amulet_local.llama.rows import Plan, Progress, RowSet, StoppedError
+from amulet_local.llama.sampler import check_biases
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.noise import rounding_noise
 from amulet_local.optimizer.realigner import Realigner
@@ -57,6 +58,7 @@ from amulet_local.scoring import score
 from amulet_local.steering import RowPlan
 from amulet_local.stream import AnswerStream
 from amulet_local.tuning import Tuning, tune
+from amulet_local.turn_draft import AnswerSource
 from amulet_local.turns import Turns
 from amulet_local.user_settings import settings_of_model
 
@@ -271,6 +273,7 @@ class Engine:
             n_ctx=self.n_ctx,
             warnings=self.warnings,
         )
+        check_biases(request.sampling, self.model.vocabulary)
         return _last(self._stream(request, None, Control()))
 
     def score(
@@ -461,7 +464,7 @@ class Engine:
         prompts, notes = self._prompts(
             plan, messages, preferences, system, placement or strength.placement
         )
-        return build_request(
+        request = build_request(
             chosen,
             prompts,
             plan=plan,
@@ -474,6 +477,8 @@ class Engine:
             preferences=[item.label for item in preferences],
             warnings=(*self.warnings, *notes),
         )
+        check_biases(request.sampling, self.model.vocabulary)
+        return request
 
     def _stream(
         self, request: Request, prompt_progress: Progress | None, control: Control

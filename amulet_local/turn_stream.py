@@ -42,10 +42,11 @@ class TurnStream(Iterator[Chunk]):
         self._chunks.close()
 
     def whole(self) -> Generation:
-        """The answer, when it is complete."""
+        """The answer, when it is complete. Whatever interrupts it ends the turn."""
         generation = None
-        for chunk in self:
-            generation = chunk.generation
+        with self:
+            for chunk in self:
+                generation = chunk.generation
         assert generation is not None
         return generation
 

@@ -29,12 +29,12 @@ from amulet_local import (
     errors,
     load,
 )
-from amulet_local.conversation import AnswerSource, _Draft, _Wish
 from amulet_local.conversation_settings import ConversationSettings
 from amulet_local.generation import Control
 from amulet_local.llama.rows import Progress
 from amulet_local.params import Placement
 from amulet_local.request import Request
+from amulet_local.turn_draft import AnswerSource, Draft, Wish
 
 LONG = "river " * 50
 QUESTIONS = ("How do I sleep better?", "Why?", "Name three rivers.", "And one lake?", "Thanks.")
@@ -60,9 +60,9 @@ def questions(conversation: Conversation) -> list[str]:
     return [turn.question for turn in conversation.turns]
 
 
-def draft_of(conversation: Conversation, question: str) -> _Draft:
+def draft_of(conversation: Conversation, question: str) -> Draft:
     """The turn that would come next."""
-    return conversation._draft(_Wish(place=lambda turns: (turns, question)))
+    return conversation._draft(Wish(place=lambda turns: (turns, question)))
 
 
 # --- right -------------------------------------------------------------------------------------
@@ -742,6 +742,19 @@ class Script:
                 warnings=request.warnings,
             ),
         )
+
+
+def test_sampling_for_later_needs_no_room_now(shared_engine: Engine) -> None:
+    source = Script(shared_engine).source
+    talk = Conversation(source, ConversationSettings(system="", sampling=SHORT))
+    text = "a" + " a" * (source.n_ctx - len(draft_of(talk, "a").request.prompts[0]) - 10)
+    stream = talk.stream(text)
+    next(stream)
+    talk.set(sampling=SamplingParams(max_tokens=40))
+    talk.set(preset="paper")
+    assert stream.whole().preset == ""
+    with pytest.raises(errors.ConversationFullError):
+        talk.send(text)
 
 
 CALLS = st.one_of(

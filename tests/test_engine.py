@@ -24,6 +24,8 @@ from amulet_local import (
     errors,
     load,
 )
+from amulet_local.preferences import resolve
+from amulet_local.presets import PRESETS
 
 QUESTION = "How do I sleep better?"
 SHORT = SamplingParams(max_tokens=24)
@@ -93,7 +95,8 @@ def test_preference_changes_the_answer(shared_engine: Engine) -> None:
     steered = shared_engine.generate(QUESTION, preference="creative", sampling=SHORT)
     assert plain.method == "base"
     assert steered.method == "amulet"
-    assert steered.guidance_scale == pytest.approx(5.6487, abs=1e-4)
+    assert steered.preset == "balanced"
+    assert steered.guidance_scale == PRESETS["balanced"].amulet.guidance_scale
     assert steered.token_ids != plain.token_ids
 
 
@@ -224,12 +227,9 @@ def test_score_equals_llama_cpp_pythons_logits(f32_path: Path) -> None:
     response = "Go to bed at the same time every day, and keep the room dark."
     with load(f32_path, n_ctx=256, cache_type_k="f32", cache_type_v="f32") as engine:
         scored = engine.score(QUESTION, response, preference="concise")
-        prompts, _ = engine._prompts(
-            METHODS["amulet"],
-            QUESTION,
-            (Preference(text="concise, with only the key points in as few words as possible"),),
-            None,
-            "system",
+        instructions = ["", *(item.instruction for item in resolve("concise"))]
+        prompts, _ = engine._prompter.prompts(
+            QUESTION, instructions, system=None, placement="system"
         )
     reference = llama_cpp.Llama(
         str(f32_path),

@@ -43,7 +43,7 @@ LAYERS = [
     {"answer"},
     {"generation", "cohort", "scoring"},
     {"stream", "turn_stream", "conversation_settings"},
-    {"conversation_file"},
+    {"conversation_file", "turn_draft"},
     {"conversation"},
     {"engine"},
     {"__init__", "benchmark", "evaluation"},

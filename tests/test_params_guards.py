@@ -52,7 +52,7 @@ def test_a_guard_that_has_a_number_for_off_refuses_none(field: str) -> None:
         AmuletParams(**{field: None})
 
 
-@pytest.mark.parametrize("field", ["echo_guard", "region_gating", "watch"])
+@pytest.mark.parametrize("field", ["echo_guard", "end_guard", "region_gating", "watch"])
 def test_switches_refuse_what_is_neither_on_nor_off(field: str) -> None:
     for bad in (2, "maybe", None, []):
         with pytest.raises(InvalidParameterError, match=f"^{field}: "):

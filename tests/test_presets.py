@@ -14,7 +14,10 @@ from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.preferences import resolve
 from amulet_local.presets import DEFAULT_PRESET, PRESETS, choose_strength, preset_named
 
-QUESTION = "How do I sleep better?"
+MESSAGES = [  # short, because most of the time goes into prompts
+    {"role": "system", "content": "Be kind."},
+    {"role": "user", "content": "How do I sleep?"},
+]
 SHORT = SamplingParams(max_tokens=12)
 BOUNDS = {"guidance_scale", "max_guidance", "kl_budget", "min_plausibility"}
 
@@ -25,7 +28,7 @@ def test_paper_is_the_authors_method_without_guards() -> None:
     assert paper.guidance_scale == pytest.approx(5.648699006951202, rel=1e-15)
     assert paper.max_guidance is paper.kl_budget is None
     assert paper.min_plausibility == paper.noise_guard == 0
-    assert {paper.echo_guard, paper.region_gating, paper.watch} == {False}
+    assert {paper.echo_guard, paper.end_guard, paper.region_gating, paper.watch} == {False}
     assert paper.mix == "fixed"
     assert PRESETS["paper"].placement == "system"
 
@@ -46,10 +49,10 @@ def test_paper_chooses_the_largest_of_the_published_combination(
         for item, weight in zip(resolve(["creative", "formal"]), weights, strict=False)
     ]
     answer = shared_engine.generate(
-        QUESTION, preference=preferences, preset="paper", sampling=SHORT
+        MESSAGES, preference=preferences, preset="paper", sampling=SHORT
     )
     prompts, _ = shared_engine._prompter.prompts(
-        QUESTION,
+        MESSAGES,
         ["", *(item.instruction for item in preferences)],
         system=None,
         placement="system",
@@ -62,6 +65,8 @@ def test_paper_chooses_the_largest_of_the_published_combination(
             plain, *others = (rows.logits(i).astype(np.float64) for i in range(rows.n_rows))
             difference = sum(w * (row - plain) for w, row in zip(weights, others, strict=True))
             expected.append(int((plain + 5.648699006951202 * difference).argmax()))
+            if expected[-1] in shared_engine.model.vocabulary.end_tokens:
+                break
             rows.step(expected[-1])
     finally:
         rows.close()
@@ -70,7 +75,7 @@ def test_paper_chooses_the_largest_of_the_published_combination(
 
 def test_paper_and_bare_parameters_are_the_same(shared_engine: Engine) -> None:
     named, bare = (
-        shared_engine.generate(QUESTION, preference="creative", sampling=SHORT, **strength)
+        shared_engine.generate(MESSAGES, preference="creative", sampling=SHORT, **strength)
         for strength in ({"preset": "paper"}, {"amulet": AmuletParams()})
     )
     assert named.token_ids == bare.token_ids
@@ -82,7 +87,7 @@ def test_paper_and_bare_parameters_are_the_same(shared_engine: Engine) -> None:
 def test_a_presets_answer_is_that_of_its_parameters(shared_engine: Engine, name: str) -> None:
     preset = PRESETS[name]
     by_name, by_parameters = (
-        shared_engine.generate(QUESTION, preference="concise", sampling=SHORT, **strength)
+        shared_engine.generate(MESSAGES, preference="concise", sampling=SHORT, **strength)
         for strength in (
             {"preset": name},
             {"amulet": preset.amulet, "placement": preset.placement},
@@ -95,7 +100,7 @@ def test_a_presets_answer_is_that_of_its_parameters(shared_engine: Engine, name:
 
 def test_without_a_strength_the_default_preset_holds(shared_engine: Engine) -> None:
     given, left_out = (
-        shared_engine.generate(QUESTION, preference="creative", sampling=SHORT, preset=preset)
+        shared_engine.generate(MESSAGES, preference="creative", sampling=SHORT, preset=preset)
         for preset in (DEFAULT_PRESET, None)
     )
     assert left_out.preset == DEFAULT_PRESET
@@ -118,7 +123,7 @@ def test_a_preset_and_a_strength_exclude_each_other(shared_engine: Engine) -> No
             choose_strength("amulet", AmuletParams(), preset)
     with pytest.raises(errors.InvalidParameterError, match="preset"):
         shared_engine.stream_generate(
-            QUESTION, preference="concise", amulet=AmuletParams(), preset="paper"
+            MESSAGES, preference="concise", amulet=AmuletParams(), preset="paper"
         )
 
 

@@ -9,10 +9,14 @@ import pytest
 
 from amulet_local import AmuletParams, Engine, Preference, SamplingParams, errors
 from amulet_local.echo import Recital
+from amulet_local.json_position import JsonPosition
 from amulet_local.optimizer.realigner import PLAUSIBLE, Realigner
 from amulet_local.steering import Combination, RowPlan, Steering
 
-QUESTION = "How do I sleep better?"
+MESSAGES = [  # short, because most of the time goes into prompts
+    {"role": "system", "content": "Be kind."},
+    {"role": "user", "content": "How do I sleep?"},
+]
 MIXES = [(1.0,), (-1.0,), (0.3,), (1.0, 1.0), (0.7, -0.4), (1.0, -1.0), (-0.5, -1.0), (0.0, 1.0)]
 
 
@@ -195,7 +199,7 @@ def test_ratios_that_grow_without_bound_keep_the_weights_finite(small: Realigner
 def test_adaptive_weights_refuse_what_to_avoid(shared_engine: Engine) -> None:
     with pytest.raises(errors.InvalidParameterError, match="positive"):
         shared_engine.stream_generate(
-            QUESTION, preference="creative", avoid="formal", amulet=AmuletParams(mix="adaptive")
+            MESSAGES, preference="creative", avoid="formal", amulet=AmuletParams(mix="adaptive")
         )
 
 
@@ -417,6 +421,51 @@ def test_recited_word_gains_nothing_and_is_refused_if_it_goes_on(small: Realigne
     assert list(np.flatnonzero(np.isneginf(refused))) == [13]
 
 
+# --- the end of an answer, and JSON -------------------------------------------------------------
+
+
+def test_the_end_gains_nothing_in_the_middle_of_a_sentence(small: Realigner) -> None:
+    plain, preference = small_rows()
+    preference[[5, 6, 7]] = plain[[5, 6, 7]] + 6
+    plan = RowPlan(has_plain=True, weights=(1.0,))
+    guarded = Steering(
+        plan, AmuletParams(guidance_scale=4, end_guard=True), small, end_tokens={5, 6}
+    )
+    full = mix64([plain, preference], (1.0,), 4.0)
+    likely = preference >= preference.max() + np.log(PLAUSIBLE)
+    likely[[5, 6]] = False
+    center = (preference - plain)[likely].mean()
+    held = full.copy()
+    held[[5, 6]] = preference[[5, 6]] + 3 * np.minimum(6, center)
+    assert (held[[5, 6]] < full[[5, 6]] - 1).all()
+    for token, (text, ends) in enumerate(
+        [("Go to", False), (" bed", False), (".", True), ("\n\n", True), ("Then", False)]
+    ):
+        guarded.combine([plain, preference])
+        guarded.accept(token, text)
+        combined = small.combine(*guarded.combine([plain, preference]))
+        np.testing.assert_allclose(combined, full if ends else held, atol=1e-4)
+
+
+def test_of_json_only_string_values_are_steered(small: Realigner) -> None:
+    plan = RowPlan(has_plain=True, weights=(1.0,))
+    amulet = AmuletParams(guidance_scale=4, region_gating=True, watch=True)
+    structured = Steering(plan, amulet, small, json_position=JsonPosition())
+    scales = [structured.combine(small_rows()).scale]
+    for token, text in enumerate(['{"', "name", '": ', '"A', "`nn`", '"', ", ", '"n": 1}']):
+        structured.accept(token, text)
+        scales.append(structured.combine(small_rows()).scale)
+    assert scales == [1.0, 1.0, 1.0, 1.0, 4.0, 4.0, 1.0, 1.0, 1.0]
+
+
+def test_json_may_repeat_itself(small: Realigner) -> None:
+    plan = RowPlan(has_plain=True, weights=(1.0,))
+    amulet = AmuletParams(guidance_scale=4, watch=True)
+    structured = Steering(plan, amulet, small, json_position=JsonPosition())
+    loop(structured, small_rows())
+    assert np.isfinite(small.combine(*structured.combine(small_rows()))).all()
+
+
 # --- changes on the way -------------------------------------------------------------------------
 
 
@@ -474,7 +523,7 @@ def test_preferences_can_be_added_and_taken_away(small: Realigner) -> None:
 def test_a_grammar_may_demand_what_the_echo_guard_refuses(shared_engine: Engine) -> None:
     text = "in short and clear words like a good teacher"
     answer = shared_engine.generate(
-        QUESTION,
+        MESSAGES,
         preference=Preference(text=text),
         amulet=AmuletParams(guidance_scale=3, echo_guard=True),
         sampling=SamplingParams(max_tokens=60, grammar=f'root ::= "{text}. {text}."'),
@@ -485,7 +534,7 @@ def test_a_grammar_may_demand_what_the_echo_guard_refuses(shared_engine: Engine)
 
 def test_a_grammar_may_demand_what_the_mask_and_the_watch_refuse(shared_engine: Engine) -> None:
     answer = shared_engine.generate(
-        QUESTION,
+        MESSAGES,
         preference="concise",
         amulet=AmuletParams(guidance_scale=3, min_plausibility=0.9, watch=True),
         sampling=SamplingParams(max_tokens=90, grammar='root ::= ("1, 2, 3, 4, 5. "){4}'),
@@ -499,10 +548,10 @@ def test_a_bias_may_rule_out_everything_plausible(
 ) -> None:
     amulet = AmuletParams(guidance_scale=3, min_plausibility=1.0)
     first = shared_engine.generate(
-        QUESTION, preference="concise", amulet=amulet, sampling=SamplingParams(max_tokens=1)
+        MESSAGES, preference="concise", amulet=amulet, sampling=SamplingParams(max_tokens=1)
     )
     answer = shared_engine.generate(
-        QUESTION,
+        MESSAGES,
         preference="concise",
         amulet=amulet,
         sampling=SamplingParams(

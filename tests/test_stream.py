@@ -16,15 +16,18 @@ from amulet_local.presets import DEFAULT_PRESET, PRESETS
 from amulet_local.results import Generation
 from amulet_local.stream import AnswerStream
 
-QUESTION = "How do I sleep better?"
-N_BEFORE, N_TOKENS = 4, 10
+MESSAGES = [  # short, because most of the time goes into prompts
+    {"role": "system", "content": "Be kind."},
+    {"role": "user", "content": "How do I sleep?"},
+]
+N_BEFORE, N_TOKENS = 3, 8
 SAMPLING = SamplingParams(max_tokens=N_TOKENS)
 TWICE, THRICE = AmuletParams(guidance_scale=2), AmuletParams(guidance_scale=3)
 
 
 def begin(engine: Engine, **arguments: Any) -> AnswerStream:
     """A stream after N_BEFORE tokens."""
-    stream = engine.stream_generate(QUESTION, **{"sampling": SAMPLING, **arguments})
+    stream = engine.stream_generate(MESSAGES, **{"sampling": SAMPLING, **arguments})
     for _ in range(N_BEFORE):
         assert next(stream).generation is None
     return stream
@@ -38,7 +41,7 @@ def finish(stream: AnswerStream) -> Generation:
 
 def continued(engine: Engine, answer: Generation, **arguments: Any) -> tuple[int, ...]:
     """What comes after the answer's first N_BEFORE tokens under other prompts."""
-    request = engine.stream_generate(QUESTION, **arguments)._make_request(
+    request = engine.stream_generate(MESSAGES, **arguments)._make_request(
         preference=arguments.get("preference"),
         avoid=arguments.get("avoid"),
         amulet=arguments.get("amulet"),
@@ -83,7 +86,7 @@ def test_changed_answer_goes_on_as_from_the_new_prompts_and_the_tokens_so_far(
     stream = begin(exact_engine, **before)
     stream.change(**after)
     answer = finish(stream)
-    unchanged = exact_engine.generate(QUESTION, sampling=SAMPLING, **before)
+    unchanged = exact_engine.generate(MESSAGES, sampling=SAMPLING, **before)
     assert answer.token_ids[:N_BEFORE] == unchanged.token_ids[:N_BEFORE]
     assert answer.token_ids[N_BEFORE:] == continued(exact_engine, answer, **after)
     assert answer.token_ids != unchanged.token_ids
@@ -120,7 +123,7 @@ def test_rows_keep_what_they_share_with_the_new_prompts(
         _prompts(exact_engine, preference=["concise", "creative"])[row] for row in range(3)
     )
     shared = common_length(concise, creative)
-    assert shared > 20
+    assert shared > 8
     assert answer.usage.computed_tokens <= (
         len(plain) + len(concise) + len(creative) - shared + N_BEFORE + 2 * N_TOKENS
     )
@@ -130,17 +133,17 @@ def test_rows_keep_what_they_share_with_the_new_prompts(
 
 
 def _prompts(engine: Engine, **arguments: Any) -> list[tuple[int, ...]]:
-    stream = engine.stream_generate(QUESTION, **arguments)
+    stream = engine.stream_generate(MESSAGES, **arguments)
     wanted = {"preference": None, "avoid": None, "amulet": None, "preset": None, **arguments}
     return list(stream._make_request(**wanted).prompts)
 
 
 def test_change_before_the_first_token_holds_for_all_of_them(shared_engine: Engine) -> None:
-    stream = shared_engine.stream_generate(QUESTION, preference="concise", sampling=SAMPLING)
+    stream = shared_engine.stream_generate(MESSAGES, preference="concise", sampling=SAMPLING)
     stream.change(preference="creative", amulet=TWICE)
     answer = finish(stream)
     expected = shared_engine.generate(
-        QUESTION, preference="creative", amulet=TWICE, sampling=SAMPLING
+        MESSAGES, preference="creative", amulet=TWICE, sampling=SAMPLING
     )
     assert answer.token_ids == expected.token_ids
     assert answer.usage == expected.usage
@@ -158,7 +161,7 @@ def test_the_last_of_several_changes_holds(shared_engine: Engine) -> None:
 
 
 def test_changed_back_in_time_nothing_changes(shared_engine: Engine) -> None:
-    unchanged = shared_engine.generate(QUESTION, preference="concise", sampling=SAMPLING)
+    unchanged = shared_engine.generate(MESSAGES, preference="concise", sampling=SAMPLING)
     stream = begin(shared_engine, preference="concise")
     stream.change(preference="creative")
     stream.change(preference="concise")
@@ -195,7 +198,7 @@ def test_changes_from_another_thread_at_any_time_leave_a_whole_answer(
     shared_engine: Engine,
 ) -> None:
     stream = shared_engine.stream_generate(
-        QUESTION, preference="concise", sampling=SamplingParams(max_tokens=24)
+        MESSAGES, preference="concise", sampling=SamplingParams(max_tokens=24)
     )
     done = threading.Event()
     raised: list[BaseException] = []
@@ -255,7 +258,7 @@ def test_draws_go_on_with_their_seed_after_a_change(shared_engine: Engine) -> No
 def test_bad_change_is_a_typed_error_and_the_answer_goes_on(
     shared_engine: Engine, change: dict[str, Any], kind: type[Exception]
 ) -> None:
-    unchanged = shared_engine.generate(QUESTION, preference="concise", sampling=SAMPLING)
+    unchanged = shared_engine.generate(MESSAGES, preference="concise", sampling=SAMPLING)
     stream = begin(shared_engine, preference="concise")
     with pytest.raises(kind):
         stream.change(**change)
@@ -264,14 +267,14 @@ def test_bad_change_is_a_typed_error_and_the_answer_goes_on(
 
 @pytest.fixture(scope="module")
 def small_engine(model_path: Path) -> Iterator[Engine]:
-    with load(model_path, n_ctx=160, reproducible=True) as engine:
+    with load(model_path, n_ctx=112, reproducible=True) as engine:
         yield engine
 
 
 def test_change_that_leaves_no_room_ends_the_answer(small_engine: Engine) -> None:
     sampling = SamplingParams(max_tokens=200, ignore_eos=True)
     longer = Preference(text="in plain words " * 15)
-    stream = small_engine.stream_generate(QUESTION, preference="concise", sampling=sampling)
+    stream = small_engine.stream_generate(MESSAGES, preference="concise", sampling=sampling)
     room = small_engine.n_ctx - max(map(len, _prompts(small_engine, preference=longer)))
     assert room > 3
     seen = [next(stream) for _ in range(room + 1)]
@@ -280,14 +283,14 @@ def test_change_that_leaves_no_room_ends_the_answer(small_engine: Engine) -> Non
     assert answer.finish_reason == "length"
     assert len(answer.token_ids) == len(seen)
     assert answer.text.startswith("".join(chunk.text for chunk in seen))
-    assert any("context of 160" in warning for warning in answer.warnings)
-    assert small_engine.generate(QUESTION, sampling=SAMPLING).text
+    assert any("context of 112" in warning for warning in answer.warnings)
+    assert small_engine.generate(MESSAGES, sampling=SAMPLING).text
 
 
 def test_change_that_just_fits_gets_its_last_token(small_engine: Engine) -> None:
     sampling = SamplingParams(max_tokens=200, ignore_eos=True)
     longer = Preference(text="in plain words " * 15)
-    stream = small_engine.stream_generate(QUESTION, preference="concise", sampling=sampling)
+    stream = small_engine.stream_generate(MESSAGES, preference="concise", sampling=sampling)
     room = small_engine.n_ctx - max(map(len, _prompts(small_engine, preference=longer)))
     for _ in range(room):
         next(stream)
@@ -309,7 +312,7 @@ def test_closed_stream_frees_the_engine(shared_engine: Engine) -> None:
     stream.change(preference="formal")
     stream.close()
     assert list(stream) == []
-    assert shared_engine.generate(QUESTION, sampling=SAMPLING).text
+    assert shared_engine.generate(MESSAGES, sampling=SAMPLING).text
 
 
 def test_change_on_a_closed_engine_is_a_typed_error(model_path: Path) -> None:
@@ -327,7 +330,7 @@ def test_change_whose_prompts_fail_or_are_cancelled_leaves_the_engine_usable(
 ) -> None:
     import llama_cpp
 
-    expected = shared_engine.generate(QUESTION, preference="concise", sampling=SAMPLING)
+    expected = shared_engine.generate(MESSAGES, preference="concise", sampling=SAMPLING)
     stream = begin(shared_engine, preference="concise")
     stream.change(preference="formal")
     if ending == "cancel":
@@ -341,5 +344,5 @@ def test_change_whose_prompts_fail_or_are_cancelled_leaves_the_engine_usable(
             patch.setattr(llama_cpp, "llama_decode", fails)
             with pytest.raises(errors.DecodeError):
                 next(stream)
-    again = shared_engine.generate(QUESTION, preference="concise", sampling=SAMPLING)
+    again = shared_engine.generate(MESSAGES, preference="concise", sampling=SAMPLING)
     assert again.token_ids == expected.token_ids

@@ -14,7 +14,10 @@ from amulet_local.results import Alternative, TokenTrace
 from amulet_local.steering import RowPlan, Steering
 from amulet_local.tracing import Tracer
 
-QUESTION = "How do I sleep better?"
+MESSAGES = [  # short, because most of the time goes into prompts
+    {"role": "system", "content": "Be kind."},
+    {"role": "user", "content": "How do I sleep?"},
+]
 SHORT = SamplingParams(max_tokens=12)
 
 
@@ -133,8 +136,8 @@ def test_equal_alternatives_come_in_the_order_of_their_ids(shared_engine: Engine
 def test_trace_of_an_answer_equals_its_score(
     exact_engine: Engine, arguments: dict[str, Any]
 ) -> None:
-    answer = exact_engine.generate(QUESTION, sampling=SHORT, trace=0, **arguments)
-    scored = exact_engine.score(QUESTION, answer.token_ids, **arguments)
+    answer = exact_engine.generate(MESSAGES, sampling=SHORT, trace=0, **arguments)
+    scored = exact_engine.score(MESSAGES, answer.token_ids, **arguments)
     assert answer.trace is not None
     assert [item.token_id for item in answer.trace] == list(scored.token_ids)
     assert [item.plain for item in answer.trace] == pytest.approx(scored.plain, abs=1e-4)
@@ -151,7 +154,7 @@ def test_trace_of_an_answer_equals_its_score(
 
 
 def traced(engine: Engine, **arguments: Any) -> tuple[TokenTrace, ...]:
-    trace = engine.generate(QUESTION, sampling=SHORT, trace=3, **arguments).trace
+    trace = engine.generate(MESSAGES, sampling=SHORT, trace=3, **arguments).trace
     assert trace is not None
     return trace
 
@@ -193,7 +196,7 @@ def test_rows_that_are_not_computed_are_not_traced(shared_engine: Engine) -> Non
 
 def test_chunks_have_their_tokens_traces(shared_engine: Engine) -> None:
     *chunks, last = shared_engine.stream_generate(
-        QUESTION, preference="formal", sampling=SHORT, trace=2
+        MESSAGES, preference="formal", sampling=SHORT, trace=2
     )
     assert last.generation is not None
     assert last.trace is None
@@ -215,7 +218,7 @@ def test_the_token_that_ends_an_answer_is_traced(shared_engine: Engine) -> None:
 
 def test_tracing_changes_no_token(shared_engine: Engine) -> None:
     without, with_trace = (
-        shared_engine.generate(QUESTION, preference="creative", sampling=SHORT, trace=trace)
+        shared_engine.generate(MESSAGES, preference="creative", sampling=SHORT, trace=trace)
         for trace in (None, 5)
     )
     assert without.trace is None
@@ -238,4 +241,4 @@ def test_part_of_a_character_is_traced_as_the_replacement_character(
 @pytest.mark.parametrize("n_top", [-1, 101, 1.0, "3", True])
 def test_bad_number_of_alternatives_is_a_typed_error(shared_engine: Engine, n_top: Any) -> None:
     with pytest.raises(errors.InvalidParameterError, match="trace"):
-        shared_engine.stream_generate(QUESTION, preference="concise", trace=n_top)
+        shared_engine.stream_generate(MESSAGES, preference="concise", trace=n_top)

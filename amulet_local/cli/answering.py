@@ -320,6 +320,8 @@ def session(question: Question) -> Iterator[Session]:
 def generation_json(generation: Generation) -> dict[str, Any]:
     """Everything of a generation as JSON values."""
     values = dataclasses.asdict(generation)
+    if generation.trace is None:
+        del values["trace"]
     values["usage"]["total_tokens"] = generation.usage.total_tokens
     return values
 
@@ -338,8 +340,9 @@ def rate(generation: Generation) -> str:
 def figures(generation: Generation) -> str:
     """A line about a generation."""
     timings, usage = generation.timings, generation.usage
+    cut = " (cut off)" if generation.finish_reason == "length" else ""
     parts = [
-        f"{usage.completion_tokens} tokens",
+        f"{usage.completion_tokens} tokens{cut}",
         rate(generation),
         f"first token after {timings.time_to_first_token_seconds:.2f} s",
     ]

@@ -48,9 +48,10 @@ def test_an_answer_ends_with_a_newline_and_leaves_stderr_alone(plain: Outcome) -
 def test_json_has_everything_of_the_generation(realigned: dict[str, Any]) -> None:
     assert set(realigned) == {
         *("text", "token_ids", "finish_reason", "usage", "timings", "method"),
-        *("guidance_scale", "preferences", "seed", "warnings"),
+        *("guidance_scale", "preferences", "preset", "seed", "warnings"),
     }
     assert realigned["method"] == "amulet"
+    assert realigned["preset"] == "balanced"
     assert realigned["guidance_scale"] == pytest.approx(5.648699006951202)
     assert realigned["preferences"] == ["concise"]
     assert realigned["usage"]["completion_tokens"] == len(realigned["token_ids"])
@@ -131,7 +132,8 @@ def test_flags_are_those_of_llama_cpp(plain: Outcome) -> None:
     )
     assert outcome.code == 0
     assert outcome.out != plain.out
-    assert re.fullmatch(r"12 tokens · [\d.]+ tokens/s · first token after [\d.]+ s\n", outcome.err)
+    pattern = r"12 tokens \(cut off\) · [\d.]+ tokens/s · first token after [\d.]+ s\n"
+    assert re.fullmatch(pattern, outcome.err)
 
 
 def test_samplers_are_those_of_llama_cpp(plain: Outcome) -> None:
@@ -241,5 +243,5 @@ def test_a_terminal_gets_figures_and_no_control_characters(
     *status, shown = terminal.text.split("\r")
     assert shown.startswith(plain.out)
     assert "\x1b" not in terminal.text
-    assert re.search(r"12 tokens · .+ tokens/s · first token after .+ s\n\Z", shown)
+    assert re.search(r"12 tokens \(cut off\) · .+ tokens/s · first token after .+ s\n\Z", shown)
     assert status == [] or status[-1].isspace()

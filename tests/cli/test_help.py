@@ -12,6 +12,7 @@ from amulet_local import AmuletParams, RuntimeParams, SamplingParams
 from amulet_local.cli.options import environment_variable
 from amulet_local.decoding import METHODS
 from amulet_local.preferences import BUILT_IN_PREFERENCES
+from amulet_local.presets import DEFAULT_PRESET, PRESETS
 from tests.cli.conftest import CallCli
 from tests.cli.running import COMMAND, environment, run
 
@@ -42,7 +43,7 @@ def test_help_says_the_defaults_that_hold(call: CallCli) -> None:
     text = words(call("generate", "--help").out)
     amulet, sampling, runtime = AmuletParams(), SamplingParams(), RuntimeParams()
     for flag, default in {
-        "--guidance-scale": f"{amulet.guidance_scale:.3g}",
+        "--guidance-scale": f"{PRESETS[DEFAULT_PRESET].amulet.guidance_scale:.3g}",
         "--alpha": f"{amulet.alpha:g}",
         "--lambda": f"{amulet.lambda_:g}",
         "--eta": f"{amulet.eta:g}",

@@ -1,0 +1,42 @@
+"""The documentation's examples run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amulet_local import load
+from tests.conftest import REPOSITORY
+
+FENCE = re.compile(r"^```python(?P<rest>.*)\n(?P<code>(?:.*\n)*?)```$", re.MULTILINE)
+
+
+def examples(path: Path) -> list[tuple[int, str]]:
+    """The Python blocks of a document that aren't marked `no-test`, each with its first line."""
+    text = path.read_text(encoding="utf-8")
+    return [
+        (text.count("\n", 0, block.start("code")) + 1, block["code"])
+        for block in FENCE.finditer(text)
+        if "no-test" not in block["rest"].split()
+    ]
+
+
+def test_every_block_is_found() -> None:
+    text = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
+    assert len(FENCE.findall(text)) == text.count("\n```python") > 5
+    assert text.count("\n```") % 2 == 0
+
+
+def test_the_examples_of_the_python_interface_run(
+    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = REPOSITORY / "docs" / "python.md"
+    with load(model_path, n_ctx=1024) as engine:
+        names: dict[str, Any] = {"engine": engine}
+        for line, code in examples(path):
+            compiled = compile("\n" * (line - 1) + code, str(path), "exec")  # lines as in the file
+            exec(compiled, names)
