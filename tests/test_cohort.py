@@ -184,6 +184,30 @@ def test_prompts_longer_than_a_batch_are_computed_in_chunks(
         assert cohort.answers(requests) == expected
 
 
+def test_a_batch_takes_as_much_as_fits(
+    engine: Engine, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokens of the answers first, then the prompts of all that begin."""
+    import llama_cpp
+
+    real = llama_cpp.llama_decode
+    sizes: list[int] = []
+
+    def counting(context: Any, batch: Any) -> int:
+        sizes.append(batch.n_tokens)
+        return int(real(context, batch))
+
+    monkeypatch.setattr(llama_cpp, "llama_decode", counting)
+    both = [ask(question, max_tokens=3) for question in QUESTIONS[:2]]
+    n_prompts = sum(len(prompt) for request in both for prompt in request.prompts)
+    with Places(engine, n_places=2, n_rows=2) as cohort:
+        cohort.answers(both)
+    assert n_prompts > 2 * 48
+    assert sizes[: n_prompts // 48] == [48] * (n_prompts // 48)
+    assert max(sizes) == 48
+    assert sum(sizes) == n_prompts + 2 * (2 + 2)
+
+
 def test_requests_are_taken_when_a_place_is_free(engine: Engine, ask: Ask) -> None:
     taken: list[int] = []
 

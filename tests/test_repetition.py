@@ -60,6 +60,14 @@ def test_three_copies_are_a_loop_wherever_they_stand(period: int) -> None:
     assert not loops(text(1, 30) + stretch * 2 + text(2, 30))
 
 
+@pytest.mark.parametrize("period", [1, 3, 8, 20, MAX_PERIOD])
+def test_a_loop_begins_with_the_last_token_that_it_takes(period: int) -> None:
+    stretch = text(period, period)
+    tokens = (stretch * 20)[: period + max(2 * period, MIN_REPEATED_TOKENS)]
+    assert repeated_tail(tokens) == period
+    assert repeated_tail([-1, *tokens[1:]]) == 0
+
+
 def test_a_stretch_longer_than_the_longest_is_no_loop() -> None:
     assert not loops(text(1, MAX_PERIOD + 1) * 4)
 

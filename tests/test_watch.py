@@ -71,9 +71,9 @@ def test_a_third_copy_is_refused(period: int) -> None:
     assert watch.factor == 0.5
 
 
-def test_a_single_token_may_be_said_twelve_times_and_once_more() -> None:
+def test_a_single_token_may_be_said_eight_times_and_once_more() -> None:
     watch = Watch()
-    for _ in range(12):
+    for _ in range(8):
         watch.accept(7)
         assert watch.refused() == []
     watch.accept(7)

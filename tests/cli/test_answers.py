@@ -182,7 +182,8 @@ def test_a_seed_gives_the_same_draws_again() -> None:
 
 
 def test_warnings_are_lines_on_stderr() -> None:
-    outcome = run("generate", QUESTION, "-n", "1", "--preference", "concise", "--alpha", "4")
+    paper = ("--preference", "concise", "--preset", "paper", "--alpha", "4")
+    outcome = run("generate", QUESTION, "-n", "1", *paper)
     assert outcome.code == 0
     assert re.fullmatch(r"warning: guidance scale 118 [^\n]+ --iterations [^\n]+\n", outcome.err)
 
