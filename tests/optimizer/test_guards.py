@@ -226,7 +226,7 @@ def test_differences_of_any_finite_size_give_a_scale() -> None:
 
 
 def test_likelihoods_that_cross_late_spend_the_budget() -> None:
-    """The divergence is next to nothing until the tokens' logits cross, then a step (once broken)."""
+    """Next to no divergence until the logits cross, then a step (once broken)."""
     pair = np.array([3.0, -22.75], dtype=np.float32), np.array([21.0, -3.0], dtype=np.float32)
     for ceiling in (14.0, 16.0, 30.0):
         assert_within(pair, ceiling, 1.0, 0.0, slack=1e-3)
