@@ -12,6 +12,7 @@ from amulet_local.echo import Recital
 from amulet_local.json_position import JsonPosition
 from amulet_local.optimizer.realigner import PLAUSIBLE, Realigner
 from amulet_local.steering import Combination, RowPlan, Steering
+from amulet_local.watch import STRICTNESS
 
 MESSAGES = [  # short, because most of the time goes into prompts
     {"role": "system", "content": "Be kind."},
@@ -334,7 +335,7 @@ def test_budget_is_spent_on_what_the_noise_guard_left(
 
 def loop(moved: Steering, rows: Sequence[np.ndarray]) -> list[int]:
     """Let the answer begin to repeat itself; the tokens that go on with it."""
-    stretch = list(range(20, 34))
+    stretch = list(range(20, 22 + STRICTNESS[0][0]))
     for token in [*stretch, *stretch]:
         moved.combine(rows)
         moved.accept(token, "word ")

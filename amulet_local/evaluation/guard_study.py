@@ -241,6 +241,8 @@ def run(stage: Stage, precisions: Iterable[str], out: Path, n_threads: int) -> N
         start, n_done = time.monotonic(), 0
         n_all = sum(len(missing) for _, _, missing in todo)
         with open(path, "a", encoding="utf-8") as file:
+            if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
+                file.write("\n")  # a row that was cut off
             for name, preference, missing in todo:
                 settings = point_named(name)
                 for row in bench.answer(settings, preference, missing):

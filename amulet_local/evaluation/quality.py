@@ -7,6 +7,7 @@ broke is decided by rules that anyone can check by hand.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,8 @@ log-probability under the preference prompt; without steering the worst window h
 RECITED_TOKENS = 4
 """An answer recites when so many tokens in a row are the instruction's and not the question's."""
 
+_LIST_ITEM = re.compile(r"\s*([-*•]|\d+[.)])\s+\S")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
@@ -37,7 +40,7 @@ class Quality:
         fluency: mean of log p0 per token, under the plain prompt.
         loops: it ends in a loop, holds one, or repeats half of itself.
         falls_apart, recites: see WINDOW_LOG_P and RECITED_TOKENS.
-        stops_short: the model ended it in the middle of a sentence.
+        stops_short: the model ended it in the middle of a sentence that isn't an item of a list.
     """
 
     n_tokens: int
@@ -73,7 +76,11 @@ def quality(generation: Generation, instruction: Sequence[int], question: Sequen
         loops=loops(tokens) or repeated_share(tokens) > REPEATED_SHARE,
         falls_apart=worst_window(preference, WINDOW_TOKENS) < WINDOW_LOG_P,
         recites=not _stretches(instruction).isdisjoint(_stretches(tokens) - _stretches(question)),
-        stops_short=(generation.finish_reason == "stop" and not ends_sentence(generation.text)),
+        stops_short=(
+            generation.finish_reason == "stop"
+            and not ends_sentence(generation.text)
+            and not _LIST_ITEM.match(generation.text.strip().rpartition("\n")[2])
+        ),
     )
 
 
