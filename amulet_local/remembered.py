@@ -6,19 +6,22 @@ folder nothing is kept: it is a cache.
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import tempfile
 from typing import Any
 
+from amulet_local import private_files
+from amulet_local.errors import FileAccessError
 from amulet_local.user_folders import cache_folder, private_folder
+
+_MAX_BYTES = 4 << 20
 
 
 def read(name: str) -> dict[str, Any]:
     """Everything in the cache file `name`, by key."""
     try:
-        entries = json.loads((cache_folder() / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        entries = json.loads(private_files.read(cache_folder() / name, max_bytes=_MAX_BYTES))
+    except (FileAccessError, ValueError, RecursionError):
         return {}
     return entries if isinstance(entries, dict) else {}
 
@@ -29,10 +32,5 @@ def keep(name: str, key: str, entry: Any) -> None:
     if folder is None:
         return
     entries = {**read(name), key: entry}
-    try:
-        descriptor, path = tempfile.mkstemp(dir=folder, prefix=f"{name}-")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(entries, file, indent=1)
-        os.replace(path, folder / name)
-    except OSError:
-        return
+    with contextlib.suppress(FileAccessError):
+        private_files.write(folder / name, json.dumps(entries, indent=1).encode())

@@ -7,11 +7,12 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 
 from amulet_local import METHODS, AmuletParams, Engine, SamplingParams, errors
 from amulet_local.cohort import Cohort
-from amulet_local.llama.context import ContextSettings
+from amulet_local.llama.context import Context, ContextSettings, Logits
 from amulet_local.llama.rows import StoppedError
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.request import Request, build_request
@@ -262,6 +263,27 @@ def test_failed_decode_is_typed_and_the_next_run_is_right(
             with pytest.raises(errors.DecodeError):
                 cohort.answers(requests[2:])
         assert cohort.answers(requests[1:4]) == expected[1:4]
+
+
+def test_logits_that_are_not_finite_are_an_error_and_the_next_run_is_right(
+    engine: Engine,
+    requests: list[Request],
+    expected: list[tuple[int, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = Context.logits
+    calls = itertools.count(1)
+
+    def broken(context: Context, index: int = -1) -> Logits:
+        row = real(context, index)
+        return np.full_like(row, np.nan) if next(calls) == 9 else row
+
+    with Places(engine, n_places=2) as cohort:
+        with monkeypatch.context() as patch:
+            patch.setattr(Context, "logits", broken)
+            with pytest.raises(errors.LogitsError):
+                cohort.answers(requests)
+        assert cohort.answers(requests[:4]) == expected[:4]
 
 
 @pytest.mark.parametrize("n_done", [0, 1])

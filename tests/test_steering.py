@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from amulet_local import AmuletParams, Engine, Preference, SamplingParams, errors
+from amulet_local import METHODS, AmuletParams, Engine, Preference, SamplingParams, errors
 from amulet_local.echo import Recital
 from amulet_local.json_position import JsonPosition
 from amulet_local.optimizer.realigner import PLAUSIBLE, Realigner
@@ -138,6 +138,40 @@ def test_rows_that_are_not_finite_are_an_error(small: Realigner) -> None:
         rows[row][7] = np.nan
         with pytest.raises(errors.LogitsError, match="7"):
             small.greedy(*steering(small, (0.5, -0.5), guidance_scale=3).combine(rows))
+
+
+@pytest.mark.parametrize(
+    ("method", "weights", "has_plain", "kept"),
+    [
+        ("base", (), True, ()),
+        ("base", (1.0, 2.0), True, ()),
+        ("pref", (1.0,), False, (1.0,)),
+        ("pref", (0.5,), True, (0.5,)),
+        ("pref", (1.0, 1.0), True, (1.0, 1.0)),
+        ("amulet", (1.0,), True, (1.0,)),
+        ("linear_alignment", (1.0, -1.0), True, (1.0, -1.0)),
+    ],
+)
+def test_a_plan_has_the_rows_that_the_method_needs(
+    method: str, weights: tuple[float, ...], has_plain: bool, kept: tuple[float, ...]
+) -> None:
+    plan = RowPlan.of(METHODS[method], weights)
+    assert plan == RowPlan(has_plain=has_plain, weights=kept)
+    assert plan.n_rows == has_plain + len(kept)
+
+
+def test_what_to_avoid_counts_negative(shared_engine: Engine) -> None:
+    strength = AmuletParams(guidance_scale=2)
+    sampling = SamplingParams(max_tokens=6)
+    avoided, negative = (
+        shared_engine.generate(MESSAGES, amulet=strength, sampling=sampling, **wish)
+        for wish in (
+            {"preference": "concise", "avoid": "formal:0.5"},
+            {"preference": ["concise", "formal:-0.5"]},
+        )
+    )
+    assert avoided.token_ids == negative.token_ids
+    assert avoided.preferences == negative.preferences
 
 
 # --- adaptive weights ---------------------------------------------------------------------------
