@@ -32,7 +32,6 @@ from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.noise import rounding_noise
 from amulet_local.params import AmuletParams, Placement, SamplingParams
 from amulet_local.preferences import resolve
-from amulet_local.presets import PRESETS
 from amulet_local.prompting import Prompter
 from amulet_local.request import Request, build_request
 from amulet_local.steering import RowPlan
@@ -76,10 +75,10 @@ def _points() -> Iterator[Point]:
     def point(name: str, placement: Placement = "system", **fields: Any) -> Point:
         return Point(name=name, amulet=AmuletParams(**fields), placement=placement)
 
-    kept: dict[str, Any] = {"watch": True, "echo_guard": True, "end_guard": True}
+    kept: dict[str, Any] = dict.fromkeys(("watch", "echo_guard", "end_guard", "region_gating"), True)
     yield point("preference prompt", guidance_scale=1.0)
     yield Point(name="paper", amulet=AmuletParams())
-    for budget in (0.3, 0.4, 0.5, 0.6, 0.7, 0.8):
+    for budget in (0.2, 0.3, 0.4, 0.5, 0.6, 0.8):
         yield point(f"KL {budget:g}, guarded", kl_budget=budget, **kept)
     yield point("guarded", **kept)
     yield point("scale 3", guidance_scale=3.0)
@@ -94,21 +93,14 @@ POINTS = {point.name: point for point in _points()}
 """What is screened, by name."""
 
 CONFIRMED = (
-    "balanced",
     "preference prompt",
+    "KL 0.3, guarded",
+    "KL 0.4, guarded",
     "paper",
     "KL 0.5, guarded",
-    "strong",
+    "KL 0.8, guarded",
 )
-"""What is confirmed: points, or presets."""
-
-
-def point_named(name: str) -> Point:
-    """A point, or a preset as one."""
-    if name in PRESETS and name not in POINTS:
-        preset = PRESETS[name]
-        return Point(name=name, amulet=preset.amulet, placement=preset.placement)
-    return POINTS[name]
+"""The frontier, which is confirmed; names of points."""
 
 
 def load_questions(folder: Path, first: int, n: int) -> list[str]:
@@ -244,7 +236,7 @@ def run(stage: Stage, precisions: Iterable[str], out: Path, n_threads: int) -> N
             if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
                 file.write("\n")  # a row that was cut off
             for name, preference, missing in todo:
-                settings = point_named(name)
+                settings = POINTS[name]
                 for row in bench.answer(settings, preference, missing):
                     named = {"point": name, "preference": preference, **row}
                     file.write(json.dumps(named) + "\n")

@@ -46,10 +46,12 @@ def test_screening_and_confirmation_share_no_question(questions: Path) -> None:
     assert parts["screen"].questions[:2] == ("Set 0, number 0?", "Set 0, number 1?")
 
 
-def test_every_point_that_is_confirmed_is_a_point_or_a_preset() -> None:
-    for name in guard_study.CONFIRMED:
-        assert name in guard_study.POINTS or name in PRESETS
-    assert guard_study.point_named("balanced").amulet == PRESETS["balanced"].amulet
+def test_every_preset_is_a_point_that_is_screened_and_confirmed() -> None:
+    confirmed = [guard_study.POINTS[name] for name in guard_study.CONFIRMED]
+    assert all(
+        any((point.amulet, point.placement) == (preset.amulet, preset.placement) for point in confirmed)
+        for preset in PRESETS.values()
+    )
 
 
 def test_figures_are_per_token_and_broken_answers_count_once() -> None:
@@ -85,7 +87,7 @@ def test_a_study_goes_on_where_it_was_stopped(
     monkeypatch.setattr(guard_study, "N_PLACES", 2)
     stage = Stage(
         name="screen",
-        points=("preference prompt", "balanced"),
+        points=("preference prompt", "KL 0.4, guarded"),
         preferences=("concise",),
         questions=("Why is the sky blue?", "What is yeast?"),
     )
