@@ -15,9 +15,11 @@ from amulet_local.json_position import JsonPosition
 from amulet_local.llama.sampler import SamplerChain
 from amulet_local.llama.vocabulary import TextStream, Vocabulary
 from amulet_local.optimizer.realigner import Logits, Realigner
+from amulet_local.reasoning import Piece, ReasoningSplitter
 from amulet_local.request import Request
 from amulet_local.results import Chunk, FinishReason, Generation, Timings, TokenTrace, Usage
 from amulet_local.steering import Combination, Steering
+from amulet_local.stop_texts import StopFinder
 from amulet_local.tracing import Tracer
 
 
@@ -48,7 +50,13 @@ class Answer:
         self._vocabulary = vocabulary
         self._picker = Picker(request, realigner, vocabulary)
         self._stream = TextStream(vocabulary)
+        self._splitter: ReasoningSplitter | None = None
+        if request.sampling.reasoning_format == "separate":
+            self._splitter = ReasoningSplitter(request.closing_tag)
+            self.steering.in_reasoning = self._splitter.in_reasoning
+        self._stops = StopFinder(request.sampling.stop)
         self._texts: list[str] = []
+        self._reasoning: list[str] = []
         self._warnings = list(request.warnings)
         self._room = _room(request)
         self._tracer = None
@@ -77,13 +85,44 @@ class Answer:
             self.finish_reason = "stop"
             return None
         text = self._stream.push(token)
-        self._texts.append(text)
         self.steering.accept(token, text)
-        if len(self.tokens) >= self._request.sampling.max_tokens:
+        piece = self._decided(text)
+        if self._stops.found is not None:
+            self.finish_reason = "stop"
+        elif len(self.tokens) >= self._request.sampling.max_tokens:
             self.finish_reason = "length"
         else:
             self._end_if_full()
-        return Chunk(text=text, token_ids=(token,), trace=trace)
+        return Chunk(
+            text=piece.answer,
+            token_ids=(token,),
+            trace=trace,
+            reasoning=piece.reasoning,
+            is_reasoning=self._splitter is not None and self._splitter.is_before_answer,
+        )
+
+    def _decided(self, text: str) -> Piece:
+        """What is certain to be reasoning, and answer, now that the model wrote `text`."""
+        piece = Piece("", text)
+        if self._splitter is not None:
+            piece = self._splitter.push(text)
+            self.steering.in_reasoning = self._splitter.in_reasoning
+        return self._kept(piece.reasoning, self._stops.push(piece.answer))
+
+    def _rest(self) -> Piece:
+        """What was held back, at the end."""
+        start = self._decided(self._stream.finish())
+        held = Piece("", "")
+        if self._splitter is not None:
+            held = self._splitter.finish()
+        answer = self._stops.push(held.answer) + self._stops.finish()
+        end = self._kept(held.reasoning, answer)
+        return Piece(start.reasoning + end.reasoning, start.answer + end.answer)
+
+    def _kept(self, reasoning: str, answer: str) -> Piece:
+        self._reasoning.append(reasoning)
+        self._texts.append(answer)
+        return Piece(reasoning, answer)
 
     def change(self, request: Request) -> bool:
         """Go on with the rows, strength and guards of `request`; its sampling is left aside.
@@ -126,13 +165,21 @@ class Answer:
         Args:
             computed_tokens: for the usage.
         """
-        request = self._request
-        self._texts.append(self._stream.finish())
+        request, rest = self._request, self._rest()
+        if self._stops.found is not None:
+            self.finish_reason = "stop"
+        if self.steering.in_reasoning and self.finish_reason != "cancelled":
+            note = f"the model was still reasoning after {len(self.tokens)} tokens: no answer"
+            if self.finish_reason == "length":
+                note += "; allow more of them (max_tokens, -n)"
+            self._warnings.append(note)
         return Chunk(
-            text=self._texts[-1],
+            text=rest.answer,
+            reasoning=rest.reasoning,
             finish_reason=self.finish_reason,
             generation=Generation(
                 text="".join(self._texts),
+                reasoning="".join(self._reasoning),
                 token_ids=tuple(self.tokens),
                 finish_reason=self.finish_reason or "cancelled",
                 usage=Usage(

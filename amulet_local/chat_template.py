@@ -163,6 +163,7 @@ class ChatTemplate:
     Args:
         source: the template's text.
         vocabulary: the model's vocabulary.
+        arguments: further variables, plain data (enable_thinking=False, ...), for every prompt.
 
     Raises:
         ChatTemplateError: the template doesn't compile, or runs away at once.
@@ -171,7 +172,13 @@ class ChatTemplate:
         has_system_role: whether a system message shows up in what the template renders.
     """
 
-    def __init__(self, source: str, vocabulary: Vocabulary) -> None:
+    def __init__(
+        self,
+        source: str,
+        vocabulary: Vocabulary,
+        arguments: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._arguments = dict(arguments or {})
         self._source = source
         self._vocabulary = vocabulary
         self._compiled = CompiledTemplate(source)
@@ -185,23 +192,26 @@ class ChatTemplate:
         messages: Sequence[Mapping[str, Any]],
         *,
         add_generation_prompt: bool = True,
+        response_prefix: str = "",
         now: datetime | None = None,
-        **template_arguments: Any,
+        template_arguments: Mapping[str, Any] | None = None,
     ) -> EncodedPrompt:
         """Render and tokenise.
 
         Args:
             messages: as for `with_preference`.
             add_generation_prompt: end with the opening of an assistant turn.
+            response_prefix: what the answer begins with; reasoning tags in it are tags.
             now: what the template takes for the present; rows of one prompt should agree on it.
-            template_arguments: further variables, plain data (enable_thinking=False, ...).
+            template_arguments: variables of this prompt, besides those of all.
 
         Raises:
             ChatTemplateError: the template refuses these messages, fails or runs away.
             EmptyPromptError, InvalidRequestError, InvalidTextError: as for `with_preference`.
         """
+        _check_text("the response prefix", response_prefix)
         rendered, disguise, notes = self._rendered(
-            messages, add_generation_prompt, now, template_arguments
+            messages, add_generation_prompt, now, template_arguments or {}, response_prefix
         )
         token_ids = self._literalizer.encode(rendered, disguise)
         return EncodedPrompt(token_ids, disguise.reveal(rendered), notes)
@@ -242,14 +252,16 @@ class ChatTemplate:
         messages: Sequence[Mapping[str, Any]],
         add_generation_prompt: bool,
         now: datetime | None,
-        template_arguments: dict[str, Any],
+        template_arguments: Mapping[str, Any],
+        response_prefix: str = "",
     ) -> tuple[str, Disguise, tuple[str, ...]]:
         """The text with the users' markers in a disguise, which it needs to be read, and notes."""
         checked, notes = self._placed(_checked(messages))
+        template_arguments = {**self._arguments, **template_arguments}
         reserved = [name for name in template_arguments if name in _RESERVED]
         if reserved:
             raise InvalidRequestError(f"a template argument can't be named {reserved[0]!r}")
-        known = [self._source, *(message["content"] for message in checked)]
+        known = [self._source, response_prefix, *(message["content"] for message in checked)]
         try:
             _collect_texts(template_arguments, known)
         except RecursionError:
@@ -267,6 +279,7 @@ class ChatTemplate:
         rendered = self._render(
             hidden, add_generation_prompt, now, _hidden(template_arguments, disguise)
         )
+        rendered += disguise.hide(response_prefix, keep_reasoning_tags=True)
         return rendered, disguise, notes
 
     def _render(

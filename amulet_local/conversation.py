@@ -11,9 +11,11 @@ import os
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from amulet_local import conversation_file
+from amulet_local.async_stream import AsyncAnswerStream
 from amulet_local.conversation_file import SavedConversation
 from amulet_local.conversation_settings import KEEP, ConversationSettings, Keep, OnFull
 from amulet_local.dialogue import Turn
@@ -112,6 +114,14 @@ class Conversation:
         return self._stream(
             Wish(place=lambda turns: (turns, text), trace=trace, prompt_progress=prompt_progress)
         )
+
+    async def asend(self, text: str, *, trace: int | None = None) -> Generation:
+        """`send` without blocking the event loop; cancelling the task ends the turn."""
+        return await self.astream(text, trace=trace).whole()
+
+    def astream(self, text: str, *, trace: int | None = None) -> AsyncAnswerStream:
+        """`stream` as an asynchronous iterator; errors raise at the first piece."""
+        return AsyncAnswerStream(partial(self.stream, text, trace=trace))
 
     def regenerate(
         self,
@@ -291,7 +301,7 @@ class Conversation:
             self._settings = settings
 
     def _stream(self, wish: Wish) -> TurnStream:
-        return TurnStream(self._run(wish, self._draft(wish)), self.set)
+        return TurnStream(self._run(wish, self._draft(wish)), self.set, wish.control.cancel)
 
     def _draft(self, wish: Wish) -> Draft:
         with self._guard:
@@ -337,6 +347,7 @@ class Conversation:
         turn = Turn(
             question=draft.question,
             answer="".join(chunk.text for chunk in said),
+            reasoning="".join(chunk.reasoning for chunk in said),
             token_ids=token_ids,
             finish_reason=finish_reason,
             n_dropped=draft.n_dropped,

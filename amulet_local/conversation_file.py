@@ -294,6 +294,7 @@ def _turn(place: str, value: Any) -> Turn:
         n_dropped=fields.take("n_dropped", _integer(0, None)),
         preferences=tuple(fields.take("preferences", _list_of(_string))),
         seed=fields.take("seed", _optional(_integer(0, 2**32 - 2))),
+        reasoning=fields.take("reasoning", _string),
     )
     fields.end()
     return turn

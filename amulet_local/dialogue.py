@@ -28,7 +28,9 @@ class Turn:
     Attributes:
         question: what the user typed.
         answer: the text.
-        token_ids: the answer's tokens as they were generated, the one that ended it included.
+        token_ids: its tokens as they were generated, the one that ended it and those of reasoning
+            included.
+        reasoning: what a thinking model wrote to itself before it; later prompts don't have it.
         finish_reason: why it ended; a "cancelled" answer is what there was of it.
         n_dropped: how many turns before it its prompt left out, because the context was full.
         preferences: what it was to follow, by name.
@@ -42,6 +44,7 @@ class Turn:
     n_dropped: int = 0
     preferences: tuple[str, ...] = ()
     seed: int | None = None
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,8 +140,8 @@ class Dialogue:
         *,
         system: str,
         placement: Placement,
-    ) -> tuple[list[tuple[int, ...]], list[str]]:
-        """Token ids of one prompt per instruction, and notes on how they were made.
+    ) -> tuple[list[tuple[int, ...]], list[str], str]:
+        """Token ids of one prompt per instruction, notes on how they were made, and a text.
 
         An instruction in the user's turn is in the question only: the turns before it are the same
         in all rows.
@@ -147,6 +150,9 @@ class Dialogue:
             instructions: what each row adds, "" for the plain one.
             system: the system text.
             placement: where the instruction goes.
+
+        Returns:
+            The ids, the notes, and the text of the last prompt.
 
         Raises:
             As `ChatTemplate.encode`.
@@ -166,7 +172,7 @@ class Dialogue:
             prompts.append(prompt.token_ids)
             notes.update(dict.fromkeys(more))
         self.memory.keep(rows)
-        return prompts, list(notes)
+        return prompts, list(notes), prompt.text
 
     def _caught_up(self, template: ChatTemplate, vocabulary: Vocabulary, system: str) -> _Told:
         """All turns, for rows with this system text."""

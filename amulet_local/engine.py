@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import Any
 
 from amulet_local import conversation_file, model_store, prompt_cache
+from amulet_local.async_stream import AsyncAnswerStream
+from amulet_local.chat_completion import (
+    ChatCompletionFields,
+    ChatSource,
+    choices,
+    create_chat_completion,
+)
 from amulet_local.conversation import Conversation
 from amulet_local.conversation_settings import ConversationSettings, OnFull
 from amulet_local.dialogue import Dialogue
@@ -28,22 +35,14 @@ from amulet_local.generation import Control, generate
 from amulet_local.llama import library
 from amulet_local.llama.model import Model
 from amulet_local.llama.rows import Plan, Progress, RowSet, StoppedError
-from amulet_local.llama.sampler import check_biases
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.noise import rounding_noise
 from amulet_local.optimizer.realigner import Realigner
 from amulet_local.params import AmuletParams, Placement, RuntimeParams, SamplingParams
-from amulet_local.preferences import Preference, PreferencesLike, resolve
-from amulet_local.presets import choose_strength
+from amulet_local.preferences import PreferencesLike
 from amulet_local.prompting import Messages, Prompter
-from amulet_local.request import (
-    Request,
-    as_list,
-    build_request,
-    checked_weights,
-    choose_method,
-    token_ids,
-)
+from amulet_local.request import Request, token_ids
+from amulet_local.request_maker import RequestMaker
 from amulet_local.results import Chunk, Generation, Score
 from amulet_local.runtime_setup import (
     check_memory,
@@ -55,7 +54,6 @@ from amulet_local.runtime_setup import (
     runtime_warnings,
 )
 from amulet_local.scoring import score
-from amulet_local.steering import RowPlan
 from amulet_local.stream import AnswerStream
 from amulet_local.tuning import Tuning, tune
 from amulet_local.turn_draft import AnswerSource
@@ -130,7 +128,16 @@ class Engine:
         )
         self._tunings: dict[int, Tuning] = {}
         self._tunes = runtime.schedule == "auto" and n_gpu_layers == 0
-        self._prompter = Prompter(self.model, runtime.chat_template)
+        self._prompter = Prompter(
+            self.model, runtime.chat_template, runtime.template_arguments
+        )
+        self._requests = RequestMaker(
+            self.model.vocabulary,
+            self._prompter,
+            n_ctx=self.n_ctx,
+            model_scale=self.model_scale,
+            warnings=self.warnings,
+        )
         self._turns = Turns(self._stop_flag, partial(_free, self._rows, self.model))
         weakref.finalize(self, self._turns.close, timeout_seconds=5)
         try:
@@ -154,6 +161,8 @@ class Engine:
         system: str | None = None,
         placement: Placement | None = None,
         trace: int | None = None,
+        response_prefix: str = "",
+        template_arguments: Mapping[str, Any] | None = None,
         prompt_progress: Progress | None = None,
     ) -> Generation:
         """Answer.
@@ -170,6 +179,8 @@ class Engine:
             placement: the preference goes to the end of the "system" text or of the last "user"
                 question; where the preset puts it if None.
             trace: record how each token was chosen, with so many alternatives (0 to 100).
+            response_prefix: what the answer begins with; `text` has what follows it.
+            template_arguments: variables of the chat template, such as {"enable_thinking": False}.
             prompt_progress: called with (tokens computed, tokens in all) during prefill.
 
         Raises:
@@ -190,6 +201,8 @@ class Engine:
                 system=system,
                 placement=placement,
                 trace=trace,
+                response_prefix=response_prefix,
+                template_arguments=template_arguments,
                 prompt_progress=prompt_progress,
             )
         )
@@ -207,6 +220,8 @@ class Engine:
         system: str | None = None,
         placement: Placement | None = None,
         trace: int | None = None,
+        response_prefix: str = "",
+        template_arguments: Mapping[str, Any] | None = None,
         prompt_progress: Progress | None = None,
     ) -> AnswerStream:
         """Answer piece by piece; the last chunk has the whole answer.
@@ -223,10 +238,73 @@ class Engine:
             system=system,
             placement=placement,
             n_top=trace,
+            response_prefix=response_prefix,
+            template_arguments=template_arguments,
         )
         request = make(preference=preference, avoid=avoid, amulet=amulet, preset=preset)
         control = Control()
         return AnswerStream(self._stream(request, prompt_progress, control), control, make)
+
+    def generate_choices(
+        self,
+        messages: Messages,
+        n: int,
+        *,
+        sampling: SamplingParams | None = None,
+        **arguments: Any,
+    ) -> list[Generation]:
+        """Several answers to the same; the prompts are computed once.
+
+        Args:
+            messages, sampling, **arguments: as for `generate`.
+            n: how many, 1 to 128. The seeds are `sampling.seed` and those after it; without one,
+                each answer draws its own. Greedy answers are all the same.
+
+        Raises:
+            As `generate`.
+        """
+        samplings = choices(sampling, n)
+        return [self.generate(messages, sampling=each, **arguments) for each in samplings]
+
+    async def agenerate(self, messages: Messages, **arguments: Any) -> Generation:
+        """`generate` without blocking the event loop; cancelling the task ends the generation.
+
+        Args and Raises: as for `generate`.
+        """
+        return await self.astream(messages, **arguments).whole()
+
+    def astream(self, messages: Messages, **arguments: Any) -> AsyncAnswerStream:
+        """`stream_generate` as an asynchronous iterator, which never blocks the event loop.
+
+        Args and Raises: as for `generate`; errors raise at the first piece.
+        """
+        return AsyncAnswerStream(partial(self.stream_generate, messages, **arguments))
+
+    def create_chat_completion(
+        self, messages: Sequence[Mapping[str, Any]], **fields: Any
+    ) -> dict[str, Any] | Iterator[dict[str, Any]]:
+        """An answer in the shape of OpenAI's API, as llama-cpp-python's method of this name.
+
+        Args:
+            messages: OpenAI-style messages.
+            **fields: of ChatCompletionFields: those of llama-cpp-python with their defaults, more
+                of OpenAI's, and this package's own (`preference`, `guidance_scale`, ...).
+
+        Returns:
+            A `chat.completion`; with stream=True an iterator over `chat.completion.chunk`.
+
+        Raises:
+            As `generate`.
+        """
+        self._turns.check_open()
+        source = ChatSource(
+            stream=self.stream_generate,
+            n_ctx=self.n_ctx,
+            model=self.model.path.name,
+            model_scale=self.model_scale,
+            vocabulary=self.model.vocabulary,
+        )
+        return create_chat_completion(source, messages, ChatCompletionFields(**fields))
 
     def generate_from_tokens(
         self,
@@ -238,6 +316,7 @@ class Engine:
         preset: str | None = None,
         sampling: SamplingParams | None = None,
         weights: Sequence[float] | None = None,
+        trace: int | None = None,
     ) -> Generation:
         """Answer prompts that are given as token ids; no template, no system text.
 
@@ -249,31 +328,22 @@ class Engine:
             preset: a name from presets.PRESETS; "paper" if None.
             sampling: length and sampling; greedy if None.
             weights: one per preference; all 1 if None.
+            trace: as for `generate`.
 
         Raises:
             As `generate`, and InvalidTokenError for an id outside the vocabulary.
         """
-        preference_prompts = self._prompt_list(preference_ids)
-        weights = checked_weights(weights, len(preference_prompts))
-        chosen = choose_method(method, has_preference=bool(preference_prompts))
-        strength = choose_strength(chosen.name, amulet, preset, default="paper")
-        plan = RowPlan.of(chosen, weights)
-        prompts = list(preference_prompts) if plan.weights else []
-        if plan.has_plain:
-            if plain_ids is None:
-                raise InvalidParameterError(f"the method {chosen.name!r} needs plain_ids")
-            prompts.insert(0, token_ids(plain_ids, self.model.vocabulary))
-        request = build_request(
-            chosen,
-            prompts,
-            plan=plan,
-            amulet=strength.amulet,
-            preset=strength.preset,
+        self._turns.check_open()
+        request = self._requests.from_tokens(
+            plain_ids,
+            preference_ids,
+            method=method,
+            amulet=amulet,
+            preset=preset,
             sampling=sampling,
-            n_ctx=self.n_ctx,
-            warnings=self.warnings,
+            weights=weights,
+            n_top=trace,
         )
-        check_biases(request.sampling, self.model.vocabulary)
         return _last(self._stream(request, None, Control()))
 
     def score(
@@ -442,49 +512,15 @@ class Engine:
     ) -> None:
         self.close()
 
-    def _request(
-        self,
-        messages: Messages | Dialogue,
-        *,
-        preference: PreferencesLike,
-        avoid: PreferencesLike,
-        amulet: AmuletParams | None,
-        preset: str | None,
-        system: str | None,
-        placement: Placement | None,
-        method: str | None = None,
-        sampling: SamplingParams | None = None,
-        n_answer: int = 1,
-        n_top: int | None = None,
-    ) -> Request:
-        preferences = resolve(preference, avoid=avoid)
-        chosen = choose_method(method, has_preference=bool(preferences))
-        strength = choose_strength(chosen.name, amulet, preset, model_scale=self.model_scale)
-        plan = RowPlan.of(chosen, [item.weight for item in preferences])
-        prompts, notes = self._prompts(
-            plan, messages, preferences, system, placement or strength.placement
-        )
-        request = build_request(
-            chosen,
-            prompts,
-            plan=plan,
-            amulet=strength.amulet,
-            preset=strength.preset,
-            sampling=sampling,
-            n_ctx=self.n_ctx,
-            n_answer=n_answer,
-            n_top=n_top,
-            preferences=[item.label for item in preferences],
-            warnings=(*self.warnings, *notes),
-        )
-        check_biases(request.sampling, self.model.vocabulary)
-        return request
+    def _request(self, messages: Messages | Dialogue, **arguments: Any) -> Request:
+        with self._turns.using():
+            return self._requests.from_messages(messages, **arguments)
 
     def _stream(
         self, request: Request, prompt_progress: Progress | None, control: Control
     ) -> Generator[Chunk, None, None]:
         self._turns.check_open()
-        with self._turns.turn():
+        with self._turns.turn(), control.running(self._stop_flag):
             pieces = generate(
                 request,
                 self._rows,
@@ -558,33 +594,6 @@ class Engine:
                 retune=self.runtime.retune,
             )
         self._rows.change_plan(replace(self.plan, schedule=self._tunings[n_rows].schedule))
-
-    def _prompts(
-        self,
-        plan: RowPlan,
-        messages: Messages | Dialogue,
-        preferences: Sequence[Preference],
-        system: str | None,
-        placement: Placement,
-    ) -> tuple[list[tuple[int, ...]], list[str]]:
-        instructions = [""] if plan.has_plain else []
-        if plan.weights:
-            instructions += [item.instruction for item in preferences]
-        with self._turns.using():
-            return self._prompter.prompts(
-                messages, instructions, system=system, placement=placement
-            )
-
-    def _prompt_list(
-        self, ids: Sequence[int] | Sequence[Sequence[int]] | None
-    ) -> list[tuple[int, ...]]:
-        self._turns.check_open()
-        if ids is None:
-            return []
-        prompts: list[Any] = as_list(ids)
-        if not (prompts and hasattr(prompts[0], "__len__")):
-            prompts = [prompts]
-        return [token_ids(prompt, self.model.vocabulary) for prompt in prompts]
 
 
 def _free(rows: RowSet, model: Model) -> None:

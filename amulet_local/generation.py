@@ -5,10 +5,13 @@ Knows nothing about chat templates or about who may use the engine when; engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 
 from amulet_local.answer import Answer
 from amulet_local.llama.rows import Progress, RowSet, StoppedError
+from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.optimizer.realigner import Realigner
 from amulet_local.request import Request
@@ -16,10 +19,33 @@ from amulet_local.results import Chunk
 
 
 class Control:
-    """Hands a running generation what it is to go on as, from any thread."""
+    """Tells one generation what it is to go on as, or to end, from any thread."""
 
     def __init__(self) -> None:
         self._next: Request | None = None
+        self._lock = threading.RLock()  # re-entrant: a signal handler may cancel anywhere
+        self._cancelled = False
+        self._stop_flag: StopFlag | None = None
+
+    @contextmanager
+    def running(self, stop_flag: StopFlag) -> Iterator[None]:
+        """The generation runs inside the block; `stop_flag` ends what is computed there."""
+        with self._lock:
+            self._stop_flag = stop_flag
+            if self._cancelled:
+                stop_flag.set()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._stop_flag = None
+
+    def cancel(self) -> None:
+        """End the generation: now if it runs, else as soon as it begins. Never another one."""
+        with self._lock:
+            self._cancelled = True
+            if self._stop_flag is not None:
+                self._stop_flag.set()
 
     def change(self, request: Request) -> None:
         """Go on with the rows, prompts, strength and guards of `request` at the next token."""

@@ -21,8 +21,11 @@ from itertools import chain, pairwise
 from typing import Protocol
 
 from amulet_local.errors import InvalidTextError
+from amulet_local.reasoning import TAGS
 
-_REASONING_TAG = re.compile(r"(</?(?:think|thinking|seed:think|mm:think)>|\[/?THINK\])")
+_REASONING_TAG = re.compile(
+    f"({'|'.join(re.escape(tag) for pair in TAGS.items() for tag in pair)})"
+)
 _HTML_TAG = re.compile(
     r"</?(?:table|caption|thead|tbody|tfoot|tr|th|td|h[1-6]|blockquote|strong|em|b|i|u|sub|sup"
     r"|code|pre|p|br|ul|ol|li|a|img|div|span)>"

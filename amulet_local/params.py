@@ -28,7 +28,14 @@ from amulet_local.errors import InvalidParameterError
 from amulet_local.grammar import gbnf
 from amulet_local.grammar.json_schema import to_gbnf
 from amulet_local.optimizer import recurrence
-from amulet_local.sampling_values import MAX_BREAKERS, biases, breaker, checked_rules, schema
+from amulet_local.sampling_values import (
+    MAX_BREAKERS,
+    biases,
+    breaker,
+    checked_rules,
+    schema,
+    stop_texts,
+)
 
 MAX_ITERATIONS = 100_000
 """Largest T; the recurrence costs about 0.1 microseconds a step."""
@@ -42,6 +49,7 @@ SplitMode = Literal["none", "layer", "row"]
 LoadMode = Literal["auto", "mmap", "mlock", "none"]
 Schedule = Literal["auto", "parallel", "serial", "batched"]
 Mix = Literal["fixed", "adaptive"]
+ReasoningFormat = Literal["separate", "inline"]
 Placement = Literal["system", "user"]
 """Where a preference goes: the end of the system text, or of the last question."""
 
@@ -60,7 +68,7 @@ Positive = Annotated[Finite, Field(gt=0)]
 NonNegative = Annotated[Finite, Field(ge=0)]
 
 
-class _Params(BaseModel):
+class StrictParams(BaseModel):
     """Frozen, keyword-only, no unknown names; a bad value raises InvalidParameterError."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -83,7 +91,7 @@ class _Params(BaseModel):
         return type(self)(**{**self.model_dump(exclude_unset=True), **changes})
 
 
-class AmuletParams(_Params):
+class AmuletParams(StrictParams):
     """The method's strength, and what keeps it in bounds.
 
     The strength is four hyper-parameters, or the guidance scale that they amount to.
@@ -114,6 +122,7 @@ class AmuletParams(_Params):
             text so far lags behind on (MATO, arXiv 2605.25342).
         mix_temperature: tau of adaptive weights, in nats: large is nearly fixed.
         region_gating: scale 1 inside code, fenced or inline.
+        reasoning_gating: scale 1, and no echo guard, while a thinking model reasons.
         watch: refuse tokens that would go on with a loop, and lower the scale after one, and where
             the entropy collapses.
 
@@ -135,6 +144,7 @@ class AmuletParams(_Params):
     mix: Mix = "fixed"
     mix_temperature: Annotated[Finite, Field(ge=0.01, le=1e6)] = 10.0
     region_gating: bool = False
+    reasoning_gating: bool = False
     watch: bool = False
 
     def _check_together(self) -> None:
@@ -197,7 +207,7 @@ class AmuletParams(_Params):
         return type(self)(**{**kept, **changes})
 
 
-class SamplingParams(_Params):
+class SamplingParams(StrictParams):
     """How a token is picked from the combined distribution, by llama.cpp's samplers.
 
     Names and defaults are llama.cpp's, but for `temperature`: 0 (greedy), as in the paper. The
@@ -234,6 +244,10 @@ class SamplingParams(_Params):
         grammar: what the answer has to match, in GBNF, llama.cpp's notation, with a rule `root`.
         json_schema: the JSON Schema that the answer has to validate against, as a mapping or as
             JSON text, instead of a grammar.
+        stop: texts that end the answer, which doesn't have them; at most 64 of 1,000 characters.
+            The first that is complete counts. Reasoning isn't searched for them.
+        reasoning_format: "separate" keeps what a thinking model writes in its tags apart from the
+            answer; "inline" leaves it in the text, tags and all.
         seed: 0 to 2^32 - 2; None draws one, reported in the result.
     """
 
@@ -263,6 +277,8 @@ class SamplingParams(_Params):
     ignore_eos: bool = False
     grammar: str | None = None
     json_schema: Annotated[dict[str, Any] | str | None, PlainValidator(schema)] = None
+    stop: Annotated[tuple[str, ...], BeforeValidator(stop_texts)] = ()
+    reasoning_format: ReasoningFormat = "separate"
     seed: Annotated[int, Field(ge=0, le=2**32 - 2)] | None = None
     _rules: gbnf.Grammar | None = PrivateAttr(default=None)
 
@@ -322,7 +338,7 @@ class SamplingParams(_Params):
         return type(self)(**{**kept, **changes})
 
 
-class RuntimeParams(_Params):
+class RuntimeParams(StrictParams):
     """How the model is loaded and run.
 
     Attributes:
@@ -346,6 +362,8 @@ class RuntimeParams(_Params):
             never depend on the calls before it or on the machine's speed.
         retune: measure again which schedule is fastest, instead of remembering it.
         chat_template: a built-in template's name or the text of one; None is the model's own.
+        template_arguments: further variables of the chat template, such as
+            {"enable_thinking": False} or {"reasoning_effort": "low"}; plain data.
         verbose: show llama.cpp's log on stderr.
     """
 
@@ -367,6 +385,7 @@ class RuntimeParams(_Params):
     reproducible: bool = False
     retune: bool = False
     chat_template: str | None = None
+    template_arguments: dict[str, Any] = {}
     verbose: bool = False
 
     def _check_together(self) -> None:

@@ -6,7 +6,9 @@ and `strong` were chosen by.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 from amulet_local.errors import InvalidParameterError
 from amulet_local.params import AmuletParams, Placement
@@ -29,7 +31,10 @@ class Preset:
     placement: Placement
 
 
-_GUARDS = {"echo_guard": True, "end_guard": True, "region_gating": True, "watch": True}
+GUARDS: dict[str, Any] = dict.fromkeys(
+    ("echo_guard", "end_guard", "region_gating", "reasoning_gating", "watch"), True
+)
+"""What `balanced` and `strong` switch on besides their budget."""
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
@@ -43,13 +48,13 @@ PRESETS: dict[str, Preset] = {
         Preset(
             name="balanced",
             summary="as strong as goes without breaking answers",
-            amulet=AmuletParams(kl_budget=0.4, **_GUARDS),
+            amulet=AmuletParams(kl_budget=0.4, **GUARDS),
             placement="system",
         ),
         Preset(
             name="strong",
             summary="twice that budget, and an answer lost now and then",
-            amulet=AmuletParams(kl_budget=0.8, **_GUARDS),
+            amulet=AmuletParams(kl_budget=0.8, **GUARDS),
             placement="system",
         ),
     )
@@ -109,6 +114,25 @@ def choose_strength(
     if preset is None and model_scale is not None:
         strength = strength.replace(guidance_scale=model_scale)
     return Strength(amulet=strength, preset=chosen.name, placement=chosen.placement)
+
+
+def adjusted_strength(
+    preset: str | None, changes: Mapping[str, Any], *, model_scale: float | None = None
+) -> AmuletParams:
+    """A preset's strength with some of its fields changed.
+
+    Args:
+        preset: its name; None is the default, with the scale that the user keeps for the model.
+        changes: fields of AmuletParams.
+        model_scale: that scale.
+
+    Raises:
+        InvalidParameterError: there is no such preset, or a value is out of range.
+    """
+    amulet = preset_named(DEFAULT_PRESET if preset is None else preset).amulet
+    if preset is None and model_scale is not None:
+        amulet = amulet.replace(guidance_scale=model_scale)
+    return cast("AmuletParams", amulet.replace(**changes))
 
 
 def preset_named(name: str) -> Preset:

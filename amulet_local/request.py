@@ -36,6 +36,7 @@ class Request:
         seed: for the draws.
         n_ctx: most tokens a row can hold.
         n_top: alternatives to trace at each token; None traces nothing.
+        closing_tag: what ends the reasoning that the prompts have opened; empty if none.
         started_seconds: time.perf_counter() when it was asked for.
         preferences, warnings: for the result.
     """
@@ -50,6 +51,7 @@ class Request:
     n_ctx: int
     n_top: int | None
     started_seconds: float
+    closing_tag: str = ""
     preferences: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -136,6 +138,7 @@ def build_request(
     n_ctx: int,
     n_answer: int = 1,
     n_top: int | None = None,
+    closing_tag: str = "",
     preferences: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> Request:
@@ -147,6 +150,7 @@ def build_request(
         preset: the name of the preset that they come from.
         n_answer: tokens that have to follow the prompt; the last of them needs no room.
         n_top: alternatives to trace at each token, 0 to MAX_TOP; None traces nothing.
+        closing_tag: what ends the reasoning that the prompts have opened.
 
     Raises:
         InvalidParameterError: `sampling` is something else, or the settings don't go together.
@@ -184,6 +188,7 @@ def build_request(
         n_ctx=n_ctx,
         n_top=n_top,
         started_seconds=time.perf_counter(),
+        closing_tag=closing_tag,
         preferences=tuple(preferences) if method.needs_preference else (),
         warnings=(*warnings, *settings.warnings),
     )

@@ -98,7 +98,8 @@ class Generation:
 
     Attributes:
         text: the answer.
-        token_ids: its tokens, the one that ended it included.
+        reasoning: what a thinking model wrote to itself before it; empty for others.
+        token_ids: the tokens of both, the one that ended the answer included.
         finish_reason: why it ended.
         usage, timings: what it cost.
         method: the decoding method's name.
@@ -122,6 +123,7 @@ class Generation:
     seed: int | None
     warnings: tuple[str, ...]
     trace: tuple[TokenTrace, ...] | None = None
+    reasoning: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +131,10 @@ class Chunk:
     """A piece of a streamed answer.
 
     Attributes:
-        text: text that is now complete; may be empty (a character may span tokens).
+        text: text of the answer that is decided now; may be empty (a character may span tokens, a
+            stop text may be beginning).
+        reasoning: the same of what a thinking model writes to itself.
+        is_reasoning: whether the token belongs to that, or to the tags around it.
         token_ids: the tokens it came with; empty in the last chunk.
         finish_reason: None but in the last chunk.
         generation: the whole answer, in the last chunk.
@@ -141,6 +146,8 @@ class Chunk:
     finish_reason: FinishReason | None = None
     generation: Generation | None = None
     trace: TokenTrace | None = None
+    reasoning: str = ""
+    is_reasoning: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

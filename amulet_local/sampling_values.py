@@ -14,6 +14,9 @@ from amulet_local.grammar import gbnf
 
 MAX_BIASES = 10_000
 """Tokens that `logit_bias` may name."""
+MAX_STOP_TEXTS = 64
+MAX_STOP_CHARACTERS = 1000
+"""Texts that end an answer and their length."""
 MAX_BREAKERS = 64
 MAX_BREAKER_BYTES = 40
 """Sequence breakers of DRY and their length; llama.cpp cuts longer ones."""
@@ -50,6 +53,19 @@ def breaker(text: str) -> str:
             f"must be texts of 1 to {MAX_BREAKER_BYTES} bytes, without NULs and lone surrogates"
         )
     return text
+
+
+def stop_texts(value: Any) -> tuple[str, ...]:
+    """Texts that end an answer: one, or several."""
+    texts = (value,) if isinstance(value, str) else value
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ValueError("must be a text or a list of texts")
+    if len(texts) > MAX_STOP_TEXTS:
+        raise ValueError(f"must not be more than {MAX_STOP_TEXTS} texts")
+    for text in texts:
+        if not 0 < len(text) <= MAX_STOP_CHARACTERS:
+            raise ValueError(f"must be texts of 1 to {MAX_STOP_CHARACTERS} characters")
+    return tuple(dict.fromkeys(texts))
 
 
 def schema(value: Any) -> dict[str, Any] | str | None:

@@ -75,6 +75,7 @@ class Steering:
         plan: the rows.
         amulet: strength and guards.
         noise: standard deviation of the model's rounding noise in l1 - l0, in logits.
+        in_reasoning: whether the next token is what a thinking model writes to itself.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Steering:
         self.plan = plan
         self.amulet = amulet
         self.noise = 0.0
+        self.in_reasoning = False
         self._realigner = realigner
         self._end_tokens = sorted(end_tokens)
         self._recital = recital
@@ -198,7 +200,9 @@ class Steering:
         return Combination(plain, preference, scale, tokens)
 
     def _on_structure(self) -> bool:
-        """Whether the next token is code, or JSON outside of string values."""
+        """Whether the next token is reasoning, code, or JSON outside of string values."""
+        if self.in_reasoning:
+            return self.amulet.reasoning_gating
         if self._json_position is not None:
             return not self._json_position.in_string_value
         return self.amulet.region_gating and self._regions.in_code
@@ -208,7 +212,9 @@ class Steering:
         refused = self._watch.refused() if self.amulet.watch else []
         if self._regions.in_code or self._json_position is not None:
             refused = []
-        if self._recital is not None and self.amulet.guidance_scale > 1:
+        recites = self._recital is not None and self.amulet.guidance_scale > 1
+        if recites and not (self.in_reasoning and self.amulet.reasoning_gating):
+            assert self._recital is not None
             refused = [*refused, *self._recital.refused()]
         if not refused:
             return row
@@ -220,9 +226,10 @@ class Steering:
         """Take note of the chosen token and of the text that it completed."""
         amulet = self.amulet
         self._tail = (self._tail + text)[-TAIL_CHARACTERS:]
-        self._regions.push(text)
-        if self._json_position is not None:
-            self._json_position.push(text)
+        if not self.in_reasoning:
+            self._regions.push(text)
+            if self._json_position is not None:
+                self._json_position.push(text)
         if self._recital is not None:
             self._recital.accept(token)
         if amulet.watch:

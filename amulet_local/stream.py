@@ -50,6 +50,13 @@ class AnswerStream(Iterator[Chunk]):
             self._make_request(preference=preference, avoid=avoid, amulet=amulet, preset=preset)
         )
 
+    def cancel(self) -> None:
+        """End this generation, from any thread, whether it runs or waits for its turn.
+
+        The stream goes on to a last chunk with finish_reason "cancelled" and what was generated.
+        """
+        self._control.cancel()
+
     def close(self) -> None:
         """End the generation; what was generated so far is lost but for the pieces handed out."""
         self._chunks.close()

@@ -50,6 +50,7 @@ class Wish:
         again: whether sampled answers take another seed than the settings have.
         seed: which one; None draws it.
         trace, prompt_progress: as for `Engine.generate`.
+        control: changes and ends it while it runs.
     """
 
     place: Callable[[tuple[Turn, ...]], tuple[tuple[Turn, ...], str]]
@@ -57,6 +58,7 @@ class Wish:
     seed: int | None = None
     trace: int | None = None
     prompt_progress: Progress | None = None
+    control: Control = field(default_factory=Control)
 
 
 @dataclass(kw_only=True)
@@ -70,7 +72,7 @@ class Draft:
         settings, request: what it runs with.
         sampling: of its answer, to the end.
         seed: of its draws, None if greedy.
-        control: changes it while it runs.
+        control: the wish's.
     """
 
     before: tuple[Turn, ...]
@@ -81,7 +83,7 @@ class Draft:
     request: Request
     sampling: SamplingParams
     seed: int | None
-    control: Control = field(default_factory=Control)
+    control: Control
 
     def holds_for(self, turns: tuple[Turn, ...], settings: ConversationSettings) -> bool:
         """Whether nothing changed since it was made."""
@@ -139,6 +141,7 @@ class Drafting:
             request=self._with_warnings(request, n_dropped, len(kept)),
             sampling=sampling,
             seed=request.seed if sampling.temperature > 0 else None,
+            control=wish.control,
         )
 
     def change(self, draft: Draft, settings: ConversationSettings) -> None:

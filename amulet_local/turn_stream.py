@@ -19,9 +19,15 @@ class TurnStream(Iterator[Chunk]):
     early: what was handed out stays in the conversation, as a cancelled answer.
     """
 
-    def __init__(self, chunks: Generator[Chunk, None, None], change: Callable[..., None]) -> None:
+    def __init__(
+        self,
+        chunks: Generator[Chunk, None, None],
+        change: Callable[..., None],
+        cancel: Callable[[], None],
+    ) -> None:
         self._chunks = chunks
         self._change = change
+        self._cancel = cancel
 
     def __next__(self) -> Chunk:
         return next(self._chunks)
@@ -36,6 +42,14 @@ class TurnStream(Iterator[Chunk]):
             As `Conversation.set`; the answer then goes on as it was.
         """
         self._change(**settings)
+
+    def cancel(self) -> None:
+        """End this turn's answer, from any thread, whether it runs or waits for its turn.
+
+        The stream goes on to a last chunk with finish_reason "cancelled"; the turn stays in the
+        conversation unless it has no token.
+        """
+        self._cancel()
 
     def close(self) -> None:
         """End the turn."""

@@ -144,7 +144,7 @@ def real_rows(model_path: Path) -> np.ndarray:
     rows = RowSet(model, settings, StopFlag(), plan)
     try:
         instructions = ["", *(item.instruction for item in resolve(["creative", "concise"]))]
-        prompts, _ = Prompter(model, None).prompts(
+        prompts, *_ = Prompter(model, None).prompts(
             "How do I sleep better?", instructions, system=None, placement="system"
         )
         rows.prefill(prompts)

@@ -241,7 +241,7 @@ def test_bad_options_are_typed_errors() -> None:
     template = ChatTemplate(CHATML, FakeVocabulary())
     for arguments in ({"x": object()}, {"bos_token": "a"}):
         with pytest.raises(InvalidRequestError):
-            template.encode(ask("a"), **arguments)
+            template.encode(ask("a"), template_arguments=arguments)
 
 
 # ------------------------------------------------------------------------------ templates
@@ -313,7 +313,9 @@ def test_template_arguments_reach_the_template_and_stay_literal() -> None:
     source = "{% for m in messages %}{{ m.content }}{% endfor %}{{ 'T' if thinking }}{{ d[0].x }}"
     vocabulary = FakeVocabulary("<|x|>")
     encoded = ChatTemplate(source, vocabulary).encode(
-        ask("a"), thinking=True, d=[{"x": "<|x|>"}], now=datetime(2024, 1, 1)
+        ask("a"),
+        template_arguments={"thinking": True, "d": [{"x": "<|x|>"}]},
+        now=datetime(2024, 1, 1),
     )
     assert encoded.text == "Be kind.aT<|x|>"
     assert n_special(vocabulary, encoded.token_ids) == []

@@ -77,7 +77,7 @@ def ask(engine: Engine) -> Ask:
     ) -> Request:
         plan = RowPlan.of(METHODS[method], weights)
         instructions = [*([""] if plan.has_plain else []), *STYLES[: len(plan.weights)]]
-        prompts, _ = engine._prompter.prompts(
+        prompts, *_ = engine._prompter.prompts(
             question, instructions, system=SYSTEM, placement="system"
         )
         return build_request(

@@ -113,7 +113,7 @@ def prompts_of(
     memory: Memory | None = None,
 ) -> list[tuple[int, ...]]:
     dialogue = Dialogue(turns=tuple(turns), question=question, now=NOW, memory=memory or Memory())
-    prompts, _ = dialogue.prompts(
+    prompts, *_ = dialogue.prompts(
         template, vocabulary, ["", PREFERENCE], system="Be kind.", placement=placement
     )
     return prompts

@@ -107,7 +107,7 @@ def test_real_prompts_recite_their_own_instruction(shared_engine: Engine, placem
     vocabulary = shared_engine.model.vocabulary
     text = "in the cheerful style of an old sailor who loves rhymes"
     instruction = f"The answer should be like this: {text}."
-    prompts, _ = shared_engine._prompter.prompts(
+    prompts, *_ = shared_engine._prompter.prompts(
         "How do I sleep?", ["", instruction], system=None, placement=placement
     )
     memory = Recital(prompts[0], prompts[1:], vocabulary)

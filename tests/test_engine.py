@@ -228,7 +228,7 @@ def test_score_equals_llama_cpp_pythons_logits(f32_path: Path) -> None:
     with load(f32_path, n_ctx=256, cache_type_k="f32", cache_type_v="f32") as engine:
         scored = engine.score(QUESTION, response, preference="concise")
         instructions = ["", *(item.instruction for item in resolve("concise"))]
-        prompts, _ = engine._prompter.prompts(
+        prompts, *_ = engine._prompter.prompts(
             QUESTION, instructions, system=None, placement="system"
         )
     reference = llama_cpp.Llama(

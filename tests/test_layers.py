@@ -18,10 +18,11 @@ LAYERS = [
     {"user_settings"},
     {"settings_editor"},
     {
+        "reasoning",
         *("params", "preferences", "results", "optimizer", "regions", "sentences", "repetition"),
         *("grammar", "sampling_values", "json_position"),
     },
-    {"presets", "watch", "decoding"},
+    {"presets", "watch", "decoding", "stop_texts"},
     {"llama"},
     {
         "model_store",
@@ -42,8 +43,8 @@ LAYERS = [
     {"request", "tracing"},
     {"answer"},
     {"generation", "cohort", "scoring"},
-    {"stream", "turn_stream", "conversation_settings"},
-    {"conversation_file", "turn_draft"},
+    {"stream", "turn_stream", "conversation_settings", "request_maker", "async_stream"},
+    {"conversation_file", "turn_draft", "chat_completion"},
     {"conversation"},
     {"engine"},
     {"__init__", "benchmark", "evaluation"},

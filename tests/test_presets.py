@@ -51,7 +51,7 @@ def test_paper_chooses_the_largest_of_the_published_combination(
     answer = shared_engine.generate(
         MESSAGES, preference=preferences, preset="paper", sampling=SHORT
     )
-    prompts, _ = shared_engine._prompter.prompts(
+    prompts, *_ = shared_engine._prompter.prompts(
         MESSAGES,
         ["", *(item.instruction for item in preferences)],
         system=None,

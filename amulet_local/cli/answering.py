@@ -22,7 +22,14 @@ from amulet_local.cli.inputs import (
 )
 from amulet_local.cli.options import AnswerOptions
 from amulet_local.cli.reporting import in_flags
-from amulet_local.cli.terminal import StatusLine, note, separator, stdout_is_terminal, write
+from amulet_local.cli.terminal import (
+    ReasoningNote,
+    StatusLine,
+    note,
+    separator,
+    stdout_is_terminal,
+    write,
+)
 from amulet_local.errors import FileAccessError, InvalidParameterError
 
 if TYPE_CHECKING:
@@ -46,6 +53,7 @@ class Question:
     sampling: SamplingParams
     runtime: RuntimeParams
     prompt_cache: str | None
+    response_prefix: str
 
 
 def read_options(options: AnswerOptions) -> Question:
@@ -57,7 +65,7 @@ def read_options(options: AnswerOptions) -> Question:
     from amulet_local.model_store import DEFAULT_MODEL, find_model, names_of
     from amulet_local.params import RuntimeParams, SamplingParams
     from amulet_local.preferences import Preference, PreferenceLike, resolve
-    from amulet_local.presets import DEFAULT_PRESET, PRESETS, preset_named
+    from amulet_local.presets import DEFAULT_PRESET, PRESETS, adjusted_strength, preset_named
     from amulet_local.user_settings import settings_of_model
 
     strength = _given(
@@ -75,6 +83,7 @@ def read_options(options: AnswerOptions) -> Question:
         echo_guard=options.echo_guard,
         end_guard=options.end_guard,
         region_gating=options.region_gating,
+        reasoning_gating=options.reasoning_gating,
         watch=options.watch,
         mix=options.mix,
         mix_temperature=options.mix_temperature,
@@ -101,9 +110,11 @@ def read_options(options: AnswerOptions) -> Question:
         mirostat_eta=options.mirostat_lr,
         mirostat_tau=options.mirostat_ent,
         logit_bias=dict(options.logit_bias) if options.logit_bias else None,
+        stop=_stops(options.stop),
         ignore_eos=options.ignore_eos or None,
         grammar=_text(options.grammar, options.grammar_file, "the grammar file"),
         json_schema=_text(options.json_schema, options.json_schema_file, "the JSON schema file"),
+        reasoning_format=options.reasoning_format,
         seed=None if options.seed == -1 else options.seed,
     )
     runtime = _given(
@@ -123,9 +134,11 @@ def read_options(options: AnswerOptions) -> Question:
         flash_attention=options.flash_attn,
         load_mode=options.load_mode,
         chat_template=_chat_template(options),
+        template_arguments=_template_arguments(options.chat_template_kwargs),
     )
     check_text("--system", options.system)
     check_text("--chat-template", options.chat_template)
+    check_text("--response-prefix", options.response_prefix)
     check_text("--grammar", options.grammar)
     check_text("--json-schema", options.json_schema)
     for text in options.preference or ():
@@ -147,10 +160,12 @@ def read_options(options: AnswerOptions) -> Question:
     if strength or guards:
         start = preset or PRESETS[DEFAULT_PRESET]
         placement = placement or start.placement
-        if not strength and preset is None:
-            own = settings_of_model(names_of(model, find_model(model)))
-            strength = _given(guidance_scale=own.guidance_scale)
-        amulet = start.amulet.replace(**strength, **guards)
+        own = settings_of_model(names_of(model, find_model(model)))
+        amulet = adjusted_strength(
+            None if preset is None else preset.name,
+            {**strength, **guards},
+            model_scale=own.guidance_scale,
+        )
     return Question(
         model=model,
         amulet=amulet,
@@ -167,6 +182,7 @@ def read_options(options: AnswerOptions) -> Question:
         placement=cast("Placement | None", placement),
         text=read_question(options),
         prompt_cache=options.prompt_cache,
+        response_prefix=options.response_prefix or "",
     )
 
 
@@ -186,6 +202,26 @@ def _breakers(texts: list[str] | None) -> tuple[str, ...] | None:
         for text in texts
         if text != "none"
     )
+
+
+def _stops(texts: list[str] | None) -> tuple[str, ...] | None:
+    for text in texts or ():
+        check_text("--stop", text)
+    return tuple(texts) if texts else None
+
+
+def _template_arguments(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise InvalidParameterError(f"--chat-template-kwargs is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise InvalidParameterError(
+            "--chat-template-kwargs must be a JSON object, e.g. '{\"enable_thinking\": false}'"
+        )
+    return value
 
 
 def _text(text: str | None, path: str | None, what: str) -> str | None:
@@ -236,20 +272,26 @@ class Session:
             sampling=sampling or question.sampling,
             system=question.system,
             placement=question.placement,
+            response_prefix=question.response_prefix,
             prompt_progress=show_progress,
         )
         last = ""
+        reasoning = ReasoningNote(enabled=stream)
         try:
             for chunk in chunks:
                 status.erase()
+                reasoning.show(chunk.reasoning)
                 if stream and chunk.text:
+                    reasoning.end()
                     write(chunk.text)
                     last = chunk.text[-1]
         except BaseException:
             status.erase()
+            reasoning.end()
             if stream and last != "\n" and (last or stdout_is_terminal()):
                 write("\n")
             raise
+        reasoning.end()
         if stream and last != "\n":
             write("\n")
         assert chunk.generation is not None

@@ -263,6 +263,14 @@ class AnswerOptions:
         bool | None,
         _switch("--region-gating", panel=GUARDS, help="Don't strengthen anything inside code."),
     ] = None
+    reasoning_gating: Annotated[
+        bool | None,
+        _switch(
+            "--reasoning-gating",
+            panel=GUARDS,
+            help="Don't strengthen anything while a thinking model reasons.",
+        ),
+    ] = None
     watch: Annotated[
         bool | None,
         _switch("--watch", panel=GUARDS, help="Break loops, and lower the scale after one."),
@@ -448,6 +456,17 @@ class AnswerOptions:
             parser=token_bias,
             help="Add X to a token's logit, e.g. 15043+1, or 15043-inf for never; give it again "
             "for more.",
+        ),
+    ] = None
+    stop: Annotated[
+        list[str] | None,
+        _option(
+            "--stop",
+            "-r",
+            "--reverse-prompt",
+            panel=SAMPLING,
+            metavar="TEXT",
+            help="End the answer before TEXT, which isn't printed; repeat for more.",
         ),
     ] = None
     ignore_eos: Annotated[
@@ -647,6 +666,34 @@ class AnswerOptions:
             panel=RUNTIME,
             metavar="FILE",
             help="Read the Jinja template from FILE.",
+        ),
+    ] = None
+    chat_template_kwargs: Annotated[
+        str | None,
+        _option(
+            "--chat-template-kwargs",
+            panel=RUNTIME,
+            metavar="JSON",
+            help="Variables of the template, e.g. '{\"enable_thinking\": false}'.",
+        ),
+    ] = None
+    response_prefix: Annotated[
+        str | None,
+        _option(
+            "--response-prefix",
+            panel=PROMPT,
+            metavar="TEXT",
+            help="What the answer begins with; the model goes on from there.",
+        ),
+    ] = None
+    reasoning_format: Annotated[
+        str | None,
+        _option(
+            "--reasoning-format",
+            panel=OUTPUT,
+            metavar="NAME",
+            help="separate: reasoning is no part of the answer; inline: it stays in it, with its "
+            "tags.",
         ),
     ] = None
     reproducible: Annotated[

@@ -182,6 +182,36 @@ class StatusLine:
             self._enabled = False
 
 
+class ReasoningNote:
+    """Shows what a thinking model writes to itself, dimmed, on stderr, if that is a terminal."""
+
+    def __init__(self, *, enabled: bool) -> None:
+        self._enabled = enabled and stderr_is_terminal()
+        has_colours = "NO_COLOR" not in os.environ and os.environ.get("TERM", "dumb") != "dumb"
+        self._dim, self._plain = ("\x1b[2m", "\x1b[0m") if has_colours else ("", "")
+        self._is_open = False
+
+    def show(self, reasoning: str) -> None:
+        """Show a piece of it."""
+        if self._enabled and reasoning:
+            start = "" if self._is_open else "Thinking: "
+            self._is_open = True
+            self._put(f"{self._dim}{start}{visible(reasoning)}{self._plain}")
+
+    def end(self) -> None:
+        """The answer begins, or there is none."""
+        if self._is_open:
+            self._is_open = False
+            self._put("\n\n")
+
+    def _put(self, text: str) -> None:
+        try:
+            cast(TerminalStream, sys.stderr).write_raw(text)
+            sys.stderr.flush()
+        except (OSError, AttributeError):
+            self._enabled = False
+
+
 def _is_terminal(stream: TextIO) -> bool:
     try:
         return stream.isatty()

@@ -32,6 +32,7 @@ from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.noise import rounding_noise
 from amulet_local.params import AmuletParams, Placement, SamplingParams
 from amulet_local.preferences import resolve
+from amulet_local.presets import GUARDS
 from amulet_local.prompting import Prompter
 from amulet_local.request import Request, build_request
 from amulet_local.steering import RowPlan
@@ -75,18 +76,17 @@ def _points() -> Iterator[Point]:
     def point(name: str, placement: Placement = "system", **fields: Any) -> Point:
         return Point(name=name, amulet=AmuletParams(**fields), placement=placement)
 
-    kept: dict[str, Any] = dict.fromkeys(("watch", "echo_guard", "end_guard", "region_gating"), True)
     yield point("preference prompt", guidance_scale=1.0)
     yield Point(name="paper", amulet=AmuletParams())
     for budget in (0.2, 0.3, 0.4, 0.5, 0.6, 0.8):
-        yield point(f"KL {budget:g}, guarded", kl_budget=budget, **kept)
-    yield point("guarded", **kept)
+        yield point(f"KL {budget:g}, guarded", kl_budget=budget, **GUARDS)
+    yield point("guarded", **GUARDS)
     yield point("scale 3", guidance_scale=3.0)
     yield point("mask 0.1", min_plausibility=0.1)
     yield point("KL 0.5", kl_budget=0.5)
     yield point("noise guard 1", noise_guard=1.0)
     yield point("preference prompt, user", "user", guidance_scale=1.0)
-    yield point("scale 1.5, guarded, user", "user", guidance_scale=1.5, **kept)
+    yield point("scale 1.5, guarded, user", "user", guidance_scale=1.5, **GUARDS)
 
 
 POINTS = {point.name: point for point in _points()}
@@ -169,9 +169,9 @@ class Bench:
             }
 
     def _request(self, point: Point, instruction: str, question: str) -> Request:
-        prompts, _ = self._prompter.prompts(
+        prompts = self._prompter.prompts(
             question, ["", instruction], system=None, placement=point.placement
-        )
+        ).rows
         return build_request(
             METHODS["amulet"],
             prompts,

@@ -13,6 +13,7 @@ from typing import Any
 
 from amulet_local.errors import EngineClosedError, InvalidTextError, InvalidTokenError
 from amulet_local.grammar.tokens import TokenTable
+from amulet_local.reasoning import HARMONY_TOKENS, TAGS
 
 _SPECIAL = 1 << 0 | 1 << 3 | 1 << 4
 """Attributes of tokens that text must not spell by accident: unknown, control, user-defined."""
@@ -150,6 +151,19 @@ class Vocabulary:
         return buffer.raw[:n]
 
     @cached_property
+    def reasoning_markers(self) -> dict[int, bytes]:
+        """What the control tokens around reasoning are written as."""
+        special = self.special_tokens
+        markers = [tag for pair in TAGS.items() for tag in pair]
+        if all(text in special for text in HARMONY_TOKENS[:2]):
+            markers += HARMONY_TOKENS
+        return {
+            special[text]: text.encode()
+            for text in markers
+            if text in special and not self.piece(special[text])
+        }
+
+    @cached_property
     def token_table(self) -> TokenTable:
         """The texts of all tokens, sorted, for grammars; about a microsecond a token."""
         return TokenTable([self.piece(token) for token in range(self.n_tokens)], self.end_tokens)
@@ -171,11 +185,13 @@ class TextStream:
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
+        self._markers = vocabulary.reasoning_markers
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
     def push(self, token: int) -> str:
         """Text that is complete with this token; may be empty."""
-        return self._decoder.decode(self._vocabulary.piece(token))
+        piece = self._markers.get(token) or self._vocabulary.piece(token)
+        return self._decoder.decode(piece)
 
     def finish(self) -> str:
         """What is left: U+FFFD where the text ends inside a character."""

@@ -49,7 +49,10 @@ def test_screening_and_confirmation_share_no_question(questions: Path) -> None:
 def test_every_preset_is_a_point_that_is_screened_and_confirmed() -> None:
     confirmed = [guard_study.POINTS[name] for name in guard_study.CONFIRMED]
     assert all(
-        any((point.amulet, point.placement) == (preset.amulet, preset.placement) for point in confirmed)
+        any(
+            (point.amulet, point.placement) == (preset.amulet, preset.placement)
+            for point in confirmed
+        )
         for preset in PRESETS.values()
     )
 
