@@ -1,0 +1,220 @@
+"""Chat completions in OpenAI's shape, checked against llama-cpp-python's own types and answers."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ConfigDict, TypeAdapter, with_config
+
+from amulet_local import Engine, Preference, SamplingParams, errors, load
+
+MESSAGES = [{"role": "user", "content": "What is yeast?"}]
+
+
+@pytest.fixture(scope="module")
+def engine(model_path: Path) -> Iterator[Engine]:
+    with load(model_path, n_ctx=512, reproducible=True) as loaded:
+        yield loaded
+
+
+def check_shape(name: str, value: Any) -> None:
+    """Every key and type is that of llama-cpp-python's TypedDict of this name, and none is more."""
+    from llama_cpp import llama_types
+
+    kind = getattr(llama_types, name)
+    TypeAdapter(with_config(ConfigDict(extra="forbid", strict=True))(kind)).validate_python(value)
+
+
+def chat(engine: Engine, **fields: Any) -> Any:
+    return engine.create_chat_completion(MESSAGES, **{"max_tokens": 8, **fields})
+
+
+def test_an_answer_has_llama_cpp_pythons_shape(engine: Engine) -> None:
+    for fields in ({}, {"logprobs": True, "top_logprobs": 3}, {"temperature": 0.0}):
+        result = chat(engine, preference="concise", **fields)
+        check_shape("CreateChatCompletionResponse", result)
+        (choice,) = result["choices"]
+        assert choice["finish_reason"] == "length"
+        usage = result["usage"]
+        assert usage["completion_tokens"] == 8
+        assert usage["total_tokens"] == usage["prompt_tokens"] + 8
+        assert json.loads(json.dumps(result)) == result
+
+
+def test_pieces_have_llama_cpp_pythons_shape_and_say_the_same(engine: Engine) -> None:
+    for fields in ({}, {"logprobs": True, "top_logprobs": 2}):
+        fields = {"seed": 5, "stop": [" of"], "preference": "creative", **fields}
+        whole = chat(engine, **fields)["choices"][0]
+        pieces = list(chat(engine, stream=True, **fields))
+        for piece in pieces:
+            check_shape("CreateChatCompletionStreamResponse", piece)
+        assert len({(p["id"], p["created"], p["model"]) for p in pieces}) == 1
+        first, *middle, last = [piece["choices"][0] for piece in pieces]
+        assert first["delta"] == {"role": "assistant"}
+        assert "".join(one["delta"]["content"] for one in middle) == whole["message"]["content"]
+        assert (last["delta"], last["finish_reason"]) == ({}, whole["finish_reason"])
+        assert all(one["finish_reason"] is None for one in (first, *middle))
+        if whole["logprobs"] is not None:
+            said = [item for one in middle for item in one["logprobs"]["content"]]
+            assert said == whole["logprobs"]["content"]
+
+
+def test_it_answers_as_llama_cpp_python_does(f32_path: Path) -> None:
+    """The same keys, and greedily the same words, as the program that is taken over."""
+    import llama_cpp
+
+    messages: Any = [{"role": "system", "content": "Be kind."}, *MESSAGES]
+    theirs = llama_cpp.Llama(str(f32_path), n_ctx=256, verbose=False, flash_attn=False)
+    fields: dict[str, Any] = {"temperature": 0.0, "max_tokens": 12}
+    expected: Any = theirs.create_chat_completion(messages, **fields)
+    expected_pieces: Any = list(theirs.create_chat_completion(messages, stream=True, **fields))
+    theirs.close()
+    with load(f32_path, n_ctx=256) as engine:
+        result: Any = engine.create_chat_completion(messages, **fields)
+        pieces: Any = list(engine.create_chat_completion(messages, stream=True, **fields))
+    assert result.keys() == expected.keys()
+    assert result["choices"] == expected["choices"]
+    assert result["usage"] == expected["usage"]
+    assert pieces[0].keys() == expected_pieces[0].keys()
+    assert pieces[0]["choices"] == expected_pieces[0]["choices"]
+    assert pieces[-1]["choices"] == expected_pieces[-1]["choices"]
+
+
+def test_logprobs_are_those_of_the_distribution_that_was_chosen_from(engine: Engine) -> None:
+    fields: dict[str, Any] = {"temperature": 0.0, "logprobs": True, "top_logprobs": 4}
+    (choice,) = chat(engine, preference="formal", **fields)["choices"]
+    expected = engine.generate(
+        MESSAGES, preference="formal", sampling=SamplingParams(max_tokens=8), trace=4
+    )
+    assert expected.trace is not None
+    content = choice["logprobs"]["content"]
+    assert len(content) == len(expected.trace)
+    for item, token in zip(content, expected.trace, strict=True):
+        assert item["logprob"] == pytest.approx(token.realigned)
+        assert len(item["top_logprobs"]) == 4
+        assert item["top_logprobs"][0]["token"] == item["token"]
+        assert math.fsum(math.exp(top["logprob"]) for top in item["top_logprobs"]) <= 1 + 1e-6
+    text = bytes(byte for item in content for byte in item["bytes"]).decode()
+    assert text == choice["message"]["content"]
+
+
+def test_several_answers_and_their_usage(engine: Engine) -> None:
+    result = chat(engine, n=3, seed=7, temperature=1.2)
+    assert [choice["index"] for choice in result["choices"]] == [0, 1, 2]
+    texts = [choice["message"]["content"] for choice in result["choices"]]
+    assert texts[1] == chat(engine, seed=8, temperature=1.2)["choices"][0]["message"]["content"]
+    assert result["usage"]["completion_tokens"] == 24
+    pieces = list(
+        chat(
+            engine,
+            n=2,
+            seed=7,
+            temperature=1.2,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
+    )
+    *parts, last = pieces
+    assert last["choices"] == []
+    assert last["usage"]["completion_tokens"] == 16
+    for index in (0, 1):
+        mine = [p["choices"][0] for p in parts if p["choices"][0]["index"] == index]
+        assert "".join(one["delta"].get("content", "") for one in mine) == texts[index]
+
+
+def test_reasoning_has_a_place_of_its_own(engine: Engine) -> None:
+    grammar = 'root ::= "<think>" [a-z ]{6,9} "</think>" "Yes."'
+    message = chat(engine, grammar=grammar, max_tokens=40)["choices"][0]["message"]
+    assert message["content"] == "Yes."
+    assert message["reasoning_content"].strip()
+    deltas = [
+        piece["choices"][0]["delta"]
+        for piece in chat(engine, grammar=grammar, max_tokens=40, stream=True, temperature=0.0)
+    ]
+    assert "".join(delta.get("content", "") for delta in deltas) == "Yes."
+    assert "".join(delta.get("reasoning_content", "") for delta in deltas)
+
+
+@pytest.mark.parametrize(
+    "response_format",
+    [
+        {"type": "json_object"},
+        {"type": "json_object", "schema": {"type": "object", "properties": {"a": {"const": 1}}}},
+        {
+            "type": "json_schema",
+            "json_schema": {"name": "x", "schema": {"type": "array", "maxItems": 2, "items": {
+                "type": "integer", "minimum": 0, "maximum": 9}}},
+        },
+    ],
+)  # fmt: skip
+def test_json_formats_give_json(engine: Engine, response_format: Any) -> None:
+    import llama_cpp
+
+    result = chat(engine, response_format=response_format, max_tokens=120, temperature=0.0)
+    value = json.loads(result["choices"][0]["message"]["content"])
+    assert isinstance(value, list if response_format["type"] == "json_schema" else dict)
+    same = llama_cpp.LlamaGrammar.from_string('root ::= "[" [0-9] "]"', verbose=False)
+    listed = chat(engine, grammar=same, max_tokens=20)["choices"][0]["message"]["content"]
+    assert isinstance(json.loads(listed), list)
+
+
+def test_a_preference_is_a_name_a_text_or_a_weighted_list(engine: Engine) -> None:
+    def text(**fields: Any) -> str:
+        result = chat(engine, temperature=0.0, max_tokens=12, **fields)
+        return str(result["choices"][0]["message"]["content"])
+
+    mix = [{"text": "formal", "weight": 0.7}, {"text": "in rhyme", "weight": 0.3}]
+    objects = [Preference(text="formal", weight=0.7), Preference(text="in rhyme", weight=0.3)]
+    expected = engine.generate(
+        MESSAGES, preference=["formal:0.7", "in rhyme:0.3"], sampling=SamplingParams(max_tokens=12)
+    )
+    assert text(preference=mix) == text(preference=["formal:0.7", "in rhyme:0.3"])
+    assert text(preference=mix) == expected.text
+    assert text(preference=objects)
+    strong = text(preference="formal", guidance_scale=3.0, preset="paper")
+    assert strong == text(preference="formal", guidance_scale=3.0, preset="paper", kl_budget=1000)
+    assert text(preference="formal", guidance_scale=0.0, preset="paper") == text()
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"tools": [{"type": "function"}]}, "tools"),
+        ({"functions": [{}]}, "tools and functions"),
+        ({"tool_choice": "required"}, "tools"),
+        ({"function_call": {"name": "x"}}, "function_call"),
+        ({"logits_processor": [print]}, "logits_processor"),
+        ({"tfs_z": 0.5}, "tfs_z"),
+        ({"top_logprobs": 3}, "logprobs=True"),
+        ({"top_logprobs": 101, "logprobs": True}, "top_logprobs"),
+        ({"stream_options": {"include_usage": True}}, "stream=True"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"temperature": -1.0}, "temperature"),
+        ({"n": 0}, "n: "),
+        ({"preference": [{"name": "x"}]}, "preference"),
+        ({"colour": "red"}, "colour"),
+        ({"preference": "formal", "amulet": None, "guidance_scale": 1e9}, "guidance_scale"),
+        ({"stop": [""]}, "stop"),
+    ],
+)
+def test_what_cannot_be_had_is_refused_before_anything_is_computed(
+    engine: Engine, fields: dict[str, Any], said: str
+) -> None:
+    for stream in (False, True):
+        if stream and "stream_options" in fields:
+            continue
+        with pytest.raises(errors.InvalidParameterError, match=said):
+            chat(engine, stream=stream, **fields)
+
+
+def test_a_stream_that_is_dropped_frees_the_engine(engine: Engine) -> None:
+    pieces = chat(engine, stream=True, max_tokens=200)
+    for _ in range(3):
+        next(pieces)
+    pieces.close()
+    assert chat(engine)["choices"][0]["message"]["content"]
