@@ -24,11 +24,13 @@ if TYPE_CHECKING:
     from amulet_local.errors import AmuletError
     from amulet_local.params import AmuletParams, RuntimeParams, SamplingParams
     from amulet_local.preferences import BUILT_IN_PREFERENCES, Preference
-    from amulet_local.results import Chunk, Generation, Score, Timings, Usage
+    from amulet_local.presets import PRESETS
+    from amulet_local.results import Chunk, Generation, Score, Timings, TokenTrace, Usage
 
 __all__ = [
     "BUILT_IN_PREFERENCES",
     "METHODS",
+    "PRESETS",
     "AmuletError",
     "AmuletParams",
     "Chunk",
@@ -41,6 +43,7 @@ __all__ = [
     "SamplingParams",
     "Score",
     "Timings",
+    "TokenTrace",
     "Turn",
     "Usage",
     "errors",
@@ -56,7 +59,8 @@ _HOMES = {
     "errors": ("AmuletError",),
     "params": ("AmuletParams", "RuntimeParams", "SamplingParams"),
     "preferences": ("BUILT_IN_PREFERENCES", "Preference"),
-    "results": ("Chunk", "Generation", "Score", "Timings", "Usage"),
+    "presets": ("PRESETS",),
+    "results": ("Chunk", "Generation", "Score", "Timings", "TokenTrace", "Usage"),
 }
 
 

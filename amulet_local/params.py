@@ -117,14 +117,15 @@ class AmuletParams(StrictParams):
             don't count, and larger ones count less by that much. 0 is off.
         echo_guard: the words of the preference itself gain nothing from the scale, so that the
             answer follows the preference instead of reciting it.
-        end_guard: the end of the answer gains nothing from the scale in the middle of a sentence.
+        end_guard: in the middle of a sentence the answer doesn't end, unless the reference gives
+            its end at least half of the probability.
         mix: "fixed" weights, or "adaptive" ones, which shift towards the preferences that the
             text so far lags behind on (MATO, arXiv 2605.25342).
         mix_temperature: tau of adaptive weights, in nats: large is nearly fixed.
         region_gating: scale 1 inside code, fenced or inline.
         reasoning_gating: scale 1, and no echo guard, while a thinking model reasons.
-        watch: refuse tokens that would go on with a loop, and lower the scale after one, and where
-            the entropy collapses.
+        watch: refuse tokens that would go on with a loop, and lower the scale after one, where the
+            entropy collapses, and while the text is one that the reference would hardly write.
 
     Raises:
         InvalidParameterError: a value is out of range, both ways are mixed, or the scale overflows.

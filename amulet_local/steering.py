@@ -23,6 +23,9 @@ from amulet_local.regions import CodeRegions
 from amulet_local.sentences import ends_sentence
 from amulet_local.watch import Watch
 
+LIKELY_END = 0.5
+"""Probability from which on the end of an answer is likely."""
+
 TAIL_CHARACTERS = 16
 """Of the text, to see whether a sentence ends there."""
 
@@ -183,11 +186,13 @@ class Steering:
             return Combination(plain, preference, 1.0, None)
         if amulet.watch:
             scale = 1.0 + (scale - 1.0) * self._watch.factor
+            if scale <= 1:
+                return Combination(plain, preference, scale, None)
+        if amulet.end_guard:
+            preference = self._without_early_end(preference)
         if amulet.noise_guard > 0:
             plain = realigner.shrink(plain, preference, amulet.noise_guard * self.noise)
-        held = self._end_tokens if amulet.end_guard and not ends_sentence(self._tail) else []
-        if self._recital is not None:
-            held = [*held, *self._recital.held()]
+        held = [] if self._recital is None else self._recital.held()
         if held:
             plain = realigner.restrain(plain, preference, np.array(held, dtype=np.int32))
         if amulet.kl_budget is not None:
@@ -222,6 +227,17 @@ class Steering:
         row[refused] = -np.inf
         return row
 
+    def _without_early_end(self, row: Logits) -> Logits:
+        """In the middle of a sentence, the row without the end, unless that is likely."""
+        if not self._end_tokens or ends_sentence(self._tail):
+            return row
+        ends = row[self._end_tokens].astype(np.float64) - self._realigner.log_normaliser(row)
+        if np.exp(ends).sum() >= LIKELY_END:
+            return row
+        row = row.copy()
+        row[self._end_tokens] = -np.inf
+        return row
+
     def accept(self, token: int, text: str) -> None:
         """Take note of the chosen token and of the text that it completed."""
         amulet = self.amulet
@@ -234,6 +250,9 @@ class Steering:
             self._recital.accept(token)
         if amulet.watch:
             self._watch.accept(token)
+            if self._everything is not None and self.plan.weights:
+                row = self._everything.preference
+                self._watch.note_log_p(float(row[token]) - self._realigner.log_normaliser(row))
         if amulet.mix == "adaptive" and len(self.plan.weights) > 1:
             plain, *preferences = (
                 float(row[token]) - self._realigner.log_normaliser(row) for row in self._rows

@@ -1,4 +1,5 @@
-"""Watches an answer for what a large guidance scale does to it: loops, and collapsed entropy.
+"""Watches an answer for what a large guidance scale does to it: loops, collapsed entropy, and text
+that the preference prompt alone would hardly have written.
 
 Knows nothing about logits. It says which tokens would go on with a loop, and by how much the scale
 should be lowered.
@@ -24,22 +25,34 @@ COLLAPSED_SHARE = 0.1
 UNSURE_NATS = 0.5
 """Entropy of the reference from which on a choice is a choice."""
 
+STRAY_TOKENS = 8
+STRAY_LOG_P, FOUND_LOG_P = -1.8, -1.3
+"""An answer strays when its last tokens have a lower mean log-probability under the reference than
+the first of these, and has found its way when it is above the second."""
+
 
 class Watch:
-    """Follows one answer.
-
-    Attributes:
-        factor: what to multiply the scale's excess over 1 by; halved at each sign of trouble.
-    """
+    """Follows one answer."""
 
     def __init__(self) -> None:
-        self.factor = 1.0
+        self._factor = 1.0
+        self._strays = False
+        self._n_strays = 0
+        self._log_p: deque[float] = deque(maxlen=STRAY_TOKENS)
         self._tokens: list[int] = []
         self._positions: defaultdict[int, list[int]] = defaultdict(list)
         self._refused: list[int] = []
         self._n_loops = 0
         self._n_collapses = 0
         self._entropies: deque[tuple[float, float]] = deque(maxlen=WINDOW)
+
+    @property
+    def factor(self) -> float:
+        """What to multiply the scale's excess over 1 by.
+
+        Halved by each loop and each collapse; 0 while the answer strays.
+        """
+        return 0.0 if self._strays else self._factor
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -49,6 +62,8 @@ class Watch:
             parts.append(f"began to repeat itself ({_times(self._n_loops)})")
         if self._n_collapses:
             parts.append(f"stopped having a choice of words ({_times(self._n_collapses)})")
+        if self._n_strays:
+            parts.append(f"became improbable ({_times(self._n_strays)})")
         if not parts:
             return ()
         done = "the strength was lowered"
@@ -64,7 +79,7 @@ class Watch:
         self._positions[token].append(len(self._tokens) - 1)
         if self._refused and not was_looping:
             self._n_loops += 1
-            self.factor *= 0.5
+            self._factor *= 0.5
 
     def note_entropies(self, realigned: float, reference: float) -> None:
         """Take the entropies, in nats, of the distribution chosen from and of the reference."""
@@ -75,8 +90,20 @@ class Watch:
         mean_reference = sum(pair[1] for pair in self._entropies) / WINDOW
         if mean_reference >= UNSURE_NATS and mean_realigned < COLLAPSED_SHARE * mean_reference:
             self._n_collapses += 1
-            self.factor *= 0.5
+            self._factor *= 0.5
             self._entropies.clear()
+
+    def note_log_p(self, log_p: float) -> None:
+        """Take the log-probability of the chosen token under the reference, in nats."""
+        self._log_p.append(log_p)
+        if len(self._log_p) < STRAY_TOKENS:
+            return
+        mean = sum(self._log_p) / STRAY_TOKENS
+        if self._strays:
+            self._strays = mean < FOUND_LOG_P
+        elif mean < STRAY_LOG_P:
+            self._strays = True
+            self._n_strays += 1
 
     def refused(self) -> list[int]:
         """Tokens that would go on with a loop: a third copy in a row, or one copy too many."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+import amulet_local
 from amulet_local import load
 from tests.conftest import REPOSITORY
 
@@ -28,6 +29,21 @@ def test_every_block_is_found() -> None:
     text = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
     assert len(FENCE.findall(text)) == text.count("\n```python") > 5
     assert text.count("\n```") % 2 == 0
+
+
+def test_every_public_name_is_in_the_documentation_of_the_python_interface() -> None:
+    text = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
+    methods = [
+        name
+        for kind in (amulet_local.Engine, amulet_local.Conversation)
+        for name in vars(kind)
+        if not name.startswith("_")
+    ]
+    assert len(methods) > 30
+    missing = [
+        name for name in (*amulet_local.__all__, *methods) if not re.search(rf"\b{name}\b", text)
+    ]
+    assert missing == []
 
 
 def test_the_examples_of_the_python_interface_run(

@@ -11,8 +11,8 @@ from amulet_local import METHODS, AmuletParams, Engine, Preference, SamplingPara
 from amulet_local.echo import Recital
 from amulet_local.json_position import JsonPosition
 from amulet_local.optimizer.realigner import PLAUSIBLE, Realigner
-from amulet_local.steering import Combination, RowPlan, Steering
-from amulet_local.watch import STRICTNESS
+from amulet_local.steering import LIKELY_END, Combination, RowPlan, Steering
+from amulet_local.watch import FOUND_LOG_P, STRAY_LOG_P, STRAY_TOKENS, STRICTNESS
 
 MESSAGES = [  # short, because most of the time goes into prompts
     {"role": "system", "content": "Be kind."},
@@ -367,12 +367,19 @@ def test_budget_is_spent_on_what_the_noise_guard_left(
     assert lowered
 
 
-def loop(moved: Steering, rows: Sequence[np.ndarray]) -> list[int]:
+def say(moved: Steering, token: int, text: str = "word ") -> None:
+    """Let the answer go on with a token that is all but certain."""
+    row = np.full(60, -30, dtype=np.float32)
+    row[token] = 0
+    moved.combine([row, row])
+    moved.accept(token, text)
+
+
+def loop(moved: Steering) -> list[int]:
     """Let the answer begin to repeat itself; the tokens that go on with it."""
     stretch = list(range(20, 22 + STRICTNESS[0][0]))
     for token in [*stretch, *stretch]:
-        moved.combine(rows)
-        moved.accept(token, "word ")
+        say(moved, token)
     return stretch[:1]
 
 
@@ -382,7 +389,7 @@ def test_after_a_loop_the_excess_over_one_is_halved_and_the_next_copy_refused(
     rows = small_rows()
     watched = steering(small, guidance_scale=4, watch=True)
     assert watched.combine(rows).scale == 4
-    refused = loop(watched, rows)
+    refused = loop(watched)
     chosen = watched.combine(rows)
     assert chosen.scale == 2.5
     assert list(np.flatnonzero(np.isneginf(small.combine(*chosen)))) == refused
@@ -394,7 +401,7 @@ def test_a_loop_in_code_is_left_alone(small: Realigner) -> None:
     watched = steering(small, guidance_scale=4, watch=True)
     watched.combine(small_rows())
     watched.accept(1, "```\n")
-    loop(watched, small_rows())
+    loop(watched)
     assert np.isfinite(small.combine(*watched.combine(small_rows()))).all()
 
 
@@ -402,7 +409,7 @@ def test_refused_tokens_count_neither_for_the_mask_nor_for_the_budget(small: Rea
     rows = small_rows()
     rows[1][20] = 30.0
     watched = steering(small, guidance_scale=4, watch=True, min_plausibility=0.3, kl_budget=0.2)
-    (refused,) = loop(watched, rows)
+    (refused,) = loop(watched)
     assert refused == 20
     chosen = watched.combine(rows)
     assert chosen.tokens is not None
@@ -412,16 +419,39 @@ def test_refused_tokens_count_neither_for_the_mask_nor_for_the_budget(small: Rea
 
 
 def test_collapsed_entropy_lowers_the_scale(small: Realigner) -> None:
-    rows = [np.zeros(60, dtype=np.float32), np.linspace(0, 3, 60, dtype=np.float32)]
+    """Two words are equally likely, and the strength makes one of them certain."""
     watched = steering(small, guidance_scale=200, watch=True)
     scales = []
-    for token in range(33):
-        scales.append(watched.combine(rows).scale)
+    for token in (*range(0, 60, 2), *range(1, 7, 2)):
+        plain = np.full(60, -30, dtype=np.float32)
+        plain[[token, token ^ 1]] = -3, 0
+        preference = np.full(60, -30, dtype=np.float32)
+        preference[[token, token ^ 1]] = 0
+        scales.append(watched.combine([plain, preference]).scale)
         watched.accept(token, "word ")
     assert scales[:16] == [200.0] * 16
     assert scales[17] == 1 + 199 / 2
     assert scales[32] == 1 + 199 / 4
     assert "stopped having a choice of words (2 times)" in watched.warnings[0]
+
+
+def test_improbable_text_is_not_strengthened_until_it_is_probable_again(small: Realigner) -> None:
+    plain, preference = small_rows()
+    watched = steering(small, guidance_scale=4, watch=True)
+    log_p = log_softmax(preference)
+    unlikely = [int(token) for token in np.argsort(log_p)[20 : 20 + STRAY_TOKENS]]
+    assert log_p[unlikely].mean() < STRAY_LOG_P
+    for token in unlikely:
+        assert watched.combine([plain, preference]).scale == 4
+        watched.accept(token, "word ")
+    scales = []
+    for token in range(STRAY_TOKENS):
+        scales.append(watched.combine([plain, preference]).scale)
+        say(watched, token)
+    mean_after = [log_p[unlikely[n:]].sum() / STRAY_TOKENS for n in range(STRAY_TOKENS)]
+    assert scales == [1.0 if mean < FOUND_LOG_P else 4.0 for mean in mean_after]
+    assert set(scales) == {1.0, 4.0}
+    assert "became improbable (once)" in watched.warnings[0]
 
 
 class Words:
@@ -459,27 +489,30 @@ def test_recited_word_gains_nothing_and_is_refused_if_it_goes_on(small: Realigne
 # --- the end of an answer, and JSON -------------------------------------------------------------
 
 
-def test_the_end_gains_nothing_in_the_middle_of_a_sentence(small: Realigner) -> None:
+@pytest.mark.parametrize("share", [0.49, 0.51])
+def test_in_mid_sentence_only_a_likely_end_is_left(small: Realigner, share: float) -> None:
     plain, preference = small_rows()
-    preference[[5, 6, 7]] = plain[[5, 6, 7]] + 6
+    others = np.delete(preference, [5, 6]).astype(np.float64)
+    total = np.logaddexp.reduce(others) + np.log(share / (1 - share))
+    preference[[5, 6]] = total + np.log(0.5)
+    plain[[5, 6]] = preference[[5, 6]] - 6
     plan = RowPlan(has_plain=True, weights=(1.0,))
     guarded = Steering(
         plan, AmuletParams(guidance_scale=4, end_guard=True), small, end_tokens={5, 6}
     )
     full = mix64([plain, preference], (1.0,), 4.0)
-    likely = preference >= preference.max() + np.log(PLAUSIBLE)
-    likely[[5, 6]] = False
-    center = (preference - plain)[likely].mean()
-    held = full.copy()
-    held[[5, 6]] = preference[[5, 6]] + 3 * np.minimum(6, center)
-    assert (held[[5, 6]] < full[[5, 6]] - 1).all()
     for token, (text, ends) in enumerate(
         [("Go to", False), (" bed", False), (".", True), ("\n\n", True), ("Then", False)]
     ):
         guarded.combine([plain, preference])
         guarded.accept(token, text)
+        expected = full.copy()
+        if not ends and share < LIKELY_END:
+            expected[[5, 6]] = -np.inf
         combined = small.combine(*guarded.combine([plain, preference]))
-        np.testing.assert_allclose(combined, full if ends else held, atol=1e-4)
+        np.testing.assert_allclose(combined, expected, atol=1e-4)
+    plainly = Steering(plan, AmuletParams(guidance_scale=1, end_guard=True), small, end_tokens={5})
+    assert np.isfinite(small.combine(*plainly.combine([plain, preference]))).all()
 
 
 def test_of_json_only_string_values_are_steered(small: Realigner) -> None:
@@ -497,7 +530,7 @@ def test_json_may_repeat_itself(small: Realigner) -> None:
     plan = RowPlan(has_plain=True, weights=(1.0,))
     amulet = AmuletParams(guidance_scale=4, watch=True)
     structured = Steering(plan, amulet, small, json_position=JsonPosition())
-    loop(structured, small_rows())
+    loop(structured)
     assert np.isfinite(small.combine(*structured.combine(small_rows()))).all()
 
 

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amulet_local.watch import COLLAPSED_SHARE, MAX_PERIOD, STRICTNESS, UNSURE_NATS, WINDOW, Watch
+from amulet_local.watch import (
+    COLLAPSED_SHARE,
+    FOUND_LOG_P,
+    MAX_PERIOD,
+    STRAY_LOG_P,
+    STRAY_TOKENS,
+    STRICTNESS,
+    UNSURE_NATS,
+    WINDOW,
+    Watch,
+)
 
 FIRST_STRETCH, ALLOWED_COPIES = STRICTNESS[0]
 
@@ -150,6 +160,19 @@ def test_the_mean_over_the_window_counts_not_a_single_token() -> None:
     for n in range(10 * WINDOW):
         watch.note_entropies(1.0 if n % WINDOW == 3 else 0.0, 0.6)
     assert watch.factor == 1.0
+
+
+@given(st.lists(st.floats(-6, 0), max_size=80))
+def test_an_answer_strays_between_the_two_means(log_ps: list[float]) -> None:
+    """Against the definition, with the mean of the last tokens computed anew each time."""
+    watch = Watch()
+    strays = False
+    for n, log_p in enumerate(log_ps, start=1):
+        watch.note_log_p(log_p)
+        if n >= STRAY_TOKENS:
+            mean = sum(log_ps[n - STRAY_TOKENS : n]) / STRAY_TOKENS
+            strays = mean < (FOUND_LOG_P if strays else STRAY_LOG_P)
+        assert watch.factor == (0.0 if strays else 1.0)
 
 
 def test_warnings_say_what_was_done_and_how_often() -> None:

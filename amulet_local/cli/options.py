@@ -273,7 +273,11 @@ class AnswerOptions:
     ] = None
     watch: Annotated[
         bool | None,
-        _switch("--watch", panel=GUARDS, help="Break loops, and lower the scale after one."),
+        _switch(
+            "--watch",
+            panel=GUARDS,
+            help="Break loops, and lower the scale after one and in text that strays.",
+        ),
     ] = None
     mix: Annotated[
         str | None,

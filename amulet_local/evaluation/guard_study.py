@@ -78,12 +78,12 @@ def _points() -> Iterator[Point]:
 
     yield point("preference prompt", guidance_scale=1.0)
     yield Point(name="paper", amulet=AmuletParams())
-    for budget in (0.2, 0.3, 0.4, 0.5, 0.6, 0.8):
+    for budget in (0.4, 0.6, 0.8, 1.2):
         yield point(f"KL {budget:g}, guarded", kl_budget=budget, **GUARDS)
     yield point("guarded", **GUARDS)
     yield point("scale 3", guidance_scale=3.0)
     yield point("mask 0.1", min_plausibility=0.1)
-    yield point("KL 0.5", kl_budget=0.5)
+    yield point("KL 0.8", kl_budget=0.8)
     yield point("noise guard 1", noise_guard=1.0)
     yield point("preference prompt, user", "user", guidance_scale=1.0)
     yield point("scale 1.5, guarded, user", "user", guidance_scale=1.5, **GUARDS)
@@ -94,11 +94,10 @@ POINTS = {point.name: point for point in _points()}
 
 CONFIRMED = (
     "preference prompt",
-    "KL 0.3, guarded",
-    "KL 0.4, guarded",
-    "paper",
-    "KL 0.5, guarded",
     "KL 0.8, guarded",
+    "KL 0.6, guarded",
+    "paper",
+    "KL 1.2, guarded",
 )
 """The frontier, which is confirmed; names of points."""
 
