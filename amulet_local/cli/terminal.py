@@ -19,39 +19,15 @@ import time
 from typing import Any, TextIO, cast
 
 from amulet_local.errors import FileAccessError
-
-_ACTING = re.compile(
-    "["
-    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # Unicode's Bidi_Control
-    "]"
-)
-_DROPPED = "\r\u061c\u200e\u200f"
-"""Shown as nothing: the half of a line end, and marks that right-to-left text is full of."""
+from amulet_local.readable import visible as visible
 
 STATUS_DELAY_SECONDS = 0.4
 """Work that is done by then is not announced."""
 
 
-def visible(text: str) -> str:
-    """`text` with every character that would act on a terminal made visible, or dropped.
-
-    Newlines and tabs stay. The result of two pieces is that of the whole, wherever it was cut.
-    """
-    return _ACTING.sub(_escape, text)
-
-
 def one_line(text: object) -> str:
     """A text as one line that is safe on any terminal and in any log."""
     return visible(" ".join(str(text).split()))
-
-
-def _escape(match: re.Match[str]) -> str:
-    character = match[0]
-    if character in _DROPPED:
-        return ""
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 class TerminalStream:
@@ -135,13 +111,44 @@ def stderr_is_terminal() -> bool:
     return _is_terminal(sys.stderr)
 
 
+def has_characters(stream: TextIO, text: str) -> bool:
+    """Whether the stream's encoding has all the characters of `text`."""
+    try:
+        text.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
 def separator(stream: TextIO) -> str:
     """Between the figures of a line: a middle dot where the stream's encoding has it."""
-    try:
-        "·".encode(stream.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return " | "
-    return " · "
+    return " · " if has_characters(stream, "·") else " | "
+
+
+def has_colours() -> bool:
+    """Whether stdout is a terminal that shows colours, and its owner wants them (NO_COLOR)."""
+    return (
+        isinstance(sys.stdout, TerminalStream)
+        and os.environ.get("TERM", "dumb") != "dumb"
+        and not os.environ.get("NO_COLOR")
+    )
+
+
+def write_painted(text: str, style: str) -> None:
+    """Write `text` to a terminal in a style; only where `has_colours`.
+
+    Args:
+        style: parameters of the control sequence SGR, e.g. "1;38;5;130"; empty for none.
+
+    Raises:
+        As `write`.
+    """
+    for line in re.split("(\n)", text):  # a background must not run to the end of the line
+        if line and line != "\n" and style:
+            cast(TerminalStream, sys.stdout).write_raw(f"\x1b[{style}m{visible(line)}\x1b[0m")
+        else:
+            sys.stdout.write(line)
+    write("")
 
 
 class StatusLine:
