@@ -136,9 +136,9 @@ def explain(
         vocabulary: of the model that made it.
 
     Raises:
-        InvalidParameterError: the answer has no trace.
+        InvalidParameterError: the answer has no trace, or no token.
     """
-    if generation.trace is None:
+    if not generation.trace:
         raise InvalidParameterError("the answer has no trace; generate it with trace=5, say")
     reader = _Reader(vocabulary)
     tokens = [reader.read(trace) for trace in generation.trace]

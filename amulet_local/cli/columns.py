@@ -25,7 +25,7 @@ def cells(text: str) -> int:
 
 
 def cut(text: str, width: int) -> str:
-    """`text`, or as much of it as fits `width` cells, with "..." at the end."""
+    """`text`, or as much of it as fits `width` cells (5 or more), with "..." at the end."""
     if cells(text) <= width:
         return text
     return next(_slices(text, width - 3), "") + "..."

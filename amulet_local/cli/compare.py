@@ -55,7 +55,12 @@ def run(options: CompareOptions) -> None:
     """Answer the question of `options` with each method."""
     question = read_options(options)
     entries = _entries(options.methods, question)
-    width = 0 if options.json else _column_width(options, len(entries))
+    width = chosen_width(
+        False if options.json else options.columns,
+        len(entries),
+        total=shutil.get_terminal_size().columns,
+        is_terminal=stdout_is_terminal(),
+    )
     sampling = question.sampling
     generations: dict[str, Generation] = {}
     headings: list[str] = []
@@ -115,12 +120,17 @@ def _entries(text: str, question: Question) -> list[Entry]:
     return entries
 
 
-def _column_width(options: CompareOptions, n_columns: int) -> int:
-    """How wide the columns are; 0 for one answer after another."""
-    wide = column_width(n_columns, shutil.get_terminal_size().columns)
-    if options.columns is None:
-        return wide if n_columns > 1 and wide >= NARROWEST and stdout_is_terminal() else 0
-    return max(wide, NARROWEST // 2) if options.columns else 0
+def chosen_width(asked: bool | None, n_columns: int, *, total: int, is_terminal: bool) -> int:
+    """How wide each answer's column is to be; 0 for one answer after another.
+
+    Args:
+        asked: --columns or --no-columns, if one was given.
+        total: cells of a line.
+    """
+    wide = column_width(n_columns, total)
+    if asked is None:
+        return wide if is_terminal and n_columns > 1 and wide >= NARROWEST else 0
+    return max(wide, NARROWEST // 2) if asked else 0
 
 
 def _columns(headings: list[str], generations: dict[str, Generation], width: int) -> str:

@@ -103,7 +103,7 @@ def _header(explanation: Explanation) -> str:
     }
     figures = [
         (f"margin, {name}" if len(totals.margins) > 1 else "margin", f"{margin:+.3f}")
-        for name, margin in zip(generation.preferences, totals.margins, strict=True)
+        for name, margin in zip(generation.preferences, totals.margins, strict=False)
     ]
     if totals.fluency is not None:
         figures.append(("fluency", f"{totals.fluency:.3f}"))
@@ -151,8 +151,8 @@ def _token(position: int, token: ExplainedToken) -> str:
         text += _text(token.name.text)
     elif not text:
         classes.append("part")
-    elif not text.strip(" ") or text.isspace():
-        classes.append("line" if "\n" in text else "blank")
+    elif text.isspace() and "\n" in text:
+        classes.append("line")
     focus = -1 if position else 0
     return f'<span class="{" ".join(classes)}" data-i="{position}" tabindex="{focus}">{text}</span>'
 
@@ -207,7 +207,7 @@ def _table(explanation: Explanation) -> str:
 
 
 def _table_row(position: int, token: ExplainedToken) -> str:
-    name = escape(_label(token.name), quote=True)
+    kind, name = token.name.kind, escape(_label(token.name), quote=True)
     figures = [
         *(percent(value) for value in token.log_probabilities),
         factor(token.moved, _TIMES),
@@ -215,7 +215,7 @@ def _table_row(position: int, token: ExplainedToken) -> str:
         f"{token.trace.scale:.2f}",
     ]
     cells = "".join(f"<td>{escape(value)}</td>" for value in figures)
-    return f'<tr><td>{position + 1}</td><td class="{token.name.kind}"><bdi>{name}</bdi></td>{cells}'
+    return f'<tr><td>{position + 1}</td><td class="{kind}"><bdi>{name}</bdi></td>{cells}</tr>'
 
 
 def _label(name: TokenName) -> str:
