@@ -188,7 +188,7 @@ def _show(explanation: Explanation, *, all_tokens: bool, painted: bool) -> None:
     if len(positions) < n_tokens:
         write(f"The {len(positions)} of {n_tokens} tokens that moved most (--all shows all):\n")
     write(table(explanation, positions, width))
-    write(f"\n{_kl_strip(explanation, width or 80)}\n{_totals(explanation)}\n")
+    write(f"\n{_kl_strip(explanation, width or 80)}\n{totals_line(explanation)}\n")
 
 
 def _show_legend() -> None:
@@ -251,7 +251,8 @@ def _kl_strip(explanation: Explanation, width: int) -> str:
     )
 
 
-def _totals(explanation: Explanation) -> str:
+def totals_line(explanation: Explanation) -> str:
+    """The means on one line, safe on any terminal; a mix's margins with their names."""
     totals = explanation.totals
     names = explanation.generation.preferences if len(totals.margins) > 1 else ("",)
     margins = [

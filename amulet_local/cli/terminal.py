@@ -11,11 +11,11 @@ it is data. Characters that an encoding lacks become escapes in both cases.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, TextIO, cast
 
 from amulet_local.errors import FileAccessError
@@ -72,8 +72,12 @@ def write(text: str) -> None:
         BrokenPipeError: nobody reads any more.
         FileAccessError: it can't be written, e.g. the disk is full.
     """
+    _put(sys.stdout.write, text)
+
+
+def _put(put: Callable[[str], object], text: str) -> None:
     try:
-        sys.stdout.write(text)
+        put(text)
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -143,12 +147,12 @@ def write_painted(text: str, style: str) -> None:
     Raises:
         As `write`.
     """
-    for line in re.split("(\n)", text):  # a background must not run to the end of the line
-        if line and line != "\n" and style:
-            cast(TerminalStream, sys.stdout).write_raw(f"\x1b[{style}m{visible(line)}\x1b[0m")
-        else:
-            sys.stdout.write(line)
-    write("")
+    if not style:
+        write(text)
+        return
+    lines = visible(text).split("\n")  # a background must not run over the end of a line
+    painted = "\n".join(f"\x1b[{style}m{line}\x1b[0m" if line else "" for line in lines)
+    _put(cast(TerminalStream, sys.stdout).write_raw, painted)
 
 
 class StatusLine:

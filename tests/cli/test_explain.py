@@ -14,7 +14,7 @@ import pytest
 
 from amulet_local import Engine
 from amulet_local.cli.columns import cells
-from amulet_local.cli.explain import explanation_json, table
+from amulet_local.cli.explain import explanation_json, table, totals_line
 from amulet_local.explanation import Explanation, explain
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.results import Alternative, Generation, TokenTrace
@@ -135,6 +135,12 @@ def test_hostile_text_is_harmless_in_the_table(hostile: Explanation) -> None:
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", text)
     assert '"\\x1b"' in text
     assert '"🦥"' in text
+
+
+def test_margins_of_a_mix_have_their_names_on_one_safe_line(hostile: Explanation) -> None:
+    line = totals_line(hostile)
+    assert re.search(r"^margin .+ [+-][\d.]+, 日本語の長い長い名前 [+-][\d.]+ · fluency", line)
+    assert not re.search("[\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", line)
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 140])
