@@ -57,7 +57,8 @@ class ExplainedToken:
     Attributes:
         trace: the figures.
         name: the token.
-        text: the whole characters that the answer has with it and hadn't before; may be empty.
+        text: the characters that are complete with it; may be empty. Reasoning and a stop text are
+            there as well, which the answer's text leaves out.
         moved: log p_realigned - log p_plain of the token, in nats; None where the plain row wasn't
             computed, or both are impossible.
         candidates: the likeliest tokens of each row, best first, in the order of
