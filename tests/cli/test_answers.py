@@ -52,7 +52,7 @@ def test_an_answer_ends_with_a_newline_and_leaves_stderr_alone(plain: Outcome) -
 def test_json_has_everything_of_the_generation(realigned: dict[str, Any]) -> None:
     assert set(realigned) == {
         *("text", "token_ids", "finish_reason", "usage", "timings", "method"),
-        *("guidance_scale", "preferences", "preset", "seed", "warnings"),
+        *("guidance_scale", "preferences", "preset", "seed", "warnings", "reasoning"),
     }
     assert realigned["method"] == "amulet"
     assert realigned["preset"] == "balanced"
