@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import codecs
 import dataclasses
+import itertools
 import math
+from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from amulet_local.errors import InvalidParameterError
-from amulet_local.llama.vocabulary import Vocabulary
-from amulet_local.results import Alternative, Generation, TokenTrace
+from amulet_local.llama.vocabulary import TextStream, Vocabulary
+from amulet_local.results import Alternative, Chunk, Generation, TokenTrace
 
 STEP_FACTORS = (1.5, 3.0, 10.0, 30.0)
 """How many times likelier or unlikelier a token has become, where each step of colour begins."""
@@ -178,6 +180,39 @@ def step(moved: float | None) -> int:
     """The step of colour of a movement, 0 to 4; negative for what has become unlikelier."""
     reached = sum(abs(moved or 0.0) >= math.log(factor) for factor in STEP_FACTORS)
     return -reached if moved is not None and moved < 0 else reached
+
+
+class StreamSteps:
+    """The steps of colour of an answer while it streams: text may come later than its token."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self._stream = TextStream(vocabulary)
+        self._written: deque[tuple[str, int]] = deque()
+
+    def split(self, chunk: Chunk) -> list[tuple[str, int]]:
+        """The chunk's text in pieces of one step each; 0 for what no token is known of.
+
+        Args:
+            chunk: of a generation that is traced; each of its chunks, in their order.
+        """
+        if chunk.trace is not None:
+            reached = step(moved(chunk.trace))
+            text = self._stream.push(chunk.trace.token_id)
+            if not chunk.is_reasoning:
+                self._written.extend((character, reached) for character in text)
+        steps = [(self._step_of(character), character) for character in chunk.text]
+        return [
+            ("".join(character for _, character in group), reached)
+            for reached, group in itertools.groupby(steps, key=lambda item: item[0])
+        ]
+
+    def _step_of(self, character: str) -> int:
+        """Of the next such character that was written; those before it aren't in the answer."""
+        while self._written:
+            written, reached = self._written.popleft()
+            if written == character:
+                return reached
+        return 0
 
 
 class _Reader:

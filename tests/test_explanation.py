@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from amulet_local import AmuletParams, Engine, SamplingParams, errors
-from amulet_local.explanation import STEP_FACTORS, Explanation, explain, moved, step
+from amulet_local.explanation import (
+    STEP_FACTORS,
+    Explanation,
+    StreamSteps,
+    explain,
+    moved,
+    step,
+)
 from amulet_local.llama.vocabulary import Vocabulary
 from tests.explained import traced_text, traced_tokens
 
@@ -112,6 +119,27 @@ def test_those_that_moved_most_come_first_wherever_they_went(vocabulary: Vocabul
     assert explanation.most_moved(3) == [1, 3, 2]
     assert explanation.most_moved(99) == [1, 3, 2, 0]
     assert explanation.tokens[1].step == -4
+
+
+@pytest.mark.parametrize(
+    "sampling",
+    [SamplingParams(max_tokens=16), SamplingParams(max_tokens=24, stop=["growth", "nothing"])],
+)
+def test_streamed_text_has_the_steps_of_its_tokens(
+    shared_engine: Engine, vocabulary: Vocabulary, sampling: SamplingParams
+) -> None:
+    steps = StreamSteps(vocabulary)
+    streamed: list[tuple[str, int]] = []
+    for chunk in shared_engine.stream_generate(
+        "How can I learn to cook?", preference="uplifting", sampling=sampling, trace=0
+    ):
+        streamed += [(character, step) for text, step in steps.split(chunk) for character in text]
+    assert chunk.generation is not None
+    explanation = explain(chunk.generation, vocabulary)
+    expected = [(character, token.step) for token in explanation.tokens for character in token.text]
+    assert "".join(character for character, _ in streamed) == chunk.generation.text
+    assert streamed == expected[: len(streamed)]
+    assert len({step for _, step in streamed}) > 2
 
 
 def test_each_factor_begins_a_step() -> None:

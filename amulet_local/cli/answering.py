@@ -296,7 +296,7 @@ class Session:
             preset: instead of the question's own strength.
             sampling: instead of the question's own.
             stream: write the text to stdout as it comes, then a newline.
-            show: writes a piece of that text, instead of `write`.
+            show: writes a piece of that text, which may be empty, in a way of its own.
             progress: what to call the answer on stderr while it is made and not streamed.
             trace: see Engine.generate.
 
@@ -305,6 +305,7 @@ class Session:
         """
         question = self._question if preset is None else self._question.at_preset(preset)
         sampling = sampling or question.sampling
+        show = show or _write_chunk
         status = StatusLine(enabled=not question.runtime.verbose)
 
         def show_progress(done: int, total: int) -> None:
@@ -332,10 +333,11 @@ class Session:
                 else:
                     status.show(f"{progress}: {n_chunks} of at most {sampling.max_tokens} tokens")
                 reasoning.show(chunk.reasoning)
-                if stream and chunk.text:
-                    reasoning.end()
-                    write(chunk.text) if show is None else show(chunk)
-                    last = chunk.text[-1]
+                if stream:
+                    if chunk.text:
+                        reasoning.end()
+                    show(chunk)
+                    last = chunk.text[-1:] or last
             status.erase()
         except BaseException:
             status.erase()
@@ -383,6 +385,11 @@ class Session:
             if warning not in self._warned:
                 self._warned.add(warning)
                 note(f"warning: {in_flags(warning)}")
+
+
+def _write_chunk(chunk: Chunk) -> None:
+    if chunk.text:
+        write(chunk.text)
 
 
 @contextmanager

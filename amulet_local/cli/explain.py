@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ from amulet_local.errors import FileAccessError, InvalidParameterError
 
 if TYPE_CHECKING:
     from amulet_local.explanation import ExplainedToken, Explanation, TokenName
+    from amulet_local.llama.vocabulary import Vocabulary
     from amulet_local.results import Chunk
 
 HELP = """Answer one question, and show what the preference did to each token.
@@ -73,9 +75,8 @@ def run(options: ExplainOptions) -> None:
     page = None if options.html is None else _checked_page(options.html)
     painted = has_colours() and not options.json
     with session(question) as opened:
-        generation = opened.answer(
-            method, stream=not options.json, show=_show_chunk if painted else None, trace=n_top
-        )
+        show = _painter(opened.vocabulary) if painted else None
+        generation = opened.answer(method, stream=not options.json, show=show, trace=n_top)
         explanation = explain(
             generation,
             opened.vocabulary,
@@ -167,11 +168,17 @@ def _write_page(path: str, explanation: Explanation) -> None:
     note(f"the page is in {path}")
 
 
-def _show_chunk(chunk: Chunk) -> None:
-    """Write a piece of the answer, painted by how far its token moved."""
-    from amulet_local.explanation import moved, step
+def _painter(vocabulary: Vocabulary) -> Callable[[Chunk], None]:
+    """A function that writes a piece of the answer, painted by how far its tokens moved."""
+    from amulet_local.explanation import StreamSteps
 
-    write_painted(chunk.text, _style(0 if chunk.trace is None else step(moved(chunk.trace))))
+    steps = StreamSteps(vocabulary)
+
+    def show(chunk: Chunk) -> None:
+        for text, step in steps.split(chunk):
+            write_painted(text, _style(step))
+
+    return show
 
 
 def _style(step: int) -> str:
