@@ -25,9 +25,10 @@ def examples(path: Path) -> list[tuple[int, str]]:
     ]
 
 
-def test_every_block_is_found() -> None:
-    text = (REPOSITORY / "docs" / "python.md").read_text(encoding="utf-8")
-    assert len(FENCE.findall(text)) == text.count("\n```python") > 5
+@pytest.mark.parametrize(("name", "n_blocks"), [("python.md", 6), ("explain.md", 1)])
+def test_every_block_is_found(name: str, n_blocks: int) -> None:
+    text = (REPOSITORY / "docs" / name).read_text(encoding="utf-8")
+    assert len(FENCE.findall(text)) == text.count("\n```python") >= n_blocks
     assert text.count("\n```") % 2 == 0
 
 
@@ -46,11 +47,12 @@ def test_every_public_name_is_in_the_documentation_of_the_python_interface() -> 
     assert missing == []
 
 
-def test_the_examples_of_the_python_interface_run(
-    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("name", ["python.md", "explain.md"])
+def test_the_examples_run(
+    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    path = REPOSITORY / "docs" / "python.md"
+    path = REPOSITORY / "docs" / name
     with load(model_path, n_ctx=1024) as engine:
         names: dict[str, Any] = {"engine": engine}
         for line, code in examples(path):

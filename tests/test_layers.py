@@ -13,7 +13,7 @@ import amulet_local
 
 PACKAGE = Path(amulet_local.__file__).parent
 LAYERS = [
-    {"errors", "user_folders"},
+    {"errors", "user_folders", "readable"},
     {"prompt_cache", "private_files", "preference_names", "toml_lines", "remembered"},
     {"user_settings"},
     {"settings_editor"},
@@ -47,6 +47,7 @@ LAYERS = [
     {"conversation_file", "turn_draft", "chat_completion"},
     {"conversation"},
     {"engine"},
+    {"explanation", "explanation_page"},
     {"__init__", "benchmark", "evaluation"},
     {"cli", "__main__"},
 ]

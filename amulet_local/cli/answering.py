@@ -1,4 +1,4 @@
-"""From options to a loaded engine and streamed answers, for `generate` and `compare`.
+"""From options to a loaded engine and streamed answers, for the commands that answer.
 
 Knows the engine's public names and nothing below them.
 """
@@ -9,7 +9,7 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -34,26 +34,52 @@ from amulet_local.errors import FileAccessError, InvalidParameterError
 
 if TYPE_CHECKING:
     from amulet_local.engine import Engine
+    from amulet_local.llama.vocabulary import Vocabulary
     from amulet_local.params import AmuletParams, Placement, RuntimeParams, SamplingParams
     from amulet_local.preferences import Preference
-    from amulet_local.results import Generation
+    from amulet_local.results import Chunk, Generation
 
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """What is asked of which model, checked as far as it can be without one."""
+    """What is asked of which model, checked as far as it can be without one.
+
+    Attributes:
+        amulet, preset, placement: the strength that was asked for, and where the preference goes.
+        changes: the strength and the guards that were asked for one by one; `amulet` has them.
+        asked_placement: the placement, if it was asked for itself.
+    """
 
     model: str
     text: str
     preferences: tuple[Preference, ...]
     system: str | None
     placement: Placement | None
+    asked_placement: Placement | None
     amulet: AmuletParams | None
     preset: str | None
+    changes: Mapping[str, Any]
     sampling: SamplingParams
     runtime: RuntimeParams
     prompt_cache: str | None
     response_prefix: str
+
+    def at_preset(self, name: str) -> Question:
+        """The same at a preset, with what was asked for one by one changed in it.
+
+        Raises:
+            InvalidParameterError: there is no such preset, or they don't go together.
+        """
+        from amulet_local.presets import adjusted_strength, preset_named
+
+        preset = preset_named(name)
+        amulet = adjusted_strength(name, self.changes) if self.changes else None
+        return dataclasses.replace(
+            self,
+            amulet=amulet,
+            preset=None if amulet else name,
+            placement=self.asked_placement or preset.placement,
+        )
 
 
 def read_options(options: AnswerOptions) -> Question:
@@ -157,13 +183,14 @@ def read_options(options: AnswerOptions) -> Question:
     preset = None if options.preset is None else preset_named(options.preset)
     placement = options.placement
     amulet = None
-    if strength or guards:
+    changes = {**strength, **guards}
+    if changes:
         start = preset or PRESETS[DEFAULT_PRESET]
         placement = placement or start.placement
         own = settings_of_model(names_of(model, find_model(model)))
         amulet = adjusted_strength(
             None if preset is None else preset.name,
-            {**strength, **guards},
+            changes,
             model_scale=own.guidance_scale,
         )
     return Question(
@@ -180,6 +207,8 @@ def read_options(options: AnswerOptions) -> Question:
         preferences=resolve(preferences or None, avoid=options.avoid or None),
         system=options.system,
         placement=cast("Placement | None", placement),
+        asked_placement=cast("Placement | None", options.placement),
+        changes=changes,
         text=read_question(options),
         prompt_cache=options.prompt_cache,
         response_prefix=options.response_prefix or "",
@@ -244,20 +273,39 @@ class Session:
         self._warned: set[str] = set()
         self.warn(engine.warnings)
 
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """The model's tokens."""
+        return self._engine.model.vocabulary
+
     def answer(
-        self, method: str | None, *, sampling: SamplingParams | None = None, stream: bool
+        self,
+        method: str | None,
+        *,
+        preset: str | None = None,
+        sampling: SamplingParams | None = None,
+        stream: bool,
+        show: Callable[[Chunk], None] | None = None,
+        progress: str = "",
+        trace: int | None = None,
     ) -> Generation:
         """Answer with one method.
 
         Args:
             method: a name from decoding.METHODS, None for the default.
+            preset: instead of the question's own strength.
             sampling: instead of the question's own.
             stream: write the text to stdout as it comes, then a newline.
+            show: writes a piece of that text, which may be empty, in a way of its own.
+            progress: what to call the answer on stderr while it is made and not streamed.
+            trace: see Engine.generate.
 
         Raises:
             AmuletError: see Engine.generate. What was written so far ends with a newline.
         """
-        question = self._question
+        question = self._question if preset is None else self._question.at_preset(preset)
+        sampling = sampling or question.sampling
+        show = show or _write_chunk
         status = StatusLine(enabled=not question.runtime.verbose)
 
         def show_progress(done: int, total: int) -> None:
@@ -269,22 +317,28 @@ class Session:
             method=method,
             amulet=question.amulet,
             preset=question.preset,
-            sampling=sampling or question.sampling,
+            sampling=sampling,
             system=question.system,
             placement=question.placement,
             response_prefix=question.response_prefix,
             prompt_progress=show_progress,
+            trace=trace,
         )
         last = ""
         reasoning = ReasoningNote(enabled=stream)
         try:
-            for chunk in chunks:
-                status.erase()
+            for n_chunks, chunk in enumerate(chunks):
+                if stream or not progress:
+                    status.erase()
+                else:
+                    status.show(f"{progress}: {n_chunks} of at most {sampling.max_tokens} tokens")
                 reasoning.show(chunk.reasoning)
-                if stream and chunk.text:
-                    reasoning.end()
-                    write(chunk.text)
-                    last = chunk.text[-1]
+                if stream:
+                    if chunk.text:
+                        reasoning.end()
+                    show(chunk)
+                    last = chunk.text[-1:] or last
+            status.erase()
         except BaseException:
             status.erase()
             reasoning.end()
@@ -298,15 +352,16 @@ class Session:
         self.warn(chunk.generation.warnings)
         return chunk.generation
 
-    def guidance_scale(self, method: str) -> float:
-        """The scale that `answer` uses with a method, before any guard lowers it."""
+    def guidance_scale(self, method: str, preset: str | None = None) -> float:
+        """The scale that `answer` uses with these, before any guard lowers it."""
         from amulet_local.decoding import method_named
         from amulet_local.presets import choose_strength
 
+        question = self._question if preset is None else self._question.at_preset(preset)
         strength = choose_strength(
             method,
-            self._question.amulet,
-            self._question.preset,
+            question.amulet,
+            question.preset,
             model_scale=self._engine.model_scale,
         )
         return method_named(method).settings(strength.amulet).guidance_scale
@@ -330,6 +385,11 @@ class Session:
             if warning not in self._warned:
                 self._warned.add(warning)
                 note(f"warning: {in_flags(warning)}")
+
+
+def _write_chunk(chunk: Chunk) -> None:
+    if chunk.text:
+        write(chunk.text)
 
 
 @contextmanager

@@ -1,8 +1,10 @@
-"""`amulet-local compare`: one question, several methods, the answers one after another."""
+"""`amulet-local compare`: one question, several methods and presets, the answers side by side."""
 
 from __future__ import annotations
 
+import shutil
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
@@ -16,68 +18,134 @@ from amulet_local.cli.answering import (
     session,
     write_json,
 )
+from amulet_local.cli.columns import NARROWEST, column_width, side_by_side
 from amulet_local.cli.command import add_command
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.options import CompareOptions
-from amulet_local.cli.terminal import separator, write
-from amulet_local.errors import InvalidParameterError
+from amulet_local.cli.terminal import separator, stdout_is_terminal, visible, write
+from amulet_local.errors import InvalidParameterError, UnknownMethodError
 
 if TYPE_CHECKING:
     from amulet_local.results import Generation
 
 HELP = """Show what a preference changes: the plain answer, the answer with the preference in
-the prompt, and the realigned one.
+the prompt, and the realigned one; or any methods and presets.
 
-The answers stream to standard output one after another, then a line of figures."""
+On a terminal that is wide enough the answers stand side by side. Otherwise they stream to
+standard output one after another. A line of figures follows."""
 
 EXAMPLES = """
 amulet-local compare "How do I sleep better?" --preference creative
 amulet-local compare "What is a heap?" --preference "in rhyme" \\
-    --methods base,amulet"""
+    --methods base,balanced,strong,paper"""
 
 LABELS = {"base": "plain", "pref": "preference prompt", "amulet": "realigned"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A method, or a preset, which is the method amulet at that strength."""
+
+    name: str
+    method: str
+    preset: str | None
 
 
 def run(options: CompareOptions) -> None:
     """Answer the question of `options` with each method."""
     question = read_options(options)
-    names = _method_names(options.methods, has_preference=bool(question.preferences))
+    entries = _entries(options.methods, question)
+    width = chosen_width(
+        False if options.json else options.columns,
+        len(entries),
+        total=shutil.get_terminal_size().columns,
+        is_terminal=stdout_is_terminal(),
+    )
     sampling = question.sampling
     generations: dict[str, Generation] = {}
+    headings: list[str] = []
     with session(question) as opened:
-        for name in names:
-            if not options.json:
-                write(f"{'' if name == names[0] else chr(10)}{_heading(name, question, opened)}\n")
-            generation = opened.answer(name, sampling=sampling, stream=not options.json)
-            generations[name] = generation
+        for entry in entries:
+            headings.append(_heading(entry, question, opened))
+            stream = not options.json and not width
+            if stream:
+                write(f"{'' if entry is entries[0] else chr(10)}--- {headings[-1]} ---\n")
+            generation = opened.answer(
+                entry.method,
+                preset=entry.preset,
+                sampling=sampling,
+                stream=stream,
+                progress=entry.name,
+            )
+            generations[entry.name] = generation
             if generation.seed is not None:  # the same draws for all
                 sampling = sampling.replace(seed=generation.seed)
     if options.json:
         write_json({name: generation_json(item) for name, item in generations.items()})
-    else:
-        write(f"\n{figures(generations)}\n")
+        return
+    if width:
+        write(_columns(headings, generations, width))
+    write(f"\n{figures(generations)}\n")
 
 
-def _method_names(text: str, *, has_preference: bool) -> list[str]:
-    from amulet_local.request import choose_method
+def _entries(text: str, question: Question) -> list[Entry]:
+    """The methods and presets that `text` names, each once.
 
-    if not has_preference:
+    Raises:
+        InvalidParameterError: there is no preference, or no name, or a preset that what was asked
+            for otherwise doesn't go with.
+        UnknownMethodError: a name is neither a method's nor a preset's.
+    """
+    from amulet_local.decoding import METHODS
+    from amulet_local.presets import PRESETS
+
+    if not question.preferences:
         raise InvalidParameterError(
             "compare needs a preference: give one with --preference, e.g. --preference concise"
         )
-    names = [name.strip() for name in text.split(",") if name.strip()]
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise InvalidParameterError("--methods names no method; e.g. --methods base,amulet")
-    chosen = [choose_method(name, has_preference=True).name for name in names]
-    return list(dict.fromkeys(chosen))
+    entries = []
+    for name in names:
+        if name in PRESETS:
+            question.at_preset(name)
+            entries.append(Entry(name=name, method="amulet", preset=name))
+        elif name in METHODS:
+            entries.append(Entry(name=name, method=name, preset=None))
+        else:
+            raise UnknownMethodError(
+                f"--methods: no method or preset {name!r}; known: {', '.join((*METHODS, *PRESETS))}"
+            )
+    return entries
 
 
-def _heading(name: str, question: Question, opened: Session) -> str:
-    if name == "base":
-        return "--- base: the plain answer ---"
+def chosen_width(asked: bool | None, n_columns: int, *, total: int, is_terminal: bool) -> int:
+    """How wide each answer's column is to be; 0 for one answer after another.
+
+    Args:
+        asked: --columns or --no-columns, if one was given.
+        total: cells of a line.
+    """
+    wide = column_width(n_columns, total)
+    if asked is None:
+        return wide if is_terminal and n_columns > 1 and wide >= NARROWEST else 0
+    return max(wide, NARROWEST // 2) if asked else 0
+
+
+def _columns(headings: list[str], generations: dict[str, Generation], width: int) -> str:
+    texts = [item.text.strip("\n") for item in generations.values()]
+    heads = side_by_side([visible(heading) for heading in headings], width)
+    rule = side_by_side(["-" * width] * len(texts), width)
+    return f"{heads}\n{rule}\n{side_by_side([visible(text) for text in texts], width)}\n"
+
+
+def _heading(entry: Entry, question: Question, opened: Session) -> str:
+    if entry.name == "base":
+        return "base: the plain answer"
     wanted = ", ".join(item.label for item in question.preferences)
-    scale = opened.guidance_scale(name)
-    return f"--- {name}: {' '.join(wanted.split())}, guidance scale {scale:.3g} ---"
+    scale = opened.guidance_scale(entry.method, entry.preset)
+    return f"{entry.name}: {' '.join(wanted.split())}, guidance scale {scale:.3g}"
 
 
 def figures(generations: dict[str, Generation]) -> str:
@@ -102,7 +170,7 @@ def add_to(app: typer.Typer) -> None:
         run,
         check=require_question,
         name="compare",
-        short_help="Plain and realigned answer to one question.",
+        short_help="Answers of several methods to one question.",
         help=HELP,
         examples=EXAMPLES,
     )

@@ -100,7 +100,7 @@ def model_option(help: str) -> Any:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerOptions:
-    """What `generate` and `compare` have in common."""
+    """What `generate`, `compare` and `explain` have in common."""
 
     prompt: Annotated[
         str | None,
@@ -746,7 +746,52 @@ class CompareOptions(AnswerOptions):
             "--methods",
             panel=PREFERENCE,
             metavar="NAMES",
-            help="Which to compare: base, pref, linear_alignment, amulet. Default: "
-            "base,pref,amulet.",
+            help="Which to compare: methods (base, pref, linear_alignment, amulet) and presets "
+            "(balanced, strong, paper). Default: base,pref,amulet.",
         ),
     ] = "base,pref,amulet"
+    columns: Annotated[
+        bool | None,
+        _switch(
+            "--columns",
+            panel=OUTPUT,
+            help="Side by side, once all are made, or one after another, as they come. Default: "
+            "side by side on a terminal that is wide enough.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExplainOptions(AnswerOptions):
+    """Options of `explain`."""
+
+    method: Annotated[
+        str | None,
+        _option(
+            "--method",
+            panel=PREFERENCE,
+            metavar="NAME",
+            help="linear_alignment or amulet. Default: amulet.",
+        ),
+    ] = None
+    all: Annotated[
+        bool,
+        _option("--all", panel=OUTPUT, help="Every token in the table, not those that moved most."),
+    ] = False
+    alternatives: Annotated[
+        int,
+        _number(
+            "--alternatives",
+            panel=OUTPUT,
+            help="How many of the likeliest tokens to list under each prompt. Default: 5.",
+        ),
+    ] = 5
+    html: Annotated[
+        str | None,
+        _option(
+            "--html",
+            panel=OUTPUT,
+            metavar="FILE",
+            help="Write a page for a browser as well; it needs no network.",
+        ),
+    ] = None

@@ -11,47 +11,23 @@ it is data. Characters that an encoding lacks become escapes in both cases.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any, TextIO, cast
 
 from amulet_local.errors import FileAccessError
-
-_ACTING = re.compile(
-    "["
-    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
-    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # Unicode's Bidi_Control
-    "]"
-)
-_DROPPED = "\r\u061c\u200e\u200f"
-"""Shown as nothing: the half of a line end, and marks that right-to-left text is full of."""
+from amulet_local.readable import visible as visible
 
 STATUS_DELAY_SECONDS = 0.4
 """Work that is done by then is not announced."""
 
 
-def visible(text: str) -> str:
-    """`text` with every character that would act on a terminal made visible, or dropped.
-
-    Newlines and tabs stay. The result of two pieces is that of the whole, wherever it was cut.
-    """
-    return _ACTING.sub(_escape, text)
-
-
 def one_line(text: object) -> str:
     """A text as one line that is safe on any terminal and in any log."""
     return visible(" ".join(str(text).split()))
-
-
-def _escape(match: re.Match[str]) -> str:
-    character = match[0]
-    if character in _DROPPED:
-        return ""
-    code = ord(character)
-    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 class TerminalStream:
@@ -96,8 +72,12 @@ def write(text: str) -> None:
         BrokenPipeError: nobody reads any more.
         FileAccessError: it can't be written, e.g. the disk is full.
     """
+    _put(sys.stdout.write, text)
+
+
+def _put(put: Callable[[str], object], text: str) -> None:
     try:
-        sys.stdout.write(text)
+        put(text)
         sys.stdout.flush()
     except BrokenPipeError:
         raise
@@ -135,13 +115,44 @@ def stderr_is_terminal() -> bool:
     return _is_terminal(sys.stderr)
 
 
+def has_characters(stream: TextIO, text: str) -> bool:
+    """Whether the stream's encoding has all the characters of `text`."""
+    try:
+        text.encode(stream.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
 def separator(stream: TextIO) -> str:
     """Between the figures of a line: a middle dot where the stream's encoding has it."""
-    try:
-        "·".encode(stream.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return " | "
-    return " · "
+    return " · " if has_characters(stream, "·") else " | "
+
+
+def has_colours() -> bool:
+    """Whether stdout is a terminal that shows colours, and its owner wants them (NO_COLOR)."""
+    return (
+        isinstance(sys.stdout, TerminalStream)
+        and os.environ.get("TERM", "dumb") != "dumb"
+        and not os.environ.get("NO_COLOR")
+    )
+
+
+def write_painted(text: str, style: str) -> None:
+    """Write `text` to a terminal in a style; only where `has_colours`.
+
+    Args:
+        style: parameters of the control sequence SGR, e.g. "1;38;5;130"; empty for none.
+
+    Raises:
+        As `write`.
+    """
+    if not style:
+        write(text)
+        return
+    lines = visible(text).split("\n")  # a background must not run over the end of a line
+    painted = "\n".join(f"\x1b[{style}m{line}\x1b[0m" if line else "" for line in lines)
+    _put(cast(TerminalStream, sys.stdout).write_raw, painted)
 
 
 class StatusLine:

@@ -74,7 +74,7 @@ class OnTerminal:
         self._master, slave = pty.openpty()
         self._process = subprocess.Popen(
             [sys.executable, "-c", _ON_TERMINAL, *map(str, arguments)],
-            env=environment(TERM="xterm", COLUMNS="80", **env),
+            env=environment(**{"TERM": "xterm", "COLUMNS": "80", **env}),
             stdin=slave,
             stdout=slave,
             stderr=slave,

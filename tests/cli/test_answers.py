@@ -12,7 +12,11 @@ import pytest
 
 from amulet_local import SamplingParams
 from amulet_local.cli.answering import read_options
-from amulet_local.cli.options import GenerateOptions
+from amulet_local.cli.columns import cells, column_width, side_by_side
+from amulet_local.cli.compare import chosen_width
+from amulet_local.cli.options import CompareOptions, GenerateOptions
+from amulet_local.decoding import METHODS
+from amulet_local.presets import PRESETS
 from tests.cli.conftest import CallCli
 from tests.cli.running import OnTerminal, Outcome, run
 
@@ -48,7 +52,7 @@ def test_an_answer_ends_with_a_newline_and_leaves_stderr_alone(plain: Outcome) -
 def test_json_has_everything_of_the_generation(realigned: dict[str, Any]) -> None:
     assert set(realigned) == {
         *("text", "token_ids", "finish_reason", "usage", "timings", "method"),
-        *("guidance_scale", "preferences", "preset", "seed", "warnings"),
+        *("guidance_scale", "preferences", "preset", "seed", "warnings", "reasoning"),
     }
     assert realigned["method"] == "amulet"
     assert realigned["preset"] == "balanced"
@@ -225,6 +229,77 @@ def test_compare_shows_the_answers_under_headings(plain: Outcome) -> None:
 def test_compare_of_chosen_methods_says_both_speeds() -> None:
     arguments = ("compare", QUESTION, *SHORT, "--preference", "concise", "--methods", "base,amulet")
     assert re.fullmatch(FIGURES, run(*arguments).out.splitlines(keepends=True)[-1])
+
+
+@pytest.fixture(scope="module")
+def compared() -> dict[str, Any]:
+    """The plain answer and two presets' as JSON."""
+    methods = ("--methods", "base,paper,strong")
+    outcome = run("compare", QUESTION, *SHORT, "--preference", "creative", *methods, "--json")
+    assert outcome.code == 0, outcome
+    result: dict[str, Any] = json.loads(outcome.out)
+    return result
+
+
+def test_compare_takes_presets(compared: dict[str, Any]) -> None:
+    assert list(compared) == ["base", "paper", "strong"]
+    made = [(item["method"], item["preset"]) for item in compared.values()]
+    assert made == [("base", ""), ("amulet", "paper"), ("amulet", "strong")]
+
+
+def test_no_preset_has_a_methods_name() -> None:
+    assert not set(PRESETS) & set(METHODS)
+
+
+@pytest.mark.parametrize("how", ["asked for, into a pipe", "on a wide terminal"])
+def test_compare_puts_answers_side_by_side(
+    on_terminal: Callable[..., OnTerminal], compared: dict[str, Any], how: str
+) -> None:
+    command = ("compare", QUESTION, *SHORT, "--preference", "creative")
+    command = (*command, "--methods", "base,paper,strong")
+    if how == "on a wide terminal":
+        terminal = on_terminal(*command, COLUMNS="100")
+        assert terminal.finish() == 0
+        text = terminal.text.split("\r")[-1]
+    else:
+        text = run(*command, "--columns", COLUMNS="100").out
+    expected = [item["text"] for item in compared.values()]
+    assert f"{side_by_side(expected, column_width(3, 100))}\n\nguidance scale 5.65 · " in text
+    assert text.startswith("base: the plain answer ")
+    assert max(cells(line) for line in text.split("\n\n")[0].split("\n")) <= 100
+
+
+@pytest.mark.parametrize(
+    ("asked", "n_columns", "total", "is_terminal", "width"),
+    [
+        (None, 3, 94, True, 30),
+        (None, 3, 93, True, 0),  # too narrow
+        (None, 3, 200, False, 0),
+        (None, 1, 200, True, 0),  # as it comes
+        (False, 3, 200, True, 0),
+        (True, 3, 94, False, 30),
+        (True, 9, 80, True, 15),  # wider than the terminal, but to be read
+        (True, 1, 80, False, 80),
+    ],
+)
+def test_columns_are_for_terminals_that_are_wide_enough(
+    asked: bool | None, n_columns: int, total: int, is_terminal: bool, width: int
+) -> None:
+    assert chosen_width(asked, n_columns, total=total, is_terminal=is_terminal) == width
+
+
+def test_what_is_asked_for_changes_every_preset_that_is_compared() -> None:
+    options = CompareOptions(prompt="Hi", preference=["concise"], kl_budget=0.2, alpha=1)
+    question = read_options(options)
+    for name, preset in PRESETS.items():
+        asked = question.at_preset(name)
+        assert asked.amulet == preset.amulet.replace(kl_budget=0.2, alpha=1)
+        assert asked.preset is None
+        assert asked.placement == preset.placement
+    unchanged = read_options(CompareOptions(prompt="Hi", preset="paper", placement="user"))
+    assert unchanged.at_preset("strong").amulet is None
+    assert unchanged.at_preset("strong").preset == "strong"
+    assert unchanged.at_preset("strong").placement == "user"
 
 
 def test_compare_as_json_uses_the_same_seed(call: CallCli) -> None:

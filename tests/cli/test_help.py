@@ -16,7 +16,7 @@ from amulet_local.presets import DEFAULT_PRESET, PRESETS
 from tests.cli.conftest import CallCli
 from tests.cli.running import COMMAND, environment, run
 
-COMMANDS = ("generate", "compare", "preferences", "models", "doctor", "bench")
+COMMANDS = ("generate", "compare", "explain", "preferences", "models", "doctor", "bench")
 RESERVED = {"AMULET_MODELS", "AMULET_CACHE", "AMULET_CONFIG", "AMULET_DEBUG", "AMULET_GOLDEN"}
 
 
@@ -89,6 +89,12 @@ def test_help_names_every_method_and_preference(call: CallCli) -> None:
         assert name in text
 
 
+def test_help_of_compare_names_what_can_be_compared(call: CallCli) -> None:
+    text = call("compare", "--help").out
+    for name in (*METHODS, *PRESETS):
+        assert name in text
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_no_variable_means_two_things(call: CallCli, name: str) -> None:
     flags = re.findall(r"(?<![\w-])--[a-z][\w-]*", call(name, "--help").out)
@@ -138,6 +144,9 @@ def test_help_loads_nothing_heavy() -> None:
         ["generate", "Hi", "-l", "15043+much"],
         ["generate"],
         ["compare"],
+        ["explain"],
+        ["explain", "Hi", "--alternatives", "many"],
+        ["explain", "Hi", "--html"],
     ],
 )
 def test_wrong_usage_ends_with_2(

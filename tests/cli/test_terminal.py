@@ -70,6 +70,30 @@ def test_a_terminal_stream_filters_every_way_of_writing() -> None:
     assert not stream.closed
 
 
+def test_painted_text_is_filtered_and_no_colour_runs_over_a_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    inner = io.StringIO()
+    monkeypatch.setattr(sys, "stdout", TerminalStream(inner))
+    terminal.write_painted("a\x1b[2J\n\nb", "1")
+    terminal.write_painted("c\x07", "")
+    assert inner.getvalue() == "\x1b[1ma\\x1b[2J\x1b[0m\n\n\x1b[1mb\x1b[0mc\\x07"
+
+
+@pytest.mark.parametrize(
+    ("term", "no_color", "expected"),
+    [("xterm", "", True), ("xterm", "1", False), ("dumb", "", False)],
+)
+def test_colours_are_for_terminals_whose_owners_want_them(
+    monkeypatch: pytest.MonkeyPatch, term: str, no_color: str, expected: bool
+) -> None:
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setenv("NO_COLOR", no_color)
+    assert not terminal.has_colours()  # a pipe
+    monkeypatch.setattr(sys, "stdout", TerminalStream(io.StringIO()))
+    assert terminal.has_colours() == expected
+
+
 @pytest.mark.parametrize(("encoding", "shown"), [("utf-8", " · "), ("ascii", " | ")])
 def test_the_separator_is_one_that_the_encoding_has(encoding: str, shown: str) -> None:
     assert terminal.separator(io.TextIOWrapper(io.BytesIO(), encoding=encoding)) == shown

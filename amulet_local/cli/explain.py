@@ -1,0 +1,295 @@
+"""`amulet-local explain`: one answer, and what the preference did to each of its tokens."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from amulet_local.cli.answering import figures, generation_json, read_options, session, write_json
+from amulet_local.cli.columns import cells, cut, pad
+from amulet_local.cli.command import add_command
+from amulet_local.cli.inputs import require_question
+from amulet_local.cli.options import ExplainOptions
+from amulet_local.cli.terminal import (
+    has_characters,
+    has_colours,
+    note,
+    one_line,
+    separator,
+    stderr_is_terminal,
+    stdout_is_terminal,
+    visible,
+    write,
+    write_painted,
+)
+from amulet_local.errors import FileAccessError, InvalidParameterError
+
+if TYPE_CHECKING:
+    from amulet_local.explanation import ExplainedToken, Explanation, TokenName
+    from amulet_local.llama.vocabulary import Vocabulary
+    from amulet_local.results import Chunk
+
+HELP = """Answer one question, and show what the preference did to each token.
+
+For each token: its probability under the plain prompt, under the preference's, and as realigned,
+and how many times likelier it has become. On a terminal the answer is coloured by that."""
+
+EXAMPLES = """
+amulet-local explain "How do I sleep better?" --preference creative -n 60
+amulet-local explain -f question.txt --preference formal:0.7 \\
+    --preference "in rhyme" --preset strong --html page.html"""
+
+N_SHOWN = 15
+"""Tokens in the table unless all are wanted."""
+WIDEST_NAME = 20
+"""Cells of a token in the table."""
+
+_LIKELIER = ("", "38;5;130", "1;38;5;130", "48;5;130;38;5;231", "1;48;5;124;38;5;231")
+_UNLIKELIER = ("", "38;5;31", "1;38;5;31", "48;5;25;38;5;231", "1;48;5;19;38;5;231")
+"""SGR styles by step: letters of medium brightness, then white ones on a dark ground, which can be
+read on a light terminal and on a dark one. Oranges and blues, for everyone's eyes."""
+
+_LESS_WANTED = ("scale", "plain favourite", "KL")
+"""Columns that a narrow terminal does without, the first one first."""
+
+
+def run(options: ExplainOptions) -> None:
+    """Answer the question of `options` and explain the answer."""
+    from amulet_local.explanation import explain
+
+    question = read_options(options)
+    if not question.preferences:
+        raise InvalidParameterError(
+            "explain needs a preference: give one with --preference, e.g. --preference concise"
+        )
+    method = _method_name(options.method)
+    n_top = _checked_alternatives(options.alternatives)
+    page = None if options.html is None else _checked_page(options.html)
+    painted = has_colours() and not options.json
+    with session(question) as opened:
+        show = _painter(opened.vocabulary) if painted else None
+        generation = opened.answer(method, stream=not options.json, show=show, trace=n_top)
+        explanation = explain(
+            generation,
+            opened.vocabulary,
+            question=question.text,
+            model=Path(question.model).name,
+        )
+    if options.json:
+        write_json(explanation_json(explanation))
+    else:
+        _show(explanation, all_tokens=options.all, painted=painted)
+    if page is not None:
+        _write_page(page, explanation)
+    if options.stats or stderr_is_terminal():
+        note(figures(generation))
+
+
+def explanation_json(explanation: Explanation) -> dict[str, Any]:
+    """What `generate --json` gives, with the trace and the totals; null for minus infinity."""
+    values = generation_json(explanation.generation)
+    values["totals"] = dataclasses.asdict(explanation.totals)
+    finite: dict[str, Any] = _finite(values)
+    return finite
+
+
+def table(explanation: Explanation, positions: list[int], width: int | None) -> str:
+    """The tokens at `positions` as lines of text, safe on any terminal.
+
+    Args:
+        width: cells of a line; a column may be left out for it. None for no limit.
+    """
+    columns = _table_columns(explanation, positions)
+    for name in _LESS_WANTED:
+        if width is None or sum(map(_width, columns.values())) + 2 * (len(columns) - 1) <= width:
+            break
+        columns.pop(name, None)
+    lines = []
+    for row in zip(*columns.values(), strict=True):
+        padded = [
+            pad(cell, _width(column), right=name not in ("token", "plain favourite"))
+            for cell, (name, column) in zip(row, columns.items(), strict=True)
+        ]
+        lines.append("  ".join(padded).rstrip(" "))
+    return "\n".join(lines) + "\n"
+
+
+def shown_token(name: TokenName) -> str:
+    """A token on one line without control characters; ordinary text in quotes."""
+    text = name.text.replace("\n", "\\n").replace("\t", "\\t").replace("\r", "\\r")
+    text = visible(text)
+    return cut(f'"{text}"' if name.kind == "text" else text, WIDEST_NAME)
+
+
+def _method_name(name: str | None) -> str:
+    from amulet_local.request import choose_method
+
+    method = choose_method(name, has_preference=True)
+    if not (method.needs_plain and method.needs_preference):
+        raise InvalidParameterError(
+            f"the method {method.name!r} moves no token; explain takes amulet or linear_alignment"
+        )
+    return method.name
+
+
+def _checked_alternatives(n: object) -> int:
+    from amulet_local.request import MAX_TOP
+
+    if not (type(n) is int and 0 <= n <= MAX_TOP):
+        raise InvalidParameterError(
+            f"--alternatives must be a whole number from 0 to {MAX_TOP}, not {n}"
+        )
+    return n
+
+
+def _checked_page(path: str) -> str:
+    """Refuse what can't become a file, before the answer is made."""
+    folder = os.path.dirname(os.path.realpath(path)) if "\0" not in path else ""
+    if not path or os.path.isdir(path) or not os.path.isdir(folder):
+        raise FileAccessError(
+            f"--html {path!r} can't be written: give a file's name in a folder that is there"
+        )
+    return path
+
+
+def _write_page(path: str, explanation: Explanation) -> None:
+    from amulet_local import private_files
+    from amulet_local.explanation_page import page
+
+    private_files.write(path, page(explanation).encode())
+    note(f"the page is in {path}")
+
+
+def _painter(vocabulary: Vocabulary) -> Callable[[Chunk], None]:
+    """A function that writes a piece of the answer, painted by how far its tokens moved."""
+    from amulet_local.explanation import StreamSteps
+
+    steps = StreamSteps(vocabulary)
+
+    def show(chunk: Chunk) -> None:
+        for text, step in steps.split(chunk):
+            write_painted(text, _style(step))
+
+    return show
+
+
+def _style(step: int) -> str:
+    return _LIKELIER[step] if step >= 0 else _UNLIKELIER[-step]
+
+
+def _show(explanation: Explanation, *, all_tokens: bool, painted: bool) -> None:
+    width = shutil.get_terminal_size().columns if stdout_is_terminal() else None
+    n_tokens = len(explanation.tokens)
+    write("\n")
+    if painted:
+        _show_legend()
+    positions = list(range(n_tokens)) if all_tokens else explanation.most_moved(N_SHOWN)
+    if len(positions) < n_tokens:
+        write(f"The {len(positions)} of {n_tokens} tokens that moved most (--all shows all):\n")
+    write(table(explanation, positions, width))
+    write(f"\n{_kl_strip(explanation, width or 80)}\n{totals_line(explanation)}\n")
+
+
+def _show_legend() -> None:
+    from amulet_local.explanation import STEP_FACTORS
+
+    write("likelier than plain by")
+    for factor, style in zip(STEP_FACTORS, _LIKELIER[1:], strict=True):
+        write(" ")
+        write_painted(f"x{factor:g}", style)
+    write(", unlikelier by")
+    for factor, style in zip(STEP_FACTORS, _UNLIKELIER[1:], strict=True):
+        write(" ")
+        write_painted(f"/{factor:g}", style)
+    write("\n\n")
+
+
+def _table_columns(explanation: Explanation, positions: list[int]) -> dict[str, list[str]]:
+    """Header and cells of each column."""
+    from amulet_local.readable import factor, percent
+
+    tokens = [explanation.tokens[position] for position in positions]
+    columns = {
+        "#": ["#", *(str(position + 1) for position in positions)],
+        "token": ["token", *(shown_token(token.name) for token in tokens)],
+    }
+    for row, name in enumerate(explanation.rows):
+        shown = [percent(token.log_probabilities[row]) for token in tokens]
+        columns[f"row {row}"] = [cut(one_line(name), 12), *shown]
+    columns |= {
+        "moved": ["moved", *(factor(token.moved) for token in tokens)],
+        "KL": ["KL", *(f"{token.trace.kl:.2f}" for token in tokens)],
+        "scale": ["scale", *(f"{token.trace.scale:.2f}" for token in tokens)],
+        "plain favourite": ["plain favourite", *(_favourite(token) for token in tokens)],
+    }
+    if not any(columns["plain favourite"][1:]):
+        del columns["plain favourite"]
+    return columns
+
+
+def _favourite(token: ExplainedToken) -> str:
+    """What the plain prompt's likeliest token was, where it is another one."""
+    plain = token.candidates[0]
+    return shown_token(plain[0].name) if plain and not plain[0].chosen else ""
+
+
+def _width(column: list[str]) -> int:
+    return max(map(cells, column))
+
+
+def _kl_strip(explanation: Explanation, width: int) -> str:
+    from amulet_local.readable import strip
+
+    values = [token.trace.kl for token in explanation.tokens]
+    marks = strip(values, ascii_only=not has_characters(sys.stdout, strip([0.0, 1.0])))
+    lines = [marks[start : start + width] for start in range(0, len(marks), width)]
+    top = max(values)
+    place = values.index(top) + 1
+    return "\n".join(
+        [f"KL per token, at most {top:.2f} nats (token {place}):", *lines],
+    )
+
+
+def totals_line(explanation: Explanation) -> str:
+    """The means on one line, safe on any terminal; a mix's margins with their names."""
+    totals = explanation.totals
+    names = explanation.generation.preferences if len(totals.margins) > 1 else ("",)
+    margins = [
+        f"{cut(one_line(name), 24)} {margin:+.3f}".strip()
+        for name, margin in zip(names, totals.margins, strict=True)
+    ]
+    parts = [f"margin {', '.join(margins)}", f"KL {totals.kl:.3f}"]
+    if totals.fluency is not None:
+        parts.insert(1, f"fluency {totals.fluency:.3f}")
+    between = separator(sys.stdout)
+    return f"{between.join(parts)} nats per token{between}mean scale {totals.scale:.3g}"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(
+        app,
+        ExplainOptions,
+        run,
+        check=require_question,
+        name="explain",
+        short_help="One answer, and what moved each of its tokens.",
+        help=HELP,
+        examples=EXAMPLES,
+    )

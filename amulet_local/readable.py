@@ -1,0 +1,73 @@
+"""Figures and foreign text as people read them: percentages, factors, visible control characters.
+
+Knows nothing about where they come from or where they are shown.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+_ACTING = re.compile(
+    "["
+    "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # Unicode's Bidi_Control
+    "]"
+)
+_DROPPED = "\r\u061c\u200e\u200f"
+"""Shown as nothing: the half of a line end, and marks that right-to-left text is full of."""
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def visible(text: str) -> str:
+    """`text` with every character that would act on its surroundings made visible, or dropped.
+
+    Newlines and tabs stay. The result of two pieces is that of the whole, wherever it was cut.
+    """
+    return _ACTING.sub(_escape, text)
+
+
+def percent(log_probability: float | None) -> str:
+    """exp of a natural logarithm: "38.2%", "0.012%"; "-" for None."""
+    if log_probability is None:
+        return "-"
+    share = 100 * math.exp(log_probability)
+    if share == 0:
+        return "0%"
+    if share < 1e-3:
+        return "<0.001%"
+    return f"{share:.1f}%" if share >= 1 else f"{share:.2g}%"
+
+
+def factor(log_ratio: float | None, times: str = "x") -> str:
+    """exp of a natural logarithm as a factor: "x12", "x0.33"; "-" for None."""
+    if log_ratio is None:
+        return "-"
+    if math.isinf(log_ratio):
+        return f"{times}0" if log_ratio < 0 else "from 0%"
+    exponent = log_ratio / math.log(10)
+    if abs(exponent) >= 4:
+        return f"{times}1e{round(exponent)}"
+    ratio = math.exp(log_ratio)
+    if ratio >= 9.5:
+        return f"{times}{ratio:,.0f}"
+    return f"{times}{ratio:.1f}" if ratio >= 0.95 else f"{times}{ratio:.2g}"
+
+
+def strip(values: list[float], *, ascii_only: bool = False) -> str:
+    """A character for each value of 0 or more: a block of its height, or a digit 0 to 7.
+
+    The largest value has the full height.
+    """
+    marks = "01234567" if ascii_only else _BLOCKS
+    top = max(values, default=0.0) or 1.0
+    return "".join(marks[min(7, int(8 * value / top))] for value in values)
+
+
+def _escape(match: re.Match[str]) -> str:
+    character = match[0]
+    if character in _DROPPED:
+        return ""
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
