@@ -1,6 +1,8 @@
 """Log-probabilities of a given answer under each row and under their combination.
 
-Knows nothing about chat templates; takes prompts and an answer as token ids.
+Knows nothing about chat templates; takes prompts and an answer as token ids. The answer is computed
+token by token, as a generation computes it: several at once would be faster, and their rounding
+another one.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from collections.abc import Sequence
 from amulet_local.answer import recital_of
 from amulet_local.llama.rows import RowSet
 from amulet_local.llama.vocabulary import TextStream, Vocabulary
-from amulet_local.optimizer.realigner import Logits, Realigner
+from amulet_local.optimizer.realigner import Realigner
+from amulet_local.reasoning import ReasoningSplitter
 from amulet_local.request import Request
 from amulet_local.results import Score, TokenTrace
 from amulet_local.steering import Steering
@@ -44,22 +47,21 @@ def score(
     )
     steering.noise = noise
     stream = TextStream(vocabulary)
+    splitter = ReasoningSplitter(request.closing_tag)
     tracer = Tracer(realigner, vocabulary, n_top=0)
     trace: list[TokenTrace] = []
 
-    def record(token: int, logits: Sequence[Logits]) -> None:
+    for n_done, token in enumerate(answer):
+        if n_done == 0:
+            rows.prefill(request.prompts)
+        else:
+            rows.step(answer[n_done - 1])
+        logits = [rows.logits(row) for row in range(plan.n_rows)]
+        steering.in_reasoning = splitter.in_reasoning
         trace.append(tracer.trace(logits, plan, steering.combine(logits), token))
-        steering.accept(token, stream.push(token))
-
-    rows.prefill(request.prompts)
-    record(answer[0], [rows.logits(row) for row in range(plan.n_rows)])
-    done = 1
-    while done < len(answer):
-        given = answer[done - 1 : min(len(answer) - 1, done - 1 + rows.n_outputs)]
-        positions = rows.extend(given)
-        for offset, logits in enumerate(positions):
-            record(answer[done + offset], logits)
-        done += len(given)
+        text = stream.push(token)
+        steering.accept(token, text)
+        splitter.push(text)
     return Score(
         token_ids=tuple(answer),
         plain=tuple(item.plain for item in trace if item.plain is not None),

@@ -150,6 +150,17 @@ def test_trace_of_an_answer_equals_its_score(
     assert {item.top_realigned for item in answer.trace} == {()}
 
 
+def test_a_score_is_what_the_generation_saw_to_the_bit(shared_engine: Engine) -> None:
+    """On quantised weights too: it is computed in the same steps."""
+    arguments: dict[str, Any] = {"preference": "creative", "preset": "strong"}
+    answer = shared_engine.generate(MESSAGES, sampling=SHORT, trace=0, **arguments)
+    scored = shared_engine.score(MESSAGES, answer.token_ids, **arguments)
+    assert answer.trace is not None
+    assert tuple(item.plain for item in answer.trace) == scored.plain
+    assert tuple(item.preferences[0] for item in answer.trace) == scored.preferences[0]
+    assert tuple(item.realigned for item in answer.trace) == scored.realigned
+
+
 # --- of a generation ----------------------------------------------------------------------------
 
 
