@@ -168,6 +168,48 @@ def test_dry_breakers_are_texts_with_escapes(
     assert read_options(options).sampling.dry_sequence_breakers == given
 
 
+def test_stop_texts_end_the_answer_and_a_prefix_begins_it(plain: Outcome) -> None:
+    words = plain.out.split()
+    stopped = run("generate", QUESTION, *SHORT, "--stop", words[4], "-r", "never there")
+    assert stopped.out == plain.out.split(words[4])[0].rstrip("\n") + "\n"
+    prefix = " ".join(words[:3])
+    rest = run("generate", QUESTION, "-n", "3", "--response-prefix", prefix)
+    assert (prefix + rest.out).split()[:4] == words[:4]
+
+
+def test_variables_of_the_template_are_json(call: CallCli) -> None:
+    template = "{{ word }}{% for m in messages %}{{ m.content }}{% endfor %}"
+    outcome = run(
+        *("generate", QUESTION, "-n", "1", "--json", "--chat-template", template),
+        *("--chat-template-kwargs", '{"word": "one two three four five six"}'),
+    )
+    bare = run("generate", QUESTION, "-n", "1", "--json", "--chat-template", template)
+    lengths = [json.loads(one.out)["usage"]["prompt_tokens"] for one in (outcome, bare)]
+    assert lengths[0] - lengths[1] >= 6
+    for text in ("[1]", "{", "enable_thinking=false"):
+        failed = call("generate", QUESTION, "--chat-template-kwargs", text)
+        assert "--chat-template-kwargs" in failed.error_line
+
+
+def test_reasoning_goes_to_the_terminal_and_not_into_the_answer(
+    on_terminal: Callable[..., OnTerminal],
+) -> None:
+    grammar = 'root ::= "<think>" [a-z]{5,9} "</think>" "Yes."'
+    arguments = ("generate", QUESTION, "-n", "40", "--grammar", grammar)
+    assert run(*arguments).out == "Yes.\n"
+    inline = run(*arguments, "--reasoning-format", "inline").out
+    thought = re.fullmatch(r"<think>(.*)</think>Yes\.\n", inline)
+    assert thought
+    terminal = on_terminal(*arguments)
+    assert terminal.finish() == 0
+    text = re.sub(r"\x1b\[\d*m", "", terminal.text)
+    assert re.search(rf"Thinking: \s*{thought[1].strip()}\n\nYes\.\n", text)
+    assert "\x1b[2m" in terminal.text
+    plain = on_terminal(*arguments, NO_COLOR="1")
+    assert plain.finish() == 0
+    assert "\x1b[2m" not in plain.text
+
+
 def test_a_schema_or_grammar_shapes_the_answer(tmp_path: Path) -> None:
     schema, grammar = tmp_path / "schema.json", tmp_path / "grammar.gbnf"
     schema.write_text('{"properties": {"ok": {"type": "boolean"}}, "required": ["ok"]}\n')
