@@ -164,7 +164,7 @@ def read_options(options: AnswerOptions) -> Question:
         amulet = adjusted_strength(
             None if preset is None else preset.name,
             {**strength, **guards},
-            model_scale=own.guidance_scale,
+            own=own,
         )
     return Question(
         model=model,
@@ -307,7 +307,7 @@ class Session:
             method,
             self._question.amulet,
             self._question.preset,
-            model_scale=self._engine.model_scale,
+            own=self._engine.own_settings,
         )
         return method_named(method).settings(strength.amulet).guidance_scale
 
