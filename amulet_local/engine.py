@@ -127,9 +127,7 @@ class Engine:
         )
         self._tunings: dict[int, Tuning] = {}
         self._tunes = runtime.schedule == "auto" and n_gpu_layers == 0
-        self._prompter = Prompter(
-            self.model, runtime.chat_template, runtime.template_arguments
-        )
+        self._prompter = Prompter(self.model, runtime.chat_template, runtime.template_arguments)
         self._requests = RequestMaker(
             self.model.vocabulary,
             self._prompter,

@@ -32,6 +32,7 @@ from amulet_local.preference_names import (
 )
 from amulet_local.user_settings import (
     MAX_FILE_BYTES,
+    MODEL_KEYS,
     ModelSettings,
     UserSettings,
     parse_settings,
@@ -275,9 +276,10 @@ def _change_model(document: TOMLDocument, name: str, model: ModelSettings) -> No
         if models and isinstance(models, tomlkit.items.Table):  # all of them stand together
             models.add(tomlkit.nl())
         models[name] = tomlkit.table()
-    for key, value in (("guidance_scale", model.guidance_scale), ("kl_budget", model.kl_budget)):
-        if value is not None:
-            models[name][key] = value
+    values = model.as_written
+    for key in MODEL_KEYS:
+        if key in values:
+            models[name][key] = values[key]
         elif key in models[name]:
             del models[name][key]
 

@@ -68,13 +68,14 @@ MAX_MEMBERS = 16
 """Most preferences in a mix; each is a row to compute."""
 MAX_GUIDANCE_SCALE = 20
 MAX_KL_BUDGET = 1000
+MODEL_KEYS = ("guidance_scale", "kl_budget")
+"""What a model's table may hold."""
 
 KlBudget: TypeAlias = float | Literal["off"]
 """Nats a token, or no budget."""
 
 _FILE_NAME = "settings.toml"
 _TABLES = ("preferences", "mixes", "models")
-_MODEL_KEYS = ("guidance_scale", "kl_budget")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _END = re.compile(r"(.*) \(at (?:line ([0-9]+), column [0-9]+|end of document)\)", re.DOTALL)
 
@@ -92,6 +93,16 @@ class ModelSettings:
     guidance_scale: float | None = None
     kl_budget: KlBudget | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def as_written(self) -> dict[str, float | str]:
+        """What is set of the strength, as the file has it."""
+        fields = {"guidance_scale": self.guidance_scale, "kl_budget": self.kl_budget}
+        return {
+            name: int(value) if isinstance(value, float) and value.is_integer() else value
+            for name, value in fields.items()
+            if value is not None
+        }
 
     @property
     def strength(self) -> dict[str, float | None]:
@@ -323,7 +334,7 @@ class _Document:
                 self._fail(where, f"models.{_quoted(taken[key])} is the same model")
             taken[key] = model
             for name, value in entries.items():
-                if name not in _MODEL_KEYS:
+                if name not in MODEL_KEYS:
                     self._fail([*where, name], _unknown_model_key(model, name, value))
             budget: KlBudget | None = "off"
             if entries.get("kl_budget") != "off":
@@ -381,7 +392,7 @@ def _unknown_model_key(model: str, key: str, value: object) -> str:
     if isinstance(value, dict):
         whole = f"{model}.{key}"
         return f"a name with a dot in it needs quotes: [models.{_quoted(whole)}]"
-    return f"unknown key; {did_you_mean(key, _MODEL_KEYS)}there are {' and '.join(_MODEL_KEYS)}"
+    return f"unknown key; {did_you_mean(key, MODEL_KEYS)}there are {' and '.join(MODEL_KEYS)}"
 
 
 def _quoted(key: str) -> str:

@@ -17,7 +17,6 @@ from amulet_local.cli.terminal import one_line, write
 
 if TYPE_CHECKING:
     from amulet_local.preferences import Preference
-    from amulet_local.user_settings import ModelSettings
 
 PREFERENCE = "The preference"
 
@@ -145,7 +144,7 @@ def list_all(options: ListOptions) -> None:
 
     settings = read_settings()
     models = {
-        name: strength for name, model in settings.models.items() if (strength := _strength(model))
+        name: strength for name, model in settings.models.items() if (strength := model.as_written)
     }
     if options.json:
         write_json(
@@ -177,16 +176,6 @@ def list_all(options: ListOptions) -> None:
     else:
         lines.append("None of your own yet; `amulet-local preferences add NAME TEXT` adds one.")
     write("\n".join(lines) + "\n")
-
-
-def _strength(model: ModelSettings) -> dict[str, float | str]:
-    """What is kept of a model's strength, as the file has it."""
-    fields = {"guidance_scale": model.guidance_scale, "kl_budget": model.kl_budget}
-    return {
-        key: int(value) if isinstance(value, float) and value.is_integer() else value
-        for key, value in fields.items()
-        if value is not None
-    }
 
 
 def show(options: ShowOptions) -> None:
