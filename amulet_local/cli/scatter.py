@@ -72,7 +72,7 @@ def scatter(
     ticks[height - 1] = y_scale.low
     lines = [y_name, _frame(n_columns)]
     for row, characters in enumerate(grid):
-        number = f"{ticks[row]:.3g}" if row in ticks else ""
+        number = _number(ticks[row]) if row in ticks else ""
         lines.append(f"{number:>{_MARGIN}} |{''.join(characters)}|")
     lines += [_frame(n_columns), *_bottom(x_scale, n_columns, x_name)]
     lines += [f"(at {point.x:.3g}, {point.y:.3g}: {point.label})" for point in unplaced]
@@ -102,13 +102,17 @@ def _frame(n_columns: int) -> str:
 
 def _bottom(scale: _Scale, n_columns: int, name: str) -> Iterator[str]:
     """Numbers under the left end, the middle and the right end, then the axis' name."""
-    left, middle, right = (
-        f"{value:.3g}" for value in (scale.low, scale.value(n_columns // 2), scale.high)
-    )
+    left, middle, right = map(_number, (scale.low, scale.value(n_columns // 2), scale.high))
     before = " " * (_MARGIN + 2)
     gap = n_columns - len(left) - len(right)
-    yield f"{before}{left}{middle.center(gap)}{right}"
+    yield f"{before}{left}{(middle if len(middle) + 2 <= gap else '').center(gap)}{right}"
     yield f"{before}{name.center(n_columns)}"
+
+
+def _number(value: float) -> str:
+    """A number of at most _MARGIN characters."""
+    text = f"{value:.3g}"
+    return text if len(text) <= _MARGIN else f"{value:.1e}"
 
 
 def _write_label(grid: list[list[str]], cell: tuple[int, int], label: str) -> bool:

@@ -47,6 +47,9 @@ MAX_PLACES = 16
 LEVER_QUESTIONS = 4
 """Questions per preference along whose answers the lever is measured."""
 
+MIN_SHARE = 0.02
+"""Share of the work from which on the time for the rest can be told."""
+
 Result = TypeVar("Result")
 Report = Callable[[str], None]
 """Called with what is going on."""
@@ -322,9 +325,10 @@ class Clock:
         length = self._n_tokens / self._n_counted if self._n_counted else self._plan.max_tokens
         done = self._n_tokens + n_under_way
         text = f"{n_done} of {n_all} answers"
-        rest = length * n_all - done
-        if done and rest > 0 and n_done < n_all:
-            text += f", {duration((self._now() - self._started) * rest / done)} left"
+        share = done / (length * n_all)
+        if MIN_SHARE <= share < 1 and n_done < n_all:
+            left = (self._now() - self._started) * (1 / share - 1)
+            text += f", {duration(left)} left"
         return text
 
 
