@@ -9,7 +9,7 @@ import textwrap
 from dataclasses import asdict
 from typing import Any
 
-from amulet_local.cli.scatter import Point, scatter
+from amulet_local.cli.scatter import CHOSEN, Point, scatter
 from amulet_local.cli.terminal import one_line
 from amulet_local.evaluation.lever import PLAUSIBLE
 from amulet_local.evaluation.quality import Means
@@ -25,7 +25,7 @@ SIGN_NAMES = {
     "stops_short": "stops short",
 }
 
-_MAX_COLUMNS = 3
+_MAX_COLUMNS = 2
 """Most preferences that have a column of their own."""
 
 
@@ -52,24 +52,21 @@ def table(measurement: Measurement, chosen: Recommendation | None) -> str:
     own = {}
     if 1 < len(labels) <= _MAX_COLUMNS:
         own = {label: measurement.figures(label) for label in labels}
-    columns = {label: one_line(label)[:12] for label in own}
-    head = f"{'':2}{'setting':18}{'margin':>8}{'fluency':>9}{'broken':>11}{'tokens':>8}"
-    if columns:
-        head += f"{'margin: ' + next(iter(columns.values())):>22}"
-        head += "".join(f"{name:>14}" for name in list(columns.values())[1:])
-    lines = [head]
+    lines = [f"{'':2}{'setting':18}{'margin':>8}{'fluency':>9}{'broken':>10}{'tokens':>8}"]
+    lines[0] += "".join(f"{_cut(label):>12}" for label in own)
     for setting in measurement.plan.settings:
         item = figures.get(setting.name)
         if item is None:
             continue
         mark = "*" if chosen is not None and chosen.name == setting.name else ""
         line = f"{mark:2}{setting.name:18}{item.margin:+8.3f}{item.fluency:9.3f}"
-        line += f"{f'{n_broken(item)} of {item.answers}':>11}{item.tokens:8.0f}"
-        for index, label in enumerate(columns):
-            found = own[label].get(setting.name)
-            shown = "" if found is None else f"{found.margin:+.3f}"
-            line += f"{shown:>{14 if index else 22}}"
+        line += f"{f'{n_broken(item)} of {item.answers}':>10}{item.tokens:8.0f}"
+        for found in own.values():
+            shown = f"{found[setting.name].margin:+.3f}" if setting.name in found else ""
+            line += f"{shown:>12}"
         lines.append(line.rstrip())
+    if own:
+        lines.append("  (the last columns: the margin of each preference)")
     return "\n".join(lines)
 
 
@@ -104,7 +101,12 @@ def plot(measurement: Measurement, chosen: Recommendation | None, width: int) ->
         for setting in measurement.plan.settings
         if setting.name in figures
     ]
-    return "\n".join(scatter(points, x_name="margin", y_name="fluency", width=width))
+    lines = scatter(points, x_name="margin", y_name="fluency", width=width)
+    kind = "guidance scales"
+    if measurement.plan.settings[0].own.guidance_scale is None:
+        kind = "KL budgets in nats"
+    star = f"; {CHOSEN} is recommended" if chosen is not None else ""
+    return "\n".join([*lines, "", f"  (the numbers at the points are {kind}{star})"])
 
 
 def signal(measurement: Measurement) -> str:
@@ -214,6 +216,11 @@ def _rounded(item: Means) -> dict[str, float]:
         name: round(value, 6) if isinstance(value, float) else value
         for name, value in asdict(item).items()
     }
+
+
+def _cut(label: str) -> str:
+    text = one_line(label)
+    return text if len(text) <= 10 else text[:8] + ".."
 
 
 def _wrapped(text: str) -> str:
