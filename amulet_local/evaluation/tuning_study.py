@@ -267,7 +267,10 @@ class Stand:
 
         first = self._plan.settings[0]
         lever_questions = self._plan.questions[:LEVER_QUESTIONS]
-        answers = self._cohort.run(map(self._request, self._tasks), progress=note)
+        start = self._request(self._tasks[0], max_tokens=1)  # a prompt that the others copy
+        self._call(partial(list, self._cohort.run([start], progress=note)))
+        requests = (self._request(task, self._plan.max_tokens) for task in self._tasks)
+        answers = self._cohort.run(requests, progress=note)
         step = partial(next, answers, None)
         while (answered := self._call(step)) is not None:
             task, generation = self._tasks[answered[0]], answered[1]
@@ -279,11 +282,11 @@ class Stand:
             result.answers.setdefault(key, []).append(judgement)
         return texts
 
-    def _request(self, task: _Task) -> Request:
+    def _request(self, task: _Task, max_tokens: int) -> Request:
         return pair_request(
             task.prompts,
             amulet=task.setting.amulet,
-            max_tokens=self._plan.max_tokens,
+            max_tokens=max_tokens,
             n_ctx=self._n_ctx,
         )
 
