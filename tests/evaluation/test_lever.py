@@ -71,9 +71,9 @@ def test_implausible_and_ruled_out_tokens_dont_count() -> None:
 
 def test_a_text_is_walked_token_by_token(shared_engine: Engine) -> None:
     """The logits are those of rows that are stepped; the rows' probabilities are the score's."""
-    prompts, _ = shared_engine._prompter.prompts(
+    prompts = shared_engine._prompter.prompts(
         "Hi", ["", "Be brief."], system="Be kind.", placement="system"
-    )
+    ).rows
     tokenize = shared_engine.model.vocabulary.tokenize
     text = tokenize("Sleep is good for you. " * 5, add_special=False, parse_special=False)
     rows = RowSet(shared_engine.model, shared_engine._settings, StopFlag(), shared_engine.plan)

@@ -9,12 +9,11 @@ import pytest
 
 from amulet_local.errors import InvalidParameterError
 from amulet_local.evaluation.sweep import DEFAULT_VALUES, MAX_VALUES, settings_of
-from amulet_local.presets import DEFAULT_PRESET, PRESETS, choose_strength
+from amulet_local.presets import DEFAULT_PRESET, GUARDS, PRESETS, choose_strength
 from amulet_local.settings_editor import set_model_strength
 from amulet_local.user_settings import settings_of_model
 
 SWEEPS: tuple[Any, ...] = ("kl", "scale")
-GUARDS = ("watch", "echo_guard", "end_guard", "region_gating")
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
