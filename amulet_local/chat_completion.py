@@ -22,6 +22,7 @@ from amulet_local.preferences import PreferenceLike, PreferencesLike, resolve
 from amulet_local.presets import adjusted_strength
 from amulet_local.results import Alternative, Chunk, Generation, TokenTrace
 from amulet_local.stream import AnswerStream
+from amulet_local.user_settings import ModelSettings
 
 MAX_CHOICES = 128
 """Most answers to one request; OpenAI's limit."""
@@ -190,11 +191,11 @@ class ChatCompletionFields(StrictParams):
             json_schema=_json_schema(self.response_format),
         )
 
-    def strength(self, model_scale: float | None) -> AmuletParams | None:
+    def strength(self, own: ModelSettings) -> AmuletParams | None:
         """Strength and guards; None is the preset's own.
 
         Args:
-            model_scale: the guidance scale that the user keeps for the model.
+            own: what the user keeps for the model.
 
         Raises:
             InvalidParameterError: `amulet` comes with single values, or with a preset.
@@ -207,7 +208,7 @@ class ChatCompletionFields(StrictParams):
             raise InvalidParameterError(
                 f"amulet and {', '.join(changes)} exclude each other; give only one"
             )
-        return adjusted_strength(self.preset, changes, model_scale=model_scale)
+        return adjusted_strength(self.preset, changes, own=own)
 
 
 def _json_schema(response_format: Mapping[str, Any] | None) -> Any:
@@ -250,14 +251,14 @@ class ChatSource:
         stream: `Engine.stream_generate`.
         n_ctx: context length of each row, in tokens.
         model: the name of the model's file.
-        model_scale: the guidance scale that the user keeps for the model.
+        own_settings: what the user keeps for the model.
         vocabulary: of the model.
     """
 
     stream: Callable[..., AnswerStream]
     n_ctx: int
     model: str
-    model_scale: float | None
+    own_settings: ModelSettings
     vocabulary: Vocabulary
 
 
@@ -337,7 +338,7 @@ def create_chat_completion(
         },
     )
     samplings = choices(fields.sampling(source.n_ctx), fields.n)
-    amulet = fields.strength(source.model_scale)
+    amulet = fields.strength(source.own_settings)
 
     def start(index: int) -> AnswerStream:
         return source.stream(

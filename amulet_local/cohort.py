@@ -8,7 +8,7 @@ chunks between the tokens of the others.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from amulet_local.answer import Answer
@@ -78,12 +78,18 @@ class Cohort:
         ]
 
     def run(
-        self, requests: Iterable[Request], *, noise: float = 0.0
+        self,
+        requests: Iterable[Request],
+        *,
+        noise: float = 0.0,
+        progress: Callable[[int], None] | None = None,
     ) -> Iterator[tuple[int, Generation]]:
         """Answer all requests; each with its number, in the order in which they are done.
 
         Args:
             noise: standard deviation of the model's rounding noise in l1 - l0, for noise guards.
+            progress: called after each step with the tokens of the answers under way. What it
+                raises ends the run.
 
         Raises:
             DecodeError: llama.cpp failed.
@@ -103,6 +109,8 @@ class Cohort:
                     if self._advance(place):
                         yield place.index, self._finish(place)
                         free.append(place)
+                if progress is not None:
+                    progress(sum(len(p.answer.tokens) for p in busy if p.answer is not None))
         finally:
             for place in self._places:
                 if place.answer is not None:

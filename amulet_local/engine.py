@@ -92,7 +92,7 @@ class Engine:
         runtime: the options it was loaded with.
         model: the loaded model.
         n_ctx: context length of each row, in tokens.
-        model_scale: the guidance scale that the user's settings have for this model, if any.
+        own_settings: what the user's settings have for this model.
         warnings: what the user should know about this model and these options.
     """
 
@@ -115,11 +115,10 @@ class Engine:
                 progress=load_progress,
             )
         self.n_ctx = runtime.n_ctx or self.model.n_ctx_train
-        own = settings_of_model(model_store.names_of(model, path))
-        self.model_scale = own.guidance_scale
+        self.own_settings = settings_of_model(model_store.names_of(model, path))
         self.warnings = (
             *runtime_warnings(runtime, self.n_ctx, self.model.n_ctx_train),
-            *own.warnings,
+            *self.own_settings.warnings,
         )
         self._stop_flag = StopFlag()
         self._settings = context_settings(runtime, self.n_ctx, n_gpu_layers)
@@ -133,7 +132,7 @@ class Engine:
             self.model.vocabulary,
             self._prompter,
             n_ctx=self.n_ctx,
-            model_scale=self.model_scale,
+            own_settings=self.own_settings,
             warnings=self.warnings,
         )
         self._turns = Turns(self._stop_flag, partial(_free, self._rows, self.model))
@@ -299,7 +298,7 @@ class Engine:
             stream=self.stream_generate,
             n_ctx=self.n_ctx,
             model=self.model.path.name,
-            model_scale=self.model_scale,
+            own_settings=self.own_settings,
             vocabulary=self.model.vocabulary,
         )
         return create_chat_completion(source, messages, ChatCompletionFields(**fields))

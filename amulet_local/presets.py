@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from amulet_local.errors import InvalidParameterError
 from amulet_local.params import AmuletParams, Placement
+from amulet_local.user_settings import ModelSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +86,7 @@ def choose_strength(
     preset: str | None,
     *,
     default: str = DEFAULT_PRESET,
-    model_scale: float | None = None,
+    own: ModelSettings | None = None,
 ) -> Strength:
     """The strength that a caller means.
 
@@ -93,7 +94,7 @@ def choose_strength(
         method: the method's name; a preset's strength is for "amulet" only, its placement for all.
         amulet, preset: what the caller gave, at most one of them.
         default: the preset for a caller that gave neither.
-        model_scale: the guidance scale that the user keeps for this model, for such a caller.
+        own: what the user keeps for this model, for such a caller.
 
     Raises:
         InvalidParameterError: both are given, or there is no such preset.
@@ -111,27 +112,27 @@ def choose_strength(
     if method != "amulet":
         return Strength(amulet=None, preset="", placement=chosen.placement)
     strength = chosen.amulet
-    if preset is None and model_scale is not None:
-        strength = strength.replace(guidance_scale=model_scale)
+    if preset is None and own is not None:
+        strength = strength.replace(**own.strength)
     return Strength(amulet=strength, preset=chosen.name, placement=chosen.placement)
 
 
 def adjusted_strength(
-    preset: str | None, changes: Mapping[str, Any], *, model_scale: float | None = None
+    preset: str | None, changes: Mapping[str, Any], *, own: ModelSettings | None = None
 ) -> AmuletParams:
     """A preset's strength with some of its fields changed.
 
     Args:
-        preset: its name; None is the default, with the scale that the user keeps for the model.
+        preset: its name; None is the default, with the strength that the user keeps for the model.
         changes: fields of AmuletParams.
-        model_scale: that scale.
+        own: that strength.
 
     Raises:
         InvalidParameterError: there is no such preset, or a value is out of range.
     """
     amulet = preset_named(DEFAULT_PRESET if preset is None else preset).amulet
-    if preset is None and model_scale is not None:
-        amulet = amulet.replace(guidance_scale=model_scale)
+    if preset is None and own is not None:
+        amulet = amulet.replace(**own.strength)
     return cast("AmuletParams", amulet.replace(**changes))
 
 

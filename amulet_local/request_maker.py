@@ -25,6 +25,7 @@ from amulet_local.request import (
     token_ids,
 )
 from amulet_local.steering import RowPlan
+from amulet_local.user_settings import ModelSettings
 
 
 class RequestMaker:
@@ -36,20 +37,20 @@ class RequestMaker:
         prompter: Prompter,
         *,
         n_ctx: int,
-        model_scale: float | None,
+        own_settings: ModelSettings,
         warnings: Sequence[str],
     ) -> None:
         """Take note.
 
         Args:
             n_ctx: most tokens a row can hold.
-            model_scale: the guidance scale that the user's settings have for the model.
+            own_settings: what the user's settings have for the model.
             warnings: for every result.
         """
         self._vocabulary = vocabulary
         self._prompter = prompter
         self._n_ctx = n_ctx
-        self._model_scale = model_scale
+        self._own_settings = own_settings
         self._warnings = warnings
 
     def from_messages(
@@ -80,7 +81,7 @@ class RequestMaker:
         """
         preferences = resolve(preference, avoid=avoid)
         chosen = choose_method(method, has_preference=bool(preferences))
-        strength = choose_strength(chosen.name, amulet, preset, model_scale=self._model_scale)
+        strength = choose_strength(chosen.name, amulet, preset, own=self._own_settings)
         plan = RowPlan.of(chosen, [item.weight for item in preferences])
         instructions = [""] if plan.has_plain else []
         if plan.weights:

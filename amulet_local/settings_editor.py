@@ -1,4 +1,4 @@
-"""Changes the user's settings file: adds, replaces and removes preferences and mixes.
+"""Changes the user's settings file: preferences, mixes, and the strength kept for a model.
 
 Comments and order stay. A file is written whole or not at all, for its owner only; one that is
 broken stays as it is. What will be written is read again first, and has to say what the file said
@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from amulet_local.errors import (
     FileAccessError,
@@ -31,12 +32,17 @@ from amulet_local.preference_names import (
 )
 from amulet_local.user_settings import (
     MAX_FILE_BYTES,
+    MODEL_KEYS,
+    ModelSettings,
     UserSettings,
     parse_settings,
     read_bytes,
     settings_path,
     text_problem,
 )
+
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
 
 Value = TypeVar("Value")
 
@@ -136,6 +142,30 @@ def remove(name: str) -> Path:
     return _change(edit)
 
 
+def set_model_strength(names: Sequence[str], strength: ModelSettings) -> Path:
+    """Keep a strength for a model, in the place of the one it had; returns the file.
+
+    Args:
+        names: what the model can be called, see model_store.names_of; the entry that counts for it
+            is changed, and a new one gets the first of them that is no path, without '.gguf'.
+        strength: with neither scale nor budget the model's entry is emptied.
+
+    Raises:
+        FileAccessError, SettingsError: the file can't be used or written; it is as it was.
+    """
+
+    def edit(settings: UserSettings) -> UserSettings:
+        own = settings.own_model(names)
+        if own is None:
+            if not strength.strength:
+                return settings
+            name = next(name for name in names if os.path.basename(name) == name)
+            own = re.sub(r"(?i)\.gguf$", "", name)
+        return replace(settings, models={**settings.models, own: strength})
+
+    return _change(edit)
+
+
 def _check_name(name: str) -> None:
     problem = name_problem(name)
     if problem is not None:
@@ -227,7 +257,31 @@ def _with_changes(text: str, settings: UserSettings, wanted: UserSettings) -> st
             elif "\n" in value and value[0] != "\n":  # TOML drops a newline at the start
                 value = tomlkit.string(value, multiline=True)
             document[table][name] = value
+    for name, model in wanted.models.items():
+        if settings.models.get(name) != model:
+            _change_model(document, name, model)
     return document.as_string()
+
+
+def _change_model(document: TOMLDocument, name: str, model: ModelSettings) -> None:
+    """Write the strength of one model; what surrounds it stays, and an empty table may."""
+    import tomlkit
+
+    if "models" not in document:
+        if document.as_string().strip():
+            document.add(tomlkit.nl())
+        document.add("models", tomlkit.table(is_super_table=True))
+    models: Any = document["models"]
+    if name not in models:
+        if models and isinstance(models, tomlkit.items.Table):  # all of them stand together
+            models.add(tomlkit.nl())
+        models[name] = tomlkit.table()
+    values = model.as_written
+    for key in MODEL_KEYS:
+        if key in values:
+            models[name][key] = values[key]
+        elif key in models[name]:
+            del models[name][key]
 
 
 @contextlib.contextmanager

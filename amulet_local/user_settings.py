@@ -10,7 +10,7 @@
     guidance_scale = 2.5
 
     [models."Qwen2.5-7B-Instruct-Q4_K_M"]
-    guidance_scale = 4
+    kl_budget = 0.6
 
 Reads `settings.toml` in the user's configuration folder and checks all of it; settings_editor.py
 changes it. Knows nothing about prompts or engines.
@@ -23,7 +23,9 @@ changes it. Knows nothing about prompts or engines.
 - A model is called what -m gets, what the catalogue calls it, or as its file without the folder;
   '.gguf' may be left out. A name with a dot needs quotes. Where several fit, the first of these
   three counts.
-- guidance_scale, 0 to 20, is the strength with that model where none is asked for.
+- guidance_scale, 0 to 20, and kl_budget, 0 to 1000 nats or "off", are the strength with that model
+  where none is asked for: they take the place of the default preset's. `amulet-local tune` writes
+  them.
 
 Whatever else is in the file is an error that says the line. No file is the same as an empty one.
 """
@@ -38,7 +40,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn, TypeAlias
 
 from amulet_local.errors import FileAccessError, InvalidParameterError, SettingsError
 from amulet_local.preference_names import (
@@ -65,6 +67,12 @@ MAX_TEXT_LENGTH = 4000
 MAX_MEMBERS = 16
 """Most preferences in a mix; each is a row to compute."""
 MAX_GUIDANCE_SCALE = 20
+MAX_KL_BUDGET = 1000
+MODEL_KEYS = ("guidance_scale", "kl_budget")
+"""What a model's table may hold."""
+
+KlBudget: TypeAlias = float | Literal["off"]
+"""Nats a token, or no budget."""
 
 _FILE_NAME = "settings.toml"
 _TABLES = ("preferences", "mixes", "models")
@@ -77,12 +85,34 @@ class ModelSettings:
     """What the user wants with one model.
 
     Attributes:
-        guidance_scale: the strength where none is asked for, None for the usual one.
+        guidance_scale, kl_budget: the strength where none is asked for, each None for the default
+            preset's.
         warnings: why the settings file wasn't used, if it wasn't.
     """
 
     guidance_scale: float | None = None
+    kl_budget: KlBudget | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def as_written(self) -> dict[str, float | str]:
+        """What is set of the strength, as the file has it."""
+        fields = {"guidance_scale": self.guidance_scale, "kl_budget": self.kl_budget}
+        return {
+            name: int(value) if isinstance(value, float) and value.is_integer() else value
+            for name, value in fields.items()
+            if value is not None
+        }
+
+    @property
+    def strength(self) -> dict[str, float | None]:
+        """What is set of the strength, as fields of AmuletParams."""
+        fields: dict[str, float | None] = {}
+        if self.guidance_scale is not None:
+            fields["guidance_scale"] = self.guidance_scale
+        if self.kl_budget is not None:
+            fields["kl_budget"] = None if self.kl_budget == "off" else self.kl_budget
+        return fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,11 +140,13 @@ class UserSettings:
 
     def of_model(self, names: Iterable[str]) -> ModelSettings:
         """Settings of the model that has these names, the most telling first."""
-        by_name = {_model_key(name): settings for name, settings in self.models.items()}
-        for name in names:
-            if _model_key(name) in by_name:
-                return by_name[_model_key(name)]
-        return ModelSettings()
+        own = self.own_model(names)
+        return ModelSettings() if own is None else self.models[own]
+
+    def own_model(self, names: Iterable[str]) -> str | None:
+        """What the file calls the model that has these names, None if it isn't there."""
+        by_name = {_model_key(name): name for name in self.models}
+        return next((by_name[key] for key in map(_model_key, names) if key in by_name), None)
 
 
 def settings_path() -> Path:
@@ -302,19 +334,25 @@ class _Document:
                 self._fail(where, f"models.{_quoted(taken[key])} is the same model")
             taken[key] = model
             for name, value in entries.items():
-                if name != "guidance_scale":
+                if name not in MODEL_KEYS:
                     self._fail([*where, name], _unknown_model_key(model, name, value))
-            yield model, ModelSettings(guidance_scale=self._scale(model, entries))
+            budget: KlBudget | None = "off"
+            if entries.get("kl_budget") != "off":
+                budget = self._number(model, entries, "kl_budget", MAX_KL_BUDGET, ' or "off"')
+            scale = self._number(model, entries, "guidance_scale", MAX_GUIDANCE_SCALE)
+            yield model, ModelSettings(guidance_scale=scale, kl_budget=budget)
 
-    def _scale(self, model: str, entries: dict[str, Any]) -> float | None:
-        value = entries.get("guidance_scale")
+    def _number(
+        self, model: str, entries: dict[str, Any], key: str, largest: float, otherwise: str = ""
+    ) -> float | None:
+        value = entries.get(key)
         if value is None:
             return None
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not 0 <= value <= MAX_GUIDANCE_SCALE:
+        if not is_number or not 0 <= value <= largest:
             self._fail(
-                ["models", model, "guidance_scale"],
-                f"has to be a number from 0 to {MAX_GUIDANCE_SCALE}, not {_short(value)}",
+                ["models", model, key],
+                f"has to be a number from 0 to {largest}{otherwise}, not {_short(value)}",
             )
         return float(value)
 
@@ -354,7 +392,7 @@ def _unknown_model_key(model: str, key: str, value: object) -> str:
     if isinstance(value, dict):
         whole = f"{model}.{key}"
         return f"a name with a dot in it needs quotes: [models.{_quoted(whole)}]"
-    return f"unknown key; {did_you_mean(key, ['guidance_scale'])}there is guidance_scale"
+    return f"unknown key; {did_you_mean(key, MODEL_KEYS)}there are {' and '.join(MODEL_KEYS)}"
 
 
 def _quoted(key: str) -> str:

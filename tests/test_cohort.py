@@ -301,6 +301,24 @@ def test_stop_flag_ends_a_run_and_the_next_one_is_right(
         assert cohort.answers(requests[:3]) == expected[:3]
 
 
+def test_progress_counts_the_tokens_under_way_and_may_end_the_run(
+    engine: Engine, requests: list[Request], expected: list[tuple[int, ...]]
+) -> None:
+    counts: list[int] = []
+    with Places(engine, n_places=1) as cohort:
+        ((_, answer),) = cohort.run(requests[:1], progress=counts.append)
+        n = len(answer.token_ids)
+        assert [count for count in counts if count] == list(range(1, n))
+        assert counts[-1] == 0
+
+        def end(_: int) -> None:
+            raise StoppedError
+
+        with pytest.raises(StoppedError):
+            list(cohort.run(requests, progress=end))
+        assert cohort.answers(requests) == expected
+
+
 def test_leaving_a_run_early_leaves_the_cohort_usable(
     engine: Engine, requests: list[Request], expected: list[tuple[int, ...]]
 ) -> None:

@@ -13,6 +13,7 @@ from amulet_local.llama.rows import RowSet
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.preferences import resolve
 from amulet_local.presets import DEFAULT_PRESET, PRESETS, choose_strength, preset_named
+from amulet_local.user_settings import ModelSettings
 
 MESSAGES = [  # short, because most of the time goes into prompts
     {"role": "system", "content": "Be kind."},
@@ -144,7 +145,7 @@ def test_strength_of_another_type_is_an_error(amulet: Any) -> None:
 def test_given_parameters_are_taken_as_they_are() -> None:
     amulet = AmuletParams(guidance_scale=2, watch=True)
     for method in METHODS:
-        chosen = choose_strength(method, amulet, None, model_scale=9.0)
+        chosen = choose_strength(method, amulet, None, own=ModelSettings(guidance_scale=9))
         assert chosen.amulet is amulet
         assert (chosen.preset, chosen.placement) == ("", "system")
 
@@ -162,12 +163,26 @@ def test_a_presets_strength_is_for_the_method_amulet_and_its_placement_for_all(
         assert chosen.preset == ("strong" if is_amulet else "")
 
 
-def test_the_models_own_scale_is_for_callers_without_a_wish() -> None:
+@pytest.mark.parametrize(
+    ("own", "fields"),
+    [
+        (ModelSettings(guidance_scale=2.5), {"guidance_scale": 2.5}),
+        (ModelSettings(kl_budget=0.7), {"kl_budget": 0.7}),
+        (
+            ModelSettings(guidance_scale=2.5, kl_budget="off"),
+            {"guidance_scale": 2.5, "kl_budget": None},
+        ),
+        (ModelSettings(), {}),
+    ],
+)
+def test_the_models_own_strength_is_for_callers_without_a_wish(
+    own: ModelSettings, fields: dict[str, Any]
+) -> None:
     default = PRESETS[DEFAULT_PRESET].amulet
-    chosen = choose_strength("amulet", None, None, model_scale=2.5).amulet
-    assert chosen == default.replace(guidance_scale=2.5)
-    assert chosen.guidance_scale == 2.5
-    assert chosen.kl_budget == default.kl_budget
-    for name in PRESETS:
-        wished = choose_strength("amulet", None, name, model_scale=2.5).amulet
-        assert wished is PRESETS[name].amulet
+    chosen = choose_strength("amulet", None, None, own=own).amulet
+    assert chosen is not None
+    for name in ("guidance_scale", "kl_budget", "watch", "echo_guard", "end_guard"):
+        assert getattr(chosen, name) == fields.get(name, getattr(default, name))
+    for preset in PRESETS:
+        wished = choose_strength("amulet", None, preset, own=own).amulet
+        assert wished is PRESETS[preset].amulet

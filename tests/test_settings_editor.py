@@ -23,8 +23,14 @@ from amulet_local.errors import (
     UnknownPreferenceError,
 )
 from amulet_local.preference_names import BUILT_IN_PREFERENCES
-from amulet_local.settings_editor import remove, set_mix, set_preference
-from amulet_local.user_settings import MAX_FILE_BYTES, read_settings, settings_path, text_problem
+from amulet_local.settings_editor import remove, set_mix, set_model_strength, set_preference
+from amulet_local.user_settings import (
+    MAX_FILE_BYTES,
+    ModelSettings,
+    read_settings,
+    settings_path,
+    text_problem,
+)
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -93,6 +99,21 @@ def test_a_new_file_is_the_users_alone(settings_file: Path) -> None:
             '# At the end.\nplay = ["creative:0.5", "First"]\n',
         ),
         (lambda: remove("FIRST"), "first = '''\na\n\"b\"'''\n", ""),
+        (
+            lambda: set_model_strength(["SMOLLM2.gguf"], ModelSettings(guidance_scale=3)),
+            "guidance_scale = 2.5\n",
+            "guidance_scale = 3\n",
+        ),
+        (
+            lambda: set_model_strength(["smollm2"], ModelSettings(kl_budget=0.5)),
+            "guidance_scale = 2.5\n",
+            "kl_budget = 0.5\n",
+        ),
+        (
+            lambda: set_model_strength(["smollm2"], ModelSettings()),
+            "guidance_scale = 2.5\n",
+            "",
+        ),
     ],
 )
 def test_a_change_leaves_the_rest_as_it_is(
@@ -105,6 +126,42 @@ def test_a_change_leaves_the_rest_as_it_is(
     assert [line for line in text.splitlines() if line in COMMENTED.splitlines()] == [
         line for line in COMMENTED.splitlines() if line in text.splitlines()
     ]
+
+
+@pytest.mark.parametrize(
+    ("names", "own"),
+    [
+        (("smollm2", "smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"), "smollm2"),
+        (("/models/Qwen2.5-7B.Q4_K_M.gguf", "Qwen2.5-7B.Q4_K_M.gguf"), "Qwen2.5-7B.Q4_K_M"),
+        (("./My model.GGUF", "My model.GGUF"), "My model"),
+    ],
+)
+@pytest.mark.parametrize(
+    "strength",
+    [
+        ModelSettings(kl_budget=0.6),
+        ModelSettings(guidance_scale=3, kl_budget="off"),
+        ModelSettings(guidance_scale=3),
+    ],
+)
+def test_a_models_strength_is_found_again_and_taken_out(
+    settings_file: Path, names: tuple[str, ...], own: str, strength: ModelSettings
+) -> None:
+    assert set_model_strength(names, strength) == settings_file
+    assert dict(read_settings().models) == {own: strength}
+    assert read_settings().of_model(names) == strength
+    assert stat.S_IMODE(settings_file.stat().st_mode) == 0o600
+    set_model_strength(names, ModelSettings())
+    assert read_settings().of_model(names) == ModelSettings()
+
+
+def test_a_strength_goes_to_the_entry_that_counts(commented: Path) -> None:
+    names = ("/models/a.gguf", "smollm2", "a.gguf")
+    set_model_strength(names, ModelSettings(kl_budget=0.3))
+    assert dict(read_settings().models) == {"smollm2": ModelSettings(kl_budget=0.3)}
+    other = ("/models/b.gguf", "b.gguf")
+    set_model_strength(other, ModelSettings())
+    assert "b" not in read_settings().models
 
 
 def test_a_mix_may_take_the_place_of_a_preference_and_back(commented: Path) -> None:
@@ -200,6 +257,15 @@ changes = st.one_of(
         st.just("mix"), names, st.lists(st.sampled_from(["formal:0.5", "in rhyme"]), max_size=3)
     ),
     st.tuples(st.just("remove"), names, st.none()),
+    st.tuples(
+        st.just("model"),
+        st.sampled_from(["a", "b", "x.y", "smollm2", "new", "'\"\\ [x]"]),
+        st.builds(
+            ModelSettings,
+            guidance_scale=st.sampled_from([None, 0.0, 2.5]),
+            kl_budget=st.sampled_from([None, "off", 0.0, 0.3]),
+        ),
+    ),
 )
 ODD_FILES = (
     "",
@@ -224,6 +290,14 @@ def test_every_change_is_made_whole_or_not_at_all(
     for kind, name, value in todo:
         before = read_settings()
         preferences, mixes = dict(before.preferences), dict(before.mixes)
+        models = dict(before.models)
+        if kind == "model":
+            assert isinstance(value, ModelSettings)
+            set_model_strength([name], value)
+            if name in models or value != ModelSettings():
+                models[name] = value
+            assert dict(read_settings().models) == models
+            continue
         own = before.own_name(name) or name
         preferences.pop(own, None)
         mixes.pop(own, None)
@@ -246,7 +320,7 @@ def test_every_change_is_made_whole_or_not_at_all(
         after = read_settings()
         assert dict(after.preferences) == preferences
         assert dict(after.mixes) == mixes
-        assert dict(after.models) == dict(before.models)
+        assert dict(after.models) == models
         for comment in [line for line in start.splitlines() if line.startswith("# ")]:
             assert comment in settings_file.read_text(encoding="utf-8")
 

@@ -13,11 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amulet_local import model_store
-from amulet_local.errors import AmuletError, FileAccessError, SettingsError
-from amulet_local.params import STEEP_SCALE
+from amulet_local.errors import (
+    AmuletError,
+    FileAccessError,
+    InvalidParameterError,
+    SettingsError,
+)
+from amulet_local.params import STEEP_SCALE, AmuletParams
 from amulet_local.user_settings import (
     MAX_FILE_BYTES,
     MAX_GUIDANCE_SCALE,
+    MAX_KL_BUDGET,
     ModelSettings,
     UserSettings,
     parse_settings,
@@ -44,6 +50,9 @@ work = [
 guidance_scale = 2.5
 [models."Qwen2.5-7B.gguf"]
 guidance_scale = 4
+kl_budget = 0.6
+[models.open]
+kl_budget = "off"
 [models.empty]
 """
 
@@ -68,7 +77,8 @@ def test_everything_in_the_file_is_read(settings_file: Path) -> None:
     }
     assert dict(settings.models) == {
         "smollm2": ModelSettings(guidance_scale=2.5),
-        "Qwen2.5-7B.gguf": ModelSettings(guidance_scale=4),
+        "Qwen2.5-7B.gguf": ModelSettings(guidance_scale=4, kl_budget=0.6),
+        "open": ModelSettings(kl_budget="off"),
         "empty": ModelSettings(),
     }
     assert settings.names == ("teacher", "Poet", "work")
@@ -161,7 +171,7 @@ BROKEN = {
     "[models]\nsmollm2 = 3\n": (2, "models.smollm2: has to be a table, with [models.smollm2] on"),
     "[models.smollm2]\nguidance = 3\n": (
         2,
-        "models.smollm2.guidance: unknown key; did you mean 'guidance_scale'? there is guid",
+        "models.smollm2.guidance: unknown key; did you mean 'guidance_scale'? there are gu",
     ),
     "[models.smollm2]\n\nguidance_scale = -0.1\n": (3, "a number from 0 to 20, not -0.1"),
     "[models.a]\nguidance_scale = 20.5\n": (2, "not 20.5"),
@@ -171,6 +181,13 @@ BROKEN = {
     "[models.a]\nguidance_scale = '3'\n": (2, "not '3'"),
     f"[models.a]\nguidance_scale = {'9' * 4000}\n": (2, "not 999"),
     "[models.a]\nguidance_scale.b = 1\n": (2, "not a table"),
+    "[models.a]\nkl_budget = -0.1\n": (2, 'kl_budget: has to be a number from 0 to 1000 or "off"'),
+    "[models.a]\nguidance_scale = 2\nkl_budget = 1001\n": (3, "not 1001"),
+    "[models.a]\nkl_budget = 'none'\n": (2, "not 'none'"),
+    "[models.a]\nkl_budget = nan\n": (2, "not nan"),
+    "[models.a]\nkl_budget = false\n": (2, "not false"),
+    "[models.a]\nkl_budget = ['off']\n": (2, "not a list"),
+    "[models.a]\nkl_budgets = 1\n": (2, "did you mean 'kl_budget'?"),
     "[models.qwen2.5-7b]\nguidance_scale = 3\n": (
         1,
         'a name with a dot in it needs quotes: [models."qwen2.5-7b"]',
@@ -293,6 +310,20 @@ def test_a_broken_file_is_a_warning_to_whoever_loads_a_model(settings_file: Path
 
 def test_the_largest_scale_is_the_one_that_needs_no_warning() -> None:
     assert MAX_GUIDANCE_SCALE == STEEP_SCALE
+
+
+def test_the_largest_budget_is_the_largest_that_there_can_be() -> None:
+    assert AmuletParams(kl_budget=MAX_KL_BUDGET).kl_budget == MAX_KL_BUDGET
+    with pytest.raises(InvalidParameterError):
+        AmuletParams(kl_budget=MAX_KL_BUDGET + 1)
+
+
+def test_the_strength_of_a_model_has_what_is_set_only() -> None:
+    models = parse_settings(WHOLE.encode()).models
+    assert models["smollm2"].strength == {"guidance_scale": 2.5}
+    assert models["Qwen2.5-7B.gguf"].strength == {"guidance_scale": 4, "kl_budget": 0.6}
+    assert models["open"].strength == {"kl_budget": None}
+    assert models["empty"].strength == {}
 
 
 def test_errors_are_of_the_package() -> None:

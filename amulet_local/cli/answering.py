@@ -191,7 +191,7 @@ def read_options(options: AnswerOptions) -> Question:
         amulet = adjusted_strength(
             None if preset is None else preset.name,
             changes,
-            model_scale=own.guidance_scale,
+            own=own,
         )
     return Question(
         model=model,
@@ -362,7 +362,7 @@ class Session:
             method,
             question.amulet,
             question.preset,
-            model_scale=self._engine.model_scale,
+            own=self._engine.own_settings,
         )
         return method_named(method).settings(strength.amulet).guidance_scale
 

@@ -143,12 +143,16 @@ def list_all(options: ListOptions) -> None:
     from amulet_local.user_settings import read_settings, settings_path
 
     settings = read_settings()
+    models = {
+        name: strength for name, model in settings.models.items() if (strength := model.as_written)
+    }
     if options.json:
         write_json(
             {
                 "built_in": dict(BUILT_IN_PREFERENCES),
                 "preferences": dict(settings.preferences),
                 "mixes": {name: list(members) for name, members in settings.mixes.items()},
+                "models": models,
                 "path": str(settings_path()),
             }
         )
@@ -160,7 +164,14 @@ def list_all(options: ListOptions) -> None:
         lines += ["Your own:", *_rows(settings.preferences, width), ""]
     if mixes:
         lines += ["Your mixes:", *_rows(mixes, width), ""]
-    if settings.names:
+    if models:
+        shown = {
+            one_line(name): ", ".join(f"{key} {value}" for key, value in strength.items())
+            for name, strength in models.items()
+        }
+        width = max(map(len, shown))
+        lines += ["The strength with your models:", *_rows(shown, width), ""]
+    if settings.names or models:
         lines.append(f"Yours are in {one_line(settings_path())}")
     else:
         lines.append("None of your own yet; `amulet-local preferences add NAME TEXT` adds one.")

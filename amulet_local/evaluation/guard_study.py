@@ -11,31 +11,28 @@ from __future__ import annotations
 
 import argparse
 import json
-import statistics
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from amulet_local import model_store
 from amulet_local.benchmark.outside import quantisation_type, quantise
 from amulet_local.cohort import Cohort
-from amulet_local.decoding import METHODS
 from amulet_local.errors import AmuletError, FileAccessError, InvalidParameterError
-from amulet_local.evaluation.quality import quality
+from amulet_local.evaluation.pairs import judged, pair_prompts, pair_request
+from amulet_local.evaluation.quality import SIGNS, Quality, fluency_limit, means
 from amulet_local.llama import library
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model, ModelSettings
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.noise import rounding_noise
-from amulet_local.params import AmuletParams, Placement, SamplingParams
+from amulet_local.params import AmuletParams, Placement
 from amulet_local.preferences import resolve
 from amulet_local.presets import GUARDS
 from amulet_local.prompting import Prompter
-from amulet_local.request import Request, build_request
-from amulet_local.steering import RowPlan
 
 PRECISIONS = ("F16", "Q8_0", "Q4_1")
 SCREEN_PREFERENCES = ("creative", "concise")
@@ -50,9 +47,6 @@ MAX_QUESTION_CHARACTERS = 300
 MAX_TOKENS = 96
 N_CTX = 384
 N_PLACES = 16
-
-SIGNS = ("loops", "falls_apart", "recites", "stops_short")
-"""Fields of Quality that make an answer broken."""
 
 SETS = (
     "personal_preference_eval_preference_data",
@@ -155,31 +149,23 @@ class Bench:
     ) -> Iterator[dict[str, Any]]:
         """Answer the questions; a row of figures for each, as they are done."""
         chosen = resolve(preference)[0]
-        tokenize = self._model.vocabulary.tokenize
-        instruction = tokenize(" " + chosen.text, add_special=False, parse_special=False)
-        requests = [self._request(point, chosen.instruction, text) for text in questions]
+        requests = [
+            pair_request(
+                pair_prompts(self._prompter, chosen, question, point.placement),
+                amulet=point.amulet,
+                max_tokens=MAX_TOKENS,
+                n_ctx=N_CTX,
+            )
+            for question in questions
+        ]
         for index, generation in self._cohort.run(requests, noise=self._noise):
-            asked = tokenize(questions[index], add_special=False, parse_special=False)
+            judgement = judged(generation, self._model.vocabulary, chosen, questions[index])
             yield {
                 "question": questions[index],
-                **asdict(quality(generation, instruction, asked)),
+                **asdict(judgement),
                 "finish_reason": generation.finish_reason,
                 "text": generation.text,
             }
-
-    def _request(self, point: Point, instruction: str, question: str) -> Request:
-        prompts = self._prompter.prompts(
-            question, ["", instruction], system=None, placement=point.placement
-        ).rows
-        return build_request(
-            METHODS["amulet"],
-            prompts,
-            plan=RowPlan(has_plain=True, weights=(1.0,)),
-            amulet=point.amulet,
-            sampling=SamplingParams(max_tokens=MAX_TOKENS),
-            n_ctx=N_CTX,
-            n_top=0,
-        )
 
     def close(self) -> None:
         """Free the model."""
@@ -281,24 +267,16 @@ def table(stage: Stage, out: Path) -> list[dict[str, Any]]:
 
 def figures(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Means over answers; margin and fluency are per token, over all tokens."""
-    n_tokens = sum(row["n_tokens"] for row in rows)
-    broken = [any(row[sign] for sign in SIGNS) for row in rows]
-    return {
-        "answers": len(rows),
-        "margin": sum(row["margin"] * row["n_tokens"] for row in rows) / n_tokens,
-        "fluency": sum(row["fluency"] * row["n_tokens"] for row in rows) / n_tokens,
-        **{sign: statistics.fmean(row[sign] for row in rows) for sign in SIGNS},
-        "broken": statistics.fmean(broken),
-        "tokens": n_tokens / len(rows),
-    }
+    names = [field.name for field in fields(Quality)]
+    return asdict(means([Quality(**{name: row[name] for name in names}) for row in rows]))
 
 
-def fluency_limit(entries: Sequence[dict[str, Any]], precision: str) -> float | None:
+def limit_of_fluency(entries: Sequence[dict[str, Any]], precision: str) -> float | None:
     """Half-way between the fluency of the preference prompt and that of `paper`."""
     found = {e["point"]: e["fluency"] for e in entries if e["precision"] == precision}
     if not {"preference prompt", "paper"} <= found.keys():
         return None
-    return float((found["preference prompt"] + found["paper"]) / 2)
+    return fluency_limit(found["preference prompt"], found["paper"])
 
 
 def markdown(entries: Sequence[dict[str, Any]]) -> str:
@@ -308,7 +286,7 @@ def markdown(entries: Sequence[dict[str, Any]]) -> str:
         chosen = [entry for entry in entries if entry["precision"] == precision]
         if not chosen:
             continue
-        limit = fluency_limit(entries, precision)
+        limit = limit_of_fluency(entries, precision)
         lines += [
             f"\n**{precision}**, {chosen[0]['answers']} answers a point"
             + (f"; fluency at least {limit:.3f}" if limit is not None else ""),

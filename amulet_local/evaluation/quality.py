@@ -1,4 +1,4 @@
-"""What an answer is worth, by this model's own probabilities and by its tokens alone.
+"""What answers are worth, by this model's own probabilities and by their tokens alone.
 
 Knows nothing about how answers are made. Margin and fluency are log-likelihoods; whether an answer
 broke is decided by rules that anyone can check by hand.
@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from amulet_local.repetition import loops, repeated_share
 from amulet_local.results import Generation
@@ -25,6 +26,9 @@ log-probability under the preference prompt; without steering the worst window h
 
 RECITED_TOKENS = 4
 """An answer recites when so many tokens in a row are the instruction's and not the question's."""
+
+SIGNS = ("loops", "falls_apart", "recites", "stops_short")
+"""Fields of Quality that make an answer broken."""
 
 _LIST_ITEM = re.compile(r"\s*([-*•]|\d+[.)])\s+\S")
 
@@ -54,7 +58,50 @@ class Quality:
     @property
     def is_broken(self) -> bool:
         """Whether it loops or goes off: falls apart, recites or stops short."""
-        return self.loops or self.falls_apart or self.recites or self.stops_short
+        return any(getattr(self, sign) for sign in SIGNS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Means:
+    """Figures of several answers.
+
+    Attributes:
+        answers: how many.
+        margin, fluency: means over all tokens of all answers.
+        loops, falls_apart, recites, stops_short, broken: shares of the answers, 0 to 1.
+        tokens: mean length of an answer.
+    """
+
+    answers: int
+    margin: float
+    fluency: float
+    loops: float
+    falls_apart: float
+    recites: float
+    stops_short: float
+    broken: float
+    tokens: float
+
+
+def means(answers: Sequence[Quality]) -> Means:
+    """Figures of several answers, at least one."""
+    n_tokens = sum(answer.n_tokens for answer in answers)
+    return Means(
+        answers=len(answers),
+        margin=math.fsum(answer.margin * answer.n_tokens for answer in answers) / n_tokens,
+        fluency=math.fsum(answer.fluency * answer.n_tokens for answer in answers) / n_tokens,
+        **{sign: fmean(getattr(answer, sign) for answer in answers) for sign in SIGNS},
+        broken=fmean(answer.is_broken for answer in answers),
+        tokens=n_tokens / len(answers),
+    )
+
+
+def fluency_limit(prompted: float, paper: float) -> float:
+    """The least fluency that a recommended strength may have.
+
+    It loses at most half of what the paper's strength loses against the preference prompt.
+    """
+    return prompted - max(0.0, prompted - paper) / 2
 
 
 def quality(generation: Generation, instruction: Sequence[int], question: Sequence[int]) -> Quality:

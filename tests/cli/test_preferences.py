@@ -64,7 +64,28 @@ def test_the_list_as_json(call: CallCli, filled: Path) -> None:
         "built_in": dict(BUILT_IN_PREFERENCES),
         "preferences": {"teacher": "like a patient teacher, with an example"},
         "mixes": {"work": ["formal:0.7", "teacher", "in rhyme:-0.5"]},
+        "models": {},
         "path": str(filled),
+    }
+
+
+def test_the_list_has_the_strength_that_is_kept_for_models(
+    call: CallCli, settings_file: Path
+) -> None:
+    settings_file.write_text(
+        "[models.smollm2]\nkl_budget = 0.6\n[models.emptied]\n"
+        "[models.'a\u202eb']\nguidance_scale = 3\nkl_budget = 'off'\n"
+    )
+    out = call("preferences", "list").out
+    assert re.search(
+        r"^The strength with your models:\n  smollm2 +kl_budget 0.6$", out, re.MULTILINE
+    )
+    assert "guidance_scale 3, kl_budget off\n" in out
+    assert "emptied" not in out
+    assert "\u202e" not in out
+    assert json.loads(call("preferences", "list", "--json").out)["models"] == {
+        "smollm2": {"kl_budget": 0.6},
+        "a\u202eb": {"guidance_scale": 3, "kl_budget": "off"},
     }
 
 

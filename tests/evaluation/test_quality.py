@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from amulet_local import Generation, Timings, Usage
-from amulet_local.evaluation.quality import quality, worst_window
+from amulet_local.evaluation.quality import fluency_limit, means, quality, worst_window
 from amulet_local.results import TokenTrace
 
 INSTRUCTION = [501, 502, 503, 504, 505]
@@ -114,3 +114,21 @@ def test_an_answer_that_the_model_ends_in_mid_sentence_stops_short(
 def test_the_worst_window_of_few_values_is_all_of_them() -> None:
     assert worst_window([-1.0, -3.0], 16) == -2.0
     assert worst_window([0.0, -4.0, -2.0, 0.0], 2) == -3.0
+
+
+def test_means_are_over_all_tokens_and_shares_over_answers() -> None:
+    long = judge(generation([*range(30)], plain=-2.0, preference=-1.8))
+    short = judge(generation([*range(10)], plain=-1.0, preference=-0.4))
+    bad = judge(generation([1, 2, 3] * 10, plain=-1.0, preference=-1.0))
+    found = means([long, short, bad])
+    assert found.margin == pytest.approx((30 * 0.2 + 10 * 0.6) / 70)
+    assert found.fluency == pytest.approx(-(30 * 2 + 10 + 30) / 70)
+    assert found.loops == found.broken == pytest.approx(1 / 3)
+    assert found.falls_apart == found.recites == found.stops_short == 0
+    assert (found.answers, found.tokens) == (3, pytest.approx(70 / 3))
+
+
+def test_half_of_what_the_paper_loses_may_be_lost() -> None:
+    assert fluency_limit(-0.7, -1.5) == pytest.approx(-1.1)
+    assert fluency_limit(-0.7, -0.7) == -0.7
+    assert fluency_limit(-0.7, -0.5) == -0.7

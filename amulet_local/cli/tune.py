@@ -1,0 +1,300 @@
+"""`amulet-local tune`: find the strength that suits one's own model, and keep it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from amulet_local.cli.answering import write_json
+from amulet_local.cli.command import add_command
+from amulet_local.cli.inputs import check_text, read_file
+from amulet_local.cli.terminal import (
+    StatusLine,
+    note,
+    one_line,
+    stderr_is_terminal,
+    write,
+)
+from amulet_local.cli.tune_options import TuneOptions, check
+from amulet_local.errors import AmuletError, FileAccessError, InvalidParameterError
+
+if TYPE_CHECKING:
+    from amulet_local.evaluation.recommendation import Recommendation
+    from amulet_local.evaluation.tuning_study import Measurement, Plan
+    from amulet_local.params import RuntimeParams
+    from amulet_local.preferences import Preference
+    from amulet_local.user_settings import ModelSettings
+
+DEFAULT_PREFERENCES = ("creative", "concise")
+DEFAULT_TOKENS = 64
+MAX_TOKENS = 2048
+
+HELP = """Find the strength that suits your own model, and keep it for later runs.
+
+Answers a few questions under each of a row of strengths, and shows for each how much more the
+answers follow the preference (margin), how well they read to the plain model (fluency), and how
+many break: loop, fall apart, recite the preference, or stop short.
+
+Recommended is the most margin with hardly any broken answers and at most half of the loss of
+fluency that the paper's strength has. It is written to your settings file, and later runs use it
+where you give neither a strength nor a preset.
+
+Ctrl-C ends it, shows what is there, and keeps nothing. docs/guards.md says more."""
+
+EXAMPLES = """
+amulet-local tune -m model.gguf
+amulet-local tune "How do I ask for a raise?" "What is yeast?" \\
+    --preference formal --preference "like a patient teacher"
+amulet-local tune --questions mine.txt --values 0.2,0.4,0.6,0.8 --dry-run
+amulet-local tune -m model.gguf --reset"""
+
+
+def run(options: TuneOptions) -> None:
+    """Measure, show, recommend and keep."""
+    from amulet_local.model_store import DEFAULT_MODEL, find_model, names_of
+    from amulet_local.user_settings import read_settings
+
+    model = options.model or DEFAULT_MODEL
+    path = find_model(model)
+    names = names_of(model, path)
+    if options.reset:
+        _reset(names, as_json=options.json)
+        return
+    plan = _plan(options)
+    share = _share(options.max_broken)
+    png = _plot_path(options.plot)
+    runtime = _runtime(options)
+    earlier = read_settings().of_model(names) if not options.dry_run else None
+    measurement = _measured(path, runtime, plan, model, as_json=options.json)
+    chosen = _recommended(measurement, share)
+    kept, failure = None, None
+    try:
+        if earlier is not None:
+            kept = _keep(names, measurement, chosen)
+    except AmuletError as error:  # shown after the results, which are worth more
+        failure = error
+    _show(measurement, chosen, path.name, kept, as_json=options.json)
+    if kept is not None and not options.json:
+        write(f"\n{_kept_text(earlier, kept)}\n")
+    if png is not None:
+        from amulet_local.evaluation.tuning_plot import write_plot
+
+        write_plot(measurement, chosen, png, title=path.name)
+    if failure is not None:
+        raise failure
+
+
+def _plan(options: TuneOptions) -> Plan:
+    from amulet_local.evaluation.questions import QUESTIONS, parse_questions
+    from amulet_local.evaluation.sweep import settings_of
+    from amulet_local.evaluation.tuning_study import Plan
+
+    n_tokens = DEFAULT_TOKENS if options.predict is None else options.predict
+    if not (isinstance(n_tokens, int) and 1 <= n_tokens <= MAX_TOKENS):
+        raise InvalidParameterError(
+            f"--predict must be a whole number from 1 to {MAX_TOKENS}, not {n_tokens}"
+        )
+    questions: tuple[str, ...] = QUESTIONS
+    if options.questions is not None:
+        what = "the file of questions"
+        text = read_file(options.questions, what, FileAccessError)
+        questions = parse_questions(text, f"{what} {options.questions!r}")
+    elif options.question:
+        for text in options.question:
+            check_text("QUESTION", text)
+        questions = tuple(dict.fromkeys(text.strip() for text in options.question))
+        if not all(questions):
+            raise InvalidParameterError("a QUESTION is empty")
+    return Plan(
+        settings=settings_of("scale" if options.sweep == "scale" else "kl", options.values),
+        preferences=_preferences(options.preference or DEFAULT_PREFERENCES),
+        questions=questions,
+        max_tokens=n_tokens,
+    )
+
+
+def _preferences(texts: list[str] | tuple[str, ...]) -> tuple[Preference, ...]:
+    from amulet_local.preferences import resolve
+
+    found: dict[str, Preference] = {}
+    for text in texts:
+        check_text("--preference", text)
+        parts = resolve(text)
+        if len(parts) != 1 or parts[0].weight != 1:
+            raise InvalidParameterError(
+                f"--preference {text!r:.80}: tune measures one preference at a time, without a "
+                f"weight; leave the weight out, or name the parts of a mix one by one"
+            )
+        found[parts[0].label] = parts[0]
+    return tuple(found.values())
+
+
+def _share(percent: float | None) -> float:
+    from amulet_local.evaluation.recommendation import MAX_BROKEN
+
+    if percent is None:
+        return MAX_BROKEN
+    if not 0 <= percent <= 100:
+        raise InvalidParameterError(f"--max-broken is a percentage, 0 to 100, not {percent:g}")
+    return percent / 100
+
+
+def _plot_path(name: str | None) -> Path | None:
+    if name is None:
+        return None
+    from amulet_local.benchmark.plot import check_plot
+
+    path = Path(name).expanduser()
+    check_plot(path)
+    return path
+
+
+def _runtime(options: TuneOptions) -> RuntimeParams:
+    from amulet_local.params import RuntimeParams
+
+    check_text("--chat-template", options.chat_template)
+    given = {
+        "n_threads": options.threads,
+        "n_gpu_layers": options.gpu_layers,
+        "flash_attention": options.flash_attn,
+        "chat_template": options.chat_template,
+    }
+    return RuntimeParams(**{key: value for key, value in given.items() if value is not None})
+
+
+def _measured(
+    path: Path, runtime: RuntimeParams, plan: Plan, model: str, *, as_json: bool
+) -> Measurement:
+    """Everything that was asked for; after Ctrl-C what there is, shown."""
+    from amulet_local.evaluation.tuning_study import Measurement, Stand
+
+    measurement = Measurement(plan=plan)
+    progress = _Progress(plan)
+
+    def loading(share: float) -> None:
+        progress.show(f"loading {one_line(model)}: {share:.0%}")
+
+    try:
+        with Stand(path, runtime, plan, load_progress=loading) as stand:
+            stand.measure(measurement, progress.show)
+    except KeyboardInterrupt:
+        progress.erase()
+        if measurement.n_answers:
+            _show(measurement, None, path.name, None, as_json=as_json)
+        raise
+    finally:
+        progress.erase()
+    return measurement
+
+
+class _Progress:
+    """Says how far it is: in place on a terminal, else a line for every tenth of the answers."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._line = StatusLine()
+        self._is_terminal = stderr_is_terminal()
+        self._n_all = plan.n_answers
+        self._next = 0
+
+    def show(self, text: str) -> None:
+        if self._is_terminal:
+            self._line.show(text)
+            return
+        answers = re.match(r"(\d+) of \d+ answers", text)
+        if answers is not None and int(answers[1]) * 10 >= self._next * self._n_all:
+            self._next = int(answers[1]) * 10 // self._n_all + 1
+            note(text)
+
+    def erase(self) -> None:
+        self._line.erase()
+
+
+def _recommended(measurement: Measurement, share: float) -> Recommendation:
+    from amulet_local.evaluation.recommendation import recommend
+
+    settings = measurement.plan.settings
+    return recommend(
+        measurement.figures(),
+        reference=settings[0].name,
+        paper=settings[-1].name,
+        max_broken=share,
+    )
+
+
+def _show(
+    measurement: Measurement,
+    chosen: Recommendation | None,
+    name: str,
+    kept: tuple[Path, str] | None,
+    *,
+    as_json: bool,
+) -> None:
+    from amulet_local.cli.tuning_report import report_json, report_text
+
+    if as_json:
+        stored = None if kept is None else str(kept[0])
+        write_json({"model": name, **report_json(measurement, chosen), "stored": stored})
+    else:
+        write(report_text(measurement, chosen, one_line(name)))
+
+
+def _keep(
+    names: tuple[str, ...], measurement: Measurement, chosen: Recommendation
+) -> tuple[Path, str]:
+    """Write the recommendation; returns the file and what it calls the model."""
+    from amulet_local.cli.tuning_report import setting_named
+    from amulet_local.settings_editor import set_model_strength
+    from amulet_local.user_settings import read_settings
+
+    path = set_model_strength(names, setting_named(measurement, chosen.name).own)
+    return path, read_settings().own_model(names) or names[-1]
+
+
+def _kept_text(earlier: ModelSettings | None, kept: tuple[Path, str]) -> str:
+    before = ""
+    if earlier is not None and earlier.strength:
+        shown = ", ".join(f"{key} {value}" for key, value in earlier.as_written.items())
+        before = f", in the place of {shown}"
+    return (
+        f"Kept for {one_line(kept[1])} in {one_line(kept[0])}{before}.\n"
+        f"Later runs use it unless --preset or a strength is given; --reset takes it out."
+    )
+
+
+def _reset(names: tuple[str, ...], *, as_json: bool) -> None:
+    from amulet_local.settings_editor import set_model_strength
+    from amulet_local.user_settings import ModelSettings, read_settings
+
+    settings = read_settings()
+    own = settings.own_model(names)
+    if own is None or not settings.models[own].strength:
+        if as_json:
+            write_json({"removed": None})
+        else:
+            write(f"No strength is kept for {one_line(names[0])}.\n")
+        return
+    path = set_model_strength(names, ModelSettings())
+    if as_json:
+        write_json({"removed": own, "path": str(path)})
+    else:
+        write(
+            f"The strength for {one_line(own)} is no longer in {one_line(path)}; the default "
+            f"preset holds again.\n"
+        )
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(
+        app,
+        TuneOptions,
+        run,
+        check=check,
+        name="tune",
+        short_help="Find the strength that suits your model, and keep it.",
+        help=HELP,
+        examples=EXAMPLES,
+    )

@@ -1,0 +1,191 @@
+"""The options of `tune`: flags, environment variables, help.
+
+Knows the words of the command line only; which values are right is said where they are used.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from amulet_local.cli.options import (
+    OUTPUT,
+    RUNTIME,
+    environment_variable,
+    gpu_layers,
+    json_option,
+    model_option,
+    number,
+    numbers,
+)
+
+WHAT = "What to measure"
+KEPT = "What to recommend and keep"
+
+
+def _option(*flags: str, panel: str, help: str, **more: Any) -> Any:
+    return typer.Option(
+        *flags,
+        help=help,
+        rich_help_panel=panel,
+        envvar=environment_variable(flags[1] if len(flags) > 1 else flags[0]),
+        show_envvar=False,
+        show_default=False,
+        **more,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneOptions:
+    """Options of `tune`."""
+
+    question: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="QUESTION",
+            help="Questions like yours, each in quotes. Default: 12 of different kinds.",
+            rich_help_panel=WHAT,
+            show_default=False,
+        ),
+    ] = None
+    questions: Annotated[
+        str | None,
+        _option(
+            "--questions",
+            panel=WHAT,
+            metavar="FILE",
+            help='Read them from FILE: a line each, or JSON (a list or lines) with "question".',
+        ),
+    ] = None
+    preference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--preference",
+            help="A name or a text; give it again for more, each is measured by itself. "
+            "Default: creative and concise.",
+            metavar="TEXT",
+            rich_help_panel=WHAT,
+            show_default=False,
+        ),  # its variable is read in command.py: typer would split it at spaces
+    ] = None
+    sweep: Annotated[
+        str | None,
+        _option(
+            "--sweep",
+            panel=WHAT,
+            metavar="WHAT",
+            help="kl: KL budgets, which mean the same on every model; scale: guidance scales "
+            "without a budget. Default: kl.",
+        ),
+    ] = None
+    values: Annotated[
+        Any,
+        _option(
+            "--values",
+            panel=WHAT,
+            metavar="X,X,...",
+            parser=numbers,
+            help="Which. Default: 0.1 to 1.2 nats, or scales 1.5 to 5.65.",
+        ),
+    ] = None
+    predict: Annotated[
+        int | None,
+        _option(
+            *("-n", "--predict"),
+            panel=WHAT,
+            metavar="N",
+            parser=number,
+            help="Most tokens of an answer. Default: 64.",
+        ),
+    ] = None
+    max_broken: Annotated[
+        float | None,
+        _option(
+            "--max-broken",
+            panel=KEPT,
+            metavar="PERCENT",
+            help="Broken answers that are put up with, rounded down to whole answers. Default: 2, "
+            "which is none of fewer than 50.",
+        ),
+    ] = None
+    dry_run: Annotated[
+        bool, _option("--dry-run", panel=KEPT, help="Recommend only; write nothing.")
+    ] = False
+    reset: Annotated[
+        bool,
+        _option(
+            "--reset",
+            panel=KEPT,
+            help="Measure nothing: take out what is kept for the model.",
+        ),
+    ] = False
+    model: Annotated[
+        str | None, model_option("Path of a GGUF file, or a name. Default: smollm2.")
+    ] = None
+    threads: Annotated[
+        int | None,
+        _option(
+            *("-t", "--threads"),
+            panel=RUNTIME,
+            metavar="N",
+            parser=number,
+            help="Threads. Default: every core.",
+        ),
+    ] = None
+    gpu_layers: Annotated[
+        Any,
+        _option(
+            *("-ngl", "--gpu-layers"),
+            panel=RUNTIME,
+            metavar="N",
+            parser=gpu_layers,
+            help="Layers on the GPU: a number, 'all' or 'auto'. Default: auto.",
+        ),
+    ] = None
+    flash_attn: Annotated[
+        str | None,
+        _option(
+            *("-fa", "--flash-attn"),
+            panel=RUNTIME,
+            metavar="WHEN",
+            help="on, off or auto. Default: auto, off on the CPU.",
+        ),
+    ] = None
+    chat_template: Annotated[
+        str | None,
+        _option(
+            "--chat-template",
+            panel=RUNTIME,
+            metavar="TEXT",
+            help="A built-in template's name (chatml, llama2, ...) or a Jinja template, instead "
+            "of the model's own.",
+        ),
+    ] = None
+    json: Annotated[bool, json_option("Everything as one JSON object.")] = False
+    plot: Annotated[
+        str | None,
+        _option("--plot", panel=OUTPUT, metavar="FILE", help="Draw the plot into FILE.png too."),
+    ] = None
+
+
+def check(options: TuneOptions) -> None:
+    """Refuse options that exclude each other.
+
+    Raises:
+        typer.BadParameter: see above.
+    """
+    if options.question and options.questions is not None:
+        raise typer.BadParameter("give only one of QUESTION, --questions")
+    others = {
+        "QUESTION": options.question,
+        "--questions": options.questions,
+        "--values": options.values,
+        "--dry-run": options.dry_run,
+        "--plot": options.plot,
+    }
+    if options.reset and (given := [name for name, value in others.items() if value]):
+        raise typer.BadParameter(f"--reset measures nothing; leave out {', '.join(given)}")
+    if options.sweep not in (None, "kl", "scale"):
+        raise typer.BadParameter(f"--sweep is kl or scale, not {options.sweep!r}")

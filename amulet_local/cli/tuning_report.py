@@ -1,0 +1,227 @@
+"""What `tune` shows: a table, a plot, what they say, and the same as JSON values.
+
+Knows nothing about how it was measured or where a recommendation is kept.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import asdict
+from typing import Any
+
+from amulet_local.cli.scatter import CHOSEN, Point, scatter
+from amulet_local.cli.terminal import one_line
+from amulet_local.evaluation.lever import PLAUSIBLE
+from amulet_local.evaluation.quality import Means
+from amulet_local.evaluation.recommendation import Recommendation, n_broken
+from amulet_local.evaluation.sweep import Setting
+from amulet_local.evaluation.tuning_study import Measurement
+
+WIDTH = 78
+SIGN_NAMES = {
+    "loops": "loops",
+    "falls_apart": "falls apart",
+    "recites": "recites",
+    "stops_short": "stops short",
+}
+
+_MAX_COLUMNS = 2
+"""Most preferences that have a column of their own."""
+
+
+def heading(measurement: Measurement, model: str) -> str:
+    """What was measured."""
+    plan = measurement.plan
+    names = ", ".join(one_line(item.label) for item in plan.preferences)
+    text = (
+        f"{model}: {len(plan.questions)} questions, {names}, answers of up to "
+        f"{plan.max_tokens} tokens, greedy"
+    )
+    if not measurement.is_complete:
+        text += (
+            f". Interrupted after {measurement.n_answers} of {plan.n_answers} answers: nothing is "
+            f"recommended or kept"
+        )
+    return _wrapped(text)
+
+
+def table(measurement: Measurement, chosen: Recommendation | None) -> str:
+    """A line for each setting that has answers."""
+    figures = measurement.figures()
+    labels = [item.label for item in measurement.plan.preferences]
+    own = {}
+    if 1 < len(labels) <= _MAX_COLUMNS:
+        own = {label: measurement.figures(label) for label in labels}
+    lines = [f"{'':2}{'setting':18}{'margin':>8}{'fluency':>9}{'broken':>10}{'tokens':>8}"]
+    lines[0] += "".join(f"{_cut(label):>12}" for label in own)
+    for setting in measurement.plan.settings:
+        item = figures.get(setting.name)
+        if item is None:
+            continue
+        mark = "*" if chosen is not None and chosen.name == setting.name else ""
+        line = f"{mark:2}{setting.name:18}{item.margin:+8.3f}{item.fluency:9.3f}"
+        line += f"{f'{n_broken(item)} of {item.answers}':>10}{item.tokens:8.0f}"
+        for found in own.values():
+            shown = f"{found[setting.name].margin:+.3f}" if setting.name in found else ""
+            line += f"{shown:>12}"
+        lines.append(line.rstrip())
+    if own:
+        lines.append("  (the last columns: the margin of each preference)")
+    return "\n".join(lines)
+
+
+def reasons(measurement: Measurement) -> str:
+    """Why answers broke, by setting; empty if none did."""
+    lines = []
+    for name, item in measurement.figures().items():
+        counts = [
+            f"{round(getattr(item, sign) * item.answers)} {shown}"
+            for sign, shown in SIGN_NAMES.items()
+            if getattr(item, sign)
+        ]
+        if counts:
+            lines.append(f"  {name}: {', '.join(counts)}")
+    return "\n".join(["Broken, some in several ways:", *lines]) if lines else ""
+
+
+def plot(measurement: Measurement, chosen: Recommendation | None, width: int) -> str:
+    """Margin against fluency.
+
+    Args:
+        width: most characters of a line.
+    """
+    figures = measurement.figures()
+    points = [
+        Point(
+            x=figures[setting.name].margin,
+            y=figures[setting.name].fluency,
+            label=setting.label,
+            is_chosen=chosen is not None and chosen.name == setting.name,
+        )
+        for setting in measurement.plan.settings
+        if setting.name in figures
+    ]
+    lines = scatter(points, x_name="margin", y_name="fluency", width=width)
+    kind = "guidance scales"
+    if measurement.plan.settings[0].own.guidance_scale is None:
+        kind = "KL budgets in nats"
+    star = f"; {CHOSEN} is recommended" if chosen is not None else ""
+    return "\n".join([*lines, "", f"  (the numbers at the points are {kind}{star})"])
+
+
+def signal(measurement: Measurement) -> str:
+    """How much of the lever is signal; empty where that wasn't measured."""
+    noise, lever = measurement.noise, measurement.lever
+    if noise is None or lever is None:
+        return ""
+    share = lever.signal_share(noise)
+    if share is None:
+        return "The preference changes nothing that could be strengthened."
+    size = lever.mean_square**0.5
+    return _wrapped(
+        f"Signal: over the plausible tokens (p >= {PLAUSIBLE:.0%}) the two prompts' logits differ "
+        f"by {size:.3g} (root mean square; {lever.mean_size:.3g} on average), and by {noise:.3g} "
+        f"where nothing but rounding does. So {share:.0%} of what a strength amplifies is the "
+        f"preference, {1 - share:.0%} is the rounding noise of this file's weights."
+    )
+
+
+def advice(measurement: Measurement, chosen: Recommendation) -> str:
+    """The recommendation, with its rule."""
+    setting = setting_named(measurement, chosen.name)
+    figures = measurement.figures()[chosen.name]
+    allowed = "none" if chosen.most_broken == 0 else f"at most {chosen.most_broken}"
+    text = (
+        f"Recommended: {described(setting)} (margin {figures.margin:+.3f}). It has the most "
+        f"margin among the settings with {allowed} of {chosen.n_answers} answers broken and a "
+        f"fluency of at least {chosen.least_fluency:.3f}, which loses half of what the paper's "
+        f"strength loses. With so many answers, the true share of broken ones is below "
+        f"{chosen.highest_share:.0%} (95%)"
+    )
+    return _wrapped(text + ("." if chosen.highest_share < 0.05 else "; more questions say more."))
+
+
+def described(setting: Setting) -> str:
+    """A setting in words."""
+    own = setting.own
+    if setting.name == "preference prompt":
+        return "the preference prompt alone, no more strength than that"
+    if own.guidance_scale is not None:
+        return f"guidance scale {own.guidance_scale:g} without a KL budget"
+    return f"a KL budget of {own.kl_budget:g} nats a token"
+
+
+def setting_named(measurement: Measurement, name: str) -> Setting:
+    """The setting called so."""
+    return next(item for item in measurement.plan.settings if item.name == name)
+
+
+def report_text(measurement: Measurement, chosen: Recommendation | None, model: str) -> str:
+    """Everything for a person to read, up to the recommendation."""
+    parts = [heading(measurement, model)]
+    if measurement.n_answers:
+        parts += [table(measurement, chosen), reasons(measurement)]
+        parts.append(plot(measurement, chosen, width=60))
+    parts.append(signal(measurement))
+    if chosen is not None:
+        parts.append(advice(measurement, chosen))
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def report_json(measurement: Measurement, chosen: Recommendation | None) -> dict[str, Any]:
+    """The same as JSON values."""
+    plan = measurement.plan
+    by_preference = {item.label: measurement.figures(item.label) for item in plan.preferences}
+    figures = measurement.figures()
+    lever, noise = measurement.lever, measurement.noise
+    return {
+        "complete": measurement.is_complete,
+        "preferences": [item.label for item in plan.preferences],
+        "questions": list(plan.questions),
+        "max_tokens": plan.max_tokens,
+        "points": [
+            {
+                "name": setting.name,
+                "strength": _strength(setting),
+                **_rounded(figures[setting.name]),
+                "by_preference": {
+                    label: _rounded(found[setting.name])
+                    for label, found in by_preference.items()
+                    if setting.name in found
+                },
+            }
+            for setting in plan.settings
+            if setting.name in figures
+        ],
+        "noise": noise,
+        "lever": None
+        if lever is None
+        else {
+            **asdict(lever),
+            "signal_share": None if noise is None else lever.signal_share(noise),
+        },
+        "recommended": None
+        if chosen is None
+        else {**asdict(chosen), "strength": _strength(setting_named(measurement, chosen.name))},
+    }
+
+
+def _strength(setting: Setting) -> dict[str, float | str] | None:
+    """What the settings file would hold; None for a reference that can't be kept."""
+    return setting.own.as_written or None
+
+
+def _rounded(item: Means) -> dict[str, float]:
+    return {
+        name: round(value, 6) if isinstance(value, float) else value
+        for name, value in asdict(item).items()
+    }
+
+
+def _cut(label: str) -> str:
+    text = one_line(label)
+    return text if len(text) <= 10 else text[:8] + ".."
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, WIDTH, break_on_hyphens=False)

@@ -1,0 +1,92 @@
+"""What tuning tries: a row of strengths under the default preset's guards, and two references.
+
+Knows nothing about models. A KL budget means the same on every model, and with one a guidance scale
+is only a ceiling: so budgets are swept unless scales are asked for, which are tried without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from amulet_local.errors import InvalidParameterError
+from amulet_local.params import AmuletParams
+from amulet_local.presets import DEFAULT_PRESET, PRESETS
+from amulet_local.user_settings import MAX_GUIDANCE_SCALE, MAX_KL_BUDGET, ModelSettings
+
+Sweep: TypeAlias = Literal["kl", "scale"]
+
+DEFAULT_VALUES: dict[Sweep, tuple[float, ...]] = {
+    "kl": (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2),
+    "scale": (1.5, 2.0, 2.5, 3.0, 4.0, 5.65),
+}
+"""Nats a token, and guidance scales; the preference prompt comes before them."""
+
+MAX_VALUES = 32
+
+_REFERENCE: dict[Sweep, float] = {"kl": 0.0, "scale": 1.0}
+"""The value that is the preference prompt itself."""
+
+_LARGEST: dict[Sweep, float] = {"kl": MAX_KL_BUDGET, "scale": MAX_GUIDANCE_SCALE}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """One strength that is tried.
+
+    Attributes:
+        name: for tables.
+        label: for plots.
+        amulet: strength and guards.
+        value: nats, or the scale; None for the paper's own strength, which is a reference only.
+        own: what the user's settings hold where this is a model's strength.
+    """
+
+    name: str
+    label: str
+    amulet: AmuletParams
+    value: float | None
+    own: ModelSettings
+
+
+def settings_of(sweep: Sweep, values: Sequence[float] | None = None) -> tuple[Setting, ...]:
+    """What a sweep tries: the preference prompt, the values in their order, the paper's strength.
+
+    Args:
+        values: nats, or scales; the usual ones if None.
+
+    Raises:
+        InvalidParameterError: there are too many, or one is out of range.
+    """
+    low, high = _REFERENCE[sweep], _LARGEST[sweep]
+    chosen = DEFAULT_VALUES[sweep] if values is None else values
+    if len(chosen) > MAX_VALUES:
+        raise InvalidParameterError(f"--values has {len(chosen)} values, at most {MAX_VALUES}")
+    for value in chosen:
+        if not low <= value <= high:
+            raise InvalidParameterError(
+                f"--values are numbers from {low:g} to {high:g} for this sweep, not {value:g}"
+            )
+    ordered = sorted({low, *map(float, chosen)})
+    paper = Setting(
+        name="paper, no guards",
+        label="paper",
+        amulet=PRESETS["paper"].amulet,
+        value=None,
+        own=ModelSettings(),
+    )
+    return (*(_setting(sweep, value) for value in ordered), paper)
+
+
+def _setting(sweep: Sweep, value: float) -> Setting:
+    default = PRESETS[DEFAULT_PRESET].amulet
+    if sweep == "kl":
+        name, amulet = f"KL {value:g}", default.replace(kl_budget=value)
+        own = ModelSettings(kl_budget=value)
+    else:
+        name, amulet = f"scale {value:g}", default.replace(guidance_scale=value, kl_budget=None)
+        own = ModelSettings(guidance_scale=value, kl_budget="off")
+    if value == _REFERENCE[sweep]:
+        name = "preference prompt"
+    return Setting(name=name, label=f"{value:g}", amulet=amulet, value=value, own=own)

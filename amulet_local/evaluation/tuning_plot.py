@@ -1,0 +1,103 @@
+"""A sweep as a plot in a PNG file. Knows nothing about measuring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from amulet_local.errors import FileAccessError
+from amulet_local.evaluation.recommendation import Recommendation
+from amulet_local.evaluation.tuning_study import Measurement
+
+_LINE, _CHOSEN, _PAPER, _QUIET = "#4a6fa5", "#b5701a", "#6a6a6a", "#8a8a8a"
+_PLACES = [
+    (sign * x, y, "left" if sign > 0 else "right")
+    for x, y in ((10, 0), (10, 9), (10, -9), (4, 16), (4, -16), (16, 24), (16, -24))
+    for sign in (1, -1)
+]
+"""Where a label may be, in points from its mark, and which of its ends is there."""
+
+_AIR = 8
+"""Pixels between a label and a mark, at least; 10 points are 14."""
+
+
+def write_plot(
+    measurement: Measurement, chosen: Recommendation | None, path: Path, *, title: str
+) -> None:
+    """Draw margin against fluency, one point a setting.
+
+    Raises:
+        FileAccessError: the file can't be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figures = measurement.figures()
+    settings = [item for item in measurement.plan.settings if item.name in figures]
+    swept = [figures[item.name] for item in settings if item.value is not None]
+    figure = Figure(figsize=(8, 5))
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.plot([p.margin for p in swept], [p.fluency for p in swept], color=_LINE, alpha=0.35)
+    labels = []
+    for item in settings:
+        point = figures[item.name]
+        is_chosen = chosen is not None and item.name == chosen.name
+        colour = _CHOSEN if is_chosen else (_PAPER if item.value is None else _LINE)
+        axes.scatter(
+            [point.margin], [point.fluency], s=130 if is_chosen else 40, color=colour, zorder=3
+        )
+        label = axes.annotate(
+            f"{item.name}, recommended" if is_chosen else item.name,
+            (point.margin, point.fluency),
+            xytext=(0, 0),
+            textcoords="offset points",
+            in_layout=False,
+            fontsize=9,
+            color=colour,
+            fontweight="bold" if is_chosen else "normal",
+        )
+        labels.append(label)
+    if chosen is not None:
+        axes.axhline(chosen.least_fluency, color=_QUIET, linestyle="--", linewidth=1, zorder=1)
+        axes.annotate(
+            "least fluency",
+            (0, chosen.least_fluency),
+            xycoords=("axes fraction", "data"),
+            xytext=(4, 4),
+            textcoords="offset points",
+            fontsize=8,
+            color=_QUIET,
+        )
+    axes.margins(0.12)
+    axes.grid(color="#e5e5e5", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("margin: mean of log p(preference prompt) - log p(plain prompt) per token")
+    axes.set_ylabel("fluency: mean of log p(plain prompt) per token")
+    axes.set_title(title, fontsize=10)
+    figure.tight_layout()
+    _place(labels, canvas)
+    try:
+        figure.savefig(path, dpi=150, format="png")
+    except OSError as error:
+        raise FileAccessError(f"can't write {path}: {error.strerror}") from None
+
+
+def _place(labels: list[Any], canvas: Any) -> None:
+    """Put each label where it covers neither another one nor a point, if there is such a place."""
+    axes = labels[0].axes
+    marks = [axes.transData.transform(label.xy) for label in labels]
+    taken: list[Any] = []
+    for label in labels:
+        for x, y, align in _PLACES:
+            label.set(position=(x, y), ha=align, va="center")
+            box = label.get_window_extent(canvas.get_renderer())
+            inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
+            covers = any(box.overlaps(other) for other in taken)
+            if (
+                inside
+                and not covers
+                and not any(box.padded(_AIR).contains(*mark) for mark in marks)
+            ):
+                break
+        taken.append(box)

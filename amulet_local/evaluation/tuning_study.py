@@ -1,0 +1,344 @@
+"""Measures what each strength of a sweep does to answers of the user's own model.
+
+All answers are made in one context, many at once, and question by question, so that what is there
+after an interrupt has every strength in it. Nothing is kept on disk. Knows nothing about what is
+recommended or shown.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from amulet_local.cohort import Cohort
+from amulet_local.evaluation.lever import Lever, lever_of, steps_along
+from amulet_local.evaluation.pairs import judged, pair_prompts, pair_request
+from amulet_local.evaluation.quality import Means, Quality, means
+from amulet_local.evaluation.sweep import Setting
+from amulet_local.llama import library, memory
+from amulet_local.llama.model import Model
+from amulet_local.llama.rows import RowSet, StoppedError
+from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.worker import Worker, run_together
+from amulet_local.noise import rounding_noise
+from amulet_local.params import RuntimeParams
+from amulet_local.preferences import Preference
+from amulet_local.presets import DEFAULT_PRESET, PRESETS
+from amulet_local.prompting import Prompter, Prompts
+from amulet_local.request import Request
+from amulet_local.results import Generation
+from amulet_local.runtime_setup import (
+    check_memory,
+    context_settings,
+    kernels_loading,
+    model_settings,
+    resolve_gpu_layers,
+    row_plan,
+)
+
+MAX_PLACES = 16
+"""Answers made at once, fewer where memory is short."""
+
+LEVER_QUESTIONS = 4
+"""Questions per preference along whose answers the lever is measured."""
+
+MIN_SHARE = 0.02
+"""Share of the work from which on the time for the rest can be told."""
+
+Result = TypeVar("Result")
+Report = Callable[[str], None]
+"""Called with what is going on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What is asked.
+
+    Attributes:
+        settings: what is tried; the first is the preference prompt.
+        preferences: each by itself, of weight 1.
+        questions: each for every preference and setting.
+        max_tokens: most tokens of an answer.
+    """
+
+    settings: tuple[Setting, ...]
+    preferences: tuple[Preference, ...]
+    questions: tuple[str, ...]
+    max_tokens: int
+
+    @property
+    def n_answers(self) -> int:
+        """Answers in all."""
+        return len(self.settings) * self.n_per_setting
+
+    @property
+    def n_per_setting(self) -> int:
+        """Answers of each setting."""
+        return len(self.preferences) * len(self.questions)
+
+
+@dataclass(kw_only=True)
+class Measurement:
+    """What was found so far.
+
+    Attributes:
+        plan: what was asked.
+        answers: judgements by the names of setting and preference.
+        noise: standard deviation of the rounding noise in l1 - l0, in logits.
+        lever: what there is to strengthen.
+    """
+
+    plan: Plan
+    answers: dict[tuple[str, str], list[Quality]] = field(default_factory=dict)
+    noise: float | None = None
+    lever: Lever | None = None
+
+    @property
+    def n_answers(self) -> int:
+        """Answers so far."""
+        return sum(map(len, self.answers.values()))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether everything is there."""
+        return self.n_answers == self.plan.n_answers and self.lever is not None
+
+    def figures(self, preference: str | None = None) -> dict[str, Means]:
+        """Figures of each setting that has answers, by its name.
+
+        Args:
+            preference: the label of one; all together if None.
+        """
+        found = {}
+        for setting in self.plan.settings:
+            of_setting = [
+                item
+                for (name, label), items in self.answers.items()
+                if name == setting.name and preference in (None, label)
+                for item in items
+            ]
+            if of_setting:
+                found[setting.name] = means(of_setting)
+        return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Task:
+    setting: Setting
+    preference: Preference
+    question: str
+    prompts: Prompts
+
+
+class Stand:
+    """A loaded model with contexts for a plan. Use as a context manager.
+
+    Native calls run in a thread of their own: a Ctrl-C ends them at once and leaves the
+    measurement as it is.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        runtime: RuntimeParams,
+        plan: Plan,
+        *,
+        load_progress: Callable[[float], None] | None = None,
+    ) -> None:
+        """Load the model.
+
+        Args:
+            runtime: threads, layers on the GPU, cache types and the like; the context's size
+                follows from the plan.
+
+        Raises:
+            ModelNotFoundError, ModelFileError, UnsupportedModelError: the model can't be used.
+            ChatTemplateError: it has none, or one that can't render the questions.
+            ContextCreationError: no memory.
+        """
+        self._plan = plan
+        self._runtime = runtime
+        library.log.verbose = runtime.verbose
+        with kernels_loading():
+            library.start()
+            self._n_gpu_layers = resolve_gpu_layers(runtime)
+            self.model = Model.load(
+                path, model_settings(runtime, self._n_gpu_layers), progress=load_progress
+            )
+        self._worker = Worker("amulet-tune")
+        self._cohort: Cohort | None = None
+        self._stop_flag = StopFlag()
+        try:
+            self._tasks = list(self._all_tasks(Prompter(self.model, runtime.chat_template)))
+            longest = max(len(prompt) for task in self._tasks for prompt in task.prompts.rows)
+            self._n_ctx = -(-(longest + plan.max_tokens) // 64) * 64
+            self._settings = context_settings(runtime, self._n_ctx, self._n_gpu_layers)
+            check_memory(self.model, self._settings, n_rows=2)
+            self._cohort = self._call(self._new_cohort)
+        except BaseException:
+            self.close()
+            raise
+
+    def measure(self, result: Measurement, report: Report) -> None:
+        """Measure everything in the plan, and note it in `result` as it comes.
+
+        Raises:
+            BackendError: llama.cpp failed.
+        """
+        report("the model's rounding noise")
+        result.noise = self._call(
+            partial(rounding_noise, self.model, self._settings, self._stop_flag)
+        )
+        texts = self._answer(result, report)
+        report("what there is to strengthen")
+        result.lever = self._call(partial(self._lever, texts))
+
+    def close(self) -> None:
+        """Free the model."""
+        if self._cohort is not None:
+            self._cohort.close()
+            self._cohort = None
+        self._worker.close()
+        self.model.close()
+
+    def __enter__(self) -> Stand:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _call(self, task: Callable[[], Result]) -> Result:
+        result: Result = run_together([self._worker], [task], self._stop_flag.set)[0]
+        return result
+
+    def _all_tasks(self, prompter: Prompter) -> Iterator[_Task]:
+        for question in self._plan.questions:
+            for preference in self._plan.preferences:
+                prompts = pair_prompts(
+                    prompter, preference, question, PRESETS[DEFAULT_PRESET].placement
+                )
+                for setting in self._plan.settings:
+                    yield _Task(
+                        setting=setting, preference=preference, question=question, prompts=prompts
+                    )
+
+    def _new_cohort(self) -> Cohort:
+        return Cohort(
+            self.model,
+            self._settings,
+            self._stop_flag,
+            n_places=self._n_places(),
+            n_rows=2,
+            n_threads=self._runtime.n_threads or library.usable_cores(),
+        )
+
+    def _n_places(self) -> int:
+        """As many as half of the memory holds, and no more than there are answers."""
+        settings = self._settings
+        most = min(MAX_PLACES, len(self._tasks))
+        row = memory.kv_cache_bytes(
+            self.model.header, settings.n_ctx, settings.cache_type_k, settings.cache_type_v
+        )
+        available = memory.available_bytes()
+        if settings.offload_kqv or not row or available is None:
+            return most
+        return max(1, min(most, available // (4 * row)))
+
+    def _answer(self, result: Measurement, report: Report) -> list[tuple[_Task, tuple[int, ...]]]:
+        """Make and judge all answers; returns texts to measure the lever along."""
+        assert self._cohort is not None
+        clock = Clock(self._plan)
+        texts: list[tuple[_Task, tuple[int, ...]]] = []
+
+        def note(n_under_way: int) -> None:
+            if self._stop_flag.is_set():  # a GPU asks nobody
+                raise StoppedError
+            report(clock.text(result.n_answers, n_under_way))
+
+        first = self._plan.settings[0]
+        lever_questions = self._plan.questions[:LEVER_QUESTIONS]
+        start = self._request(self._tasks[0], max_tokens=1)  # a prompt that the others copy
+        self._call(partial(list, self._cohort.run([start], progress=note)))
+        requests = (self._request(task, self._plan.max_tokens) for task in self._tasks)
+        answers = self._cohort.run(requests, progress=note)
+        step = partial(next, answers, None)
+        while (answered := self._call(step)) is not None:
+            task, generation = self._tasks[answered[0]], answered[1]
+            clock.count(generation)
+            if task.setting is first and task.question in lever_questions:
+                texts.append((task, generation.token_ids))
+            judgement = judged(generation, self.model.vocabulary, task.preference, task.question)
+            key = (task.setting.name, task.preference.label)
+            result.answers.setdefault(key, []).append(judgement)
+        return texts
+
+    def _request(self, task: _Task, max_tokens: int) -> Request:
+        return pair_request(
+            task.prompts,
+            amulet=task.setting.amulet,
+            max_tokens=max_tokens,
+            n_ctx=self._n_ctx,
+        )
+
+    def _lever(self, texts: Sequence[tuple[_Task, tuple[int, ...]]]) -> Lever:
+        rows = RowSet(
+            self.model, self._settings, self._stop_flag, row_plan(self._runtime, self._n_gpu_layers)
+        )
+        try:
+            return lever_of(
+                step for task, text in texts for step in steps_along(rows, task.prompts.rows, text)
+            )
+        finally:
+            rows.close()
+
+
+class Clock:
+    """Says how far the answers are and how long the rest will take."""
+
+    def __init__(self, plan: Plan, now: Callable[[], float] = time.monotonic) -> None:
+        self._plan = plan
+        self._now = now
+        self._started = now()
+        self._n_tokens = 0
+        self._n_counted = 0
+
+    def count(self, generation: Generation) -> None:
+        """Note the length of a finished answer."""
+        self._n_tokens += len(generation.token_ids)
+        self._n_counted += 1
+
+    def text(self, n_done: int, n_under_way: int) -> str:
+        """How far it is.
+
+        Args:
+            n_done: answers.
+            n_under_way: tokens of the answers that are being made.
+        """
+        n_all = self._plan.n_answers
+        length = self._n_tokens / self._n_counted if self._n_counted else self._plan.max_tokens
+        done = self._n_tokens + n_under_way
+        text = f"{n_done} of {n_all} answers"
+        share = done / (length * n_all)
+        if MIN_SHARE <= share < 1 and n_done < n_all:
+            left = (self._now() - self._started) * (1 / share - 1)
+            text += f", {duration(left)} left"
+        return text
+
+
+def duration(seconds: float) -> str:
+    """A time to wait, in the unit that a person would use."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,319 @@
+"""The command `tune`: what it shows, recommends, keeps and takes out, and how it ends."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amulet_local.cli.answering import read_options
+from amulet_local.cli.options import GenerateOptions
+from amulet_local.cli.tuning_report import advice, plot, report_json, report_text
+from amulet_local.cli.tuning_report import signal as said
+from amulet_local.evaluation import tuning_plot
+from amulet_local.evaluation.lever import Lever
+from amulet_local.evaluation.quality import Quality
+from amulet_local.evaluation.recommendation import Recommendation, recommend
+from amulet_local.evaluation.sweep import settings_of
+from amulet_local.evaluation.tuning_study import Measurement, Plan
+from amulet_local.preferences import Preference, resolve
+from amulet_local.presets import DEFAULT_PRESET, PRESETS
+from amulet_local.user_settings import ModelSettings, settings_of_model
+from tests.cli.conftest import CallCli
+from tests.cli.running import COMMAND, TIMEOUT, OnTerminal, environment, run
+
+QUICK = ("tune", "Why?", "--preference", "concise", "--values", "0.4", "-n", "4")
+LONG = ("tune", "--preference", "concise", "-n", "8")
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's own configuration folder, empty."""
+    folder = tmp_path / "config"
+    folder.mkdir()
+    monkeypatch.setenv("AMULET_CONFIG", str(folder))
+    return folder
+
+
+@pytest.fixture
+def measurement() -> Measurement:
+    """Four settings, two preferences, ten questions; the strongest breaks half of its answers."""
+    plan = Plan(
+        settings=settings_of("kl", (0.4, 0.8)),
+        preferences=(*resolve("concise"), Preference(text="like \x1b[31m a very long wish")),
+        questions=tuple("abcdefghij"),
+        max_tokens=8,
+    )
+    result = Measurement(
+        plan=plan, noise=0.1, lever=Lever(mean_square=0.04, mean_size=0.15, n_steps=9)
+    )
+    for number, setting in enumerate(plan.settings):
+        for preference in plan.preferences:
+            sound = Quality(
+                n_tokens=8,
+                margin=0.1 * number,
+                fluency=-0.7 - 0.2 * number,
+                loops=False,
+                falls_apart=False,
+                recites=False,
+                stops_short=False,
+            )
+            broken = replace(sound, recites=True, loops=setting.value is None)
+            half = setting is plan.settings[-1]
+            result.answers[setting.name, preference.label] = [sound] * 5 + [
+                broken if half else sound
+            ] * 5
+    return result
+
+
+@pytest.fixture
+def chosen(measurement: Measurement) -> Recommendation:
+    settings = measurement.plan.settings
+    return recommend(measurement.figures(), reference=settings[0].name, paper=settings[-1].name)
+
+
+def pretend_matplotlib(monkeypatch: pytest.MonkeyPatch, *, is_there: bool) -> None:
+    real = importlib.util.find_spec
+
+    def find_spec(name: str) -> Any:
+        if name == "matplotlib":
+            return object() if is_there else None
+        return real(name)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+
+
+def kept_in(config: Path) -> ModelSettings:
+    assert config.exists()
+    return settings_of_model(["smollm2"])
+
+
+def test_it_measures_shows_recommends_and_keeps(config: Path, model_path: Path) -> None:
+    outcome = run(*QUICK, "-m", model_path)
+    assert outcome.code == 0, outcome
+    for words in ("preference prompt", "KL 0.4", "paper, no guards", "margin", "Signal: "):
+        assert words in outcome.out
+    assert re.search(r"^Kept for smollm2 in .*settings\.toml\.$", outcome.out, re.MULTILINE)
+    assert re.findall(r"^\d+ of 3 answers", outcome.err, re.MULTILINE)[-1] == "3 of 3 answers"
+    strength = kept_in(config).strength
+    assert strength["kl_budget"] in (0, 0.4)
+    listed = run("preferences", "list").out
+    assert f"smollm2  kl_budget {strength['kl_budget']:g}" in listed
+
+
+def test_a_dry_run_keeps_nothing_and_json_has_everything(config: Path) -> None:
+    outcome = run(*QUICK, "--sweep", "scale", "--values", "3", "--dry-run", "--json")
+    assert outcome.code == 0, outcome
+    result = json.loads(outcome.out)
+    assert result["complete"] is True
+    assert result["stored"] is None
+    assert [point["strength"] for point in result["points"]] == [
+        {"guidance_scale": 1, "kl_budget": "off"},
+        {"guidance_scale": 3, "kl_budget": "off"},
+        None,
+    ]
+    assert result["recommended"]["strength"] in [p["strength"] for p in result["points"][:2]]
+    assert result["questions"] == ["Why?"]
+    assert result["noise"] > 0
+    assert list(config.iterdir()) == []
+
+
+def test_what_is_kept_is_replaced_and_taken_out(call: CallCli, config: Path) -> None:
+    file = config / "settings.toml"
+    file.write_text("# mine\n[models.smollm2]\nguidance_scale = 2 # low\n")
+    outcome = run(*QUICK)
+    assert "in the place of guidance_scale 2." in outcome.out
+    assert kept_in(config).guidance_scale is None
+    assert kept_in(config).kl_budget is not None
+    assert "is no longer in" in call("tune", "--reset").out
+    assert kept_in(config) == ModelSettings()
+    assert "# mine" in file.read_text()
+    assert call("tune", "--reset").out == "No strength is kept for smollm2.\n"
+    assert json.loads(call("tune", "--reset", "--json").out) == {"removed": None}
+
+
+def test_a_kept_strength_changes_later_answers(config: Path) -> None:
+    def tokens(*flags: str) -> Any:
+        arguments = ("generate", "How do I sleep?", "--preference", "creative", "-n", "12")
+        return json.loads(run(*arguments, "--json", *flags).out)["token_ids"]
+
+    default, prompted = tokens(), tokens("--method", "pref")
+    assert default != prompted
+    (config / "settings.toml").write_text("[models.smollm2]\nkl_budget = 0\n")
+    assert tokens() == prompted
+    assert tokens("--preset", DEFAULT_PRESET) == default
+
+
+@pytest.mark.parametrize(
+    ("flags", "scale", "budget"),
+    [
+        ({"watch": False}, 3.0, 0.7),
+        ({"kl_budget": 0.2}, 3.0, 0.2),
+        ({"guidance_scale": 2.0}, 2.0, 0.7),
+        ({"guidance_scale": 2.0, "kl_budget": 0.2}, 2.0, 0.2),
+        ({"preset": "strong", "watch": False}, None, 0.8),
+        ({"preset": "strong", "kl_budget": 0.2}, None, 0.2),
+    ],
+)
+def test_a_flag_comes_before_a_preset_before_what_is_kept(
+    config: Path, flags: dict[str, Any], scale: float | None, budget: float
+) -> None:
+    (config / "settings.toml").write_text("[models.smollm2]\nguidance_scale = 3\nkl_budget = 0.7\n")
+    amulet = read_options(GenerateOptions(prompt="Hi", preference=["concise"], **flags)).amulet
+    assert amulet is not None
+    paper = PRESETS["paper"].amulet.guidance_scale
+    assert amulet.guidance_scale == (paper if scale is None else scale)
+    assert amulet.kl_budget == budget
+
+
+def test_ctrl_c_shows_what_there_is_and_keeps_nothing(config: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, *LONG],
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    while (line := process.stderr.readline()) and not re.match("[1-9]", line):
+        pass
+    assert line, "it ended before an answer was there"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert re.search(r"Interrupted\s+after\s+\d+\s+of\s+108\s+answers", out)
+    assert re.search(r"KL 0\.\d +[+-]\d", out)
+    assert "Recommended" not in out
+    assert list(config.iterdir()) == []
+
+
+def test_progress_is_on_one_line_of_a_terminal(
+    config: Path, on_terminal: Callable[..., OnTerminal]
+) -> None:
+    terminal = on_terminal(*LONG, AMULET_CONFIG=str(config))
+    terminal.read_until(r"\r\d+ of 108 answers, \d+ (s|min|h) left")
+    terminal.press(b"\x03")
+    assert terminal.finish() == 130
+    assert "Traceback" not in terminal.text
+    assert list(config.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--values", "0.1,-2"], "--values are numbers from 0 to 1000 for this sweep, not -2"),
+        (["--sweep", "scale", "--values", "30"], "from 1 to 20"),
+        (["-n", "0"], "--predict must be a whole number from 1"),
+        (["-n", "2.5"], "--predict"),
+        (["-t", "0"], "--threads"),
+        (["-fa", "maybe"], "--flash-attn"),
+        (["--max-broken", "101"], "--max-broken is a percentage"),
+        (["--preference", "concise:0.5"], "without a weight"),
+        (["--preference", "nobody"], "no preference is called 'nobody'"),
+        (["--questions", "no/such"], "can't read the file of questions 'no/such'"),
+        (["", "Why?"], "a QUESTION is empty"),
+        (["-m", "no/such.gguf"], "no such file"),
+        (["--plot", "a.pdf"], ".png"),
+        (["--reset", "-m", "no/such.gguf"], "no such file"),
+    ],
+)
+def test_bad_arguments_end_before_a_model_is_loaded(
+    call: CallCli, config: Path, arguments: list[str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_matplotlib(monkeypatch, is_there=True)
+    assert words in call("tune", *arguments).error_line
+    assert list(config.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["Why?", "--questions", "file"],
+        ["--sweep", "both"],
+        ["--values", "much"],
+        ["--reset", "Why?"],
+        ["--reset", "--dry-run"],
+    ],
+)
+def test_wrong_usage_ends_with_2(call: CallCli, config: Path, arguments: list[str]) -> None:
+    assert call("tune", *arguments).code == 2
+
+
+def test_a_mix_is_refused(call: CallCli, config: Path) -> None:
+    (config / "settings.toml").write_text("[mixes]\nwork = ['formal', 'concise']\n")
+    assert "one preference at a time" in call("tune", "--preference", "work").error_line
+
+
+def test_a_broken_settings_file_is_said_before_anything_is_measured(
+    call: CallCli, config: Path
+) -> None:
+    (config / "settings.toml").write_text("[model]\n")
+    assert "settings.toml, line 1" in call("tune", "Why?", "--preference", "in rhyme").error_line
+
+
+def test_a_plot_needs_its_extra(
+    call: CallCli, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_matplotlib(monkeypatch, is_there=False)
+    assert "amulet-local[plot]" in call("tune", "--plot", "a.png").error_line
+
+
+def test_the_report_marks_what_is_recommended_and_fits(
+    measurement: Measurement, chosen: Recommendation
+) -> None:
+    assert chosen.name == "KL 0.4"
+    text = report_text(measurement, chosen, "model.gguf")
+    assert [line for line in text.splitlines() if line.startswith("* ")] == [
+        next(line for line in text.splitlines() if "KL 0.4  " in line)
+    ]
+    assert re.search(r"paper, no guards +\+0\.300 +-1\.300 +10 of 20 +8 ", text)
+    assert "  paper, no guards: 10 loops, 10 recites\n" in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\x1b" not in text
+    assert text.isascii()
+    assert max(map(len, plot(measurement, chosen, 60).splitlines()[:-1])) <= 60
+    assert "none of 20 answers broken" in advice(measurement, chosen)
+
+
+def test_how_much_is_signal_is_said_with_its_numbers(measurement: Measurement) -> None:
+    text = " ".join(said(measurement).split())
+    assert "differ by 0.2 (" in text
+    assert "by 0.1 where" in text
+    assert "75% of what a strength amplifies" in text
+    assert "25% is the rounding noise" in text
+    measurement.lever = Lever(mean_square=0, mean_size=0, n_steps=0)
+    assert "changes nothing" in said(measurement)
+    measurement.lever = None
+    assert said(measurement) == ""
+
+
+def test_the_json_has_figures_of_every_preference(
+    measurement: Measurement, chosen: Recommendation
+) -> None:
+    result = json.loads(json.dumps(report_json(measurement, chosen), allow_nan=False))
+    for point in result["points"]:
+        for label in result["preferences"]:
+            own = point["by_preference"][label]
+            assert own["answers"] == 10
+            assert own["margin"] == point["margin"]
+    assert result["lever"]["signal_share"] == pytest.approx(0.75)
+    assert result["recommended"]["name"] == "KL 0.4"
+
+
+def test_a_plot_is_drawn(measurement: Measurement, chosen: Recommendation, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="the extra `plot` isn't installed")
+    for recommended in (chosen, None):
+        path = tmp_path / "a.png"
+        tuning_plot.write_plot(measurement, recommended, path, title="model.gguf")
+        assert path.read_bytes().startswith(b"\x89PNG")
+        path.unlink()

@@ -1,0 +1,56 @@
+"""Questions from a file, in the forms that people have them in."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from amulet_local.errors import InvalidTextError
+from amulet_local.evaluation.questions import MAX_QUESTIONS, QUESTIONS, parse_questions
+
+ASKED = ("How do I sleep better?", 'What is "yeast"?')
+
+
+def test_there_is_a_handful_of_different_questions() -> None:
+    assert len(set(QUESTIONS)) == len(QUESTIONS) == 12
+    assert all(0 < len(text) < 100 and text == text.strip() for text in QUESTIONS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps([{"question": text, "index": 3} for text in ASKED]),
+        json.dumps(list(ASKED), indent=1),
+        "".join(json.dumps({"question": text}) + "\n\n" for text in ASKED),
+        "\n".join(f"  {text} " for text in ASKED) + "\n\n",
+        "\r\n".join(ASKED),
+        "\n".join((*ASKED, *ASKED)),
+    ],
+)
+def test_every_form_gives_the_same_questions(text: str) -> None:
+    assert parse_questions(text, "x") == ASKED
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "q.txt has no questions"),
+        (" \n\n", "q.txt has no questions"),
+        ("[]", "q.txt has no questions"),
+        ('["a",\n', "q.txt, line 2: begins like a JSON list"),
+        ("[" * 100_000, "begins like a JSON list"),
+        ('a\n{"question": "b"', "q.txt, line 2: begins like a JSON object"),
+        ('{"question": ' + '{"a":' * 100_000, "line 1: begins like a JSON object"),
+        ('a\n\n{"text": "b"}', 'q.txt, line 3: has to be a question, as a text or as {"question"'),
+        ('["a", 3]', "q.txt, entry 2: has to be a question"),
+        ('[{"question": " "}]', "q.txt, entry 1: has to be a question"),
+        ('[{"question": ["a"]}]', "q.txt, entry 1: has to be a question"),
+        ("\n".join(map(str, range(MAX_QUESTIONS + 1))), f"at most {MAX_QUESTIONS} can be asked"),
+    ],
+)
+def test_what_is_no_question_is_said_with_its_place(text: str, words: str) -> None:
+    with pytest.raises(InvalidTextError) as error:
+        parse_questions(text, "q.txt")
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
