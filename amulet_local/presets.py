@@ -48,8 +48,8 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             name="balanced",
-            summary="as strong as goes without breaking answers",
-            amulet=AmuletParams(kl_budget=0.4, **GUARDS),
+            summary="as strong as goes with at most 2% of answers broken",
+            amulet=AmuletParams(kl_budget=0.5, **GUARDS),
             placement="system",
         ),
         Preset(

@@ -72,7 +72,7 @@ def _points() -> Iterator[Point]:
 
     yield point("preference prompt", guidance_scale=1.0)
     yield Point(name="paper", amulet=AmuletParams())
-    for budget in (0.4, 0.6, 0.8, 1.2):
+    for budget in (0.4, 0.5, 0.6, 0.8, 1.2):
         yield point(f"KL {budget:g}, guarded", kl_budget=budget, **GUARDS)
     yield point("guarded", **GUARDS)
     yield point("scale 3", guidance_scale=3.0)
@@ -88,10 +88,10 @@ POINTS = {point.name: point for point in _points()}
 
 CONFIRMED = (
     "preference prompt",
-    "KL 0.8, guarded",
+    "KL 0.5, guarded",
     "KL 0.6, guarded",
+    "KL 0.8, guarded",
     "paper",
-    "KL 1.2, guarded",
 )
 """The frontier, which is confirmed; names of points."""
 
