@@ -101,6 +101,14 @@ def test_a_stream_says_what_a_whole_answer_says(
     for stop in sampling.stop:
         assert stop not in whole.text
     whole.text.encode()
+    traced = short_engine.generate("Why 🙂?", trace=2, **arguments)
+    assert traced.trace is not None
+    assert tuple(item.token_id for item in traced.trace) == traced.token_ids == whole.token_ids
+    for item in traced.trace:
+        assert item.realigned <= 1e-6
+        first, second = (other.log_probability for other in item.top_realigned)
+        assert item.realigned <= first + 1e-6
+        assert second <= first
 
 
 @pytest.fixture(scope="module")
