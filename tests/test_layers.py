@@ -49,7 +49,7 @@ LAYERS = [
     {"engine"},
     {"explanation", "explanation_page"},
     {"__init__", "benchmark", "evaluation"},
-    {"cli", "__main__"},
+    {"cli", "llm_plugin", "__main__"},
 ]
 """Lower layers first; a module imports from its own layer or below."""
 
