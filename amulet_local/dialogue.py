@@ -218,20 +218,20 @@ class Dialogue:
 def generated_ids(turn: Turn, vocabulary: Vocabulary) -> tuple[int, ...] | None:
     """The generated ids of an answer, as far as they spell its text; None if they don't.
 
-    Tokens that end an answer aren't part of it, nor are half characters that its text doesn't have.
+    Tokens that end an answer aren't part of it, nor is a stop text, nor are half characters that
+    its text doesn't have.
     Ids that hold a control token aren't used: the answer's text says all that stays of it.
     """
     ids = list(turn.token_ids)
     while ids and ids[-1] in vocabulary.end_tokens:
         ids.pop()
     stream = TextStream(vocabulary)
-    text, n_whole = "", 0
+    text = ""
     for n, token in enumerate(ids, 1):
         if not 0 <= token < vocabulary.n_tokens or not vocabulary.piece(token):
             return None
         piece = stream.push(token)
-        if piece:
-            text, n_whole = text + piece, n
-    if text + stream.finish() == turn.answer:
-        return tuple(ids)
-    return tuple(ids[:n_whole]) if text == turn.answer else None
+        text += piece
+        if piece and text == turn.answer:
+            return tuple(ids[:n])
+    return tuple(ids) if text + stream.finish() == turn.answer else None

@@ -273,6 +273,10 @@ def test_a_half_character_at_the_end_is_left_out(
     ids = generated_ids(cut, vocabulary)
     assert ids is not None
     assert spelled(vocabulary, ids) == "So x"
+    stopped = Turn(question="?", answer="So", token_ids=whole, finish_reason="stop")
+    before = generated_ids(stopped, vocabulary)
+    assert before == whole[: len(before or ())]
+    assert spelled(vocabulary, before or ()) == "So"
     marked = Turn(question="?", answer="So x\ufffd", token_ids=whole[:-1], finish_reason="length")
     assert generated_ids(marked, vocabulary) == whole[:-1]
 
