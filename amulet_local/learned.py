@@ -11,10 +11,11 @@ The guards, which refer to the combination at scale 1, refer to the fit itself t
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from amulet_local.errors import InvalidParameterError
-from amulet_local.preference_names import BUILT_IN_PREFERENCES, is_name, name_problem, weighted
+from amulet_local.preference_names import BUILT_IN_PREFERENCES, name_problem, weighted
 from amulet_local.preferences import Preference, PreferencesLike, resolve
 from amulet_local.user_settings import MAX_MEMBERS, parse_settings, read_settings, text_problem
 
@@ -99,15 +100,14 @@ def as_toml(learned: Learned, name: str, *, model: str) -> bytes:
         InvalidParameterError: not a name, one that a preference in the mix has, or no weight is
             left after rounding.
     """
-    problem = name_problem(name)
-    if problem is not None:
-        raise InvalidParameterError(f"the mix can't be called {name!r:.80}: {problem}")
+    check_mix_name(name, learned.preferences)
     texts: dict[str, str] = {}
+    taken = {item.name.lower() for item in learned.preferences} | set(BUILT_IN_PREFERENCES)
     members = []
     for preference in learned.preferences:
         weight = f"{preference.weight:.{DIGITS}f}"
         if float(weight):
-            members.append(_member(preference, weight, name, texts))
+            members.append(_member(preference, weight, texts, _free_name(name, taken)))
     if not members:
         raise InvalidParameterError(
             "every weight is 0: these texts are as likely under the plain prompt as under any "
@@ -132,27 +132,42 @@ def as_toml(learned: Learned, name: str, *, model: str) -> bytes:
     return data
 
 
-def _member(preference: Preference, weight: str, mix: str, texts: dict[str, str]) -> str:
+def check_mix_name(name: str, preferences: Iterable[Preference]) -> None:
+    """Refuse a name that a mix of these preferences can't have.
+
+    Raises:
+        InvalidParameterError: it is no name, or that of one of them.
+    """
+    problem = name_problem(name)
+    if name.lower() in (item.name.lower() for item in preferences):
+        problem = "a preference of the bank is called so"
+    if problem is not None:
+        raise InvalidParameterError(
+            f"the mix can't be called {name!r:.80}: {problem}; choose another (--name)"
+        )
+
+
+def _member(preference: Preference, weight: str, texts: dict[str, str], free_name: str) -> str:
     """A part of the mix as the file has it; adds to `texts` what has to be in [preferences]."""
     name = preference.name
     if BUILT_IN_PREFERENCES.get(name) == preference.text:
         return f"{name}:{weight}"
-    if not is_name(name):
+    if name_problem(name) is not None:
         member = f"{preference.text}:{weight}"
         read = weighted(member)
         if not read.is_name and (read.text, read.weight) == (preference.text, float(weight)):
             return member
-        name = next(
-            free
-            for free in (f"{mix[:56]}-{number}" for number in range(1, 100))
-            if free.lower() not in map(str.lower, (*texts, *BUILT_IN_PREFERENCES, mix))
-        )
-    if name.lower() == mix.lower():
-        raise InvalidParameterError(
-            f"the mix can't be called {mix!r}: a preference in it is; give another --name"
-        )
+        name = free_name
     texts[name] = preference.text
     return f"{name}:{weight}"
+
+
+def _free_name(mix: str, taken: set[str]) -> str:
+    """A name for a text that needs one; taken from then on."""
+    names = (f"{mix[:56]}-{number}" for number in range(1, 1000))
+    name = next(name for name in names if name.lower() not in taken)
+    taken.add(name.lower())
+    return name
 
 
 def _quoted(text: str) -> str:
