@@ -74,7 +74,7 @@ def distances(learned: Learned, truth: Sequence[float]) -> np.ndarray:
 @pytest.fixture(scope="module")
 def engine(model_path: Path) -> Iterator[Engine]:
     """An engine that keeps prefixes from one text to the next, as `learn` is meant to be used."""
-    with load(model_path, n_ctx=256, schedule="serial") as engine:
+    with load(model_path, n_ctx=256, n_threads=1, n_threads_batch=1, schedule="serial") as engine:
         yield engine
 
 
