@@ -406,7 +406,7 @@ class RuntimeParams(StrictParams):
             )
 
 
-class LearnParams(Params):
+class LearnParams(StrictParams):
     """How weights are learned from texts.
 
     Attributes:
