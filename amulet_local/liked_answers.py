@@ -6,6 +6,7 @@ Knows nothing about how rows are computed or weights are fitted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from amulet_local.errors import (
@@ -21,6 +22,11 @@ from amulet_local.prompting import Prompter
 from amulet_local.request import token_ids
 from amulet_local.teacher_forcing import Answer
 
+_SOME_ENDS = (
+    "where the answer ends is known of some texts only, so nothing is learned from it; say "
+    '"finished" (true or false) of every text, or of none'
+)
+
 
 def answers_to(
     texts: Iterable[LikedText],
@@ -32,7 +38,10 @@ def answers_to(
     placement: Placement,
     n_ctx: int,
 ) -> tuple[list[Answer], list[str]]:
-    """The answers with a prompt for each instruction, and notes on how the prompts were made.
+    """The answers with a prompt for each instruction, and notes on how they were made.
+
+    Where an answer ends is used only if it is known of all: who says it of the short ones alone
+    makes every answer look short.
 
     Args:
         instructions: what each row adds, "" for the plain one, which is the first.
@@ -44,7 +53,8 @@ def answers_to(
         LikedTextError: a text that can't be used, with its place in front of the reason.
         InvalidParameterError: not texts, or none.
     """
-    answers, notes = [], {}
+    answers: list[Answer] = []
+    notes: dict[str, None] = {}
     for number, text in enumerate(_checked(texts), start=1):
         try:
             prompts = prompter.prompts(
@@ -59,6 +69,10 @@ def answers_to(
         answers.append(answer)
     if not answers:
         raise InvalidParameterError("there are no texts to learn from")
+    ends = [answer.ended for answer in answers]
+    if None in ends and any(end is not None for end in ends):
+        answers = [replace(answer, ended=None) for answer in answers]
+        notes[_SOME_ENDS] = None
     return answers, list(notes)
 
 
@@ -79,9 +93,9 @@ def _answer(text: LikedText, prompts: Sequence[tuple[int, ...]], vocabulary: Voc
         ids = vocabulary.tokenize(text.answer, add_special=False, parse_special=False)
     else:
         ids = token_ids(text.answer, vocabulary)
-        if ids[-1] in vocabulary.end_tokens:
-            ids = ids[:-1]
-            finished = True if finished is None else finished
+        ends = ids[-1] in vocabulary.end_tokens
+        ids = ids[: len(ids) - ends]
+        finished = ends if finished is None else finished
         if not vocabulary.end_tokens.isdisjoint(ids):
             raise EmptyPromptError("a token that ends an answer stands in the middle of one")
     if not ids:

@@ -10,8 +10,8 @@ left out:
   stand in the place of an answer: exact ids, as `generate --json` prints them.
 - liked is true unless it is false: then the answer is one to stay away from.
 - finished says whether the answer ends where the text ends (true) or was cut off there (false).
-  Where it isn't said, nothing is learned from where an answer ends. Token ids that end in the
-  model's end token are finished.
+  Token ids say it themselves: they end in the model's end token, or were cut off. Nothing is
+  learned from where answers end unless it is known of all of them.
 
 Whatever else is in the file is an error that says the line.
 """
@@ -44,7 +44,8 @@ class LikedText:
         messages: a question, or OpenAI-style messages.
         answer: its text, or its token ids.
         liked: False for an answer to stay away from.
-        finished: whether the answer ends where the text does; None if that isn't known.
+        finished: whether the answer ends where the text does; None if that isn't known, or if the
+            token ids say it.
         line: where it is in its file, 0 if it is in none.
     """
 
