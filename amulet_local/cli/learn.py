@@ -202,6 +202,16 @@ class LearnOptions:
             help="on, off or auto. Default: auto, off on the CPU.",
         ),
     ] = None
+    chat_template: Annotated[
+        str | None,
+        _option(
+            "--chat-template",
+            panel=RUNTIME,
+            metavar="TEXT",
+            help="A built-in template's name (chatml, llama2, ...) or a Jinja template, instead "
+            "of the model's own.",
+        ),
+    ] = None
     output: Annotated[
         str | None,
         _option("-o", "--output", panel="Output", metavar="FILE", help="Where the mix goes."),
@@ -235,9 +245,10 @@ def run(options: LearnOptions) -> None:
         raise InvalidParameterError(
             f"--placement must be 'system' or 'user', not {options.placement!r}"
         )
-    for flag, values in (("--preference", options.preference), ("--system", [options.system])):
-        for text in values or ():
-            check_text(flag, text)
+    for text in options.preference or ():
+        check_text("--preference", text)
+    check_text("--system", options.system)
+    check_text("--chat-template", options.chat_template)
     output = _output(options)
     settings = LearnParams(
         **_given(
@@ -319,6 +330,7 @@ def _engine(options: LearnOptions) -> Iterator[Engine]:
             schedule=options.schedule,
             n_gpu_layers=options.gpu_layers,
             flash_attention=options.flash_attn,
+            chat_template=options.chat_template,
         ),
         verbose=options.verbose,
     )
