@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from amulet_local.dialogue import Turn
     from amulet_local.engine import Engine, load
     from amulet_local.errors import AmuletError
+    from amulet_local.learned import Learned
+    from amulet_local.liked_texts import LikedText
     from amulet_local.params import AmuletParams, RuntimeParams, SamplingParams
     from amulet_local.preferences import BUILT_IN_PREFERENCES, Preference
     from amulet_local.presets import PRESETS
@@ -38,6 +40,8 @@ __all__ = [
     "ConversationSettings",
     "Engine",
     "Generation",
+    "Learned",
+    "LikedText",
     "Preference",
     "RuntimeParams",
     "SamplingParams",
@@ -57,6 +61,8 @@ _HOMES = {
     "dialogue": ("Turn",),
     "engine": ("Engine", "load"),
     "errors": ("AmuletError",),
+    "learned": ("Learned",),
+    "liked_texts": ("LikedText",),
     "params": ("AmuletParams", "RuntimeParams", "SamplingParams"),
     "preferences": ("BUILT_IN_PREFERENCES", "Preference"),
     "presets": ("PRESETS",),

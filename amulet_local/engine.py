@@ -32,19 +32,31 @@ from amulet_local.errors import (
     InvalidParameterError,
 )
 from amulet_local.generation import Control, generate
+from amulet_local.learned import Learned, bank_of
+from amulet_local.learning import held_out_of, learn_weights
+from amulet_local.liked_answers import answers_to
+from amulet_local.liked_texts import LikedText
 from amulet_local.llama import library
 from amulet_local.llama.model import Model
 from amulet_local.llama.rows import Plan, Progress, RowSet, StoppedError
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.noise import rounding_noise
 from amulet_local.optimizer.realigner import Realigner
-from amulet_local.params import AmuletParams, Placement, RuntimeParams, SamplingParams
+from amulet_local.params import (
+    AmuletParams,
+    LearnParams,
+    Placement,
+    RuntimeParams,
+    SamplingParams,
+)
 from amulet_local.preferences import PreferencesLike
+from amulet_local.presets import DEFAULT_PRESET, PRESETS
 from amulet_local.prompting import Messages, Prompter
 from amulet_local.request import Request, token_ids
 from amulet_local.request_maker import RequestMaker
 from amulet_local.results import Chunk, Generation, Score
 from amulet_local.runtime_setup import (
+    N_OUTPUTS,
     check_memory,
     context_settings,
     kernels_loading,
@@ -55,6 +67,7 @@ from amulet_local.runtime_setup import (
 )
 from amulet_local.scoring import score
 from amulet_local.stream import AnswerStream
+from amulet_local.teacher_forcing import force
 from amulet_local.tuning import Tuning, tune
 from amulet_local.turn_draft import AnswerSource
 from amulet_local.turns import Turns
@@ -388,6 +401,67 @@ class Engine:
                 return score(request, answer, self._rows, self._realigner, vocabulary, noise=noise)
             except StoppedError:
                 raise CancelledError("the scoring was cancelled") from None
+
+    def learn(
+        self,
+        texts: Sequence[LikedText],
+        *,
+        bank: PreferencesLike = None,
+        system: str | None = None,
+        placement: Placement | None = None,
+        progress: Progress | None = None,
+        **params: Any,
+    ) -> Learned:
+        """Weights of a bank of preferences under which some texts are likeliest.
+
+        Args:
+            texts: answers that the user likes, and some that they don't if there are any.
+            bank: the preferences, without weights; the eight built-in ones and the user's own if
+                None.
+            system, placement: as for `generate`; the placement is that of the default preset.
+            progress: called with (answer tokens computed, answer tokens in all).
+            **params: the fields of LearnParams: ridge, holdout, fast, top_tokens, tail_tokens.
+
+        Raises:
+            LikedTextError: a text that can't be used.
+            InvalidParameterError: a parameter or the bank can't be used, or without a ridge there
+                are no best weights.
+            CancelledError: `cancel` was called, or the engine closed, meanwhile.
+            Otherwise as `generate`.
+        """
+        settings = LearnParams(**params)
+        preferences = bank_of(bank)
+        placement = placement or PRESETS[DEFAULT_PRESET].placement
+        vocabulary = self.model.vocabulary
+        with self._turns.using():
+            answers, notes = answers_to(
+                texts,
+                ["", *(item.instruction for item in preferences)],
+                self._prompter,
+                vocabulary,
+                system=system,
+                placement=placement,
+                n_ctx=self.n_ctx,
+            )
+        held_out_of([answer.liked for answer in answers], settings.holdout)
+        with self._turns.turn(), self._turns.using():
+            try:
+                self._settle_schedule(len(preferences) + 1)
+                forced = force(
+                    answers,
+                    self._rows,
+                    n_vocab=vocabulary.n_tokens,
+                    end_tokens=vocabulary.end_tokens,
+                    n_top=settings.top_tokens,
+                    n_tail=settings.tail_tokens,
+                    at_once=N_OUTPUTS if settings.fast else 1,
+                    progress=progress,
+                )
+            except StoppedError:
+                raise CancelledError("the learning was cancelled") from None
+        return learn_weights(
+            forced, answers, preferences, settings, warnings=(*self.warnings, *notes)
+        )
 
     def conversation(
         self,

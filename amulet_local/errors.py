@@ -12,6 +12,7 @@ leaves the package in any other form.
     │   ├── EmptyPromptError       nothing to answer
     │   ├── InvalidTextError       text that no tokenizer can take (lone surrogates)
     │   ├── InvalidTokenError      a token id outside the vocabulary
+    │   ├── LikedTextError         a text to learn from that can't be used
     │   └── PromptTooLongError     the prompt doesn't fit the context
     │       └── ConversationFullError   a conversation's next turn doesn't
     ├── ModelError                 the model can't be used
@@ -65,6 +66,18 @@ class InvalidTextError(InvalidRequestError):
 
 class InvalidTokenError(InvalidRequestError):
     """A token id outside the vocabulary."""
+
+
+class LikedTextError(InvalidRequestError):
+    """A text to learn from that can't be used.
+
+    Attributes:
+        line: its line in the file, from 1; 0 if it came from no file.
+    """
+
+    def __init__(self, message: str, *, line: int = 0) -> None:
+        super().__init__(message)
+        self.line = line
 
 
 class PromptTooLongError(InvalidRequestError):

@@ -110,6 +110,44 @@ def set_mix(name: str, members: Sequence[str], *, force: bool = False) -> Path:
     return _change(edit)
 
 
+def merge(other: UserSettings, *, force: bool = False) -> Path:
+    """Take over all preferences and mixes of another file; returns the user's own.
+
+    What is there already with the same content stays as it is.
+
+    Args:
+        other: what the other file says.
+        force: replace preferences and mixes of these names.
+
+    Raises:
+        InvalidParameterError: a name is taken, the other file has nothing to take over, or it has
+            settings of models, which aren't taken over.
+        FileAccessError, SettingsError: the user's file can't be used or written; it is as it was.
+    """
+    if other.models:
+        raise InvalidParameterError(
+            "the file has settings of models, and only preferences and mixes are taken over; "
+            "remove [models] from it"
+        )
+    if not other.names:
+        raise InvalidParameterError("the file has no preferences and no mixes")
+
+    def edit(settings: UserSettings) -> UserSettings:
+        preferences, mixes = dict(settings.preferences), dict(settings.mixes)
+        for table, added in ((preferences, other.preferences), (mixes, other.mixes)):
+            for name, value in added.items():
+                own = settings.own_name(name)
+                if own is not None and table.get(own) == value:
+                    continue
+                own = _name_to_use(settings, name, force=force)
+                preferences.pop(own, None)
+                mixes.pop(own, None)
+                table[own] = value  # type: ignore[assignment]
+        return replace(settings, preferences=preferences, mixes=mixes)
+
+    return _change(edit)
+
+
 def remove(name: str) -> Path:
     """Remove a preference or mix; returns the file.
 

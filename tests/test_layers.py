@@ -22,6 +22,7 @@ LAYERS = [
         *("params", "preferences", "results", "optimizer", "regions", "sentences", "repetition"),
         *("grammar", "sampling_values", "json_position"),
     },
+    {"liked_texts", "learned"},
     {"presets", "watch", "decoding", "stop_texts"},
     {"llama"},
     {
@@ -42,7 +43,8 @@ LAYERS = [
     {"prompting", "steering"},
     {"request", "tracing"},
     {"answer"},
-    {"generation", "cohort", "scoring"},
+    {"generation", "cohort", "scoring", "teacher_forcing"},
+    {"learning", "liked_answers"},
     {"stream", "turn_stream", "conversation_settings", "request_maker", "async_stream"},
     {"conversation_file", "turn_draft", "chat_completion"},
     {"conversation"},

@@ -10,7 +10,17 @@ from typing import Annotated
 
 import typer
 
-from amulet_local.cli import bench, compare, doctor, explain, generate, models, preferences, tune
+from amulet_local.cli import (
+    bench,
+    compare,
+    doctor,
+    explain,
+    generate,
+    learn,
+    models,
+    preferences,
+    tune,
+)
 from amulet_local.cli.terminal import write
 from amulet_local.cli.version import package_version
 
@@ -48,5 +58,5 @@ def top(
     """
 
 
-for command in (generate, compare, explain, tune, preferences, models, doctor, bench):
+for command in (generate, compare, explain, tune, learn, preferences, models, doctor, bench):
     command.add_to(app)

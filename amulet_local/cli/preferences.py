@@ -41,6 +41,9 @@ amulet-local preferences add work --mix formal:0.7 --mix concise:0.5 \\
 REMOVE_EXAMPLES = """
 amulet-local preferences remove teacher"""
 
+IMPORT_EXAMPLES = """
+amulet-local preferences import me.toml"""
+
 PATH_EXAMPLES = """
 ${EDITOR:-nano} "$(amulet-local preferences path)\""""
 
@@ -117,6 +120,24 @@ class AddOptions:
     force: Annotated[
         bool,
         typer.Option("--force", help="Replace what has the name.", rich_help_panel=PREFERENCE),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """Options of `preferences import`."""
+
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="A file as `amulet-local learn` writes it.",
+            metavar="FILE",
+            rich_help_panel=PREFERENCE,
+        ),
+    ]
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Replace what has a name.", rich_help_panel=PREFERENCE),
     ] = False
 
 
@@ -245,6 +266,23 @@ def add(options: AddOptions) -> None:
     write(f"{name} is in {one_line(path)}\n")
 
 
+def import_file(options: ImportOptions) -> None:
+    """Take over the preferences and mixes of a file."""
+    from amulet_local import private_files
+    from amulet_local.errors import SettingsError
+    from amulet_local.settings_editor import merge
+    from amulet_local.user_settings import MAX_FILE_BYTES, parse_settings
+
+    data = private_files.read(options.file, max_bytes=MAX_FILE_BYTES)
+    try:
+        other = parse_settings(data)
+    except SettingsError as error:
+        reason = str(error).removeprefix("settings.toml, ")
+        raise SettingsError(f"{options.file}, {reason}", line=error.line) from None
+    path = merge(other, force=options.force)
+    write(f"{one_line(', '.join(other.names))}: in {one_line(path)}\n")
+
+
 def remove(options: RemoveOptions) -> None:
     """Take a preference or mix out of the user's file."""
     from amulet_local import settings_editor
@@ -282,7 +320,7 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(
         cls=HelpGroup,
         help=HELP,
-        short_help="List, show, add and remove preferences.",
+        short_help="List, show, add, import and remove preferences.",
         epilog=examples_epilog(LIST_EXAMPLES + ADD_EXAMPLES),
         no_args_is_help=True,
         rich_markup_mode=None,
@@ -333,6 +371,16 @@ def _add_changing(group: typer.Typer) -> None:
         short_help="Give a preference or a mix a name.",
         help="Give a text or a mix a name of your own, which --preference knows from then on.",
         examples=ADD_EXAMPLES,
+        environment=False,
+    )
+    add_command(
+        group,
+        ImportOptions,
+        import_file,
+        name="import",
+        short_help="Take over a file that `learn` wrote.",
+        help="Take over all preferences and mixes of a file that is written as your own is.",
+        examples=IMPORT_EXAMPLES,
         environment=False,
     )
     add_command(

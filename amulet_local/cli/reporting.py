@@ -75,6 +75,9 @@ _FLAGS = {
     "alpha": "--alpha",
     "eta": "--eta",
     "preference": "--preference",
+    "holdout": "--holdout",
+    "top_tokens": "--top-tokens",
+    "ridge": "--ridge",
 }
 """What the library calls an option -> what the command line calls it."""
 _UNMISTAKABLE = [name for name in _FLAGS if "_" in name]

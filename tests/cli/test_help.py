@@ -16,7 +16,17 @@ from amulet_local.presets import DEFAULT_PRESET, PRESETS
 from tests.cli.conftest import CallCli
 from tests.cli.running import COMMAND, environment, run
 
-COMMANDS = ("generate", "compare", "explain", "tune", "preferences", "models", "doctor", "bench")
+COMMANDS = (
+    "generate",
+    "compare",
+    "explain",
+    "tune",
+    "learn",
+    "preferences",
+    "models",
+    "doctor",
+    "bench",
+)
 RESERVED = {"AMULET_MODELS", "AMULET_CACHE", "AMULET_CONFIG", "AMULET_DEBUG", "AMULET_GOLDEN"}
 
 

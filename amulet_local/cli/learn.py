@@ -1,0 +1,435 @@
+"""`amulet-local learn`: the weights of a mix, from texts that one likes."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from amulet_local.cli.answering import write_json
+from amulet_local.cli.command import add_command
+from amulet_local.cli.inputs import check_text
+from amulet_local.cli.options import (
+    PREFERENCE,
+    RUNTIME,
+    environment_variable,
+    gpu_layers,
+    json_option,
+    model_option,
+    number,
+)
+from amulet_local.cli.reporting import in_flags
+from amulet_local.cli.terminal import StatusLine, note, one_line, stderr_is_terminal, write
+from amulet_local.errors import FileAccessError, InvalidParameterError
+
+if TYPE_CHECKING:
+    from amulet_local.engine import Engine
+    from amulet_local.learned import Learned
+
+TEXTS = "The texts"
+FIT = "The fit"
+
+HELP = """Learn a mix of preferences from texts that you like.
+
+LIKED is a file with one JSON object a line: {"question": "...", "answer": "..."}, and "liked":
+false with an answer to stay away from. The weights of the mix are those under which these texts
+are likeliest, with their standard errors. docs/learn.md has the method.
+
+The mix goes into a file of its own; `amulet-local preferences import FILE` makes --preference know
+it."""
+
+EXAMPLES = """
+amulet-local learn liked.jsonl -o me.toml
+amulet-local learn liked.jsonl -o me.toml --preference formal \\
+    --preference concise --preference "with dry humour" --holdout 0.2
+amulet-local preferences import me.toml
+amulet-local generate "How do I sleep better?" --preference me"""
+
+PROGRESS_SECONDS = 10.0
+"""Between two lines of progress where stderr is no terminal."""
+
+
+def _option(*flags: str, panel: str, help: str, **more: Any) -> Any:
+    long = next(flag for flag in flags if flag.startswith("--"))
+    return typer.Option(
+        *flags,
+        help=help,
+        rich_help_panel=panel,
+        envvar=environment_variable(long),
+        show_envvar=False,
+        show_default=False,
+        **more,
+    )
+
+
+def _number(*flags: str, panel: str, help: str, metavar: str = "N") -> Any:
+    return _option(*flags, panel=panel, help=help, metavar=metavar, parser=number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnOptions:
+    """Options of `learn`."""
+
+    liked: Annotated[
+        str,
+        typer.Argument(
+            help="The file with the texts, JSON Lines.", metavar="LIKED", rich_help_panel=TEXTS
+        ),
+    ]
+    system: Annotated[
+        str | None,
+        _option(
+            *("-sys", "--system"),
+            panel=TEXTS,
+            metavar="TEXT",
+            help="System text, instead of a short default.",
+        ),
+    ] = None
+    preference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--preference",
+            help="What the mix may be made of: a name or a description, once for each. Default: "
+            "the built-in preferences and those of your own.",
+            metavar="TEXT",
+            rich_help_panel=PREFERENCE,
+            show_default=False,
+        ),  # its variable is read in command.py: typer would split it at spaces
+    ] = None
+    placement: Annotated[
+        str | None,
+        _option(
+            "--placement",
+            panel=PREFERENCE,
+            metavar="WHERE",
+            help="The preference goes to the end of the 'system' text or of the 'user' question. "
+            "Default: system.",
+        ),
+    ] = None
+    ridge: Annotated[
+        float | None,
+        _number(
+            "--ridge",
+            panel=FIT,
+            metavar="X",
+            help="Prior: weights are expected within 0 +- 1/sqrt(X). 0 is off. Default: 1.",
+        ),
+    ] = None
+    holdout: Annotated[
+        float | None,
+        _number(
+            "--holdout",
+            panel=FIT,
+            metavar="SHARE",
+            help="Share of the texts that isn't fitted but judges the fit. Default: 0.",
+        ),
+    ] = None
+    top_tokens: Annotated[
+        int | None,
+        _number(
+            "--top-tokens",
+            panel=FIT,
+            help="Tokens of each position that are kept; the rest is lumped. Default: 256.",
+        ),
+    ] = None
+    fast: Annotated[
+        bool,
+        _option(
+            "--fast",
+            panel=FIT,
+            help="Several tokens at once. For texts that this model wrote itself, quantised "
+            "weights make the result too small then.",
+        ),
+    ] = False
+    model: Annotated[
+        str | None,
+        model_option(
+            "Path of a GGUF file, or a name that `amulet-local models` lists. Default: smollm2."
+        ),
+    ] = None
+    ctx_size: Annotated[
+        int | None,
+        _number(
+            *("-c", "--ctx-size"),
+            panel=RUNTIME,
+            help="Most tokens of prompt and answer; 0 is what the model was trained with. "
+            "Default: 2048.",
+        ),
+    ] = None
+    threads: Annotated[
+        int | None,
+        _number("-t", "--threads", panel=RUNTIME, help="Threads. Default: every core."),
+    ] = None
+    threads_batch: Annotated[
+        int | None,
+        _number(
+            "-tb", "--threads-batch", panel=RUNTIME, help="For the prompt. Default: every core."
+        ),
+    ] = None
+    schedule: Annotated[
+        str | None,
+        _option(
+            "--schedule",
+            panel=RUNTIME,
+            metavar="HOW",
+            help="How the prompts are computed: parallel, serial, batched or auto. Default: auto.",
+        ),
+    ] = None
+    gpu_layers: Annotated[
+        Any,
+        _option(
+            *("-ngl", "--gpu-layers", "--n-gpu-layers"),
+            panel=RUNTIME,
+            metavar="N",
+            parser=gpu_layers,
+            help="Layers on the GPU: a number, 'all' or 'auto'. Default: auto.",
+        ),
+    ] = None
+    flash_attn: Annotated[
+        str | None,
+        _option(
+            *("-fa", "--flash-attn"),
+            panel=RUNTIME,
+            metavar="WHEN",
+            help="on, off or auto. Default: auto, off on the CPU.",
+        ),
+    ] = None
+    chat_template: Annotated[
+        str | None,
+        _option(
+            "--chat-template",
+            panel=RUNTIME,
+            metavar="TEXT",
+            help="A built-in template's name (chatml, llama2, ...) or a Jinja template, instead "
+            "of the model's own.",
+        ),
+    ] = None
+    output: Annotated[
+        str | None,
+        _option("-o", "--output", panel="Output", metavar="FILE", help="Where the mix goes."),
+    ] = None
+    name: Annotated[
+        str | None,
+        _option(
+            "--name",
+            panel="Output",
+            metavar="NAME",
+            help="What the mix is called. Default: FILE without its ending.",
+        ),
+    ] = None
+    force: Annotated[
+        bool, _option("--force", panel="Output", help="Replace FILE if it is there.")
+    ] = False
+    json: Annotated[bool, json_option("The result as one JSON object.")] = False
+    verbose: Annotated[
+        bool, _option("-v", "--verbose", panel="Output", help="Show llama.cpp's log on stderr.")
+    ] = False
+
+
+def run(options: LearnOptions) -> None:
+    """Learn, write the file, and print the table."""
+    from amulet_local import private_files
+    from amulet_local.learned import as_toml, bank_of, check_mix_name
+    from amulet_local.liked_texts import read_texts
+    from amulet_local.params import LearnParams
+
+    if options.placement not in (None, "system", "user"):
+        raise InvalidParameterError(
+            f"--placement must be 'system' or 'user', not {options.placement!r}"
+        )
+    for text in options.preference or ():
+        check_text("--preference", text)
+    check_text("--system", options.system)
+    check_text("--chat-template", options.chat_template)
+    output = _output(options)
+    settings = LearnParams(
+        **_given(
+            ridge=options.ridge,
+            holdout=options.holdout,
+            top_tokens=options.top_tokens,
+            fast=options.fast,
+        )
+    )
+    bank = bank_of(options.preference or None)
+    name = options.name if options.name is not None else output.stem
+    check_mix_name(name, bank)
+    texts = read_texts(options.liked)
+    with _engine(options) as engine, _progress(enabled=not options.verbose) as progress:
+        learned = engine.learn(
+            texts,
+            bank=bank,
+            system=options.system,
+            placement=options.placement,  # type: ignore[arg-type]
+            progress=progress,
+            **settings.model_dump(),
+        )
+        model = engine.model.path.name
+    private_files.write(output, as_toml(learned, name, model=model))
+    for warning in learned.warnings:
+        note(f"warning: {in_flags(warning)}")
+    if options.json:
+        write_json(_as_json(learned, name))
+    else:
+        write(report(learned))
+        note(
+            f"{name} is in {output}; `amulet-local preferences import {output}` makes "
+            f"--preference {name} work"
+        )
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _require_output(options: LearnOptions) -> None:
+    if not options.output:
+        raise typer.BadParameter("say where the mix goes: -o FILE, e.g. -o me.toml")
+
+
+def _output(options: LearnOptions) -> Path:
+    """Where the file goes: what could be wrong with that is said before anything is computed.
+
+    Raises:
+        FileAccessError: there is no such folder, or something is there already.
+    """
+    assert options.output is not None
+    check_text("-o", options.output)
+    path = Path(options.output).expanduser()
+    try:
+        if not path.parent.is_dir():
+            raise FileAccessError(f"{path} can't be written: there is no folder {path.parent}")
+        if os.path.lexists(path) and not (options.force and path.is_file()):
+            hint = "--force replaces it" if path.is_file() else "choose another name"
+            raise FileAccessError(f"{path} is there already; {hint}")
+        if not os.access(path.parent, os.W_OK):
+            raise FileAccessError(f"{path} can't be written: no right to write into its folder")
+    except (OSError, ValueError) as error:  # a name that is too long; a NUL
+        raise FileAccessError(f"{options.output!r:.80} can't be written: {error}") from None
+    return path
+
+
+@contextmanager
+def _engine(options: LearnOptions) -> Iterator[Engine]:
+    from amulet_local.engine import Engine
+    from amulet_local.model_store import DEFAULT_MODEL
+    from amulet_local.params import RuntimeParams
+
+    runtime = RuntimeParams(
+        **_given(
+            n_ctx=options.ctx_size,
+            n_threads=options.threads,
+            n_threads_batch=options.threads_batch,
+            schedule=options.schedule,
+            n_gpu_layers=options.gpu_layers,
+            flash_attention=options.flash_attn,
+            chat_template=options.chat_template,
+        ),
+        verbose=options.verbose,
+    )
+    model = options.model or DEFAULT_MODEL
+    status = StatusLine(enabled=not options.verbose)
+    try:
+        engine = Engine(
+            model, runtime, load_progress=lambda share: status.show(f"loading {model}: {share:.0%}")
+        )
+    finally:
+        status.erase()
+    with engine:
+        yield engine
+
+
+@contextmanager
+def _progress(*, enabled: bool) -> Iterator[Callable[[int, int], None]]:
+    """Progress with the time that is left: in place on a terminal, else a line now and then."""
+    status = StatusLine(enabled=enabled)
+    is_terminal = stderr_is_terminal()
+    began = time.monotonic()
+    next_line = began + PROGRESS_SECONDS
+
+    def show(done: int, total: int) -> None:
+        nonlocal next_line
+        now = time.monotonic()
+        text = f"reading the texts: {done} of {total} tokens"
+        if now > began and done:
+            text += f", {_duration((now - began) * (total - done) / done)} left"
+        status.show(text)
+        if enabled and not is_terminal and now >= next_line:
+            next_line = now + PROGRESS_SECONDS
+            note(text)
+
+    try:
+        yield show
+    finally:
+        status.erase()
+
+
+def _duration(seconds: float) -> str:
+    whole = math.ceil(seconds)
+    return f"{whole} s" if whole < 90 else f"{round(whole / 60)} min"
+
+
+def report(learned: Learned) -> str:
+    """The table of the weights, and what they are worth."""
+    labels = [one_line(item.name or item.text) for item in learned.preferences]
+    labels = [label if len(label) <= 40 else label[:37] + "..." for label in labels]
+    width = max(len("preference"), *map(len, labels))
+    lines = [f"{'preference':{width}}  weight  std. error      z"]
+    for label, weight, error, z in zip(
+        labels, learned.weights, learned.standard_errors, learned.z_values, strict=True
+    ):
+        lines.append(f"{label:{width}}  {weight:6.2f}  {error:10.2f}  {z:5.1f}")
+    values = learned.log_likelihoods
+    texts = f"{values.n_texts} {'held-out' if values.held_out else 'fitted'} texts"
+    if values.n_texts == 1:
+        texts = texts[:-1]
+    single = f"{one_line(values.single_name)[:40]}:{values.single_weight:.2f}"
+    rows = [
+        ("plain prompt", values.plain),
+        (f"best single preference, {single}", values.single),
+        ("fitted weights", values.fitted),
+    ]
+    wide = max(len(name) for name, _ in rows)
+    disliked = f", {learned.n_disliked} of them disliked" if learned.n_disliked else ""
+    lines += [
+        "",
+        f"Fitted to {learned.n_texts} text{'s' * (learned.n_texts != 1)}, {learned.n_tokens} tokens"
+        f"{disliked}, ridge {learned.ridge:g}.",
+        f"Log-likelihood per token of {texts}, {values.n_tokens} tokens, in nats:",
+        *(f"  {name:{wide}}  {value:8.4f}" for name, value in rows),
+        f"Lumping the tail changes that by {learned.tail_error_nats:.4f}, and a weight by at most "
+        f"{learned.tail_shift:.2f} standard errors.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _as_json(learned: Learned, name: str) -> dict[str, Any]:
+    """Everything as JSON values; an infinite standard error is null."""
+    values = dataclasses.asdict(learned)
+    values["name"] = name
+    values["standard_errors"] = [
+        error if math.isfinite(error) else None for error in learned.standard_errors
+    ]
+    values["z_values"] = list(learned.z_values)
+    return values
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(
+        app,
+        LearnOptions,
+        run,
+        check=_require_output,
+        name="learn",
+        short_help="Learn a mix of preferences from texts you like.",
+        help=HELP,
+        examples=EXAMPLES,
+    )
