@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, cast
 
 from amulet_local.cli.inputs import (
     check_text,
+    given,
     read_file,
     read_preference,
     read_question,
 )
+from amulet_local.cli.loading import loaded
 from amulet_local.cli.options import AnswerOptions
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import (
@@ -94,14 +96,14 @@ def read_options(options: AnswerOptions) -> Question:
     from amulet_local.presets import DEFAULT_PRESET, PRESETS, adjusted_strength, preset_named
     from amulet_local.user_settings import settings_of_model
 
-    strength = _given(
+    strength = given(
         guidance_scale=options.guidance_scale,
         alpha=options.alpha,
         lambda_=options.lambda_,
         eta=options.eta,
         num_iterations=options.iterations,
     )
-    guards = _given(
+    guards = given(
         max_guidance=options.max_guidance,
         min_plausibility=options.min_plausibility,
         kl_budget=options.kl_budget,
@@ -114,7 +116,7 @@ def read_options(options: AnswerOptions) -> Question:
         mix=options.mix,
         mix_temperature=options.mix_temperature,
     )
-    sampling = _given(
+    sampling = given(
         max_tokens=options.predict,
         temperature=options.temp,
         top_k=options.top_k,
@@ -143,7 +145,7 @@ def read_options(options: AnswerOptions) -> Question:
         reasoning_format=options.reasoning_format,
         seed=None if options.seed == -1 else options.seed,
     )
-    runtime = _given(
+    runtime = given(
         n_ctx=options.ctx_size,
         n_batch=options.batch_size,
         n_threads=options.threads,
@@ -213,10 +215,6 @@ def read_options(options: AnswerOptions) -> Question:
         prompt_cache=options.prompt_cache,
         response_prefix=options.response_prefix or "",
     )
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _breakers(texts: list[str] | None) -> tuple[str, ...] | None:
@@ -399,18 +397,7 @@ def session(question: Question) -> Iterator[Session]:
     Raises:
         AmuletError: see `load`.
     """
-    from amulet_local.engine import Engine
-
-    status = StatusLine(enabled=not question.runtime.verbose)
-
-    def show_progress(share: float) -> None:
-        status.show(f"loading {question.model}: {share:.0%}")
-
-    try:
-        engine = Engine(question.model, question.runtime, load_progress=show_progress)
-    finally:
-        status.erase()
-    with engine:
+    with loaded(question.model, question.runtime) as engine:
         opened = Session(engine, question)
         if question.amulet is not None and question.preferences:
             opened.warn(question.amulet.warnings)

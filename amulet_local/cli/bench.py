@@ -12,11 +12,12 @@ from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.options import (
     RUNTIME,
-    environment_variable,
-    gpu_layers,
+    FlashAttn,
+    GpuLayers,
     json_option,
     model_option,
-    number,
+    numeric,
+    option,
 )
 from amulet_local.cli.terminal import StatusLine, note, stderr_is_terminal, write
 from amulet_local.cli.version import package_version
@@ -49,22 +50,6 @@ amulet-local bench decode -m model.gguf --schedules parallel,batched
 amulet-local bench --json > figures.json"""
 
 
-def _option(*flags: str, panel: str, help: str, **more: Any) -> Any:
-    return typer.Option(
-        *flags,
-        help=help,
-        rich_help_panel=panel,
-        envvar=environment_variable(flags[-1]),
-        show_envvar=False,
-        show_default=False,
-        **more,
-    )
-
-
-def _number(*flags: str, panel: str, help: str) -> Any:
-    return _option(*flags, panel=panel, help=help, metavar="N", parser=number)
-
-
 @dataclass(frozen=True, kw_only=True)
 class BenchOptions:
     """Options of `bench`."""
@@ -80,7 +65,7 @@ class BenchOptions:
     ] = None
     schedules: Annotated[
         str | None,
-        _option(
+        option(
             "--schedules",
             panel=WHAT,
             metavar="LIST",
@@ -90,24 +75,24 @@ class BenchOptions:
     ] = None
     preferences: Annotated[
         int | None,
-        _number(
+        numeric(
             "--preferences", panel=WHAT, help="Decode with 1 to N preferences at once. Default: 1."
         ),
     ] = None
     rounds: Annotated[
         int | None,
-        _number(
+        numeric(
             "--rounds",
             panel=WHAT,
             help="Timings of each way. Default: 7; of a prefill at most 5.",
         ),
     ] = None
     tokens: Annotated[
-        int | None, _number("--tokens", panel=WHAT, help="Tokens of a timing. Default: 32.")
+        int | None, numeric("--tokens", panel=WHAT, help="Tokens of a timing. Default: 32.")
     ] = None
     quick: Annotated[
         bool,
-        _option(
+        option(
             "--quick",
             panel=WHAT,
             help="A first look: 3 rounds of 16 tokens, short prompts; too little to report.",
@@ -115,7 +100,7 @@ class BenchOptions:
     ] = False
     one_at_a_time: Annotated[
         bool,
-        _option(
+        option(
             "--one-at-a-time",
             panel=WHAT,
             help="Hold the model in one process at a time. Default: where memory is short.",
@@ -126,35 +111,16 @@ class BenchOptions:
     ] = None
     threads: Annotated[
         int | None,
-        _number("-t", "--threads", panel=RUNTIME, help="Threads. Default: every core."),
+        numeric("-t", "--threads", panel=RUNTIME, help="Threads. Default: every core."),
     ] = None
-    gpu_layers: Annotated[
-        Any,
-        _option(
-            "-ngl",
-            "--gpu-layers",
-            panel=RUNTIME,
-            metavar="N",
-            parser=gpu_layers,
-            help="Layers on the GPU: a number, 'all' or 'auto'. Default: auto.",
-        ),
-    ] = None
-    flash_attn: Annotated[
-        str | None,
-        _option(
-            "-fa",
-            "--flash-attn",
-            panel=RUNTIME,
-            metavar="WHEN",
-            help="on, off or auto. Default: auto, off on the CPU.",
-        ),
-    ] = None
+    gpu_layers: GpuLayers = None
+    flash_attn: FlashAttn = None
     json: Annotated[bool, json_option("Everything as one JSON object, each timing included.")] = (
         False
     )
     plot: Annotated[
         str | None,
-        _option("--plot", panel="Output", metavar="FILE", help="Draw a bar chart into FILE.png."),
+        option("--plot", panel="Output", metavar="FILE", help="Draw a bar chart into FILE.png."),
     ] = None
 
 

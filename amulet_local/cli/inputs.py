@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import typer
 
@@ -142,3 +142,8 @@ def _decode(data: bytes, place: str) -> str:
             f"{place} isn't UTF-8 text (byte {error.start}): convert it first"
         ) from None
     return text.removesuffix("\n").removesuffix("\r")
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Those that aren't None: what nobody asked for is left to its default."""
+    return {name: value for name, value in values.items() if value is not None}

@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,15 +16,18 @@ import typer
 
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
-from amulet_local.cli.inputs import check_text
+from amulet_local.cli.inputs import check_text, given
+from amulet_local.cli.loading import loaded
 from amulet_local.cli.options import (
     PREFERENCE,
     RUNTIME,
-    environment_variable,
-    gpu_layers,
+    ChatTemplateText,
+    FlashAttn,
+    GpuLayers,
     json_option,
     model_option,
-    number,
+    numeric,
+    option,
 )
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import StatusLine, note, one_line, stderr_is_terminal, write
@@ -57,23 +60,6 @@ PROGRESS_SECONDS = 10.0
 """Between two lines of progress where stderr is no terminal."""
 
 
-def _option(*flags: str, panel: str, help: str, **more: Any) -> Any:
-    long = next(flag for flag in flags if flag.startswith("--"))
-    return typer.Option(
-        *flags,
-        help=help,
-        rich_help_panel=panel,
-        envvar=environment_variable(long),
-        show_envvar=False,
-        show_default=False,
-        **more,
-    )
-
-
-def _number(*flags: str, panel: str, help: str, metavar: str = "N") -> Any:
-    return _option(*flags, panel=panel, help=help, metavar=metavar, parser=number)
-
-
 @dataclass(frozen=True, kw_only=True)
 class LearnOptions:
     """Options of `learn`."""
@@ -86,7 +72,7 @@ class LearnOptions:
     ]
     system: Annotated[
         str | None,
-        _option(
+        option(
             *("-sys", "--system"),
             panel=TEXTS,
             metavar="TEXT",
@@ -106,7 +92,7 @@ class LearnOptions:
     ] = None
     placement: Annotated[
         str | None,
-        _option(
+        option(
             "--placement",
             panel=PREFERENCE,
             metavar="WHERE",
@@ -116,7 +102,7 @@ class LearnOptions:
     ] = None
     ridge: Annotated[
         float | None,
-        _number(
+        numeric(
             "--ridge",
             panel=FIT,
             metavar="X",
@@ -125,7 +111,7 @@ class LearnOptions:
     ] = None
     holdout: Annotated[
         float | None,
-        _number(
+        numeric(
             "--holdout",
             panel=FIT,
             metavar="SHARE",
@@ -134,7 +120,7 @@ class LearnOptions:
     ] = None
     top_tokens: Annotated[
         int | None,
-        _number(
+        numeric(
             "--top-tokens",
             panel=FIT,
             help="Tokens of each position that are kept; the rest is lumped. Default: 256.",
@@ -142,7 +128,7 @@ class LearnOptions:
     ] = None
     fast: Annotated[
         bool,
-        _option(
+        option(
             "--fast",
             panel=FIT,
             help="Several tokens at once. For texts that this model wrote itself, quantised "
@@ -157,7 +143,7 @@ class LearnOptions:
     ] = None
     ctx_size: Annotated[
         int | None,
-        _number(
+        numeric(
             *("-c", "--ctx-size"),
             panel=RUNTIME,
             help="Most tokens of prompt and answer; 0 is what the model was trained with. "
@@ -166,59 +152,33 @@ class LearnOptions:
     ] = None
     threads: Annotated[
         int | None,
-        _number("-t", "--threads", panel=RUNTIME, help="Threads. Default: every core."),
+        numeric("-t", "--threads", panel=RUNTIME, help="Threads. Default: every core."),
     ] = None
     threads_batch: Annotated[
         int | None,
-        _number(
+        numeric(
             "-tb", "--threads-batch", panel=RUNTIME, help="For the prompt. Default: every core."
         ),
     ] = None
     schedule: Annotated[
         str | None,
-        _option(
+        option(
             "--schedule",
             panel=RUNTIME,
             metavar="HOW",
             help="How the prompts are computed: parallel, serial, batched or auto. Default: auto.",
         ),
     ] = None
-    gpu_layers: Annotated[
-        Any,
-        _option(
-            *("-ngl", "--gpu-layers", "--n-gpu-layers"),
-            panel=RUNTIME,
-            metavar="N",
-            parser=gpu_layers,
-            help="Layers on the GPU: a number, 'all' or 'auto'. Default: auto.",
-        ),
-    ] = None
-    flash_attn: Annotated[
-        str | None,
-        _option(
-            *("-fa", "--flash-attn"),
-            panel=RUNTIME,
-            metavar="WHEN",
-            help="on, off or auto. Default: auto, off on the CPU.",
-        ),
-    ] = None
-    chat_template: Annotated[
-        str | None,
-        _option(
-            "--chat-template",
-            panel=RUNTIME,
-            metavar="TEXT",
-            help="A built-in template's name (chatml, llama2, ...) or a Jinja template, instead "
-            "of the model's own.",
-        ),
-    ] = None
+    gpu_layers: GpuLayers = None
+    flash_attn: FlashAttn = None
+    chat_template: ChatTemplateText = None
     output: Annotated[
         str | None,
-        _option("-o", "--output", panel="Output", metavar="FILE", help="Where the mix goes."),
+        option("-o", "--output", panel="Output", metavar="FILE", help="Where the mix goes."),
     ] = None
     name: Annotated[
         str | None,
-        _option(
+        option(
             "--name",
             panel="Output",
             metavar="NAME",
@@ -226,11 +186,11 @@ class LearnOptions:
         ),
     ] = None
     force: Annotated[
-        bool, _option("--force", panel="Output", help="Replace FILE if it is there.")
+        bool, option("--force", panel="Output", help="Replace FILE if it is there.")
     ] = False
     json: Annotated[bool, json_option("The result as one JSON object.")] = False
     verbose: Annotated[
-        bool, _option("-v", "--verbose", panel="Output", help="Show llama.cpp's log on stderr.")
+        bool, option("-v", "--verbose", panel="Output", help="Show llama.cpp's log on stderr.")
     ] = False
 
 
@@ -251,7 +211,7 @@ def run(options: LearnOptions) -> None:
     check_text("--chat-template", options.chat_template)
     output = _output(options)
     settings = LearnParams(
-        **_given(
+        **given(
             ridge=options.ridge,
             holdout=options.holdout,
             top_tokens=options.top_tokens,
@@ -285,10 +245,6 @@ def run(options: LearnOptions) -> None:
         )
 
 
-def _given(**values: Any) -> dict[str, Any]:
-    return {name: value for name, value in values.items() if value is not None}
-
-
 def _require_output(options: LearnOptions) -> None:
     if not options.output:
         raise typer.BadParameter("say where the mix goes: -o FILE, e.g. -o me.toml")
@@ -316,14 +272,12 @@ def _output(options: LearnOptions) -> Path:
     return path
 
 
-@contextmanager
-def _engine(options: LearnOptions) -> Iterator[Engine]:
-    from amulet_local.engine import Engine
+def _engine(options: LearnOptions) -> AbstractContextManager[Engine]:
     from amulet_local.model_store import DEFAULT_MODEL
     from amulet_local.params import RuntimeParams
 
     runtime = RuntimeParams(
-        **_given(
+        **given(
             n_ctx=options.ctx_size,
             n_threads=options.threads,
             n_threads_batch=options.threads_batch,
@@ -334,16 +288,7 @@ def _engine(options: LearnOptions) -> Iterator[Engine]:
         ),
         verbose=options.verbose,
     )
-    model = options.model or DEFAULT_MODEL
-    status = StatusLine(enabled=not options.verbose)
-    try:
-        engine = Engine(
-            model, runtime, load_progress=lambda share: status.show(f"loading {model}: {share:.0%}")
-        )
-    finally:
-        status.erase()
-    with engine:
-        yield engine
+    return loaded(options.model or DEFAULT_MODEL, runtime)
 
 
 @contextmanager

@@ -67,7 +67,8 @@ def gpu_layers(text: str) -> int | float | str:
     return text if text == "auto" else number(text)
 
 
-def _option(*flags: str, panel: str, help: str, **more: Any) -> Any:
+def option(*flags: str, panel: str, help: str, **more: Any) -> Any:
+    """An option that has a variable of the environment too."""
     long = next(flag for flag in flags if flag.startswith("--")).split("/")[0]
     return typer.Option(
         *flags,
@@ -80,22 +81,55 @@ def _option(*flags: str, panel: str, help: str, **more: Any) -> Any:
     )
 
 
-def _number(*flags: str, panel: str, help: str, metavar: str = "N") -> Any:
-    return _option(*flags, panel=panel, help=help, metavar=metavar, parser=number)
+def numeric(*flags: str, panel: str, help: str, metavar: str = "N") -> Any:
+    """An option that takes a number; whether it is in range is said where it is used."""
+    return option(*flags, panel=panel, help=help, metavar=metavar, parser=number)
 
 
 def _switch(flag: str, *, panel: str, help: str) -> Any:
-    return _option(f"{flag}/--no-{flag.removeprefix('--')}", panel=panel, help=help)
+    return option(f"{flag}/--no-{flag.removeprefix('--')}", panel=panel, help=help)
 
 
 def json_option(help: str) -> Any:
     """--json, with what it prints."""
-    return _option("--json", panel=OUTPUT, help=help)
+    return option("--json", panel=OUTPUT, help=help)
 
 
 def model_option(help: str) -> Any:
     """-m, with what it is for."""
-    return _option("-m", "--model", panel=RUNTIME, metavar="MODEL", help=help)
+    return option("-m", "--model", panel=RUNTIME, metavar="MODEL", help=help)
+
+
+GpuLayers = Annotated[
+    Any,
+    option(
+        *("-ngl", "--gpu-layers", "--n-gpu-layers"),
+        panel=RUNTIME,
+        metavar="N",
+        parser=gpu_layers,
+        help="Layers on the GPU: a number, 'all' or 'auto'. Default: auto.",
+    ),
+]
+FlashAttn = Annotated[
+    str | None,
+    option(
+        *("-fa", "--flash-attn"),
+        panel=RUNTIME,
+        metavar="WHEN",
+        help="on, off or auto. Default: auto, off on the CPU.",
+    ),
+]
+ChatTemplateText = Annotated[
+    str | None,
+    option(
+        "--chat-template",
+        panel=RUNTIME,
+        metavar="TEXT",
+        help="A built-in template's name (chatml, llama2, ...) or a Jinja template, instead "
+        "of the model's own.",
+    ),
+]
+"""Options of every command that loads a model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,15 +147,15 @@ class AnswerOptions:
     ] = None
     prompt_option: Annotated[
         str | None,
-        _option("-p", "--prompt", panel=PROMPT, metavar="TEXT", help="The same, as a flag."),
+        option("-p", "--prompt", panel=PROMPT, metavar="TEXT", help="The same, as a flag."),
     ] = None
     file: Annotated[
         str | None,
-        _option("-f", "--file", panel=PROMPT, metavar="FILE", help="Read the question from FILE."),
+        option("-f", "--file", panel=PROMPT, metavar="FILE", help="Read the question from FILE."),
     ] = None
     system: Annotated[
         str | None,
-        _option(
+        option(
             *("-sys", "--system"),
             panel=PROMPT,
             metavar="TEXT",
@@ -153,7 +187,7 @@ class AnswerOptions:
     ] = None
     preference_file: Annotated[
         str | None,
-        _option(
+        option(
             "--preference-file",
             panel=PREFERENCE,
             metavar="FILE",
@@ -162,7 +196,7 @@ class AnswerOptions:
     ] = None
     placement: Annotated[
         str | None,
-        _option(
+        option(
             "--placement",
             panel=PREFERENCE,
             metavar="WHERE",
@@ -172,7 +206,7 @@ class AnswerOptions:
     ] = None
     preset: Annotated[
         str | None,
-        _option(
+        option(
             "--preset",
             panel=PREFERENCE,
             metavar="NAME",
@@ -182,7 +216,7 @@ class AnswerOptions:
     ] = None
     guidance_scale: Annotated[
         float | None,
-        _number(
+        numeric(
             "--guidance-scale",
             panel=PREFERENCE,
             metavar="A",
@@ -192,7 +226,7 @@ class AnswerOptions:
     ] = None
     alpha: Annotated[
         float | None,
-        _number(
+        numeric(
             "--alpha",
             panel=PREFERENCE,
             metavar="X",
@@ -200,17 +234,18 @@ class AnswerOptions:
         ),
     ] = None
     lambda_: Annotated[
-        float | None, _number("--lambda", panel=PREFERENCE, metavar="X", help="Default: 2.")
+        float | None, numeric("--lambda", panel=PREFERENCE, metavar="X", help="Default: 2.")
     ] = None
     eta: Annotated[
-        float | None, _number("--eta", panel=PREFERENCE, metavar="X", help="Default: 10.")
+        float | None, numeric("--eta", panel=PREFERENCE, metavar="X", help="Default: 10.")
     ] = None
     iterations: Annotated[
-        int | None, _number("--iterations", panel=PREFERENCE, metavar="T", help="Default: 60.")
+        int | None,
+        numeric("--iterations", panel=PREFERENCE, metavar="T", help="Default: 60."),
     ] = None
     max_guidance: Annotated[
         float | None,
-        _number(
+        numeric(
             "--max-guidance",
             panel=GUARDS,
             metavar="A",
@@ -219,7 +254,7 @@ class AnswerOptions:
     ] = None
     min_plausibility: Annotated[
         float | None,
-        _number(
+        numeric(
             "--min-plausibility",
             panel=GUARDS,
             metavar="P",
@@ -229,7 +264,7 @@ class AnswerOptions:
     ] = None
     kl_budget: Annotated[
         float | None,
-        _number(
+        numeric(
             "--kl-budget",
             panel=GUARDS,
             metavar="NATS",
@@ -239,7 +274,7 @@ class AnswerOptions:
     ] = None
     noise_guard: Annotated[
         float | None,
-        _number(
+        numeric(
             "--noise-guard",
             panel=GUARDS,
             metavar="C",
@@ -281,7 +316,7 @@ class AnswerOptions:
     ] = None
     mix: Annotated[
         str | None,
-        _option(
+        option(
             "--mix",
             panel=GUARDS,
             metavar="HOW",
@@ -291,7 +326,7 @@ class AnswerOptions:
     ] = None
     mix_temperature: Annotated[
         float | None,
-        _number(
+        numeric(
             "--mix-temperature",
             panel=GUARDS,
             metavar="NATS",
@@ -300,7 +335,7 @@ class AnswerOptions:
     ] = None
     predict: Annotated[
         int | None,
-        _number(
+        numeric(
             *("-n", "--predict", "--n-predict"),
             panel=SAMPLING,
             help="Most tokens to generate. Default: 512.",
@@ -308,7 +343,7 @@ class AnswerOptions:
     ] = None
     temp: Annotated[
         float | None,
-        _number(
+        numeric(
             *("--temp", "--temperature"),
             panel=SAMPLING,
             metavar="X",
@@ -317,11 +352,11 @@ class AnswerOptions:
     ] = None
     top_k: Annotated[
         int | None,
-        _number("--top-k", panel=SAMPLING, help="The likeliest N only, 0 is off. Default: 40."),
+        numeric("--top-k", panel=SAMPLING, help="The likeliest N only, 0 is off. Default: 40."),
     ] = None
     top_p: Annotated[
         float | None,
-        _number(
+        numeric(
             "--top-p",
             panel=SAMPLING,
             metavar="P",
@@ -330,7 +365,7 @@ class AnswerOptions:
     ] = None
     min_p: Annotated[
         float | None,
-        _number(
+        numeric(
             "--min-p",
             panel=SAMPLING,
             metavar="P",
@@ -339,7 +374,7 @@ class AnswerOptions:
     ] = None
     typical: Annotated[
         float | None,
-        _number(
+        numeric(
             *("--typical", "--typical-p"),
             panel=SAMPLING,
             metavar="P",
@@ -349,7 +384,7 @@ class AnswerOptions:
     ] = None
     xtc_probability: Annotated[
         float | None,
-        _number(
+        numeric(
             "--xtc-probability",
             panel=SAMPLING,
             metavar="P",
@@ -358,7 +393,7 @@ class AnswerOptions:
     ] = None
     xtc_threshold: Annotated[
         float | None,
-        _number(
+        numeric(
             "--xtc-threshold",
             panel=SAMPLING,
             metavar="P",
@@ -367,19 +402,19 @@ class AnswerOptions:
     ] = None
     repeat_penalty: Annotated[
         float | None,
-        _number("--repeat-penalty", panel=SAMPLING, metavar="X", help="1 is off. Default: 1."),
+        numeric("--repeat-penalty", panel=SAMPLING, metavar="X", help="1 is off. Default: 1."),
     ] = None
     presence_penalty: Annotated[
         float | None,
-        _number("--presence-penalty", panel=SAMPLING, metavar="X", help="0 is off. Default: 0."),
+        numeric("--presence-penalty", panel=SAMPLING, metavar="X", help="0 is off. Default: 0."),
     ] = None
     frequency_penalty: Annotated[
         float | None,
-        _number("--frequency-penalty", panel=SAMPLING, metavar="X", help="0 is off. Default: 0."),
+        numeric("--frequency-penalty", panel=SAMPLING, metavar="X", help="0 is off. Default: 0."),
     ] = None
     repeat_last_n: Annotated[
         int | None,
-        _number(
+        numeric(
             "--repeat-last-n",
             panel=SAMPLING,
             help="Tokens that penalties look back at, -1 is all. Default: 64.",
@@ -387,7 +422,7 @@ class AnswerOptions:
     ] = None
     dry_multiplier: Annotated[
         float | None,
-        _number(
+        numeric(
             "--dry-multiplier",
             panel=SAMPLING,
             metavar="X",
@@ -396,7 +431,7 @@ class AnswerOptions:
     ] = None
     dry_base: Annotated[
         float | None,
-        _number(
+        numeric(
             "--dry-base",
             panel=SAMPLING,
             metavar="X",
@@ -405,7 +440,7 @@ class AnswerOptions:
     ] = None
     dry_allowed_length: Annotated[
         int | None,
-        _number(
+        numeric(
             "--dry-allowed-length",
             panel=SAMPLING,
             help="Sequences of fewer tokens may repeat. Default: 2.",
@@ -413,7 +448,7 @@ class AnswerOptions:
     ] = None
     dry_penalty_last_n: Annotated[
         int | None,
-        _number(
+        numeric(
             "--dry-penalty-last-n",
             panel=SAMPLING,
             help="Tokens that DRY looks back at, -1 is all. Default: 64.",
@@ -432,7 +467,7 @@ class AnswerOptions:
     ] = None
     mirostat: Annotated[
         int | None,
-        _number(
+        numeric(
             "--mirostat",
             panel=SAMPLING,
             help="Mirostat 1 or 2 instead of top-k to XTC, 0 is off. Default: 0.",
@@ -440,11 +475,11 @@ class AnswerOptions:
     ] = None
     mirostat_lr: Annotated[
         float | None,
-        _number("--mirostat-lr", panel=SAMPLING, metavar="X", help="Its rate, eta. Default: 0.1."),
+        numeric("--mirostat-lr", panel=SAMPLING, metavar="X", help="Its rate, eta. Default: 0.1."),
     ] = None
     mirostat_ent: Annotated[
         float | None,
-        _number(
+        numeric(
             "--mirostat-ent",
             panel=SAMPLING,
             metavar="X",
@@ -453,7 +488,7 @@ class AnswerOptions:
     ] = None
     logit_bias: Annotated[
         list[Any] | None,
-        _option(
+        option(
             *("-l", "--logit-bias"),
             panel=SAMPLING,
             metavar="ID(+/-)X",
@@ -464,7 +499,7 @@ class AnswerOptions:
     ] = None
     stop: Annotated[
         list[str] | None,
-        _option(
+        option(
             "--stop",
             "-r",
             "--reverse-prompt",
@@ -475,11 +510,11 @@ class AnswerOptions:
     ] = None
     ignore_eos: Annotated[
         bool,
-        _option("--ignore-eos", panel=SAMPLING, help="Never end before --predict tokens."),
+        option("--ignore-eos", panel=SAMPLING, help="Never end before --predict tokens."),
     ] = False
     grammar: Annotated[
         str | None,
-        _option(
+        option(
             "--grammar",
             panel=SAMPLING,
             metavar="TEXT",
@@ -488,11 +523,11 @@ class AnswerOptions:
     ] = None
     grammar_file: Annotated[
         str | None,
-        _option("--grammar-file", panel=SAMPLING, metavar="FILE", help="Read it from FILE."),
+        option("--grammar-file", panel=SAMPLING, metavar="FILE", help="Read it from FILE."),
     ] = None
     json_schema: Annotated[
         str | None,
-        _option(
+        option(
             *("-j", "--json-schema"),
             panel=SAMPLING,
             metavar="TEXT",
@@ -501,7 +536,7 @@ class AnswerOptions:
     ] = None
     json_schema_file: Annotated[
         str | None,
-        _option(
+        option(
             *("-jf", "--json-schema-file"),
             panel=SAMPLING,
             metavar="FILE",
@@ -510,7 +545,7 @@ class AnswerOptions:
     ] = None
     seed: Annotated[
         int | None,
-        _number("-s", "--seed", panel=SAMPLING, help="For the same draws again; -1 is random."),
+        numeric("-s", "--seed", panel=SAMPLING, help="For the same draws again; -1 is random."),
     ] = None
     model: Annotated[
         str | None,
@@ -520,7 +555,7 @@ class AnswerOptions:
     ] = None
     ctx_size: Annotated[
         int | None,
-        _number(
+        numeric(
             *("-c", "--ctx-size"),
             panel=RUNTIME,
             help="Most tokens of prompt and answer; 0 is what the model was trained with. "
@@ -529,7 +564,7 @@ class AnswerOptions:
     ] = None
     prompt_cache: Annotated[
         str | None,
-        _option(
+        option(
             "--prompt-cache",
             panel=RUNTIME,
             metavar="NAME",
@@ -538,7 +573,7 @@ class AnswerOptions:
     ] = None
     batch_size: Annotated[
         int | None,
-        _number(
+        numeric(
             *("-b", "--batch-size"),
             panel=RUNTIME,
             help="Tokens of the prompt computed at once. Default: 512.",
@@ -546,17 +581,17 @@ class AnswerOptions:
     ] = None
     threads: Annotated[
         int | None,
-        _number("-t", "--threads", panel=RUNTIME, help="Threads. Default: every core."),
+        numeric("-t", "--threads", panel=RUNTIME, help="Threads. Default: every core."),
     ] = None
     threads_batch: Annotated[
         int | None,
-        _number(
+        numeric(
             "-tb", "--threads-batch", panel=RUNTIME, help="For the prompt. Default: every core."
         ),
     ] = None
     schedule: Annotated[
         str | None,
-        _option(
+        option(
             "--schedule",
             panel=RUNTIME,
             metavar="HOW",
@@ -566,7 +601,7 @@ class AnswerOptions:
     ] = None
     threads_per_row: Annotated[
         int | None,
-        _number(
+        numeric(
             "--threads-per-row",
             panel=RUNTIME,
             help="Threads for each prompt of a parallel schedule. Default: --threads split evenly.",
@@ -574,29 +609,20 @@ class AnswerOptions:
     ] = None
     retune: Annotated[
         bool,
-        _option(
+        option(
             "--retune",
             panel=RUNTIME,
             help="Measure again which schedule is fastest here, instead of remembering it.",
         ),
     ] = False
-    gpu_layers: Annotated[
-        Any,
-        _option(
-            *("-ngl", "--gpu-layers", "--n-gpu-layers"),
-            panel=RUNTIME,
-            metavar="N",
-            parser=gpu_layers,
-            help="Layers on the GPU: a number, 'all' or 'auto'. Default: auto.",
-        ),
-    ] = None
+    gpu_layers: GpuLayers = None
     main_gpu: Annotated[
         int | None,
-        _number("-mg", "--main-gpu", panel=RUNTIME, help="With several GPUs: the main one."),
+        numeric("-mg", "--main-gpu", panel=RUNTIME, help="With several GPUs: the main one."),
     ] = None
     split_mode: Annotated[
         str | None,
-        _option(
+        option(
             *("-sm", "--split-mode"),
             panel=RUNTIME,
             metavar="MODE",
@@ -605,7 +631,7 @@ class AnswerOptions:
     ] = None
     tensor_split: Annotated[
         Any,
-        _option(
+        option(
             *("-ts", "--tensor-split"),
             panel=RUNTIME,
             metavar="N,N,...",
@@ -615,11 +641,11 @@ class AnswerOptions:
     ] = None
     no_kv_offload: Annotated[
         bool,
-        _option("-nkvo", "--no-kv-offload", panel=RUNTIME, help="Keep the KV cache off the GPU."),
+        option("-nkvo", "--no-kv-offload", panel=RUNTIME, help="Keep the KV cache off the GPU."),
     ] = False
     cache_type_k: Annotated[
         str | None,
-        _option(
+        option(
             *("-ctk", "--cache-type-k"),
             panel=RUNTIME,
             metavar="TYPE",
@@ -628,44 +654,27 @@ class AnswerOptions:
     ] = None
     cache_type_v: Annotated[
         str | None,
-        _option(
+        option(
             *("-ctv", "--cache-type-v"),
             panel=RUNTIME,
             metavar="TYPE",
             help="The same for V; a quantised one needs flash attention. Default: f16.",
         ),
     ] = None
-    flash_attn: Annotated[
-        str | None,
-        _option(
-            *("-fa", "--flash-attn"),
-            panel=RUNTIME,
-            metavar="WHEN",
-            help="on, off or auto. Default: auto, off on the CPU.",
-        ),
-    ] = None
+    flash_attn: FlashAttn = None
     load_mode: Annotated[
         str | None,
-        _option(
+        option(
             "--load-mode",
             panel=RUNTIME,
             metavar="MODE",
             help="How weights are read: auto, mmap, mlock or none. Default: auto.",
         ),
     ] = None
-    chat_template: Annotated[
-        str | None,
-        _option(
-            "--chat-template",
-            panel=RUNTIME,
-            metavar="TEXT",
-            help="A built-in template's name (chatml, llama2, ...) or a Jinja template, instead "
-            "of the model's own.",
-        ),
-    ] = None
+    chat_template: ChatTemplateText = None
     chat_template_file: Annotated[
         str | None,
-        _option(
+        option(
             "--chat-template-file",
             panel=RUNTIME,
             metavar="FILE",
@@ -674,7 +683,7 @@ class AnswerOptions:
     ] = None
     chat_template_kwargs: Annotated[
         str | None,
-        _option(
+        option(
             "--chat-template-kwargs",
             panel=RUNTIME,
             metavar="JSON",
@@ -683,7 +692,7 @@ class AnswerOptions:
     ] = None
     response_prefix: Annotated[
         str | None,
-        _option(
+        option(
             "--response-prefix",
             panel=PROMPT,
             metavar="TEXT",
@@ -692,7 +701,7 @@ class AnswerOptions:
     ] = None
     reasoning_format: Annotated[
         str | None,
-        _option(
+        option(
             "--reasoning-format",
             panel=OUTPUT,
             metavar="NAME",
@@ -702,7 +711,7 @@ class AnswerOptions:
     ] = None
     reproducible: Annotated[
         bool,
-        _option(
+        option(
             "--reproducible",
             panel=RUNTIME,
             help="No reuse of earlier work: an answer depends on its question only.",
@@ -713,10 +722,10 @@ class AnswerOptions:
     ] = False
     stats: Annotated[
         bool,
-        _option("--stats", panel=OUTPUT, help="A line of figures, even if stderr is no terminal."),
+        option("--stats", panel=OUTPUT, help="A line of figures, even if stderr is no terminal."),
     ] = False
     verbose: Annotated[
-        bool, _option("-v", "--verbose", panel=OUTPUT, help="Show llama.cpp's log on stderr.")
+        bool, option("-v", "--verbose", panel=OUTPUT, help="Show llama.cpp's log on stderr.")
     ] = False
 
 
@@ -726,7 +735,7 @@ class GenerateOptions(AnswerOptions):
 
     method: Annotated[
         str | None,
-        _option(
+        option(
             "--method",
             panel=PREFERENCE,
             metavar="NAME",
@@ -742,7 +751,7 @@ class CompareOptions(AnswerOptions):
 
     methods: Annotated[
         str,
-        _option(
+        option(
             "--methods",
             panel=PREFERENCE,
             metavar="NAMES",
@@ -767,7 +776,7 @@ class ExplainOptions(AnswerOptions):
 
     method: Annotated[
         str | None,
-        _option(
+        option(
             "--method",
             panel=PREFERENCE,
             metavar="NAME",
@@ -776,11 +785,11 @@ class ExplainOptions(AnswerOptions):
     ] = None
     all: Annotated[
         bool,
-        _option("--all", panel=OUTPUT, help="Every token in the table, not those that moved most."),
+        option("--all", panel=OUTPUT, help="Every token in the table, not those that moved most."),
     ] = False
     alternatives: Annotated[
         int,
-        _number(
+        numeric(
             "--alternatives",
             panel=OUTPUT,
             help="How many of the likeliest tokens to list under each prompt. Default: 5.",
@@ -788,7 +797,7 @@ class ExplainOptions(AnswerOptions):
     ] = 5
     html: Annotated[
         str | None,
-        _option(
+        option(
             "--html",
             panel=OUTPUT,
             metavar="FILE",

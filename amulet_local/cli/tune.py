@@ -10,7 +10,7 @@ import typer
 
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
-from amulet_local.cli.inputs import check_text, read_file
+from amulet_local.cli.inputs import check_text, given, read_file
 from amulet_local.cli.terminal import (
     StatusLine,
     note,
@@ -156,13 +156,14 @@ def _runtime(options: TuneOptions) -> RuntimeParams:
     from amulet_local.params import RuntimeParams
 
     check_text("--chat-template", options.chat_template)
-    given = {
-        "n_threads": options.threads,
-        "n_gpu_layers": options.gpu_layers,
-        "flash_attention": options.flash_attn,
-        "chat_template": options.chat_template,
-    }
-    return RuntimeParams(**{key: value for key, value in given.items() if value is not None})
+    return RuntimeParams(
+        **given(
+            n_threads=options.threads,
+            n_gpu_layers=options.gpu_layers,
+            flash_attention=options.flash_attn,
+            chat_template=options.chat_template,
+        )
+    )
 
 
 def _measured(

@@ -13,28 +13,18 @@ import typer
 from amulet_local.cli.options import (
     OUTPUT,
     RUNTIME,
-    environment_variable,
-    gpu_layers,
+    ChatTemplateText,
+    FlashAttn,
+    GpuLayers,
     json_option,
     model_option,
     number,
     numbers,
+    option,
 )
 
 WHAT = "What to measure"
 KEPT = "What to recommend and keep"
-
-
-def _option(*flags: str, panel: str, help: str, **more: Any) -> Any:
-    return typer.Option(
-        *flags,
-        help=help,
-        rich_help_panel=panel,
-        envvar=environment_variable(flags[1] if len(flags) > 1 else flags[0]),
-        show_envvar=False,
-        show_default=False,
-        **more,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +42,7 @@ class TuneOptions:
     ] = None
     questions: Annotated[
         str | None,
-        _option(
+        option(
             "--questions",
             panel=WHAT,
             metavar="FILE",
@@ -72,7 +62,7 @@ class TuneOptions:
     ] = None
     sweep: Annotated[
         str | None,
-        _option(
+        option(
             "--sweep",
             panel=WHAT,
             metavar="WHAT",
@@ -82,7 +72,7 @@ class TuneOptions:
     ] = None
     values: Annotated[
         Any,
-        _option(
+        option(
             "--values",
             panel=WHAT,
             metavar="X,X,...",
@@ -92,7 +82,7 @@ class TuneOptions:
     ] = None
     predict: Annotated[
         int | None,
-        _option(
+        option(
             *("-n", "--predict"),
             panel=WHAT,
             metavar="N",
@@ -102,7 +92,7 @@ class TuneOptions:
     ] = None
     max_broken: Annotated[
         float | None,
-        _option(
+        option(
             "--max-broken",
             panel=KEPT,
             metavar="PERCENT",
@@ -111,11 +101,11 @@ class TuneOptions:
         ),
     ] = None
     dry_run: Annotated[
-        bool, _option("--dry-run", panel=KEPT, help="Recommend only; write nothing.")
+        bool, option("--dry-run", panel=KEPT, help="Recommend only; write nothing.")
     ] = False
     reset: Annotated[
         bool,
-        _option(
+        option(
             "--reset",
             panel=KEPT,
             help="Measure nothing: take out what is kept for the model.",
@@ -126,7 +116,7 @@ class TuneOptions:
     ] = None
     threads: Annotated[
         int | None,
-        _option(
+        option(
             *("-t", "--threads"),
             panel=RUNTIME,
             metavar="N",
@@ -134,39 +124,13 @@ class TuneOptions:
             help="Threads. Default: every core.",
         ),
     ] = None
-    gpu_layers: Annotated[
-        Any,
-        _option(
-            *("-ngl", "--gpu-layers"),
-            panel=RUNTIME,
-            metavar="N",
-            parser=gpu_layers,
-            help="Layers on the GPU: a number, 'all' or 'auto'. Default: auto.",
-        ),
-    ] = None
-    flash_attn: Annotated[
-        str | None,
-        _option(
-            *("-fa", "--flash-attn"),
-            panel=RUNTIME,
-            metavar="WHEN",
-            help="on, off or auto. Default: auto, off on the CPU.",
-        ),
-    ] = None
-    chat_template: Annotated[
-        str | None,
-        _option(
-            "--chat-template",
-            panel=RUNTIME,
-            metavar="TEXT",
-            help="A built-in template's name (chatml, llama2, ...) or a Jinja template, instead "
-            "of the model's own.",
-        ),
-    ] = None
+    gpu_layers: GpuLayers = None
+    flash_attn: FlashAttn = None
+    chat_template: ChatTemplateText = None
     json: Annotated[bool, json_option("Everything as one JSON object.")] = False
     plot: Annotated[
         str | None,
-        _option("--plot", panel=OUTPUT, metavar="FILE", help="Draw the plot into FILE.png too."),
+        option("--plot", panel=OUTPUT, metavar="FILE", help="Draw the plot into FILE.png too."),
     ] = None
 
 
