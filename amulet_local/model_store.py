@@ -108,6 +108,8 @@ def find_model(name: str | os.PathLike[str]) -> Path:
         raise InvalidParameterError(
             f"a model is a path or a name, got {type(name).__name__}; see `amulet-local models`"
         )
+    if not os.fspath(name):
+        raise ModelNotFoundError("the model's name is empty; see `amulet-local models`")
     text = os.fspath(name)
     if not text or "\0" in text:
         raise ModelNotFoundError("a model needs a name or a path")

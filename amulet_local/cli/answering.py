@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from amulet_local.cli.inputs import (
     check_text,
+    chosen_model,
     given,
     read_file,
     read_preference,
@@ -90,7 +91,7 @@ def read_options(options: AnswerOptions) -> Question:
     Raises:
         AmuletError: a value, a name or a file can't be used.
     """
-    from amulet_local.model_store import DEFAULT_MODEL, find_model, names_of
+    from amulet_local.model_store import find_model, names_of
     from amulet_local.params import RuntimeParams, SamplingParams
     from amulet_local.preferences import Preference, PreferenceLike, resolve
     from amulet_local.presets import DEFAULT_PRESET, PRESETS, adjusted_strength, preset_named
@@ -181,7 +182,7 @@ def read_options(options: AnswerOptions) -> Question:
         raise InvalidParameterError(
             f"--placement must be 'system' or 'user', not {options.placement!r}"
         )
-    model = options.model or DEFAULT_MODEL
+    model = chosen_model(options.model)
     preset = None if options.preset is None else preset_named(options.preset)
     placement = options.placement
     amulet = None

@@ -10,6 +10,7 @@ import typer
 
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
+from amulet_local.cli.inputs import chosen_model
 from amulet_local.cli.options import (
     RUNTIME,
     FlashAttn,
@@ -177,7 +178,7 @@ class _Status:
 
 def _settings(options: BenchOptions, parts: tuple[str, ...]) -> Settings:
     from amulet_local.benchmark.settings import Part, RowSchedule, Settings
-    from amulet_local.model_store import DEFAULT_MODEL, find_model
+    from amulet_local.model_store import find_model
     from amulet_local.params import RuntimeParams
 
     runtime = {
@@ -198,7 +199,7 @@ def _settings(options: BenchOptions, parts: tuple[str, ...]) -> Settings:
         names = dict.fromkeys(name.strip() for name in options.schedules.split(","))
         schedules = tuple(RowSchedule.parse(name) for name in names)
     return Settings(
-        model=find_model(options.model or DEFAULT_MODEL),
+        model=find_model(chosen_model(options.model)),
         runtime=RuntimeParams(**{k: v for k, v in runtime.items() if v is not None}),
         parts=cast("tuple[Part, ...]", parts),
         schedules=schedules,

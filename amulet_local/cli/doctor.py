@@ -14,6 +14,7 @@ import typer
 
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
+from amulet_local.cli.inputs import chosen_model
 from amulet_local.cli.options import json_option, model_option
 from amulet_local.cli.reporting import EXIT_ERROR
 from amulet_local.cli.terminal import one_line, write
@@ -64,9 +65,8 @@ class Finding:
 
 def run(options: DoctorOptions) -> None:
     """Print the findings, and exit with 1 if one of them is bad."""
-    from amulet_local.model_store import DEFAULT_MODEL
 
-    model = options.model or DEFAULT_MODEL
+    model = chosen_model(options.model)
     findings = [
         Finding(name="amulet-local", value=package_version()),
         Finding(name="Python", value=f"{platform.python_version()}, {sys.executable}"),

@@ -147,3 +147,10 @@ def _decode(data: bytes, place: str) -> str:
 def given(**values: Any) -> dict[str, Any]:
     """Those that aren't None: what nobody asked for is left to its default."""
     return {name: value for name, value in values.items() if value is not None}
+
+
+def chosen_model(model: str | None) -> str:
+    """The model that -m names, the default one without it."""
+    from amulet_local.model_store import DEFAULT_MODEL
+
+    return DEFAULT_MODEL if model is None else model

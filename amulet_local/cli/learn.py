@@ -16,7 +16,11 @@ import typer
 
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
-from amulet_local.cli.inputs import check_text, given
+from amulet_local.cli.inputs import (
+    check_text,
+    chosen_model,
+    given,
+)
 from amulet_local.cli.loading import loaded
 from amulet_local.cli.options import (
     PREFERENCE,
@@ -273,7 +277,6 @@ def _output(options: LearnOptions) -> Path:
 
 
 def _engine(options: LearnOptions) -> AbstractContextManager[Engine]:
-    from amulet_local.model_store import DEFAULT_MODEL
     from amulet_local.params import RuntimeParams
 
     runtime = RuntimeParams(
@@ -288,7 +291,7 @@ def _engine(options: LearnOptions) -> AbstractContextManager[Engine]:
         ),
         verbose=options.verbose,
     )
-    return loaded(options.model or DEFAULT_MODEL, runtime)
+    return loaded(chosen_model(options.model), runtime)
 
 
 @contextmanager

@@ -10,7 +10,12 @@ import typer
 
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
-from amulet_local.cli.inputs import check_text, given, read_file
+from amulet_local.cli.inputs import (
+    check_text,
+    chosen_model,
+    given,
+    read_file,
+)
 from amulet_local.cli.terminal import (
     StatusLine,
     note,
@@ -54,10 +59,10 @@ amulet-local tune -m model.gguf --reset"""
 
 def run(options: TuneOptions) -> None:
     """Measure, show, recommend and keep."""
-    from amulet_local.model_store import DEFAULT_MODEL, find_model, names_of
+    from amulet_local.model_store import find_model, names_of
     from amulet_local.user_settings import read_settings
 
-    model = options.model or DEFAULT_MODEL
+    model = chosen_model(options.model)
     path = find_model(model)
     names = names_of(model, path)
     if options.reset:

@@ -20,6 +20,9 @@ PREFERENCE = ("--preference", "concise")
     [
         (["-n", "0"], ["--predict", "0"]),
         (["-n", "-5"], ["--predict", "-5"]),
+        (["-m", ""], ["name is empty"]),
+        (["--stop", ""], ["--stop"]),
+        (["--reasoning-format", "loud"], ["--reasoning-format", "separate"]),
         (["-n", "2.5"], ["--predict"]),
         (["--temp", "-0.1"], ["--temp", "-0.1"]),
         (["--top-k", "-1"], ["--top-k"]),
