@@ -112,6 +112,7 @@ class Steering:
         self._rows: Sequence[Logits] = ()
         self._tail = ""
         self._everything: Combination | None = None
+        self._reference_normaliser: float | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -156,6 +157,7 @@ class Steering:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
         self._rows = rows
+        self._reference_normaliser = None
         realigner = self._realigner
         plain = rows[0]
         if not self.plan.weights:
@@ -231,12 +233,18 @@ class Steering:
         """In the middle of a sentence, the row without the end, unless that is likely."""
         if not self._end_tokens or ends_sentence(self._tail):
             return row
-        ends = row[self._end_tokens].astype(np.float64) - self._realigner.log_normaliser(row)
-        if np.exp(ends).sum() >= LIKELY_END:
+        if sum(math.exp(self._reference_log_p(token)) for token in self._end_tokens) >= LIKELY_END:
             return row
         row = row.copy()
         row[self._end_tokens] = -np.inf
         return row
+
+    def _reference_log_p(self, token: int) -> float:
+        """Of a token under the combination at scale 1, with what guards refuse in it."""
+        row = self.everything().preference
+        if self._reference_normaliser is None:
+            self._reference_normaliser = self._realigner.log_normaliser(row)
+        return float(row[token]) - self._reference_normaliser
 
     def accept(self, token: int, text: str) -> None:
         """Take note of the chosen token and of the text that it completed."""
@@ -251,8 +259,7 @@ class Steering:
         if amulet.watch:
             self._watch.accept(token)
             if self._everything is not None and self.plan.weights:
-                row = self._everything.preference
-                self._watch.note_log_p(float(row[token]) - self._realigner.log_normaliser(row))
+                self._watch.note_log_p(self._reference_log_p(token))
         if amulet.mix == "adaptive" and len(self.plan.weights) > 1:
             plain, *preferences = (
                 float(row[token]) - self._realigner.log_normaliser(row) for row in self._rows
