@@ -26,7 +26,7 @@ from amulet_local.cli.version import package_version
 
 app = typer.Typer(
     name="amulet-local",
-    add_completion=False,
+    add_completion=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

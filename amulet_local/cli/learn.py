@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from amulet_local.cli import completions
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.inputs import (
@@ -87,6 +88,7 @@ class LearnOptions:
         list[str] | None,
         typer.Option(
             "--preference",
+            autocompletion=completions.preferences,
             help="What the mix may be made of: a name or a description, once for each. Default: "
             "the built-in preferences and those of your own.",
             metavar="TEXT",

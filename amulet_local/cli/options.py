@@ -13,6 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
+from amulet_local.cli import completions
+
 PROMPT = "The question"
 PREFERENCE = "The preference and its strength"
 GUARDS = "Guards of the strength, and mixes (the preset's unless given)"
@@ -97,7 +99,13 @@ def json_option(help: str) -> Any:
 
 def model_option(help: str) -> Any:
     """-m, with what it is for."""
-    return option("-m", "--model", panel=RUNTIME, metavar="MODEL", help=help)
+    return option(
+        *("-m", "--model"),
+        panel=RUNTIME,
+        metavar="MODEL",
+        help=help,
+        autocompletion=completions.models,
+    )
 
 
 GpuLayers = Annotated[
@@ -166,6 +174,7 @@ class AnswerOptions:
         list[str] | None,
         typer.Option(
             "--preference",
+            autocompletion=completions.preferences,
             help="What the answer should be like: creative, sycophantic, verbose, complex, "
             "formal, pleasant, concise, uplifting, a name of your own (see `amulet-local "
             "preferences`), or a description in your own words. formal:0.7 has a weight. Give it "
@@ -179,6 +188,7 @@ class AnswerOptions:
         list[str] | None,
         typer.Option(
             "--avoid",
+            autocompletion=completions.preferences,
             help="What the answer should not be like: as --preference, with the weight negated.",
             metavar="TEXT",
             rich_help_panel=PREFERENCE,
@@ -208,6 +218,7 @@ class AnswerOptions:
         str | None,
         option(
             "--preset",
+            autocompletion=completions.presets,
             panel=PREFERENCE,
             metavar="NAME",
             help="Strength and guards: balanced, strong, or paper (the authors' method exactly). "
@@ -737,6 +748,7 @@ class GenerateOptions(AnswerOptions):
         str | None,
         option(
             "--method",
+            autocompletion=completions.methods,
             panel=PREFERENCE,
             metavar="NAME",
             help="base, pref, linear_alignment or amulet. Default: amulet with a preference, "
@@ -778,6 +790,7 @@ class ExplainOptions(AnswerOptions):
         str | None,
         option(
             "--method",
+            autocompletion=completions.methods,
             panel=PREFERENCE,
             metavar="NAME",
             help="linear_alignment or amulet. Default: amulet.",

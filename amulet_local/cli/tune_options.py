@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from amulet_local.cli import completions
 from amulet_local.cli.options import (
     OUTPUT,
     RUNTIME,
@@ -53,6 +54,7 @@ class TuneOptions:
         list[str] | None,
         typer.Option(
             "--preference",
+            autocompletion=completions.preferences,
             help="A name or a text; give it again for more, each is measured by itself. "
             "Default: creative and concise.",
             metavar="TEXT",

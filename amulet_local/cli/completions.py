@@ -1,0 +1,52 @@
+"""What a shell may offer for the value of an option. Called by typer when Tab is pressed.
+
+Knows names only, and says nothing where one can't be had: a broken settings file must not break a
+command line that is being typed.
+"""
+
+from __future__ import annotations
+
+from amulet_local.errors import AmuletError
+
+
+def preferences(incomplete: str) -> list[str]:
+    """Names of preferences and mixes, the user's own ones too."""
+    from amulet_local.preference_names import BUILT_IN_PREFERENCES
+
+    names = list(BUILT_IN_PREFERENCES)
+    try:
+        from amulet_local.user_settings import read_settings
+
+        settings = read_settings()
+        names += [*settings.preferences, *settings.mixes]
+    except AmuletError:
+        pass
+    return _beginning(incomplete, names)
+
+
+def presets(incomplete: str) -> list[str]:
+    """Names of presets."""
+    from amulet_local.presets import PRESETS
+
+    return _beginning(incomplete, list(PRESETS))
+
+
+def methods(incomplete: str) -> list[str]:
+    """Names of decoding methods."""
+    from amulet_local.decoding import METHODS
+
+    return _beginning(incomplete, list(METHODS))
+
+
+def models(incomplete: str) -> list[str]:
+    """Names of the catalogue and of files in the model folders."""
+    from amulet_local.model_store import catalogue, local_models
+
+    try:
+        return _beginning(incomplete, [*catalogue(), *(path.stem for path in local_models())])
+    except AmuletError:
+        return []
+
+
+def _beginning(incomplete: str, names: list[str]) -> list[str]:
+    return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]
