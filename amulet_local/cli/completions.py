@@ -17,8 +17,7 @@ def preferences(incomplete: str) -> list[str]:
     try:
         from amulet_local.user_settings import read_settings
 
-        settings = read_settings()
-        names += [*settings.preferences, *settings.mixes]
+        names += read_settings().names
     except AmuletError:
         pass
     return _beginning(incomplete, names)
