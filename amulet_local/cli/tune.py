@@ -85,9 +85,14 @@ def run(options: TuneOptions) -> None:
     if kept is not None and not options.json:
         write(f"\n{_kept_text(earlier, kept)}\n")
     if png is not None:
-        from amulet_local.evaluation.tuning_plot import write_plot
+        from amulet_local.evaluation.frontier_plot import marks_of, write_plot
 
-        write_plot(measurement, chosen, png, title=path.name)
+        write_plot(
+            marks_of(measurement, chosen),
+            png,
+            title=path.name,
+            least_fluency=None if chosen is None else chosen.least_fluency,
+        )
     if failure is not None:
         raise failure
 

@@ -20,8 +20,10 @@ from typing import Any
 
 from amulet_local import model_store
 from amulet_local.benchmark.outside import quantisation_type, quantise
+from amulet_local.benchmark.plot import check_plot
 from amulet_local.cohort import Cohort
 from amulet_local.errors import AmuletError, FileAccessError, InvalidParameterError
+from amulet_local.evaluation.frontier_plot import Mark, write_plot
 from amulet_local.evaluation.pairs import judged, pair_prompts, pair_request
 from amulet_local.evaluation.quality import SIGNS, Quality, fluency_limit, means
 from amulet_local.llama import library
@@ -31,7 +33,7 @@ from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.noise import rounding_noise
 from amulet_local.params import AmuletParams, Placement
 from amulet_local.preferences import resolve
-from amulet_local.presets import GUARDS
+from amulet_local.presets import DEFAULT_PRESET, GUARDS, PRESETS
 from amulet_local.prompting import Prompter
 
 PRECISIONS = ("F16", "Q8_0", "Q4_1")
@@ -304,6 +306,42 @@ def markdown(entries: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def draw(entries: Sequence[dict[str, Any]], path: Path) -> None:
+    """Draw margin against fluency over all precisions, with the preset's point marked.
+
+    Raises:
+        MissingExtraError: the extra `plot` isn't installed.
+        FileAccessError: the file can't be written.
+    """
+    check_plot(path)
+    chosen = [
+        name
+        for name, point in POINTS.items()
+        if (point.amulet, point.placement)
+        == (PRESETS[DEFAULT_PRESET].amulet, PRESETS[DEFAULT_PRESET].placement)
+    ]
+    marks = [
+        Mark(
+            label=f"{entry['point']}: {entry['broken']:.1%} broken",
+            margin=entry["margin"],
+            fluency=entry["fluency"],
+            kind="chosen"
+            if entry["point"] in chosen
+            else "other"
+            if entry["point"] == "paper"
+            else "swept",
+        )
+        for entry in entries
+        if entry["precision"] == "all"
+    ]
+    write_plot(
+        marks,
+        path,
+        title="SmolLM2-135M at F16, Q8_0 and Q4_1",
+        least_fluency=limit_of_fluency(entries, "all"),
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="study_guards", description=__doc__)
@@ -313,13 +351,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--precision", choices=PRECISIONS, action="append")
     parser.add_argument("--threads", type=int, default=library.usable_cores())
     parser.add_argument("--report", action="store_true", help="print the tables of what is there")
+    parser.add_argument("--plot", type=Path, help="with --report: draw the confirmation, a PNG")
     options = parser.parse_args(arguments)
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         parts = stages(options.questions)
         for name in options.stage or parts:
             if options.report:
-                print(f"\n### {name}\n{markdown(table(parts[name], options.out))}")
+                entries = table(parts[name], options.out)
+                print(f"\n### {name}\n{markdown(entries)}")
+                if options.plot is not None and name == "confirm":
+                    draw(entries, options.plot)
             else:
                 run(parts[name], options.precision or PRECISIONS, options.out, options.threads)
     except (AmuletError, InvalidParameterError) as error:

@@ -18,7 +18,7 @@ from amulet_local.cli.answering import read_options
 from amulet_local.cli.options import GenerateOptions
 from amulet_local.cli.tuning_report import advice, plot, report_json, report_text
 from amulet_local.cli.tuning_report import signal as said
-from amulet_local.evaluation import tuning_plot
+from amulet_local.evaluation import frontier_plot
 from amulet_local.evaluation.lever import Lever
 from amulet_local.evaluation.quality import Quality
 from amulet_local.evaluation.recommendation import Recommendation, recommend
@@ -314,6 +314,11 @@ def test_a_plot_is_drawn(measurement: Measurement, chosen: Recommendation, tmp_p
     pytest.importorskip("matplotlib", reason="the extra `plot` isn't installed")
     for recommended in (chosen, None):
         path = tmp_path / "a.png"
-        tuning_plot.write_plot(measurement, recommended, path, title="model.gguf")
+        frontier_plot.write_plot(
+            frontier_plot.marks_of(measurement, recommended),
+            path,
+            title="model.gguf",
+            least_fluency=None if recommended is None else recommended.least_fluency,
+        )
         assert path.read_bytes().startswith(b"\x89PNG")
         path.unlink()

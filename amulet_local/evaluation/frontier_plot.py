@@ -1,15 +1,17 @@
-"""A sweep as a plot in a PNG file. Knows nothing about measuring."""
+"""Margin against fluency as a plot in a PNG file. Knows nothing about measuring."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from amulet_local.errors import FileAccessError
 from amulet_local.evaluation.recommendation import Recommendation
 from amulet_local.evaluation.tuning_study import Measurement
 
-_LINE, _CHOSEN, _PAPER, _QUIET = "#4a6fa5", "#b5701a", "#6a6a6a", "#8a8a8a"
+_LINE, _CHOSEN, _OTHER, _QUIET = "#4a6fa5", "#b5701a", "#6a6a6a", "#8a8a8a"
 _PLACES = [
     (sign * x, y, "left" if sign > 0 else "right")
     for x, y in ((10, 0), (10, 9), (10, -9), (4, 16), (4, -16), (16, 24), (16, -24))
@@ -21,10 +23,50 @@ _AIR = 8
 """Pixels between a label and a mark, at least; 10 points are 14."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A point of the plot.
+
+    Attributes:
+        label: what stands beside it.
+        margin, fluency: where it is.
+        kind: "swept" ones are joined by a line, in their order; one may be "chosen", which is
+            joined as well.
+    """
+
+    label: str
+    margin: float
+    fluency: float
+    kind: Literal["swept", "chosen", "other"]
+
+
+def marks_of(measurement: Measurement, chosen: Recommendation | None) -> list[Mark]:
+    """The settings of a sweep that have answers."""
+    figures = measurement.figures()
+    marks = []
+    for item in measurement.plan.settings:
+        if item.name not in figures:
+            continue
+        is_chosen = chosen is not None and item.name == chosen.name
+        point = figures[item.name]
+        marks.append(
+            Mark(
+                label=f"{item.name}, recommended" if is_chosen else item.name,
+                margin=point.margin,
+                fluency=point.fluency,
+                kind="chosen" if is_chosen else "other" if item.value is None else "swept",
+            )
+        )
+    return marks
+
+
 def write_plot(
-    measurement: Measurement, chosen: Recommendation | None, path: Path, *, title: str
+    marks: Sequence[Mark], path: Path, *, title: str, least_fluency: float | None
 ) -> None:
-    """Draw margin against fluency, one point a setting.
+    """Draw margin against fluency.
+
+    Args:
+        least_fluency: the limit, drawn as a line.
 
     Raises:
         FileAccessError: the file can't be written.
@@ -32,24 +74,21 @@ def write_plot(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figures = measurement.figures()
-    settings = [item for item in measurement.plan.settings if item.name in figures]
-    swept = [figures[item.name] for item in settings if item.value is not None]
+    joined = [mark for mark in marks if mark.kind != "other"]
     figure = Figure(figsize=(8, 5))
     canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    axes.plot([p.margin for p in swept], [p.fluency for p in swept], color=_LINE, alpha=0.35)
+    axes.plot([m.margin for m in joined], [m.fluency for m in joined], color=_LINE, alpha=0.35)
     labels = []
-    for item in settings:
-        point = figures[item.name]
-        is_chosen = chosen is not None and item.name == chosen.name
-        colour = _CHOSEN if is_chosen else (_PAPER if item.value is None else _LINE)
+    for mark in marks:
+        is_chosen = mark.kind == "chosen"
+        colour = {"swept": _LINE, "chosen": _CHOSEN, "other": _OTHER}[mark.kind]
         axes.scatter(
-            [point.margin], [point.fluency], s=130 if is_chosen else 40, color=colour, zorder=3
+            [mark.margin], [mark.fluency], s=130 if is_chosen else 40, color=colour, zorder=3
         )
         label = axes.annotate(
-            f"{item.name}, recommended" if is_chosen else item.name,
-            (point.margin, point.fluency),
+            mark.label,
+            (mark.margin, mark.fluency),
             xytext=(0, 0),
             textcoords="offset points",
             in_layout=False,
@@ -58,11 +97,11 @@ def write_plot(
             fontweight="bold" if is_chosen else "normal",
         )
         labels.append(label)
-    if chosen is not None:
-        axes.axhline(chosen.least_fluency, color=_QUIET, linestyle="--", linewidth=1, zorder=1)
+    if least_fluency is not None:
+        axes.axhline(least_fluency, color=_QUIET, linestyle="--", linewidth=1, zorder=1)
         axes.annotate(
             "least fluency",
-            (0, chosen.least_fluency),
+            (0, least_fluency),
             xycoords=("axes fraction", "data"),
             xytext=(4, 4),
             textcoords="offset points",
