@@ -1,0 +1,169 @@
+"""Models whose memory can't be cut: a small Mamba with random weights, made here.
+
+Reuse that is right for attention is wrong for a recurrent state, so every answer is held against
+one of a fresh engine, and the plain one against llama-cpp-python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from amulet_local import AmuletParams, Engine, SamplingParams, load
+
+WIDTH, INNER, STATE, RANK, N_LAYERS = 64, 128, 16, 4, 2
+SHORT = SamplingParams(max_tokens=8)
+STRONG = AmuletParams(guidance_scale=3)
+QUESTIONS = ("What is yeast?", "And what eats it?", "Why?")
+
+
+def weights(rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
+    def normal(*shape: int, scale: float = 0.4) -> np.ndarray:
+        return (scale * rng.normal(size=shape)).astype(np.float32)
+
+    ones = np.ones
+    yield "output_norm.weight", ones(WIDTH, dtype=np.float32)
+    for layer in range(N_LAYERS):
+        name = f"blk.{layer}."
+        yield name + "attn_norm.weight", ones(WIDTH, dtype=np.float32)
+        yield name + "ssm_in.weight", normal(2 * INNER, WIDTH)
+        yield name + "ssm_conv1d.weight", normal(INNER, 4)
+        yield name + "ssm_conv1d.bias", normal(INNER)
+        yield name + "ssm_x.weight", normal(RANK + 2 * STATE, INNER)
+        yield name + "ssm_dt.weight", normal(INNER, RANK)
+        yield name + "ssm_dt.bias", normal(INNER)
+        yield name + "ssm_a", -np.tile(np.arange(1, STATE + 1, dtype=np.float32), (INNER, 1))
+        yield name + "ssm_d", ones(INNER, dtype=np.float32)
+        yield name + "ssm_out.weight", normal(WIDTH, INNER)
+
+
+@pytest.fixture(scope="module")
+def mamba(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file; vocabulary and chat template are the embedded model's."""
+    import gguf
+
+    path = tmp_path_factory.mktemp("mamba") / "mamba.gguf"
+    writer = gguf.GGUFWriter(path, "mamba")
+    writer.add_name("random Mamba")
+    writer.add_file_type(0)
+    writer.add_context_length(1024)
+    writer.add_embedding_length(WIDTH)
+    writer.add_feed_forward_length(0)
+    writer.add_head_count(0)
+    writer.add_block_count(N_LAYERS)
+    writer.add_ssm_conv_kernel(4)
+    writer.add_ssm_inner_size(INNER)
+    writer.add_ssm_state_size(STATE)
+    writer.add_ssm_time_step_rank(RANK)
+    writer.add_layer_norm_rms_eps(1e-5)
+    n_vocab = 0
+    for key, field in gguf.GGUFReader(model_path).fields.items():
+        if key.startswith("tokenizer."):
+            is_array = field.types[0] == gguf.GGUFValueType.ARRAY
+            writer.add_key_value(
+                key, field.contents(), field.types[0], field.types[-1] if is_array else None
+            )
+            if key == "tokenizer.ggml.tokens":
+                n_vocab = len(field.contents())
+    rng = np.random.default_rng(5)
+    embedding = rng.normal(size=(n_vocab, WIDTH)).astype(np.float32)
+    for name, values in [("token_embd.weight", embedding), *weights(rng)]:
+        writer.add_tensor(name, values)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
+@pytest.fixture(params=["serial", "parallel", "batched"])
+def engine(request: pytest.FixtureRequest, mamba: Path) -> Iterator[Engine]:
+    with load(mamba, n_ctx=512, n_threads=2, schedule=request.param) as loaded:
+        assert not loaded.model.can_drop_tokens
+        yield loaded
+
+
+@pytest.fixture
+def fresh(mamba: Path) -> Callable[..., Any]:
+    """The same answer by an engine that has computed nothing before."""
+
+    def generate(messages: Any, **arguments: Any) -> Any:
+        with load(mamba, n_ctx=512, schedule="serial", reproducible=True) as other:
+            return other.generate(messages, sampling=SHORT, **arguments)
+
+    return generate
+
+
+def test_the_plain_answer_is_llama_cpp_pythons(mamba: Path, engine: Engine) -> None:
+    import llama_cpp
+
+    reference = llama_cpp.Llama(str(mamba), n_ctx=512, verbose=False)
+    messages: Any = [
+        {"role": "system", "content": "Be kind."},
+        {"role": "user", "content": QUESTIONS[0]},
+    ]
+    theirs: Any = reference.create_chat_completion(messages, temperature=0.0, max_tokens=8)
+    reference.close()
+    ours = engine.generate(messages, sampling=SHORT)
+    assert ours.text == theirs["choices"][0]["message"]["content"]
+    assert len(set(ours.token_ids)) > 3
+
+
+def test_a_second_question_is_answered_as_by_a_fresh_engine(
+    engine: Engine, fresh: Callable[..., Any]
+) -> None:
+    for question in (QUESTIONS[0], QUESTIONS[1], QUESTIONS[0]):
+        for preference in ("formal", "creative"):
+            arguments = {"preference": preference, "amulet": STRONG}
+            answer = engine.generate(question, sampling=SHORT, **arguments)
+            assert answer.token_ids == fresh(question, **arguments).token_ids
+
+
+def test_a_conversation_is_that_of_an_engine_without_reuse(mamba: Path, engine: Engine) -> None:
+    arguments: dict[str, Any] = {
+        "preference": "formal",
+        "amulet": STRONG,
+        "system": "Be kind.",
+        "sampling": SHORT,
+    }
+    with load(mamba, n_ctx=512, schedule="serial", reproducible=True) as other:
+        talk, expected = engine.conversation(**arguments), other.conversation(**arguments)
+        for question in QUESTIONS:
+            assert talk.send(question).token_ids == expected.send(question).token_ids
+        talk.undo()
+        expected.undo()
+        assert talk.send("So?").token_ids == expected.send("So?").token_ids
+
+
+def test_a_change_in_mid_stream_computes_the_new_rows(
+    engine: Engine, fresh: Callable[..., Any]
+) -> None:
+    stream = engine.stream_generate(
+        QUESTIONS[0], preference="formal", amulet=STRONG, sampling=SHORT
+    )
+    next(stream)
+    stream.change(preference="creative", amulet=STRONG)
+    *_, last = stream
+    assert last.generation is not None
+    assert last.generation.preferences == ("creative",)
+    expected = fresh(QUESTIONS[0], preference="formal", amulet=STRONG)
+    assert last.generation.token_ids[0] == expected.token_ids[0]
+    assert len(last.generation.token_ids) == 8
+    answer = engine.generate(QUESTIONS[0], preference="formal", amulet=STRONG, sampling=SHORT)
+    assert answer.token_ids == expected.token_ids
+
+
+def test_a_cancelled_answer_leaves_nothing_behind(
+    engine: Engine, fresh: Callable[..., Any]
+) -> None:
+    stream = engine.stream_generate(QUESTIONS[0], preference="formal", amulet=STRONG)
+    for _ in range(3):
+        next(stream)
+    stream.close()
+    answer = engine.generate(QUESTIONS[1], preference="formal", amulet=STRONG, sampling=SHORT)
+    expected = fresh(QUESTIONS[1], preference="formal", amulet=STRONG)
+    assert answer.token_ids == expected.token_ids
