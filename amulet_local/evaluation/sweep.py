@@ -18,7 +18,7 @@ from amulet_local.user_settings import MAX_GUIDANCE_SCALE, MAX_KL_BUDGET, ModelS
 Sweep: TypeAlias = Literal["kl", "scale"]
 
 DEFAULT_VALUES: dict[Sweep, tuple[float, ...]] = {
-    "kl": (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.2),
+    "kl": (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.2),
     "scale": (1.5, 2.0, 2.5, 3.0, 4.0, 5.65),
 }
 """Nats a token, and guidance scales; the preference prompt comes before them."""
