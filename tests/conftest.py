@@ -15,8 +15,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from amulet_local import Engine, load, model_store
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).parent.parent
 F32, Q4_0, Q8_0, Q4_K_M = 0, 2, 7, 15

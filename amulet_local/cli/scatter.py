@@ -111,8 +111,8 @@ def _bottom(scale: _Scale, n_columns: int, name: str) -> Iterator[str]:
 
 def _number(value: float) -> str:
     """A number of at most _MARGIN characters."""
-    text = f"{value:.3g}"
-    return text if len(text) <= _MARGIN else f"{value:.1e}"
+    texts = (f"{value:{precision}}" for precision in (".3g", ".1e", ".0e"))
+    return next(text for text in texts if len(text) <= _MARGIN)
 
 
 def _write_label(grid: list[list[str]], cell: tuple[int, int], label: str) -> bool:
