@@ -8,6 +8,7 @@ fails or is stopped in a computation, all rows forget everything: rows never dri
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +18,7 @@ from typing import Literal
 from amulet_local.errors import DecodeError
 from amulet_local.llama.context import DECODE_STOPPED, Context, ContextSettings, Logits, Span
 from amulet_local.llama.model import Model
+from amulet_local.llama.pace import Pace
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.llama.worker import Worker, run_together
 
@@ -45,6 +47,7 @@ class Plan:
         threads_per_row: threads of a step for each row of a `parallel` schedule; None splits
             n_threads evenly.
         reuse: whether rows keep what fits from the generation before, and share prefixes.
+        paced: whether steps take fewer threads while other programs keep cores busy.
     """
 
     schedule: Schedule
@@ -52,6 +55,7 @@ class Plan:
     n_threads_batch: int
     threads_per_row: int | None = None
     reuse: bool = True
+    paced: bool = False
 
 
 @dataclass
@@ -88,6 +92,8 @@ class RowSet:
         self._rows: list[_Row] = []
         self._active: list[_Row] = []
         self._workers: list[Worker] = []
+        self._paces: dict[tuple[Schedule, int], Pace] = {}
+        self._n_threads = 0
 
     @property
     def n_rows(self) -> int:
@@ -182,7 +188,15 @@ class RowSet:
             StoppedError, DecodeError: as for `prefill`.
         """
         self._check_stop()
+        pace = self._pace()
+        if pace is None:
+            self._append((token,), 1)
+            return
+        if pace.n_threads != self._n_threads:
+            self._set_threads(self._active, pace.n_threads)
+        start = time.perf_counter()
         self._append((token,), 1)
+        pace.took(time.perf_counter() - start)
 
     def extend(self, tokens: Sequence[int]) -> list[list[Logits]]:
         """Give every row several tokens; for each token the logits of every row after it.
@@ -350,13 +364,24 @@ class RowSet:
             return 1
         return n_rows if self.plan.threads_per_row else min(n_rows, self.plan.n_threads)
 
-    def _set_threads(self, rows: Sequence[_Row]) -> None:
+    def _pace(self) -> Pace | None:
+        """What the threads of a step are chosen by, where several work on one row or batch."""
+        n_rows = len(self._active)
+        if not self.plan.paced or self.plan.n_threads < 2 or self._at_once(n_rows) > 1:
+            return None
+        kind = self.plan.schedule, n_rows
+        if kind not in self._paces:
+            self._paces[kind] = Pace(self.plan.n_threads)
+        return self._paces[kind]
+
+    def _set_threads(self, rows: Sequence[_Row], n_threads: int | None = None) -> None:
         """Split the threads between the rows that are computed at once."""
         plan = self.plan
         at_once = self._at_once(len(rows))
-        n_threads = max(1, plan.n_threads // at_once)
+        n_threads = max(1, (n_threads or plan.n_threads) // at_once)
         if at_once > 1 and plan.threads_per_row is not None:
             n_threads = plan.threads_per_row
+        self._n_threads = n_threads
         n_threads_batch = max(1, plan.n_threads_batch // at_once)
         for row in rows:
             row.context.set_threads(n_threads, n_threads_batch)
