@@ -32,6 +32,12 @@ batched: one context with a sequence for each row, all in one llama_decode.
 """
 
 
+SHORT_SECONDS = 0.1
+"""A row may be computed in the caller's thread where a step took less than this, because a Ctrl-C
+has to wait for it. Not with several threads a row: OpenMP would keep a pool of them for the caller
+beside the worker's, and spin less for having more threads than there are cores."""
+
+
 class StoppedError(Exception):
     """The stop flag ended a computation. Never leaves the engine."""
 
@@ -94,6 +100,7 @@ class RowSet:
         self._workers: list[Worker] = []
         self._paces: dict[tuple[Schedule, int], Pace] = {}
         self._n_threads = 0
+        self._steps_are_short = False
 
     @property
     def n_rows(self) -> int:
@@ -189,14 +196,14 @@ class RowSet:
         """
         self._check_stop()
         pace = self._pace()
-        if pace is None:
-            self._append((token,), 1)
-            return
-        if pace.n_threads != self._n_threads:
+        if pace is not None and pace.n_threads != self._n_threads:
             self._set_threads(self._active, pace.n_threads)
         start = time.perf_counter()
-        self._append((token,), 1)
-        pace.took(time.perf_counter() - start)
+        self._append((token,), 1, here=self._steps_are_short and self._n_threads == 1)
+        seconds = time.perf_counter() - start
+        self._steps_are_short = seconds < SHORT_SECONDS
+        if pace is not None:
+            pace.took(seconds)
 
     def extend(self, tokens: Sequence[int]) -> list[list[Logits]]:
         """Give every row several tokens; for each token the logits of every row after it.
@@ -349,14 +356,14 @@ class RowSet:
                 if span.n_outputs:
                     row.saved = context.logits(row.output).copy()
 
-    def _append(self, tokens: Sequence[int], n_outputs: int) -> None:
+    def _append(self, tokens: Sequence[int], n_outputs: int, *, here: bool = False) -> None:
         spans = [
             (row, Span(row.sequence, len(row.tokens), tokens, n_outputs)) for row in self._active
         ]
         if self.plan.schedule == "batched":
-            self._run_packed(spans)
+            self._run_packed(spans, here=here)
         else:
-            self._run([(row, [span]) for row, span in spans])
+            self._run([(row, [span]) for row, span in spans], here=here)
 
     def _at_once(self, n_rows: int) -> int:
         """Rows that are computed at the same time: no more than there are threads."""
@@ -386,7 +393,7 @@ class RowSet:
         for row in rows:
             row.context.set_threads(n_threads, n_threads_batch)
 
-    def _run_packed(self, spans: Sequence[tuple[_Row, Span]]) -> None:
+    def _run_packed(self, spans: Sequence[tuple[_Row, Span]], *, here: bool = False) -> None:
         context = self._contexts[0]
         ends = accumulate(len(span.tokens) for _, span in spans)
 
@@ -394,9 +401,9 @@ class RowSet:
             for (row, span), end in zip(spans, ends, strict=True):
                 self._computed(row, span, end - 1)
 
-        self._guarded([[partial(context.decode, [span for _, span in spans])]], note)
+        self._guarded([[partial(context.decode, [span for _, span in spans])]], note, here=here)
 
-    def _run(self, work: Sequence[tuple[_Row, Sequence[Span]]]) -> None:
+    def _run(self, work: Sequence[tuple[_Row, Sequence[Span]]], *, here: bool = False) -> None:
         """Decode each row's span in its own context, at once or in turn."""
         decodes = [partial(row.context.decode, spans) for row, spans in work]
         at_once = self._at_once(len(work))
@@ -405,7 +412,7 @@ class RowSet:
             for row, spans in work:
                 self._computed(row, spans[0], len(spans[0].tokens) - 1)
 
-        self._guarded([decodes[start::at_once] for start in range(at_once)], note)
+        self._guarded([decodes[start::at_once] for start in range(at_once)], note, here=here)
 
     def _computed(self, row: _Row, span: Span, output: int) -> None:
         row.tokens.extend(span.tokens)
@@ -414,9 +421,15 @@ class RowSet:
         self.n_decoded += len(span.tokens)
 
     def _guarded(
-        self, tasks: Sequence[Sequence[Callable[[], None]]], note: Callable[[], None] | None = None
+        self,
+        tasks: Sequence[Sequence[Callable[[], None]]],
+        note: Callable[[], None] | None = None,
+        *,
+        here: bool = False,
     ) -> None:
         """Run lists of native calls, one list a worker, then `note` what they did.
+
+        With `here` the first list is run in this thread.
 
         All rows are discarded if anything fails or interrupts before the end of that: what is in
         memory and what is noted of it stay the same.
@@ -431,6 +444,7 @@ class RowSet:
                 self._need_workers(len(tasks)),
                 [partial(in_turn, decodes) for decodes in tasks],
                 self._stop_flag.set,
+                first_here=here,
             )
             if note is not None:
                 note()
