@@ -116,7 +116,8 @@ class SamplerChain:
 
     def accept(self, token: int) -> None:
         """`token` is now part of the answer."""
-        self._adjusting.accept(token)
+        if self._looks_back:
+            self._adjusting.accept(token)
         if self._filter is not None:
             self._filter.accept(token)
 
