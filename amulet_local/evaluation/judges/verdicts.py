@@ -58,9 +58,9 @@ class PreferenceRatings:
     """Ratings of one answer by several preferences. Means over answers are MATO's figures.
 
     Attributes:
-        met: every rating is at least 3; the share of such answers is AMR.
-        mean: of the ratings; its mean over answers is APS.
-        worst: the lowest; its mean over answers is Worst.
+        met: every level is at least 3; the share of such answers is AMR.
+        mean: of the values; its mean over answers is APS.
+        worst: the lowest value; its mean over answers is Worst.
     """
 
     met: bool
@@ -68,8 +68,11 @@ class PreferenceRatings:
     worst: float
 
 
-def preference_ratings(values: Sequence[float]) -> PreferenceRatings:
+def preference_ratings(ratings: Sequence[Rating]) -> PreferenceRatings:
     """Sum up ratings of one answer, one a preference, at least one (arXiv 2605.25342)."""
+    values = [rating.value for rating in ratings]
     return PreferenceRatings(
-        met=min(values) >= MET_LEVEL, mean=fmean(values), worst=float(min(values))
+        met=min(rating.level for rating in ratings) >= MET_LEVEL,
+        mean=fmean(values),
+        worst=min(values),
     )
