@@ -194,7 +194,7 @@ def _vocabulary(tokenizer: Mapping[str, Any], n_vocab: int) -> tuple[list[str], 
 
 
 def _text_of(token: Any) -> str:
-    return token["content"] if isinstance(token, dict) else token
+    return str(token["content"] if isinstance(token, dict) else token)
 
 
 def _patterns(part: Any) -> list[str]:
@@ -213,5 +213,7 @@ def _chat_template(folder: Path, settings: Mapping[str, Any]) -> str:
     if file.is_file():
         template = file.read_text(encoding="utf-8")
     if not isinstance(template, str):
-        raise ModelFileError(f"{folder} has no chat template, in tokenizer_config.json or beside it")
+        raise ModelFileError(
+            f"{folder} has no chat template, in tokenizer_config.json or beside it"
+        )
     return template

@@ -78,8 +78,8 @@ def cached_model() -> Path:
     folder = private_folder(cache_folder() / "models")
     if folder is None:
         raise FileAccessError(
-            f"{cache_folder() / 'models'} can't be written, or not by you alone; AMULET_CACHE names "
-            f"another cache folder"
+            f"{cache_folder() / 'models'} can't be written, or not by you alone; AMULET_CACHE "
+            f"names another cache folder"
         )
     target = folder / FILE_NAME
     if not target.is_file():

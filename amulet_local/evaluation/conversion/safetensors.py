@@ -104,7 +104,9 @@ class Weights:
         try:
             return self._places[name]
         except KeyError:
-            raise ModelFileError(f"the weights have no tensor {name}: is it another model?") from None
+            raise ModelFileError(
+                f"the weights have no tensor {name}: is it another model?"
+            ) from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -47,7 +47,7 @@ class Backend(ABC):
             JudgeError: no reply, after all retries, or none of the labels.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most have nothing to free)
         """Free what it holds. May be called twice."""
 
 

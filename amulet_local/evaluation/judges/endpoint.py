@@ -1,8 +1,8 @@
 """A judge's backend elsewhere: any endpoint that speaks OpenAI's chat completions.
 
 Requests that fail for a passing reason are sent again by the `openai` client, with growing pauses,
-and after the pause that the endpoint asks for (Retry-After, up to a minute). What an endpoint can do
-is found out as it goes: a grammar and probabilities if it takes them, else less.
+and after the pause that the endpoint asks for (Retry-After, up to a minute). What an endpoint can
+do is found out as it goes: a grammar and probabilities if it takes them, else less.
 """
 
 from __future__ import annotations

@@ -65,9 +65,7 @@ class Judge:
         if not choice.from_probabilities:
             return Rating(value=float(level), level=level, probabilities=None)
         probabilities = tuple(choice.probabilities.values())
-        value = math.fsum(
-            level * share for level, share in zip(LEVELS, probabilities, strict=True)
-        )
+        value = math.fsum(level * share for level, share in zip(LEVELS, probabilities, strict=True))
         return Rating(value=value, level=level, probabilities=probabilities)
 
     def close(self) -> None:

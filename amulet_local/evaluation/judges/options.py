@@ -45,7 +45,9 @@ class JudgeOptions(StrictParams):
     def _check_together(self) -> None:
         if self.base_url is None:
             if self.api_key_env is not None:
-                raise InvalidParameterError("api_key_env is for an endpoint, and base_url isn't set")
+                raise InvalidParameterError(
+                    "api_key_env is for an endpoint, and base_url isn't set"
+                )
             return
         try:
             parts = urlsplit(self.base_url)

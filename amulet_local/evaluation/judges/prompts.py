@@ -85,9 +85,7 @@ def load_prompts(path: Path | None) -> JudgePrompts:
         raise InvalidParameterError(
             f"{file.name} has [{min(unknown)[:40]}]: only [compare] and [rate] are known"
         )
-    return JudgePrompts(
-        **{kind: _section(kind, sections.get(kind), file.name) for kind in _TEXTS}
-    )
+    return JudgePrompts(**{kind: _section(kind, sections.get(kind), file.name) for kind in _TEXTS})
 
 
 def _section(kind: str, section: Any, name: str) -> Prompt:

@@ -131,11 +131,9 @@ class ArmoHead:
         try:
             if path.stat().st_size > MAX_HEAD_BYTES:
                 raise ModelFileError(f"{path.name} is too large for a head of ArmoRM")
-            with np.load(path, allow_pickle=False) as arrays:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
                 if int(arrays["format"]) != HEAD_FORMAT:
-                    raise ModelFileError(
-                        f"{path.name} is of another version: convert ArmoRM again"
-                    )
+                    raise ModelFileError(f"{path.name} is of another version: convert ArmoRM again")
                 head = cls._from_arrays(arrays)
         except OSError as error:
             raise FileAccessError(f"can't read {path}: {error.strerror or error}") from None

@@ -64,7 +64,7 @@ class Scorer(ABC):
             AmuletError: the scorer's model can't be used.
         """
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 (most have nothing to free)
         """Free what it holds, a model for instance. May be called twice."""
 
     def __enter__(self) -> Scorer:

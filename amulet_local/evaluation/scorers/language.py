@@ -6,6 +6,7 @@ Each is a formula over counts, with a lexicon where it needs one: none understan
 from __future__ import annotations
 
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import fmean
@@ -94,6 +95,9 @@ def _formality() -> Callable[[Answered], float | None]:
         from textblob.en import tag
     except ImportError:
         raise _missing("formality", "textblob") from None
+    with warnings.catch_warnings():  # its lexicon is read at the first call, and left open
+        warnings.simplefilter("ignore", ResourceWarning)
+        tag("a")
 
     def measure(answer: Answered) -> float | None:
         tagged = [pair for part in sentences_of(answer.text) for pair in tag(part)]
@@ -119,9 +123,7 @@ def _sentiment() -> Callable[[Answered], float | None]:
 
 
 def _missing(name: str, package: str) -> MissingExtraError:
-    return MissingExtraError(
-        f"the scorer {name} needs {package}: pip install 'amulet-local[eval]'"
-    )
+    return MissingExtraError(f"the scorer {name} needs {package}: pip install 'amulet-local[eval]'")
 
 
 _MEASURES: dict[str, Callable[[], Callable[[Answered], float | None]]] = {

@@ -26,7 +26,7 @@ _SILENT = re.compile(
 
 _APART = re.compile(
     r"""
-      (?<![tcsgx])i(?=[aou])(?!on)       # radio
+      (?<![tcsgx])i(?=[aou])(?!on)(?!(?<=li)an)   # radio, but not Italian
     | (?<![tcsgxhln])i(?=on)             # champion, but not nation, million
     | (?<=[^aeiouqg])u(?=[aeo])(?!e[sdr]?$|ers$)   # usual
     | e(?=o)(?!o(?:us|ns?|ples?)$)       # video, but not people
