@@ -27,6 +27,7 @@ N_REASONED_TOKENS = 4096
 counts a model's reasoning as well."""
 
 CONNECT_SECONDS = 15.0
+_OWN_HEADERS = ("OpenAI-Organization", "OpenAI-Project")
 
 
 class EndpointBackend(Backend):
@@ -63,6 +64,8 @@ class EndpointBackend(Backend):
                 options.timeout_seconds, connect=min(CONNECT_SECONDS, options.timeout_seconds)
             ),
             max_retries=options.max_retries,
+            # The client would take these from OPENAI_ORG_ID and OPENAI_PROJECT_ID.
+            default_headers=dict.fromkeys(_OWN_HEADERS, openai.Omit()),
         )
         self._shape = 0
 
@@ -82,7 +85,7 @@ class EndpointBackend(Backend):
                 reply = self._client.chat.completions.create(
                     model=self.name, messages=messages, **shapes[self._shape]
                 )
-                return self._read(reply.model_dump(), labels)
+                return self._read(reply.model_dump(warnings=False), labels)
             except (self._openai.BadRequestError, self._openai.UnprocessableEntityError) as error:
                 if self._shape + 1 == len(shapes):
                     raise JudgeError(f"{self.name}: {_one_line(error)}") from None

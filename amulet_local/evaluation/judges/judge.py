@@ -32,9 +32,13 @@ class Judge:
     def compare(self, question: str, preference: str, first: str, second: str) -> Comparison:
         """Which answer follows the preference better, asked in both orders.
 
+        An answer without any text loses against one that has some, without being asked about.
+
         Raises:
             JudgeError: the backend gave no verdict, after all retries.
         """
+        if not (first.strip() and second.strip()):
+            return _with_nothing(bool(first.strip()), bool(second.strip()))
         labels = (FIRST, SECOND, NEITHER)
         choices = [
             self._backend.choose(
@@ -54,11 +58,13 @@ class Judge:
         )
 
     def rate(self, question: str, preference: str, answer: str) -> Rating:
-        """How well an answer follows the preference.
+        """How well an answer follows the preference; 1 without any text.
 
         Raises:
             JudgeError: the backend gave no verdict, after all retries.
         """
+        if not answer.strip():
+            return Rating(value=1.0, level=1, probabilities=None)
         prompt = self._prompts.rating(question=question, preference=preference, answer=answer)
         choice = self._backend.choose(prompt, [str(level) for level in LEVELS])
         level = int(choice.label)
@@ -77,6 +83,17 @@ class Judge:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _with_nothing(first: bool, second: bool) -> Comparison:
+    """The verdict where an answer has no text; the arguments say which has some."""
+    chance = (1 + first - second) / 2
+    return Comparison(
+        probability=chance,
+        outcome="win" if first else "lose" if second else "tie",
+        orders=(chance, chance),
+        from_probabilities=False,
+    )
 
 
 def _chance(choice: Choice, place: str) -> float:

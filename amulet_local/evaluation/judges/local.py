@@ -26,7 +26,12 @@ class LocalBackend(Backend):
         Raises:
             ModelError, BackendError: it can't be used.
         """
-        runtime: dict[str, Any] = {"n_ctx": options.n_ctx, "n_threads": options.n_threads}
+        # Reproducible: a verdict doesn't depend on those before it.
+        runtime: dict[str, Any] = {
+            "n_ctx": options.n_ctx,
+            "n_threads": options.n_threads,
+            "reproducible": True,
+        }
         if options.n_gpu_layers is not None:
             runtime["n_gpu_layers"] = options.n_gpu_layers
         self._engine = load(options.model, **runtime)

@@ -11,6 +11,9 @@ from amulet_local.evaluation.judges.prompts import load_prompts
 from amulet_local.evaluation.judges.verdicts import PreferenceRatings, preference_ratings
 from amulet_local.evaluation.scorers.base import Answered, Scorer
 
+MAX_FAILED = 5
+"""Verdicts in a row that may fail."""
+
 
 def open_judge(options: JudgeOptions) -> Judge:
     """A judge on this machine, or at an endpoint if `base_url` is set.
@@ -53,6 +56,7 @@ class _Ratings:
 
     def __init__(self, judge: Judge) -> None:
         self._judge = judge
+        self._n_failed = 0
         self._known: dict[tuple[str, tuple[str, ...], str], PreferenceRatings | None] = {}
 
     def of(self, answer: Answered) -> PreferenceRatings | None:
@@ -63,20 +67,24 @@ class _Ratings:
 
     def _ask(self, answer: Answered) -> PreferenceRatings | None:
         try:
-            return preference_ratings(
-                [
-                    self._judge.rate(answer.question, preference, answer.text)
-                    for preference in answer.preferences
-                ]
-            )
+            ratings = [
+                self._judge.rate(answer.question, preference, answer.text)
+                for preference in answer.preferences
+            ]
         except JudgeError:
+            self._n_failed += 1
+            if self._n_failed >= MAX_FAILED:
+                raise
             return None
+        self._n_failed = 0
+        return preference_ratings(ratings)
 
 
 def judge_scorers(judge: Judge) -> tuple[Scorer, ...]:
     """The judge's ratings as columns; the judge stays the caller's to close.
 
-    A verdict that fails after all retries leaves None, and is asked for again by no other column.
+    A verdict that fails after all retries leaves None, and isn't asked for again; five in a row
+    raise the JudgeError.
     """
     ratings = _Ratings(judge)
     columns = {
