@@ -18,6 +18,7 @@ from amulet_local.evaluation.judges import (
     open_judge,
     preference_ratings,
 )
+from amulet_local.evaluation.judges.endpoint import N_LISTED
 from amulet_local.evaluation.scorers import Answered
 from tests.evaluation.judges.endpoints import (
     Answer,
@@ -212,7 +213,7 @@ def test_a_judge_that_only_fails_isnt_asked_for_ever() -> None:
 
 
 def test_a_real_model_says_the_same_here_and_through_an_endpoint(
-    engine: Engine, model_path: Path, tmp_path: Path
+    engine: Engine, model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """llama.cpp's probabilities under a grammar, once over HTTP; and a tie with itself.
 
@@ -236,6 +237,7 @@ def test_a_real_model_says_the_same_here_and_through_an_endpoint(
     assert same.probability == pytest.approx(0.5)
     assert compared.from_probabilities
     assert rated.probabilities is not None
+    monkeypatch.setattr("amulet_local.evaluation.judges.local.N_LISTED", N_LISTED)
     with open_judge(local) as near:
         again = near.compare(QUESTION, PREFERENCE, GOOD, OFF_TOPIC)
         assert again.orders == pytest.approx(compared.orders, abs=1e-3)
