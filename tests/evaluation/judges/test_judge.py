@@ -222,7 +222,7 @@ def test_a_real_model_says_the_same_here_and_through_an_endpoint(
     short = tmp_path / "short.toml"  # computing the package's own prompts takes seconds
     short.write_text(
         '[compare]\nsystem = "Judge."\nuser = "{preference} A: {first} B: {second} A or B?"\n'
-        '[rate]\nsystem = "Judge."\nuser = "{preference} {answer} Reply with a digit: 1, 2, 3, 4, 5."\n'
+        '[rate]\nsystem = "Judge."\nuser = "{preference} {answer} A digit, 1 to 5:"\n'
     )
     local = JudgeOptions(model=str(model_path), n_ctx=1024, prompt_file=short)
     with (
