@@ -14,7 +14,12 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from amulet_local.errors import BackendError, PromptTooLongError, UnsupportedModelError
+from amulet_local.errors import (
+    BackendError,
+    EngineClosedError,
+    PromptTooLongError,
+    UnsupportedModelError,
+)
 from amulet_local.llama import library
 from amulet_local.llama.context import Context, ContextSettings, Span
 from amulet_local.llama.model import Model, ModelSettings
@@ -103,6 +108,7 @@ class Embedder:
         Raises:
             InvalidTextError: the text holds a lone surrogate.
             BackendError: llama.cpp failed.
+            EngineClosedError: it was closed.
         """
         ids = self.model.vocabulary.tokenize(text, add_special=True, parse_special=False)
         if len(ids) > self.n_ctx:
@@ -121,6 +127,7 @@ class Embedder:
         Raises:
             PromptTooLongError: more than `n_ctx` tokens.
             BackendError: llama.cpp failed.
+            EngineClosedError: it was closed.
         """
         if len(token_ids) > self.n_ctx:
             raise PromptTooLongError(
@@ -139,6 +146,7 @@ class Embedder:
         self.model.close()
 
     def _run(self, task: Callable[[], Vector]) -> Vector:
+        self._open()
         self._stop_flag.clear()
         vector: Vector = run_together([self._worker], [task], self._stop_flag.set)[0]
         if not np.isfinite(vector).all():
@@ -170,7 +178,13 @@ class Embedder:
         return np.array(found, dtype=np.float64)
 
     def _open(self) -> Context:
-        assert self._context is not None
+        """The context.
+
+        Raises:
+            EngineClosedError: it was closed.
+        """
+        if self._context is None:
+            raise EngineClosedError("the model is closed; load it again")
         return self._context
 
     def _check_pooling(self) -> None:
