@@ -9,6 +9,7 @@ leaves the package in any other form.
     │   ├── InvalidParameterError  a number or option is out of its range
     │   ├── UnknownPreferenceError a preference that can't be found or read
     │   ├── UnknownMethodError     a decoding method that doesn't exist
+    │   ├── UnknownScorerError     a scorer that doesn't exist
     │   ├── EmptyPromptError       nothing to answer
     │   ├── InvalidTextError       text that no tokenizer can take (lone surrogates)
     │   ├── InvalidTokenError      a token id outside the vocabulary
@@ -30,6 +31,7 @@ leaves the package in any other form.
     ├── CancelledError             cancelled, in a call that has nothing to return then
     ├── EngineClosedError          the engine was closed
     ├── EngineBusyError            the engine is in the middle of another generation
+    ├── JudgeError                 a judge gave no verdict
     └── MissingExtraError          an optional dependency isn't installed
 """
 
@@ -54,6 +56,10 @@ class UnknownPreferenceError(InvalidRequestError):
 
 class UnknownMethodError(InvalidRequestError):
     """A decoding method that doesn't exist."""
+
+
+class UnknownScorerError(InvalidRequestError):
+    """A scorer that doesn't exist."""
 
 
 class EmptyPromptError(InvalidRequestError):
@@ -190,6 +196,10 @@ class EngineClosedError(AmuletError):
 
 class EngineBusyError(AmuletError):
     """The engine is in the middle of another generation."""
+
+
+class JudgeError(AmuletError):
+    """A judge gave no verdict: its endpoint failed, or what it said can't be read."""
 
 
 class MissingExtraError(AmuletError):
