@@ -6,6 +6,7 @@ control vector, which is added to what a layer passes on, as that bias is.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +14,12 @@ from typing import Any, NamedTuple
 import gguf
 import numpy as np
 
+from amulet_local.llama.gguf import read_header
 from tests.gguf_edit import copy_edited, finish
 
 N_LAYERS = 4
 """Of the cut model: enough to tell layers apart, and quick."""
+N_EMBD = 576
 
 
 class Pair(NamedTuple):
@@ -87,30 +90,31 @@ def write_vector(path: Path, directions: Mapping[int, np.ndarray]) -> Path:
     return write_gguf(path, "controlvector", keys, tensors)
 
 
-def cut_model(
-    source: Path,
-    target: Path,
-    *,
-    added: Mapping[str, np.ndarray] | None = None,
-    biases: Mapping[int, np.ndarray] | None = None,
-) -> Path:
-    """The first layers of a model in F32, with something added to its weights.
-
-    Args:
-        added: what to add to tensors, float64, by name.
-        biases: biases of ffn_down by layer.
-    """
+def cut_model(source: Path, target: Path) -> Path:
+    """The first layers of a model in F32; their ffn_down gets a bias of zeros."""
 
     def tensor(name: str, data: np.ndarray) -> np.ndarray | None:
-        if name.startswith("blk.") and int(name.split(".")[1]) >= N_LAYERS:
-            return None
-        return (data + added[name]).astype(np.float32) if added and name in added else data
+        is_further = name.startswith("blk.") and int(name.split(".")[1]) >= N_LAYERS
+        return None if is_further else data
 
+    zeros = np.zeros(N_EMBD, dtype=np.float32)
     copy_edited(
         source,
         target,
         value=lambda name, value: N_LAYERS if name.endswith(".block_count") else value,
         tensor=tensor,
-        more={f"blk.{layer}.ffn_down.bias": bias for layer, bias in (biases or {}).items()},
+        more={f"blk.{layer}.ffn_down.bias": zeros for layer in range(N_LAYERS)},
     )
+    return target
+
+
+def merged(source: Path, target: Path, added: Mapping[str, np.ndarray]) -> Path:
+    """A model in F32 with something added to some of its tensors, float64, by name."""
+    shutil.copyfile(source, target)
+    for name, values in added.items():
+        tensor = read_header(source).tensors[name]
+        data = np.memmap(target, np.float32, "r+", tensor.start, values.shape)
+        assert data.nbytes == tensor.n_bytes
+        data[...] = data + values
+        data.flush()
     return target

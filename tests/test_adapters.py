@@ -17,15 +17,16 @@ from amulet_local import AmuletParams, Engine, SamplingParams, errors, load
 from amulet_local.cohort import Cohort
 from amulet_local.tuning import candidates_for
 from tests.adapter_making import (
+    N_EMBD,
     N_LAYERS,
     Pair,
     cut_model,
+    merged,
     random_pairs,
     write_lora,
     write_vector,
 )
 
-N_EMBD = 576
 EXACT = {"n_ctx": 128, "cache_type_k": "f32", "cache_type_v": "f32", "flash_attention": "off"}
 SHAPES = {
     "blk.0.attn_q.weight": (576, 576),
@@ -105,24 +106,24 @@ def greedy(engine: Engine, prompt: list[int], method: str = "base") -> tuple[int
 
 @pytest.mark.parametrize("scale", [1.0, -0.5])
 def test_a_lora_computes_what_its_merged_model_does(
-    load_cut: LoadCut, f32_path: Path, folder: Path, pairs: dict[str, Pair], lora: str, scale: float
+    load_cut: LoadCut, cut: Path, folder: Path, pairs: dict[str, Pair], lora: str, scale: float
 ) -> None:
     added = {name: scale * 8.0 * pair.product for name, pair in pairs.items()}
-    merged = load_cut(cut_model(f32_path, folder / "merged.gguf", added=added))
+    expected = load_cut(merged(cut, folder / f"merged{scale}.gguf", added))
     adapted = load_cut(lora=[(lora, scale)])
-    np.testing.assert_allclose(rows_of(adapted), rows_of(merged), atol=2e-3)
-    assert greedy(adapted, PROMPT) == greedy(merged, PROMPT)
+    np.testing.assert_allclose(rows_of(adapted), rows_of(expected), atol=2e-3)
+    assert greedy(adapted, PROMPT) == greedy(expected, PROMPT)
     assert np.abs(rows_of(adapted) - rows_of(load_cut())).max() > 0.5
 
 
 def test_a_control_vector_computes_what_the_biases_of_its_layers_do(
-    load_cut: LoadCut, f32_path: Path, folder: Path, directions: dict[int, np.ndarray], vector: str
+    load_cut: LoadCut, cut: Path, folder: Path, directions: dict[int, np.ndarray], vector: str
 ) -> None:
-    biases = {layer: 0.75 * direction for layer, direction in directions.items()}
-    merged = load_cut(cut_model(f32_path, folder / "biased.gguf", biases=biases))
+    biases = {f"blk.{layer}.ffn_down.bias": 0.75 * values for layer, values in directions.items()}
+    expected = load_cut(merged(cut, folder / "biased.gguf", biases))
     adapted = load_cut(control_vectors=[f"{vector}:0.75"])
-    np.testing.assert_allclose(rows_of(adapted), rows_of(merged), atol=2e-3)
-    assert greedy(adapted, PROMPT) == greedy(merged, PROMPT)
+    np.testing.assert_allclose(rows_of(adapted), rows_of(expected), atol=2e-3)
+    assert greedy(adapted, PROMPT) == greedy(expected, PROMPT)
     assert np.abs(rows_of(adapted) - rows_of(load_cut())).max() > 0.5
 
 
