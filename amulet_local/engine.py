@@ -157,9 +157,7 @@ class Engine:
             own_settings=self.own_settings,
             warnings=self.warnings,
         )
-        self._turns = Turns(
-            self._stop_flag, partial(_free, self._rows, self._adapters, self.model)
-        )
+        self._turns = Turns(self._stop_flag, partial(_free, self._rows, self._adapters, self.model))
         weakref.finalize(self, self._turns.close, timeout_seconds=5)
         try:
             check_memory(self.model, self._settings, n_rows=2)

@@ -28,7 +28,6 @@ from amulet_local.errors import InvalidParameterError
 from amulet_local.grammar import gbnf
 from amulet_local.grammar.json_schema import to_gbnf
 from amulet_local.optimizer import recurrence
-from amulet_local.scaled_files import ScaledFile, scaled_files
 from amulet_local.sampling_values import (
     MAX_BREAKERS,
     biases,
@@ -37,6 +36,7 @@ from amulet_local.sampling_values import (
     schema,
     stop_texts,
 )
+from amulet_local.scaled_files import ScaledFile, scaled_files
 
 MAX_ITERATIONS = 100_000
 """Largest T; the recurrence costs about 0.1 microseconds a step."""

@@ -2,8 +2,8 @@
 
 Knows nothing about what the tokens mean. A saved state goes to native code that trusts it, so it is
 only read from a folder and a file that nobody else can write, with a digest over all of it, for the
-same model, adapters, llama.cpp build and cache types. A file is written whole or not at all, for its owner
-only.
+same model, adapters, llama.cpp build and cache types. A file is written whole or not at all, for
+its owner only.
 """
 
 from __future__ import annotations

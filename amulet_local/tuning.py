@@ -32,9 +32,7 @@ CANDIDATES: tuple[Schedule, ...] = ("parallel", "serial", "batched")
 """Safe on a busy machine first: a parallel row has no barrier to wait at."""
 
 
-def candidates_for(
-    n_rows: int, plan: Plan, *, one_context: bool = True
-) -> tuple[Schedule, ...]:
+def candidates_for(n_rows: int, plan: Plan, *, one_context: bool = True) -> tuple[Schedule, ...]:
     """What to measure, in this order; for `reproducible` only those that are equal to the bit.
 
     Where not every row gets a thread, computing rows together is likelier to win than in turn.

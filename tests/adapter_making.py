@@ -33,7 +33,9 @@ class Pair(NamedTuple):
         return self.b.astype(np.float64) @ self.a.astype(np.float64) / len(self.a)
 
 
-def random_pairs(shapes: Mapping[str, tuple[int, int]], *, rank: int, size: float, seed: int) -> Any:
+def random_pairs(
+    shapes: Mapping[str, tuple[int, int]], *, rank: int, size: float, seed: int
+) -> Any:
     """A pair for each tensor of a shape (out, in), so that B A is about `size` everywhere."""
     draw = np.random.default_rng(seed)
     deviation = (size / np.sqrt(rank)) ** 0.5

@@ -233,9 +233,7 @@ def test_rows_with_and_without_an_adapter_are_never_in_one_context(
         )
 
 
-def test_no_row_reuses_what_was_computed_with_another_adapter(
-    load_cut: LoadCut, lora: str
-) -> None:
+def test_no_row_reuses_what_was_computed_with_another_adapter(load_cut: LoadCut, lora: str) -> None:
     fresh = {
         "base": greedy(load_cut(), PROMPT),
         "pref": greedy(load_cut(lora=[lora]), PROMPT, "pref"),
@@ -264,9 +262,7 @@ def test_rows_of_several_preferences_share_their_prefix(load_cut: LoadCut, lora:
     assert answer.usage.computed_tokens == len(shared) + 1 + len(shared) + 1 + 2
 
 
-def test_scores_and_traces_show_each_row_under_its_own_model(
-    load_cut: LoadCut, lora: str
-) -> None:
+def test_scores_and_traces_show_each_row_under_its_own_model(load_cut: LoadCut, lora: str) -> None:
     question = "What is rain?"
     settings = {"n_ctx": 256}
     split = load_cut(**settings, lora=[lora], adapters_on="preference")

@@ -67,7 +67,9 @@ def check_lora(path: str, base: BaseModel) -> tuple[str, ...]:
     if not isinstance(alpha, float) or not math.isfinite(alpha):
         _fail(path, f"adapter.lora.alpha is {_short(alpha)}, not a finite float")
     if "adapter.alora.invocation_tokens" in header.metadata:
-        _fail(path, "it is an activated LoRA, at work after certain tokens only, which can't be had")
+        _fail(
+            path, "it is an activated LoRA, at work after certain tokens only, which can't be had"
+        )
     if header.architecture != base.architecture:
         _fail(
             path,

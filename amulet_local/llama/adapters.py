@@ -198,5 +198,7 @@ def _scale_warning(item: Adapter) -> str | None:
     if item.scale == 0:
         return f"the {item.kind} {name} has the scale 0, so that it does nothing"
     if abs(item.scale) > LARGE_SCALE:
-        return f"the {item.kind} {name} has the scale {item.scale:g}; 1 is usual, and text may break"
+        return (
+            f"the {item.kind} {name} has the scale {item.scale:g}; 1 is usual, and text may break"
+        )
     return None

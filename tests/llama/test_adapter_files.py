@@ -104,7 +104,9 @@ def test_a_lora_that_native_code_would_fail_on_is_refused(
 
 
 def test_embeddings_that_are_the_output_as_well_are_refused(tmp_path: Path) -> None:
-    path = write_lora(tmp_path / "a.gguf", {"token_embd.weight": Pair(array(1000, 8), array(64, 8))})
+    path = write_lora(
+        tmp_path / "a.gguf", {"token_embd.weight": Pair(array(1000, 8), array(64, 8))}
+    )
     check_lora(str(path), BASE)
     refused(path, "output as well", TIED)
 
@@ -181,7 +183,15 @@ def test_the_data_of_a_tensor_is_what_the_gguf_package_reads(tmp_path: Path) -> 
 
 
 def test_a_number_after_the_last_colon_is_the_scale() -> None:
-    given = ["a.gguf", "b.gguf:0.5", "C:\\c.gguf", "C:\\d.gguf:-2e-1", "e:f", ("g:1", 3), ".gguf:1."]
+    given = [
+        "a.gguf",
+        "b.gguf:0.5",
+        "C:\\c.gguf",
+        "C:\\d.gguf:-2e-1",
+        "e:f",
+        ("g:1", 3),
+        ".gguf:1.",
+    ]
     assert scaled_files(given) == (
         ("a.gguf", 1.0),
         ("b.gguf", 0.5),
