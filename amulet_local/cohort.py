@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from amulet_local.answer import Answer
-from amulet_local.errors import DecodeError
+from amulet_local.errors import DecodeError, InvalidParameterError
 from amulet_local.llama.context import DECODE_STOPPED, Context, ContextSettings, Logits, Span
 from amulet_local.llama.model import Model
 from amulet_local.llama.rows import StoppedError, common_length
@@ -62,7 +62,13 @@ class Cohort:
 
         Raises:
             ContextCreationError: no memory, or settings that this model excludes.
+            InvalidParameterError: adapters for preference rows alone.
         """
+        if settings.plain_row_is_bare:
+            raise InvalidParameterError(
+                "answers that are made together share a context, so adapters are on all rows of it "
+                "or on none; use adapters_on='all'"
+            )
         n_sequences = n_places * n_rows
         self._model = model
         self._context = Context(

@@ -37,6 +37,7 @@ from amulet_local.learning import held_out_of, learn_weights
 from amulet_local.liked_answers import answers_to
 from amulet_local.liked_texts import LikedText
 from amulet_local.llama import library
+from amulet_local.llama.adapters import Adapter, Adapters
 from amulet_local.llama.model import Model
 from amulet_local.llama.rows import Plan, Progress, RowSet, StoppedError
 from amulet_local.llama.stop_flag import StopFlag
@@ -60,6 +61,7 @@ from amulet_local.runtime_setup import (
     check_memory,
     context_settings,
     kernels_loading,
+    load_adapters,
     model_settings,
     resolve_gpu_layers,
     row_plan,
@@ -90,6 +92,7 @@ def load(
     Raises:
         InvalidParameterError: a runtime field is unknown or out of range.
         ModelNotFoundError, ModelFileError, UnsupportedModelError: the model can't be used.
+        AdapterFileError: a LoRA adapter or control vector can't be used with this model.
         ContextCreationError: no memory for the context, or settings that exclude each other.
     """
     return Engine(model, RuntimeParams(**runtime), load_progress=load_progress)
@@ -127,14 +130,20 @@ class Engine:
                 model_settings(runtime, n_gpu_layers),
                 progress=load_progress,
             )
+        try:
+            self._adapters = load_adapters(self.model, runtime)
+        except BaseException:
+            self.model.close()
+            raise
         self.n_ctx = runtime.n_ctx or self.model.n_ctx_train
         self.own_settings = settings_of_model(model_store.names_of(model, path))
         self.warnings = (
             *runtime_warnings(runtime, self.n_ctx, self.model.n_ctx_train),
+            *(self._adapters.warnings if self._adapters is not None else ()),
             *self.own_settings.warnings,
         )
         self._stop_flag = StopFlag()
-        self._settings = context_settings(runtime, self.n_ctx, n_gpu_layers)
+        self._settings = context_settings(runtime, self.n_ctx, n_gpu_layers, self._adapters)
         self._rows = RowSet(
             self.model, self._settings, self._stop_flag, row_plan(runtime, n_gpu_layers)
         )
@@ -148,7 +157,7 @@ class Engine:
             own_settings=self.own_settings,
             warnings=self.warnings,
         )
-        self._turns = Turns(self._stop_flag, partial(_free, self._rows, self.model))
+        self._turns = Turns(self._stop_flag, partial(_free, self._rows, self._adapters, self.model))
         weakref.finalize(self, self._turns.close, timeout_seconds=5)
         try:
             check_memory(self.model, self._settings, n_rows=2)
@@ -533,8 +542,8 @@ class Engine:
         self._check_reuse()
         with self._turns.turn(), self._turns.using():
             rows = [
-                prompt_cache.SavedRow(tokens=tuple(tokens), state=state)
-                for tokens, state in self._rows.export()
+                prompt_cache.SavedRow(tokens=tuple(tokens), state=state, bare=bare)
+                for tokens, state, bare in self._rows.export()
             ]
             prompt_cache.save(name, self._fingerprint(), rows)
 
@@ -543,8 +552,8 @@ class Engine:
 
         Raises:
             InvalidParameterError: not a name, or the engine was loaded with reproducible=True.
-            FileAccessError: it is damaged, not private, or made with another model, llama.cpp
-                build or cache type; the engine is as it was.
+            FileAccessError: it is damaged, not private, or made with another model, adapter,
+                llama.cpp build or cache type; the engine is as it was.
             EngineClosedError, EngineBusyError: see there.
         """
         self._check_reuse()
@@ -553,7 +562,12 @@ class Engine:
             if not rows or any(len(row.tokens) > self.n_ctx for row in rows):
                 return False
             self._settle_schedule(len(rows))
-            return self._rows.restore([(row.tokens, row.state) for row in rows])
+            return self._rows.restore([(row.tokens, row.state, row.bare) for row in rows])
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """LoRA adapters and control vectors in use; `runtime.adapters_on` says on which rows."""
+        return () if self._adapters is None else self._adapters.items
 
     @property
     def plan(self) -> Plan:
@@ -638,11 +652,15 @@ class Engine:
 
     def _fingerprint(self) -> str:
         settings = self._settings
-        return (
-            f"{self.model.identity}; "
-            f"llama.cpp {library.build_version()}; flash attention {settings.flash_attention}; "
-            f"{settings.cache_type_k}/{settings.cache_type_v}"
-        )
+        parts = [
+            self.model.identity,
+            f"llama.cpp {library.build_version()}",
+            f"flash attention {settings.flash_attention}",
+            f"{settings.cache_type_k}/{settings.cache_type_v}",
+        ]
+        if settings.adapters is not None:
+            parts += [settings.adapters.fingerprint, f"on {self.runtime.adapters_on} rows"]
+        return "; ".join(parts)
 
     def _prepare(self, request: Request) -> float:
         """Settle the schedule, and measure the rounding noise where the guards need it."""
@@ -667,8 +685,10 @@ class Engine:
         self._rows.change_plan(replace(self.plan, schedule=self._tunings[n_rows].schedule))
 
 
-def _free(rows: RowSet, model: Model) -> None:
+def _free(rows: RowSet, adapters: Adapters | None, model: Model) -> None:
     rows.close()
+    if adapters is not None:
+        adapters.close()
     model.close()
 
 

@@ -19,6 +19,7 @@ leaves the package in any other form.
     ├── ModelError                 the model can't be used
     │   ├── ModelNotFoundError     no such file or name
     │   ├── ModelFileError         the file is not a sound GGUF file
+    │   ├── AdapterFileError       a LoRA adapter or control vector that this model can't take
     │   └── UnsupportedModelError  sound, but it can't generate text
     ├── ChatTemplateError          no template, or one that fails, escapes or runs away
     ├── FileAccessError            a file or folder that can't be read or written
@@ -124,6 +125,10 @@ class ModelNotFoundError(ModelError):
 
 class ModelFileError(ModelError):
     """The file is not a sound GGUF file."""
+
+
+class AdapterFileError(ModelError):
+    """A LoRA adapter or a control vector that can't be used, or not with this model."""
 
 
 class UnsupportedModelError(ModelError):

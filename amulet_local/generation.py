@@ -88,7 +88,7 @@ def generate(
             request = changed
         answer.steering.noise = prepare(request)
         answer.clock.prompt_starts()
-        rows.prefill(request.prompts, prompt_progress)
+        rows.prefill(request.prompts, prompt_progress, has_plain=request.plan.has_plain)
         answer.clock.prompt_done()
         while True:
             chunk = answer.take([rows.logits(row) for row in range(rows.n_rows)])
@@ -109,7 +109,10 @@ def generate(
             if same_rows:
                 rows.step(answer.tokens[-1])
             else:
-                rows.prefill([(*prompt, *answer.tokens) for prompt in request.prompts])
+                rows.prefill(
+                    [(*prompt, *answer.tokens) for prompt in request.prompts],
+                    has_plain=request.plan.has_plain,
+                )
     except StoppedError:
         answer.finish_reason = "cancelled"
     finally:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 from amulet_local.errors import ContextCreationError
 from amulet_local.llama import library, memory
+from amulet_local.llama.adapters import Adapters, AdapterSettings
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model, ModelSettings
 from amulet_local.llama.rows import Plan
@@ -29,7 +30,28 @@ def resolve_gpu_layers(runtime: RuntimeParams) -> int:
     return -1 if runtime.n_gpu_layers == "auto" else runtime.n_gpu_layers
 
 
-def context_settings(runtime: RuntimeParams, n_ctx: int, n_gpu_layers: int) -> ContextSettings:
+def load_adapters(model: Model, runtime: RuntimeParams) -> Adapters | None:
+    """The adapters that are asked for, on the loaded model; None if there are none.
+
+    Raises:
+        As Adapters.
+    """
+    if not (runtime.lora or runtime.control_vectors):
+        return None
+    return Adapters.load(
+        model,
+        AdapterSettings(
+            lora=runtime.lora,
+            control_vectors=runtime.control_vectors,
+            control_vector_layers=runtime.control_vector_layers,
+            on_plain_rows=runtime.adapters_on == "all",
+        ),
+    )
+
+
+def context_settings(
+    runtime: RuntimeParams, n_ctx: int, n_gpu_layers: int, adapters: Adapters | None = None
+) -> ContextSettings:
     """What contexts are created with.
 
     Flash attention "auto" is off on the CPU, where it brings 0 to 3% of speed and another rounding,
@@ -49,6 +71,7 @@ def context_settings(runtime: RuntimeParams, n_ctx: int, n_gpu_layers: int) -> C
         flash_attention=flash_attention,
         offload=n_gpu_layers != 0,
         offload_kqv=n_gpu_layers != 0 and runtime.offload_kqv,
+        adapters=adapters,
     )
 
 
@@ -92,7 +115,8 @@ def row_plan(runtime: RuntimeParams, n_gpu_layers: int) -> Plan:
     if schedule == "auto":
         schedule = "parallel"
         if n_gpu_layers != 0:
-            schedule = "serial" if runtime.reproducible else "batched"
+            apart = runtime.reproducible or runtime.splits_rows
+            schedule = "serial" if apart else "batched"
     return Plan(
         schedule=schedule,
         n_threads=runtime.n_threads or cores,

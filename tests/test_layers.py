@@ -20,7 +20,7 @@ LAYERS = [
     {
         "reasoning",
         *("params", "preferences", "results", "optimizer", "regions", "sentences", "repetition"),
-        *("grammar", "sampling_values", "json_position"),
+        *("grammar", "sampling_values", "scaled_files", "json_position"),
     },
     {"liked_texts", "learned"},
     {"presets", "watch", "decoding", "stop_texts"},

@@ -22,7 +22,7 @@ from amulet_local.cli.inputs import (
     read_preference,
     read_question,
 )
-from amulet_local.cli.loading import loaded
+from amulet_local.cli.loading import adapters_of, loaded
 from amulet_local.cli.options import AnswerOptions
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import (
@@ -161,6 +161,7 @@ def read_options(options: AnswerOptions) -> Question:
         cache_type_k=options.cache_type_k,
         cache_type_v=options.cache_type_v,
         flash_attention=options.flash_attn,
+        **adapters_of(options),
         load_mode=options.load_mode,
         chat_template=_chat_template(options),
         template_arguments=_template_arguments(options.chat_template_kwargs),

@@ -117,6 +117,8 @@ def _settle(ctx: typer.Context, values: dict[str, Any]) -> dict[str, Any]:
         "preference",
         "avoid",
         "dry_sequence_breaker",
+        "lora",
+        "control_vector",
     ):  # one text each: typer would split it at spaces
         if name in values and not values[name]:
             text = os.environ.get(f"AMULET_{name.upper()}")

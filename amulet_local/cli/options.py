@@ -20,6 +20,7 @@ PREFERENCE = "The preference and its strength"
 GUARDS = "Guards of the strength, and mixes (the preset's unless given)"
 SAMPLING = "Sampling (greedy unless --temp is above 0)"
 RUNTIME = "Model and runtime (flags as in llama.cpp)"
+ADAPTERS = "Adapters of the model"
 OUTPUT = "Output"
 
 EXCLUSIVE = (
@@ -135,6 +136,47 @@ ChatTemplateText = Annotated[
         metavar="TEXT",
         help="A built-in template's name (chatml, llama2, ...) or a Jinja template, instead "
         "of the model's own.",
+    ),
+]
+Lora = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        "--lora-scaled",
+        help="A LoRA adapter for this model, a GGUF file; 1 is the usual scale. Repeat for more.",
+        metavar="FILE[:SCALE]",
+        rich_help_panel=ADAPTERS,
+        show_default=False,
+    ),  # its variable is read in command.py, as that of --preference
+]
+ControlVector = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--control-vector",
+        "--control-vector-scaled",
+        help="A control vector for this model, in the same way.",
+        metavar="FILE[:SCALE]",
+        rich_help_panel=ADAPTERS,
+        show_default=False,
+    ),  # as above
+]
+ControlVectorLayerRange = Annotated[
+    tuple[int, int] | None,
+    option(
+        "--control-vector-layer-range",
+        panel=ADAPTERS,
+        metavar="FIRST LAST",
+        help="Layers that control vectors are added to, from 1. Default: all.",
+    ),
+]
+AdaptersOn = Annotated[
+    str | None,
+    option(
+        "--adapters-on",
+        panel=ADAPTERS,
+        metavar="ROWS",
+        help="'all' prompts, or those with a 'preference' alone: then the plain answer that it "
+        "is compared with is the model's own. Default: all.",
     ),
 ]
 """Options of every command that loads a model."""
@@ -673,6 +715,10 @@ class AnswerOptions:
         ),
     ] = None
     flash_attn: FlashAttn = None
+    lora: Lora = None
+    control_vector: ControlVector = None
+    control_vector_layer_range: ControlVectorLayerRange = None
+    adapters_on: AdaptersOn = None
     load_mode: Annotated[
         str | None,
         option(

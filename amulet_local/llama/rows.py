@@ -3,7 +3,9 @@
 Knows nothing about what the rows mean or how they are combined. After a prefill every row has
 logits for its next token; a step gives all rows the same token. A prefix that prompts share is
 computed once, and what is in memory from the generation before is kept where it fits. When one row
-fails or is stopped in a computation, all rows forget everything: rows never drift apart.
+fails or is stopped in a computation, all rows forget everything: rows never drift apart. Where
+adapters are on preference rows alone, the plain row is bare: it has a context without them, and
+nothing that was computed with them.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from functools import partial
 from itertools import accumulate
 from typing import Literal
 
-from amulet_local.errors import DecodeError
+from amulet_local.errors import DecodeError, InvalidParameterError
 from amulet_local.llama.context import DECODE_STOPPED, Context, ContextSettings, Logits, Span
 from amulet_local.llama.model import Model
 from amulet_local.llama.pace import Pace
@@ -68,6 +70,8 @@ class Plan:
 class _Row:
     context: Context
     sequence: int
+    bare: bool = False
+    """Whether it lacks the adapters that other rows have."""
     tokens: list[int] = field(default_factory=list)
     output: int = -1
     """Index of the row's logits in the last decode of its context."""
@@ -101,6 +105,7 @@ class RowSet:
         self._paces: dict[tuple[Schedule, int], Pace] = {}
         self._n_threads = 0
         self._steps_are_short = False
+        self._check_plan()
 
     @property
     def n_rows(self) -> int:
@@ -123,23 +128,41 @@ class RowSet:
         if plan.schedule != self.plan.schedule:
             self.close()
         self.plan = plan
+        self._check_plan()
 
-    def reserve(self, n_rows: int) -> None:
-        """Make sure that there are `n_rows` rows.
+    def _check_plan(self) -> None:
+        if self.plan.schedule == "batched" and self._settings.plain_row_is_bare:
+            raise InvalidParameterError(
+                "schedule 'batched' computes all rows in one context, so adapters are on all of "
+                "them or on none; use 'parallel' or 'serial', or adapters_on='all'"
+            )
+
+    def reserve(self, n_rows: int, *, has_plain: bool = True) -> None:
+        """Make sure that there are `n_rows` rows, with or without the plain prompt's.
 
         Raises:
             ContextCreationError: llama.cpp can't.
         """
-        if len(self._rows) >= n_rows:
-            return
-        if self.plan.schedule == "batched":
+        self._reserve(self._bareness(n_rows, has_plain))
+
+    def _bareness(self, n_rows: int, has_plain: bool) -> list[bool]:
+        """For each row whether it is to lack the adapters."""
+        first = has_plain and self._settings.plain_row_is_bare
+        return [first and row == 0 for row in range(n_rows)]
+
+    def _reserve(self, bareness: Sequence[bool]) -> None:
+        n_rows = len(bareness)
+        if self.plan.schedule == "batched" and len(self._rows) < n_rows:
             self._close_contexts()
             settings = replace(self._settings, n_sequences=n_rows)
             self._contexts = [self._new_context(settings)]
             self._rows = [_Row(self._contexts[0], sequence) for sequence in range(n_rows)]
-        while len(self._rows) < n_rows:
-            self._contexts.append(self._new_context(self._settings))
-            self._rows.append(_Row(self._contexts[-1], 0))
+        for bare in (True, False):
+            settings = replace(self._settings, adapters=None) if bare else self._settings
+            n_there = sum(row.bare == bare for row in self._rows)
+            for _ in range(bareness.count(bare) - n_there):
+                self._contexts.append(self._new_context(settings))
+                self._rows.append(_Row(self._contexts[-1], 0, bare))
 
     def _need_workers(self, n_workers: int) -> list[Worker]:
         while len(self._workers) < n_workers:
@@ -152,27 +175,41 @@ class RowSet:
         context: Context = run_together(self._need_workers(1), [task], self._stop_flag.set)[0]
         return context
 
-    def prefill(self, prompts: Sequence[Sequence[int]], progress: Progress | None = None) -> None:
+    def prefill(
+        self,
+        prompts: Sequence[Sequence[int]],
+        progress: Progress | None = None,
+        *,
+        has_plain: bool = True,
+    ) -> None:
         """Start over with one prompt a row; afterwards `logits` has each row's next token.
 
         Args:
             prompts: token ids, at least one each; as many rows as prompts.
             progress: called with (tokens done, tokens in all) after each chunk.
+            has_plain: whether the first prompt is the plain one; the others are preferences'.
 
         Raises:
             StoppedError: the stop flag was set.
             DecodeError: llama.cpp failed. All rows are empty.
         """
-        self.reserve(len(prompts))
+        bareness = self._bareness(len(prompts), has_plain)
+        self._reserve(bareness)
         self._check_stop()
         if not self.plan.reuse:
             self.discard()
-        self._active = self._matching_rows(prompts)
+        self._active = self._matching_rows(prompts, bareness)
         for row, prompt in zip(self._active, prompts, strict=True):
             self._keep_what_fits(row, prompt)
         reporter = _Reporter(prompts, progress)
-        if self.plan.reuse and len(prompts) > 1:
-            self._share_prefix(prompts, reporter)
+        for bare in (True, False):
+            alike = [index for index, row in enumerate(self._active) if row.bare == bare]
+            if self.plan.reuse and len(alike) > 1:
+                self._share_prefix(
+                    [self._active[index] for index in alike],
+                    [prompts[index] for index in alike],
+                    reporter,
+                )
         self._set_threads(self._active)
         tails = [
             _Tail(row, prompt, row.context.n_batch)
@@ -230,22 +267,27 @@ class RowSet:
         active = self._active[row]
         return active.context.logits(active.output) if active.saved is None else active.saved
 
-    def export(self) -> list[tuple[list[int], bytes]]:
-        """Tokens and serialised state of every row in use that llama.cpp can serialise."""
-        exported = [
-            (list(row.tokens), row.context.export_sequence(row.sequence)) for row in self._active
-        ]
-        return [(tokens, state) for tokens, state in exported if tokens and state]
+    def export(self) -> list[tuple[list[int], bytes, bool]]:
+        """Of every row in use that llama.cpp can serialise: tokens, state, and whether it is bare.
 
-    def restore(self, saved: Sequence[tuple[Sequence[int], bytes]]) -> bool:
+        A bare row lacks the adapters that others have.
+        """
+        exported = [
+            (list(row.tokens), row.context.export_sequence(row.sequence), row.bare)
+            for row in self._active
+        ]
+        return [row for row in exported if row[0] and row[1]]
+
+    def restore(self, saved: Sequence[tuple[Sequence[int], bytes, bool]]) -> bool:
         """Take over rows that `export` returned, on the same model with the same settings.
 
         Returns False, with all rows empty, where llama.cpp refuses one.
         """
-        self.reserve(len(saved))
+        bareness = [bare for _, _, bare in saved]
+        self._reserve(bareness)
         self.discard()
-        self._active = self._rows[: len(saved)]
-        for row, (tokens, state) in zip(self._rows, saved, strict=False):
+        self._active = self._matching_rows([()] * len(saved), bareness)
+        for row, (tokens, state, _) in zip(self._active, saved, strict=True):
             if not row.context.import_sequence(row.sequence, state):
                 self.discard()
                 return False
@@ -276,14 +318,18 @@ class RowSet:
         if self._stop_flag.is_set():
             raise StoppedError
 
-    def _matching_rows(self, prompts: Sequence[Sequence[int]]) -> list[_Row]:
-        """For each prompt the row that has most of it in memory."""
-        free = list(self._rows)
-        chosen = []
-        for prompt in prompts:
-            best = max(free, key=lambda row: common_length(row.tokens, prompt))
-            free.remove(best)
-            chosen.append(best)
+    def _matching_rows(
+        self, prompts: Sequence[Sequence[int]], bareness: Sequence[bool]
+    ) -> list[_Row]:
+        """For each prompt the row, bare or not, that has most of it in memory."""
+        chosen: list[_Row] = []
+        for prompt, bare in zip(prompts, bareness, strict=True):
+            free = [
+                row
+                for row in self._rows
+                if row.bare == bare and not any(row is taken for taken in chosen)
+            ]
+            chosen.append(max(free, key=lambda row: common_length(row.tokens, prompt)))
         return chosen
 
     def _keep_what_fits(self, row: _Row, prompt: Sequence[int]) -> None:
@@ -306,16 +352,18 @@ class RowSet:
             n_tokens = 0
         del row.tokens[n_tokens:]
 
-    def _share_prefix(self, prompts: Sequence[Sequence[int]], reporter: _Reporter) -> None:
+    def _share_prefix(
+        self, rows: Sequence[_Row], prompts: Sequence[Sequence[int]], reporter: _Reporter
+    ) -> None:
         """Compute the prefix that all prompts share in one row and copy it to the others."""
         shared = min(
             *(common_length(prompts[0], prompt) for prompt in prompts[1:]),
             *(len(prompt) - 1 for prompt in prompts),
         )
-        lacking = [row for row in self._active if len(row.tokens) < shared]
+        lacking = [row for row in rows if len(row.tokens) < shared]
         if not lacking:
             return
-        source = max(self._active, key=lambda row: len(row.tokens))
+        source = max(rows, key=lambda row: len(row.tokens))
         if len(source.tokens) > shared and not self._model.can_drop_tokens:
             return
         self._set_threads([source])
