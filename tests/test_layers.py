@@ -47,9 +47,9 @@ LAYERS = [
     {"learning", "liked_answers"},
     {"stream", "turn_stream", "conversation_settings", "request_maker", "async_stream"},
     {"conversation_file", "turn_draft", "chat_completion"},
-    {"conversation"},
+    {"conversation", "serving"},
     {"engine"},
-    {"explanation", "explanation_page"},
+    {"explanation", "explanation_page", "server"},
     {"__init__", "benchmark", "evaluation"},
     {"cli", "llm_plugin", "__main__"},
 ]
