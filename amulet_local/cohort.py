@@ -1,9 +1,9 @@
 """Answers to many requests at once: all rows of all of them in one llama_decode.
 
-Knows nothing about chat templates or about who asks. Where a step of many rows costs little more than a step of one
-(on a GPU, and in part on a CPU) this makes more tokens a second in all than one answer after the
-other. A place that becomes free goes to the next request at once, and prompts are computed in
-chunks between the tokens of the others.
+Knows nothing about chat templates or about who asks. Where a step of many rows costs little more
+than a step of one (on a GPU, and in part on a CPU) this makes more tokens a second in all than one
+answer after the other. A place that becomes free goes to the next request at once, and prompts are
+computed in chunks between the tokens of the others.
 """
 
 from __future__ import annotations

@@ -564,7 +564,13 @@ class Engine:
             return self._rows.restore([(row.tokens, row.state) for row in rows])
 
     def pool(
-        self, *, places: int, waiting: int, scheduler: Scheduler = "auto", max_rows: int | None = None
+        self,
+        *,
+        places: int,
+        waiting: int,
+        scheduler: Scheduler = "auto",
+        max_rows: int | None = None,
+        chunk: int | None = None,
     ) -> Pool:
         """Answer several requests at once, in memory of its own; the engine's own rows are freed.
 
@@ -577,6 +583,8 @@ class Engine:
                 "auto": batched with layers on a GPU.
             max_rows: most rows of a request, the plain one and one for each preference; 9, and 4
                 of a batched scheduler, if None.
+            chunk: tokens of a prompt computed at once on a CPU, instead of n_batch: what the other
+                places wait for.
 
         Raises:
             InvalidParameterError: settings that exclude each other.
@@ -585,7 +593,9 @@ class Engine:
         self._rows.close()
         chosen = scheduler_for(self.runtime, scheduler, on_gpu=self._settings.offload)
         n_rows = max_rows or (MAX_BATCHED_ROWS if chosen == "batched" else MAX_ROWS)
-        settings = replace(self._settings, n_batch=self.runtime.n_batch)
+        settings = self._settings
+        if chunk is not None and not settings.offload:
+            settings = replace(settings, n_batch=chunk)
         made: Places
         if chosen == "batched":
             check_memory(self.model, settings, n_rows=places * n_rows)

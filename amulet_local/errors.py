@@ -31,6 +31,7 @@ leaves the package in any other form.
     ├── EngineClosedError          the engine was closed
     ├── EngineBusyError            the engine is in the middle of another generation
     ├── QueueFullError             as many requests wait for their turn as may
+    ├── ServerError                the HTTP server can't start
     └── MissingExtraError          an optional dependency isn't installed
 """
 
@@ -195,6 +196,10 @@ class EngineBusyError(AmuletError):
 
 class QueueFullError(AmuletError):
     """As many requests wait for their turn as may."""
+
+
+class ServerError(AmuletError):
+    """The HTTP server can't start: its address is taken, or isn't one."""
 
 
 class MissingExtraError(AmuletError):

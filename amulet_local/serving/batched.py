@@ -6,6 +6,7 @@ Best on a GPU, where a step of many rows costs little more than a step of one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from amulet_local.cohort import Cohort
 from amulet_local.errors import AmuletError, BackendError
@@ -25,6 +26,8 @@ class BatchedPlaces:
         n_places: requests at once.
         max_rows: most rows that a request may have.
     """
+
+    scheduler: ClassVar[str] = "batched"
 
     def __init__(
         self,

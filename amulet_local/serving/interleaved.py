@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from amulet_local.errors import AmuletError, BackendError
 from amulet_local.generation import generate
@@ -43,6 +44,8 @@ class InterleavedPlaces:
     Attributes:
         max_rows: most rows that a request may have.
     """
+
+    scheduler: ClassVar[str] = "interleaved"
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ Two kinds: interleaved.py gives each place contexts of its own, batched.py compu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from amulet_local.errors import AmuletError
 from amulet_local.results import Chunk
@@ -17,6 +17,8 @@ Outcome = tuple[Ticket, Chunk | AmuletError]
 
 class Places(Protocol):
     """Places for requests. Used by one thread, but for `interrupt`."""
+
+    scheduler: ClassVar[str]
 
     @property
     def n_places(self) -> int:

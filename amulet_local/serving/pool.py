@@ -48,6 +48,11 @@ class Pool:
         return self._places.n_places
 
     @property
+    def scheduler(self) -> str:
+        """How the places are computed: "interleaved" or "batched"."""
+        return self._places.scheduler
+
+    @property
     def n_active(self) -> int:
         """Requests that have a place."""
         return len(self._active)
