@@ -33,6 +33,8 @@ leaves the package in any other form.
     ├── EngineClosedError          the engine was closed
     ├── EngineBusyError            the engine is in the middle of another generation
     ├── JudgeError                 a judge gave no verdict
+    ├── QueueFullError             as many requests wait for their turn as may
+    ├── ServerError                the HTTP server can't start
     └── MissingExtraError          an optional dependency isn't installed
 """
 
@@ -205,6 +207,14 @@ class EngineBusyError(AmuletError):
 
 class JudgeError(AmuletError):
     """A judge gave no verdict: its endpoint failed, or what it said can't be read."""
+
+
+class QueueFullError(AmuletError):
+    """As many requests wait for their turn as may."""
+
+
+class ServerError(AmuletError):
+    """The HTTP server can't start: its address is taken, or isn't one."""
 
 
 class MissingExtraError(AmuletError):
