@@ -12,6 +12,7 @@ import typer
 
 from amulet_local.cli import (
     bench,
+    chat,
     compare,
     doctor,
     explain,
@@ -58,5 +59,8 @@ def top(
     """
 
 
-for command in (generate, compare, explain, tune, learn, preferences, models, doctor, bench):
+for command in (
+    *(generate, chat, compare, explain, tune, learn),
+    *(preferences, models, doctor, bench),
+):
     command.add_to(app)

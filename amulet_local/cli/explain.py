@@ -86,7 +86,7 @@ def run(options: ExplainOptions) -> None:
     if options.json:
         write_json(explanation_json(explanation))
     else:
-        _show(explanation, all_tokens=options.all, painted=painted)
+        show_explanation(explanation, all_tokens=options.all, painted=painted)
     if page is not None:
         _write_page(page, explanation)
     if options.stats or stderr_is_terminal():
@@ -185,7 +185,21 @@ def _style(step: int) -> str:
     return _LIKELIER[step] if step >= 0 else _UNLIKELIER[-step]
 
 
-def _show(explanation: Explanation, *, all_tokens: bool, painted: bool) -> None:
+def show_answer(explanation: Explanation) -> None:
+    """Write the answer to a terminal that `has_colours`, each token painted by how far it moved."""
+    for token in explanation.tokens:
+        write_painted(token.text, _style(token.step))
+    write("\n")
+
+
+def show_explanation(
+    explanation: Explanation, *, all_tokens: bool, painted: bool, hint: str = "--all shows all"
+) -> None:
+    """Write what the preference did: legend, table, divergence, means.
+
+    Args:
+        hint: how to see all tokens.
+    """
     width = shutil.get_terminal_size().columns if stdout_is_terminal() else None
     n_tokens = len(explanation.tokens)
     write("\n")
@@ -193,7 +207,7 @@ def _show(explanation: Explanation, *, all_tokens: bool, painted: bool) -> None:
         _show_legend()
     positions = list(range(n_tokens)) if all_tokens else explanation.most_moved(N_SHOWN)
     if len(positions) < n_tokens:
-        write(f"The {len(positions)} of {n_tokens} tokens that moved most (--all shows all):\n")
+        write(f"The {len(positions)} of {n_tokens} tokens that moved most ({hint}):\n")
     write(table(explanation, positions, width))
     write(f"\n{_kl_strip(explanation, width or 80)}\n{totals_line(explanation)}\n")
 

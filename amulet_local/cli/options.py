@@ -142,7 +142,7 @@ ChatTemplateText = Annotated[
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerOptions:
-    """What `generate`, `compare` and `explain` have in common."""
+    """What all commands that answer have in common."""
 
     prompt: Annotated[
         str | None,
@@ -573,15 +573,6 @@ class AnswerOptions:
             "Default: 2048.",
         ),
     ] = None
-    prompt_cache: Annotated[
-        str | None,
-        option(
-            "--prompt-cache",
-            panel=RUNTIME,
-            metavar="NAME",
-            help="Keep the computed prompt under NAME, and start from it the next time.",
-        ),
-    ] = None
     batch_size: Annotated[
         int | None,
         numeric(
@@ -701,15 +692,6 @@ class AnswerOptions:
             help="Variables of the template, e.g. '{\"enable_thinking\": false}'.",
         ),
     ] = None
-    response_prefix: Annotated[
-        str | None,
-        option(
-            "--response-prefix",
-            panel=PROMPT,
-            metavar="TEXT",
-            help="What the answer begins with; the model goes on from there.",
-        ),
-    ] = None
     reasoning_format: Annotated[
         str | None,
         option(
@@ -728,6 +710,33 @@ class AnswerOptions:
             help="No reuse of earlier work: an answer depends on its question only.",
         ),
     ] = False
+    verbose: Annotated[
+        bool, option("-v", "--verbose", panel=OUTPUT, help="Show llama.cpp's log on stderr.")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionOptions(AnswerOptions):
+    """What `generate`, `compare` and `explain` have in common: one question, and an end."""
+
+    response_prefix: Annotated[
+        str | None,
+        option(
+            "--response-prefix",
+            panel=PROMPT,
+            metavar="TEXT",
+            help="What the answer begins with; the model goes on from there.",
+        ),
+    ] = None
+    prompt_cache: Annotated[
+        str | None,
+        option(
+            "--prompt-cache",
+            panel=RUNTIME,
+            metavar="NAME",
+            help="Keep the computed prompt under NAME, and start from it the next time.",
+        ),
+    ] = None
     json: Annotated[
         bool, json_option("One JSON object with text, token ids, timings; nothing streams.")
     ] = False
@@ -735,13 +744,10 @@ class AnswerOptions:
         bool,
         option("--stats", panel=OUTPUT, help="A line of figures, even if stderr is no terminal."),
     ] = False
-    verbose: Annotated[
-        bool, option("-v", "--verbose", panel=OUTPUT, help="Show llama.cpp's log on stderr.")
-    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateOptions(AnswerOptions):
+class GenerateOptions(QuestionOptions):
     """Options of `generate`."""
 
     method: Annotated[
@@ -758,7 +764,7 @@ class GenerateOptions(AnswerOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions(AnswerOptions):
+class CompareOptions(QuestionOptions):
     """Options of `compare`."""
 
     methods: Annotated[
@@ -783,7 +789,7 @@ class CompareOptions(AnswerOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainOptions(AnswerOptions):
+class ExplainOptions(QuestionOptions):
     """Options of `explain`."""
 
     method: Annotated[
