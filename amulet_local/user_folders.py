@@ -25,9 +25,7 @@ def config_folder() -> Path:
 
 def data_folder() -> Path:
     """Folder for what can't be made again, such as conversations. It may not exist yet."""
-    return _folder(
-        "AMULET_DATA", "XDG_DATA_HOME", ".local/share", "Application Support", "APPDATA"
-    )
+    return _folder("AMULET_DATA", "XDG_DATA_HOME", ".local/share", "Application Support", "APPDATA")
 
 
 def private_folder(folder: Path) -> Path | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from amulet_local.cli.answering import figures, generation_json, read_options, session, write_json
-from amulet_local.cli.columns import cells, cut, pad
+from amulet_local.cli.columns import cells, cut, pad, wrap
 from amulet_local.cli.command import add_command
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.options import ExplainOptions
@@ -187,9 +187,26 @@ def _style(step: int) -> str:
 
 def show_answer(explanation: Explanation) -> None:
     """Write the answer to a terminal that `has_colours`, each token painted by how far it moved."""
-    for token in explanation.tokens:
-        write_painted(token.text, _style(token.step))
-    write("\n")
+    width = shutil.get_terminal_size().columns - 1
+    used, word = 0, []
+    painted = [(character, token.step) for token in explanation.tokens for character in token.text]
+    for character, step in [*painted, ("\n", 0)]:
+        if character not in " \n":
+            word.append((visible(character), step))
+            continue
+        n_cells = cells("".join(shown for shown, _ in word))
+        if used and used + n_cells > width:
+            write("\n")
+            used = 0
+        for shown, its_step in word:
+            write_painted(shown, _style(its_step))
+        used, word = used + n_cells, []
+        if character == "\n":
+            write("\n")
+            used = 0
+        elif used < width:
+            write_painted(character, _style(step))
+            used += 1
 
 
 def show_explanation(
@@ -207,9 +224,12 @@ def show_explanation(
         _show_legend()
     positions = list(range(n_tokens)) if all_tokens else explanation.most_moved(N_SHOWN)
     if len(positions) < n_tokens:
-        write(f"The {len(positions)} of {n_tokens} tokens that moved most ({hint}):\n")
+        heading = f"The {len(positions)} of {n_tokens} tokens that moved most ({hint}):"
+        write("\n".join(wrap(heading, width or 200)) + "\n")
     write(table(explanation, positions, width))
-    write(f"\n{_kl_strip(explanation, width or 80)}\n{totals_line(explanation)}\n")
+    totals = totals_line(explanation)
+    write(f"\n{_kl_strip(explanation, width or 80)}\n")
+    write((totals if width is None else "\n".join(wrap(totals, width))) + "\n")
 
 
 def _show_legend() -> None:

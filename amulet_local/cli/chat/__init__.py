@@ -48,7 +48,7 @@ def run(options: ChatOptions) -> None:
         SystemExit: with 1, if questions came from a file or pipe and one of them failed.
     """
     from amulet_local.cli.answering import read_settings
-    from amulet_local.cli.chat.commands import Commands
+    from amulet_local.cli.chat.commands import Commands, resume, show_place
     from amulet_local.cli.chat.keeping import Keeper, TypedLines
     from amulet_local.cli.chat.screen import Screen
     from amulet_local.cli.chat.talk import Chat
@@ -70,11 +70,12 @@ def run(options: ChatOptions) -> None:
             commands = Commands(chat)
             chat.warn(engine.warnings)
             if path is not None:
-                from amulet_local.cli.chat.commands import resume
-
                 resume(chat, path)
                 _set_again(chat, options, question)
-            _greet(chat, path is not None)
+            _greet(chat)
+            if path is not None:
+                show_place(chat, path)
+                write("\n" if screen.is_typed else "")
             if first:
                 chat.waiting.append(first)
             converse(chat, commands, _questions(screen, chat, lines), lines)
@@ -238,20 +239,10 @@ def _set_again(chat: Chat, options: ChatOptions, question: Question) -> None:
     chat.conversation.set(**given)
 
 
-def _greet(chat: Chat, resumed: bool) -> None:
+def _greet(chat: Chat) -> None:
     """Say where we are, if a person listens."""
-    if not chat.screen.is_typed:
-        return
-    chat.screen.dim(chat.status())
-    chat.screen.dim(GREETING)
-    chat.screen.dim(KEPT if chat.keeper.keeps else NOT_KEPT)
-    write("\n")
-    if resumed and chat.conversation.turns:
-        turn = chat.conversation.turns[-1]
-        chat.screen.dim(f"> {turn.question}")
-        _show_again(chat, turn.answer)
-
-
-def _show_again(chat: Chat, text: str) -> None:
-    chat.screen.text(text)
-    write("\n")
+    if chat.screen.is_typed:
+        chat.screen.dim(chat.status())
+        chat.screen.dim(GREETING)
+        chat.screen.dim(KEPT if chat.keeper.keeps else NOT_KEPT)
+        write("\n")

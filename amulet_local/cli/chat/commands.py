@@ -251,6 +251,7 @@ class Commands:
         path = chat_path(name)
         read_chat(path)  # its errors come before anything is changed
         resume(self._chat, path)
+        show_place(self._chat, path)
 
     def _new(self, argument: str) -> None:
         chat = self._chat
@@ -326,8 +327,16 @@ def resume(chat: Chat, path: Path) -> None:
     if not chat.keeper.go_on(path):
         chat.screen.remark("another process goes on with that chat: this one is kept as a copy")
     chat.warn(conversation.warnings)
-    n_turns = len(conversation.turns)
-    chat.screen.remark(f"going on with {path.stem}: {n_turns} turn{'' if n_turns == 1 else 's'}")
+
+
+def show_place(chat: Chat, path: Path) -> None:
+    """Show which chat goes on, and its last turn."""
+    turns = chat.conversation.turns
+    number = f"{len(turns)} turn{'' if len(turns) == 1 else 's'}"
+    chat.screen.remark(f"going on with {path.stem}: {number}")
+    if turns and chat.screen.is_typed:
+        chat.screen.dim(f"\n> {turns[-1].question}")
+        chat.screen.text(turns[-1].answer)
 
 
 def _short(text: str) -> str:

@@ -92,6 +92,9 @@ def read_chat(path: Path) -> SavedConversation:
     Raises:
         FileAccessError, ConversationFileError: it can't be read or used.
     """
+    if not os.path.lexists(path):
+        name = path.stem if path.parent == chats_folder() else str(path)
+        raise FileAccessError(f"there is no chat {name!r:.200}; /load in a chat lists them")
     return conversation_file.read(path)
 
 

@@ -139,6 +139,7 @@ def _keys() -> KeyBindings:
     keys = KeyBindings()
 
     @keys.add("enter")
+    @keys.add("c-j")  # what a terminal makes of Enter between two prompts
     def _(event: KeyPressEvent) -> None:
         buffer = event.current_buffer
         chosen = buffer.complete_state is not None and buffer.complete_state.current_completion
@@ -153,7 +154,7 @@ def _keys() -> KeyBindings:
             buffer.validate_and_handle()
 
     @keys.add("escape", "enter")
-    @keys.add("c-j")
+    @keys.add("escape", "c-j")
     def _(event: KeyPressEvent) -> None:
         event.current_buffer.insert_text("\n")
 

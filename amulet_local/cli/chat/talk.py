@@ -110,6 +110,7 @@ class Chat:
             )
         if generation is not None:
             self._asked_with = conversation.settings
+            self.keep()  # with the settings that hold from here on
 
     def show(self, stream: TurnStream, showing: Showing) -> Generation:
         """Show a stream; Ctrl-C ends it."""
@@ -155,7 +156,7 @@ class Chat:
             )
         except AmuletError as error:
             self.has_failed = True
-            self.screen.complain(f"error: {in_flags(str(error))}")
+            self.screen.complain(f"error: {error}")
 
     @property
     def n_used(self) -> int:
@@ -176,7 +177,7 @@ class Chat:
         if self.last is not None:
             parts.append(f"context {self.n_used / self.engine.n_ctx:.0%}")
             speed = self.last.timings.tokens_per_second
-            parts += [f"{speed:.3g} tokens/s"] if speed else []
+            parts += [f"{speed:.3g} tok/s"] if speed else []
         return one_line(" | ".join(parts))
 
     def _trace(self) -> int | None:
@@ -218,7 +219,8 @@ class Chat:
             limit = self.conversation.settings.sampling.max_tokens
             if generation.usage.completion_tokens >= limit:
                 self.screen.remark(f"(cut off at {limit} tokens; /set n {2 * limit} allows more)")
-        self.warn(generation.warnings)
+        for warning in generation.warnings:
+            self.screen.remark(f"({in_flags(warning)})")
 
     def _typed(self, line: str) -> str | None:
         """A line that came while an answer comes."""
