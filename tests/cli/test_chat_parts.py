@@ -11,15 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amulet_local.cli.chat import live
-from amulet_local.cli.chat.keeping import Keeper, TypedLines, chat_path
+from amulet_local.cli.chat.keeping import Keeper, TypedLines, chat_path, model_of, remember_model
 from amulet_local.cli.chat.live import LiveText
 from amulet_local.cli.chat.markdown import Renderer
 from amulet_local.cli.chat.questions import without_quotes
 from amulet_local.cli.chat.settings import changed_strength
 from amulet_local.cli.chat.slash import help_text, parsed
 from amulet_local.cli.chat.typed_ahead import TypedAhead
+from amulet_local.conversation_file import SavedConversation
 from amulet_local.conversation_settings import ConversationSettings
-from amulet_local.errors import InvalidParameterError
+from amulet_local.errors import InvalidParameterError, InvalidRequestError
 from amulet_local.presets import PRESETS
 
 ANSWER = """\
@@ -250,3 +251,20 @@ def test_typed_lines_survive_damage_and_stay_bounded(data: Path) -> None:
 def test_names_that_no_chat_can_have(data: Path, name: str) -> None:
     with pytest.raises(InvalidParameterError):
         chat_path(name)
+
+
+def test_a_chat_goes_on_with_its_model(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AMULET_CACHE", str(tmp_path / "cache"))
+    saved = SavedConversation(model="Mine.gguf", settings=ConversationSettings(), turns=())
+    with pytest.raises(InvalidRequestError, match="which can't be found"):
+        model_of(saved)
+    path = tmp_path / "Mine.gguf"
+    path.touch()
+    monkeypatch.chdir(tmp_path)
+    remember_model("Mine.gguf", "Mine.gguf")
+    monkeypatch.chdir("/")
+    assert model_of(saved) == str(path)
+    remember_model("smollm2", "Mine.gguf")
+    assert model_of(saved) == "smollm2"

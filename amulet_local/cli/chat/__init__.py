@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -49,15 +50,23 @@ def run(options: ChatOptions) -> None:
     """
     from amulet_local.cli.answering import read_settings
     from amulet_local.cli.chat.commands import Commands, resume, show_place
-    from amulet_local.cli.chat.keeping import Keeper, TypedLines
+    from amulet_local.cli.chat.keeping import (
+        Keeper,
+        TypedLines,
+        model_of,
+        read_chat,
+        remember_model,
+    )
     from amulet_local.cli.chat.screen import Screen
     from amulet_local.cli.chat.talk import Chat
     from amulet_local.cli.loading import loaded
 
     first = _first_question(options)
+    path = _chosen_chat(options)
+    if path is not None and options.model is None:
+        options = dataclasses.replace(options, model=model_of(read_chat(path)))
     question = read_settings(options)
     keeper = Keeper(enabled=not options.no_save)
-    path = _chosen_chat(options)
     screen = Screen(markdown=options.markdown, verbose=options.verbose)
     lines = TypedLines(enabled=not options.no_save)
     try:
@@ -69,6 +78,8 @@ def run(options: ChatOptions) -> None:
             chat = Chat(engine, conversation, screen, keeper, model=Path(question.model).stem)
             commands = Commands(chat)
             chat.warn(engine.warnings)
+            if keeper.keeps:
+                remember_model(question.model, engine.model.path.name)
             if path is not None:
                 resume(chat, path)
                 _set_again(chat, options, question)
@@ -174,7 +185,7 @@ def _first_question(options: ChatOptions) -> str:
     return read_question(options)
 
 
-def _chosen_chat(options: ChatOptions) -> Any:
+def _chosen_chat(options: ChatOptions) -> Path | None:
     """The file of the chat to go on with, None for a new one.
 
     Raises:
@@ -198,8 +209,6 @@ def _chosen_chat(options: ChatOptions) -> Any:
 
 def _wanted(options: ChatOptions, question: Question) -> dict[str, Any]:
     """What a new conversation gets of the options."""
-    import dataclasses
-
     liked = [item for item in question.preferences if item.weight >= 0]
     disliked = [
         dataclasses.replace(item, weight=-item.weight)

@@ -16,9 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from amulet_local import conversation_file, private_files
+from amulet_local import conversation_file, private_files, remembered
 from amulet_local.conversation_file import SavedConversation
-from amulet_local.errors import AmuletError, FileAccessError, InvalidParameterError
+from amulet_local.errors import (
+    AmuletError,
+    FileAccessError,
+    InvalidParameterError,
+    InvalidRequestError,
+    ModelNotFoundError,
+)
+from amulet_local.model_store import find_model
 from amulet_local.user_folders import data_folder, private_folder
 
 N_LINES = 1000
@@ -26,6 +33,7 @@ N_LINES = 1000
 N_LISTED = 20
 """Chats in a list."""
 
+_MODELS = "chat-models.json"
 _MAX_HISTORY_BYTES = 4 << 20
 _NAME = re.compile(r"[\w.-]{1,80}", re.ASCII)
 
@@ -96,6 +104,28 @@ def read_chat(path: Path) -> SavedConversation:
         name = path.stem if path.parent == chats_folder() else str(path)
         raise FileAccessError(f"there is no chat {name!r:.200}; /load in a chat lists them")
     return conversation_file.read(path)
+
+
+def remember_model(name: str, file: str) -> None:
+    """Remember what `-m` was when a chat was had with the model in `file` (its name alone)."""
+    bare = os.path.basename(name) == name and not os.path.lexists(name)
+    remembered.keep(_MODELS, file, name if bare else os.path.abspath(os.path.expanduser(name)))
+
+
+def model_of(saved: SavedConversation) -> str:
+    """What `-m` was when a chat was had, for going on with it.
+
+    Raises:
+        InvalidRequestError: nothing of that name is there.
+    """
+    for name in (remembered.read(_MODELS).get(saved.model), saved.model):
+        if isinstance(name, str) and name:
+            with contextlib.suppress(ModelNotFoundError):
+                find_model(name)
+                return name
+    raise InvalidRequestError(
+        f"this chat was had with {saved.model:.80}, which can't be found: name a model with -m"
+    )
 
 
 class Keeper:
