@@ -319,7 +319,7 @@ def test_a_killed_chat_loses_no_finished_turn(chat: Callable[..., ChatTerminal])
 def test_ctrl_c_stops_an_answer_and_not_the_program(
     chat: Callable[..., ChatTerminal], tmp_path: Path
 ) -> None:
-    terminal = chat("-c", "3000", "-n", "1000", COLUMNS="60")
+    terminal = chat("-c", "2200", "-n", "1000", COLUMNS="60")
     terminal.wait(lambda: terminal.is_ready)
     terminal.type("Write a long story about the sea.")
     terminal.press(ENTER)
@@ -336,9 +336,9 @@ def test_ctrl_c_stops_an_answer_and_not_the_program(
     assert saved(tmp_path / "data")["turns"][0]["finish_reason"] == "cancelled"
     assert "under one preference" in terminal.say("/explain").replace("\n", " ")
 
-    long = "word " * 2000
+    long = "word " * 1500
     terminal.press(f"\x1b[200~{long}\x1b[201~\r".encode())
-    terminal.see("reading the prompt: 512")
+    terminal.read_until("reading the prompt: \\d+ of")
     terminal.press(CTRL_C)
     terminal.see("stopped before the answer began")
     terminal.wait(lambda: terminal.line.startswith("  ") and "word" in terminal.line)
@@ -354,7 +354,7 @@ def test_ctrl_c_stops_an_answer_and_not_the_program(
 
 
 def test_without_colours_there_are_none(chat: Callable[..., ChatTerminal]) -> None:
-    terminal = chat(*SHORT, "--grammar", 'root ::= "**a** `b` [c](http://d)"', NO_COLOR="1")
+    terminal = chat("-c", "512", "--grammar", 'root ::= "**a** `b` [c](http://d)"', NO_COLOR="1")
     assert terminal.say(QUESTION) == "a b c (http://d)"
     terminal.press(CTRL_D)
     terminal.finish()
@@ -377,7 +377,7 @@ def test_a_dumb_terminal_gets_no_control_sequence(chat: Callable[..., ChatTermin
 def test_reasoning_is_dimmed_and_no_part_of_the_answer(
     chat: Callable[..., ChatTerminal], tmp_path: Path
 ) -> None:
-    terminal = chat(*SHORT, "--grammar", 'root ::= "<think>" [a-z]{5} "</think>" "Yes."')
+    terminal = chat("-c", "512", "--grammar", 'root ::= "<think>" [a-z]{5} "</think>" "Yes."')
     assert re.fullmatch(r"Thinking: [a-z]{5}\n\nYes\.", terminal.say(QUESTION))
     assert "\x1b[2m" in terminal.text.split("Thinking:")[0][-20:]
     (turn,) = saved(tmp_path / "data")["turns"]
@@ -397,7 +397,7 @@ def test_control_characters_of_a_model_or_a_file_do_nothing(
     )
     terminal = chat("-c", "512", "-n", "60", "--grammar-file", grammar, "--preference", HOSTILE)
     shown = r"\x1b]0;owned\x07\x1b[31m<b>x</b>\u202e"
-    assert terminal.say(QUESTION) == shown
+    assert terminal.say(QUESTION).split("\n")[0] == shown
     assert shown in terminal.say("/preference")
     terminal.press(CTRL_D)
     terminal.finish()

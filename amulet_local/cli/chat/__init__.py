@@ -125,6 +125,9 @@ def converse(chat: Chat, commands: Commands, questions: Questions, lines: TypedL
             continue
         if not text.strip():
             continue
+        if chat.screen.is_typed and text.strip().lower() in ("exit", "quit", "bye"):
+            chat.screen.remark("to leave: /exit, or Ctrl-D")
+            continue
         said = parsed(text)
         try:
             with chat.reporting():
