@@ -23,7 +23,7 @@ from amulet_local.cli.inputs import (
     read_question,
 )
 from amulet_local.cli.loading import adapters_of, loaded
-from amulet_local.cli.options import AnswerOptions, ModelOptions
+from amulet_local.cli.options import AnswerOptions, ModelOptions, QuestionOptions
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import (
     ReasoningNote,
@@ -85,8 +85,23 @@ class Question:
         )
 
 
-def read_options(options: AnswerOptions) -> Question:
+def read_options(options: QuestionOptions) -> Question:
     """Check the options and read the files that they name.
+
+    Raises:
+        AmuletError: a value, a name or a file can't be used.
+    """
+    check_text("--response-prefix", options.response_prefix)
+    return dataclasses.replace(
+        read_settings(options),
+        text=read_question(options),
+        prompt_cache=options.prompt_cache,
+        response_prefix=options.response_prefix or "",
+    )
+
+
+def read_settings(options: AnswerOptions) -> Question:
+    """The same without a question: its text is empty.
 
     Raises:
         AmuletError: a value, a name or a file can't be used.
@@ -147,7 +162,6 @@ def read_options(options: AnswerOptions) -> Question:
         seed=None if options.seed == -1 else options.seed,
     )
     check_text("--system", options.system)
-    check_text("--response-prefix", options.response_prefix)
     check_text("--grammar", options.grammar)
     check_text("--json-schema", options.json_schema)
     for text in options.preference or ():
@@ -187,9 +201,9 @@ def read_options(options: AnswerOptions) -> Question:
         placement=cast("Placement | None", placement),
         asked_placement=cast("Placement | None", options.placement),
         changes=changes,
-        text=read_question(options),
-        prompt_cache=options.prompt_cache,
-        response_prefix=options.response_prefix or "",
+        text="",
+        prompt_cache=None,
+        response_prefix="",
     )
 
 

@@ -12,6 +12,7 @@ import typer
 
 from amulet_local.cli import (
     bench,
+    chat,
     compare,
     doctor,
     explain,
@@ -60,15 +61,7 @@ def top(
 
 
 for command in (
-    generate,
-    compare,
-    explain,
-    serve,
-    tune,
-    learn,
-    preferences,
-    models,
-    doctor,
-    bench,
+    *(generate, chat, compare, explain, serve, tune, learn),
+    *(preferences, models, doctor, bench),
 ):
     command.add_to(app)

@@ -341,7 +341,7 @@ class ModelOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class AnswerOptions(ModelOptions):
-    """What `generate`, `compare` and `explain` have in common."""
+    """What all commands that answer have in common."""
 
     prompt: Annotated[
         str | None,
@@ -757,6 +757,22 @@ class AnswerOptions(ModelOptions):
         int | None,
         numeric("-s", "--seed", panel=SAMPLING, help="For the same draws again; -1 is random."),
     ] = None
+    reasoning_format: Annotated[
+        str | None,
+        option(
+            "--reasoning-format",
+            panel=OUTPUT,
+            metavar="NAME",
+            help="separate: reasoning is no part of the answer; inline: it stays in it, with its "
+            "tags.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionOptions(AnswerOptions):
+    """What `generate`, `compare` and `explain` have in common: one question, and an end."""
+
     prompt_cache: Annotated[
         str | None,
         option(
@@ -775,16 +791,6 @@ class AnswerOptions(ModelOptions):
             help="What the answer begins with; the model goes on from there.",
         ),
     ] = None
-    reasoning_format: Annotated[
-        str | None,
-        option(
-            "--reasoning-format",
-            panel=OUTPUT,
-            metavar="NAME",
-            help="separate: reasoning is no part of the answer; inline: it stays in it, with its "
-            "tags.",
-        ),
-    ] = None
     json: Annotated[
         bool, json_option("One JSON object with text, token ids, timings; nothing streams.")
     ] = False
@@ -795,7 +801,7 @@ class AnswerOptions(ModelOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateOptions(AnswerOptions):
+class GenerateOptions(QuestionOptions):
     """Options of `generate`."""
 
     method: Annotated[
@@ -812,7 +818,7 @@ class GenerateOptions(AnswerOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions(AnswerOptions):
+class CompareOptions(QuestionOptions):
     """Options of `compare`."""
 
     methods: Annotated[
@@ -837,7 +843,7 @@ class CompareOptions(AnswerOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainOptions(AnswerOptions):
+class ExplainOptions(QuestionOptions):
     """Options of `explain`."""
 
     method: Annotated[

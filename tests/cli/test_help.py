@@ -18,6 +18,7 @@ from tests.cli.running import COMMAND, environment, run
 
 COMMANDS = (
     "generate",
+    "chat",
     "compare",
     "explain",
     "tune",
@@ -27,7 +28,14 @@ COMMANDS = (
     "doctor",
     "bench",
 )
-RESERVED = {"AMULET_MODELS", "AMULET_CACHE", "AMULET_CONFIG", "AMULET_DEBUG", "AMULET_GOLDEN"}
+RESERVED = {
+    "AMULET_MODELS",
+    "AMULET_CACHE",
+    "AMULET_CONFIG",
+    "AMULET_DATA",
+    "AMULET_DEBUG",
+    "AMULET_GOLDEN",
+}
 
 
 def words(text: str) -> str:
@@ -91,6 +99,14 @@ def test_help_says_the_defaults_that_hold(call: CallCli) -> None:
             0
         ]
         assert re.search(rf"Default: {re.escape(str(default))}[.,]", described), flag
+
+
+def test_help_of_chat_says_the_defaults_that_hold(call: CallCli) -> None:
+    from amulet_local.cli.chat.options import MAX_TOKENS
+
+    text = words(call("chat", "--help").out)
+    assert f"Most tokens of an answer. Default: {MAX_TOKENS}." in text
+    assert "Default: drop_oldest." in text
 
 
 def test_help_names_every_method_and_preference(call: CallCli) -> None:
