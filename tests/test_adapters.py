@@ -6,6 +6,7 @@ models are the embedded one's first layers in F32, where another order of sums c
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -304,6 +305,51 @@ def test_the_engine_says_what_it_has(load_cut: LoadCut, lora: str, vector: str) 
     assert any("scale 20" in warning for warning in engine.warnings)
     assert answer.token_ids
     assert load_cut().adapters == ()
+
+
+@pytest.mark.parametrize(
+    ("function", "result", "kind"),
+    [
+        ("llama_adapter_lora_init", None, errors.AdapterFileError),
+        ("llama_set_adapters_lora", -1, errors.ContextCreationError),
+        ("llama_set_adapter_cvec", -1, errors.ContextCreationError),
+    ],
+)
+def test_a_failed_native_call_is_typed_and_everything_is_freed(
+    load_cut: LoadCut,
+    lora: str,
+    vector: str,
+    monkeypatch: pytest.MonkeyPatch,
+    function: str,
+    result: object,
+    kind: type[Exception],
+) -> None:
+    import llama_cpp
+
+    counts: Counter[str] = Counter()
+
+    def counted(name: str) -> None:
+        real = getattr(llama_cpp, name)
+
+        def call(*arguments: Any) -> Any:
+            made = real(*arguments)
+            counts[name] += 1
+            return made
+
+        monkeypatch.setattr(llama_cpp, name, call)
+
+    for name in (
+        *("llama_model_load_from_file", "llama_model_free"),
+        *("llama_adapter_lora_init", "llama_adapter_lora_free"),
+        *("llama_init_from_model", "llama_free"),
+    ):
+        counted(name)
+    monkeypatch.setattr(llama_cpp, function, lambda *_: result)
+    with pytest.raises(kind):
+        load_cut(lora=[lora], control_vectors=[vector])
+    assert counts["llama_model_free"] == counts["llama_model_load_from_file"] == 1
+    assert counts["llama_adapter_lora_free"] == counts["llama_adapter_lora_init"]
+    assert counts["llama_free"] == counts["llama_init_from_model"]
 
 
 @pytest.mark.parametrize(
