@@ -182,6 +182,17 @@ AdaptersOn = Annotated[
     ),
 ]
 """Options of every command that loads a model."""
+MethodName = Annotated[
+    str | None,
+    option(
+        "--method",
+        autocompletion=completions.methods,
+        panel=PREFERENCE,
+        metavar="NAME",
+        help="base, pref, linear_alignment or amulet. Default: amulet with a preference, "
+        "base without.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -804,17 +815,7 @@ class QuestionOptions(AnswerOptions):
 class GenerateOptions(QuestionOptions):
     """Options of `generate`."""
 
-    method: Annotated[
-        str | None,
-        option(
-            "--method",
-            autocompletion=completions.methods,
-            panel=PREFERENCE,
-            metavar="NAME",
-            help="base, pref, linear_alignment or amulet. Default: amulet with a preference, "
-            "base without.",
-        ),
-    ] = None
+    method: MethodName = None
 
 
 @dataclass(frozen=True, kw_only=True)

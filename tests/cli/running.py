@@ -22,7 +22,7 @@ import pyte
 
 REPOSITORY = Path(__file__).parent.parent.parent
 COMMAND = [sys.executable, "-m", "amulet_local"]
-TIMEOUT = 60
+TIMEOUT = 120
 HEIGHT = 400
 
 _ON_TERMINAL = """

@@ -146,7 +146,7 @@ def test_help_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], env=environment(), capture_output=True, check=True, text=True
     )
     loaded = set(done.stderr.split())
-    assert not loaded & {"llama_cpp", "numba", "numpy", "jinja2", "rich"}
+    assert not loaded & {"llama_cpp", "numba", "numpy", "jinja2", "rich", "prompt_toolkit"}
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from typing import Annotated
 from amulet_local.cli import completions
 from amulet_local.cli.options import (
     OUTPUT,
-    PREFERENCE,
     SAMPLING,
     AnswerOptions,
+    MethodName,
     numeric,
     option,
 )
@@ -50,17 +50,7 @@ class ChatOptions(AnswerOptions):
             "prompt, error refuses the question. Default: drop_oldest.",
         ),
     ] = None
-    method: Annotated[
-        str | None,
-        option(
-            "--method",
-            autocompletion=completions.methods,
-            panel=PREFERENCE,
-            metavar="NAME",
-            help="base, pref, linear_alignment or amulet. Default: amulet with a preference, "
-            "base without.",
-        ),
-    ] = None
+    method: MethodName = None
     predict: Annotated[
         int | None,
         numeric(
