@@ -81,10 +81,11 @@ def bootstrap_mean(values: Sequence[float], *, confidence: float = 0.95, seed: i
         seed: of the resampling; the same gives the same interval.
     """
     array = np.asarray(values, dtype=np.float64)
-    n, mean = len(array), float(np.mean(array))
+    n, mean = len(array), math.fsum(values) / len(array)
     if n < 2:
         return Estimate(value=mean, low=-math.inf, high=math.inf, n=n)
     if np.ptp(array) == 0:
+        mean = float(array[0])  # a sum of equal figures may round
         return Estimate(value=mean, low=mean, high=mean, n=n)
     means = _resampled_means(array, seed)
     below = float(np.mean(means < mean) + np.mean(means <= mean)) / 2
@@ -92,12 +93,14 @@ def bootstrap_mean(values: Sequence[float], *, confidence: float = 0.95, seed: i
     bias = _NORMAL.inv_cdf(below)
     jackknife = (mean * n - array) / (n - 1)
     off = jackknife.mean() - jackknife
-    acceleration = float((off**3).sum() / (6 * (off**2).sum() ** 1.5))
+    off = off / (np.abs(off).max() or 1.0)  # tiny figures would vanish in their cubes
+    squares = float((off**2).sum())
+    acceleration = float((off**3).sum()) / (6 * squares**1.5) if squares else 0.0
     ends = []
     for share in ((1 - confidence) / 2, (1 + confidence) / 2):
         z = bias + _NORMAL.inv_cdf(share)
         ends.append(_NORMAL.cdf(bias + z / (1 - acceleration * z)))
-    low, high = np.quantile(means, ends)
+    low, high = np.clip(np.quantile(means, ends), array.min(), array.max())
     return Estimate(value=mean, low=float(low), high=float(high), n=n)
 
 
