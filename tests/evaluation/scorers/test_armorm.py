@@ -88,6 +88,7 @@ def test_preferences_are_part_of_the_question(
 ) -> None:
     with scorer_named("armorm-overall", armorm=converted) as scorer:
         [score] = scorer.scores([answered("Eggs.", "Answer briefly.", "Rhyme.")])
+        assert scorer.source.startswith("small.gguf (")
     question = f"{QUESTION}\nAnswer briefly.\nRhyme."
     assert score == pytest.approx(small_armorm.expected(weights, question, "Eggs.")[1], abs=WIDE)
 
