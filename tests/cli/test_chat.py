@@ -242,6 +242,8 @@ def test_help_lists_every_command_and_a_slip_gets_a_hint(shared: ChatTerminal) -
         assert f"/{item.name}" in shown
     assert "also /bye" in shared.say("/help exit")
     assert "did you mean /compare?" in shared.say("/compere")
+    assert "paste the text" in shared.say("/read notes.txt")
+    assert "to leave: /exit" in shared.say("quit")
 
 
 def test_what_only_looks_like_a_command_is_a_question(shared: ChatTerminal, folder: Path) -> None:
