@@ -77,6 +77,9 @@ def _running(folder: Path) -> Iterator[ChatTerminal]:
 @pytest.fixture
 def shared(_running: ChatTerminal) -> ChatTerminal:
     """The chat that tests share, as new."""
+    _running.wait(lambda: _running.is_ready)
+    _running.press(b"\x0c")  # clears the screen, which has only so many lines
+    _running.wait(lambda: _running.is_ready and _running.screen.cursor.y == 0)
     for line in ("/new", "/preference off", "/avoid off", "/preset balanced", "/set temp 0"):
         _running.say(line)
     return _running
