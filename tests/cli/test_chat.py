@@ -77,6 +77,9 @@ def _running(folder: Path) -> Iterator[ChatTerminal]:
 @pytest.fixture
 def shared(_running: ChatTerminal) -> ChatTerminal:
     """The chat that tests share, as new."""
+    _running.wait(lambda: _running.is_ready)
+    _running.press(b"\x0c")  # clears the screen, which has only so many lines
+    _running.wait(lambda: _running.is_ready and _running.screen.cursor.y == 0)
     for line in ("/new", "/preference off", "/avoid off", "/preset balanced", "/set temp 0"):
         _running.say(line)
     return _running
@@ -242,6 +245,8 @@ def test_help_lists_every_command_and_a_slip_gets_a_hint(shared: ChatTerminal) -
         assert f"/{item.name}" in shown
     assert "also /bye" in shared.say("/help exit")
     assert "did you mean /compare?" in shared.say("/compere")
+    assert "paste the text" in shared.say("/read notes.txt")
+    assert "to leave: /exit" in shared.say("quit")
 
 
 def test_what_only_looks_like_a_command_is_a_question(shared: ChatTerminal, folder: Path) -> None:

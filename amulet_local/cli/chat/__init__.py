@@ -127,6 +127,7 @@ def converse(chat: Chat, commands: Commands, questions: Questions, lines: TypedL
             continue
         if chat.screen.is_typed and text.strip().lower() in ("exit", "quit", "bye"):
             chat.screen.remark("to leave: /exit, or Ctrl-D")
+            write("\n")
             continue
         said = parsed(text)
         try:

@@ -122,6 +122,8 @@ def parsed(text: str) -> Said | None:
 
 def unknown(name: str) -> str:
     """What to say where there is no such command."""
+    if name in ("read", "glob", "file"):
+        return f"there is no command /{name}: paste the text, or start with -f FILE"
     close = difflib.get_close_matches(name, [item.name for item in COMMANDS], n=1)
     meant = f"did you mean /{close[0]}? " if close else ""
     return f"there is no command /{name}; {meant}/help lists them"
