@@ -12,7 +12,6 @@ import schemathesis
 from tests.http_server.conftest import Server
 
 
-
 def survives(server: Server, n_examples: int) -> None:
     """Ask for generated things; the server lives and never answers 500."""
     config = schemathesis.Config.from_dict({"generation": {"mode": "all"}})
