@@ -639,7 +639,8 @@ class Engine:
         Raises:
             As `generate`.
         """
-        return self._request(messages, **arguments)
+        open_arguments = ("preference", "avoid", "amulet", "preset", "system", "placement")
+        return self._request(messages, **{**dict.fromkeys(open_arguments), **arguments})
 
     def request_from_tokens(
         self,

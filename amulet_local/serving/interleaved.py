@@ -8,7 +8,7 @@ up nobody for longer than that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -113,17 +113,18 @@ class InterleavedPlaces:
             prepare=lambda request: self._noise(request, place.stop_flag),
         )
 
-    def advance(self) -> Sequence[Outcome]:
+    def advance(self) -> Iterator[Outcome]:
         """A token for every answer under way, and a chunk of one of the prompts."""
-        outcomes = [self._step(place) for place in self._places if self._writes(place)]
+        for place in self._places:
+            if self._writes(place):
+                yield from self._step(place)
         n = len(self._places)
         for offset in range(n):
             index = (self._next_reader + offset) % n
             if self._places[index].reading:
                 self._next_reader = (index + 1) % n
-                outcomes.append(self._step(self._places[index]))
+                yield from self._step(self._places[index])
                 break
-        return [outcome for outcome in outcomes if outcome is not None]
 
     def interrupt(self) -> None:
         """End what is being computed now, and everything after."""
@@ -146,7 +147,7 @@ class InterleavedPlaces:
         ticket = place.ticket
         return ticket is not None and (not place.reading or ticket.control.cancelled)
 
-    def _step(self, place: _Place) -> Outcome | None:
+    def _step(self, place: _Place) -> Iterator[Outcome]:
         ticket, steps = place.ticket, place.steps
         assert ticket is not None
         assert steps is not None
@@ -159,10 +160,10 @@ class InterleavedPlaces:
             piece = error
         if piece is None:
             place.reading = True
-            return None
+            return
         place.reading = False
         if isinstance(piece, AmuletError) or piece.generation is not None:
             steps.close()
             place.running.close()
             place.ticket = place.steps = None
-        return ticket, piece
+        yield ticket, piece
