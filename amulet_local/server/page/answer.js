@@ -28,6 +28,10 @@ export function pieces(tokens, content) {
   return texts;
 }
 
+function counted(n) {
+  return `${n} token${n === 1 ? "" : "s"}`;
+}
+
 export class Answer {
   #count; // tokens so far
   #begun; // when the first came
@@ -48,7 +52,7 @@ export class Answer {
   }
 
   clear(hint) {
-    this.tokens = []; // { token, text, rows }
+    this.tokens = []; // { token, text, rows, span }
     this.speed = null; // tokens per second, once the answer is complete
     this.#count = 0;
     this.#begun = null;
@@ -128,7 +132,7 @@ export class Answer {
     if (text === "") span.classList.add("part");
     if (text.startsWith("\n")) span.classList.add("line");
     span.dataset.i = this.tokens.length;
-    this.tokens.push({ token, text: text || token.text, rows: this.rows });
+    this.tokens.push({ token, text: text || token.text, rows: this.rows, span });
     return span;
   }
 
@@ -170,13 +174,13 @@ export class Answer {
     this.#shownAt = performance.now();
     const passed = (this.#shownAt - this.#begun) / 1000;
     const speed = passed > 0.3 ? ` · ${short((this.#count - 1) / passed)} tokens/s` : "";
-    this.figures.textContent = `${this.#count} tokens${speed}`;
+    this.figures.textContent = `${counted(this.#count)}${speed}`;
   }
 
   #showTimings(timings) {
     const { predicted_n: n, predicted_per_second: speed, prompt_ms: prompt } = timings;
     this.speed = speed > 0 ? speed : null;
-    const parts = [`${n} token${n === 1 ? "" : "s"}`];
+    const parts = [counted(n)];
     if (this.speed) parts.push(`${short(speed)} tokens/s`);
     if (prompt >= 0) parts.push(`prompt ${seconds(prompt)}`);
     this.figures.textContent = parts.join(" · ");

@@ -20,10 +20,10 @@ export class Details {
   }
 
   clear() {
-    this.#kept = this.#shown = -1;
+    this.#kept = -1;
     this.#byPerson = false;
     this.dock.classList.remove("open");
-    this.#showNothing();
+    this.#show(-1);
   }
 
   /** The answer is complete: unless a person chose another, show the token that moved most. */
@@ -68,7 +68,7 @@ export class Details {
   }
 
   #span(position) {
-    return this.answer.text.querySelector(`.t[data-i="${position}"]`);
+    return this.answer.tokens[position]?.span;
   }
 
   #keep(position) {
@@ -110,7 +110,6 @@ export class Details {
   }
 
   #showNothing() {
-    for (const span of this.answer.text.querySelectorAll(".on")) span.classList.remove("on");
     this.hint.hidden = false;
     this.head.replaceChildren();
     this.rows.replaceChildren();

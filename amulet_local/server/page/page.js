@@ -85,7 +85,7 @@ async function ask() {
     return;
   }
   if (by("ask").disabled) return;
-  for (const run of runs) run.stop();
+  for (const run of runs) run.drop();
   const when = by("plain-when").value;
   const isRealigned = preferences.fields !== undefined;
   const isPlain = when !== "never" || !isRealigned;
@@ -149,7 +149,7 @@ function bringIntoView() {
   const top = by("realigned").getBoundingClientRect().top;
   if (top < window.innerHeight * 0.6) return;
   const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  document.querySelector(".run").scrollIntoView({ behavior: isCalm ? "auto" : "smooth" });
+  by("realigned").scrollIntoView({ behavior: isCalm ? "auto" : "smooth" });
 }
 
 // --- code --------------------------------------------------------------------------------------

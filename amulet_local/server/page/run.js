@@ -11,6 +11,7 @@ export class Run {
   #change = null; // fields that the server hasn't been told yet
   #isTelling = false;
   #isStopped = false;
+  #isDropped = false;
   #wake = null;
 
   constructor(server, answer, body) {
@@ -27,12 +28,14 @@ export class Run {
 
   /** Resolves when the answer is over, however it ended; never rejects. */
   async start() {
+    if (this.#isDropped) return this;
     this.answer.begin();
     for (let waits = 0; ; waits += 1) {
       try {
         await this.#once();
         break;
       } catch (error) {
+        if (this.#isDropped) break;
         if (this.#isStopped) {
           this.answer.end(null, "cancelled");
           break;
@@ -55,6 +58,13 @@ export class Run {
     this.#body = body;
     this.#change = fields;
     this.#tell();
+  }
+
+  /** Another answer takes this one's place, now. */
+  drop() {
+    this.#isDropped = this.#isStopped = true;
+    this.#wake?.();
+    this.#abort.abort();
   }
 
   stop() {
@@ -80,11 +90,12 @@ export class Run {
         this.#id = chunk.id;
         this.#tell();
       }
+      if (this.#isDropped) return;
       this.answer.push(chunk);
       reason = chunk.choices?.[0]?.finish_reason || reason;
       if (chunk.timings) last = chunk;
     }
-    this.answer.end(last, this.#isStopped ? "cancelled" : reason);
+    if (!this.#isDropped) this.answer.end(last, this.#isStopped ? "cancelled" : reason);
   }
 
   /** One message at a time, and of several changes meanwhile only the last. */
@@ -111,7 +122,7 @@ export class Run {
         setTimeout(resolve, 1000);
       });
     }
-    this.answer.wait("trying again");
+    if (!this.#isStopped) this.answer.wait("trying again");
   }
 }
 

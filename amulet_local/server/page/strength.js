@@ -8,7 +8,7 @@
 import { element, short } from "./text.js";
 
 const SCALES = [0, 0.25, 0.5, 0.75, 1];
-const BUDGETS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.1, 1.2];
+const BUDGETS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2];
 const GUARDED = "balanced";
 const NEAR = 1e-6;
 
@@ -63,8 +63,8 @@ function summaryOf(scale) {
 /** The exact values of a stop, for people. */
 function valuesOf({ budget, scale }) {
   if (budget) {
-    const most = scale === undefined ? "" : `, guidance scale at most ${short(scale)}`;
-    return `KL budget ${budget.toFixed(2)} nats a token${most}`;
+    const most = scale === undefined ? "" : `, guidance ≤ ${short(scale)}`;
+    return `KL budget ${budget.toFixed(2)} nats${most}`;
   }
   return scale === undefined ? "" : `guidance scale ${short(scale)}`;
 }
@@ -129,7 +129,7 @@ export class Strength {
     const stop = this.#stops[range.value];
     const values = valuesOf(stop);
     value.textContent = stop.name || (stop.budget ? `KL ${stop.budget.toFixed(2)}` : values);
-    note.textContent = `${values}: ${stop.summary}.`;
+    note.replaceChildren(values, element("span", "about", `: ${stop.summary}`));
     range.setAttribute("aria-valuetext", stop.name ? `${stop.name}, ${values}` : values);
     for (const mark of marks.children) {
       mark.setAttribute("aria-pressed", String(mark.dataset.stop === range.value));
