@@ -44,6 +44,7 @@ const preferences = new Preferences(
 let model = "";
 let runs = []; // those of the last question
 let begun = 0;
+let isConnecting = false;
 
 /** The settings as a request's fields, without those of the stream. */
 function settings() {
@@ -119,6 +120,7 @@ function finish(mine, when) {
   showRunning(false);
   details.settle();
   const failed = mine.filter((run) => run.error);
+  if (failed.some((run) => run.error.kind === "unreachable")) connect();
   if (failed.length) say("");
   else say(mine.some((run) => run.wasStopped) ? "Stopped." : "Complete.");
   if (!realigned.speed || !plain.speed || failed.length || mine.length < 2) return;
@@ -179,7 +181,10 @@ async function copy(name) {
 
 const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
+/** Waits for the server, and reads what it has; again after it was away. */
 async function connect() {
+  if (isConnecting) return;
+  isConnecting = true;
   for (;;) {
     try {
       await server.get("health");
@@ -193,6 +198,7 @@ async function connect() {
   for (;;) {
     try {
       await load();
+      isConnecting = false;
       return;
     } catch (error) {
       showState(error.message, "bad");

@@ -25,6 +25,7 @@ export class Preferences {
   /** amulet: what /props says. The first name is chosen, so that there is something to see. */
   load({ preferences, mixes }) {
     const known = [...preferences, ...mixes.map(mixOf)];
+    this.#chips.clear();
     this.parts.chips.replaceChildren(...known.map((one) => this.#chip(one)));
     if (known.length && !this.#chosen.length) this.#choose(known[0]);
     this.#show();

@@ -84,14 +84,15 @@ export class Strength {
     });
   }
 
-  /** amulet: what /props says. */
+  /** amulet: what /props says. A second time what was set stays. */
   load(amulet) {
+    const before = this.#stops.length;
     this.#stops = stopsOf(amulet);
     const { range, marks } = this.parts;
     range.max = this.#stops.length - 1;
-    range.value = defaultStop(this.#stops, amulet);
+    this.#touched &&= before === this.#stops.length;
+    if (!this.#touched) range.value = defaultStop(this.#stops, amulet);
     range.disabled = false;
-    this.#touched = false;
     marks.replaceChildren(
       ...this.#stops.flatMap((stop, i) => (stop.name ? [this.#mark(stop, i)] : [])),
     );
