@@ -6,6 +6,7 @@ import { element, factor, label, moved, percent, short } from "./text.js";
 export class Details {
   #kept = -1; // stays when the pointer leaves
   #shown = -1;
+  #isClosing = false;
   #byPerson = false; // whether a person chose what is kept
 
   /** answer: an Answer. dock: the panel with elements of the classes hint, head, rows and close. */
@@ -35,7 +36,8 @@ export class Details {
   }
 
   #listen(text) {
-    text.addEventListener("pointerover", (event) => {
+    // A move, because a token also comes under a pointer that rests, when the text around it moves.
+    text.addEventListener("pointermove", (event) => {
       const position = this.#at(event);
       if (position === null || event.pointerType === "touch") return;
       this.dock.classList.add("open");
@@ -47,7 +49,8 @@ export class Details {
       if (position !== null && getSelection().isCollapsed) this.#keep(position);
     });
     text.addEventListener("focus", () => {
-      if (text.matches(":focus-visible") && this.answer.tokens.length) this.#keep(this.#kept);
+      const isByKey = text.matches(":focus-visible") && !this.#isClosing;
+      if (isByKey && this.answer.tokens.length) this.#keep(this.#kept);
     });
     text.addEventListener("keydown", (event) => this.#key(event));
   }
@@ -81,7 +84,9 @@ export class Details {
   #close() {
     this.clear();
     this.#byPerson = true;
+    this.#isClosing = true; // having the focus would open it again
     this.answer.text.focus({ preventScroll: true });
+    this.#isClosing = false;
   }
 
   #show(position) {

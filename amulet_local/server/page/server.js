@@ -17,6 +17,7 @@ export class ServerError extends Error {
 export class Server {
   #key = "";
   #asking = null;
+  #refusals = 0; // how often the person had no key
 
   /** askForKey: resolves with a key, or with "" where the person has none. */
   constructor(askForKey) {
@@ -56,16 +57,19 @@ export class Server {
   async #send(path, { body, signal }) {
     for (;;) {
       const sent = this.#key;
+      const refusals = this.#refusals;
       const response = await this.#fetch(path, body, signal);
       if (response.ok) return response;
       const problem = await problemOf(response, sent !== "");
       if (problem.kind !== "key") throw problem;
       // Two requests at once ask once, and one that was sent with an older key is sent anew.
       if (sent !== this.#key) continue;
+      if (refusals !== this.#refusals) throw problem;
       this.#asking ??= this.askForKey(sent !== "").finally(() => (this.#asking = null));
       const key = await this.#asking;
+      if (key) this.#key = key;
+      else this.#refusals += 1;
       if (signal?.aborted || !key) throw problem;
-      this.#key = key;
     }
   }
 
