@@ -20,7 +20,7 @@ export function stopsOf({ presets, default_preset: fallback, default_strength: s
   const stops = SCALES.map((scale) => ({
     scale,
     budget: null,
-    name: { 0: "plain", 1: "in the prompt" }[scale] ?? "",
+    name: { 0: "plain", 1: "prompted" }[scale] ?? "",
     summary: summaryOf(scale),
     fields: { preset: base, guidance_scale: scale },
   }));
