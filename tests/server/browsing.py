@@ -84,14 +84,21 @@ class Visits:
         self._asked: set[str] = set()
         self._complaints: list[str] = []
 
-    def __call__(self, url: str, *, max_tokens: int = 24, **options: Any) -> Any:
-        """The page at `url`, ready for a question; with max_tokens=0 as it is."""
+    def __call__(
+        self, url: str, *, max_tokens: int = 16, plain: str = "together", **options: Any
+    ) -> Any:
+        """The page at `url`, ready for a question; with max_tokens=0 as it is.
+
+        Args:
+            plain: when the plain answer comes: "together", "after" or "never".
+            **options: of a browser's context.
+        """
         context = self._browser.new_context(
             **{"viewport": {"width": 1280, "height": 800}, **options}
         )
         self._contexts.append(context)
         self._hosts.add(url.split("/")[2])
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(60_000)
         page = context.new_page()
         page.on("request", lambda request: self._asked.add(request.url))
         page.on("pageerror", lambda error: self._complaints.append(str(error)))
@@ -101,6 +108,7 @@ class Visits:
             page.wait_for_selector("#state.good")
             page.get_by_text("Options").click()
             page.fill("#max-tokens", str(max_tokens))
+            page.select_option("#plain-when", plain)
             page.get_by_text("Options").click()
         return page
 

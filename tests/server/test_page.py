@@ -19,8 +19,7 @@ from tests.server.browsing import CONTRASTS, PHONE, TOKEN, Visits, answered, ask
 from tests.server.serving import Served
 
 HOSTILE = (
-    "</script><script>window.taken = 1</script><img src=x onerror='window.taken = 2'> "
-    "\u202eevil\u2066 \x1b[31m\x00\x07 <b>bold</b> " + 200 * "x"
+    "</script><img src=x onerror='window.taken = 1'> \u202eevil\u2066 \x1b[31m\x00\x07 <b>bold</b>"
 )
 
 
@@ -31,7 +30,7 @@ def test_both_answers_are_the_servers_and_come_with_their_timings(
     ask(page)
     answered(page)
     messages = [{"role": "user", "content": "How can I learn to cook?"}]
-    common = {"model": "smollm2", "messages": messages, "max_tokens": 24, "temperature": 0}
+    common = {"model": "smollm2", "messages": messages, "max_tokens": 16, "temperature": 0}
     expected = {
         "#plain": served.post("v1/chat/completions", {**common, "method": "base"}),
         "#realigned": served.post("v1/chat/completions", {**common, "preference": "creative"}),
@@ -54,7 +53,7 @@ def test_tokens_are_tinted_and_explained_by_their_trace(visit: Visits, served: S
         {
             "model": "smollm2",
             "messages": [{"role": "user", "content": "How can I learn to cook?"}],
-            "max_tokens": 24,
+            "max_tokens": 16,
             "temperature": 0,
             "preference": "creative",
             "preset": "strong",
@@ -124,15 +123,23 @@ def test_everything_works_by_keyboard(visit: Visits, served: Served) -> None:
     assert page.locator("#dock .row").count() == 4
 
 
+def change_and_more(page: Any) -> None:
+    """Some tokens after a change that has just been made; then the answer is stopped."""
+    so_far = page.locator(TOKEN).count()
+    page.wait_for_selector(f"{TOKEN}:nth-child({so_far + 8})")
+    page.keyboard.press("Escape")
+    answered(page)
+
+
 def test_the_strength_acts_while_text_streams(visit: Visits, served: Served) -> None:
-    page = visit(served.url, max_tokens=160)
+    page = visit(served.url, max_tokens=200, plain="never")
     told = controls(page)
-    ask(page)
+    ask(page, "Tell me a story about the sea.")
     page.wait_for_selector(f"{TOKEN}:nth-child(4)")
     page.locator("#strength").press("Home")
-    answered(page)
-    assert told[-1]["guidance_scale"] == 0
-    assert told[-1]["id"]
+    change_and_more(page)
+    assert told[0]["guidance_scale"] == 0
+    assert told[0]["id"]
     page.locator("#realigned .text").press("Home")
     assert "guidance scale 0" not in page.inner_text("#dock .facts")
     page.keyboard.press("End")
@@ -142,20 +149,16 @@ def test_the_strength_acts_while_text_streams(visit: Visits, served: Served) -> 
 def test_a_preference_that_is_added_while_text_streams_is_followed(
     visit: Visits, served: Served
 ) -> None:
-    page = visit(served.url, max_tokens=120)
+    page = visit(served.url, max_tokens=200, plain="never")
     told = controls(page)
-    ask(page)
+    ask(page, "Tell me a story about the sea.")
     page.wait_for_selector(f"{TOKEN}:nth-child(4)")
     page.get_by_role("button", name="concise").click()
-    answered(page)
-    assert len(told[-1]["preference"]) == 2
+    change_and_more(page)
+    assert told[0]["preference"] == ["creative", "concise"]
     page.locator("#realigned .text").press("End")
-    assert page.locator("#dock .row h3").all_inner_texts() == [
-        "plain",
-        "creative",
-        "concise",
-        "realigned",
-    ]
+    rows = page.locator("#dock .row h3").all_inner_texts()
+    assert rows == ["plain", "creative", "concise", "realigned"]
 
 
 def test_a_phone_never_scrolls_sideways_and_a_tap_shows_the_alternatives(
@@ -174,7 +177,7 @@ def test_a_phone_never_scrolls_sideways_and_a_tap_shows_the_alternatives(
     page.get_by_text("Copy as code").click()
     page.get_by_text("Options").click()
     measure()
-    ask(page, "x" * 200)
+    ask(page, "What is tea? " + "x" * 100)
     answered(page)
     measure()
     assert not page.locator("#dock").is_visible()
@@ -189,7 +192,7 @@ def test_a_phone_never_scrolls_sideways_and_a_tap_shows_the_alternatives(
 
 
 def test_hostile_text_stays_text(visit: Visits, served: Served) -> None:
-    page = visit(served.url, max_tokens=400)
+    page = visit(served.url, max_tokens=100)
     rule = {"grammar": f"root ::= {json.dumps(HOSTILE.replace(chr(0), ''), ensure_ascii=False)}"}
 
     def forced(route: Any) -> None:
@@ -214,7 +217,7 @@ def test_hostile_text_stays_text(visit: Visits, served: Served) -> None:
 def test_text_has_enough_contrast_in_every_state(
     visit: Visits, scheme: str, served: Served
 ) -> None:
-    page = visit(served.url, color_scheme=scheme, max_tokens=64)
+    page = visit(served.url, color_scheme=scheme, max_tokens=24)
     page.get_by_text("Copy as code").click()
     page.get_by_role("button", name="paper").click()
     page.fill(".pick input[type=number]", "-0.5")
@@ -271,9 +274,8 @@ def test_copied_code_gives_the_answer_that_is_shown(
     copied = {}
     for name in ("curl", "python"):
         page.locator(f"[data-copy={name}]").click()
-        page.wait_for_function("document.getElementById('status').textContent.startsWith('Copied')")
+        page.wait_for_selector(f"#status:text-matches('as {name}', 'i')")
         copied[name] = page.evaluate("navigator.clipboard.readText()")
-        page.evaluate("document.getElementById('status').textContent = ''")
     program = tmp_path / "copied.py"
     program.write_text(copied["python"], encoding="utf-8")
     run = [sys.executable, "-W", "ignore", str(program)]
@@ -286,7 +288,7 @@ def test_copied_code_gives_the_answer_that_is_shown(
 
 
 def test_a_long_answer_is_appended_and_never_made_anew(visit: Visits, served: Served) -> None:
-    page = visit(served.url, max_tokens=300)
+    page = visit(served.url, max_tokens=80, plain="never")
     page.evaluate(
         """() => {
             window.removed = 0;
@@ -300,7 +302,7 @@ def test_a_long_answer_is_appended_and_never_made_anew(visit: Visits, served: Se
     first = page.locator(TOKEN).first.element_handle()
     before = page.evaluate("window.removed")
     answered(page)
-    assert page.locator(TOKEN).count() > 100
+    assert page.locator(TOKEN).count() > 40
     assert first.evaluate("node => node.isConnected")
     assert page.evaluate("window.removed") == before
 
@@ -352,8 +354,8 @@ def test_pieces_of_tokens_are_the_whole_text(visit: Visits, served: Served) -> N
 
 
 def test_the_tints_are_those_of_the_explanation_page() -> None:
-    here = resources.files("amulet_local.server").joinpath("page", "page.css").read_text("utf-8")
-    other = resources.files("amulet_local.explanation_page").joinpath("page.css").read_text("utf-8")
+    here = (resources.files("amulet_local.server") / "page" / "page.css").read_text("utf-8")
+    other = (resources.files("amulet_local.explanation_page") / "page.css").read_text("utf-8")
     light, dark = (
         dict(re.findall(r"--(\w+): (#\w+)", part)) for part in other.split("@media", 2)[:2]
     )

@@ -67,7 +67,7 @@ def test_the_key_is_asked_for_and_kept_in_memory_only(visit: Visits, strict: Ser
     page.keyboard.press("Escape")
     assert page.inner_text("#state") == "This server asks for an API key."
     page.get_by_role("button", name="Enter the API key").click()
-    assert page.locator("#key[open]").count() == 1
+    page.wait_for_selector("#key[open]")
 
 
 def test_a_busy_server_is_waited_for(visit: Visits, strict: Served) -> None:

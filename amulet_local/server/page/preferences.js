@@ -34,17 +34,13 @@ export class Preferences {
   /** For a request: undefined if none is chosen. */
   get fields() {
     if (this.#chosen.length === 0) return undefined;
-    const [first] = this.#chosen;
-    if (this.#chosen.length === 1 && first.name && first.weight === 1) return first.name;
-    return this.#chosen.map(({ name, text, weight }) => ({ text: name || text, weight }));
+    const all = this.#chosen.map((one) => (one.name ? named(one) : worded(one)));
+    return all.length === 1 && typeof all[0] === "string" ? all[0] : all;
   }
 
   /** What to call them until the server says. */
   get labels() {
-    return this.#chosen.map(({ name, text, weight }) => {
-      const shown = name || text;
-      return weight === 1 ? shown : `${shown}:${short(weight, 4)}`;
-    });
+    return this.#chosen.map(({ name, text, weight }) => named({ name: name || text, weight }));
   }
 
   #chip(one) {
@@ -149,6 +145,16 @@ export class Preferences {
     }
     this.parts.none.hidden = this.#chosen.length > 0;
   }
+}
+
+/** A name with its weight, "concise:0.5", as everywhere: in a mix it multiplies the weights. */
+function named({ name, weight }) {
+  return weight === 1 ? name : `${name}:${Number(weight.toFixed(4))}`;
+}
+
+/** Words are taken as they stand, whatever they end in. */
+function worded({ text, weight }) {
+  return { text, weight };
 }
 
 /** A mix of the user's settings as a name and a text, whichever way it is written. */
