@@ -83,7 +83,12 @@ def test_tokens_are_tinted_and_explained_by_their_trace(visit: Visits, served: S
     token = trace[3]
     shares = [token["plain"], *token["preferences"], token["realigned"]]
     assert rows.locator(".share").all_inner_texts() == [readable.percent(share) for share in shares]
-    assert rows.nth(0).locator("li").count() == len(token["top_plain"]) == 5
+    for i, top in ((0, "top_plain"), (2, "top_realigned")):
+        expected = [readable.percent(other["logprob"]) for other in token[top]]
+        assert rows.nth(i).locator(".value").all_inner_texts() == expected
+        names = rows.nth(i).locator(".label").all_inner_texts()
+        assert [name.strip("␣") for name in names] == [other["text"].strip() for other in token[top]]
+        assert len(names) == 5
     assert readable.factor(token["realigned"] - token["plain"], "×") in page.inner_text(
         "#dock .head"
     )
