@@ -48,6 +48,7 @@ from amulet_local.params import (
     Placement,
     RuntimeParams,
     SamplingParams,
+    Scheduler,
 )
 from amulet_local.preferences import PreferencesLike
 from amulet_local.presets import DEFAULT_PRESET, PRESETS
@@ -56,6 +57,8 @@ from amulet_local.request import Request, token_ids
 from amulet_local.request_maker import RequestMaker
 from amulet_local.results import Chunk, Generation, Score
 from amulet_local.runtime_setup import (
+    MAX_BATCHED_ROWS,
+    MAX_ROWS,
     N_OUTPUTS,
     check_memory,
     context_settings,
@@ -64,8 +67,13 @@ from amulet_local.runtime_setup import (
     resolve_gpu_layers,
     row_plan,
     runtime_warnings,
+    scheduler_for,
 )
 from amulet_local.scoring import score
+from amulet_local.serving.batched import BatchedPlaces
+from amulet_local.serving.interleaved import InterleavedPlaces
+from amulet_local.serving.places import Places
+from amulet_local.serving.pool import Pool
 from amulet_local.stream import AnswerStream
 from amulet_local.teacher_forcing import force
 from amulet_local.tuning import Tuning, tune
@@ -555,6 +563,84 @@ class Engine:
             self._settle_schedule(len(rows))
             return self._rows.restore([(row.tokens, row.state) for row in rows])
 
+    def pool(
+        self,
+        *,
+        places: int,
+        waiting: int,
+        scheduler: Scheduler = "auto",
+        max_rows: int | None = None,
+        chunk: int | None = None,
+    ) -> Pool:
+        """Answer several requests at once, in memory of its own; the engine's own rows are freed.
+
+        Close the pool before the engine.
+
+        Args:
+            places: requests at once.
+            waiting: most requests that wait for a place.
+            scheduler: "interleaved" (places take turns), "batched" (all in one computation), or
+                "auto": batched with layers on a GPU.
+            max_rows: most rows of a request, the plain one and one for each preference; 9, and 4
+                of a batched scheduler, if None.
+            chunk: tokens of a prompt computed at once on a CPU, instead of n_batch: what the other
+                places wait for.
+
+        Raises:
+            InvalidParameterError: settings that exclude each other.
+            ContextCreationError: no memory for so many.
+        """
+        self._rows.close()
+        chosen = scheduler_for(self.runtime, scheduler, on_gpu=self._settings.offload)
+        n_rows = max_rows or (MAX_BATCHED_ROWS if chosen == "batched" else MAX_ROWS)
+        settings = self._settings
+        if chunk is not None and not settings.offload:
+            settings = replace(settings, n_batch=chunk)
+        made: Places
+        if chosen == "batched":
+            check_memory(self.model, settings, n_rows=places * n_rows)
+            made = BatchedPlaces(
+                self.model,
+                settings,
+                n_places=places,
+                max_rows=n_rows,
+                n_threads=self.plan.n_threads,
+                noise=self._noise,
+            )
+        else:
+            check_memory(self.model, settings, n_rows=places * min(2, n_rows))
+            made = InterleavedPlaces(
+                self.model,
+                replace(settings, n_outputs=1),
+                replace(self.plan, exact_reuse=True),
+                n_places=places,
+                max_rows=n_rows,
+                noise=self._noise,
+            )
+        return Pool(made, n_waiting=waiting)
+
+    def request(self, messages: Messages, **arguments: Any) -> Request:
+        """A checked request of the arguments of `generate` (n_top instead of trace), for a pool.
+
+        Raises:
+            As `generate`.
+        """
+        return self._request(messages, **arguments)
+
+    def request_from_tokens(
+        self,
+        plain_ids: Sequence[int] | None,
+        preference_ids: Sequence[Sequence[int]],
+        **arguments: Any,
+    ) -> Request:
+        """A checked request of the arguments of `generate_from_tokens`, for a pool.
+
+        Raises:
+            As there.
+        """
+        self._turns.check_open()
+        return self._requests.from_tokens(plain_ids, preference_ids, **arguments)
+
     @property
     def plan(self) -> Plan:
         """Schedule and threads of the rows."""
@@ -611,16 +697,20 @@ class Engine:
                 pieces.close()
         yield chunk
 
-    def _next(self, pieces: Generator[Chunk, None, None]) -> Chunk:
+    def _next(self, pieces: Generator[Chunk | None, None, None]) -> Chunk:
         """The next piece; the last one, cancelled, if the engine was closed meanwhile."""
         try:
             with self._turns.using():
-                return next(pieces)
+                while (chunk := next(pieces)) is None:
+                    pass
+                return chunk
         except EngineClosedError as closed:
             try:
-                return pieces.throw(StoppedError())
+                last = pieces.throw(StoppedError())
             except StoppedError:  # it had not begun
                 raise closed from None
+            assert last is not None
+            return last
 
     def _answer_source(self) -> AnswerSource:
         self._turns.check_open()
@@ -647,9 +737,12 @@ class Engine:
     def _prepare(self, request: Request) -> float:
         """Settle the schedule, and measure the rounding noise where the guards need it."""
         self._settle_schedule(request.plan.n_rows)
+        return self._noise(request, self._stop_flag)
+
+    def _noise(self, request: Request, stop_flag: StopFlag) -> float:
         if request.amulet.noise_guard == 0:
             return 0.0
-        return rounding_noise(self.model, self._settings, self._stop_flag)
+        return rounding_noise(self.model, self._settings, stop_flag)
 
     def _settle_schedule(self, n_rows: int) -> None:
         """Measure, where it pays, which schedule is fastest for so many rows."""

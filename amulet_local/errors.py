@@ -30,6 +30,8 @@ leaves the package in any other form.
     ├── CancelledError             cancelled, in a call that has nothing to return then
     ├── EngineClosedError          the engine was closed
     ├── EngineBusyError            the engine is in the middle of another generation
+    ├── QueueFullError             as many requests wait for their turn as may
+    ├── ServerError                the HTTP server can't start
     └── MissingExtraError          an optional dependency isn't installed
 """
 
@@ -190,6 +192,14 @@ class EngineClosedError(AmuletError):
 
 class EngineBusyError(AmuletError):
     """The engine is in the middle of another generation."""
+
+
+class QueueFullError(AmuletError):
+    """As many requests wait for their turn as may."""
+
+
+class ServerError(AmuletError):
+    """The HTTP server can't start: its address is taken, or isn't one."""
 
 
 class MissingExtraError(AmuletError):

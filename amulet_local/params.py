@@ -48,6 +48,8 @@ FlashAttention = Literal["auto", "on", "off"]
 SplitMode = Literal["none", "layer", "row"]
 LoadMode = Literal["auto", "mmap", "mlock", "none"]
 Schedule = Literal["auto", "parallel", "serial", "batched"]
+Scheduler = Literal["auto", "interleaved", "batched"]
+"""How several requests are computed at once."""
 Mix = Literal["fixed", "adaptive"]
 ReasoningFormat = Literal["separate", "inline"]
 Placement = Literal["system", "user"]

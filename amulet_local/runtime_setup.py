@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
-from amulet_local.errors import ContextCreationError
+from amulet_local.errors import ContextCreationError, InvalidParameterError
 from amulet_local.llama import library, memory
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model, ModelSettings
@@ -20,6 +21,12 @@ from amulet_local.params import RuntimeParams
 
 N_OUTPUTS = 16
 """Rows of logits a context can return at once (score); 3 MB at a vocabulary of 49,152."""
+
+MAX_ROWS = 9
+"""Most rows of a request where places take turns: the plain one and eight preferences."""
+
+MAX_BATCHED_ROWS = 4
+"""The same where the memory of all rows of all places is allocated at once."""
 
 
 def resolve_gpu_layers(runtime: RuntimeParams) -> int:
@@ -99,6 +106,30 @@ def row_plan(runtime: RuntimeParams, n_gpu_layers: int) -> Plan:
         n_threads_batch=runtime.n_threads_batch or cores,
         threads_per_row=runtime.threads_per_row,
         reuse=not runtime.reproducible,
+    )
+
+
+def scheduler_for(
+    runtime: RuntimeParams, scheduler: str, *, on_gpu: bool
+) -> Literal["interleaved", "batched"]:
+    """How several requests are computed at once.
+
+    Raises:
+        InvalidParameterError: no such scheduler, or one that these options exclude.
+    """
+    if scheduler == "auto":
+        return "batched" if on_gpu and not runtime.reproducible else "interleaved"
+    if scheduler == "batched" and runtime.reproducible:
+        raise InvalidParameterError(
+            "scheduler 'batched' computes requests together, which reproducible=True "
+            "(--reproducible) rules out; use 'interleaved'"
+        )
+    if scheduler == "interleaved":
+        return "interleaved"
+    if scheduler == "batched":
+        return "batched"
+    raise InvalidParameterError(
+        f"scheduler must be auto, interleaved or batched, got {scheduler!r:.40}"
     )
 
 

@@ -19,6 +19,7 @@ from amulet_local.cli import (
     learn,
     models,
     preferences,
+    serve,
     tune,
 )
 from amulet_local.cli.terminal import write
@@ -58,5 +59,16 @@ def top(
     """
 
 
-for command in (generate, compare, explain, tune, learn, preferences, models, doctor, bench):
+for command in (
+    generate,
+    compare,
+    explain,
+    serve,
+    tune,
+    learn,
+    preferences,
+    models,
+    doctor,
+    bench,
+):
     command.add_to(app)

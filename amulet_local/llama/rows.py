@@ -8,7 +8,7 @@ fails or is stopped in a computation, all rows forget everything: rows never dri
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate
@@ -45,6 +45,8 @@ class Plan:
         threads_per_row: threads of a step for each row of a `parallel` schedule; None splits
             n_threads evenly.
         reuse: whether rows keep what fits from the generation before, and share prefixes.
+        exact_reuse: keep only what would be computed in the same chunks again, so that the results
+            are the same to the bit as without it. For `parallel` and `serial`.
     """
 
     schedule: Schedule
@@ -52,6 +54,7 @@ class Plan:
     n_threads_batch: int
     threads_per_row: int | None = None
     reuse: bool = True
+    exact_reuse: bool = False
 
 
 @dataclass
@@ -59,6 +62,8 @@ class _Row:
     context: Context
     sequence: int
     tokens: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    """Where each computation of these tokens ended."""
     output: int = -1
     """Index of the row's logits in the last decode of its context."""
     saved: Logits | None = None
@@ -77,8 +82,18 @@ class RowSet:
     """
 
     def __init__(
-        self, model: Model, settings: ContextSettings, stop_flag: StopFlag, plan: Plan
+        self,
+        model: Model,
+        settings: ContextSettings,
+        stop_flag: StopFlag,
+        plan: Plan,
+        workers: list[Worker] | None = None,
     ) -> None:
+        """No rows yet.
+
+        Args:
+            workers: threads that several sets share, which the caller ends; own ones if None.
+        """
         self.plan = plan
         self.n_decoded = 0
         self._model = model
@@ -87,7 +102,8 @@ class RowSet:
         self._contexts: list[Context] = []
         self._rows: list[_Row] = []
         self._active: list[_Row] = []
-        self._workers: list[Worker] = []
+        self._workers: list[Worker] = [] if workers is None else workers
+        self._own_workers = workers is None
 
     @property
     def n_rows(self) -> int:
@@ -150,30 +166,50 @@ class RowSet:
             StoppedError: the stop flag was set.
             DecodeError: llama.cpp failed. All rows are empty.
         """
+        for _ in self.prefill_steps(prompts, progress):
+            pass
+
+    def prefill_steps(
+        self, prompts: Sequence[Sequence[int]], progress: Progress | None = None
+    ) -> Iterator[None]:
+        """`prefill`, with a pause after each chunk. What isn't run to its end leaves no logits.
+
+        Args and Raises: as there.
+        """
         self.reserve(len(prompts))
         self._check_stop()
         if not self.plan.reuse:
             self.discard()
         self._active = self._matching_rows(prompts)
+        shared = self._shared_length(prompts)
         for row, prompt in zip(self._active, prompts, strict=True):
-            self._keep_what_fits(row, prompt)
+            self._keep_what_fits(row, prompt, shared)
         reporter = _Reporter(prompts, progress)
-        if self.plan.reuse and len(prompts) > 1:
-            self._share_prefix(prompts, reporter)
+        if shared:
+            yield from self._share_prefix(prompts, shared, reporter)
         self._set_threads(self._active)
         tails = [
             _Tail(row, prompt, row.context.n_batch)
             for row, prompt in zip(self._active, prompts, strict=True)
         ]
         if self.plan.schedule == "batched":
-            self._prefill_packed(tails, reporter)
+            yield from self._prefill_packed(tails, reporter)
         while unfinished := [tail for tail in tails if tail.unfinished]:
             self._run([(tail.row, [tail.next()]) for tail in unfinished])
             reporter.update(self._active)
+            yield
+            self._check_stop()
         if self.plan.reuse:
             for index, (row, prompt) in enumerate(zip(self._active, prompts, strict=True)):
                 if row.saved is None or row.prompt_logits is not row.saved:
                     row.prompt, row.prompt_logits = tuple(prompt), self.logits(index).copy()
+
+    def in_memory(self, prompts: Sequence[Sequence[int]]) -> int:
+        """How many tokens of these prompts are in memory, each in the row that has most of it."""
+        return sum(
+            max((common_length(row.tokens, prompt) for row in self._rows), default=0)
+            for prompt in prompts
+        )
 
     def step(self, token: int) -> None:
         """Give every row `token` and compute the logits of what comes next.
@@ -229,6 +265,7 @@ class RowSet:
                 self.discard()
                 return False
             row.tokens[:] = tokens
+            row.ends.clear()
         return True
 
     def discard(self) -> None:
@@ -237,13 +274,15 @@ class RowSet:
             context.clear()
         for row in self._rows:
             row.tokens.clear()
+            row.ends.clear()
             row.prompt_logits = row.saved = None
 
     def close(self) -> None:
         """End the threads and free the contexts."""
-        for worker in self._workers:
-            worker.close()
-        self._workers.clear()
+        if self._own_workers:
+            for worker in self._workers:
+                worker.close()
+            self._workers.clear()
         self._close_contexts()
 
     def _close_contexts(self) -> None:
@@ -265,7 +304,7 @@ class RowSet:
             chosen.append(best)
         return chosen
 
-    def _keep_what_fits(self, row: _Row, prompt: Sequence[int]) -> None:
+    def _keep_what_fits(self, row: _Row, prompt: Sequence[int], shared: int) -> None:
         """Keep the prefix that a row has in memory, or the whole prompt with its logits."""
         row.saved = None
         common = common_length(row.tokens, prompt)
@@ -275,7 +314,10 @@ class RowSet:
             if len(row.tokens) == common:
                 row.saved = row.prompt_logits
                 return
-        self._keep(row, min(common, len(prompt) - 1, len(row.tokens)))
+        kept = min(common, len(prompt) - 1, len(row.tokens))
+        if self.plan.exact_reuse:
+            kept = _computed_alike(row.ends, kept, shared, row.context.n_batch)
+        self._keep(row, kept)
 
     def _keep(self, row: _Row, n_tokens: int) -> None:
         """Forget what comes after the first `n_tokens`, or everything where the model can't."""
@@ -284,13 +326,21 @@ class RowSet:
             row.context.drop_from(row.sequence, -1)
             n_tokens = 0
         del row.tokens[n_tokens:]
+        row.ends[:] = [end for end in row.ends if end <= n_tokens]
 
-    def _share_prefix(self, prompts: Sequence[Sequence[int]], reporter: _Reporter) -> None:
-        """Compute the prefix that all prompts share in one row and copy it to the others."""
-        shared = min(
+    def _shared_length(self, prompts: Sequence[Sequence[int]]) -> int:
+        """Length of the prefix that is computed once for all prompts."""
+        if not self.plan.reuse or len(prompts) < 2:
+            return 0
+        return min(
             *(common_length(prompts[0], prompt) for prompt in prompts[1:]),
             *(len(prompt) - 1 for prompt in prompts),
         )
+
+    def _share_prefix(
+        self, prompts: Sequence[Sequence[int]], shared: int, reporter: _Reporter
+    ) -> Iterator[None]:
+        """Compute the prefix that all prompts share in one row and copy it to the others."""
         lacking = [row for row in self._active if len(row.tokens) < shared]
         if not lacking:
             return
@@ -302,6 +352,8 @@ class RowSet:
         while tail.unfinished:
             self._run([(source, [tail.next()])])
             reporter.update(self._active)
+            yield
+            self._check_stop()
         targets = [row for row in lacking if row is not source]
         self._guarded([[partial(self._copy, source, targets, shared)]])
         reporter.update(self._active)
@@ -314,11 +366,13 @@ class RowSet:
                 row.context.copy_sequence(source.sequence, row.sequence)
             elif not row.context.import_sequence(row.sequence, state):
                 row.tokens.clear()
+                row.ends.clear()
                 continue
             row.tokens[:] = source.tokens
+            row.ends[:] = source.ends
             self._keep(row, n_tokens)
 
-    def _prefill_packed(self, tails: Sequence[_Tail], reporter: _Reporter) -> None:
+    def _prefill_packed(self, tails: Sequence[_Tail], reporter: _Reporter) -> Iterator[None]:
         """All rows in one context: fill each decode with as many tokens as fit."""
         context = self._contexts[0]
         while any(tail.unfinished for tail in tails):
@@ -334,6 +388,8 @@ class RowSet:
             for row, span in spans:
                 if span.n_outputs:
                     row.saved = context.logits(row.output).copy()
+            yield
+            self._check_stop()
 
     def _append(self, tokens: Sequence[int], n_outputs: int) -> None:
         spans = [
@@ -384,6 +440,7 @@ class RowSet:
 
     def _computed(self, row: _Row, span: Span, output: int) -> None:
         row.tokens.extend(span.tokens)
+        row.ends.append(len(row.tokens))
         row.output = output
         row.saved = None
         self.n_decoded += len(span.tokens)
@@ -455,6 +512,24 @@ class _Reporter:
     def update(self, rows: Sequence[_Row]) -> None:
         if self._progress is not None:
             self._progress(sum(len(row.tokens) for row in rows), self._total)
+
+
+def _computed_alike(ends: Sequence[int], kept: int, shared: int, n_batch: int) -> int:
+    """How many of a row's first `kept` tokens were computed in the chunks of a new start.
+
+    Args:
+        ends: where each computation of the row's tokens ended.
+        shared: length of the shared prefix; chunks of `n_batch` tokens end there, and begin anew.
+    """
+    alike, start = 0, 0
+    for end in ends:
+        stop = start + n_batch
+        if start < shared < stop:
+            stop = shared
+        if end != stop or end > kept:
+            break
+        alike = start = stop
+    return alike
 
 
 def common_length(left: Sequence[int], right: Sequence[int]) -> int:
