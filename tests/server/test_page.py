@@ -18,9 +18,7 @@ from tests.conftest import missing
 from tests.server.browsing import CONTRASTS, PHONE, TOKEN, Visits, answered, ask, controls
 from tests.server.serving import Served
 
-HOSTILE = (
-    "</script><img src=x onerror='window.taken = 1'> \u202eevil\u2066 \x1b[31m\x00\x07 <b>bold</b>"
-)
+HOSTILE = "</script><img src=x onerror='window.taken = 1'>\u202eevil\u2066 \x1b[31m\x00\x07<b>"
 
 
 def test_both_answers_are_the_servers_and_come_with_their_timings(
@@ -87,7 +85,9 @@ def test_tokens_are_tinted_and_explained_by_their_trace(visit: Visits, served: S
         expected = [readable.percent(other["logprob"]) for other in token[top]]
         assert rows.nth(i).locator(".value").all_inner_texts() == expected
         names = rows.nth(i).locator(".label").all_inner_texts()
-        assert [name.strip("␣") for name in names] == [other["text"].strip() for other in token[top]]
+        assert [name.strip("␣") for name in names] == [
+            other["text"].strip() for other in token[top]
+        ]
         assert len(names) == 5
     assert readable.factor(token["realigned"] - token["plain"], "×") in page.inner_text(
         "#dock .head"
@@ -178,11 +178,11 @@ def test_a_phone_never_scrolls_sideways_and_a_tap_shows_the_alternatives(
     measure()
     page.fill("#own", "w" * 300)
     page.press("#own", "Enter")
-    page.fill(".pick:last-child input[type=number]", "-0.25")
+    page.fill(".pick:last-child input[type=number]", "0")
     page.get_by_text("Copy as code").click()
     page.get_by_text("Options").click()
     measure()
-    ask(page, "What is tea? " + "x" * 100)
+    ask(page)
     answered(page)
     measure()
     assert not page.locator("#dock").is_visible()

@@ -30,6 +30,29 @@ def test_an_empty_question_isnt_asked(visit: Visits, served: Served) -> None:
     assert page.evaluate("document.activeElement.id") == "question"
 
 
+def test_a_server_that_loads_its_model_is_waited_for(visit: Visits, strict: Served) -> None:
+    page = visit(strict.url, max_tokens=0)
+    page.wait_for_selector("#key[open]")
+    answers = iter([503, 503])
+
+    def loading(route: Any) -> None:
+        if next(answers, None) is None:
+            route.continue_()
+        else:
+            error = {"error": {"message": "Loading model", "code": "loading"}}
+            route.fulfill(status=503, json=error, headers={"Retry-After": "1"})
+
+    page.route("**/health", loading)
+    page.reload()
+    page.wait_for_selector("#state:text-is('loading the model')")
+    assert page.locator("#ask").is_disabled()
+    page.wait_for_selector("#key[open]")
+    page.keyboard.type(KEY)
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#state.good")
+    assert page.locator("#ask").is_enabled()
+
+
 def test_what_the_server_refuses_is_said(visit: Visits, served: Served) -> None:
     page = visit(served.url, max_tokens=24)
     ask(page, "word " * 3000)

@@ -53,7 +53,7 @@ export class Answer {
 
   clear(hint) {
     this.tokens = []; // { token, text, rows, span }
-    this.speed = null; // tokens per second, once the answer is complete
+    this.cost = null; // milliseconds of computing per token, once the answer is complete
     this.#count = 0;
     this.#begun = null;
     this.#waiting = document.createDocumentFragment();
@@ -179,9 +179,10 @@ export class Answer {
 
   #showTimings(timings) {
     const { predicted_n: n, predicted_per_second: speed, prompt_ms: prompt } = timings;
-    this.speed = speed > 0 ? speed : null;
+    const spent = timings.amulet_compute_ms ?? timings.predicted_ms;
+    this.cost = n > 1 && spent > 0 ? spent / (n - 1) : null;
     const parts = [counted(n)];
-    if (this.speed) parts.push(`${short(speed)} tokens/s`);
+    if (speed > 0) parts.push(`${short(speed)} tokens/s`);
     if (prompt >= 0) parts.push(`prompt ${seconds(prompt)}`);
     this.figures.textContent = parts.join(" · ");
   }

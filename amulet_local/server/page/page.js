@@ -113,20 +113,20 @@ async function ask() {
   } else {
     await Promise.all(mine.map((run) => run.start()));
   }
-  if (runs === mine) finish(mine, when);
+  if (runs === mine) finish(mine);
 }
 
-function finish(mine, when) {
+function finish(mine) {
   showRunning(false);
   details.settle();
   const failed = mine.filter((run) => run.error);
   if (failed.some((run) => run.error.kind === "unreachable")) connect();
   if (failed.length) say("");
   else say(mine.some((run) => run.wasStopped) ? "Stopped." : "Complete.");
-  if (!realigned.speed || !plain.speed || failed.length || mine.length < 2) return;
-  const ratio = short(realigned.speed / plain.speed, 2);
-  const shared = when === "together" ? ", both at once" : "";
-  by("ratio").textContent = `Realigned at ${ratio}× the plain speed${shared}`;
+  if (!realigned.cost || !plain.cost || failed.length || mine.length < 2) return;
+  const ratio = short(plain.cost / realigned.cost, 2);
+  by("ratio").textContent = `Realigned at ${ratio}× the plain speed`;
+  by("ratio").title = "By the time in which each answer's own tokens were computed";
 }
 
 function stop() {
