@@ -12,7 +12,7 @@ from tests.server.browsing import Visits, chromium
 from tests.server.serving import Served, serving
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     with chromium() as browser:
         yield browser
@@ -25,7 +25,7 @@ def visit(browser: Any) -> Iterator[Visits]:
     visits.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def served(model_path: Path) -> Iterator[Served]:
     with serving(model_path, "--parallel", "2", "--queue", "4", "-c", "1024") as served:
         yield served
