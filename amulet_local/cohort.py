@@ -173,6 +173,15 @@ class Cohort:
                 done.append((index, error))
         return done
 
+    def cut(self) -> list[tuple[int, Chunk]]:
+        """End every answer, as cancelled, with what it has."""
+        cut = []
+        for index, place in enumerate(self._places):
+            if place.answer is not None:
+                place.answer.finish_reason = "cancelled"
+                cut.append((index, self._finish(place)))
+        return cut
+
     def abandon(self) -> None:
         """Leave every answer as it is; what is in memory stays."""
         for place in self._places:

@@ -630,7 +630,7 @@ class Engine:
     def request_from_tokens(
         self,
         plain_ids: Sequence[int] | None,
-        preference_ids: Sequence[Sequence[int]],
+        preference_ids: Sequence[Sequence[int]] | None,
         **arguments: Any,
     ) -> Request:
         """A checked request of the arguments of `generate_from_tokens`, for a pool.

@@ -48,7 +48,7 @@ def make_app(service: Service, *, version: str) -> FastAPI:
     )
     for kind in (404, 405):
         app.add_exception_handler(kind, _no_such_thing)
-    for error in (HttpError, AmuletError):
+    for error in (HttpError, AmuletError, Exception):
         app.add_exception_handler(error, _failed)
     _add_completions(app, service)
     _add_tokens(app, service)

@@ -38,6 +38,10 @@ class Figures:
         """A completion ended with an error."""
         self._ends["error"] += 1
 
+    def left(self) -> None:
+        """The client left before the end."""
+        self._ends["cancelled"] += 1
+
     def ended(self, generation: Generation) -> None:
         """An answer is complete."""
         usage, timings = generation.usage, generation.timings

@@ -52,13 +52,15 @@ class Guard:
                 await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        status = 0
+        status, complete = 0, False
         headers = _Headers(scope["headers"])
         origin = headers.get("origin")
         cors = self._cors(origin)
 
         async def send_on(message: Message) -> None:
-            nonlocal status
+            nonlocal status, complete
+            if message["type"] == "http.response.body":
+                complete = not message.get("more_body", False)
             if message["type"] == "http.response.start":
                 status = message["status"]
                 message["headers"] = [*message.get("headers", ()), *cors, *_ALWAYS]
@@ -74,6 +76,8 @@ class Guard:
                 body = await self._body(scope, headers, receive)
                 await self._app(scope, _replaying(body, receive), send_on)
         except Exception as error:
+            if complete:  # it was answered with an error, and said in the log
+                return
             failure = as_http(error)
             if failure.status == 500:
                 log_error(error)

@@ -28,6 +28,9 @@ GRACE_SECONDS = 3.0
 
 _BACKLOG = 128
 
+SEND_BUFFER_BYTES = 128 * 1024
+"""What the system holds for a client that doesn't read; its own default grows to megabytes."""
+
 
 def is_loopback(host: str) -> bool:
     """Whether nobody but this machine reaches an address."""
@@ -60,6 +63,7 @@ def open_port(host: str, port: int) -> socket.socket:
         listening = socket.socket(family, kind, protocol)
         try:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             listening.bind(address)
             listening.listen(_BACKLOG)
         except BaseException:

@@ -230,6 +230,7 @@ class Running:
         finally:
             if not ticket.done:
                 ticket.cancel()
+                figures.left()
 
     async def change(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Go on with another strength or preference from the next token on; what is followed then.

@@ -121,7 +121,7 @@ class Loaded:
             preferences = resolve(arguments.pop("preference"), avoid=arguments.pop("avoid"))
             return self.engine.request_from_tokens(
                 tokens(""),
-                [tokens(f"{item.instruction}\n\n") for item in preferences],
+                [tokens(f"{item.instruction}\n\n") for item in preferences] or None,
                 weights=[item.weight for item in preferences],
                 n_top=fields.n_alternatives,
                 labels=[item.label for item in preferences],

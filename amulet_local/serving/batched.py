@@ -15,6 +15,7 @@ from amulet_local.llama.model import Model
 from amulet_local.llama.rows import StoppedError
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.request import Request
+from amulet_local.results import Chunk
 from amulet_local.serving.places import Outcome
 from amulet_local.serving.ticket import Ticket
 
@@ -85,10 +86,11 @@ class BatchedPlaces:
     def advance(self) -> Sequence[Outcome]:
         """One computation for all."""
         outcomes, self._failed = self._failed, []
+        pieces: Sequence[tuple[int, Chunk | AmuletError]]
         try:
             pieces = self._cohort.step()
         except StoppedError:
-            return [*outcomes, *self._all_fail(BackendError("the computation was stopped"))]
+            pieces = self._cohort.cut()
         except AmuletError as error:
             return [*outcomes, *self._all_fail(error)]
         for place, piece in pieces:

@@ -22,6 +22,9 @@ from amulet_local.request import Request
 from amulet_local.serving.places import Places
 from amulet_local.serving.ticket import Deliver, Ticket
 
+_PATIENCE_SECONDS = 1.0
+"""For the computation that is under way when the pool is closed."""
+
 
 class Pool:
     """Requests that are answered at the same time."""
@@ -113,6 +116,7 @@ class Pool:
     def close(self) -> None:
         """End everything and free the memory. May be called twice."""
         self.drain()
+        self._thread.join(_PATIENCE_SECONDS)
         self._places.interrupt()
         self._thread.join()
 
