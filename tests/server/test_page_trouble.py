@@ -53,6 +53,22 @@ def test_a_server_that_loads_its_model_is_waited_for(visit: Visits, strict: Serv
     assert page.locator("#ask").is_enabled()
 
 
+def test_a_server_that_was_away_is_found_again(visit: Visits, served: Served) -> None:
+    page = visit(served.url)
+    page.fill("#own", "like a pirate")
+    page.press("#own", "Enter")
+    page.route("**/*", lambda route: route.abort())
+    ask(page)
+    answered(page)
+    for panel in ("#plain", "#realigned"):
+        said = page.inner_text(f"{panel} .note")
+        assert said == "The server can't be reached. Is it still running?"
+    page.wait_for_selector("#state.bad")
+    page.unroute("**/*")
+    page.wait_for_selector("#state.good")
+    assert page.locator(".pick").count() == 2
+
+
 def test_what_the_server_refuses_is_said(visit: Visits, served: Served) -> None:
     page = visit(served.url, max_tokens=24)
     ask(page, "word " * 3000)
