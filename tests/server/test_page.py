@@ -131,7 +131,7 @@ def test_everything_works_by_keyboard(visit: Visits, served: Served) -> None:
 def change_and_more(page: Any) -> None:
     """Some tokens after a change that has just been made; then the answer is stopped."""
     so_far = page.locator(TOKEN).count()
-    page.wait_for_selector(f"{TOKEN}:nth-child({so_far + 8})")
+    page.wait_for_selector(f"{TOKEN}:nth-child({so_far + 5})")
     page.keyboard.press("Escape")
     answered(page)
 
@@ -169,7 +169,7 @@ def test_a_preference_that_is_added_while_text_streams_is_followed(
 def test_a_phone_never_scrolls_sideways_and_a_tap_shows_the_alternatives(
     visit: Visits, served: Served
 ) -> None:
-    page = visit(served.url, **PHONE)
+    page = visit(served.url, max_tokens=8, **PHONE)
     widths = []
 
     def measure() -> None:
@@ -222,7 +222,7 @@ def test_hostile_text_stays_text(visit: Visits, served: Served) -> None:
 def test_text_has_enough_contrast_in_every_state(
     visit: Visits, scheme: str, served: Served
 ) -> None:
-    page = visit(served.url, color_scheme=scheme, max_tokens=24)
+    page = visit(served.url, color_scheme=scheme, max_tokens=8)
     page.get_by_text("Copy as code").click()
     page.get_by_role("button", name="paper").click()
     page.fill(".pick input[type=number]", "-0.5")
@@ -240,12 +240,12 @@ def test_text_has_enough_contrast_in_every_state(
         classes,
     )
     result = page.evaluate(CONTRASTS)
-    assert result["seen"] > 80
+    assert result["seen"] > 60
     assert result["low"] == []
 
 
 def test_the_theme_is_all_that_is_remembered(visit: Visits, served: Served) -> None:
-    page = visit(served.url, color_scheme="light")
+    page = visit(served.url, max_tokens=4, color_scheme="light")
     background = "getComputedStyle(document.documentElement).backgroundColor"
     light = page.evaluate(background)
     page.select_option("#theme", "dark")
@@ -267,7 +267,7 @@ def test_copied_code_gives_the_answer_that_is_shown(
     visit: Visits, tmp_path: Path, served: Served
 ) -> None:
     pytest.importorskip("openai")
-    page = visit(served.url, permissions=["clipboard-read", "clipboard-write"])
+    page = visit(served.url, max_tokens=8, permissions=["clipboard-read", "clipboard-write"])
     page.fill("#own", 'in the "style" of O\'Brien, $HOME')
     page.press("#own", "Enter")
     page.fill(".pick:first-child input[type=number]", "-0.5")
@@ -293,7 +293,7 @@ def test_copied_code_gives_the_answer_that_is_shown(
 
 
 def test_a_long_answer_is_appended_and_never_made_anew(visit: Visits, served: Served) -> None:
-    page = visit(served.url, max_tokens=80, plain="never")
+    page = visit(served.url, max_tokens=50, plain="never")
     page.evaluate(
         """() => {
             window.removed = 0;
@@ -307,7 +307,7 @@ def test_a_long_answer_is_appended_and_never_made_anew(visit: Visits, served: Se
     first = page.locator(TOKEN).first.element_handle()
     before = page.evaluate("window.removed")
     answered(page)
-    assert page.locator(TOKEN).count() > 40
+    assert page.locator(TOKEN).count() > 25
     assert first.evaluate("node => node.isConnected")
     assert page.evaluate("window.removed") == before
 
@@ -319,7 +319,7 @@ def test_a_word_that_is_no_name_is_taken_as_words(visit: Visits, served: Served)
     page.press("#own", "Enter")
     ask(page)
     answered(page)
-    assert page.inner_text("#realigned .note") == "The answer was cut at the most tokens allowed."
+    assert page.inner_text("#realigned .note") == "Cut off after 4 tokens."
     page.locator("#realigned .text").press("End")
     assert page.locator("#dock .row h3").nth(1).inner_text() == "piratical."
 

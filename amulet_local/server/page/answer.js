@@ -98,7 +98,8 @@ export class Answer {
     else this.#showProgress();
     if (this.#isEmpty) this.text.replaceChildren(element("p", "hint", "(an empty answer)"));
     const warnings = [...(last?.amulet?.warnings ?? [])];
-    if (reason === "length") warnings.unshift("The answer was cut at the most tokens allowed.");
+    const n = last?.timings?.predicted_n ?? this.#count;
+    if (reason === "length") warnings.unshift(`Cut off after ${counted(n)}.`);
     if (reason === "cancelled") warnings.unshift("Stopped.");
     this.say(warnings.map(visible).join(" "), "warning");
   }
