@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
-
-import pytest
 
 from tests.conftest import missing
 
@@ -65,8 +64,11 @@ def chromium() -> Iterator[Any]:
     path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
         missing("no chromium on the path: apt-get install chromium")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
+    if importlib.util.find_spec("playwright") is None:
+        missing("playwright isn't installed: pip install '.[test]'")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, headless=True, args=FLAGS)
         try:
             yield browser

@@ -266,7 +266,6 @@ def test_the_theme_is_all_that_is_remembered(visit: Visits, served: Served) -> N
 def test_copied_code_gives_the_answer_that_is_shown(
     visit: Visits, tmp_path: Path, served: Served
 ) -> None:
-    pytest.importorskip("openai")
     page = visit(served.url, max_tokens=8, permissions=["clipboard-read", "clipboard-write"])
     page.fill("#own", 'in the "style" of O\'Brien, $HOME')
     page.press("#own", "Enter")
