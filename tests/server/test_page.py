@@ -160,6 +160,7 @@ def test_a_preference_that_is_added_while_text_streams_is_followed(
     page.wait_for_selector(f"{TOKEN}:nth-child(4)")
     page.get_by_role("button", name="concise").click()
     change_and_more(page)
+    assert told[0].keys() == {"id", "preference"}  # the strength stays as it is
     assert told[0]["preference"] == ["creative", "concise"]
     page.locator("#realigned .text").press("End")
     rows = page.locator("#dock .row h3").all_inner_texts()

@@ -68,7 +68,7 @@ function realignedBody() {
 
 function changed() {
   showCode();
-  const fields = { preference: preferences.fields ?? null, ...strength.controlFields };
+  const fields = { preference: preferences.fields ?? null, ...strength.fields };
   for (const run of runs) {
     if (run.answer !== realigned || run.isOver) continue;
     realigned.rows = preferences.labels;

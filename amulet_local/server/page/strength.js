@@ -99,14 +99,9 @@ export class Strength {
     this.#show();
   }
 
-  /** For a request: nothing as long as the server's default is left as it is. */
+  /** For a request or a change of one: nothing as long as the server's default is left alone. */
   get fields() {
-    return this.#touched ? this.controlFields : {};
-  }
-
-  /** For a change of a running answer. */
-  get controlFields() {
-    return this.#stops[this.parts.range.value]?.fields ?? {};
+    return this.#touched ? this.#stops[this.parts.range.value].fields : {};
   }
 
   #mark(stop, i) {
