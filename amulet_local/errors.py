@@ -9,6 +9,7 @@ leaves the package in any other form.
     │   ├── InvalidParameterError  a number or option is out of its range
     │   ├── UnknownPreferenceError a preference that can't be found or read
     │   ├── UnknownMethodError     a decoding method that doesn't exist
+    │   ├── UnknownScorerError     a scorer that doesn't exist
     │   ├── EmptyPromptError       nothing to answer
     │   ├── InvalidTextError       text that no tokenizer can take (lone surrogates)
     │   ├── InvalidTokenError      a token id outside the vocabulary
@@ -32,6 +33,7 @@ leaves the package in any other form.
     ├── EngineBusyError            the engine is in the middle of another generation
     ├── QueueFullError             as many requests wait for their turn as may
     ├── ServerError                the HTTP server can't start
+    ├── JudgeError                 a judge gave no verdict
     └── MissingExtraError          an optional dependency isn't installed
 """
 
@@ -56,6 +58,10 @@ class UnknownPreferenceError(InvalidRequestError):
 
 class UnknownMethodError(InvalidRequestError):
     """A decoding method that doesn't exist."""
+
+
+class UnknownScorerError(InvalidRequestError):
+    """A scorer that doesn't exist."""
 
 
 class EmptyPromptError(InvalidRequestError):
@@ -200,6 +206,10 @@ class QueueFullError(AmuletError):
 
 class ServerError(AmuletError):
     """The HTTP server can't start: its address is taken, or isn't one."""
+
+
+class JudgeError(AmuletError):
+    """A judge gave no verdict: its endpoint failed, or what it said can't be read."""
 
 
 class MissingExtraError(AmuletError):

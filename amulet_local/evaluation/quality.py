@@ -120,14 +120,24 @@ def quality(generation: Generation, instruction: Sequence[int], question: Sequen
         n_tokens=len(tokens),
         margin=math.fsum(preference) / len(preference) - fluency,
         fluency=fluency,
-        loops=loops(tokens) or repeated_share(tokens) > REPEATED_SHARE,
+        loops=is_loop(tokens),
         falls_apart=worst_window(preference, WINDOW_TOKENS) < WINDOW_LOG_P,
         recites=not _stretches(instruction).isdisjoint(_stretches(tokens) - _stretches(question)),
-        stops_short=(
-            generation.finish_reason == "stop"
-            and not ends_sentence(generation.text)
-            and not _LIST_ITEM.match(generation.text.strip().rpartition("\n")[2])
-        ),
+        stops_short=stops_short(generation.text, generation.finish_reason),
+    )
+
+
+def is_loop(tokens: Sequence[int]) -> bool:
+    """Whether an answer ends in a loop, holds one, or repeats half of itself."""
+    return loops(tokens) or repeated_share(tokens) > REPEATED_SHARE
+
+
+def stops_short(text: str, finish_reason: str) -> bool:
+    """Whether the model ended it in the middle of a sentence that isn't an item of a list."""
+    return (
+        finish_reason == "stop"
+        and not ends_sentence(text)
+        and not _LIST_ITEM.match(text.strip().rpartition("\n")[2])
     )
 
 

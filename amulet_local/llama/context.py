@@ -34,6 +34,7 @@ _CACHE_TYPES = {
     "iq4_nl": 20,
     "bf16": 30,
 }
+_POOLING_NONE = 0
 _FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 
 
@@ -67,6 +68,9 @@ class ContextSettings:
         flash_attention: "auto", "on" or "off".
         offload: whether a GPU, if the build has one, takes part at all.
         offload_kqv: whether the KV cache lies there.
+        embeddings: whether it gives hidden states; then every token that a `decode` computes is an
+            output, while `want_embeddings` is on.
+        pooled: with `embeddings`: pool a sequence's hidden states to one, as the model says.
     """
 
     n_ctx: int
@@ -78,6 +82,8 @@ class ContextSettings:
     flash_attention: str
     offload: bool = False
     offload_kqv: bool = False
+    embeddings: bool = False
+    pooled: bool = False
 
 
 class Context:
@@ -104,7 +110,11 @@ class Context:
         params.n_batch = params.n_ubatch = max(
             min(settings.n_batch, settings.n_ctx), settings.n_sequences
         )
-        params.n_outputs_max = max(min(settings.n_outputs, params.n_batch), settings.n_sequences)
+        n_outputs = params.n_batch if settings.embeddings else settings.n_outputs
+        params.n_outputs_max = max(min(n_outputs, params.n_batch), settings.n_sequences)
+        params.embeddings = settings.embeddings
+        if settings.embeddings and not settings.pooled:
+            params.pooling_type = _POOLING_NONE
         params.n_seq_max = settings.n_sequences
         params.type_k = _CACHE_TYPES[settings.cache_type_k]
         params.type_v = _CACHE_TYPES[settings.cache_type_v]
@@ -124,6 +134,7 @@ class Context:
                 f"try a smaller n_ctx or another cache type"
             )
         self._n_vocab = model.vocabulary.n_tokens
+        self._n_embd = model.n_embd
         self.n_batch = int(params.n_batch)
         self.n_outputs = int(params.n_outputs_max)
         self._make_batch()
@@ -208,6 +219,33 @@ class Context:
                 self._views.clear()
             view = self._views[address] = np.ctypeslib.as_array(row, shape=(self._n_vocab,))
         return view
+
+    def want_embeddings(self, wanted: bool) -> None:
+        """Whether the next `decode` gives hidden states, of all of its tokens, or none."""
+        import llama_cpp
+
+        llama_cpp.llama_set_embeddings(self.pointer, wanted)
+
+    def hidden_state(self, index: int = -1) -> Logits:
+        """A token's hidden state after the model's last norm, float32, shape (n_embd,): a copy.
+
+        Args:
+            index: which of the tokens of the last `decode`; -1 is the last.
+        """
+        import llama_cpp
+
+        return self._vector(llama_cpp.llama_get_embeddings_ith(self.pointer, index))
+
+    def pooled_state(self, sequence: int) -> Logits:
+        """A sequence's pooled hidden state after the last `decode`, as `hidden_state`."""
+        import llama_cpp
+
+        return self._vector(llama_cpp.llama_get_embeddings_seq(self.pointer, sequence))
+
+    def _vector(self, row: Any) -> Logits:
+        if not row:
+            raise DecodeError("llama.cpp kept no hidden state", code=0)
+        return np.ctypeslib.as_array(row, shape=(self._n_embd,)).copy()
 
     @property
     def _memory(self) -> Any:

@@ -1,4 +1,4 @@
-"""Whether a model can generate text, as far as its file's header says.
+"""Whether a model can generate text, or embed it, as far as its file's header says.
 
 Knows nothing about how a header is read; gguf.py does.
 """
@@ -28,18 +28,39 @@ def reason_not_generative(header: GGUFHeader) -> str | None:
     against it. The reason is a clause with no full stop, such as "it is an adapter, not a model".
     """
     metadata, arch = header.metadata, header.architecture
-    general_type = metadata.get("general.type", "model")
-    part, tokens = metadata.get("split.no", 0), metadata.get("tokenizer.ggml.tokens")
     pooling = metadata.get(f"{arch}.pooling_type", 0)
-    if general_type in ("adapter", "imatrix", "mmproj"):
-        names = {"adapter": "an adapter", "imatrix": "an importance matrix"}
-        return f"it is {names.get(str(general_type), 'a multimodal projector')}, not a model"
+    if reason := _reason_no_model(header):
+        return reason
     if arch in _NOT_GENERATIVE:
         return f"{_NOT_GENERATIVE[arch]} (architecture {arch})"
     if isinstance(pooling, int) and pooling > 0:
         return f"{_ENCODER} ({arch}.pooling_type is {pooling})"
     if metadata.get(f"{arch}.attention.causal", True) is False:
         return f"{_ENCODER} ({arch}.attention.causal is false)"
+    return _reason_incomplete(header)
+
+
+def reason_not_embedding(header: GGUFHeader) -> str | None:
+    """Why the model has no hidden states of text to give, in the form of the above."""
+    arch = header.architecture
+    if reason := _reason_no_model(header):
+        return reason
+    if _NOT_GENERATIVE.get(arch, _ENCODER) != _ENCODER:
+        return f"{_NOT_GENERATIVE[arch]} (architecture {arch})"
+    return _reason_incomplete(header)
+
+
+def _reason_no_model(header: GGUFHeader) -> str | None:
+    general_type = header.metadata.get("general.type", "model")
+    if general_type in ("adapter", "imatrix", "mmproj"):
+        names = {"adapter": "an adapter", "imatrix": "an importance matrix"}
+        return f"it is {names.get(str(general_type), 'a multimodal projector')}, not a model"
+    return None
+
+
+def _reason_incomplete(header: GGUFHeader) -> str | None:
+    metadata = header.metadata
+    part, tokens = metadata.get("split.no", 0), metadata.get("tokenizer.ggml.tokens")
     if isinstance(part, int) and part > 0:
         return f"it is part {part + 1} of a split model: open the first part"
     if header.n_tensors == 0:

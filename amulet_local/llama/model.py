@@ -22,7 +22,7 @@ from amulet_local.errors import (
     UnsupportedModelError,
 )
 from amulet_local.llama import library
-from amulet_local.llama.generative import reason_not_generative
+from amulet_local.llama.generative import reason_not_embedding, reason_not_generative
 from amulet_local.llama.gguf import GGUFHeader, read_header
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.llama.worker import Worker, run_together
@@ -39,6 +39,7 @@ class ModelSettings:
         n_gpu_layers: layers on the GPU, -1 for all.
         load_mode: "auto", "mmap", "mlock" or "none".
         main_gpu, split_mode, tensor_split: how several GPUs share the work, as in RuntimeParams.
+        embeds: whether it is for hidden states, which encoders have as well, and not for text.
     """
 
     n_gpu_layers: int = 0
@@ -46,6 +47,7 @@ class ModelSettings:
     main_gpu: int = 0
     split_mode: str = "layer"
     tensor_split: tuple[float, ...] | None = None
+    embeds: bool = False
 
 
 class Model:
@@ -74,13 +76,17 @@ class Model:
         Raises:
             ModelNotFoundError: no such file.
             ModelFileError: not a sound GGUF file, or llama.cpp refuses it.
-            UnsupportedModelError: the model can't generate text.
+            UnsupportedModelError: the model can't generate text, or embed it.
         """
+        settings = settings or ModelSettings()
         self.path = Path(path)
         self.header = read_header(self.path)
-        reason = reason_not_generative(self.header)
+        if settings.embeds:
+            reason, purpose = reason_not_embedding(self.header), "embed"
+        else:
+            reason, purpose = reason_not_generative(self.header), "generate"
         if reason:
-            raise UnsupportedModelError(f"{self.path.name} can't generate text: {reason}")
+            raise UnsupportedModelError(f"{self.path.name} can't {purpose} text: {reason}")
         for part in _other_parts(self.path, self.header):
             read_header(part)
         status = os.stat(self.path)
@@ -90,7 +96,6 @@ class Model:
         library.start()
         import llama_cpp
 
-        settings = settings or ModelSettings()
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = settings.n_gpu_layers
         params.load_mode = _LOAD_MODES[settings.load_mode]
@@ -183,6 +188,13 @@ class Model:
         import llama_cpp
 
         return int(llama_cpp.llama_model_n_ctx_train(self.pointer))
+
+    @property
+    def n_embd(self) -> int:
+        """Width of a hidden state."""
+        import llama_cpp
+
+        return int(llama_cpp.llama_model_n_embd(self.pointer))
 
     @property
     def size_bytes(self) -> int:

@@ -8,6 +8,7 @@ fails or is stopped in a computation, all rows forget everything: rows never dri
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -17,6 +18,7 @@ from typing import Literal
 from amulet_local.errors import DecodeError
 from amulet_local.llama.context import DECODE_STOPPED, Context, ContextSettings, Logits, Span
 from amulet_local.llama.model import Model
+from amulet_local.llama.pace import Pace
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.llama.worker import Worker, run_together
 
@@ -28,6 +30,12 @@ parallel: a context and a thread of its own for each row, the cores split betwee
 serial: a context for each row, one after the other, each with all cores.
 batched: one context with a sequence for each row, all in one llama_decode.
 """
+
+
+SHORT_SECONDS = 0.1
+"""A row may be computed in the caller's thread where a step took less than this, because a Ctrl-C
+has to wait for it. Not with several threads a row: OpenMP would keep a pool of them for the caller
+beside the worker's, and spin less for having more threads than there are cores."""
 
 
 class StoppedError(Exception):
@@ -47,6 +55,7 @@ class Plan:
         reuse: whether rows keep what fits from the generation before, and share prefixes.
         exact_reuse: keep only what would be computed in the same chunks again, so that the results
             are the same to the bit as without it. For `parallel` and `serial`.
+        paced: whether steps take fewer threads while other programs keep cores busy.
     """
 
     schedule: Schedule
@@ -55,6 +64,7 @@ class Plan:
     threads_per_row: int | None = None
     reuse: bool = True
     exact_reuse: bool = False
+    paced: bool = False
 
 
 @dataclass
@@ -104,11 +114,19 @@ class RowSet:
         self._active: list[_Row] = []
         self._workers: list[Worker] = [] if workers is None else workers
         self._own_workers = workers is None
+        self._paces: dict[tuple[Schedule, int], Pace] = {}
+        self._n_threads = 0
+        self._steps_are_short = False
 
     @property
     def n_rows(self) -> int:
         """Rows in use since the last prefill."""
         return len(self._active)
+
+    @property
+    def n_made(self) -> int:
+        """Rows that there are, in use or not."""
+        return len(self._rows)
 
     @property
     def n_tokens(self) -> list[int]:
@@ -218,7 +236,15 @@ class RowSet:
             StoppedError, DecodeError: as for `prefill`.
         """
         self._check_stop()
-        self._append((token,), 1)
+        pace = self._pace()
+        if pace is not None and pace.n_threads != self._n_threads:
+            self._set_threads(self._active, pace.n_threads)
+        start = time.perf_counter()
+        self._append((token,), 1, here=self._steps_are_short and self._n_threads == 1)
+        seconds = time.perf_counter() - start
+        self._steps_are_short = seconds < SHORT_SECONDS
+        if pace is not None:
+            pace.took(seconds)
 
     def extend(self, tokens: Sequence[int]) -> list[list[Logits]]:
         """Give every row several tokens; for each token the logits of every row after it.
@@ -391,14 +417,14 @@ class RowSet:
             yield
             self._check_stop()
 
-    def _append(self, tokens: Sequence[int], n_outputs: int) -> None:
+    def _append(self, tokens: Sequence[int], n_outputs: int, *, here: bool = False) -> None:
         spans = [
             (row, Span(row.sequence, len(row.tokens), tokens, n_outputs)) for row in self._active
         ]
         if self.plan.schedule == "batched":
-            self._run_packed(spans)
+            self._run_packed(spans, here=here)
         else:
-            self._run([(row, [span]) for row, span in spans])
+            self._run([(row, [span]) for row, span in spans], here=here)
 
     def _at_once(self, n_rows: int) -> int:
         """Rows that are computed at the same time: no more than there are threads."""
@@ -406,18 +432,29 @@ class RowSet:
             return 1
         return n_rows if self.plan.threads_per_row else min(n_rows, self.plan.n_threads)
 
-    def _set_threads(self, rows: Sequence[_Row]) -> None:
+    def _pace(self) -> Pace | None:
+        """What the threads of a step are chosen by, where several work on one row or batch."""
+        n_rows = len(self._active)
+        if not self.plan.paced or self.plan.n_threads < 2 or self._at_once(n_rows) > 1:
+            return None
+        kind = self.plan.schedule, n_rows
+        if kind not in self._paces:
+            self._paces[kind] = Pace(self.plan.n_threads)
+        return self._paces[kind]
+
+    def _set_threads(self, rows: Sequence[_Row], n_threads: int | None = None) -> None:
         """Split the threads between the rows that are computed at once."""
         plan = self.plan
         at_once = self._at_once(len(rows))
-        n_threads = max(1, plan.n_threads // at_once)
+        n_threads = max(1, (n_threads or plan.n_threads) // at_once)
         if at_once > 1 and plan.threads_per_row is not None:
             n_threads = plan.threads_per_row
+        self._n_threads = n_threads
         n_threads_batch = max(1, plan.n_threads_batch // at_once)
         for row in rows:
             row.context.set_threads(n_threads, n_threads_batch)
 
-    def _run_packed(self, spans: Sequence[tuple[_Row, Span]]) -> None:
+    def _run_packed(self, spans: Sequence[tuple[_Row, Span]], *, here: bool = False) -> None:
         context = self._contexts[0]
         ends = accumulate(len(span.tokens) for _, span in spans)
 
@@ -425,9 +462,9 @@ class RowSet:
             for (row, span), end in zip(spans, ends, strict=True):
                 self._computed(row, span, end - 1)
 
-        self._guarded([[partial(context.decode, [span for _, span in spans])]], note)
+        self._guarded([[partial(context.decode, [span for _, span in spans])]], note, here=here)
 
-    def _run(self, work: Sequence[tuple[_Row, Sequence[Span]]]) -> None:
+    def _run(self, work: Sequence[tuple[_Row, Sequence[Span]]], *, here: bool = False) -> None:
         """Decode each row's span in its own context, at once or in turn."""
         decodes = [partial(row.context.decode, spans) for row, spans in work]
         at_once = self._at_once(len(work))
@@ -436,7 +473,7 @@ class RowSet:
             for row, spans in work:
                 self._computed(row, spans[0], len(spans[0].tokens) - 1)
 
-        self._guarded([decodes[start::at_once] for start in range(at_once)], note)
+        self._guarded([decodes[start::at_once] for start in range(at_once)], note, here=here)
 
     def _computed(self, row: _Row, span: Span, output: int) -> None:
         row.tokens.extend(span.tokens)
@@ -446,9 +483,15 @@ class RowSet:
         self.n_decoded += len(span.tokens)
 
     def _guarded(
-        self, tasks: Sequence[Sequence[Callable[[], None]]], note: Callable[[], None] | None = None
+        self,
+        tasks: Sequence[Sequence[Callable[[], None]]],
+        note: Callable[[], None] | None = None,
+        *,
+        here: bool = False,
     ) -> None:
         """Run lists of native calls, one list a worker, then `note` what they did.
+
+        With `here` the first list is run in this thread.
 
         All rows are discarded if anything fails or interrupts before the end of that: what is in
         memory and what is noted of it stay the same.
@@ -463,6 +506,7 @@ class RowSet:
                 self._need_workers(len(tasks)),
                 [partial(in_turn, decodes) for decodes in tasks],
                 self._stop_flag.set,
+                first_here=here,
             )
             if note is not None:
                 note()

@@ -48,6 +48,8 @@ class Defaults:
     def under(self, body: Mapping[str, Any], named: Named) -> dict[str, Any]:
         """A body with what it leaves open: from the model's name, then the defaults.
 
+        An empty list of preferences is none at all, whatever the defaults say.
+
         A strength is one thing: where the body sets a part of it, no default preset of the
         server's is mixed in, but for the values that the preset leaves open.
         """
@@ -58,7 +60,9 @@ class Defaults:
             strength = {"preset", "guidance_scale", "kl_budget", "max_guidance", "min_plausibility"}
         else:
             strength = set()
-        return {k: v for k, v in self.fields.items() if k not in strength} | given
+        merged = {k: v for k, v in self.fields.items() if k not in strength} | given
+        none = [name for name in ("preference", "avoid") if merged.get(name) == []]
+        return {name: value for name, value in merged.items() if name not in none}
 
 
 class Loaded:

@@ -8,7 +8,7 @@ up nobody for longer than that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -56,12 +56,14 @@ class InterleavedPlaces:
         n_places: int,
         max_rows: int,
         noise: Callable[[Request, StopFlag], float],
+        check_memory: Callable[[int], None],
     ) -> None:
         """Make the places; two rows each, and more when they are first needed.
 
         Args:
             settings: of each row's context; n_batch is the length of a chunk.
             noise: the rounding noise for a request's noise guard.
+            check_memory: raises ContextCreationError where there is none for so many more rows.
 
         Raises:
             ContextCreationError: no memory, or settings that this model excludes.
@@ -70,6 +72,7 @@ class InterleavedPlaces:
         self._vocabulary = model.vocabulary
         self._realigner = Realigner(model.vocabulary.n_tokens)
         self._noise = noise
+        self._check_memory = check_memory
         self._workers: list[Worker] = []
         self._places: list[_Place] = []
         self._next_reader = 0
@@ -110,20 +113,21 @@ class InterleavedPlaces:
             self._realigner,
             self._vocabulary,
             ticket.control,
-            prepare=lambda request: self._noise(request, place.stop_flag),
+            prepare=lambda request: self._prepare(request, place),
         )
 
-    def advance(self) -> Sequence[Outcome]:
+    def advance(self) -> Iterator[Outcome]:
         """A token for every answer under way, and a chunk of one of the prompts."""
-        outcomes = [self._step(place) for place in self._places if self._writes(place)]
+        for place in self._places:
+            if self._writes(place):
+                yield from self._step(place)
         n = len(self._places)
         for offset in range(n):
             index = (self._next_reader + offset) % n
             if self._places[index].reading:
                 self._next_reader = (index + 1) % n
-                outcomes.append(self._step(self._places[index]))
+                yield from self._step(self._places[index])
                 break
-        return [outcome for outcome in outcomes if outcome is not None]
 
     def interrupt(self) -> None:
         """End what is being computed now, and everything after."""
@@ -141,12 +145,18 @@ class InterleavedPlaces:
             worker.close()
         self._workers.clear()
 
+    def _prepare(self, request: Request, place: _Place) -> float:
+        more = len(request.prompts) - place.rows.n_made
+        if more > 0:
+            self._check_memory(more)
+        return self._noise(request, place.stop_flag)
+
     def _writes(self, place: _Place) -> bool:
         """Whether it is the answer's turn; who was cancelled doesn't wait for a reader's."""
         ticket = place.ticket
         return ticket is not None and (not place.reading or ticket.control.cancelled)
 
-    def _step(self, place: _Place) -> Outcome | None:
+    def _step(self, place: _Place) -> Iterator[Outcome]:
         ticket, steps = place.ticket, place.steps
         assert ticket is not None
         assert steps is not None
@@ -159,10 +169,10 @@ class InterleavedPlaces:
             piece = error
         if piece is None:
             place.reading = True
-            return None
+            return
         place.reading = False
         if isinstance(piece, AmuletError) or piece.generation is not None:
             steps.close()
             place.running.close()
             place.ticket = place.steps = None
-        return ticket, piece
+        yield ticket, piece

@@ -5,7 +5,7 @@ Two kinds: interleaved.py gives each place contexts of its own, batched.py compu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import ClassVar, Protocol
 
 from amulet_local.errors import AmuletError
@@ -35,8 +35,8 @@ class Places(Protocol):
     def admit(self, ticket: Ticket) -> None:
         """Give the request the free place that has most of its prompts in memory."""
 
-    def advance(self) -> Sequence[Outcome]:
-        """One turn: a token for every answer under way, and a part of the prompts.
+    def advance(self) -> Iterable[Outcome]:
+        """One turn: a token for every answer under way, and a part of the prompts. To its end.
 
         A request that is complete, cancelled or failed has left its place.
         """

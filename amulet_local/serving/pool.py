@@ -163,7 +163,11 @@ class Pool:
 
     def _advance(self) -> None:
         try:
-            outcomes = self._places.advance()
+            for ticket, piece in self._places.advance():
+                if isinstance(piece, AmuletError) or piece.generation is not None:
+                    with self._changed:  # first: who gets the end may ask again at once
+                        self._active.discard(ticket)
+                ticket.hand_over(piece)
         except Exception as error:  # a bug: nobody may wait for ever
             problem = BackendError(f"unexpected {type(error).__name__} in the scheduler")
             with self._changed:
@@ -174,8 +178,3 @@ class Pool:
             for ticket in lost:
                 ticket.hand_over(problem)
             raise
-        for ticket, piece in outcomes:
-            if isinstance(piece, AmuletError) or piece.generation is not None:
-                with self._changed:  # first: who gets the end may ask again at once
-                    self._active.discard(ticket)
-            ticket.hand_over(piece)

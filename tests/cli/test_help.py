@@ -20,6 +20,7 @@ COMMANDS = (
     "generate",
     "compare",
     "explain",
+    "serve",
     "tune",
     "learn",
     "preferences",

@@ -1,0 +1,1 @@
+"""Published weights (safetensors) -> GGUF files, for the scorers that have a model of their own."""

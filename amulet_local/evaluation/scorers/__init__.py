@@ -1,0 +1,27 @@
+"""Scorers: a figure for each answer, and what it measures. Importing this imports no scorer."""
+
+from amulet_local.evaluation.scorers.base import Answered, Better, Scorer
+from amulet_local.evaluation.scorers.registry import (
+    DEFAULT_SCORERS,
+    FAMILIES,
+    SCORERS,
+    Entry,
+    ScorerOptions,
+    expand,
+    scorer_named,
+    scorers_named,
+)
+
+__all__ = [
+    "DEFAULT_SCORERS",
+    "FAMILIES",
+    "SCORERS",
+    "Answered",
+    "Better",
+    "Entry",
+    "Scorer",
+    "ScorerOptions",
+    "expand",
+    "scorer_named",
+    "scorers_named",
+]

@@ -1,0 +1,74 @@
+"""What a scorer is: a figure for each answer, with what it measures and which way is better.
+
+Knows nothing about particular scorers, nor about how answers are made or kept.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Better = Literal["higher", "lower", "neither"]
+"""Which values are better; "neither" for what only describes an answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answered:
+    """A question with the answer that is scored, and what the run knows of it.
+
+    Attributes:
+        question: what was asked.
+        system: the system text, without any preference.
+        preferences: instruction texts of the preferences that the answer is to follow.
+        text: the answer.
+        token_ids: its tokens, of the model that wrote it.
+        finish_reason: "stop", "length" or "cancelled".
+        margin, fluency: means per token of log p1 - log p0 and of log p0 (natural logarithm) under
+            that model's own prompts; None where the run has none.
+        falls_apart, recites: signs of quality.py that need token probabilities or a tokenizer;
+            None where the run has none.
+    """
+
+    question: str
+    system: str = ""
+    preferences: tuple[str, ...] = ()
+    text: str
+    token_ids: tuple[int, ...] = ()
+    finish_reason: str = "stop"
+    margin: float | None = None
+    fluency: float | None = None
+    falls_apart: bool | None = None
+    recites: bool | None = None
+
+
+class Scorer(ABC):
+    """Gives each answer a figure.
+
+    Attributes:
+        name: a short name, unique among scorers, with no spaces.
+        summary: what it measures, with the unit or range, in one line.
+        better: which values are better.
+    """
+
+    name: str
+    summary: str
+    better: Better
+
+    @abstractmethod
+    def scores(self, answers: Sequence[Answered]) -> list[float | None]:
+        """The figure of each answer, finite; None where there is nothing to measure.
+
+        Raises:
+            AmuletError: the scorer's model can't be used.
+        """
+
+    def close(self) -> None:  # noqa: B027 (most have nothing to free)
+        """Free what it holds, a model for instance. May be called twice."""
+
+    def __enter__(self) -> Scorer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
