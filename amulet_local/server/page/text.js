@@ -62,8 +62,9 @@ export function short(value, digits = 3) {
   return String(Number(value.toPrecision(digits)));
 }
 
-/** Seconds as people say them: "0.31 s", "12 s". */
+/** Seconds as people say them: "4 ms", "0.31 s", "12 s". */
 export function seconds(milliseconds) {
+  if (milliseconds < 100) return `${Math.round(milliseconds)} ms`;
   const value = milliseconds / 1000;
   return `${value >= 10 ? Math.round(value) : value.toFixed(value >= 1 ? 1 : 2)} s`;
 }
