@@ -16,6 +16,7 @@ from typing import Any
 
 from amulet_local import conversation_file, model_store, prompt_cache
 from amulet_local.async_stream import AsyncAnswerStream
+from amulet_local.beam_search import BeamRun, beam_search, check_beam_request
 from amulet_local.chat_completion import (
     ChatCompletionFields,
     ChatSource,
@@ -354,6 +355,8 @@ class Engine:
             weights=weights,
             n_top=trace,
         )
+        if request.n_beams > 1:
+            check_beam_request(request)
         return _last(self._stream(request, None, Control()))
 
     def score(
@@ -560,6 +563,16 @@ class Engine:
         """Schedule and threads of the rows."""
         return self._rows.plan
 
+    def forget(self) -> None:
+        """Forget all prompts and answers, so that what comes next is computed from its beginning.
+
+        Raises:
+            EngineClosedError, EngineBusyError: see there.
+        """
+        self._turns.check_open()
+        with self._turns.turn(), self._turns.using():
+            self._rows.discard()
+
     def cancel(self) -> None:
         """End the generation that is running, from any thread.
 
@@ -585,22 +598,28 @@ class Engine:
 
     def _request(self, messages: Messages | Dialogue, **arguments: Any) -> Request:
         with self._turns.using():
-            return self._requests.from_messages(messages, **arguments)
+            request = self._requests.from_messages(messages, **arguments)
+        if request.n_beams > 1:
+            check_beam_request(request)
+        return request
 
     def _stream(
         self, request: Request, prompt_progress: Progress | None, control: Control
     ) -> Generator[Chunk, None, None]:
         self._turns.check_open()
         with self._turns.turn(), control.running(self._stop_flag):
-            pieces = generate(
-                request,
-                self._rows,
-                self._realigner,
-                self.model.vocabulary,
-                control,
-                prepare=self._prepare,
-                prompt_progress=prompt_progress,
-            )
+            if request.n_beams > 1:
+                pieces = self._searched(request, prompt_progress)
+            else:
+                pieces = generate(
+                    request,
+                    self._rows,
+                    self._realigner,
+                    self.model.vocabulary,
+                    control,
+                    prepare=self._prepare,
+                    prompt_progress=prompt_progress,
+                )
             try:
                 while True:
                     chunk = self._next(pieces)
@@ -610,6 +629,26 @@ class Engine:
             finally:
                 pieces.close()
         yield chunk
+
+    def _searched(
+        self, request: Request, prompt_progress: Progress | None
+    ) -> Generator[Chunk, None, None]:
+        """An answer by beam search, which is known at its end only; changes come too late."""
+        run = BeamRun(
+            model=self.model,
+            settings=self._settings,
+            stop_flag=self._stop_flag,
+            n_threads=self.plan.n_threads,
+            n_threads_batch=self.plan.n_threads_batch,
+        )
+        generation = beam_search(run, request, prompt_progress)
+        yield Chunk(
+            text=generation.text,
+            reasoning=generation.reasoning,
+            token_ids=generation.token_ids,
+            finish_reason=generation.finish_reason,
+            generation=generation,
+        )
 
     def _next(self, pieces: Generator[Chunk, None, None]) -> Chunk:
         """The next piece; the last one, cancelled, if the engine was closed meanwhile."""
