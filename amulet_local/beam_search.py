@@ -130,9 +130,7 @@ def beam_search(run: BeamRun, request: Request, progress: Progress | None = None
     )
 
 
-def _text(
-    request: Request, vocabulary: Vocabulary, tokens: Sequence[int]
-) -> tuple[Piece, bool]:
+def _text(request: Request, vocabulary: Vocabulary, tokens: Sequence[int]) -> tuple[Piece, bool]:
     """Answer and reasoning, and whether a stop text ended it."""
     stream = TextStream(vocabulary)
     text = "".join(map(stream.push, tokens)) + stream.finish()

@@ -108,9 +108,7 @@ class Beams:
         length: float = float(len(item.tokens)) ** self._length_penalty
         return item.log_probability / length
 
-    def _candidates(
-        self, logits: Sequence[NDArray[np.float32]]
-    ) -> list[tuple[float, Extension]]:
+    def _candidates(self, logits: Sequence[NDArray[np.float32]]) -> list[tuple[float, Extension]]:
         """The likeliest extensions of all beams, so many that enough of them don't end."""
         n = (1 + len(self._end_tokens)) * self._n_beams
         found: list[tuple[float, Extension]] = []

@@ -10,14 +10,16 @@ engine, the commands and their help go by that table.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from amulet_local.errors import InvalidParameterError, UnknownMethodError
 from amulet_local.optimizer.recurrence import (
     from_context_steering_lambda,
     from_linear_alignment_ratio,
 )
-from amulet_local.params import AmuletParams
+
+if TYPE_CHECKING:
+    from amulet_local.params import AmuletParams
 
 LINEAR_ALIGNMENT_RATIO = 2.0
 """Ratio of Linear Alignment in the Amulet paper's comparison."""
@@ -30,6 +32,13 @@ CONTEXT_STEERING_LAMBDA = 1.0
 
 BEAMS = 16
 """Width of beam search in the Amulet paper's comparison."""
+
+
+def _params(**fields: Any) -> AmuletParams:
+    """Made when asked for: the help goes by this module, and is to come at once."""
+    from amulet_local.params import AmuletParams
+
+    return AmuletParams(**fields)
 
 
 class DecodingMethod(ABC):
@@ -67,7 +76,7 @@ class Base(DecodingMethod):
     needs_preference = False
 
     def settings(self, amulet: AmuletParams | None) -> AmuletParams:
-        return AmuletParams(guidance_scale=0.0)
+        return _params(guidance_scale=0.0)
 
 
 class PreferencePrompt(DecodingMethod):
@@ -78,7 +87,7 @@ class PreferencePrompt(DecodingMethod):
     needs_plain = False
 
     def settings(self, amulet: AmuletParams | None) -> AmuletParams:
-        return AmuletParams(guidance_scale=1.0)
+        return _params(guidance_scale=1.0)
 
 
 class BeamSearch(PreferencePrompt):
@@ -103,13 +112,13 @@ class _FixedScale(DecodingMethod):
     scale_is: ClassVar[str]
 
     def settings(self, amulet: AmuletParams | None) -> AmuletParams:
-        amulet = amulet or AmuletParams()
+        amulet = amulet or _params()
         if amulet.sets_strength and amulet.fixed_scale is None:
             raise InvalidParameterError(
                 f"{self.name} has no alpha, lambda_, eta or num_iterations; give it a "
                 f"guidance_scale ({self.scale_is}) instead"
             )
-        changes = {} if amulet.sets_strength else {"guidance_scale": self.scale}
+        changes: dict[str, float] = {} if amulet.sets_strength else {"guidance_scale": self.scale}
         if self.mask and "min_plausibility" not in amulet.model_fields_set:
             changes["min_plausibility"] = self.mask
         chosen: AmuletParams = amulet.replace(**changes)
@@ -154,7 +163,7 @@ class Amulet(DecodingMethod):
     takes_preset = True
 
     def settings(self, amulet: AmuletParams | None) -> AmuletParams:
-        return amulet or AmuletParams()
+        return amulet or _params()
 
 
 class Mato(Amulet):

@@ -14,6 +14,7 @@ from amulet_local.cli import (
     bench,
     compare,
     doctor,
+    eval,
     explain,
     generate,
     learn,
@@ -58,5 +59,5 @@ def top(
     """
 
 
-for command in (generate, compare, explain, tune, learn, preferences, models, doctor, bench):
+for command in (generate, compare, explain, tune, learn, eval, preferences, models, doctor, bench):
     command.add_to(app)

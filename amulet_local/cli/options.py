@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from amulet_local.cli import completions
+from amulet_local.decoding import METHODS
 
 PROMPT = "The question"
 PREFERENCE = "The preference and its strength"
@@ -21,6 +22,12 @@ GUARDS = "Guards of the strength, and mixes (the preset's unless given)"
 SAMPLING = "Sampling (greedy unless --temp is above 0)"
 RUNTIME = "Model and runtime (flags as in llama.cpp)"
 OUTPUT = "Output"
+
+METHOD_NAMES = ", ".join(METHODS)
+STEERING_NAMES = ", ".join(
+    name for name, method in METHODS.items() if method.needs_plain and method.needs_preference
+)
+"""Methods, and those of them that move tokens, for help texts."""
 
 EXCLUSIVE = (
     (("prompt",), ("prompt_option",), ("file",)),
@@ -751,8 +758,7 @@ class GenerateOptions(AnswerOptions):
             autocompletion=completions.methods,
             panel=PREFERENCE,
             metavar="NAME",
-            help="base, pref, linear_alignment or amulet. Default: amulet with a preference, "
-            "base without.",
+            help=f"One of {METHOD_NAMES}. Default: amulet with a preference, base without.",
         ),
     ] = None
 
@@ -767,8 +773,8 @@ class CompareOptions(AnswerOptions):
             "--methods",
             panel=PREFERENCE,
             metavar="NAMES",
-            help="Which to compare: methods (base, pref, linear_alignment, amulet) and presets "
-            "(balanced, strong, paper). Default: base,pref,amulet.",
+            help=f"Which to compare: methods ({METHOD_NAMES}) and presets (balanced, strong, "
+            f"paper). Default: base,pref,amulet.",
         ),
     ] = "base,pref,amulet"
     columns: Annotated[
@@ -793,7 +799,7 @@ class ExplainOptions(AnswerOptions):
             autocompletion=completions.methods,
             panel=PREFERENCE,
             metavar="NAME",
-            help="linear_alignment or amulet. Default: amulet.",
+            help=f"One of {STEERING_NAMES}. Default: amulet.",
         ),
     ] = None
     all: Annotated[

@@ -22,6 +22,7 @@ COMMANDS = (
     "explain",
     "tune",
     "learn",
+    "eval",
     "preferences",
     "models",
     "doctor",

@@ -1,1 +1,1 @@
-"""The experiment of `amulet-local eval`: methods x preferences x questions, stored as it is made."""
+"""The experiment of `amulet-local eval`: methods x preferences x questions, stored as made."""

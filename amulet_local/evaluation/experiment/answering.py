@@ -28,6 +28,9 @@ from amulet_local.params import AmuletParams, SamplingParams
 from amulet_local.results import Generation
 
 RESPONSES, MEASURES = "responses.jsonl", "measures.jsonl"
+ENOUGH = 5
+"""Answers from which on the time for the rest is told."""
+
 _PROMPT_ALONE = AmuletParams(guidance_scale=1.0)
 
 Report = Callable[[str], None]
@@ -114,9 +117,7 @@ class Answering:
         for key, source in unmeasured:
             self._measure(key, item, wish, self._responses[source])
 
-    def _answer(
-        self, key: Response, item: Item, contestant: Contestant, wish: Wish | None
-    ) -> None:
+    def _answer(self, key: Response, item: Item, contestant: Contestant, wish: Wish | None) -> None:
         started = time.monotonic()
         try:
             generation = self._engine.generate(
@@ -159,9 +160,7 @@ class Answering:
         rows = tuple(zip(*(x.preferences for x in generation.trace), strict=True))
         return self._figures(plain, rows, generation.token_ids, item, wish)
 
-    def _measure(
-        self, key: Response, item: Item, wish: Wish, entry: Mapping[str, Any]
-    ) -> None:
+    def _measure(self, key: Response, item: Item, wish: Wish, entry: Mapping[str, Any]) -> None:
         """Score an answer that was made without both rows."""
         tokens = [int(token) for token in entry["token_ids"]]
         found: dict[str, Any] = {}
@@ -249,11 +248,9 @@ class _Clock:
         recent.append(seconds)
         del recent[:-50]
         text = f"{self._n_done} of {self._n_all} answers"
-        if self._n_done < self._n_all and sum(map(len, self._seconds.values())) >= 5:
-            usual = fmean(fmean(values) for values in self._seconds.values())
-            left = sum(
-                n * (fmean(self._seconds[name]) if self._seconds[name] else usual)
-                for name, n in self._left.items()
-            )
+        known = {name: fmean(values) for name, values in self._seconds.items() if values}
+        if self._n_done < self._n_all and sum(map(len, self._seconds.values())) >= ENOUGH:
+            usual = fmean(known.values())
+            left = sum(n * known.get(name, usual) for name, n in self._left.items())
             text += f", {duration(left)} left"
         return text

@@ -1,7 +1,8 @@
 """What is compared: a decoding method with its strength, under the name that tables show.
 
 NAME, NAME:PRESET, or NAME:KEY=VALUE+KEY=VALUE as in "amulet:balanced", "amulet:scale=2.5",
-"amulet:balanced+kl=0.3". Knows nothing about questions or models.
+"amulet:balanced+kl=0.3"; "@creative+concise" after it limits it to these preferences. Knows nothing
+about questions or models.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from amulet_local.decoding import METHODS, DecodingMethod, method_named
 from amulet_local.errors import InvalidParameterError, UnknownMethodError
 from amulet_local.params import AmuletParams
-from amulet_local.presets import PRESETS
+from amulet_local.presets import DEFAULT_PRESET, PRESETS, preset_named
 
 KEYS = {
     "scale": "guidance_scale",
@@ -40,11 +41,13 @@ class Contestant:
         name: as it was asked for.
         method: the method.
         amulet: its strength and guards.
+        only: labels of the preferences that it is limited to; None for all.
     """
 
     name: str
     method: DecodingMethod
     amulet: AmuletParams
+    only: tuple[str, ...] | None = None
 
     @property
     def runs_as(self) -> str:
@@ -64,11 +67,12 @@ class Contestant:
         return METHODS[self.runs_as].needs_plain and self.method.needs_preference
 
 
-def contestants(text: str) -> tuple[Contestant, ...]:
+def contestants(text: str, *, preset: str = DEFAULT_PRESET) -> tuple[Contestant, ...]:
     """The contestants that a list names, each once.
 
     Args:
         text: names with commas between them.
+        preset: of those that take one and name none.
 
     Raises:
         UnknownMethodError: no such method.
@@ -77,10 +81,15 @@ def contestants(text: str) -> tuple[Contestant, ...]:
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise InvalidParameterError("--methods names no method; e.g. --methods base,pref,amulet")
-    return tuple(_contestant(name) for name in names)
+    preset_named(preset)
+    found = tuple(_contestant(name, preset) for name in names)
+    if len({item.name for item in found}) < len(found):
+        raise InvalidParameterError("--methods names a method twice")
+    return found
 
 
-def _contestant(name: str) -> Contestant:
+def _contestant(given: str, preset: str) -> Contestant:
+    name, at, wishes = given.partition("@")
     base, _, rest = name.partition(":")
     if base in PRESETS and base not in METHODS:
         base, rest = "amulet", f"{base}+{rest}" if rest else base
@@ -97,13 +106,18 @@ def _contestant(name: str) -> Contestant:
             raise InvalidParameterError(f"--methods {name!r:.60}: {base} takes no preset")
         amulet = PRESETS[parts.pop(0)].amulet
     elif not parts and method.takes_preset:
-        amulet = PRESETS["paper"].amulet
+        amulet = PRESETS[preset].amulet
     if parts:
         if not (method.needs_plain and method.needs_preference):
             raise InvalidParameterError(f"--methods {name!r:.60}: {base} has no strength to set")
         changes = _changes(parts, name)
         amulet = AmuletParams(**changes) if amulet is None else amulet.replace(**changes)
-    return Contestant(name=name, method=method, amulet=method.settings(amulet))
+    only = tuple(part for part in wishes.split("+") if part)
+    if at and not (only and method.needs_preference):
+        raise InvalidParameterError(
+            f"--methods {given!r:.60}: @ has preferences after it that the method is limited to"
+        )
+    return Contestant(name=name, method=method, amulet=method.settings(amulet), only=only or None)
 
 
 def _changes(parts: Sequence[str], name: str) -> dict[str, Any]:

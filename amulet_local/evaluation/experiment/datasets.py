@@ -19,6 +19,7 @@ from typing import Any
 
 from amulet_local import private_files
 from amulet_local.errors import InvalidParameterError, InvalidTextError
+from amulet_local.evaluation.questions import QUESTIONS
 
 MAX_BYTES = 256 * 2**20
 MAX_OWN_PREFERENCES = 8
@@ -77,6 +78,15 @@ class Dataset:
             draw = random.Random(f"{seed} {self.name}")
             items = tuple(items[i] for i in sorted(draw.sample(range(len(items)), sample)))
         return Dataset(name=self.name, sha256=self.sha256, items=items)
+
+
+def own_questions() -> Dataset:
+    """The package's own, of several kinds."""
+    items = tuple(
+        Item(dataset="amulet", index=str(n), question=text) for n, text in enumerate(QUESTIONS)
+    )
+    digest = hashlib.sha256("\n".join(QUESTIONS).encode()).hexdigest()
+    return Dataset(name="amulet", sha256=digest, items=items)
 
 
 def read_dataset(path: Path) -> Dataset:

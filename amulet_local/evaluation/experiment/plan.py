@@ -78,7 +78,6 @@ class Experiment:
         max_tokens: most tokens of an answer.
         system: system text of all prompts; the package's own if None.
         placement: where preferences go.
-        only: labels of preferences that a method is limited to, by its name.
     """
 
     contestants: tuple[Contestant, ...]
@@ -87,7 +86,6 @@ class Experiment:
     max_tokens: int
     system: str | None = None
     placement: Placement = "system"
-    only: dict[str, tuple[str, ...]]
 
     def items(self) -> Iterator[Item]:
         """The questions, one of each set in turn: what is there early on is balanced."""
@@ -109,8 +107,7 @@ class Experiment:
         """Whether this method answers under this preference."""
         if contestant.method.n_beams > 1 and len(wish.parts) > 1:
             return False
-        limited = self.only.get(contestant.name)
-        return limited is None or wish.label in limited
+        return contestant.only is None or wish.label in contestant.only
 
     def responses(self) -> Iterator[Response]:
         """Every answer, each once."""
@@ -160,7 +157,7 @@ def settings_of(
                 "guidance_scale": item.amulet.guidance_scale,
                 "settings": item.amulet.model_dump(exclude_defaults=True, by_alias=True),
                 "beams": item.method.n_beams,
-                "only": list(experiment.only.get(item.name, ())) or None,
+                "only": None if item.only is None else list(item.only),
             }
             for item in experiment.contestants
         ],

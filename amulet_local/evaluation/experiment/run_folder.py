@@ -7,6 +7,7 @@ writes at a time.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -39,23 +40,22 @@ class Log:
         except OSError as error:
             raise FileAccessError(f"{path} can't be written: {error.strerror}") from None
 
-    def append(self, entry: Mapping[str, Any]) -> None:
-        """Write a line, through to the disk.
+    def append(self, *entries: Mapping[str, Any]) -> None:
+        """Write lines, through to the disk.
 
         Raises:
-            FileAccessError: it can't be written; nothing of it stays.
+            FileAccessError: they can't be written; nothing of them stays.
         """
-        data = json.dumps(entry, ensure_ascii=True, allow_nan=False).encode() + b"\n"
+        lines = (json.dumps(entry, ensure_ascii=True, allow_nan=False) for entry in entries)
+        data = "".join(line + "\n" for line in lines).encode()
         size = self._file.seek(0, os.SEEK_END)
         try:
             self._file.write(data)
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            try:
+            with contextlib.suppress(OSError):
                 self._file.truncate(size)
-            except OSError:
-                pass
             raise FileAccessError(f"{self._path} can't be written: {error.strerror}") from None
 
     def close(self) -> None:
