@@ -160,6 +160,11 @@ def _labels(marks: Sequence[Mark], xs: _Axis, ys: _Axis) -> list[str]:
         _, box, anchor = best
         taken.append(box)
         place = box[0] if anchor == "start" else box[2]
+        if abs((box[1] + box[3]) / 2 - y) > _LINE:  # too far to see whose it is
+            parts.append(
+                f'<line class="leader" x1="{x:.1f}" y1="{y:.1f}" x2="{place:.1f}" '
+                f'y2="{(box[1] + box[3]) / 2:.1f}"></line>'
+            )
         parts.append(
             f'<text class="label {mark.kind}" x="{place:.1f}" y="{(box[1] + box[3]) / 2 + 4:.1f}" '
             f'text-anchor="{anchor}">{foreign(mark.label)}</text>'

@@ -15,8 +15,10 @@ from amulet_local.evaluation.experiment import report_text as words
 from amulet_local.evaluation.experiment.frontier import Mark, frontier
 from amulet_local.evaluation.experiment.results import Method, Results, better_of
 from amulet_local.evaluation.experiment.tables import (
+    MIN_QUESTIONS,
     Cell,
     Part,
+    Versus,
     answers_to_read,
     column,
     matches,
@@ -88,9 +90,7 @@ def _against(results: Results, scorers: Sequence[str], part: Part) -> str:
             cells = ""
             for scorer in chosen:
                 found = versus(results, scorer, method, reference, part)
-                text = words.shown_versus(found, scorer)
-                clear = found is not None and found.difference.excludes_zero
-                cells += _figure_cell(text, clear)
+                cells += _figure_cell(words.shown_versus(found, scorer), _verdict(found, scorer))
             rows.append(_name(method) + cells)
     return _table(["method", *map(words.heading, chosen)], rows)
 
@@ -102,8 +102,7 @@ def _guards(results: Results, scorers: Sequence[str]) -> str:
         cells = ""
         for scorer in chosen:
             found = match.versus.get(scorer)
-            clear = found is not None and found.difference.excludes_zero
-            cells += _figure_cell(words.difference_text(found, scorer), clear)
+            cells += _figure_cell(words.difference_text(found, scorer), _verdict(found, scorer))
         pair = f"{match.guarded.name} − {match.plain.name}"
         rows.append(f'<th scope="row">{foreign(pair)}</th>{cells}')
     if not rows:
@@ -111,7 +110,8 @@ def _guards(results: Results, scorers: Sequence[str]) -> str:
     return f"""<section class="card">
 <h2>What the guards bring at matched strength</h2>
 <p class="note">Each method that has guards against the one without any whose mean margin is
-nearest: the differences, question by question. Strong figures have an interval that excludes 0.</p>
+nearest: the differences, question by question. Highlighted is what the guards make better, red
+what they make worse, where the interval excludes 0.</p>
 {_table(["pair", *map(words.heading, chosen)], rows)}
 </section>"""
 
@@ -273,14 +273,21 @@ def _name(method: Method) -> str:
 
 
 def _cell(cell: Cell, scorer: str) -> str:
-    return _figure_cell(words.shown(cell, scorer).replace("*", ""), cell.best)
+    return _figure_cell(words.shown(cell, scorer).replace("*", ""), "strong" if cell.best else "")
 
 
-def _figure_cell(text: str, strong: bool) -> str:
+def _verdict(found: Versus | None, scorer: str) -> str:
+    """The class of a difference that is more than chance."""
+    if found is None or found.difference.n < MIN_QUESTIONS or not found.difference.excludes_zero:
+        return ""
+    is_better = (found.difference.value > 0) == (better_of(scorer) == "higher")
+    return "strong" if is_better else "worse"
+
+
+def _figure_cell(text: str, kind: str) -> str:
     """A figure with what comes after it in small print."""
     value, _, rest = text.partition(" ")
-    name = ' class="strong"' if strong else ""
-    return f"<td{name}><span>{escape(value)}</span> <small>{escape(rest)}</small></td>"
+    return f'<td class="{kind}"><span>{escape(value)}</span> <small>{escape(rest)}</small></td>'
 
 
 def _table(head: Sequence[str], rows: Sequence[str]) -> str:
