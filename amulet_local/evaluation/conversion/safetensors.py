@@ -97,8 +97,10 @@ class Weights:
         except OSError as error:
             raise FileAccessError(f"can't read {place.file}: {error.strerror}") from None
         if place.kind == "BF16":  # the upper half of a float32
-            raw = (raw.astype(np.uint32) << np.uint32(16)).view(np.float32)
-        return raw.astype(np.float32).reshape(place.shape)
+            wide = raw.astype(np.uint32)
+            wide <<= np.uint32(16)
+            raw = wide.view(np.float32)
+        return raw.astype(np.float32, copy=False).reshape(place.shape)
 
     def _place(self, name: str) -> _Place:
         try:

@@ -35,9 +35,11 @@ class Backend(ABC):
 
     Attributes:
         name: the model's name, for a report.
+        source: what tells it from another one of that name.
     """
 
     name: str
+    source: str
 
     @abstractmethod
     def choose(self, prompt: Prompt, labels: Sequence[str]) -> Choice:

@@ -56,6 +56,7 @@ class EndpointBackend(Backend):
                     f"the API key"
                 )
         self.name = options.model
+        self.source = f"{options.model} at {options.base_url}"
         self._openai = openai
         self._client = openai.OpenAI(
             base_url=options.base_url,

@@ -21,11 +21,13 @@ class Judge:
 
     Attributes:
         name: the model that judges, for a report.
+        source: model and prompts: verdicts of another source can't stand beside these.
     """
 
     def __init__(self, backend: Backend, prompts: JudgePrompts) -> None:
         """A judge owns its backend, and closes it."""
         self.name = backend.name
+        self.source = f"{backend.source}, prompts {prompts.digest}"
         self._backend = backend
         self._prompts = prompts
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,7 +36,9 @@ class LocalBackend(Backend):
         if options.n_gpu_layers is not None:
             runtime["n_gpu_layers"] = options.n_gpu_layers
         self._engine = load(options.model, **runtime)
-        self.name = self._engine.model.path.name
+        path = self._engine.model.path
+        self.name = path.name
+        self.source = f"{path.name} ({os.stat(path).st_size} bytes)"
 
     def choose(self, prompt: Prompt, labels: Sequence[str]) -> Choice:
         """Reply to a prompt with one of the labels.

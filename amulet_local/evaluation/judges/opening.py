@@ -38,6 +38,7 @@ class JudgedScorer(Scorer):
 
     def __init__(self, name: str, summary: str, ratings: _Ratings) -> None:
         self.name, self.summary, self.better = name, summary, "higher"
+        self.source = ratings.source
         self._ratings = ratings
 
     def scores(self, answers: Sequence[Answered]) -> list[float | None]:
@@ -55,6 +56,7 @@ class _Ratings:
     """Asks the judge once for each answer, whichever figures are wanted."""
 
     def __init__(self, judge: Judge) -> None:
+        self.source = judge.source
         self._judge = judge
         self._n_failed = 0
         self._known: dict[tuple[str, tuple[str, ...], str], PreferenceRatings | None] = {}

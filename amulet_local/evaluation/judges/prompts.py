@@ -49,6 +49,12 @@ class JudgePrompts:
     compare: Prompt
     rate: Prompt
 
+    @property
+    def digest(self) -> str:
+        """What tells these prompts from others."""
+        parts = (self.compare.system, self.compare.user, self.rate.system, self.rate.user)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
+
     def comparison(self, *, question: str, preference: str, first: str, second: str) -> Prompt:
         """Which of two answers, shown in this order, follows the preference better."""
         texts = {"question": question, "preference": preference, "first": first, "second": second}

@@ -43,7 +43,11 @@ class Reward:
 
 
 class ArmoRM:
-    """The reward model. Remembers what it said, so that its scorers compute an answer once."""
+    """The reward model. Remembers what it said, so that its scorers compute an answer once.
+
+    Attributes:
+        source: its file.
+    """
 
     def __init__(self, options: ScorerOptions) -> None:
         """Load backbone and head.
@@ -79,6 +83,7 @@ class ArmoRM:
         except BaseException:
             self.close()
             raise
+        self.source = self._embedder.source
         self._known: dict[tuple[str, str], Reward | None] = {}
 
     def reward(self, answer: Answered) -> Reward | None:
@@ -126,6 +131,7 @@ class ArmoScorer(Scorer):
 
     def __init__(self, entry: Entry, model: ArmoRM) -> None:
         self.name, self.summary, self.better = entry.name, entry.summary, entry.better
+        self.source = model.source
         self._model = model
         attribute = entry.name.partition("-")[2] or DEFAULT_ATTRIBUTE
         self._index = None if attribute == "overall" else ATTRIBUTES.index(attribute)

@@ -50,11 +50,14 @@ class Scorer(ABC):
         name: a short name, unique among scorers, with no spaces.
         summary: what it measures, with the unit or range, in one line.
         better: which values are better.
+        source: the model that the figures come from, as far as they depend on more than the answer:
+            figures of another source can't stand beside them.
     """
 
     name: str
     summary: str
     better: Better
+    source: str = ""
 
     @abstractmethod
     def scores(self, answers: Sequence[Answered]) -> list[float | None]:

@@ -117,7 +117,7 @@ _MODULES: dict[str, tuple[Entry, ...]] = {
         Entry(
             name="formality",
             summary="Heylighen and Dewaele's F-score of English, from parts of speech by lexicon: "
-            "0 to 100, 40 is like talk, 60 like a report",
+            "0 like a shout to 100 like a list of names",
             better="neither",
             needs=_EVAL,
         ),

@@ -39,6 +39,7 @@ class Similarity(Scorer):
                 n_gpu_layers=options.n_gpu_layers,
             ),
         )
+        self.source = self._embedder.source
         self._questions: dict[str, Vector] = {}
 
     def scores(self, answers: Sequence[Answered]) -> list[float | None]:

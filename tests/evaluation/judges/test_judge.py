@@ -262,6 +262,9 @@ def test_prompts_can_be_replaced(tmp_path: Path) -> None:
         serving(lambda _: completion("3")) as endpoint,
         open_judge(options(endpoint.base_url, prompt_file=own)) as judge,
     ):
+        with open_judge(options(endpoint.base_url)) as other:
+            sources = {scorer.source for made in (judge, other) for scorer in judge_scorers(made)}
+            assert len(sources) == 2  # verdicts under other prompts aren't the same figure
         judge.rate("Q", "{answer}", "A")
         assert [item["content"] for item in endpoint.requests[0]["messages"]] == [
             "S",

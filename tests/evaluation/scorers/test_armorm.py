@@ -19,6 +19,7 @@ from amulet_local.evaluation.conversion.armorm import main as convert_main
 from amulet_local.evaluation.scorers import Answered, scorer_named, scorers_named
 from amulet_local.evaluation.scorers.armorm_head import ATTRIBUTES, head_path
 from tests.evaluation.scorers import small_armorm
+from tests.test_scripts import Checkout
 
 QUESTION = "How do I learn to cook?"
 ANSWERS = (
@@ -87,6 +88,7 @@ def test_preferences_are_part_of_the_question(
 ) -> None:
     with scorer_named("armorm-overall", armorm=converted) as scorer:
         [score] = scorer.scores([answered("Eggs.", "Answer briefly.", "Rhyme.")])
+        assert scorer.source.startswith("small.gguf (")
     question = f"{QUESTION}\nAnswer briefly.\nRhyme."
     assert score == pytest.approx(small_armorm.expected(weights, question, "Eggs.")[1], abs=WIDE)
 
@@ -151,6 +153,15 @@ def test_the_script_writes_both_files_and_says_where(
         convert_main([str(published), "-o", str(target)])
     assert ended.value.code == 1
     assert "exists" in capsys.readouterr().err
+
+
+def test_the_wrapper_runs_it_with_the_tools_installed(tmp_path: Path) -> None:
+    checkout = Checkout(tmp_path)
+    assert checkout.run("scripts/convert_armorm", "a folder", "--type", "F16").returncode == 0
+    assert any("[tools]" in line for line in checkout.installs())
+    assert checkout.recorded("-m amulet_local") == [
+        "-m amulet_local.evaluation.conversion.armorm a folder --type F16"
+    ]
 
 
 def _without(folder: Path, name: str) -> None:

@@ -149,6 +149,7 @@ def test_a_file_of_an_embedding_model_can_be_named(
     minilm.convert(folder, tmp_path / "own.gguf", "F32")
     with scorer_named("similarity", embedding_model=tmp_path / "own.gguf") as own:
         answers = [answered(text) for text in ANSWERS]
+        assert own.source != scorer.source
         assert own.scores(answers) == pytest.approx(scorer.scores(answers), abs=2e-3)
     copy_without(tmp_path / "own.gguf", tmp_path / "mute.gguf", "bert.pooling_type")
     with pytest.raises(errors.UnsupportedModelError):
