@@ -108,7 +108,7 @@ def _finish(options: EvalOptions, folders: list[Path]) -> None:
             if judge is not None:
                 from amulet_local.evaluation.experiment.judging import JUDGE, compare_all
 
-                compare_all(results, judge)
+                compare_all(results, judge, scorers[-1].source)
                 names.append(JUDGE)
         private_files.write(folder / MARKDOWN, markdown(results, names).encode())
         private_files.write(folder / HTML, page(results, names).encode())

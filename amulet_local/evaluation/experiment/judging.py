@@ -19,27 +19,30 @@ MAX_FAILURES = 5
 """Comparisons in a row that may fail before the judge is given up."""
 
 
-def compare_all(results: Results, judge: Judge) -> None:
+def compare_all(results: Results, judge: Judge, source: str) -> None:
     """Compare every answer with the reference's; the score is the chance that it is better.
+
+    Args:
+        source: which judge it is: verdicts of another one don't count.
 
     Raises:
         JudgeError: the judge failed several times in a row.
         FileAccessError: a verdict can't be stored.
     """
     reference = reference_of(results).name
-    known = results.scores.setdefault(JUDGE, {})
+    results.scores.setdefault(JUDGE, {})
     failures = 0
     with Log(results.folder / SCORES) as log:
         for key, entry in results.answers.items():
             other_key = Response(**{**asdict(key), "method": reference})
             other = results.answers.get(other_key)
-            if key in known or other is None or key.method == reference:
+            if not results.lacks(key, JUDGE, source) or other is None or key.method == reference:
                 continue
             value: float | None = None
             try:
                 value = judge.compare(
                     entry["question"],
-                    " ".join(entry["preferences"]),
+                    " ".join(results.instructions(key)),
                     entry["text"],
                     other["text"],
                 ).probability
@@ -48,5 +51,4 @@ def compare_all(results: Results, judge: Judge) -> None:
                 failures += 1
                 if failures == MAX_FAILURES:
                     raise
-            log.append({**asdict(key), "scores": {JUDGE: value}})
-            known[key] = value
+            log.append(results.keep(key, JUDGE, value, source))

@@ -33,7 +33,7 @@ NOTES = """\
 Intervals are 95%, from a paired bootstrap over the questions (BCa, 4,000 draws); answers to one
 question under several preferences are averaged first. A share that is the same for every question
 has Wilson's interval. Bold: better than each other method of its column, by intervals of the
-differences that exclude 0. d: mean difference over the standard deviation of the differences. Wins:
+differences that exclude 0, without a correction for the number of comparisons. d: mean difference over the standard deviation of the differences. Wins:
 the share of answers with the higher value, ties half."""
 
 
@@ -126,6 +126,7 @@ def guard_table(results: Results, scorers: Sequence[str]) -> str:
     rows = []
     for match in matches(results, chosen, Part(wishes=results.wishes)):
         row = [f"`{plain_text(match.guarded.name)}` - `{plain_text(match.plain.name)}`"]
+        row.append(" - ".join(f"{value:+.3f}" for value in match.margins))
         row += [difference_text(match.versus.get(scorer), scorer) for scorer in chosen]
         rows.append(row)
     if not rows:
@@ -134,7 +135,7 @@ def guard_table(results: Results, scorers: Sequence[str]) -> str:
         "Each method that has guards against the one without any whose mean margin is nearest: the "
         "differences, question by question."
     )
-    return f"{note}\n\n{table(['pair', *map(heading, chosen)], rows)}"
+    return f"{note}\n\n{table(['pair', 'margins', *map(heading, chosen)], rows)}"
 
 
 def detail_table(results: Results, scorer: str) -> str:

@@ -97,9 +97,12 @@ class Results:
         self.datasets = tuple(item["name"] for item in self.settings["datasets"])
         self.answers = self._read_answers()
         found = {key.wish for key in self.answers}
-        labels = [item["label"] for item in self.settings["preferences"]]
+        self._instructions = {
+            item["label"]: tuple(item["instructions"]) for item in self.settings["preferences"]
+        }
+        labels = list(self._instructions)
         self.wishes = tuple(label for label in (*labels, OWN) if label in found)
-        self.scores = self._read_scores()
+        self._read_scores()
 
     def _read_answers(self) -> dict[Response, dict[str, Any]]:
         measures = {key_of(entry): entry for entry in read_log(self.folder / MEASURES)}
@@ -127,13 +130,26 @@ class Results:
             [],
         )
 
-    def _read_scores(self) -> dict[str, dict[Response, float | None]]:
-        scores: dict[str, dict[Response, float | None]] = {}
+    def _read_scores(self) -> None:
+        self.scores: dict[str, dict[Response, float | None]] = {}
+        self._sources: dict[tuple[str, Response], str] = {}
         for entry in read_log(self.folder / SCORES):
             key = key_of(entry)
-            for name, value in entry["scores"].items():
-                scores.setdefault(name, {})[key] = value
-        return scores
+            self.keep(key, entry["scorer"], entry["value"], entry["source"])
+
+    def keep(self, key: Response, scorer: str, value: float | None, source: str) -> dict[str, Any]:
+        """Take note of a score; returns it as a line of the log.
+
+        Args:
+            source: the model that it comes from, if it is one's.
+        """
+        self.scores.setdefault(scorer, {})[key] = value
+        self._sources[scorer, key] = source
+        return {**asdict(key), "scorer": scorer, "value": value, "source": source}
+
+    def lacks(self, key: Response, scorer: str, source: str) -> bool:
+        """Whether there is no score yet, or one of another source."""
+        return self._sources.get((scorer, key)) != source
 
     def score(self, scorers: Sequence[Scorer]) -> None:
         """Score what has no score yet, and store that.
@@ -142,28 +158,30 @@ class Results:
             AmuletError: a scorer's model can't be used, or a score can't be stored.
         """
         with Log(self.folder / SCORES) as log:
-            self.scores = self._read_scores()
-            for scorer in scorers:
-                known = self.scores.setdefault(scorer.name, {})
-                missing = [key for key in self.answers if key not in known]
-                for start in range(0, len(missing), BATCH):
-                    keys = missing[start : start + BATCH]
-                    values = scorer.scores([self._answered(key) for key in keys])
-                    found = dict(zip(keys, values, strict=True))
-                    log.append(
-                        *(
-                            {**asdict(key), "scores": {scorer.name: value}}
-                            for key, value in found.items()
-                        )
-                    )
-                    known.update(found)
+            self._read_scores()
+            keys = list(self.answers)
+            for start in range(0, len(keys), BATCH):
+                lines = []
+                for scorer in scorers:
+                    missing = [
+                        key
+                        for key in keys[start : start + BATCH]
+                        if self.lacks(key, scorer.name, scorer.source)
+                    ]
+                    values = scorer.scores([self._answered(key) for key in missing])
+                    lines += [
+                        self.keep(key, scorer.name, value, scorer.source)
+                        for key, value in zip(missing, values, strict=True)
+                    ]
+                if lines:
+                    log.append(*lines)
 
     def _answered(self, key: Response) -> Answered:
         entry = self.answers[key]
         return Answered(
             question=entry["question"],
             system=self.settings["decoding"]["system"],
-            preferences=tuple(entry["preferences"]),
+            preferences=self.instructions(key),
             text=entry["text"],
             token_ids=tuple(entry["token_ids"]),
             finish_reason=entry["finish_reason"],
@@ -172,6 +190,10 @@ class Results:
             falls_apart=entry.get("falls_apart"),
             recites=entry.get("recites"),
         )
+
+    def instructions(self, key: Response) -> tuple[str, ...]:
+        """What the prompts said about the preferences of an answer."""
+        return self._instructions.get(key.wish) or tuple(self.answers[key]["preferences"])
 
     def method_named(self, name: str) -> Method:
         """The method called so."""

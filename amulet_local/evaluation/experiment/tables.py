@@ -63,11 +63,13 @@ class Match:
     Attributes:
         guarded, plain: the methods.
         versus: by scorer.
+        margins: of both.
     """
 
     guarded: Method
     plain: Method
     versus: dict[str, Versus]
+    margins: tuple[float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +161,8 @@ def matches(results: Results, scorers: Sequence[str], part: Part) -> list[Match]
             for scorer in scorers
             if (item := versus(results, scorer, guarded, nearest, part)) is not None
         }
-        found.append(Match(guarded=guarded, plain=nearest, versus=by_scorer))
+        both = (margins[guarded.name], margins[nearest.name])
+        found.append(Match(guarded=guarded, plain=nearest, versus=by_scorer, margins=both))
     return found
 
 

@@ -104,7 +104,8 @@ def _guards(results: Results, scorers: Sequence[str]) -> str:
             found = match.versus.get(scorer)
             cells += _figure_cell(words.difference_text(found, scorer), _verdict(found, scorer))
         pair = f"{match.guarded.name} − {match.plain.name}"
-        rows.append(f'<th scope="row">{foreign(pair)}</th>{cells}')
+        both = " − ".join(f"{value:+.3f}" for value in match.margins)
+        rows.append(f'<th scope="row">{foreign(pair)}</th><td>{both}</td>{cells}')
     if not rows:
         return ""
     return f"""<section class="card">
@@ -112,7 +113,7 @@ def _guards(results: Results, scorers: Sequence[str]) -> str:
 <p class="note">Each method that has guards against the one without any whose mean margin is
 nearest: the differences, question by question. Highlighted is what the guards make better, red
 what they make worse, where the interval excludes 0.</p>
-{_table(["pair", *map(words.heading, chosen)], rows)}
+{_table(["pair", "margins", *map(words.heading, chosen)], rows)}
 </section>"""
 
 
