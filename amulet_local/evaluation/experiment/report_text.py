@@ -33,8 +33,9 @@ NOTES = """\
 Intervals are 95%, from a paired bootstrap over the questions (BCa, 4,000 draws); answers to one
 question under several preferences are averaged first. A share that is the same for every question
 has Wilson's interval. Bold: better than each other method of its column, by intervals of the
-differences that exclude 0, without a correction for the number of comparisons. d: mean difference over the standard deviation of the differences. Wins:
-the share of answers with the higher value, ties half."""
+differences that exclude 0, without a correction for the number of comparisons. d: mean difference
+over the standard deviation of the differences. Wins: the share of answers with the higher value,
+ties half."""
 
 
 def markdown(results: Results, scorers: Sequence[str]) -> str:

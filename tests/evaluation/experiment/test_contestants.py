@@ -27,7 +27,7 @@ def test_a_preset_is_named_after_a_colon_or_alone(preset: str) -> None:
 def test_a_strength_alone_has_no_guards() -> None:
     found = one("amulet:scale=2.5").amulet
     assert found.guidance_scale == 2.5
-    assert not (found.watch or found.echo_guard or found.end_guard)
+    assert not any((found.watch, found.echo_guard, found.end_guard))
     assert one("amulet:kl=0.35").amulet.kl_budget == 0.35
 
 
