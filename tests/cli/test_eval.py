@@ -100,9 +100,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_hadnt_been(
     assert set(json.loads(again.out)["runs"][0]["scores"]) == {"words", "margin"}
 
 
-def test_answers_are_those_of_generate(
-    questions: Path, tmp_path: Path
-) -> None:
+def test_answers_are_those_of_generate(questions: Path, tmp_path: Path) -> None:
     command = ["eval", questions, "-o", tmp_path / "out", "--methods", "linear_alignment"]
     assert run(*command, "--preference", "formal", "-n", "8", "--limit", "1").code == 0
     for entry in responses(only_run(tmp_path / "out")):

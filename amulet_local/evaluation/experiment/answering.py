@@ -28,6 +28,17 @@ from amulet_local.params import AmuletParams, SamplingParams
 from amulet_local.results import Generation
 
 RESPONSES, MEASURES = "responses.jsonl", "measures.jsonl"
+KEY_FIELDS = dict.fromkeys(("dataset", "index", "wish", "method"), str)
+RESPONSE_FIELDS: dict[str, type | tuple[type, ...]] = {
+    **KEY_FIELDS,
+    "question": str,
+    "preferences": list,
+    "text": str,
+    "token_ids": list,
+    "finish_reason": str,
+}
+"""What lines of the logs have to have."""
+
 ENOUGH = 5
 """Answers from which on the time for the rest is told."""
 
@@ -72,8 +83,10 @@ class Answering:
         """
         n_before = 0
         with Log(self._folder / RESPONSES) as responses, Log(self._folder / MEASURES) as measures:
-            self._responses = {key_of(x): x for x in read_log(self._folder / RESPONSES)}
-            self._measured = {key_of(x) for x in read_log(self._folder / MEASURES)}
+            lines = read_log(self._folder / RESPONSES, RESPONSE_FIELDS)
+            self._responses = {key_of(line): line for line in lines}
+            lines = read_log(self._folder / MEASURES, KEY_FIELDS)
+            self._measured = {key_of(line) for line in lines}
             self._logs = (responses, measures)
             n_before = len(self._responses)
             self._clock.start(self._responses)

@@ -14,13 +14,26 @@ from typing import Any
 
 import numpy as np
 
-from amulet_local.evaluation.experiment.answering import MEASURES, RESPONSES, key_of
-from amulet_local.evaluation.experiment.plan import OWN, Response
+from amulet_local.errors import FileAccessError
+from amulet_local.evaluation.experiment.answering import (
+    KEY_FIELDS,
+    MEASURES,
+    RESPONSE_FIELDS,
+    RESPONSES,
+    key_of,
+)
+from amulet_local.evaluation.experiment.plan import FORMAT, OWN, Response
 from amulet_local.evaluation.experiment.run_folder import Log, read_log, read_settings
 from amulet_local.evaluation.scorers import SCORERS, Answered, Scorer
 from amulet_local.evaluation.statistics import Values
 
 SCORES = "scores.jsonl"
+SCORE_FIELDS: dict[str, type | tuple[type, ...]] = {
+    **KEY_FIELDS,
+    "scorer": str,
+    "value": (int, float, type(None)),
+    "source": str,
+}
 BATCH = 32
 """Answers that are scored at once; what a kill can cost."""
 
@@ -84,31 +97,48 @@ class Results:
         """
         self.folder = folder
         self.settings = read_settings(folder)
-        self.methods = tuple(
-            Method(
-                name=item["name"],
-                method=item["method"],
-                scale=float(item["guidance_scale"]),
-                settings=item["settings"],
-                only=None if item["only"] is None else tuple(item["only"]),
-            )
-            for item in self.settings["methods"]
-        )
-        self.datasets = tuple(item["name"] for item in self.settings["datasets"])
+        try:
+            self._take_settings()
+        except (KeyError, TypeError, ValueError, AttributeError):
+            raise FileAccessError(
+                f"the settings of the run in {folder} are damaged, or of another version"
+            ) from None
         self.answers = self._read_answers()
         found = {key.wish for key in self.answers}
-        self._instructions = {
-            item["label"]: tuple(item["instructions"]) for item in self.settings["preferences"]
-        }
-        labels = list(self._instructions)
-        self.wishes = tuple(label for label in (*labels, OWN) if label in found)
+        self.wishes = tuple(label for label in (*self._instructions, OWN) if label in found)
         self._read_scores()
 
+    def _take_settings(self) -> None:
+        settings = self.settings
+        if settings["format"] != FORMAT:
+            raise ValueError
+        self.methods = tuple(
+            Method(
+                name=str(item["name"]),
+                method=str(item["method"]),
+                scale=float(item["guidance_scale"]),
+                settings=dict(item["settings"]),
+                only=None if item["only"] is None else tuple(item["only"]),
+            )
+            for item in settings["methods"]
+        )
+        self.datasets = tuple(str(item["name"]) for item in settings["datasets"])
+        self._instructions = {
+            item["label"]: tuple(item["instructions"]) for item in settings["preferences"]
+        }
+        for part, names in (
+            ("model", ("file", "sha256")),
+            ("decoding", ("max_tokens", "system", "placement")),
+            ("versions", ()),
+        ):
+            for name in names:
+                settings[part][name]
+
     def _read_answers(self) -> dict[Response, dict[str, Any]]:
-        measures = {key_of(entry): entry for entry in read_log(self.folder / MEASURES)}
+        measures = {key_of(entry): entry for entry in read_log(self.folder / MEASURES, KEY_FIELDS)}
         answers: dict[Response, dict[str, Any]] = {}
         unled: dict[Response, dict[str, Any]] = {}
-        for entry in read_log(self.folder / RESPONSES):
+        for entry in read_log(self.folder / RESPONSES, RESPONSE_FIELDS):
             key = key_of(entry)
             (answers if key.wish else unled)[key] = {**entry, **measures.get(key, {})}
         texts = {item["label"]: item["texts"] for item in self.settings["preferences"]}
@@ -133,7 +163,7 @@ class Results:
     def _read_scores(self) -> None:
         self.scores: dict[str, dict[Response, float | None]] = {}
         self._sources: dict[tuple[str, Response], str] = {}
-        for entry in read_log(self.folder / SCORES):
+        for entry in read_log(self.folder / SCORES, SCORE_FIELDS):
             key = key_of(entry)
             self.keep(key, entry["scorer"], entry["value"], entry["source"])
 

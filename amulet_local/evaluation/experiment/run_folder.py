@@ -105,11 +105,16 @@ class Log:
         self._file.seek(0, os.SEEK_END)
 
 
-def read_log(path: Path) -> Iterator[dict[str, Any]]:
+def read_log(
+    path: Path, fields: Mapping[str, type | tuple[type, ...]] | None = None
+) -> Iterator[dict[str, Any]]:
     """The lines of a log; a torn last one isn't there yet.
 
+    Args:
+        fields: what each line has to have, with its types.
+
     Raises:
-        FileAccessError: it can't be read, or a line isn't a JSON object.
+        FileAccessError: it can't be read, or a line isn't such a JSON object.
     """
     if not path.exists():
         return
@@ -122,7 +127,10 @@ def read_log(path: Path) -> Iterator[dict[str, Any]]:
                     entry = json.loads(line)
                 except (ValueError, RecursionError):
                     entry = None
-                if not isinstance(entry, dict):
+                if not isinstance(entry, dict) or not all(
+                    name in entry and isinstance(entry[name], kind)
+                    for name, kind in (fields or {}).items()
+                ):
                     raise FileAccessError(
                         f"{path}, line {n} is damaged; take it out of the file to make that answer "
                         f"again"

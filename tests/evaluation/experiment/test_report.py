@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from amulet_local import errors
+from amulet_local.evaluation.experiment.documentation import section, with_section
 from amulet_local.evaluation.experiment.report_page import page
 from amulet_local.evaluation.experiment.report_text import markdown
 from amulet_local.evaluation.experiment.results import Results
@@ -201,3 +203,33 @@ def test_scores_are_made_once_and_again_for_another_source(tmp_path: Path) -> No
     again.score([scorer])
     assert (tmp_path / "scores.jsonl").stat().st_size > size
     assert Results(tmp_path).scores["tokens"] == results.scores["tokens"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("settings.json", "{}"),
+        ("settings.json", '{"format": 1, "methods": 3}'),
+        ("settings.json", "["),
+        ("settings.json", '{"format": 99}'),
+        ("responses.jsonl", '{"dataset": "first"}\n'),
+        ("responses.jsonl", "null\n"),
+        ("measures.jsonl", '{"dataset": 1, "index": "1", "wish": "", "method": "x"}\n'),
+        ("scores.jsonl", '{"scorer": "margin"}\n'),
+    ],
+)
+def test_a_damaged_run_is_a_typed_error(tmp_path: Path, name: str, text: str) -> None:
+    made_run(tmp_path, plain)
+    (tmp_path / name).write_text(text)
+    with pytest.raises(errors.FileAccessError) as caught:
+        Results(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_document_gets_the_same_section_however_often(tmp_path: Path) -> None:
+    results = results_of(tmp_path, methods="base,pref,amulet:paper,amulet:balanced")
+    text = section(results)
+    once = with_section("# Title\n\nText.\n", text)
+    assert once.startswith("# Title\n\nText.\n")
+    assert with_section(once, text) == once
+    assert once.count("## Our table") == 1
