@@ -239,7 +239,9 @@ class Picker:
         fill = self._realigner.fill_candidates
         implausible = combination._replace(tokens=None)
         token = self._chain.pick(
-            *(partial(fill, *source) for source in (combination, implausible, everything))
+            partial(fill, *combination, n_likeliest=self._chain.n_likeliest),
+            partial(fill, *implausible),
+            partial(fill, *everything),
         )
         self._chain.accept(token)
         return token

@@ -52,6 +52,20 @@ def check_beam_request(request: Request) -> None:
         )
 
 
+def without_beams(request: Request) -> Request:
+    """The request, where a pool can answer it beside others.
+
+    Raises:
+        InvalidParameterError: it is one for beam search, which has a context to itself.
+    """
+    if request.n_beams > 1:
+        raise InvalidParameterError(
+            f"{request.method} isn't served beside other requests; use it in `amulet-local generate` "
+            f"or Engine.generate"
+        )
+    return request
+
+
 @dataclass(frozen=True, kw_only=True)
 class BeamRun:
     """What a search runs on.

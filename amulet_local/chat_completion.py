@@ -6,21 +6,19 @@ a stream, so that an answer at once and one in pieces say the same.
 
 from __future__ import annotations
 
-import time
-import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator
 
 from amulet_local.errors import InvalidParameterError
 from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.openai_shapes import ChatAnswers
 from amulet_local.params import AmuletParams, Placement, SamplingParams, StrictParams
 from amulet_local.preferences import PreferenceLike, PreferencesLike, resolve
 from amulet_local.presets import adjusted_strength
-from amulet_local.results import Alternative, Chunk, Generation, TokenTrace
 from amulet_local.stream import AnswerStream
 from amulet_local.user_settings import ModelSettings
 
@@ -40,10 +38,15 @@ def _preferences(value: Any) -> PreferencesLike:
         if not isinstance(item, Mapping):
             result.append(item)
             continue
-        if set(item) - {"text", "weight"} or "text" not in item:
-            raise ValueError('must be texts, or objects of "text" and "weight"')
+        text = item.get("name", item.get("text"))
+        if set(item) - {"name", "text", "weight"} or len({"name", "text"} & set(item)) != 1:
+            raise ValueError('must be texts, or objects of "text" or "name", and "weight"')
+        if not isinstance(text, str):
+            raise ValueError("the text of a preference must be a text")
         weight = item.get("weight", 1.0)
-        result += [replace(one, weight=weight) for one in resolve(item["text"])]
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise ValueError("the weight of a preference must be a number")
+        result += [replace(one, weight=one.weight * weight) for one in resolve(text)]
     return None if value is None else result
 
 
@@ -83,7 +86,8 @@ class ChatCompletionFields(StrictParams):
         functions, function_call, tools, tool_choice, logits_processor, tfs_z: not supported; only
             the values that ask for nothing are taken.
         preference, avoid, method, preset, placement, response_prefix: see Engine.generate. A
-            preference is a name, a text, or a list of these or of {"text": ..., "weight": ...}.
+            preference is a name, a text, or a list of these or of {"text": ..., "weight": ...};
+            "name" may stand for "text".
         amulet: strength and guards at once.
         guidance_scale, kl_budget, max_guidance, min_plausibility: single ones of a preset's.
         chat_template_kwargs: variables of the chat template.
@@ -191,6 +195,29 @@ class ChatCompletionFields(StrictParams):
             json_schema=_json_schema(self.response_format),
         )
 
+    def arguments(self, sampling: SamplingParams | None, own: ModelSettings) -> dict[str, Any]:
+        """Arguments of `Engine.stream_generate`, but for the messages and the trace.
+
+        Args:
+            sampling: of this answer.
+            own: what the user keeps for the model.
+
+        Raises:
+            As `strength`.
+        """
+        amulet = self.strength(own)
+        return {
+            "preference": self.preference,
+            "avoid": self.avoid,
+            "method": self.method,
+            "amulet": amulet,
+            "preset": self.preset if amulet is None else None,
+            "sampling": sampling,
+            "placement": self.placement,
+            "response_prefix": self.response_prefix,
+            "template_arguments": self.chat_template_kwargs,
+        }
+
     def strength(self, own: ModelSettings) -> AmuletParams | None:
         """Strength and guards; None is the preset's own.
 
@@ -262,63 +289,6 @@ class ChatSource:
     vocabulary: Vocabulary
 
 
-@dataclass(kw_only=True)
-class _Completion:
-    """One request on its way.
-
-    Attributes:
-        head: what every piece begins with.
-    """
-
-    source: ChatSource
-    fields: ChatCompletionFields
-    head: dict[str, Any]
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    pending: list[TokenTrace] = field(default_factory=list)
-
-    def usage(self) -> dict[str, int]:
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "total_tokens": self.prompt_tokens + self.completion_tokens,
-        }
-
-    def count(self, generation: Generation) -> None:
-        self.prompt_tokens = generation.usage.prompt_tokens
-        self.completion_tokens += generation.usage.completion_tokens
-
-    def take(self, chunk: Chunk) -> list[TokenTrace]:
-        """The traces of the tokens that the answer's text in this piece is made of."""
-        if chunk.trace is not None:
-            self.pending.append(chunk.trace)
-        if chunk.is_reasoning:
-            self.pending.clear()
-        if not chunk.text:
-            return []
-        traces, self.pending = self.pending, []
-        return traces
-
-    def logprobs(self, traces: Sequence[TokenTrace]) -> dict[str, Any] | None:
-        if not self.fields.logprobs:
-            return None
-        content = [
-            {
-                **self._token(item.token_id, item.text, item.realigned),
-                "top_logprobs": [self._alternative(other) for other in item.top_realigned],
-            }
-            for item in traces
-        ]
-        return {"content": content, "refusal": None}
-
-    def _alternative(self, other: Alternative) -> dict[str, Any]:
-        return self._token(other.token_id, other.text, other.log_probability)
-
-    def _token(self, token: int, text: str, log_probability: float) -> dict[str, Any]:
-        piece = self.source.vocabulary.piece(token)
-        return {"token": text, "logprob": max(log_probability, -9999.0), "bytes": list(piece)}
-
-
 def create_chat_completion(
     source: ChatSource, messages: Sequence[Mapping[str, Any]], fields: ChatCompletionFields
 ) -> dict[str, Any] | Iterator[dict[str, Any]]:
@@ -327,96 +297,39 @@ def create_chat_completion(
     Raises:
         As `Engine.generate`, before the first piece.
     """
-    completion = _Completion(
-        source=source,
-        fields=fields,
-        head={
-            "id": f"chatcmpl-{uuid.uuid4()}",
-            "object": "chat.completion.chunk" if fields.stream else "chat.completion",
-            "created": int(time.time()),
-            "model": source.model if fields.model is None else fields.model,
-        },
+    answers = ChatAnswers(
+        model=source.model if fields.model is None else fields.model,
+        vocabulary=source.vocabulary,
+        stream=fields.stream,
+        n_top=fields.n_top,
     )
-    samplings = choices(fields.sampling(source.n_ctx), fields.n)
-    amulet = fields.strength(source.own_settings)
-
-    def start(index: int) -> AnswerStream:
-        return source.stream(
-            messages,
-            preference=fields.preference,
-            avoid=fields.avoid,
-            method=fields.method,
-            amulet=amulet,
-            preset=fields.preset if amulet is None else None,
-            sampling=samplings[index],
-            placement=fields.placement,
-            trace=fields.n_top,
-            response_prefix=fields.response_prefix,
-            template_arguments=fields.chat_template_kwargs,
-        )
-
-    first = start(0)
-    streams = (first if index == 0 else start(index) for index in range(fields.n))
-    if fields.stream:
-        return _pieces(completion, streams)
-    return _whole(completion, streams)
+    calls = [
+        fields.arguments(sampling, source.own_settings)
+        for sampling in choices(fields.sampling(source.n_ctx), fields.n)
+    ]
+    first = source.stream(messages, **calls[0], trace=fields.n_top)
+    streams = (
+        source.stream(messages, **call, trace=fields.n_top) if index else first
+        for index, call in enumerate(calls)
+    )
+    pieces = _pieces(answers, streams)
+    if not fields.stream:
+        for _ in pieces:
+            pass
+        return answers.whole()
+    return _with_usage(answers, pieces) if fields.include_usage else pieces
 
 
-def _whole(completion: _Completion, streams: Iterator[AnswerStream]) -> dict[str, Any]:
-    result = []
+def _pieces(answers: ChatAnswers, streams: Iterator[AnswerStream]) -> Iterator[dict[str, Any]]:
     for index, stream in enumerate(streams):
-        traces: list[TokenTrace] = []
-        completion.pending.clear()
-        for chunk in stream:
-            traces += completion.take(chunk)
-        generation = chunk.generation
-        assert generation is not None
-        completion.count(generation)
-        message = {"role": "assistant", "content": generation.text}
-        if generation.reasoning:
-            message["reasoning_content"] = generation.reasoning
-        result.append(
-            {
-                "index": index,
-                "message": message,
-                "logprobs": completion.logprobs(traces),
-                "finish_reason": _finish_reason(generation),
-            }
-        )
-    return {**completion.head, "choices": result, "usage": completion.usage()}
-
-
-def _pieces(completion: _Completion, streams: Iterator[AnswerStream]) -> Iterator[dict[str, Any]]:
-    def piece(
-        index: int, delta: dict[str, str], *, logprobs: Any = None, finish_reason: Any = None
-    ) -> dict[str, Any]:
-        choice = {
-            "index": index,
-            "delta": delta,
-            "logprobs": logprobs,
-            "finish_reason": finish_reason,
-        }
-        return {**completion.head, "choices": [choice]}
-
-    for index, stream in enumerate(streams):
-        completion.pending.clear()
         with closing(stream):
-            yield piece(index, {"role": "assistant"})
+            yield from answers.begin(index)
             for chunk in stream:
-                traces = completion.take(chunk)
-                if chunk.reasoning:
-                    yield piece(index, {"reasoning_content": chunk.reasoning})
-                if chunk.text:
-                    yield piece(
-                        index, {"content": chunk.text}, logprobs=completion.logprobs(traces)
-                    )
+                yield from answers.take(index, chunk)
         assert chunk.generation is not None
-        completion.count(chunk.generation)
-        yield piece(index, {}, finish_reason=_finish_reason(chunk.generation))
-    if completion.fields.include_usage:
-        yield {**completion.head, "choices": [], "usage": completion.usage()}
+        yield answers.end(index, chunk.generation)
 
 
-def _finish_reason(generation: Generation) -> str:
-    """OpenAI knows no cancelled answer."""
-    return "length" if generation.finish_reason == "length" else "stop"
+def _with_usage(answers: ChatAnswers, pieces: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    yield from pieces
+    yield answers.usage_piece()

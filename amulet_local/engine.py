@@ -16,7 +16,12 @@ from typing import Any
 
 from amulet_local import conversation_file, model_store, prompt_cache
 from amulet_local.async_stream import AsyncAnswerStream
-from amulet_local.beam_search import BeamRun, beam_search, check_beam_request
+from amulet_local.beam_search import (
+    BeamRun,
+    beam_search,
+    check_beam_request,
+    without_beams,
+)
 from amulet_local.chat_completion import (
     ChatCompletionFields,
     ChatSource,
@@ -38,6 +43,7 @@ from amulet_local.learning import held_out_of, learn_weights
 from amulet_local.liked_answers import answers_to
 from amulet_local.liked_texts import LikedText
 from amulet_local.llama import library
+from amulet_local.llama.adapters import Adapter, Adapters
 from amulet_local.llama.model import Model
 from amulet_local.llama.rows import Plan, Progress, RowSet, StoppedError
 from amulet_local.llama.stop_flag import StopFlag
@@ -49,6 +55,7 @@ from amulet_local.params import (
     Placement,
     RuntimeParams,
     SamplingParams,
+    Scheduler,
 )
 from amulet_local.preferences import PreferencesLike
 from amulet_local.presets import DEFAULT_PRESET, PRESETS
@@ -57,16 +64,24 @@ from amulet_local.request import Request, token_ids
 from amulet_local.request_maker import RequestMaker
 from amulet_local.results import Chunk, Generation, Score
 from amulet_local.runtime_setup import (
+    MAX_BATCHED_ROWS,
+    MAX_ROWS,
     N_OUTPUTS,
     check_memory,
     context_settings,
     kernels_loading,
+    load_adapters,
     model_settings,
     resolve_gpu_layers,
     row_plan,
     runtime_warnings,
+    scheduler_for,
 )
 from amulet_local.scoring import score
+from amulet_local.serving.batched import BatchedPlaces
+from amulet_local.serving.interleaved import InterleavedPlaces
+from amulet_local.serving.places import Places
+from amulet_local.serving.pool import Pool
 from amulet_local.stream import AnswerStream
 from amulet_local.teacher_forcing import force
 from amulet_local.tuning import Tuning, tune
@@ -91,6 +106,7 @@ def load(
     Raises:
         InvalidParameterError: a runtime field is unknown or out of range.
         ModelNotFoundError, ModelFileError, UnsupportedModelError: the model can't be used.
+        AdapterFileError: a LoRA adapter or control vector can't be used with this model.
         ContextCreationError: no memory for the context, or settings that exclude each other.
     """
     return Engine(model, RuntimeParams(**runtime), load_progress=load_progress)
@@ -128,14 +144,20 @@ class Engine:
                 model_settings(runtime, n_gpu_layers),
                 progress=load_progress,
             )
+        try:
+            self._adapters = load_adapters(self.model, runtime)
+        except BaseException:
+            self.model.close()
+            raise
         self.n_ctx = runtime.n_ctx or self.model.n_ctx_train
         self.own_settings = settings_of_model(model_store.names_of(model, path))
         self.warnings = (
             *runtime_warnings(runtime, self.n_ctx, self.model.n_ctx_train),
+            *(self._adapters.warnings if self._adapters is not None else ()),
             *self.own_settings.warnings,
         )
         self._stop_flag = StopFlag()
-        self._settings = context_settings(runtime, self.n_ctx, n_gpu_layers)
+        self._settings = context_settings(runtime, self.n_ctx, n_gpu_layers, self._adapters)
         self._rows = RowSet(
             self.model, self._settings, self._stop_flag, row_plan(runtime, n_gpu_layers)
         )
@@ -149,7 +171,7 @@ class Engine:
             own_settings=self.own_settings,
             warnings=self.warnings,
         )
-        self._turns = Turns(self._stop_flag, partial(_free, self._rows, self.model))
+        self._turns = Turns(self._stop_flag, partial(_free, self._rows, self._adapters, self.model))
         weakref.finalize(self, self._turns.close, timeout_seconds=5)
         try:
             check_memory(self.model, self._settings, n_rows=2)
@@ -536,8 +558,8 @@ class Engine:
         self._check_reuse()
         with self._turns.turn(), self._turns.using():
             rows = [
-                prompt_cache.SavedRow(tokens=tuple(tokens), state=state)
-                for tokens, state in self._rows.export()
+                prompt_cache.SavedRow(tokens=tuple(tokens), state=state, bare=bare)
+                for tokens, state, bare in self._rows.export()
             ]
             prompt_cache.save(name, self._fingerprint(), rows)
 
@@ -546,8 +568,8 @@ class Engine:
 
         Raises:
             InvalidParameterError: not a name, or the engine was loaded with reproducible=True.
-            FileAccessError: it is damaged, not private, or made with another model, llama.cpp
-                build or cache type; the engine is as it was.
+            FileAccessError: it is damaged, not private, or made with another model, adapter,
+                llama.cpp build or cache type; the engine is as it was.
             EngineClosedError, EngineBusyError: see there.
         """
         self._check_reuse()
@@ -556,7 +578,93 @@ class Engine:
             if not rows or any(len(row.tokens) > self.n_ctx for row in rows):
                 return False
             self._settle_schedule(len(rows))
-            return self._rows.restore([(row.tokens, row.state) for row in rows])
+            return self._rows.restore([(row.tokens, row.state, row.bare) for row in rows])
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """LoRA adapters and control vectors in use; `runtime.adapters_on` says on which rows."""
+        return () if self._adapters is None else self._adapters.items
+
+    def pool(
+        self,
+        *,
+        places: int,
+        waiting: int,
+        scheduler: Scheduler = "auto",
+        max_rows: int | None = None,
+        chunk: int | None = None,
+    ) -> Pool:
+        """Answer several requests at once, in memory of its own; the engine's own rows are freed.
+
+        Close the pool before the engine.
+
+        Args:
+            places: requests at once.
+            waiting: most requests that wait for a place.
+            scheduler: "interleaved" (places take turns), "batched" (all in one computation), or
+                "auto": batched with layers on a GPU.
+            max_rows: most rows of a request, the plain one and one for each preference; 9, and 4
+                of a batched scheduler, if None.
+            chunk: tokens of a prompt computed at once on a CPU, instead of n_batch: what the other
+                places wait for.
+
+        Raises:
+            InvalidParameterError: settings that exclude each other.
+            ContextCreationError: no memory for so many.
+        """
+        self._rows.close()
+        chosen = scheduler_for(self.runtime, scheduler, on_gpu=self._settings.offload)
+        n_rows = max_rows or (MAX_BATCHED_ROWS if chosen == "batched" else MAX_ROWS)
+        settings = self._settings
+        if chunk is not None and not settings.offload:
+            settings = replace(settings, n_batch=chunk)
+        made: Places
+        if chosen == "batched":
+            check_memory(self.model, settings, n_rows=places * n_rows)
+            made = BatchedPlaces(
+                self.model,
+                settings,
+                n_places=places,
+                max_rows=n_rows,
+                n_threads=self.plan.n_threads,
+                noise=self._noise,
+            )
+        else:
+            check_memory(self.model, settings, n_rows=places * min(2, n_rows))
+            made = InterleavedPlaces(
+                self.model,
+                replace(settings, n_outputs=1),
+                replace(self.plan, exact_reuse=True),
+                n_places=places,
+                max_rows=n_rows,
+                noise=self._noise,
+            )
+        return Pool(made, n_waiting=waiting)
+
+    def request(self, messages: Messages, **arguments: Any) -> Request:
+        """A checked request of the arguments of `generate` (n_top instead of trace), for a pool.
+
+        Raises:
+            As `generate`.
+        """
+        open_arguments = ("preference", "avoid", "amulet", "preset", "system", "placement")
+        request = self._request(messages, **{**dict.fromkeys(open_arguments), **arguments})
+        return without_beams(request)
+
+    def request_from_tokens(
+        self,
+        plain_ids: Sequence[int] | None,
+        preference_ids: Sequence[Sequence[int]] | None,
+        **arguments: Any,
+    ) -> Request:
+        """A checked request of the arguments of `generate_from_tokens`, for a pool.
+
+        Raises:
+            As there.
+        """
+        self._turns.check_open()
+        request = self._requests.from_tokens(plain_ids, preference_ids, **arguments)
+        return without_beams(request)
 
     @property
     def plan(self) -> Plan:
@@ -608,6 +716,7 @@ class Engine:
     ) -> Generator[Chunk, None, None]:
         self._turns.check_open()
         with self._turns.turn(), control.running(self._stop_flag):
+            pieces: Generator[Chunk | None, None, None]
             if request.n_beams > 1:
                 pieces = self._searched(request, prompt_progress)
             else:
@@ -632,7 +741,7 @@ class Engine:
 
     def _searched(
         self, request: Request, prompt_progress: Progress | None
-    ) -> Generator[Chunk, None, None]:
+    ) -> Generator[Chunk | None, None, None]:
         """An answer by beam search, which is known at its end only; changes come too late."""
         run = BeamRun(
             model=self.model,
@@ -650,16 +759,20 @@ class Engine:
             generation=generation,
         )
 
-    def _next(self, pieces: Generator[Chunk, None, None]) -> Chunk:
+    def _next(self, pieces: Generator[Chunk | None, None, None]) -> Chunk:
         """The next piece; the last one, cancelled, if the engine was closed meanwhile."""
         try:
             with self._turns.using():
-                return next(pieces)
+                while (chunk := next(pieces)) is None:
+                    pass
+                return chunk
         except EngineClosedError as closed:
             try:
-                return pieces.throw(StoppedError())
+                last = pieces.throw(StoppedError())
             except StoppedError:  # it had not begun
                 raise closed from None
+            assert last is not None
+            return last
 
     def _answer_source(self) -> AnswerSource:
         self._turns.check_open()
@@ -677,18 +790,25 @@ class Engine:
 
     def _fingerprint(self) -> str:
         settings = self._settings
-        return (
-            f"{self.model.identity}; "
-            f"llama.cpp {library.build_version()}; flash attention {settings.flash_attention}; "
-            f"{settings.cache_type_k}/{settings.cache_type_v}"
-        )
+        parts = [
+            self.model.identity,
+            f"llama.cpp {library.build_version()}",
+            f"flash attention {settings.flash_attention}",
+            f"{settings.cache_type_k}/{settings.cache_type_v}",
+        ]
+        if settings.adapters is not None:
+            parts += [settings.adapters.fingerprint, f"on {self.runtime.adapters_on} rows"]
+        return "; ".join(parts)
 
     def _prepare(self, request: Request) -> float:
         """Settle the schedule, and measure the rounding noise where the guards need it."""
         self._settle_schedule(request.plan.n_rows)
+        return self._noise(request, self._stop_flag)
+
+    def _noise(self, request: Request, stop_flag: StopFlag) -> float:
         if request.amulet.noise_guard == 0:
             return 0.0
-        return rounding_noise(self.model, self._settings, self._stop_flag)
+        return rounding_noise(self.model, self._settings, stop_flag)
 
     def _settle_schedule(self, n_rows: int) -> None:
         """Measure, where it pays, which schedule is fastest for so many rows."""
@@ -706,8 +826,10 @@ class Engine:
         self._rows.change_plan(replace(self.plan, schedule=self._tunings[n_rows].schedule))
 
 
-def _free(rows: RowSet, model: Model) -> None:
+def _free(rows: RowSet, adapters: Adapters | None, model: Model) -> None:
     rows.close()
+    if adapters is not None:
+        adapters.close()
     model.close()
 
 

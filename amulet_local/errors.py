@@ -19,6 +19,7 @@ leaves the package in any other form.
     ├── ModelError                 the model can't be used
     │   ├── ModelNotFoundError     no such file or name
     │   ├── ModelFileError         the file is not a sound GGUF file
+    │   ├── AdapterFileError       a LoRA adapter or control vector that this model can't take
     │   └── UnsupportedModelError  sound, but it can't generate text
     ├── ChatTemplateError          no template, or one that fails, escapes or runs away
     ├── FileAccessError            a file or folder that can't be read or written
@@ -32,6 +33,8 @@ leaves the package in any other form.
     ├── EngineClosedError          the engine was closed
     ├── EngineBusyError            the engine is in the middle of another generation
     ├── JudgeError                 a judge gave no verdict
+    ├── QueueFullError             as many requests wait for their turn as may
+    ├── ServerError                the HTTP server can't start
     └── MissingExtraError          an optional dependency isn't installed
 """
 
@@ -126,6 +129,10 @@ class ModelFileError(ModelError):
     """The file is not a sound GGUF file."""
 
 
+class AdapterFileError(ModelError):
+    """A LoRA adapter or a control vector that can't be used, or not with this model."""
+
+
 class UnsupportedModelError(ModelError):
     """The file is sound, but the model can't generate text."""
 
@@ -200,6 +207,14 @@ class EngineBusyError(AmuletError):
 
 class JudgeError(AmuletError):
     """A judge gave no verdict: its endpoint failed, or what it said can't be read."""
+
+
+class QueueFullError(AmuletError):
+    """As many requests wait for their turn as may."""
+
+
+class ServerError(AmuletError):
+    """The HTTP server can't start: its address is taken, or isn't one."""
 
 
 class MissingExtraError(AmuletError):

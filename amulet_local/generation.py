@@ -47,6 +47,11 @@ class Control:
             if self._stop_flag is not None:
                 self._stop_flag.set()
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled
+
     def change(self, request: Request) -> None:
         """Go on with the rows, prompts, strength and guards of `request` at the next token."""
         self._next = request
@@ -66,8 +71,10 @@ def generate(
     *,
     prepare: Callable[[Request], float],
     prompt_progress: Progress | None = None,
-) -> Generator[Chunk, None, None]:
-    """Run a generation; the last chunk has the whole answer.
+) -> Generator[Chunk | None, None, None]:
+    """Run a generation, step by step; the last chunk has the whole answer.
+
+    None comes after each part of the prompts that was computed: another one may take its turn.
 
     Args:
         control: changes to it.
@@ -88,7 +95,11 @@ def generate(
             request = changed
         answer.steering.noise = prepare(request)
         answer.clock.prompt_starts()
-        rows.prefill(request.prompts, prompt_progress)
+        steps = rows.prefill_steps(
+            request.prompts, prompt_progress, has_plain=request.plan.has_plain
+        )
+        for _ in steps:
+            yield None
         answer.clock.prompt_done()
         while True:
             chunk = answer.take([rows.logits(row) for row in range(rows.n_rows)])
@@ -109,7 +120,9 @@ def generate(
             if same_rows:
                 rows.step(answer.tokens[-1])
             else:
-                rows.prefill([(*prompt, *answer.tokens) for prompt in request.prompts])
+                prompts = [(*prompt, *answer.tokens) for prompt in request.prompts]
+                for _ in rows.prefill_steps(prompts, has_plain=request.plan.has_plain):
+                    yield None
     except StoppedError:
         answer.finish_reason = "cancelled"
     finally:

@@ -2,8 +2,8 @@
 
 Knows nothing about preferences. On quantised weights llama.cpp rounds activations to 8 bits, and
 another order of the same sums gives other logits. A fixed text is computed twice, all tokens at
-once and one after the other, and the logits are compared. Kept in the user's cache folder by model
-and llama.cpp build.
+once and one after the other, and the logits are compared. Kept in the user's cache folder by model,
+adapters and llama.cpp build.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ def rounding_noise(model: Model, settings: ContextSettings, stop_flag: StopFlag)
         f"{model.identity}; llama.cpp {library.build_version()}; fa {settings.flash_attention}; "
         f"{settings.cache_type_k}/{settings.cache_type_v}"
     )
+    if settings.adapters is not None:
+        key += f"; {settings.adapters.fingerprint}"
     kept = remembered.read(_FILE).get(key)
     if isinstance(kept, float) and 0 <= kept < math.inf:
         return kept

@@ -36,6 +36,7 @@ from amulet_local.sampling_values import (
     schema,
     stop_texts,
 )
+from amulet_local.scaled_files import ScaledFile, scaled_files
 
 MAX_ITERATIONS = 100_000
 """Largest T; the recurrence costs about 0.1 microseconds a step."""
@@ -48,8 +49,11 @@ FlashAttention = Literal["auto", "on", "off"]
 SplitMode = Literal["none", "layer", "row"]
 LoadMode = Literal["auto", "mmap", "mlock", "none"]
 Schedule = Literal["auto", "parallel", "serial", "batched"]
+Scheduler = Literal["auto", "interleaved", "batched"]
+"""How several requests are computed at once."""
 Mix = Literal["fixed", "adaptive"]
 ReasoningFormat = Literal["separate", "inline"]
+AdaptersOn = Literal["all", "preference"]
 Placement = Literal["system", "user"]
 """Where a preference goes: the end of the system text, or of the last question."""
 
@@ -66,6 +70,7 @@ def _finite(value: float) -> float:
 Finite = Annotated[float, AfterValidator(_finite)]
 Positive = Annotated[Finite, Field(gt=0)]
 NonNegative = Annotated[Finite, Field(ge=0)]
+Layer = Annotated[int, Field(ge=1, le=1024)]
 
 
 class StrictParams(BaseModel):
@@ -365,6 +370,12 @@ class RuntimeParams(StrictParams):
         chat_template: a built-in template's name or the text of one; None is the model's own.
         template_arguments: further variables of the chat template, such as
             {"enable_thinking": False} or {"reasoning_effort": "low"}; plain data.
+        lora: LoRA adapters, GGUF files made for this model: paths, 'FILE:SCALE', or pairs of a path
+            and a scale, -1000 to 1000; at most 32. They add up.
+        control_vectors: the same of control vectors.
+        control_vector_layers: the first and the last layer, from 1, that get them; None is all.
+        adapters_on: "all" rows, or "preference" rows alone: then the plain row is the model as it
+            is, rows share no work, and there is no batched schedule.
         verbose: show llama.cpp's log on stderr.
     """
 
@@ -387,9 +398,30 @@ class RuntimeParams(StrictParams):
     retune: bool = False
     chat_template: str | None = None
     template_arguments: dict[str, Any] = {}
+    lora: Annotated[tuple[ScaledFile, ...], PlainValidator(scaled_files)] = ()
+    control_vectors: Annotated[tuple[ScaledFile, ...], PlainValidator(scaled_files)] = ()
+    control_vector_layers: tuple[Layer, Layer] | None = None
+    adapters_on: AdaptersOn = "all"
     verbose: bool = False
 
+    @property
+    def splits_rows(self) -> bool:
+        """Whether preference rows have adapters and the plain row none."""
+        return self.adapters_on == "preference" and bool(self.lora or self.control_vectors)
+
     def _check_together(self) -> None:
+        if self.splits_rows and self.schedule == "batched":
+            raise InvalidParameterError(
+                "schedule 'batched' computes all rows in one context, so adapters are on all of "
+                "them or on none; use 'parallel' or 'serial', or adapters_on='all'"
+            )
+        layers = self.control_vector_layers
+        if layers is not None and not self.control_vectors:
+            raise InvalidParameterError("control_vector_layers has no effect without a vector")
+        if layers is not None and layers[0] > layers[1]:
+            raise InvalidParameterError(
+                f"control_vector_layers must be the first and the last layer, got {layers}"
+            )
         if self.reproducible and self.schedule == "batched":
             raise InvalidParameterError(
                 "schedule 'batched' computes rows together, which reproducible=True rules out; use "

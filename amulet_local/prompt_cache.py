@@ -2,8 +2,8 @@
 
 Knows nothing about what the tokens mean. A saved state goes to native code that trusts it, so it is
 only read from a folder and a file that nobody else can write, with a digest over all of it, for the
-same model, llama.cpp build and cache types. A file is written whole or not at all, for its owner
-only.
+same model, adapters, llama.cpp build and cache types. A file is written whole or not at all, for
+its owner only.
 """
 
 from __future__ import annotations
@@ -35,10 +35,12 @@ class SavedRow:
     Attributes:
         tokens: its token ids.
         state: llama.cpp's serialised state of the sequence.
+        bare: whether it lacks the adapters that other rows have.
     """
 
     tokens: tuple[int, ...]
     state: bytes
+    bare: bool = False
 
 
 def save(name: str, fingerprint: str, rows: Sequence[SavedRow]) -> None:
@@ -53,7 +55,9 @@ def save(name: str, fingerprint: str, rows: Sequence[SavedRow]) -> None:
         {
             "format": _FORMAT,
             "fingerprint": fingerprint,
-            "rows": [{"tokens": row.tokens, "n_bytes": len(row.state)} for row in rows],
+            "rows": [
+                {"tokens": row.tokens, "n_bytes": len(row.state), "bare": row.bare} for row in rows
+            ],
         }
     ).encode()
     digest = hashlib.sha256(header)
@@ -84,7 +88,7 @@ def load(name: str, fingerprint: str) -> list[SavedRow] | None:
     Raises:
         InvalidParameterError: not a name.
         FileAccessError: the file is damaged, somebody else could have written it, or it was made
-            with another model, build or cache type.
+            with another model, adapter, build or cache type.
     """
     path = _path(name)
     try:
@@ -105,14 +109,20 @@ def load(name: str, fingerprint: str) -> list[SavedRow] | None:
     content = json.loads(header)
     if content["format"] != _FORMAT or content["fingerprint"] != fingerprint:
         raise FileAccessError(
-            f"the prompt cache {name!r} was made with another model, another build of llama.cpp or "
-            f"other cache types; it isn't used"
+            f"the prompt cache {name!r} was made with another model, other adapters, another build "
+            f"of llama.cpp or other cache types; it isn't used"
         )
     rows = []
     start = 0
     for row in content["rows"]:
         stop = start + row["n_bytes"]
-        rows.append(SavedRow(tokens=tuple(row["tokens"]), state=payload[start:stop]))
+        rows.append(
+            SavedRow(
+                tokens=tuple(row["tokens"]),
+                state=payload[start:stop],
+                bare=row.get("bare", False),
+            )
+        )
         start = stop
     return rows
 

@@ -122,8 +122,15 @@ class RequestMaker:
         sampling: SamplingParams | None,
         weights: Sequence[float] | None,
         n_top: int | None,
+        labels: Sequence[str] = (),
+        default: str = "paper",
+        own: ModelSettings | None = None,
     ) -> Request:
         """A request of the arguments of `Engine.generate_from_tokens`.
+
+        Args:
+            labels: what results call the preferences.
+            default: the preset of a caller that gives none, with the strength `own`.
 
         Raises:
             As `Engine.generate_from_tokens`.
@@ -131,7 +138,7 @@ class RequestMaker:
         preference_prompts = self._prompt_list(preference_ids)
         weights = checked_weights(weights, len(preference_prompts))
         chosen = choose_method(method, has_preference=bool(preference_prompts))
-        strength = choose_strength(chosen.name, amulet, preset, default="paper")
+        strength = choose_strength(chosen.name, amulet, preset, default=default, own=own)
         plan = RowPlan.of(chosen, weights)
         prompts = list(preference_prompts) if plan.weights else []
         if plan.has_plain:
@@ -147,6 +154,7 @@ class RequestMaker:
             sampling=sampling,
             n_ctx=self._n_ctx,
             n_top=n_top,
+            preferences=labels,
             warnings=self._warnings,
         )
         check_biases(request.sampling, self._vocabulary)

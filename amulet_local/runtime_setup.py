@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
-from amulet_local.errors import ContextCreationError
+from amulet_local.errors import ContextCreationError, InvalidParameterError
 from amulet_local.llama import library, memory
+from amulet_local.llama.adapters import Adapters, AdapterSettings
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model, ModelSettings
 from amulet_local.llama.rows import Plan
@@ -21,6 +23,12 @@ from amulet_local.params import RuntimeParams
 N_OUTPUTS = 16
 """Rows of logits a context can return at once (score); 3 MB at a vocabulary of 49,152."""
 
+MAX_ROWS = 9
+"""Most rows of a request where places take turns: the plain one and eight preferences."""
+
+MAX_BATCHED_ROWS = 4
+"""The same where the memory of all rows of all places is allocated at once."""
+
 
 def resolve_gpu_layers(runtime: RuntimeParams) -> int:
     """Layers to put on the GPU, -1 for all; 0 where this build has no GPU."""
@@ -29,7 +37,28 @@ def resolve_gpu_layers(runtime: RuntimeParams) -> int:
     return -1 if runtime.n_gpu_layers == "auto" else runtime.n_gpu_layers
 
 
-def context_settings(runtime: RuntimeParams, n_ctx: int, n_gpu_layers: int) -> ContextSettings:
+def load_adapters(model: Model, runtime: RuntimeParams) -> Adapters | None:
+    """The adapters that are asked for, on the loaded model; None if there are none.
+
+    Raises:
+        As Adapters.
+    """
+    if not (runtime.lora or runtime.control_vectors):
+        return None
+    return Adapters.load(
+        model,
+        AdapterSettings(
+            lora=runtime.lora,
+            control_vectors=runtime.control_vectors,
+            control_vector_layers=runtime.control_vector_layers,
+            on_plain_rows=runtime.adapters_on == "all",
+        ),
+    )
+
+
+def context_settings(
+    runtime: RuntimeParams, n_ctx: int, n_gpu_layers: int, adapters: Adapters | None = None
+) -> ContextSettings:
     """What contexts are created with.
 
     Flash attention "auto" is off on the CPU, where it brings 0 to 3% of speed and another rounding,
@@ -49,6 +78,7 @@ def context_settings(runtime: RuntimeParams, n_ctx: int, n_gpu_layers: int) -> C
         flash_attention=flash_attention,
         offload=n_gpu_layers != 0,
         offload_kqv=n_gpu_layers != 0 and runtime.offload_kqv,
+        adapters=adapters,
     )
 
 
@@ -92,13 +122,39 @@ def row_plan(runtime: RuntimeParams, n_gpu_layers: int) -> Plan:
     if schedule == "auto":
         schedule = "parallel"
         if n_gpu_layers != 0:
-            schedule = "serial" if runtime.reproducible else "batched"
+            apart = runtime.reproducible or runtime.splits_rows
+            schedule = "serial" if apart else "batched"
     return Plan(
         schedule=schedule,
         n_threads=runtime.n_threads or cores,
         n_threads_batch=runtime.n_threads_batch or cores,
         threads_per_row=runtime.threads_per_row,
         reuse=not runtime.reproducible,
+        paced=runtime.n_threads is None and n_gpu_layers == 0,
+    )
+
+
+def scheduler_for(
+    runtime: RuntimeParams, scheduler: str, *, on_gpu: bool
+) -> Literal["interleaved", "batched"]:
+    """How several requests are computed at once.
+
+    Raises:
+        InvalidParameterError: no such scheduler, or one that these options exclude.
+    """
+    if scheduler == "auto":
+        return "batched" if on_gpu and not runtime.reproducible else "interleaved"
+    if scheduler == "batched" and runtime.reproducible:
+        raise InvalidParameterError(
+            "scheduler 'batched' computes requests together, which reproducible=True "
+            "(--reproducible) rules out; use 'interleaved'"
+        )
+    if scheduler == "interleaved":
+        return "interleaved"
+    if scheduler == "batched":
+        return "batched"
+    raise InvalidParameterError(
+        f"scheduler must be auto, interleaved or batched, got {scheduler!r:.40}"
     )
 
 

@@ -53,7 +53,7 @@ def score(
 
     for n_done, token in enumerate(answer):
         if n_done == 0:
-            rows.prefill(request.prompts)
+            rows.prefill(request.prompts, has_plain=plan.has_plain)
         else:
             rows.step(answer[n_done - 1])
         logits = [rows.logits(row) for row in range(plan.n_rows)]

@@ -217,7 +217,7 @@ class Steering:
     def _without_refused(self, row: Logits) -> Logits:
         """The row without tokens that would go on with a loop or a recital."""
         refused = self._watch.refused() if self.amulet.watch else []
-        if self._regions.in_code or self._json_position is not None:
+        if refused and (self._regions.in_code or self._json_position is not None):
             refused = []
         recites = self._recital is not None and self.amulet.guidance_scale > 1
         if recites and not (self.in_reasoning and self.amulet.reasoning_gating):

@@ -2,7 +2,8 @@
 
 Knows nothing about prompts or preferences. The measurement takes less than half a second: a few
 decode steps of each schedule, in small contexts of their own on the loaded model. It is kept in the
-user's cache folder, by model, llama.cpp build, threads, rows and cache types, if it was steady.
+user's cache folder, by model, adapters, llama.cpp build, threads, rows and cache types, if it was
+steady.
 """
 
 from __future__ import annotations
@@ -31,12 +32,15 @@ CANDIDATES: tuple[Schedule, ...] = ("parallel", "serial", "batched")
 """Safe on a busy machine first: a parallel row has no barrier to wait at."""
 
 
-def candidates_for(n_rows: int, plan: Plan) -> tuple[Schedule, ...]:
+def candidates_for(n_rows: int, plan: Plan, *, one_context: bool = True) -> tuple[Schedule, ...]:
     """What to measure, in this order; for `reproducible` only those that are equal to the bit.
 
     Where not every row gets a thread, computing rows together is likelier to win than in turn.
+
+    Args:
+        one_context: whether all rows can be in one; rows with different adapters can't.
     """
-    if not plan.reuse:
+    if not plan.reuse or not one_context:
         return CANDIDATES[:2]
     return CANDIDATES if n_rows <= plan.n_threads else (CANDIDATES[0], CANDIDATES[2], CANDIDATES[1])
 
@@ -93,7 +97,7 @@ def tune(
     measured = measure(
         lambda schedule: RowSet(model, small, stop_flag, replace(plan, schedule=schedule)),
         n_rows,
-        candidates_for(n_rows, plan),
+        candidates_for(n_rows, plan, one_context=not settings.plain_row_is_bare),
     )
     if measured.steady:
         remembered.keep(_FILE, key, asdict(measured))
@@ -192,6 +196,7 @@ def _key(model: Model, settings: ContextSettings, plan: Plan, n_rows: int) -> st
             f"{plan.n_threads} threads, {plan.threads_per_row or 'even'} per row",
             f"{n_rows} rows{'' if plan.reuse else ', reproducible'}",
             f"{settings.cache_type_k}/{settings.cache_type_v}, fa {settings.flash_attention}",
+            *([] if settings.adapters is None else [settings.adapters.fingerprint]),
         ]
     )
 

@@ -76,7 +76,8 @@ class Turns:
         finally:
             with self._changed:
                 self._inside[me] -= 1
-                self._inside += Counter()  # drops what isn't above zero
+                if self._inside[me] <= 0:
+                    del self._inside[me]
                 self._free_if_unused()
 
     @contextmanager

@@ -1,8 +1,8 @@
-"""Where this user's own files live: the cache folder and the configuration folder.
+"""Where this user's own files live: the folders for the cache, the configuration and data.
 
 Knows nothing about what is kept there. Follows the platform's convention (XDG on Linux and BSD,
-~/Library on macOS, %LOCALAPPDATA% and %APPDATA% on Windows); AMULET_CACHE and AMULET_CONFIG name
-other folders.
+~/Library on macOS, %LOCALAPPDATA% and %APPDATA% on Windows); AMULET_CACHE, AMULET_CONFIG and
+AMULET_DATA name other folders.
 """
 
 from __future__ import annotations
@@ -21,6 +21,11 @@ def cache_folder() -> Path:
 def config_folder() -> Path:
     """Folder for the user's settings. It may not exist yet."""
     return _folder("AMULET_CONFIG", "XDG_CONFIG_HOME", ".config", "Application Support", "APPDATA")
+
+
+def data_folder() -> Path:
+    """Folder for what can't be made again, such as conversations. It may not exist yet."""
+    return _folder("AMULET_DATA", "XDG_DATA_HOME", ".local/share", "Application Support", "APPDATA")
 
 
 def private_folder(folder: Path) -> Path | None:

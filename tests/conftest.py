@@ -46,10 +46,12 @@ def _private_user_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AMULET_CACHE", str(home / "cache"))
         patch.setenv("AMULET_CONFIG", str(home / "config"))
+        patch.setenv("AMULET_DATA", str(home / "data"))
         for name in [name for name in os.environ if name.startswith("AMULET_")]:
             if name not in (
                 "AMULET_CACHE",
                 "AMULET_CONFIG",
+                "AMULET_DATA",
                 "AMULET_GOLDEN",
                 "AMULET_REQUIRE_ALL",
                 "AMULET_LLAMA_CPP_SOURCE",

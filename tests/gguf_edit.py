@@ -2,24 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import gguf
+import numpy as np
 
 
 def copy_without(source: Path, target: Path, key: str) -> None:
     """Copy a model, leaving out one metadata key."""
+    copy_edited(source, target, value=lambda name, value: None if name == key else value)
+
+
+def copy_edited(
+    source: Path,
+    target: Path,
+    *,
+    value: Callable[[str, Any], Any] = lambda name, value: value,
+    tensor: Callable[[str, np.ndarray], np.ndarray | None] = lambda name, data: data,
+    more: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Copy a model with other values, tensors of the same type, and more of them.
+
+    Args:
+        value, tensor: what takes the place of a value or of a tensor's data; None leaves it out.
+        more: further tensors.
+    """
     reader = gguf.GGUFReader(source)
     architecture = reader.fields["general.architecture"].contents()
     writer = gguf.GGUFWriter(target, architecture)
     for field in reader.fields.values():
-        if field.name in (key, "general.architecture") or field.name.startswith("GGUF."):
+        if field.name == "general.architecture" or field.name.startswith("GGUF."):
+            continue
+        content = value(field.name, field.contents())
+        if content is None:
             continue
         kind = field.types[0]
         sub_type = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
-        writer.add_key_value(field.name, field.contents(), kind, sub_type=sub_type)
-    for tensor in reader.tensors:
-        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+        writer.add_key_value(field.name, content, kind, sub_type=sub_type)
+    for item in reader.tensors:
+        data = tensor(item.name, item.data)
+        if data is not None:
+            writer.add_tensor(item.name, data, raw_dtype=item.tensor_type)
+    for name, data in (more or {}).items():
+        writer.add_tensor(name, data)
+    finish(writer)
+
+
+def finish(writer: gguf.GGUFWriter) -> None:
+    """Write everything that was added."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

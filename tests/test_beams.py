@@ -228,3 +228,8 @@ def test_a_stream_of_it_ends_with_the_whole_answer(shared_engine: Engine) -> Non
     assert not rest
     assert last.generation is not None
     assert last.text == last.generation.text != ""
+
+
+def test_a_pool_doesnt_take_it_for_a_greedy_request(shared_engine: Engine) -> None:
+    with pytest.raises(errors.InvalidParameterError, match="beam"):
+        shared_engine.request("Hi", preference="concise", method="beam")

@@ -13,6 +13,7 @@ import pytest
 from amulet_local import RuntimeParams, errors
 from amulet_local.benchmark import crew, plot
 from amulet_local.benchmark.crew import Child, take_turns
+from amulet_local.benchmark.crowding import Crowded
 from amulet_local.benchmark.decoding import Decode, Timed
 from amulet_local.benchmark.footprint import Memory, Start
 from amulet_local.benchmark.kernels import kernel_table, measure_kernels
@@ -309,6 +310,7 @@ def report() -> Report:
             plain=sample(9e9), amulet=sample(10e9), way="amulet, auto (parallel)", kv_cache=10**9
         ),
         start=Start(first_output=sample(1, 2), exit=sample(2, 3)),
+        busy=(Crowded(way="amulet, auto", quiet=sample(1, 2), busy=sample(3, 4.5), n_busy=128),),
     )
 
 
@@ -316,7 +318,10 @@ def test_tables_fit_80_columns_and_name_everything(report: Report) -> None:
     text = report_text(report)
     assert max(map(len, text.splitlines())) <= 80
     assert text.isascii()
-    for word in ("Decode", "Outside", "One more preference", "First token", "Peak", "Cold start"):
+    for word in (
+        *("Decode", "Outside", "One more preference", "First token", "Peak", "Cold start"),
+        "beside 128 busy programs",
+    ):
         assert word in text
     assert "1.5 cores busy" in text
 

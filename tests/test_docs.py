@@ -10,6 +10,8 @@ import pytest
 
 import amulet_local
 from amulet_local import load
+from tests import help_in_docs
+from tests.cli.test_help import COMMANDS
 from tests.conftest import REPOSITORY
 
 FENCE = re.compile(r"^```python(?P<rest>.*)\n(?P<code>(?:.*\n)*?)```$", re.MULTILINE)
@@ -60,3 +62,17 @@ def test_the_examples_run(
         for line, code in examples(path):
             compiled = compile("\n" * (line - 1) + code, str(path), "exec")  # lines as in the file
             exec(compiled, names)
+
+
+@pytest.mark.parametrize("path", help_in_docs.documents(), ids=lambda path: path.name)
+def test_the_help_that_is_shown_is_the_programs(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert text == help_in_docs.as_it_should_be(text), "scripts/update_help writes it anew"
+
+
+def test_the_help_of_every_command_is_shown() -> None:
+    text = (REPOSITORY / "docs" / "help.md").read_text(encoding="utf-8")
+    shown = [block["arguments"].strip() for block in help_in_docs.BLOCK.finditer(text)]
+    assert sorted(shown) == sorted(["", *COMMANDS])
+    chat = (REPOSITORY / "docs" / "chat.md").read_text(encoding="utf-8")
+    assert help_in_docs.SLASH_BLOCK.search(chat)

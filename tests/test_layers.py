@@ -20,7 +20,7 @@ LAYERS = [
     {
         "reasoning",
         *("params", "preferences", "results", "optimizer", "regions", "sentences", "repetition"),
-        *("grammar", "sampling_values", "json_position"),
+        *("grammar", "sampling_values", "scaled_files", "json_position"),
     },
     {"liked_texts", "learned"},
     {"presets", "watch", "decoding", "stop_texts"},
@@ -47,10 +47,11 @@ LAYERS = [
     {"generation", "beam_search", "cohort", "scoring", "teacher_forcing"},
     {"learning", "liked_answers"},
     {"stream", "turn_stream", "conversation_settings", "request_maker", "async_stream"},
-    {"conversation_file", "turn_draft", "chat_completion"},
-    {"conversation"},
+    {"conversation_file", "turn_draft", "openai_shapes"},
+    {"chat_completion"},
+    {"conversation", "serving"},
     {"engine"},
-    {"explanation", "explanation_page", "html_page"},
+    {"explanation", "explanation_page", "html_page", "server"},
     {"__init__", "benchmark", "evaluation"},
     {"cli", "llm_plugin", "__main__"},
 ]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from llm import plugins
 from llm.cli import cli
 
 from amulet_local import Engine, SamplingParams, llm_plugin
+from amulet_local.model_store import catalogue
 from tests.conftest import REPOSITORY
 
 QUESTION = "What is yeast?"
@@ -47,6 +51,33 @@ def test_the_entry_point_names_the_plugin() -> None:
     text = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
     section = text.split("[project.entry-points.llm]\n")[1].split("\n\n")[0]
     assert section == f'amulet_local = "{llm_plugin.__name__}"'
+
+
+def test_the_program_llm_finds_it_by_its_entry_point(tmp_path: Path) -> None:
+    environment = {**os.environ, "LLM_USER_PATH": str(tmp_path)}
+    environment.pop("LLM_LOAD_PLUGINS", None)
+    command = [sys.executable, "-m", "llm", "-m", "amulet-smollm2", *SHORT]
+    done = subprocess.run(
+        [*command, "-o", "preference", "creative", QUESTION],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.split()) > 3
+
+
+def test_every_model_of_the_catalogue_is_there() -> None:
+    names = {model.model_id for model in llm.get_models()}
+    assert {f"amulet-{name}" for name in catalogue()} <= names
+
+
+def test_an_answer_streams() -> None:
+    model: Any = llm.get_model("amulet-smollm2")
+    pieces = list(model.prompt(QUESTION, stream=True, max_tokens=6, n_ctx=256, n_threads=1))
+    assert len(pieces) > 3
 
 
 def test_models_and_typed_options_are_listed(

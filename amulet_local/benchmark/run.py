@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from amulet_local.benchmark.crew import Child, Progress
+from amulet_local.benchmark.crowding import Crowded, measure_busy
 from amulet_local.benchmark.decoding import Decode, measure_decode
 from amulet_local.benchmark.footprint import Memory, Start, measure_memory, measure_start
 from amulet_local.benchmark.prompting import FirstToken, measure_prefill
@@ -28,7 +29,7 @@ class Report:
     Attributes:
         settings: what was asked for.
         machine: where.
-        decode, prefill, memory, start: the parts.
+        decode, prefill, memory, start, busy: the parts.
     """
 
     settings: Settings
@@ -37,6 +38,7 @@ class Report:
     prefill: tuple[FirstToken, ...] | None = None
     memory: Memory | None = None
     start: Start | None = None
+    busy: tuple[Crowded, ...] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Everything as JSON values, single timings included; only the parts that were run."""
@@ -56,6 +58,8 @@ class Report:
             values["memory"] = self.memory.as_json()
         if self.start is not None:
             values["start"] = self.start.as_json()
+        if self.busy is not None:
+            values["busy"] = [item.as_json() for item in self.busy]
         return values
 
 
@@ -86,6 +90,7 @@ def run_benchmark(settings: Settings, progress: Progress) -> Report:
         if "memory" in parts
         else None,
         start=measure_start(settings, progress) if "start" in parts else None,
+        busy=measure_busy(settings, on_gpu=on_gpu, progress=progress) if "busy" in parts else None,
     )
     machine["busy_cores_after"] = busy_cores()
     return report

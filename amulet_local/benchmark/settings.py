@@ -14,7 +14,7 @@ from amulet_local.errors import InvalidParameterError
 from amulet_local.llama import library
 from amulet_local.params import RuntimeParams, Schedule
 
-Part = Literal["decode", "prefill", "memory", "start"]
+Part = Literal["decode", "prefill", "memory", "start", "busy"]
 PARTS: tuple[Part, ...] = get_args(Part)
 N_CTX = 2048
 """Context length of everything that is measured, in tokens."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
+from amulet_local.benchmark.crowding import Crowded
 from amulet_local.benchmark.decoding import Decode
 from amulet_local.benchmark.footprint import Memory, Start
 from amulet_local.benchmark.measure import Sample
@@ -30,6 +31,8 @@ def report_text(report: Report) -> str:
         sections.append(_memory(report.memory))
     if report.start is not None:
         sections.append(_start(report.start))
+    if report.busy is not None:
+        sections.append(_busy(report.busy))
     return "\n\n".join("\n".join(line[:WIDTH].rstrip() for line in part) for part in sections)
 
 
@@ -140,6 +143,18 @@ def _start(start: Start) -> list[str]:
             for name, sample in (("first token", start.first_output), ("exit", start.exit))
         ),
     ]
+
+
+def _busy(rows: Sequence[Crowded]) -> list[str]:
+    n = rows[0].n_busy
+    others = f"beside {n} busy program{'s' if n > 1 else ''}"
+    lines = [f"{'Milliseconds a token, default threads':36} {'quiet':>9} {others:>23} {'ratio':>9}"]
+    lines += [
+        f"{row.way:36} {row.quiet.median * 1e3:>9.2f} {row.busy.median * 1e3:>23.2f} "
+        f"{row.slowdown:>9.2f}"
+        for row in rows
+    ]
+    return lines
 
 
 def _range(sample: Sample, factor: float, digits: int) -> str:

@@ -35,12 +35,11 @@ class Way:
     n_preferences: int = 0
 
 
-def plain(settings: Settings, n_threads: int) -> Way:
-    """This package without a preference."""
+def plain(settings: Settings, n_threads: int | None) -> Way:
+    """This package without a preference; None leaves the number of threads to it."""
     runtime = settings.runtime.replace(schedule="serial", n_threads=n_threads)
-    return Way(
-        name=f"plain, {_threads(n_threads)}", kind="plain", spec=_engine(settings, runtime, 0)
-    )
+    name = "plain" if n_threads is None else f"plain, {_threads(n_threads)}"
+    return Way(name=name, kind="plain", spec=_engine(settings, runtime, 0))
 
 
 def amulet(settings: Settings, schedule: RowSchedule, n_preferences: int) -> Way:

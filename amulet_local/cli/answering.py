@@ -22,8 +22,8 @@ from amulet_local.cli.inputs import (
     read_preference,
     read_question,
 )
-from amulet_local.cli.loading import loaded
-from amulet_local.cli.options import AnswerOptions
+from amulet_local.cli.loading import adapters_of, loaded
+from amulet_local.cli.options import AnswerOptions, ModelOptions, QuestionOptions
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import (
     ReasoningNote,
@@ -85,14 +85,29 @@ class Question:
         )
 
 
-def read_options(options: AnswerOptions) -> Question:
+def read_options(options: QuestionOptions) -> Question:
     """Check the options and read the files that they name.
 
     Raises:
         AmuletError: a value, a name or a file can't be used.
     """
+    check_text("--response-prefix", options.response_prefix)
+    return dataclasses.replace(
+        read_settings(options),
+        text=read_question(options),
+        prompt_cache=options.prompt_cache,
+        response_prefix=options.response_prefix or "",
+    )
+
+
+def read_settings(options: AnswerOptions) -> Question:
+    """The same without a question: its text is empty.
+
+    Raises:
+        AmuletError: a value, a name or a file can't be used.
+    """
     from amulet_local.model_store import find_model, names_of
-    from amulet_local.params import RuntimeParams, SamplingParams
+    from amulet_local.params import SamplingParams
     from amulet_local.preferences import Preference, PreferenceLike, resolve
     from amulet_local.presets import DEFAULT_PRESET, PRESETS, adjusted_strength, preset_named
     from amulet_local.user_settings import settings_of_model
@@ -146,28 +161,7 @@ def read_options(options: AnswerOptions) -> Question:
         reasoning_format=options.reasoning_format,
         seed=None if options.seed == -1 else options.seed,
     )
-    runtime = given(
-        n_ctx=options.ctx_size,
-        n_batch=options.batch_size,
-        n_threads=options.threads,
-        n_threads_batch=options.threads_batch,
-        schedule=options.schedule,
-        threads_per_row=options.threads_per_row,
-        n_gpu_layers=options.gpu_layers,
-        main_gpu=options.main_gpu,
-        split_mode=options.split_mode,
-        tensor_split=options.tensor_split,
-        offload_kqv=False if options.no_kv_offload else None,
-        cache_type_k=options.cache_type_k,
-        cache_type_v=options.cache_type_v,
-        flash_attention=options.flash_attn,
-        load_mode=options.load_mode,
-        chat_template=_chat_template(options),
-        template_arguments=_template_arguments(options.chat_template_kwargs),
-    )
     check_text("--system", options.system)
-    check_text("--chat-template", options.chat_template)
-    check_text("--response-prefix", options.response_prefix)
     check_text("--grammar", options.grammar)
     check_text("--json-schema", options.json_schema)
     for text in options.preference or ():
@@ -201,20 +195,55 @@ def read_options(options: AnswerOptions) -> Question:
         amulet=amulet,
         preset=None if amulet is not None or preset is None else preset.name,
         sampling=SamplingParams(**sampling),
-        runtime=RuntimeParams(
-            **runtime,
-            reproducible=options.reproducible,
-            retune=options.retune,
-            verbose=options.verbose,
-        ),
+        runtime=runtime_params(options),
         preferences=resolve(preferences or None, avoid=options.avoid or None),
         system=options.system,
         placement=cast("Placement | None", placement),
         asked_placement=cast("Placement | None", options.placement),
         changes=changes,
-        text=read_question(options),
-        prompt_cache=options.prompt_cache,
-        response_prefix=options.response_prefix or "",
+        text="",
+        prompt_cache=None,
+        response_prefix="",
+    )
+
+
+def runtime_params(options: ModelOptions, **others: Any) -> RuntimeParams:
+    """How the model is loaded and run.
+
+    Args:
+        **others: defaults that aren't RuntimeParams' own.
+
+    Raises:
+        AmuletError: a value or a file can't be used.
+    """
+    from amulet_local.params import RuntimeParams
+
+    check_text("--chat-template", options.chat_template)
+    runtime = given(
+        n_ctx=options.ctx_size,
+        n_batch=options.batch_size,
+        n_threads=options.threads,
+        n_threads_batch=options.threads_batch,
+        schedule=options.schedule,
+        threads_per_row=options.threads_per_row,
+        n_gpu_layers=options.gpu_layers,
+        main_gpu=options.main_gpu,
+        split_mode=options.split_mode,
+        tensor_split=options.tensor_split,
+        offload_kqv=False if options.no_kv_offload else None,
+        cache_type_k=options.cache_type_k,
+        cache_type_v=options.cache_type_v,
+        flash_attention=options.flash_attn,
+        **adapters_of(options),
+        load_mode=options.load_mode,
+        chat_template=_chat_template(options),
+        template_arguments=_template_arguments(options.chat_template_kwargs),
+    )
+    return RuntimeParams(
+        **{**others, **runtime},
+        reproducible=options.reproducible,
+        retune=options.retune,
+        verbose=options.verbose,
     )
 
 
@@ -257,7 +286,7 @@ def _text(text: str | None, path: str | None, what: str) -> str | None:
     return text if path is None else read_file(path, what, FileAccessError)
 
 
-def _chat_template(options: AnswerOptions) -> str | None:
+def _chat_template(options: ModelOptions) -> str | None:
     if options.chat_template_file is None:
         return options.chat_template
     return read_file(options.chat_template_file, "the chat template file", FileAccessError)

@@ -12,6 +12,7 @@ import typer
 
 from amulet_local.cli import (
     bench,
+    chat,
     compare,
     doctor,
     eval,
@@ -20,6 +21,7 @@ from amulet_local.cli import (
     learn,
     models,
     preferences,
+    serve,
     tune,
 )
 from amulet_local.cli.terminal import write
@@ -59,5 +61,8 @@ def top(
     """
 
 
-for command in (generate, compare, explain, tune, learn, eval, preferences, models, doctor, bench):
+for command in (
+    *(generate, chat, compare, explain, serve, tune, learn, eval),
+    *(preferences, models, doctor, bench),
+):
     command.add_to(app)

@@ -40,6 +40,8 @@ memory: peak memory of a process without and with a preference.
 
 start: time from starting `generate` to its first token.
 
+busy: time per token while other programs keep half of the cores busy.
+
 kernels: the optimizer alone, against NumPy and the 60 iterations of the published method.
 
 Ways that are compared take turns, each in a process of its own. Close other programs first: figures
@@ -59,7 +61,7 @@ class BenchOptions:
         list[str] | None,
         typer.Argument(
             metavar="WHAT",
-            help="decode, prefill, memory, start, kernels.",
+            help="decode, prefill, memory, start, busy, kernels.",
             rich_help_panel=WHAT,
             show_default=False,
         ),

@@ -16,7 +16,7 @@ from typing import Any, TypeVar, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from amulet_local.cli.options import EXCLUSIVE
+from amulet_local.cli.options import EXCLUSIVE, PANELS
 from amulet_local.cli.reporting import reporting
 
 Options = TypeVar("Options")
@@ -39,7 +39,8 @@ class HelpCommand(TyperCommand):
             if record is not None:
                 heading = getattr(param, "rich_help_panel", None) or "Output"
                 sections.setdefault(heading, []).append(record)
-        for heading, records in sections.items():
+        for heading in sorted(sections, key=_place):
+            records = sections[heading]
             with formatter.section(heading):
                 formatter.write_dl(records, col_max=28)
 
@@ -47,6 +48,10 @@ class HelpCommand(TyperCommand):
         """Write the epilog."""
         if self.epilog:
             formatter.write(f"\n{self.epilog}\n")
+
+
+def _place(heading: str) -> int:
+    return PANELS.index(heading) if heading in PANELS else -1
 
 
 def add_command(
@@ -117,6 +122,8 @@ def _settle(ctx: typer.Context, values: dict[str, Any]) -> dict[str, Any]:
         "preference",
         "avoid",
         "dry_sequence_breaker",
+        "lora",
+        "control_vector",
     ):  # one text each: typer would split it at spaces
         if name in values and not values[name]:
             text = os.environ.get(f"AMULET_{name.upper()}")

@@ -47,5 +47,12 @@ def models(incomplete: str) -> list[str]:
         return []
 
 
+def chats(incomplete: str) -> list[str]:
+    """Names of chats that are kept."""
+    from amulet_local.cli.chat.keeping import saved_chats
+
+    return _beginning(incomplete, [path.stem for path in saved_chats()])
+
+
 def _beginning(incomplete: str, names: list[str]) -> list[str]:
     return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]

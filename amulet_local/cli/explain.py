@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from amulet_local.cli.answering import figures, generation_json, read_options, session, write_json
-from amulet_local.cli.columns import cells, cut, pad
+from amulet_local.cli.columns import cells, cut, pad, wrap
 from amulet_local.cli.command import add_command
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.options import STEERING_NAMES, ExplainOptions
@@ -86,7 +86,7 @@ def run(options: ExplainOptions) -> None:
     if options.json:
         write_json(explanation_json(explanation))
     else:
-        _show(explanation, all_tokens=options.all, painted=painted)
+        show_explanation(explanation, all_tokens=options.all, painted=painted)
     if page is not None:
         _write_page(page, explanation)
     if options.stats or stderr_is_terminal():
@@ -185,7 +185,38 @@ def _style(step: int) -> str:
     return _LIKELIER[step] if step >= 0 else _UNLIKELIER[-step]
 
 
-def _show(explanation: Explanation, *, all_tokens: bool, painted: bool) -> None:
+def show_answer(explanation: Explanation) -> None:
+    """Write the answer to a terminal that `has_colours`, each token painted by how far it moved."""
+    width = shutil.get_terminal_size().columns - 1
+    used, word = 0, []
+    painted = [(character, token.step) for token in explanation.tokens for character in token.text]
+    for character, step in [*painted, ("\n", 0)]:
+        if character not in " \n":
+            word.append((visible(character), step))
+            continue
+        n_cells = cells("".join(shown for shown, _ in word))
+        if used and used + n_cells > width:
+            write("\n")
+            used = 0
+        for shown, its_step in word:
+            write_painted(shown, _style(its_step))
+        used, word = used + n_cells, []
+        if character == "\n":
+            write("\n")
+            used = 0
+        elif used < width:
+            write_painted(character, _style(step))
+            used += 1
+
+
+def show_explanation(
+    explanation: Explanation, *, all_tokens: bool, painted: bool, hint: str = "--all shows all"
+) -> None:
+    """Write what the preference did: legend, table, divergence, means.
+
+    Args:
+        hint: how to see all tokens.
+    """
     width = shutil.get_terminal_size().columns if stdout_is_terminal() else None
     n_tokens = len(explanation.tokens)
     write("\n")
@@ -193,9 +224,12 @@ def _show(explanation: Explanation, *, all_tokens: bool, painted: bool) -> None:
         _show_legend()
     positions = list(range(n_tokens)) if all_tokens else explanation.most_moved(N_SHOWN)
     if len(positions) < n_tokens:
-        write(f"The {len(positions)} of {n_tokens} tokens that moved most (--all shows all):\n")
+        heading = f"The {len(positions)} of {n_tokens} tokens that moved most ({hint}):"
+        write("\n".join(wrap(heading, width or 200)) + "\n")
     write(table(explanation, positions, width))
-    write(f"\n{_kl_strip(explanation, width or 80)}\n{totals_line(explanation)}\n")
+    totals = totals_line(explanation)
+    write(f"\n{_kl_strip(explanation, width or 80)}\n")
+    write((totals if width is None else "\n".join(wrap(totals, width))) + "\n")
 
 
 def _show_legend() -> None:

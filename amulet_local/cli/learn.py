@@ -22,13 +22,17 @@ from amulet_local.cli.inputs import (
     chosen_model,
     given,
 )
-from amulet_local.cli.loading import loaded
+from amulet_local.cli.loading import adapters_of, loaded
 from amulet_local.cli.options import (
     PREFERENCE,
     RUNTIME,
+    AdaptersOn,
     ChatTemplateText,
+    ControlVector,
+    ControlVectorLayerRange,
     FlashAttn,
     GpuLayers,
+    Lora,
     json_option,
     model_option,
     numeric,
@@ -177,6 +181,10 @@ class LearnOptions:
     ] = None
     gpu_layers: GpuLayers = None
     flash_attn: FlashAttn = None
+    lora: Lora = None
+    control_vector: ControlVector = None
+    control_vector_layer_range: ControlVectorLayerRange = None
+    adapters_on: AdaptersOn = None
     chat_template: ChatTemplateText = None
     output: Annotated[
         str | None,
@@ -289,6 +297,7 @@ def _engine(options: LearnOptions) -> AbstractContextManager[Engine]:
             schedule=options.schedule,
             n_gpu_layers=options.gpu_layers,
             flash_attention=options.flash_attn,
+            **adapters_of(options),
             chat_template=options.chat_template,
         ),
         verbose=options.verbose,

@@ -21,7 +21,10 @@ PREFERENCE = "The preference and its strength"
 GUARDS = "Guards of the strength, and mixes (the preset's unless given)"
 SAMPLING = "Sampling (greedy unless --temp is above 0)"
 RUNTIME = "Model and runtime (flags as in llama.cpp)"
+ADAPTERS = "Adapters of the model"
 OUTPUT = "Output"
+PANELS = (PROMPT, PREFERENCE, GUARDS, SAMPLING, RUNTIME, ADAPTERS, OUTPUT)
+"""Their order in the help; a command's own come before."""
 
 METHOD_NAMES = ", ".join(METHODS)
 STEERING_NAMES = ", ".join(
@@ -144,12 +147,218 @@ ChatTemplateText = Annotated[
         "of the model's own.",
     ),
 ]
+Lora = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora",
+        "--lora-scaled",
+        help="A LoRA adapter for this model, a GGUF file; 1 is the usual scale. Repeat for more.",
+        metavar="FILE[:SCALE]",
+        rich_help_panel=ADAPTERS,
+        show_default=False,
+    ),  # its variable is read in command.py, as that of --preference
+]
+ControlVector = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--control-vector",
+        "--control-vector-scaled",
+        help="A control vector for this model, in the same way.",
+        metavar="FILE[:SCALE]",
+        rich_help_panel=ADAPTERS,
+        show_default=False,
+    ),  # as above
+]
+ControlVectorLayerRange = Annotated[
+    tuple[int, int] | None,
+    option(
+        "--control-vector-layer-range",
+        panel=ADAPTERS,
+        metavar="FIRST LAST",
+        help="Layers that control vectors are added to, from 1. Default: all.",
+    ),
+]
+AdaptersOn = Annotated[
+    str | None,
+    option(
+        "--adapters-on",
+        panel=ADAPTERS,
+        metavar="ROWS",
+        help="'all' prompts, or those with a 'preference' alone: then the plain answer that it "
+        "is compared with is the model's own. Default: all.",
+    ),
+]
 """Options of every command that loads a model."""
+MethodName = Annotated[
+    str | None,
+    option(
+        "--method",
+        autocompletion=completions.methods,
+        panel=PREFERENCE,
+        metavar="NAME",
+        help=f"One of {METHOD_NAMES}. Default: amulet with a preference, base without.",
+    ),
+]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerOptions:
-    """What `generate`, `compare` and `explain` have in common."""
+class ModelOptions:
+    """Which model, and how it is loaded and run."""
+
+    model: Annotated[
+        str | None,
+        model_option(
+            "Path of a GGUF file, or a name that `amulet-local models` lists. Default: smollm2."
+        ),
+    ] = None
+    ctx_size: Annotated[
+        int | None,
+        numeric(
+            *("-c", "--ctx-size"),
+            panel=RUNTIME,
+            help="Most tokens of prompt and answer; 0 is what the model was trained with. "
+            "Default: 2048.",
+        ),
+    ] = None
+    batch_size: Annotated[
+        int | None,
+        numeric(
+            *("-b", "--batch-size"),
+            panel=RUNTIME,
+            help="Tokens of the prompt computed at once. Default: 512.",
+        ),
+    ] = None
+    threads: Annotated[
+        int | None,
+        numeric("-t", "--threads", panel=RUNTIME, help="Threads. Default: every core."),
+    ] = None
+    threads_batch: Annotated[
+        int | None,
+        numeric(
+            "-tb", "--threads-batch", panel=RUNTIME, help="For the prompt. Default: every core."
+        ),
+    ] = None
+    schedule: Annotated[
+        str | None,
+        option(
+            "--schedule",
+            panel=RUNTIME,
+            metavar="HOW",
+            help="How the prompts are computed: parallel (a thread for each), serial (in turn), "
+            "batched (in one computation) or auto. Default: auto.",
+        ),
+    ] = None
+    threads_per_row: Annotated[
+        int | None,
+        numeric(
+            "--threads-per-row",
+            panel=RUNTIME,
+            help="Threads for each prompt of a parallel schedule. Default: --threads split evenly.",
+        ),
+    ] = None
+    retune: Annotated[
+        bool,
+        option(
+            "--retune",
+            panel=RUNTIME,
+            help="Measure again which schedule is fastest here, instead of remembering it.",
+        ),
+    ] = False
+    gpu_layers: GpuLayers = None
+    main_gpu: Annotated[
+        int | None,
+        numeric("-mg", "--main-gpu", panel=RUNTIME, help="With several GPUs: the main one."),
+    ] = None
+    split_mode: Annotated[
+        str | None,
+        option(
+            *("-sm", "--split-mode"),
+            panel=RUNTIME,
+            metavar="MODE",
+            help="How several GPUs share the model: none, layer or row. Default: layer.",
+        ),
+    ] = None
+    tensor_split: Annotated[
+        Any,
+        option(
+            *("-ts", "--tensor-split"),
+            panel=RUNTIME,
+            metavar="N,N,...",
+            parser=numbers,
+            help="Each GPU's share of the model, e.g. 3,1.",
+        ),
+    ] = None
+    no_kv_offload: Annotated[
+        bool,
+        option("-nkvo", "--no-kv-offload", panel=RUNTIME, help="Keep the KV cache off the GPU."),
+    ] = False
+    cache_type_k: Annotated[
+        str | None,
+        option(
+            *("-ctk", "--cache-type-k"),
+            panel=RUNTIME,
+            metavar="TYPE",
+            help="f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 or iq4_nl. Default: f16.",
+        ),
+    ] = None
+    cache_type_v: Annotated[
+        str | None,
+        option(
+            *("-ctv", "--cache-type-v"),
+            panel=RUNTIME,
+            metavar="TYPE",
+            help="The same for V; a quantised one needs flash attention. Default: f16.",
+        ),
+    ] = None
+    flash_attn: FlashAttn = None
+    lora: Lora = None
+    control_vector: ControlVector = None
+    control_vector_layer_range: ControlVectorLayerRange = None
+    adapters_on: AdaptersOn = None
+    load_mode: Annotated[
+        str | None,
+        option(
+            "--load-mode",
+            panel=RUNTIME,
+            metavar="MODE",
+            help="How weights are read: auto, mmap, mlock or none. Default: auto.",
+        ),
+    ] = None
+    chat_template: ChatTemplateText = None
+    chat_template_file: Annotated[
+        str | None,
+        option(
+            "--chat-template-file",
+            panel=RUNTIME,
+            metavar="FILE",
+            help="Read the Jinja template from FILE.",
+        ),
+    ] = None
+    chat_template_kwargs: Annotated[
+        str | None,
+        option(
+            "--chat-template-kwargs",
+            panel=RUNTIME,
+            metavar="JSON",
+            help="Variables of the template, e.g. '{\"enable_thinking\": false}'.",
+        ),
+    ] = None
+    reproducible: Annotated[
+        bool,
+        option(
+            "--reproducible",
+            panel=RUNTIME,
+            help="No reuse of earlier work: an answer depends on its question only.",
+        ),
+    ] = False
+    verbose: Annotated[
+        bool, option("-v", "--verbose", panel=OUTPUT, help="Show llama.cpp's log on stderr.")
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerOptions(ModelOptions):
+    """What all commands that answer have in common."""
 
     prompt: Annotated[
         str | None,
@@ -565,21 +774,22 @@ class AnswerOptions:
         int | None,
         numeric("-s", "--seed", panel=SAMPLING, help="For the same draws again; -1 is random."),
     ] = None
-    model: Annotated[
+    reasoning_format: Annotated[
         str | None,
-        model_option(
-            "Path of a GGUF file, or a name that `amulet-local models` lists. Default: smollm2."
+        option(
+            "--reasoning-format",
+            panel=OUTPUT,
+            metavar="NAME",
+            help="separate: reasoning is no part of the answer; inline: it stays in it, with its "
+            "tags.",
         ),
     ] = None
-    ctx_size: Annotated[
-        int | None,
-        numeric(
-            *("-c", "--ctx-size"),
-            panel=RUNTIME,
-            help="Most tokens of prompt and answer; 0 is what the model was trained with. "
-            "Default: 2048.",
-        ),
-    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionOptions(AnswerOptions):
+    """What `generate`, `compare` and `explain` have in common: one question, and an end."""
+
     prompt_cache: Annotated[
         str | None,
         option(
@@ -587,125 +797,6 @@ class AnswerOptions:
             panel=RUNTIME,
             metavar="NAME",
             help="Keep the computed prompt under NAME, and start from it the next time.",
-        ),
-    ] = None
-    batch_size: Annotated[
-        int | None,
-        numeric(
-            *("-b", "--batch-size"),
-            panel=RUNTIME,
-            help="Tokens of the prompt computed at once. Default: 512.",
-        ),
-    ] = None
-    threads: Annotated[
-        int | None,
-        numeric("-t", "--threads", panel=RUNTIME, help="Threads. Default: every core."),
-    ] = None
-    threads_batch: Annotated[
-        int | None,
-        numeric(
-            "-tb", "--threads-batch", panel=RUNTIME, help="For the prompt. Default: every core."
-        ),
-    ] = None
-    schedule: Annotated[
-        str | None,
-        option(
-            "--schedule",
-            panel=RUNTIME,
-            metavar="HOW",
-            help="How the prompts are computed: parallel (a thread for each), serial (in turn), "
-            "batched (in one computation) or auto. Default: auto.",
-        ),
-    ] = None
-    threads_per_row: Annotated[
-        int | None,
-        numeric(
-            "--threads-per-row",
-            panel=RUNTIME,
-            help="Threads for each prompt of a parallel schedule. Default: --threads split evenly.",
-        ),
-    ] = None
-    retune: Annotated[
-        bool,
-        option(
-            "--retune",
-            panel=RUNTIME,
-            help="Measure again which schedule is fastest here, instead of remembering it.",
-        ),
-    ] = False
-    gpu_layers: GpuLayers = None
-    main_gpu: Annotated[
-        int | None,
-        numeric("-mg", "--main-gpu", panel=RUNTIME, help="With several GPUs: the main one."),
-    ] = None
-    split_mode: Annotated[
-        str | None,
-        option(
-            *("-sm", "--split-mode"),
-            panel=RUNTIME,
-            metavar="MODE",
-            help="How several GPUs share the model: none, layer or row. Default: layer.",
-        ),
-    ] = None
-    tensor_split: Annotated[
-        Any,
-        option(
-            *("-ts", "--tensor-split"),
-            panel=RUNTIME,
-            metavar="N,N,...",
-            parser=numbers,
-            help="Each GPU's share of the model, e.g. 3,1.",
-        ),
-    ] = None
-    no_kv_offload: Annotated[
-        bool,
-        option("-nkvo", "--no-kv-offload", panel=RUNTIME, help="Keep the KV cache off the GPU."),
-    ] = False
-    cache_type_k: Annotated[
-        str | None,
-        option(
-            *("-ctk", "--cache-type-k"),
-            panel=RUNTIME,
-            metavar="TYPE",
-            help="f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 or iq4_nl. Default: f16.",
-        ),
-    ] = None
-    cache_type_v: Annotated[
-        str | None,
-        option(
-            *("-ctv", "--cache-type-v"),
-            panel=RUNTIME,
-            metavar="TYPE",
-            help="The same for V; a quantised one needs flash attention. Default: f16.",
-        ),
-    ] = None
-    flash_attn: FlashAttn = None
-    load_mode: Annotated[
-        str | None,
-        option(
-            "--load-mode",
-            panel=RUNTIME,
-            metavar="MODE",
-            help="How weights are read: auto, mmap, mlock or none. Default: auto.",
-        ),
-    ] = None
-    chat_template: ChatTemplateText = None
-    chat_template_file: Annotated[
-        str | None,
-        option(
-            "--chat-template-file",
-            panel=RUNTIME,
-            metavar="FILE",
-            help="Read the Jinja template from FILE.",
-        ),
-    ] = None
-    chat_template_kwargs: Annotated[
-        str | None,
-        option(
-            "--chat-template-kwargs",
-            panel=RUNTIME,
-            metavar="JSON",
-            help="Variables of the template, e.g. '{\"enable_thinking\": false}'.",
         ),
     ] = None
     response_prefix: Annotated[
@@ -717,24 +808,6 @@ class AnswerOptions:
             help="What the answer begins with; the model goes on from there.",
         ),
     ] = None
-    reasoning_format: Annotated[
-        str | None,
-        option(
-            "--reasoning-format",
-            panel=OUTPUT,
-            metavar="NAME",
-            help="separate: reasoning is no part of the answer; inline: it stays in it, with its "
-            "tags.",
-        ),
-    ] = None
-    reproducible: Annotated[
-        bool,
-        option(
-            "--reproducible",
-            panel=RUNTIME,
-            help="No reuse of earlier work: an answer depends on its question only.",
-        ),
-    ] = False
     json: Annotated[
         bool, json_option("One JSON object with text, token ids, timings; nothing streams.")
     ] = False
@@ -742,29 +815,17 @@ class AnswerOptions:
         bool,
         option("--stats", panel=OUTPUT, help="A line of figures, even if stderr is no terminal."),
     ] = False
-    verbose: Annotated[
-        bool, option("-v", "--verbose", panel=OUTPUT, help="Show llama.cpp's log on stderr.")
-    ] = False
 
 
 @dataclass(frozen=True, kw_only=True)
-class GenerateOptions(AnswerOptions):
+class GenerateOptions(QuestionOptions):
     """Options of `generate`."""
 
-    method: Annotated[
-        str | None,
-        option(
-            "--method",
-            autocompletion=completions.methods,
-            panel=PREFERENCE,
-            metavar="NAME",
-            help=f"One of {METHOD_NAMES}. Default: amulet with a preference, base without.",
-        ),
-    ] = None
+    method: MethodName = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions(AnswerOptions):
+class CompareOptions(QuestionOptions):
     """Options of `compare`."""
 
     methods: Annotated[
@@ -789,7 +850,7 @@ class CompareOptions(AnswerOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExplainOptions(AnswerOptions):
+class ExplainOptions(QuestionOptions):
     """Options of `explain`."""
 
     method: Annotated[

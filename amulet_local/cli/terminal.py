@@ -151,8 +151,16 @@ def write_painted(text: str, style: str) -> None:
         write(text)
         return
     lines = visible(text).split("\n")  # a background must not run over the end of a line
-    painted = "\n".join(f"\x1b[{style}m{line}\x1b[0m" if line else "" for line in lines)
-    _put(cast(TerminalStream, sys.stdout).write_raw, painted)
+    write_raw("\n".join(f"\x1b[{style}m{line}\x1b[0m" if line else "" for line in lines))
+
+
+def write_raw(text: str) -> None:
+    """Write to a terminal as it is, control sequences and all: what `visible` has been through.
+
+    Raises:
+        As `write`.
+    """
+    _put(cast(TerminalStream, sys.stdout).write_raw, text)
 
 
 class StatusLine:

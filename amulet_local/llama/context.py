@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from amulet_local.errors import ContextCreationError, DecodeError, EngineClosedError
 from amulet_local.llama import library
+from amulet_local.llama.adapters import Adapters
 from amulet_local.llama.model import Model
 from amulet_local.llama.stop_flag import StopFlag
 
@@ -72,6 +73,7 @@ class ContextSettings:
             output, while `want_embeddings` is on.
         pooled: with `embeddings`: pool a sequence's hidden states to one, as the model says.
         unified: whether sequences share one memory, so that a copy of one takes no room.
+        adapters: what changes the weights and the state between layers.
     """
 
     n_ctx: int
@@ -86,6 +88,12 @@ class ContextSettings:
     embeddings: bool = False
     pooled: bool = False
     unified: bool = False
+    adapters: Adapters | None = None
+
+    @property
+    def plain_row_is_bare(self) -> bool:
+        """Whether a plain row's context is to be created without the adapters."""
+        return self.adapters is not None and not self.adapters.on_plain_rows
 
 
 class Context:
@@ -128,6 +136,7 @@ class Context:
         params.abort_callback_data = stop_flag.address
         params.no_perf = True
         library.log.mark()
+        self._views: dict[int, Logits] = {}
         self._pointer: Any = llama_cpp.llama_init_from_model(model.pointer, params)
         if not self._pointer:
             raise ContextCreationError(
@@ -136,12 +145,17 @@ class Context:
                 f"{settings.flash_attention}): {library.log.last_error() or 'no reason given'}; "
                 f"try a smaller n_ctx or another cache type"
             )
+        if settings.adapters is not None:
+            try:
+                settings.adapters.apply(self._pointer)
+            except BaseException:
+                self.close()
+                raise
         self._n_vocab = model.vocabulary.n_tokens
         self._n_embd = model.n_embd
         self.n_batch = int(params.n_batch)
         self.n_outputs = int(params.n_outputs_max)
         self._make_batch()
-        self._views: dict[int, Logits] = {}
 
     def _make_batch(self) -> None:
         import llama_cpp

@@ -2,8 +2,8 @@
 
 llama.cpp calls abort() on some damaged files, and a native abort can't be caught. So this module
 walks the header in pure Python with exact integers and accepts only what llama.cpp's own reader
-accepts, less what is known to kill or hang that reader. It reads no tensor data, and it knows
-nothing about llama_cpp, templates or how a model is run.
+accepts, less what is known to kill or hang that reader. Of the tensor data it reads what it is
+asked for, of small files. It knows nothing about llama_cpp, templates or how a model is run.
 
 Sources of the facts: the GGUF specification (ggml/docs/gguf.md) and llama.cpp's gguf.cpp, ggml.h,
 llama-vocab.cpp, llama-model.cpp and llama-arch.cpp. A file that passes can still be refused by
@@ -17,14 +17,14 @@ import os
 import re
 import stat
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import NoReturn, TypeAlias
+from typing import NoReturn, TypeAlias, TypeVar
 
 from amulet_local.errors import FileAccessError, ModelFileError, ModelNotFoundError
 
-__all__ = ["GGUFArray", "GGUFHeader", "read_header"]
+__all__ = ["GGUFArray", "GGUFHeader", "GGUFTensor", "read_data", "read_header"]
 
 MAX_ENTRIES = 1_000_000  # keys and tensors together
 MAX_HEADER_BYTES = 64 * 2**20
@@ -83,7 +83,25 @@ class GGUFArray:
     values: tuple[bool | int | float | str, ...] | None
 
 
+Result = TypeVar("Result")
 MetadataValue: TypeAlias = bool | int | float | str | GGUFArray
+
+
+@dataclass(frozen=True, slots=True)
+class GGUFTensor:
+    """An entry of the tensor table.
+
+    Attributes:
+        shape: elements in each dimension, the contiguous one first, without trailing ones.
+        kind: ggml's number of its type, 0 for F32.
+        start: where its data starts, in bytes from the start of the file.
+        n_bytes: length of its data.
+    """
+
+    shape: tuple[int, ...]
+    kind: int
+    start: int
+    n_bytes: int
 
 
 @dataclass(frozen=True)
@@ -96,6 +114,7 @@ class GGUFHeader:
         metadata: every key. Bytes of a string that aren't UTF-8 become U+FFFD.
         alignment: of the tensors, in bytes.
         data_offset: where the tensor data starts, in bytes from the start of the file.
+        tensors: the tensor table by name, in the file's order.
     """
 
     version: int
@@ -103,6 +122,7 @@ class GGUFHeader:
     metadata: Mapping[str, MetadataValue]
     alignment: int
     data_offset: int
+    tensors: Mapping[str, GGUFTensor]
 
     @property
     def architecture(self) -> str:
@@ -119,10 +139,42 @@ def read_header(path: str | os.PathLike[str]) -> GGUFHeader:
         ModelFileError: it isn't a regular file, or not a sound GGUF file.
     """
     shown = repr(os.fsdecode(path))
+    return _opened(path, lambda fd: _parse(_Cursor(fd, shown, os.fstat(fd).st_size)))
+
+
+def read_data(path: str | os.PathLike[str], tensors: Iterable[GGUFTensor]) -> list[bytes]:
+    """The data of some tensors of a file whose header was read.
+
+    Args:
+        tensors: of its header; together no more than the caller wants in memory.
+
+    Raises:
+        As `read_header`; ModelFileError also where the file has become shorter since.
+    """
+
+    def read(fd: int) -> list[bytes]:
+        found = []
+        for tensor in tensors:
+            os.lseek(fd, tensor.start, os.SEEK_SET)
+            chunks, missing = [], tensor.n_bytes
+            while missing and (chunk := os.read(fd, missing)):
+                chunks.append(chunk)
+                missing -= len(chunk)
+            if missing:
+                raise ModelFileError(f"{os.fsdecode(path)!r} became shorter while it was read")
+            found.append(b"".join(chunks))
+        return found
+
+    return _opened(path, read)
+
+
+def _opened(path: str | os.PathLike[str], read: Callable[[int], Result]) -> Result:
+    """What `read` makes of the open file; what the system says becomes one of our errors."""
+    shown = repr(os.fsdecode(path))
     try:
         fd = _open_regular(path, shown)
         try:
-            return _parse(_Cursor(fd, shown, os.fstat(fd).st_size))
+            return read(fd)
         finally:
             os.close(fd)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -269,8 +321,15 @@ def _parse(cursor: _Cursor) -> GGUFHeader:
     alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
     if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1):
         cursor.damaged(f"general.alignment is {alignment!r}, not a power of two")
-    data_offset = _read_tensors(cursor, n_tensors, alignment)
-    return GGUFHeader(version, n_tensors, MappingProxyType(metadata), alignment, data_offset)
+    data_offset, tensors = _read_tensors(cursor, n_tensors, alignment)
+    return GGUFHeader(
+        version,
+        n_tensors,
+        MappingProxyType(metadata),
+        alignment,
+        data_offset,
+        MappingProxyType(tensors),
+    )
 
 
 def _check_magic(cursor: _Cursor) -> None:
@@ -445,26 +504,30 @@ def _check_limits(cursor: _Cursor, metadata: Mapping[str, MetadataValue], arch: 
         cursor.fail(f"{arch}.rope.scaling.type is {_cut(scaling)}, unknown to llama.cpp")
 
 
-def _read_tensors(cursor: _Cursor, n_tensors: int, alignment: int) -> int:
-    """Check the tensor table; returns where the tensor data starts, in bytes."""
-    names: set[str] = set()
-    extents = []  # (name, offset, bytes)
+def _read_tensors(
+    cursor: _Cursor, n_tensors: int, alignment: int
+) -> tuple[int, dict[str, GGUFTensor]]:
+    """Check the tensor table; returns where the tensor data starts, in bytes, and the table."""
+    tensors: dict[str, GGUFTensor] = {}  # `start` counts from the tensor data at first
     for i in range(n_tensors):
         cursor.place = f"tensor {i + 1} of {n_tensors}"
         name = cursor.name(MAX_NAME_BYTES)
-        if name in names:
+        if name in tensors:
             cursor.damaged(f"the tensor {_cut(name)} is there twice")
-        names.add(name)
         n_dims = cursor.u32()
         if n_dims > MAX_DIMS:
             cursor.damaged(f"the tensor {_cut(name)} has {n_dims} dimensions, over 4")
         *shape, kind, offset = struct.unpack(f"<{n_dims}QIQ", cursor.take(8 * n_dims + 12))
-        extents.append((name, offset, _n_tensor_bytes(cursor, name, shape, kind)))
+        n_bytes = _n_tensor_bytes(cursor, name, shape, kind)
+        while len(shape) > 1 and shape[-1] == 1:
+            shape.pop()
+        tensors[name] = GGUFTensor(tuple(shape), kind, offset, n_bytes)
     if n_tensors == 0:
-        return cursor.pos
+        return cursor.pos, {}
     data_offset = cursor.pos + -cursor.pos % alignment
     expected = 0
-    for name, offset, n_bytes in extents:
+    for name, tensor in tensors.items():
+        offset, n_bytes = tensor.start, tensor.n_bytes
         if offset != expected:
             relation = "overlaps the one before" if offset < expected else "leaves a gap before it"
             if offset % alignment:
@@ -484,7 +547,8 @@ def _read_tensors(cursor: _Cursor, n_tensors: int, alignment: int) -> int:
                 "the download is incomplete: download it again"
             )
         expected = offset + n_bytes + -n_bytes % alignment
-    return data_offset
+        tensors[name] = replace(tensor, start=data_offset + offset)
+    return data_offset, tensors
 
 
 def _n_tensor_bytes(cursor: _Cursor, name: str, shape: list[int], kind: int) -> int:

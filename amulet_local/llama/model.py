@@ -56,6 +56,7 @@ class Model:
     Attributes:
         path: the file it came from.
         header: the file's checked header.
+        tensor_shapes: of every tensor by name, those of a split model's other files included.
         vocabulary: tokens, their text, and the tokenizer.
     """
 
@@ -87,12 +88,11 @@ class Model:
             reason, purpose = reason_not_generative(self.header), "generate"
         if reason:
             raise UnsupportedModelError(f"{self.path.name} can't {purpose} text: {reason}")
-        for part in _other_parts(self.path, self.header):
-            read_header(part)
-        status = os.stat(self.path)
-        self._file_identity = (
-            f"{os.path.realpath(self.path)}; {status.st_size} bytes of {status.st_mtime_ns}"
-        )
+        parts = [self.header, *map(read_header, _other_parts(self.path, self.header))]
+        self.tensor_shapes = {
+            name: tensor.shape for part in parts for name, tensor in part.tensors.items()
+        }
+        self._file_identity = file_identity(self.path)
         library.start()
         import llama_cpp
 
@@ -197,6 +197,13 @@ class Model:
         return int(llama_cpp.llama_model_n_embd(self.pointer))
 
     @property
+    def n_layers(self) -> int:
+        """Layers."""
+        import llama_cpp
+
+        return int(llama_cpp.llama_model_n_layer(self.pointer))
+
+    @property
     def size_bytes(self) -> int:
         """Size of all tensors in bytes."""
         import llama_cpp
@@ -244,6 +251,12 @@ class Model:
             self.vocabulary.close()
             llama_cpp.llama_model_free(pointer)
             library.return_free_memory()
+
+
+def file_identity(path: str | os.PathLike[str]) -> str:
+    """What tells a file from another and from what it was before, without reading it."""
+    status = os.stat(path)
+    return f"{os.path.realpath(path)}; {status.st_size} bytes of {status.st_mtime_ns}"
 
 
 def _other_parts(path: Path, header: GGUFHeader) -> list[Path]:

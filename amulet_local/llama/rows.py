@@ -3,20 +3,24 @@
 Knows nothing about what the rows mean or how they are combined. After a prefill every row has
 logits for its next token; a step gives all rows the same token. A prefix that prompts share is
 computed once, and what is in memory from the generation before is kept where it fits. When one row
-fails or is stopped in a computation, all rows forget everything: rows never drift apart.
+fails or is stopped in a computation, all rows forget everything: rows never drift apart. Where
+adapters are on preference rows alone, the plain row is bare: it has a context without them, and
+nothing that was computed with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import accumulate
 from typing import Literal
 
-from amulet_local.errors import DecodeError
+from amulet_local.errors import DecodeError, InvalidParameterError
 from amulet_local.llama.context import DECODE_STOPPED, Context, ContextSettings, Logits, Span
 from amulet_local.llama.model import Model
+from amulet_local.llama.pace import Pace
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.llama.worker import Worker, run_together
 
@@ -28,6 +32,12 @@ parallel: a context and a thread of its own for each row, the cores split betwee
 serial: a context for each row, one after the other, each with all cores.
 batched: one context with a sequence for each row, all in one llama_decode.
 """
+
+
+SHORT_SECONDS = 0.1
+"""A row may be computed in the caller's thread where a step took less than this, because a Ctrl-C
+has to wait for it. Not with several threads a row: OpenMP would keep a pool of them for the caller
+beside the worker's, and spin less for having more threads than there are cores."""
 
 
 class StoppedError(Exception):
@@ -45,6 +55,9 @@ class Plan:
         threads_per_row: threads of a step for each row of a `parallel` schedule; None splits
             n_threads evenly.
         reuse: whether rows keep what fits from the generation before, and share prefixes.
+        paced: whether steps take fewer threads while other programs keep cores busy.
+        exact_reuse: keep only what would be computed in the same chunks again, so that the results
+            are the same to the bit as without it. For `parallel` and `serial`.
     """
 
     schedule: Schedule
@@ -52,13 +65,19 @@ class Plan:
     n_threads_batch: int
     threads_per_row: int | None = None
     reuse: bool = True
+    paced: bool = False
+    exact_reuse: bool = False
 
 
 @dataclass
 class _Row:
     context: Context
     sequence: int
+    bare: bool = False
+    """Whether it lacks the adapters that other rows have."""
     tokens: list[int] = field(default_factory=list)
+    ends: list[int] = field(default_factory=list)
+    """Where each computation of these tokens ended."""
     output: int = -1
     """Index of the row's logits in the last decode of its context."""
     saved: Logits | None = None
@@ -77,8 +96,18 @@ class RowSet:
     """
 
     def __init__(
-        self, model: Model, settings: ContextSettings, stop_flag: StopFlag, plan: Plan
+        self,
+        model: Model,
+        settings: ContextSettings,
+        stop_flag: StopFlag,
+        plan: Plan,
+        workers: list[Worker] | None = None,
     ) -> None:
+        """No rows yet.
+
+        Args:
+            workers: threads that several sets share, which the caller ends; own ones if None.
+        """
         self.plan = plan
         self.n_decoded = 0
         self._model = model
@@ -87,7 +116,12 @@ class RowSet:
         self._contexts: list[Context] = []
         self._rows: list[_Row] = []
         self._active: list[_Row] = []
-        self._workers: list[Worker] = []
+        self._workers: list[Worker] = [] if workers is None else workers
+        self._own_workers = workers is None
+        self._paces: dict[tuple[Schedule, int], Pace] = {}
+        self._n_threads = 0
+        self._steps_are_short = False
+        self._check_plan()
 
     @property
     def n_rows(self) -> int:
@@ -110,23 +144,41 @@ class RowSet:
         if plan.schedule != self.plan.schedule:
             self.close()
         self.plan = plan
+        self._check_plan()
 
-    def reserve(self, n_rows: int) -> None:
-        """Make sure that there are `n_rows` rows.
+    def _check_plan(self) -> None:
+        if self.plan.schedule == "batched" and self._settings.plain_row_is_bare:
+            raise InvalidParameterError(
+                "schedule 'batched' computes all rows in one context, so adapters are on all of "
+                "them or on none; use 'parallel' or 'serial', or adapters_on='all'"
+            )
+
+    def reserve(self, n_rows: int, *, has_plain: bool = True) -> None:
+        """Make sure that there are `n_rows` rows, with or without the plain prompt's.
 
         Raises:
             ContextCreationError: llama.cpp can't.
         """
-        if len(self._rows) >= n_rows:
-            return
-        if self.plan.schedule == "batched":
+        self._reserve(self._bareness(n_rows, has_plain))
+
+    def _bareness(self, n_rows: int, has_plain: bool) -> list[bool]:
+        """For each row whether it is to lack the adapters."""
+        first = has_plain and self._settings.plain_row_is_bare
+        return [first and row == 0 for row in range(n_rows)]
+
+    def _reserve(self, bareness: Sequence[bool]) -> None:
+        n_rows = len(bareness)
+        if self.plan.schedule == "batched" and len(self._rows) < n_rows:
             self._close_contexts()
             settings = replace(self._settings, n_sequences=n_rows)
             self._contexts = [self._new_context(settings)]
             self._rows = [_Row(self._contexts[0], sequence) for sequence in range(n_rows)]
-        while len(self._rows) < n_rows:
-            self._contexts.append(self._new_context(self._settings))
-            self._rows.append(_Row(self._contexts[-1], 0))
+        for bare in (True, False):
+            settings = replace(self._settings, adapters=None) if bare else self._settings
+            n_there = sum(row.bare == bare for row in self._rows)
+            for _ in range(bareness.count(bare) - n_there):
+                self._contexts.append(self._new_context(settings))
+                self._rows.append(_Row(self._contexts[-1], 0, bare))
 
     def _need_workers(self, n_workers: int) -> list[Worker]:
         while len(self._workers) < n_workers:
@@ -139,41 +191,75 @@ class RowSet:
         context: Context = run_together(self._need_workers(1), [task], self._stop_flag.set)[0]
         return context
 
-    def prefill(self, prompts: Sequence[Sequence[int]], progress: Progress | None = None) -> None:
+    def prefill(
+        self,
+        prompts: Sequence[Sequence[int]],
+        progress: Progress | None = None,
+        *,
+        has_plain: bool = True,
+    ) -> None:
         """Start over with one prompt a row; afterwards `logits` has each row's next token.
 
         Args:
             prompts: token ids, at least one each; as many rows as prompts.
             progress: called with (tokens done, tokens in all) after each chunk.
+            has_plain: whether the first prompt is the plain one; the others are preferences'.
 
         Raises:
             StoppedError: the stop flag was set.
             DecodeError: llama.cpp failed. All rows are empty.
         """
-        self.reserve(len(prompts))
+        for _ in self.prefill_steps(prompts, progress, has_plain=has_plain):
+            pass
+
+    def prefill_steps(
+        self,
+        prompts: Sequence[Sequence[int]],
+        progress: Progress | None = None,
+        *,
+        has_plain: bool = True,
+    ) -> Iterator[None]:
+        """`prefill`, with a pause after each chunk. What isn't run to its end leaves no logits.
+
+        Args and Raises: as there.
+        """
+        bareness = self._bareness(len(prompts), has_plain)
+        self._reserve(bareness)
         self._check_stop()
         if not self.plan.reuse:
             self.discard()
-        self._active = self._matching_rows(prompts)
-        for row, prompt in zip(self._active, prompts, strict=True):
-            self._keep_what_fits(row, prompt)
+        self._active = self._matching_rows(prompts, bareness)
+        groups = self._groups(prompts)
+        for rows, texts, shared in groups:
+            for row, prompt in zip(rows, texts, strict=True):
+                self._keep_what_fits(row, prompt, shared)
         reporter = _Reporter(prompts, progress)
-        if self.plan.reuse and len(prompts) > 1:
-            self._share_prefix(prompts, reporter)
+        for rows, texts, shared in groups:
+            if shared:
+                yield from self._share_prefix(rows, texts[0][:shared], reporter)
         self._set_threads(self._active)
         tails = [
             _Tail(row, prompt, row.context.n_batch)
             for row, prompt in zip(self._active, prompts, strict=True)
         ]
         if self.plan.schedule == "batched":
-            self._prefill_packed(tails, reporter)
+            yield from self._prefill_packed(tails, reporter)
         while unfinished := [tail for tail in tails if tail.unfinished]:
             self._run([(tail.row, [tail.next()]) for tail in unfinished])
             reporter.update(self._active)
+            yield
+            self._check_stop()
         if self.plan.reuse:
             for index, (row, prompt) in enumerate(zip(self._active, prompts, strict=True)):
                 if row.saved is None or row.prompt_logits is not row.saved:
                     row.prompt, row.prompt_logits = tuple(prompt), self.logits(index).copy()
+
+    def in_memory(self, prompts: Sequence[Sequence[int]]) -> int:
+        """How many tokens of these prompts are in memory, each in the row that has most of it."""
+        return sum(
+            max((common_length(row.tokens, prompt) for row in self._rows), default=0)
+            for prompt in prompts
+        )
 
     def step(self, token: int) -> None:
         """Give every row `token` and compute the logits of what comes next.
@@ -182,7 +268,15 @@ class RowSet:
             StoppedError, DecodeError: as for `prefill`.
         """
         self._check_stop()
-        self._append((token,), 1)
+        pace = self._pace()
+        if pace is not None and pace.n_threads != self._n_threads:
+            self._set_threads(self._active, pace.n_threads)
+        start = time.perf_counter()
+        self._append((token,), 1, here=self._steps_are_short and self._n_threads == 1)
+        seconds = time.perf_counter() - start
+        self._steps_are_short = seconds < SHORT_SECONDS
+        if pace is not None:
+            pace.took(seconds)
 
     def extend(self, tokens: Sequence[int]) -> list[list[Logits]]:
         """Give every row several tokens; for each token the logits of every row after it.
@@ -209,26 +303,32 @@ class RowSet:
         active = self._active[row]
         return active.context.logits(active.output) if active.saved is None else active.saved
 
-    def export(self) -> list[tuple[list[int], bytes]]:
-        """Tokens and serialised state of every row in use that llama.cpp can serialise."""
-        exported = [
-            (list(row.tokens), row.context.export_sequence(row.sequence)) for row in self._active
-        ]
-        return [(tokens, state) for tokens, state in exported if tokens and state]
+    def export(self) -> list[tuple[list[int], bytes, bool]]:
+        """Of every row in use that llama.cpp can serialise: tokens, state, and whether it is bare.
 
-    def restore(self, saved: Sequence[tuple[Sequence[int], bytes]]) -> bool:
+        A bare row lacks the adapters that others have.
+        """
+        exported = [
+            (list(row.tokens), row.context.export_sequence(row.sequence), row.bare)
+            for row in self._active
+        ]
+        return [row for row in exported if row[0] and row[1]]
+
+    def restore(self, saved: Sequence[tuple[Sequence[int], bytes, bool]]) -> bool:
         """Take over rows that `export` returned, on the same model with the same settings.
 
         Returns False, with all rows empty, where llama.cpp refuses one.
         """
-        self.reserve(len(saved))
+        bareness = [bare for _, _, bare in saved]
+        self._reserve(bareness)
         self.discard()
-        self._active = self._rows[: len(saved)]
-        for row, (tokens, state) in zip(self._rows, saved, strict=False):
+        self._active = self._matching_rows([()] * len(saved), bareness)
+        for row, (tokens, state, _) in zip(self._active, saved, strict=True):
             if not row.context.import_sequence(row.sequence, state):
                 self.discard()
                 return False
             row.tokens[:] = tokens
+            row.ends.clear()
         return True
 
     def discard(self) -> None:
@@ -237,13 +337,15 @@ class RowSet:
             context.clear()
         for row in self._rows:
             row.tokens.clear()
+            row.ends.clear()
             row.prompt_logits = row.saved = None
 
     def close(self) -> None:
         """End the threads and free the contexts."""
-        for worker in self._workers:
-            worker.close()
-        self._workers.clear()
+        if self._own_workers:
+            for worker in self._workers:
+                worker.close()
+            self._workers.clear()
         self._close_contexts()
 
     def _close_contexts(self) -> None:
@@ -255,17 +357,21 @@ class RowSet:
         if self._stop_flag.is_set():
             raise StoppedError
 
-    def _matching_rows(self, prompts: Sequence[Sequence[int]]) -> list[_Row]:
-        """For each prompt the row that has most of it in memory."""
-        free = list(self._rows)
-        chosen = []
-        for prompt in prompts:
-            best = max(free, key=lambda row: common_length(row.tokens, prompt))
-            free.remove(best)
-            chosen.append(best)
+    def _matching_rows(
+        self, prompts: Sequence[Sequence[int]], bareness: Sequence[bool]
+    ) -> list[_Row]:
+        """For each prompt the row, bare or not, that has most of it in memory."""
+        chosen: list[_Row] = []
+        for prompt, bare in zip(prompts, bareness, strict=True):
+            free = [
+                row
+                for row in self._rows
+                if row.bare == bare and not any(row is taken for taken in chosen)
+            ]
+            chosen.append(max(free, key=lambda row: common_length(row.tokens, prompt)))
         return chosen
 
-    def _keep_what_fits(self, row: _Row, prompt: Sequence[int]) -> None:
+    def _keep_what_fits(self, row: _Row, prompt: Sequence[int], shared: int) -> None:
         """Keep the prefix that a row has in memory, or the whole prompt with its logits."""
         row.saved = None
         common = common_length(row.tokens, prompt)
@@ -275,7 +381,10 @@ class RowSet:
             if len(row.tokens) == common:
                 row.saved = row.prompt_logits
                 return
-        self._keep(row, min(common, len(prompt) - 1, len(row.tokens)))
+        kept = min(common, len(prompt) - 1, len(row.tokens))
+        if self.plan.exact_reuse:
+            kept = _computed_alike(row.ends, kept, shared, row.context.n_batch)
+        self._keep(row, kept)
 
     def _keep(self, row: _Row, n_tokens: int) -> None:
         """Forget what comes after the first `n_tokens`, or everything where the model can't."""
@@ -284,24 +393,50 @@ class RowSet:
             row.context.drop_from(row.sequence, -1)
             n_tokens = 0
         del row.tokens[n_tokens:]
+        row.ends[:] = [end for end in row.ends if end <= n_tokens]
 
-    def _share_prefix(self, prompts: Sequence[Sequence[int]], reporter: _Reporter) -> None:
-        """Compute the prefix that all prompts share in one row and copy it to the others."""
-        shared = min(
+    def _groups(
+        self, prompts: Sequence[Sequence[int]]
+    ) -> list[tuple[list[_Row], list[Sequence[int]], int]]:
+        """Rows that can share what is computed, their prompts, and the length of what they do."""
+        groups = []
+        for bare in (True, False):
+            pairs = [
+                (row, prompt)
+                for row, prompt in zip(self._active, prompts, strict=True)
+                if row.bare == bare
+            ]
+            texts = [prompt for _, prompt in pairs]
+            groups.append(([row for row, _ in pairs], texts, self._shared_length(texts)))
+        return groups
+
+    def _shared_length(self, prompts: Sequence[Sequence[int]]) -> int:
+        """Length of the prefix that is computed once for all prompts."""
+        if not self.plan.reuse or len(prompts) < 2:
+            return 0
+        return min(
             *(common_length(prompts[0], prompt) for prompt in prompts[1:]),
             *(len(prompt) - 1 for prompt in prompts),
         )
-        lacking = [row for row in self._active if len(row.tokens) < shared]
+
+    def _share_prefix(
+        self, rows: Sequence[_Row], prefix: Sequence[int], reporter: _Reporter
+    ) -> Iterator[None]:
+        """Compute the prefix that all prompts share in one row and copy it to the others."""
+        shared = len(prefix)
+        lacking = [row for row in rows if len(row.tokens) < shared]
         if not lacking:
             return
-        source = max(self._active, key=lambda row: len(row.tokens))
+        source = max(rows, key=lambda row: len(row.tokens))
         if len(source.tokens) > shared and not self._model.can_drop_tokens:
             return
         self._set_threads([source])
-        tail = _Tail(source, prompts[0][:shared], source.context.n_batch, n_outputs=0)
+        tail = _Tail(source, prefix, source.context.n_batch, n_outputs=0)
         while tail.unfinished:
             self._run([(source, [tail.next()])])
             reporter.update(self._active)
+            yield
+            self._check_stop()
         targets = [row for row in lacking if row is not source]
         self._guarded([[partial(self._copy, source, targets, shared)]])
         reporter.update(self._active)
@@ -314,11 +449,13 @@ class RowSet:
                 row.context.copy_sequence(source.sequence, row.sequence)
             elif not row.context.import_sequence(row.sequence, state):
                 row.tokens.clear()
+                row.ends.clear()
                 continue
             row.tokens[:] = source.tokens
+            row.ends[:] = source.ends
             self._keep(row, n_tokens)
 
-    def _prefill_packed(self, tails: Sequence[_Tail], reporter: _Reporter) -> None:
+    def _prefill_packed(self, tails: Sequence[_Tail], reporter: _Reporter) -> Iterator[None]:
         """All rows in one context: fill each decode with as many tokens as fit."""
         context = self._contexts[0]
         while any(tail.unfinished for tail in tails):
@@ -334,15 +471,17 @@ class RowSet:
             for row, span in spans:
                 if span.n_outputs:
                     row.saved = context.logits(row.output).copy()
+            yield
+            self._check_stop()
 
-    def _append(self, tokens: Sequence[int], n_outputs: int) -> None:
+    def _append(self, tokens: Sequence[int], n_outputs: int, *, here: bool = False) -> None:
         spans = [
             (row, Span(row.sequence, len(row.tokens), tokens, n_outputs)) for row in self._active
         ]
         if self.plan.schedule == "batched":
-            self._run_packed(spans)
+            self._run_packed(spans, here=here)
         else:
-            self._run([(row, [span]) for row, span in spans])
+            self._run([(row, [span]) for row, span in spans], here=here)
 
     def _at_once(self, n_rows: int) -> int:
         """Rows that are computed at the same time: no more than there are threads."""
@@ -350,18 +489,29 @@ class RowSet:
             return 1
         return n_rows if self.plan.threads_per_row else min(n_rows, self.plan.n_threads)
 
-    def _set_threads(self, rows: Sequence[_Row]) -> None:
+    def _pace(self) -> Pace | None:
+        """What the threads of a step are chosen by, where several work on one row or batch."""
+        n_rows = len(self._active)
+        if not self.plan.paced or self.plan.n_threads < 2 or self._at_once(n_rows) > 1:
+            return None
+        kind = self.plan.schedule, n_rows
+        if kind not in self._paces:
+            self._paces[kind] = Pace(self.plan.n_threads)
+        return self._paces[kind]
+
+    def _set_threads(self, rows: Sequence[_Row], n_threads: int | None = None) -> None:
         """Split the threads between the rows that are computed at once."""
         plan = self.plan
         at_once = self._at_once(len(rows))
-        n_threads = max(1, plan.n_threads // at_once)
+        n_threads = max(1, (n_threads or plan.n_threads) // at_once)
         if at_once > 1 and plan.threads_per_row is not None:
             n_threads = plan.threads_per_row
+        self._n_threads = n_threads
         n_threads_batch = max(1, plan.n_threads_batch // at_once)
         for row in rows:
             row.context.set_threads(n_threads, n_threads_batch)
 
-    def _run_packed(self, spans: Sequence[tuple[_Row, Span]]) -> None:
+    def _run_packed(self, spans: Sequence[tuple[_Row, Span]], *, here: bool = False) -> None:
         context = self._contexts[0]
         ends = accumulate(len(span.tokens) for _, span in spans)
 
@@ -369,9 +519,9 @@ class RowSet:
             for (row, span), end in zip(spans, ends, strict=True):
                 self._computed(row, span, end - 1)
 
-        self._guarded([[partial(context.decode, [span for _, span in spans])]], note)
+        self._guarded([[partial(context.decode, [span for _, span in spans])]], note, here=here)
 
-    def _run(self, work: Sequence[tuple[_Row, Sequence[Span]]]) -> None:
+    def _run(self, work: Sequence[tuple[_Row, Sequence[Span]]], *, here: bool = False) -> None:
         """Decode each row's span in its own context, at once or in turn."""
         decodes = [partial(row.context.decode, spans) for row, spans in work]
         at_once = self._at_once(len(work))
@@ -380,18 +530,25 @@ class RowSet:
             for row, spans in work:
                 self._computed(row, spans[0], len(spans[0].tokens) - 1)
 
-        self._guarded([decodes[start::at_once] for start in range(at_once)], note)
+        self._guarded([decodes[start::at_once] for start in range(at_once)], note, here=here)
 
     def _computed(self, row: _Row, span: Span, output: int) -> None:
         row.tokens.extend(span.tokens)
+        row.ends.append(len(row.tokens))
         row.output = output
         row.saved = None
         self.n_decoded += len(span.tokens)
 
     def _guarded(
-        self, tasks: Sequence[Sequence[Callable[[], None]]], note: Callable[[], None] | None = None
+        self,
+        tasks: Sequence[Sequence[Callable[[], None]]],
+        note: Callable[[], None] | None = None,
+        *,
+        here: bool = False,
     ) -> None:
         """Run lists of native calls, one list a worker, then `note` what they did.
+
+        With `here` the first list is run in this thread.
 
         All rows are discarded if anything fails or interrupts before the end of that: what is in
         memory and what is noted of it stay the same.
@@ -406,6 +563,7 @@ class RowSet:
                 self._need_workers(len(tasks)),
                 [partial(in_turn, decodes) for decodes in tasks],
                 self._stop_flag.set,
+                first_here=here,
             )
             if note is not None:
                 note()
@@ -455,6 +613,24 @@ class _Reporter:
     def update(self, rows: Sequence[_Row]) -> None:
         if self._progress is not None:
             self._progress(sum(len(row.tokens) for row in rows), self._total)
+
+
+def _computed_alike(ends: Sequence[int], kept: int, shared: int, n_batch: int) -> int:
+    """How many of a row's first `kept` tokens were computed in the chunks of a new start.
+
+    Args:
+        ends: where each computation of the row's tokens ended.
+        shared: length of the shared prefix; chunks of `n_batch` tokens end there, and begin anew.
+    """
+    alike, start = 0, 0
+    for end in ends:
+        stop = start + n_batch
+        if start < shared < stop:
+            stop = shared
+        if end != stop or end > kept:
+            break
+        alike = start = stop
+    return alike
 
 
 def common_length(left: Sequence[int], right: Sequence[int]) -> int:

@@ -54,6 +54,7 @@ class SamplerChain:
         library.start()
         import llama_cpp
 
+        self._sampling = sampling
         self._array = llama_cpp.llama_token_data_array()
         self._looks_back = sampling.has_penalties or sampling.has_dry
         self._n_ctx = n_ctx
@@ -74,6 +75,12 @@ class SamplerChain:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def n_likeliest(self) -> int | None:
+        """How many of the likeliest candidates are looked at first; None for all."""
+        first_is_top_k = self._adjusting.is_empty and not self._sampling.mirostat
+        return self._sampling.top_k if first_is_top_k and self._sampling.top_k > 0 else None
 
     def pick(self, *sources: Callable[[], Candidates]) -> int:
         """Choose a token.
@@ -109,7 +116,8 @@ class SamplerChain:
 
     def accept(self, token: int) -> None:
         """`token` is now part of the answer."""
-        self._adjusting.accept(token)
+        if self._looks_back:
+            self._adjusting.accept(token)
         if self._filter is not None:
             self._filter.accept(token)
 

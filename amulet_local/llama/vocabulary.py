@@ -18,6 +18,9 @@ from amulet_local.reasoning import HARMONY_TOKENS, TAGS
 _SPECIAL = 1 << 0 | 1 << 3 | 1 << 4
 """Attributes of tokens that text must not spell by accident: unknown, control, user-defined."""
 
+MOST_PIECES = 8192
+"""Tokens whose text is remembered: a text is made of few different ones."""
+
 
 class Vocabulary:
     """The vocabulary of a loaded model; valid as long as the model is.
@@ -31,6 +34,7 @@ class Vocabulary:
 
         self._native: Any = llama_cpp.llama_model_get_vocab(model_pointer)
         self.n_tokens = int(llama_cpp.llama_vocab_n_tokens(self._native))
+        self._pieces: dict[int, bytes] = {}
 
     @property
     def pointer(self) -> Any:
@@ -140,9 +144,17 @@ class Vocabulary:
         Raises:
             InvalidTokenError: the id is outside the vocabulary.
         """
+        self.check(token)
+        piece = self._pieces.get(token)
+        if piece is None:
+            piece = self._read_piece(token)
+            if len(self._pieces) < MOST_PIECES:
+                self._pieces[token] = piece
+        return piece
+
+    def _read_piece(self, token: int) -> bytes:
         import llama_cpp
 
-        self.check(token)
         buffer = ctypes.create_string_buffer(64)
         n = llama_cpp.llama_token_to_piece(self.pointer, token, buffer, len(buffer), 0, False)
         if n < 0:

@@ -33,6 +33,9 @@ from amulet_local.optimizer.jit import lazy_njit
 BLOCK = 2048
 """Tokens combined at a time; a block of z stays in the first-level cache."""
 
+SMALL_BLOCK = 256
+"""Tokens of which `fill_likeliest` knows the largest z."""
+
 KEY_OF_INFINITY = 0x7F800000
 KEY_OF_MINUS_INFINITY = -0x7F800001
 
@@ -128,6 +131,44 @@ def fill_candidates(plain: Any, preference: Any, extra: Any, scratch: Any, candi
             out[3 * j + 1] = bits[j]
             out[3 * j + 2] = np.int32(0)
     return low, high
+
+
+@lazy_njit
+def fill_likeliest(
+    plain: Any, preference: Any, extra: Any, k: Any, combined: Any, peaks: Any, candidates: Any
+) -> Any:
+    """Write (id, z, 0) for some tokens, the k likeliest among them, in the order of their ids.
+
+    The k-th largest of the blocks' maxima is no larger than the k-th largest z: every token below
+    it can be left out. Returns the smallest and largest key of all z, and how many were written.
+    k: 1 to the number of blocks; combined: float32[V], becomes z; peaks: int32[ceil(V /
+    SMALL_BLOCK)]. Other arguments as in `fill_candidates`.
+    """
+    n = plain.shape[0]
+    combine_block(plain, preference, extra, combined)
+    bits = combined.view(np.int32)
+    low = _REST
+    high = _LOWEST
+    for block in range(peaks.shape[0]):
+        start = block * SMALL_BLOCK
+        block_low, block_high = key_range(bits[start : min(start + SMALL_BLOCK, n)])
+        peaks[block] = block_high
+        low = min(low, block_low)
+        high = max(high, block_high)
+    floor = np.partition(peaks, peaks.shape[0] - k)[peaks.shape[0] - k]
+    written = 0
+    for block in range(peaks.shape[0]):
+        if peaks[block] < floor:
+            continue
+        start = block * SMALL_BLOCK
+        for j in range(start, min(start + SMALL_BLOCK, n)):
+            b = bits[j]
+            if np.int32(b ^ np.int32(np.int32(b >> _SIGN) & _REST)) >= floor:
+                candidates[3 * written] = np.int32(j)
+                candidates[3 * written + 1] = b
+                candidates[3 * written + 2] = np.int32(0)
+                written += 1
+    return low, high, written
 
 
 @lazy_njit

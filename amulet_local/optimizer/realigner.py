@@ -50,6 +50,7 @@ class Realigner:
         self._kept_logits = np.empty(n_vocab, dtype=np.float32)
         self._kept_differences = np.empty(n_vocab, dtype=np.float32)
         self._powers = np.empty(kernels.BLOCK, dtype=np.int32)
+        self._peaks = np.empty(-(-n_vocab // kernels.SMALL_BLOCK), dtype=np.int32)
         self._kernels = kernels
 
     def warm_up(self) -> None:
@@ -57,6 +58,7 @@ class Realigner:
         row = np.zeros(self.n_vocab, dtype=np.float32)
         self.greedy(row, row, 1.0)
         self.fill_candidates(row, row, 1.0)
+        self.fill_candidates(row, row, 1.0, n_likeliest=1)
         self.scale_within(row, row, 2.0, 1.0)
         self.entropy(row, row, 2.0)
 
@@ -254,10 +256,15 @@ class Realigner:
         preference: Logits,
         guidance_scale: float,
         tokens: Tokens | None = None,
+        *,
+        n_likeliest: int | None = None,
     ) -> NDArray[np.int32]:
         """Write every token that may be chosen, with its combined logit, into `candidates`.
 
-        Arguments and errors are those of `greedy`.
+        Other arguments and errors are those of `greedy`.
+
+        Args:
+            n_likeliest: only so many matter; others may be left out.
 
         Returns:
             The part of `candidates` that was written.
@@ -269,6 +276,18 @@ class Realigner:
             written[2::3] = 0
             return written
         extra = np.float32(guidance_scale - 1.0)
+        if n_likeliest is not None and n_likeliest <= len(self._peaks):
+            low, high, n = self._kernels.fill_likeliest(
+                plain,
+                preference,
+                extra,
+                n_likeliest,
+                self._combined,
+                self._peaks,
+                self.candidates,
+            )
+            if self._finite(low, high):
+                return self.candidates[: 3 * n]
         low, high = self._kernels.fill_candidates(
             plain, preference, extra, self._scratch, self.candidates
         )

@@ -52,7 +52,7 @@ def test_quick_run_measures_everything_and_leaves_no_process(model_path: Path) -
     figures = json.loads(outcome.out)
     assert set(figures) == {
         *("amulet_local", "machine", "model", "settings"),
-        *("decode", "prefill", "memory", "start"),
+        *("decode", "prefill", "memory", "start", "busy"),
     }
     machine = figures["machine"]
     assert machine["cpu"]
@@ -67,7 +67,11 @@ def test_quick_run_measures_everything_and_leaves_no_process(model_path: Path) -
     assert memory["second_kv_cache_bytes"] == 45 << 20
     start = figures["start"]
     assert 0 < start["first_output"]["median"] <= start["exit"]["median"]
-    for part in ("decode", "prefill", "memory", "start"):
+    for row, name in zip(figures["busy"], ["plain, 1 thread", "amulet, batched"], strict=True):
+        assert row["way"] == name
+        assert row["n_busy"] >= 1
+        assert row["slowdown"] > 0
+    for part in ("decode", "prefill", "memory", "start", "busy"):
         assert f"measuring: {part}" in outcome.err
 
 
@@ -153,7 +157,7 @@ def test_ctrl_c_on_a_terminal_leaves_no_process(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nonsense"], "decode, prefill, memory, start, kernels; not 'nonsense'"),
+        (["nonsense"], "decode, prefill, memory, start, busy, kernels; not 'nonsense'"),
         (["--schedules", "fast"], "'fast'"),
         (["--schedules", ""], "--schedules"),
         (["--schedules", "parallel:0"], "threads_per_row"),

@@ -29,6 +29,10 @@ def offered(line: str, **env: str) -> list[str]:
 
 def test_commands_and_flags_are_offered() -> None:
     assert offered("amulet-local ex") == ["explain"]
+    assert offered("amulet-local ch") == ["chat"]
+    assert {"--resume", "--reproducible", "--repeat-penalty"} <= set(
+        offered("amulet-local chat --re")
+    )
     assert {"--preference", "--preset", "--predict"} <= set(offered("amulet-local generate --pre"))
 
 
@@ -54,6 +58,14 @@ def test_the_users_own_names_and_models_are_offered(tmp_path: Path) -> None:
     assert offered("amulet-local tune -m Mi", **own) == ["Mine"]
     settings.write_text("[broken")
     assert offered("amulet-local explain --avoid con", **own) == ["concise"]
+
+
+def test_chats_that_are_kept_are_offered(tmp_path: Path) -> None:
+    (tmp_path / "chats").mkdir()
+    for name in ("yeast", "yoga", "bread"):
+        (tmp_path / "chats" / f"{name}.json").touch()
+    own = {"AMULET_DATA": str(tmp_path)}
+    assert set(offered("amulet-local chat --resume y", **own)) == {"yeast", "yoga"}
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from tests.cli.running import COMMAND, environment, run
 
 COMMANDS = (
     "generate",
+    "chat",
     "compare",
     "explain",
     "tune",
@@ -28,7 +29,14 @@ COMMANDS = (
     "doctor",
     "bench",
 )
-RESERVED = {"AMULET_MODELS", "AMULET_CACHE", "AMULET_CONFIG", "AMULET_DEBUG", "AMULET_GOLDEN"}
+RESERVED = {
+    "AMULET_MODELS",
+    "AMULET_CACHE",
+    "AMULET_CONFIG",
+    "AMULET_DATA",
+    "AMULET_DEBUG",
+    "AMULET_GOLDEN",
+}
 
 
 def words(text: str) -> str:
@@ -94,6 +102,14 @@ def test_help_says_the_defaults_that_hold(call: CallCli) -> None:
         assert re.search(rf"Default: {re.escape(str(default))}[.,]", described), flag
 
 
+def test_help_of_chat_says_the_defaults_that_hold(call: CallCli) -> None:
+    from amulet_local.cli.chat.options import MAX_TOKENS
+
+    text = words(call("chat", "--help").out)
+    assert f"Most tokens of an answer. Default: {MAX_TOKENS}." in text
+    assert "Default: drop_oldest." in text
+
+
 def test_help_names_every_method_and_preference(call: CallCli) -> None:
     text = call("generate", "--help").out
     for name in (*METHODS, *BUILT_IN_PREFERENCES):
@@ -131,7 +147,7 @@ def test_help_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], env=environment(), capture_output=True, check=True, text=True
     )
     loaded = set(done.stderr.split())
-    assert not loaded & {"llama_cpp", "numba", "numpy", "jinja2", "rich"}
+    assert not loaded & {"llama_cpp", "numba", "numpy", "jinja2", "rich", "prompt_toolkit"}
 
 
 @pytest.mark.parametrize(

@@ -641,7 +641,7 @@ def header_of(arch: str = "llama", n_tensors: int = 2, **metadata: Any) -> GGUFH
         "tokenizer.ggml.tokens": GGUFArray("str", 2, ("a", "b")),
         **keys,
     }
-    return GGUFHeader(3, n_tensors, keys, 32, 1024)
+    return GGUFHeader(3, n_tensors, keys, 32, 1024, {})
 
 
 def test_a_plain_language_model_has_no_reason_against_it() -> None:

@@ -117,6 +117,26 @@ def test_serial_and_parallel_are_equal_to_the_bit(
             )
 
 
+@pytest.mark.parametrize(("schedule", "n_rows"), [("serial", 1), ("serial", 2), ("batched", 2)])
+def test_fewer_threads_on_a_busy_machine_change_nothing(
+    quantised_model: Model, schedule: Schedule, n_rows: int
+) -> None:
+    used: list[int] = []
+    with (
+        Rows(quantised_model, schedule) as fixed,
+        Rows(quantised_model, schedule, paced=True) as paced,
+    ):
+        contexts = []
+        for rows in (fixed, paced):
+            rows.reserve(n_rows)
+            contexts.append(rows._contexts[0])
+        set_threads = contexts[1].set_threads
+        contexts[1].set_threads = lambda n, batch: (used.append(n), set_threads(n, batch))  # type: ignore[method-assign, func-returns-value]
+        expected = fixed.run(PROMPTS[:n_rows], CONTINUATION)
+        assert np.array_equal(expected, paced.run(PROMPTS[:n_rows], CONTINUATION))
+    assert 1 in used  # in the trial that every pace begins with
+
+
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_shared_prefix_is_computed_once(f32_model: Model, schedule: Schedule) -> None:
     with Rows(f32_model, schedule) as rows:

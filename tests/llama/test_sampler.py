@@ -325,3 +325,23 @@ def test_biased_away_tokens_stay_away_where_a_grammar_wants_them(vocabulary: Voc
         chain_of(vocabulary, temperature=0, grammar="root ::= [789]", logit_bias=bias)
     ) as chain:
         assert chain.pick(lambda: candidates(logits)) == tokens["8"]
+
+
+@pytest.mark.parametrize("options", [{"top_k": 1}, {"top_k": 40}, {"top_k": 150, "top_p": 0.8}])
+@pytest.mark.parametrize("method", ["base", "amulet"])
+def test_leaving_out_what_a_top_k_drops_anyway_changes_no_token(
+    shared_engine: Engine, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], method: str
+) -> None:
+    def answers() -> list[tuple[int, ...]]:
+        return [
+            shared_engine.generate(
+                "Invent an animal.",
+                preference=None if method == "base" else "creative",
+                sampling=SamplingParams(max_tokens=24, temperature=1.2, seed=seed, **options),
+            ).token_ids
+            for seed in range(3)
+        ]
+
+    few = answers()
+    monkeypatch.setattr(SamplerChain, "n_likeliest", None)
+    assert answers() == few

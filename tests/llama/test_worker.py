@@ -42,10 +42,18 @@ def test_exception_reaches_the_caller_after_all_tasks_ended(workers: list[Worker
         time.sleep(0.05)
         ended.set()
 
-    with pytest.raises(KeyError, match="first"):
-        run_together(workers, [fail, slow], never)
-    assert ended.is_set()
-    assert run_together(workers, [lambda: 1, lambda: 2], never) == [1, 2]
+    for first_here in (False, True):
+        ended.clear()
+        with pytest.raises(KeyError, match="first"):
+            run_together(workers, [fail, slow], never, first_here=first_here)
+        assert ended.is_set()
+        assert run_together(workers, [lambda: 1, lambda: 2], never) == [1, 2]
+
+
+def test_the_first_task_may_run_in_the_callers_thread(workers: list[Worker]) -> None:
+    tasks = [threading.get_ident, threading.get_ident]
+    here, there = run_together(workers[:1], tasks, never, first_here=True)
+    assert here == threading.get_ident() != there
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends a POSIX signal to this process")
@@ -61,7 +69,10 @@ def test_ctrl_c_reaches_a_waiting_main_thread_and_stops_the_task(workers: list[W
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals to this process")
-def test_no_outcome_is_lost_however_an_interrupt_falls(workers: list[Worker]) -> None:
+@pytest.mark.parametrize("first_here", [False, True])
+def test_no_outcome_is_lost_however_an_interrupt_falls(
+    workers: list[Worker], first_here: bool
+) -> None:
     """Interrupts at any bytecode of the hand-over, thousands of them, and no wait that hangs."""
     armed = [False]
     interrupts = 0
@@ -79,7 +90,10 @@ def test_no_outcome_is_lost_however_an_interrupt_falls(workers: list[Worker]) ->
         while time.monotonic() < end:
             try:
                 armed[0] = True
-                assert run_together(workers, [lambda: 1, lambda: 2], lambda: None) == [1, 2]
+                done = run_together(
+                    workers, [lambda: 1, lambda: 2], lambda: None, first_here=first_here
+                )
+                assert done == [1, 2]
                 armed[0] = False
             except KeyboardInterrupt:
                 interrupts += 1

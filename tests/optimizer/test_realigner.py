@@ -82,6 +82,45 @@ def test_greedy_is_a_largest_candidate(row: np.ndarray, scale: float) -> None:
     assert logits[realigner.greedy(row, preference, scale)] == logits.max()
 
 
+@pytest.mark.parametrize("n_vocab", [1, 255, 256, 257, *SIZES])
+@pytest.mark.parametrize("k", [1, 2, 40, 10**6])
+def test_candidates_for_a_top_k_have_the_likeliest_among_them(n_vocab: int, k: int) -> None:
+    plain, preference = rows(n_vocab)
+    realigner = Realigner(n_vocab)
+    combined = realigner.combine(plain, preference, 3.0).copy()
+    table = realigner.fill_candidates(plain, preference, 3.0, n_likeliest=k).reshape(-1, 3)
+    ids = table[:, 0]
+    assert np.array_equal(np.unique(ids), ids)
+    assert set(np.argsort(-combined)[:k]) <= set(ids)
+    assert np.array_equal(table[:, 1].copy().view(np.float32), combined[ids])
+    assert not table[:, 2].any()
+    if n_vocab > 10_000 and k <= 40:
+        assert len(ids) < n_vocab / 20
+
+
+@given(
+    hnp.arrays(np.float32, st.integers(1, 1500), elements=st.integers(-3, 3)),
+    st.integers(1, 6),
+)
+@settings(deadline=None)
+def test_all_that_equal_the_last_of_a_top_k_are_candidates(row: np.ndarray, k: int) -> None:
+    realigner = Realigner(len(row))
+    ids = realigner.fill_candidates(row, row, 1.0, n_likeliest=k)[0::3]
+    least = np.sort(row)[-min(k, len(row))]
+    assert set(np.flatnonzero(row >= least)) <= set(ids)
+
+
+def test_candidates_for_a_top_k_survive_impossible_tokens_and_refuse_nan() -> None:
+    plain, preference = rows(30_000)
+    plain[:29_000] = -np.inf
+    realigner = Realigner(30_000)
+    ids = realigner.fill_candidates(plain, preference, 3.0, n_likeliest=5)[0::3]
+    assert set(np.argsort(-oracle(plain, preference, 3.0))[:5]) <= set(ids)
+    preference[7] = np.nan
+    with pytest.raises(LogitsError, match="7"):
+        realigner.fill_candidates(plain, preference, 3.0, n_likeliest=5)
+
+
 def test_first_of_equal_maxima_is_taken() -> None:
     row = np.zeros(2 * BLOCK, dtype=np.float32)
     row[[17, 40, BLOCK + 3]] = 2.0

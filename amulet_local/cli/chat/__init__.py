@@ -1,0 +1,261 @@
+"""`amulet-local chat`: a conversation in the terminal."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import typer
+
+from amulet_local.cli.chat.options import MAX_TOKENS, ChatOptions
+from amulet_local.cli.command import add_command
+from amulet_local.cli.terminal import write
+from amulet_local.errors import AmuletError, InvalidRequestError
+
+if TYPE_CHECKING:
+    from amulet_local.cli.answering import Question
+    from amulet_local.cli.chat.commands import Commands
+    from amulet_local.cli.chat.keeping import TypedLines
+    from amulet_local.cli.chat.questions import Questions
+    from amulet_local.cli.chat.screen import Screen
+    from amulet_local.cli.chat.talk import Chat
+    from amulet_local.conversation_settings import OnFull
+
+HELP = """Talk with a model, following a preference that may change at any time.
+
+Commands begin with a slash: /help lists them. Every finished turn is kept, so that nothing
+is lost; --continue goes on with the last chat. Without a terminal each line of standard
+input is a question or a command."""
+
+EXAMPLES = """
+amulet-local chat --preference concise
+amulet-local chat -m model.gguf -c 8192 "What is a black hole?"
+amulet-local chat --continue
+printf 'Hi!\\n/preference formal\\n/retry\\n' | amulet-local chat"""
+
+GREETING = """\
+/help lists commands; Ctrl-C stops an answer, Ctrl-D leaves."""
+KEPT = """\
+Every finished turn is kept: amulet-local chat --continue goes on with this chat."""
+NOT_KEPT = """\
+Nothing of this chat is kept (/save NAME does that)."""
+
+
+def run(options: ChatOptions) -> None:
+    """Talk until the user leaves, or the questions end.
+
+    Raises:
+        SystemExit: with 1, if questions came from a file or pipe and one of them failed.
+    """
+    from amulet_local.cli.answering import read_settings
+    from amulet_local.cli.chat.commands import Commands, resume, show_place
+    from amulet_local.cli.chat.keeping import (
+        Keeper,
+        TypedLines,
+        model_of,
+        read_chat,
+        remember_model,
+    )
+    from amulet_local.cli.chat.screen import Screen
+    from amulet_local.cli.chat.talk import Chat
+    from amulet_local.cli.loading import loaded
+
+    first = _first_question(options)
+    path = _chosen_chat(options)
+    if path is not None and options.model is None:
+        options = dataclasses.replace(options, model=model_of(read_chat(path)))
+    question = read_settings(options)
+    keeper = Keeper(enabled=not options.no_save)
+    screen = Screen(markdown=options.markdown, verbose=options.verbose)
+    lines = TypedLines(enabled=not options.no_save)
+    try:
+        with loaded(question.model, question.runtime) as engine:
+            conversation = engine.conversation(
+                **_wanted(options, question),
+                on_full=cast("OnFull", options.on_full or "drop_oldest"),
+            )
+            chat = Chat(engine, conversation, screen, keeper, model=Path(question.model).stem)
+            commands = Commands(chat)
+            chat.warn(engine.warnings)
+            if keeper.keeps:
+                remember_model(question.model, engine.model.path.name)
+            if path is not None:
+                resume(chat, path)
+                _set_again(chat, options, question)
+            _greet(chat)
+            if path is not None:
+                show_place(chat, path)
+                write("\n" if screen.is_typed else "")
+            if first:
+                chat.waiting.append(first)
+            converse(chat, commands, _questions(screen, chat, lines), lines)
+    finally:
+        keeper.close()
+    if chat.has_failed and not screen.is_typed:
+        raise SystemExit(1)
+
+
+def converse(chat: Chat, commands: Commands, questions: Questions, lines: TypedLines) -> None:
+    """Take questions and commands until they end."""
+    from amulet_local.cli.chat.commands import Leave
+    from amulet_local.cli.chat.slash import parsed
+
+    n_interrupted = 0
+    while True:
+        try:
+            text = _next(chat, questions)
+            n_interrupted = 0
+        except EOFError:
+            return
+        except AmuletError as error:
+            chat.has_failed = True
+            chat.screen.complain(f"error: {error}")
+            continue
+        except KeyboardInterrupt:
+            if not chat.screen.is_typed:
+                raise
+            if chat.is_editing:
+                chat.is_editing = False
+                continue
+            n_interrupted += 1
+            if n_interrupted > 1:
+                return
+            chat.screen.remark("Ctrl-C again, or Ctrl-D, leaves")
+            continue
+        if not text.strip():
+            continue
+        if chat.screen.is_typed and text.strip().lower() in ("exit", "quit", "bye"):
+            chat.screen.remark("to leave: /exit, or Ctrl-D")
+            write("\n")
+            continue
+        said = parsed(text)
+        try:
+            with chat.reporting():
+                if said is not None:
+                    chat.is_editing = False
+                    commands.run(said)
+                else:
+                    chat.say(text)
+        except Leave:
+            return
+        except KeyboardInterrupt:
+            if not chat.screen.is_typed:
+                raise
+        if said is None or chat.screen.is_typed:
+            write("\n")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(
+        app,
+        ChatOptions,
+        run,
+        name="chat",
+        short_help="Talk with a model; the preference may change at any time.",
+        help=HELP,
+        examples=EXAMPLES,
+    )
+
+
+def _next(chat: Chat, questions: Questions) -> str:
+    if chat.waiting:
+        text = chat.waiting.pop(0)
+        if chat.screen.is_typed:
+            chat.screen.dim(f"> {text}")
+        return text
+    begun, chat.question = chat.question, ""
+    return questions.ask(begun)
+
+
+def _questions(screen: Screen, chat: Chat, lines: TypedLines) -> Questions:
+    if screen.is_full:
+        from amulet_local.cli.chat.prompt import Prompt
+
+        return Prompt(status=chat.status, lines=lines, colours=screen.has_colours)
+    from amulet_local.cli.chat.questions import Lines
+
+    return Lines(shows_prompt=screen.is_typed)
+
+
+def _first_question(options: ChatOptions) -> str:
+    from amulet_local.cli.inputs import read_question
+
+    if options.file is None and options.prompt_option is None and options.prompt is None:
+        return ""
+    if options.prompt == "-":
+        return ""  # standard input it is anyhow, line by line
+    return read_question(options)
+
+
+def _chosen_chat(options: ChatOptions) -> Path | None:
+    """The file of the chat to go on with, None for a new one.
+
+    Raises:
+        InvalidRequestError: there is none.
+        FileAccessError, ConversationFileError: it can't be read or used.
+    """
+    from amulet_local.cli.chat.keeping import chat_path, read_chat, saved_chats
+
+    if options.resume is not None:
+        path = chat_path(options.resume)
+    elif options.continue_:
+        chats = saved_chats()
+        if not chats:
+            raise InvalidRequestError("there is no chat to continue yet; leave out --continue")
+        path = chats[0]
+    else:
+        return None
+    read_chat(path)
+    return path
+
+
+def _wanted(options: ChatOptions, question: Question) -> dict[str, Any]:
+    """What a new conversation gets of the options."""
+    liked = [item for item in question.preferences if item.weight >= 0]
+    disliked = [
+        dataclasses.replace(item, weight=-item.weight)
+        for item in question.preferences
+        if item.weight < 0
+    ]
+    sampling = question.sampling
+    if options.predict is None:
+        sampling = sampling.replace(max_tokens=MAX_TOKENS)
+    return {
+        "preference": liked or None,
+        "avoid": disliked or None,
+        "method": options.method,
+        "amulet": question.amulet,
+        "preset": question.preset,
+        "sampling": sampling,
+        "system": question.system,
+        "placement": question.placement,
+    }
+
+
+def _set_again(chat: Chat, options: ChatOptions, question: Question) -> None:
+    """Of the options those that were given, for a chat that has settings already."""
+    wanted = _wanted(options, question)
+    given = {
+        name: value
+        for name, value in wanted.items()
+        if value is not None and name not in ("sampling", "preference", "avoid")
+    }
+    if question.preferences:
+        given |= {"preference": wanted["preference"], "avoid": wanted["avoid"]}
+    fields = {name: getattr(question.sampling, name) for name in question.sampling.model_fields_set}
+    if fields:
+        given["sampling"] = chat.conversation.settings.sampling.replace(**fields)
+    if options.on_full is not None:
+        given["on_full"] = options.on_full
+    chat.conversation.set(**given)
+
+
+def _greet(chat: Chat) -> None:
+    """Say where we are, if a person listens."""
+    if chat.screen.is_typed:
+        chat.screen.dim(chat.status())
+        chat.screen.dim(GREETING)
+        chat.screen.dim(KEPT if chat.keeper.keeps else NOT_KEPT)
+        write("\n")

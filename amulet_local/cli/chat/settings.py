@@ -1,0 +1,149 @@
+"""A chat's settings in words: what a line of text asks for, and what holds.
+
+Knows the names of settings and nothing about terminals or turns.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import typer
+
+from amulet_local.cli.options import number
+from amulet_local.conversation_settings import ConversationSettings
+from amulet_local.errors import InvalidParameterError
+from amulet_local.params import AmuletParams, SamplingParams
+from amulet_local.preference_names import did_you_mean
+from amulet_local.preferences import Preference, PreferenceLike
+from amulet_local.presets import DEFAULT_PRESET, PRESETS, adjusted_strength
+from amulet_local.user_settings import ModelSettings
+
+OFF = ("off", "none", "no")
+
+SAMPLING = {
+    "n": "max_tokens",
+    "temp": "temperature",
+    "top_k": "top_k",
+    "top_p": "top_p",
+    "min_p": "min_p",
+    "repeat_penalty": "repeat_penalty",
+    "presence_penalty": "presence_penalty",
+    "frequency_penalty": "frequency_penalty",
+    "seed": "seed",
+}
+"""What `/set` takes -> the field."""
+
+_ALIASES = {
+    **dict.fromkeys(("predict", "n_predict", "num_predict", "max_tokens"), "n"),
+    "temperature": "temp",
+}
+_AT_START = {
+    **dict.fromkeys(("num_ctx", "n_ctx", "ctx_size", "c"), "-c"),
+    **dict.fromkeys(("num_thread", "threads", "t"), "-t"),
+    **dict.fromkeys(("num_gpu", "ngl", "gpu_layers"), "-ngl"),
+}
+_STRENGTH = re.compile(r"(?:kl_budget|budget|kl)\s*=?\s*(\S+)", re.IGNORECASE)
+
+
+def changed_preferences(text: str, present: tuple[Preference, ...]) -> list[PreferenceLike] | None:
+    """What `/preference TEXT` asks for; None for none.
+
+    Args:
+        text: a name or a description; after a '+' one more than those that are there.
+    """
+    if text.lower() in OFF:
+        return None
+    if text.startswith("+"):
+        return [*present, text[1:].strip()]
+    return [text]
+
+
+def changed_strength(
+    text: str, settings: ConversationSettings, own: ModelSettings | None
+) -> AmuletParams:
+    """What `/strength TEXT` asks for: a guidance scale, a KL budget ("kl 0.8"), or both.
+
+    Raises:
+        InvalidParameterError: the text is no strength, or one that is out of range.
+    """
+    changes: dict[str, Any] = {}
+    budget = _STRENGTH.search(text)
+    if budget is not None:
+        value = budget[1].lower()
+        changes["kl_budget"] = None if value in OFF else _number("a KL budget", value)
+        text = text[: budget.start()] + text[budget.end() :]
+    if text.strip():
+        changes["guidance_scale"] = _number("a strength", text.strip())
+    if settings.amulet is not None:
+        changed: AmuletParams = settings.amulet.replace(**changes)
+        return changed
+    return adjusted_strength(settings.preset, changes, own=own)
+
+
+def present_strength(settings: ConversationSettings, own: ModelSettings | None) -> AmuletParams:
+    """The strength and guards that hold for the method amulet."""
+    if settings.amulet is not None:
+        return settings.amulet
+    return adjusted_strength(settings.preset, {}, own=own)
+
+
+def strength_in_words(settings: ConversationSettings) -> str:
+    """The preset's name, or the scale and the budget that were asked for."""
+    if settings.amulet is None:
+        return settings.preset or DEFAULT_PRESET
+    for name, preset in PRESETS.items():
+        if preset.amulet == settings.amulet:
+            return name
+    scale = f"scale {settings.amulet.guidance_scale:.3g}"
+    budget = settings.amulet.kl_budget
+    return scale if budget is None else f"{scale}, KL {budget:g}"
+
+
+def preferences_in_words(settings: ConversationSettings) -> str:
+    """What answers should be like and what not; empty for nothing."""
+    wanted = [item.label for item in settings.preference]
+    return ", ".join([*wanted, *(f"not {item.label}" for item in settings.avoid)])
+
+
+def changed_sampling(name: str, value: str, present: SamplingParams) -> SamplingParams:
+    """What `/set NAME VALUE` asks for.
+
+    Raises:
+        InvalidParameterError: there is no such thing to set, or the value can't be used.
+    """
+    key = name.lstrip("-").replace("-", "_").lower()
+    if key in _AT_START:
+        raise InvalidParameterError(
+            f"{name:.40} is fixed once the model is loaded: start the chat with {_AT_START[key]}"
+        )
+    key = _ALIASES.get(key, key)
+    if key == "stop":
+        return _replaced(present, stop=() if value.lower() in OFF else (value,))
+    field = SAMPLING.get(key)
+    if field is None:
+        known = [*SAMPLING, "stop", "on_full"]
+        raise InvalidParameterError(
+            f"/set knows no {name!r:.40}; {did_you_mean(key, known)}known: {', '.join(known)}"
+        )
+    if field == "seed" and value.lower() in (*OFF, "-1", "random"):
+        return _replaced(present, seed=None)
+    return _replaced(present, **{field: _number(f"/set {name:.40}", value)})
+
+
+def sampling_in_words(sampling: SamplingParams) -> str:
+    """What `/set` shows."""
+    values = [f"{name} {getattr(sampling, field)}" for name, field in SAMPLING.items()]
+    return ", ".join(value.replace("seed None", "seed random") for value in values)
+
+
+def _replaced(present: SamplingParams, **changes: Any) -> SamplingParams:
+    changed: SamplingParams = present.replace(**changes)
+    return changed
+
+
+def _number(what: str, text: str) -> int | float:
+    try:
+        return number(text)
+    except typer.BadParameter:
+        raise InvalidParameterError(f"{what} is a number, not {text!r:.60}") from None

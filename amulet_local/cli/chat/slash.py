@@ -1,0 +1,159 @@
+"""The commands of a chat: their names, what they take, and the line that has one.
+
+Knows nothing about what they do.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+
+from amulet_local.cli.columns import wrap
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slash:
+    """A command.
+
+    Attributes:
+        name: without the slash.
+        takes: its argument in the help; empty for none.
+        help: what it does.
+        aliases: other names, among them those that llama-cli and Ollama have.
+        offers: what its argument may be: "preferences", "presets", "chats", "sampling", "commands",
+            or nothing.
+        is_live: whether it works while an answer comes.
+    """
+
+    name: str
+    help: str
+    takes: str = ""
+    aliases: tuple[str, ...] = ()
+    offers: str = ""
+    is_live: bool = False
+
+
+COMMANDS = (
+    Slash(
+        name="preference",
+        takes="TEXT",
+        help="what answers should be like: a name or a description; '+ TEXT' adds one, off ends it",
+        aliases=("pref",),
+        offers="preferences",
+        is_live=True,
+    ),
+    Slash(
+        name="avoid",
+        takes="TEXT",
+        help="what they should not be like, likewise",
+        offers="preferences",
+        is_live=True,
+    ),
+    Slash(
+        name="strength",
+        takes="A",
+        help="how strong: 0 plain, 1 as in a prompt, 5.65 the paper's; 'kl 0.8' sets the KL budget",
+        is_live=True,
+    ),
+    Slash(
+        name="preset",
+        takes="NAME",
+        help="balanced, strong or paper",
+        offers="presets",
+        is_live=True,
+    ),
+    Slash(name="compare", help="the last answer without the preference, beside yours"),
+    Slash(name="explain", takes="all", help="what the preference did to each token of the answer"),
+    Slash(name="retry", help="answer the last question anew", aliases=("regen", "regenerate")),
+    Slash(name="undo", help="take the last turn back"),
+    Slash(name="edit", takes="TEXT", help="another question in the place of the last one"),
+    Slash(name="system", takes="TEXT", help="the system text; off for none, default for ours"),
+    Slash(
+        name="set",
+        takes="NAME VALUE",
+        help="sampling: temp, top_k, top_p, min_p, seed, n (longest answer), stop, ...",
+        offers="sampling",
+    ),
+    Slash(
+        name="save",
+        takes="NAME",
+        help="keep a copy under a name, or in a FILE.json",
+        offers="chats",
+    ),
+    Slash(
+        name="load", takes="NAME", help="go on with a chat; without a name: a list", offers="chats"
+    ),
+    Slash(name="new", help="a new chat; the old one is kept", aliases=("clear", "reset")),
+    Slash(name="stats", help="tokens, speed, context in use, settings", aliases=("show",)),
+    Slash(name="help", takes="COMMAND", help="this list", aliases=("?", "h"), offers="commands"),
+    Slash(name="exit", help="leave (or Ctrl-D)", aliases=("bye", "quit", "q")),
+)
+
+BY_NAME = {name: item for item in COMMANDS for name in (item.name, *item.aliases)}
+
+KEYS = """\
+Enter sends. Alt-Enter, or \\ at a line's end, begins another line; so does a
+\"\"\" until the next one. Pasted lines stay together.
+Ctrl-C stops an answer, or clears what you typed; Ctrl-D leaves.
+While an answer comes: type /preference, /avoid, /strength or /preset and Enter,
+and the rest of it follows."""
+
+_COMMAND = re.compile(r"/([A-Za-z]+|\?)(?:\s+(.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """A line with a command: the command, None if there is none of that name; its argument."""
+
+    name: str
+    command: Slash | None
+    argument: str
+
+
+def parsed(text: str) -> Said | None:
+    """The command of a text; None for a text that is to be answered, "/etc/hosts" say."""
+    match = _COMMAND.fullmatch(text.strip())
+    if match is None:
+        return None
+    name = match[1].lower()
+    return Said(name=name, command=_found(name), argument=(match[2] or "").strip())
+
+
+def unknown(name: str) -> str:
+    """What to say where there is no such command."""
+    if name in ("read", "glob", "file"):
+        return f"there is no command /{name}: paste the text, or start with -f FILE"
+    close = difflib.get_close_matches(name, [item.name for item in COMMANDS], n=1)
+    meant = f"did you mean /{close[0]}? " if close else ""
+    return f"there is no command /{name}; {meant}/help lists them"
+
+
+def help_text(width: int) -> str:
+    """The list of commands, in lines of at most `width` cells."""
+    left = max(len(_usage(item)) for item in COMMANDS) + 4
+    lines = []
+    for item in COMMANDS:
+        first, *rest = wrap(item.help, max(20, width - left))
+        lines.append(f"  {_usage(item):{left - 2}}{first}")
+        lines += [" " * left + line for line in rest]
+    lines += ["", *wrap(" ".join(KEYS.split("\n")), width)]
+    return "\n".join(lines) + "\n"
+
+
+def help_of(item: Slash, width: int) -> str:
+    """One command, with its other names."""
+    others = f" (also {', '.join('/' + name for name in item.aliases)})" if item.aliases else ""
+    return "\n".join(wrap(f"{_usage(item)}: {item.help}{others}", width)) + "\n"
+
+
+def _usage(item: Slash) -> str:
+    return f"/{item.name} {item.takes}".rstrip()
+
+
+def _found(name: str) -> Slash | None:
+    """By its name, or the beginning of one that no other has."""
+    if name in BY_NAME:
+        return BY_NAME[name]
+    begun = {item.name: item for item in COMMANDS if item.name.startswith(name)}
+    return next(iter(begun.values())) if len(begun) == 1 and len(name) > 2 else None

@@ -1,0 +1,377 @@
+"""`amulet-local serve`: OpenAI's API for programs, and a page for people."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, cast
+
+import typer
+
+from amulet_local.cli import completions
+from amulet_local.cli.answering import runtime_params
+from amulet_local.cli.command import add_command
+from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
+from amulet_local.cli.options import PREFERENCE, RUNTIME, ModelOptions, numeric, option
+from amulet_local.cli.terminal import StatusLine, note
+from amulet_local.cli.version import package_version
+from amulet_local.errors import FileAccessError, InvalidParameterError, MissingExtraError
+
+if TYPE_CHECKING:
+    from amulet_local.params import RuntimeParams, Scheduler
+    from amulet_local.server.limits import Access
+    from amulet_local.server.service import Loaded
+
+NETWORK = "Where it listens, and who may ask (flags as in llama-server)"
+LOAD = "How many requests"
+
+N_CTX = 4096
+CHUNK = 64
+"""Tokens of a prompt computed at once: what others wait for at most."""
+
+_SWITCH_SECONDS = 0.001
+"""How long the thread that computes waits for the one that sends; Python's default is 5 ms."""
+
+HELP = """Serve the model to programs: OpenAI's API, with preferences.
+
+Whatever speaks to OpenAI or to llama-server can use it by changing its base URL. Preferences come
+as fields of a request, in the model's name (smollm2+creative), or from here for everybody. A page
+to try it is at the address itself. docs/server.md has all of it."""
+
+EXAMPLES = """
+amulet-local serve
+amulet-local serve -m model.gguf -c 8192 -np 4 --preference concise
+amulet-local serve --host 0.0.0.0 --api-key-file keys.txt
+curl http://127.0.0.1:8080/v1/chat/completions \\
+    -H 'Content-Type: application/json' \\
+    -d '{"messages": [{"role": "user", "content": "Hi"}], "preference": "formal"}'"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions(ModelOptions):
+    """Options of `serve`."""
+
+    host: Annotated[
+        str,
+        option(
+            "--host",
+            panel=NETWORK,
+            metavar="ADDRESS",
+            help="Address to listen on; any but this machine's own needs a key. Default: "
+            "127.0.0.1.",
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int,
+        numeric("--port", panel=NETWORK, help="Port; 0 takes a free one. Default: 8080."),
+    ] = 8080
+    api_key: Annotated[
+        list[str] | None,
+        option(
+            "--api-key",
+            panel=NETWORK,
+            metavar="KEY",
+            help="Answer those only who send this key; give it again for more. Better in "
+            "AMULET_API_KEY or a file: others on this machine see a command's flags.",
+        ),
+    ] = None
+    api_key_file: Annotated[
+        str | None,
+        option("--api-key-file", panel=NETWORK, metavar="FILE", help="Keys, one on each line."),
+    ] = None
+    allowed_host: Annotated[
+        list[str] | None,
+        option(
+            "--allowed-host",
+            panel=NETWORK,
+            metavar="NAME",
+            help="A name that this server is known by, such as a reverse proxy's; give it again "
+            "for more.",
+        ),
+    ] = None
+    cors_origin: Annotated[
+        list[str] | None,
+        option(
+            "--cors-origin",
+            panel=NETWORK,
+            metavar="ORIGIN",
+            help="Web pages that may ask, e.g. https://chat.example.org; give it again for more. "
+            "Default: none but its own.",
+        ),
+    ] = None
+    ctx_size: Annotated[
+        int | None,
+        numeric(
+            *("-c", "--ctx-size"),
+            panel=RUNTIME,
+            help="Most tokens of prompt and answer of a request; 0 is what the model was trained "
+            f"with. Default: {N_CTX}.",
+        ),
+    ] = None
+    batch_size: Annotated[
+        int | None,
+        numeric(
+            *("-b", "--batch-size"),
+            panel=RUNTIME,
+            help="Tokens of a prompt computed at once; the others wait for so long. Default: "
+            f"{CHUNK}, on a GPU 512.",
+        ),
+    ] = None
+    parallel: Annotated[
+        int,
+        numeric("-np", "--parallel", panel=LOAD, help="Requests at the same time. Default: 2."),
+    ] = 2
+    queue: Annotated[
+        int,
+        numeric("--queue", panel=LOAD, help="Requests that wait for their turn. Default: 16."),
+    ] = 16
+    scheduler: Annotated[
+        str,
+        option(
+            "--scheduler",
+            panel=LOAD,
+            metavar="HOW",
+            help="interleaved (requests take turns, a token each), batched (all in one "
+            "computation) or auto (batched on a GPU). Default: auto.",
+        ),
+    ] = "auto"
+    max_preferences: Annotated[
+        int | None,
+        numeric(
+            "--max-preferences",
+            panel=LOAD,
+            help="Most preferences in a request; each takes memory. Default: 8, batched 3.",
+        ),
+    ] = None
+    preference: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--preference",
+            autocompletion=completions.preferences,
+            help="For requests that name none: a name or a text, with a weight if need be. Give it "
+            "again to mix several.",
+            metavar="TEXT",
+            rich_help_panel=PREFERENCE,
+            show_default=False,
+        ),  # its variable is read in command.py
+    ] = None
+    avoid: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--avoid",
+            autocompletion=completions.preferences,
+            help="For requests that avoid nothing: what answers should not be like.",
+            metavar="TEXT",
+            rich_help_panel=PREFERENCE,
+            show_default=False,
+        ),
+    ] = None
+    preset: Annotated[
+        str | None,
+        option(
+            "--preset",
+            autocompletion=completions.presets,
+            panel=PREFERENCE,
+            metavar="NAME",
+            help="For requests that set no strength: balanced, strong or paper. Default: balanced.",
+        ),
+    ] = None
+    guidance_scale: Annotated[
+        float | None,
+        numeric("--guidance-scale", panel=PREFERENCE, metavar="A", help="The same: the scale."),
+    ] = None
+    kl_budget: Annotated[
+        float | None,
+        numeric("--kl-budget", panel=PREFERENCE, metavar="NATS", help="The same: the KL budget."),
+    ] = None
+
+
+def run(options: ServeOptions) -> None:
+    """Serve until Ctrl-C."""
+    try:
+        import fastapi  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError:
+        raise MissingExtraError(
+            "the server needs FastAPI and uvicorn; install the extra `server`: "
+            "pip install 'amulet-local[server]', in a checkout pip install '.[server]'"
+        ) from None
+    from amulet_local.server.limits import Limits
+    from amulet_local.server.run import check_access, open_port, serve
+    from amulet_local.server.service import Service
+
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    access = _access(options)
+    check_access(options.host, access)
+    _check_counts(options)
+    defaults = _defaults(options)
+    runtime = runtime_params(options, n_ctx=N_CTX)
+    listening = open_port(options.host, options.port)
+    host, port = listening.getsockname()[:2]
+    if options.verbose:
+        _log_requests()
+    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    status = StatusLine(enabled=not runtime.verbose)
+    loaded: list[Loaded] = []
+
+    def load(ending: Callable[[], bool]) -> Loaded:
+        made = _load(options, runtime, defaults, status)
+        loaded.append(made)
+        return made
+
+    def ready() -> None:
+        status.erase()
+        _welcome(loaded[0], url, needs_key=bool(access.api_keys))
+
+    try:
+        serve(
+            Service(load),
+            listening,
+            access=access,
+            limits=Limits(),
+            version=package_version(),
+            ready=ready,
+        )
+    finally:
+        status.erase()
+
+
+def _load(
+    options: ServeOptions, runtime: RuntimeParams, defaults: dict[str, Any], status: StatusLine
+) -> Loaded:
+    from amulet_local.engine import Engine
+    from amulet_local.model_store import names_of
+    from amulet_local.server.model_names import ModelNames
+    from amulet_local.server.service import Defaults, Loaded
+
+    model = chosen_model(options.model)
+    engine = Engine(
+        model, runtime, load_progress=lambda share: status.show(f"loading {model}: {share:.0%}")
+    )
+    try:
+        pool = engine.pool(
+            places=options.parallel,
+            waiting=options.queue,
+            scheduler=cast("Scheduler", options.scheduler),
+            max_rows=None if options.max_preferences is None else options.max_preferences + 1,
+            chunk=CHUNK if options.batch_size is None else None,
+        )
+    except BaseException:
+        engine.close()
+        raise
+    names = ModelNames(names_of(model, engine.model.path))
+    return Loaded(engine, pool, names, Defaults(fields=defaults))
+
+
+def _welcome(loaded: Loaded, url: str, *, needs_key: bool) -> None:
+    pool, names = loaded.pool, loaded.names
+    for warning in loaded.engine.warnings:
+        note(f"warning: {warning}")
+    note(
+        f"{names.main} is ready at {url} ({pool.n_places} requests at once, {pool.scheduler}, "
+        f"{loaded.engine.n_ctx} tokens each). Ctrl-C ends it."
+    )
+    key = " -H 'Authorization: Bearer KEY'" if needs_key else ""
+    note(
+        f"curl {url}/v1/chat/completions -H 'Content-Type: application/json'{key} "
+        f"""-d '{{"messages": [{{"role": "user", "content": "Hi"}}], "preference": "creative"}}'"""
+    )
+
+
+def _access(options: ServeOptions) -> Access:
+    """Keys and names.
+
+    Raises:
+        AmuletError: one can't be used.
+    """
+    from amulet_local.server.limits import Access
+
+    keys = list(options.api_key or ())
+    if options.api_key_file is not None:
+        text = read_file(options.api_key_file, "the key file", FileAccessError)
+        found = [line.strip() for line in text.splitlines() if line.strip()]
+        if not found:
+            raise InvalidParameterError("--api-key-file has no key in it")
+        keys += found
+    if not all(re.fullmatch(r"[!-~]+", key) for key in keys):
+        raise InvalidParameterError("an API key has printable ASCII characters, without spaces")
+    known = Access()
+    hosts = {host.strip("[]").lower() for host in options.allowed_host or ()}
+    for origin in options.cors_origin or ():
+        if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", origin):
+            raise InvalidParameterError(
+                f"--cors-origin must be like https://chat.example.org, got {origin!r:.80}"
+            )
+    return Access(
+        api_keys=tuple(keys),
+        hosts=known.hosts | hosts | {options.host.strip("[]").lower()},
+        origins=frozenset(options.cors_origin or ()),
+    )
+
+
+def _check_counts(options: ServeOptions) -> None:
+    limits = {
+        "--port": (options.port, 0, 65535),
+        "--parallel": (options.parallel, 1, 256),
+        "--queue": (options.queue, 0, 100_000),
+        "--max-preferences": (options.max_preferences or 1, 1, 64),
+    }
+    for flag, (value, low, high) in limits.items():
+        if not isinstance(value, int) or not low <= value <= high:
+            raise InvalidParameterError(
+                f"{flag} must be a whole number from {low} to {high}, got {value}"
+            )
+
+
+def _defaults(options: ServeOptions) -> dict[str, Any]:
+    """Fields for requests that say nothing, checked.
+
+    Raises:
+        AmuletError: they can't be used.
+    """
+    from amulet_local.preferences import resolve
+    from amulet_local.server.fields import chat_fields
+    from amulet_local.user_settings import ModelSettings
+
+    for text in (*(options.preference or ()), *(options.avoid or ())):
+        check_text("--preference", text)
+    resolve(options.preference or None, avoid=options.avoid or None)
+    fields = given(
+        preference=options.preference or None,
+        avoid=options.avoid or None,
+        preset=options.preset,
+        guidance_scale=options.guidance_scale,
+        kl_budget=options.kl_budget,
+    )
+    chat_fields(fields).arguments(None, ModelSettings())
+    if options.preset is not None:
+        from amulet_local.presets import preset_named
+
+        preset_named(options.preset)
+    return fields
+
+
+def _log_requests() -> None:
+    """A line a request on stderr."""
+    log = logging.getLogger("amulet_local.server")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG if os.environ.get("AMULET_DEBUG") else logging.INFO)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(
+        app,
+        ServeOptions,
+        run,
+        name="serve",
+        short_help="Serve the model: OpenAI's API, with preferences.",
+        help=HELP,
+        examples=EXAMPLES,
+    )

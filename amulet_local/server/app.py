@@ -1,0 +1,270 @@
+"""The endpoints.
+
+Knows nothing about how a request gets here (guard.py) or how it is answered (running.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from importlib import resources
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+
+from amulet_local.decoding import METHODS
+from amulet_local.errors import AmuletError, InvalidParameterError
+from amulet_local.llama import library
+from amulet_local.preference_names import BUILT_IN_PREFERENCES
+from amulet_local.presets import DEFAULT_PRESET, PRESETS, adjusted_strength
+from amulet_local.server import openapi
+from amulet_local.server.failures import HttpError, as_http, log_error
+from amulet_local.server.fields import CHANGEABLE, IGNORED
+from amulet_local.server.guard import json_object
+from amulet_local.server.model_names import own_settings
+from amulet_local.server.replies import CompletionReply
+from amulet_local.server.running import Running
+from amulet_local.server.service import Loaded, Service
+
+PAGE_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+}
+
+
+def make_app(service: Service, *, version: str) -> FastAPI:
+    """The application on a service."""
+    app = FastAPI(
+        title="amulet-local",
+        version=version,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/openapi.json",
+    )
+    for kind in (404, 405):
+        app.add_exception_handler(kind, _no_such_thing)
+    for error in (HttpError, AmuletError, Exception):
+        app.add_exception_handler(error, _failed)
+    _add_completions(app, service)
+    _add_tokens(app, service)
+    _add_state(app, service, version)
+    _add_page(app)
+    openapi.describe(app)
+    return app
+
+
+def _add_completions(app: FastAPI, service: Service) -> None:
+    async def complete(request: Request, *, chat: bool) -> Response:
+        body = json_object(await request.body())
+        loaded = service.loaded
+        asked = await asyncio.to_thread(loaded.chat if chat else loaded.text, body)
+        running = Running(service, asked, chat=chat)
+        await running.check()
+        return CompletionReply(running, stream=asked.fields.stream)
+
+    @app.post("/v1/chat/completions", openapi_extra=openapi.CHAT, responses=openapi.ERRORS)
+    async def chat_completions(request: Request) -> Response:
+        """Answer messages."""
+        return await complete(request, chat=True)
+
+    @app.post("/v1/completions", openapi_extra=openapi.TEXT, responses=openapi.ERRORS)
+    async def completions(request: Request) -> Response:
+        """Go on with a text."""
+        return await complete(request, chat=False)
+
+    @app.post("/v1/amulet/control", openapi_extra=openapi.CONTROL, responses=openapi.ERRORS)
+    async def control(request: Request) -> Response:
+        """Change or end a completion while it is made."""
+        body = json_object(await request.body())
+        key = body.pop("id", None)
+        running = service.running.get(key) if isinstance(key, str) else None
+        if running is None:
+            raise HttpError(
+                404, "no completion of this id is under way", param="id", code="not_found"
+            )
+        cancel = body.pop("cancel", False)
+        if not isinstance(cancel, bool):
+            raise InvalidParameterError("cancel: must be true or false")
+        if cancel:
+            running.cancel()
+            return JSONResponse({"id": key, "cancelled": True})
+        changes = {name: value for name, value in body.items() if name not in IGNORED}
+        unknown = sorted(set(changes) - {"preference", "avoid", *CHANGEABLE})
+        if unknown:
+            raise InvalidParameterError(f"{unknown[0]:.40}: no such parameter")
+        return JSONResponse({"id": key, "amulet": await running.change(changes)})
+
+
+def _add_tokens(app: FastAPI, service: Service) -> None:
+    @app.post("/tokenize", openapi_extra=openapi.TOKENIZE, responses=openapi.ERRORS)
+    async def tokenize(request: Request) -> Response:
+        """Token ids of a text."""
+        body = json_object(await request.body())
+        vocabulary = service.loaded.vocabulary
+        content = body.get("content")
+        if not isinstance(content, str):
+            raise InvalidParameterError("content: must be a text")
+        add_special = _flag(body, "add_special", False)
+        parse_special = _flag(body, "parse_special", True)
+        tokens = await asyncio.to_thread(
+            vocabulary.tokenize, content, add_special=add_special, parse_special=parse_special
+        )
+        if not _flag(body, "with_pieces", False):
+            return JSONResponse({"tokens": tokens})
+        pieces = await asyncio.to_thread(lambda: [_piece(vocabulary.piece(t)) for t in tokens])
+        listed = [{"id": t, "piece": piece} for t, piece in zip(tokens, pieces, strict=True)]
+        return JSONResponse({"tokens": listed})
+
+    @app.post("/detokenize", openapi_extra=openapi.DETOKENIZE, responses=openapi.ERRORS)
+    async def detokenize(request: Request) -> Response:
+        """The text of token ids."""
+        body = json_object(await request.body())
+        vocabulary = service.loaded.vocabulary
+        tokens = body.get("tokens")
+        if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
+            raise InvalidParameterError("tokens: must be a list of token ids")
+        for token in tokens:
+            vocabulary.check(token)
+        text = await asyncio.to_thread(lambda: b"".join(vocabulary.piece(t) for t in tokens))
+        return JSONResponse({"content": text.decode("utf-8", "replace")})
+
+
+def _add_state(app: FastAPI, service: Service, version: str) -> None:
+    @app.get("/v1/models", responses=openapi.ERRORS)
+    async def models() -> Response:
+        """The model, also with each preference in its name."""
+        loaded = service.loaded
+        entry = {"object": "model", "created": int(service.started_seconds), "owned_by": "local"}
+        names = await asyncio.to_thread(loaded.names.listed)
+        return JSONResponse({"object": "list", "data": [{"id": name, **entry} for name in names]})
+
+    @app.get("/health", responses=openapi.ERRORS)
+    @app.get("/v1/health", include_in_schema=False)
+    async def health() -> Response:
+        """Whether requests are answered; 503 while the model loads."""
+        assert service.loaded
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/metrics", responses=openapi.ERRORS)
+    async def metrics() -> Response:
+        """Counters in Prometheus's format."""
+        pool = service.loaded.pool
+        text = service.figures.text(
+            processing=pool.n_active, waiting=pool.n_queued, places=pool.n_places
+        )
+        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    @app.get("/props", responses=openapi.ERRORS)
+    async def props() -> Response:
+        """What the server has: the model, preferences, presets."""
+        return JSONResponse(await asyncio.to_thread(_props, service.loaded, version))
+
+
+def _props(loaded: Loaded, version: str) -> dict[str, Any]:
+    engine, own = loaded.engine, own_settings()
+    built_in = [{"name": name, "text": text} for name, text in BUILT_IN_PREFERENCES.items()]
+    strength = adjusted_strength(None, {}, own=engine.own_settings)
+    return {
+        "default_generation_settings": {"n_ctx": engine.n_ctx},
+        "total_slots": loaded.pool.n_places,
+        "model_alias": loaded.names.main,
+        "model_path": engine.model.path.name,
+        "chat_template": engine.model.chat_template or "",
+        "bos_token": loaded.vocabulary.bos_text,
+        "eos_token": loaded.vocabulary.eos_text,
+        "build_info": f"amulet-local {version}, llama.cpp {library.build_version()}",
+        "amulet": {
+            "preferences": built_in
+            + [{"name": name, "text": text} for name, text in own.preferences.items()],
+            "mixes": [{"name": name, "parts": list(parts)} for name, parts in own.mixes.items()],
+            "presets": [
+                {
+                    "name": preset.name,
+                    "summary": preset.summary,
+                    "guidance_scale": preset.amulet.guidance_scale,
+                    "kl_budget": preset.amulet.kl_budget,
+                }
+                for preset in PRESETS.values()
+            ],
+            "default_preset": loaded.defaults.fields.get("preset", DEFAULT_PRESET),
+            "default_strength": {
+                "guidance_scale": loaded.defaults.fields.get(
+                    "guidance_scale", strength.guidance_scale
+                ),
+                "kl_budget": loaded.defaults.fields.get("kl_budget", strength.kl_budget),
+            },
+            "methods": list(METHODS),
+            "schedule": engine.plan.schedule,
+            "scheduler": loaded.pool.scheduler,
+            "parallel": loaded.pool.n_places,
+        },
+    }
+
+
+def _add_page(app: FastAPI) -> None:
+    folder = resources.files("amulet_local.server") / "page"
+
+    def send(name: str) -> Response:
+        files = {item.name: item for item in folder.iterdir()} if folder.is_dir() else {}
+        kind = next((kind for end, kind in _TYPES.items() if name.endswith(end)), None)
+        if kind is None or name not in files or not files[name].is_file():
+            raise HttpError(404, "there is no such page", code="not_found")
+        return Response(
+            files[name].read_bytes(),
+            headers={
+                "content-type": kind,
+                "content-security-policy": PAGE_POLICY,
+                "cache-control": "no-cache",
+            },
+        )
+
+    @app.get("/", include_in_schema=False)
+    async def page() -> Response:
+        return send("index.html")
+
+    @app.get("/page.js", include_in_schema=False)
+    async def script() -> Response:
+        return send("page.js")
+
+    @app.get("/page.css", include_in_schema=False)
+    async def style() -> Response:
+        return send("page.css")
+
+    @app.get("/page/{name}", include_in_schema=False)
+    async def part(name: str) -> Response:
+        return send(name)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    failure = as_http(error)
+    if failure.status == 500:
+        log_error(error)
+    return JSONResponse(failure.body, status_code=failure.status, headers=failure.headers)
+
+
+async def _no_such_thing(request: Request, error: Exception) -> Response:
+    status = getattr(error, "status_code", 404)
+    message = "no such address" if status == 404 else "not with this method"
+    headers = getattr(error, "headers", None)
+    failure = HttpError(status, message, code="not_found")
+    return JSONResponse(failure.body, status_code=status, headers=headers)
+
+
+def _flag(body: dict[str, Any], name: str, default: bool) -> bool:
+    value = body.get(name, default)
+    if not isinstance(value, bool):
+        raise InvalidParameterError(f"{name}: must be true or false")
+    return value
+
+
+def _piece(piece: bytes) -> str | list[int]:
+    """A text; bytes where they are no text by themselves."""
+    try:
+        return piece.decode("utf-8")
+    except UnicodeDecodeError:
+        return list(piece)

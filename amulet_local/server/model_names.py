@@ -1,0 +1,91 @@
+"""What the loaded model is called in requests, with preferences in the name if need be.
+
+`smollm2+creative` is the model smollm2 with the preference `creative`, for clients that can't send
+fields; `smollm2+formal:0.7+concise` has two. Nothing in a name is ever a path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from amulet_local.errors import AmuletError
+from amulet_local.preference_names import BUILT_IN_PREFERENCES, weighted
+from amulet_local.preferences import resolve
+from amulet_local.server.failures import HttpError
+from amulet_local.user_settings import UserSettings, read_settings
+
+MAX_NAME_LENGTH = 300
+
+
+@dataclass(frozen=True)
+class Named:
+    """A model's name taken apart.
+
+    Attributes:
+        name: as the response says it.
+        preferences: from the name; empty if it has none.
+    """
+
+    name: str
+    preferences: tuple[str, ...] = ()
+
+
+class ModelNames:
+    """The names of one loaded model."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        """Take note.
+
+        Args:
+            names: what it can be called; of a path only the file's name counts.
+        """
+        files = [name.replace("\\", "/").rsplit("/", 1)[-1] for name in names]
+        stems = [Path(file).stem if file.lower().endswith(".gguf") else file for file in files]
+        self.main = stems[0]
+        self._known = {name.lower() for name in (*files, *stems)}
+
+    def listed(self) -> list[str]:
+        """The model, and with each single preference."""
+        own = own_settings()
+        return [self.main] + [f"{self.main}+{name}" for name in (*BUILT_IN_PREFERENCES, *own.names)]
+
+    def find(self, asked: object) -> Named:
+        """The model that a request asks for; without a name the loaded one.
+
+        Raises:
+            HttpError: 404, no model is loaded under this name.
+        """
+        if asked in (None, ""):
+            return Named(self.main)
+        if isinstance(asked, str) and len(asked) <= MAX_NAME_LENGTH:
+            if asked.lower() in self._known:
+                return Named(asked)
+            for known in sorted(self._known, key=len, reverse=True):
+                if asked.lower().startswith(known + "+"):
+                    parts = tuple(asked[len(known) + 1 :].split("+"))
+                    if self._are_preferences(parts):
+                        return Named(asked, parts)
+        raise HttpError(
+            404,
+            f"no model is loaded under this name; loaded: {self.main}, and with a preference "
+            f"{self.main}+creative",
+            param="model",
+            code="model_not_found",
+        )
+
+    def _are_preferences(self, parts: Sequence[str]) -> bool:
+        try:
+            named = all(weighted(part).is_name for part in parts)
+            return named and bool(resolve(list(parts)))
+        except AmuletError:
+            return False
+
+
+def own_settings() -> UserSettings:
+    """The user's own names; none where the file can't be used."""
+    try:
+        return read_settings()
+    except AmuletError:
+        return UserSettings()

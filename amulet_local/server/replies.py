@@ -1,0 +1,90 @@
+"""Completions as HTTP responses: one JSON object, or a stream of server-sent events.
+
+Knows nothing about models. Notices when the client leaves, and ends the completion then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import aclosing
+from typing import Any
+
+from starlette.responses import Response
+
+from amulet_local.server.failures import as_http
+from amulet_local.server.running import Running
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+_EVENTS = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+
+
+class CompletionReply(Response):
+    """The response to a request for a completion."""
+
+    def __init__(self, running: Running, *, stream: bool) -> None:
+        super().__init__()
+        self._running = running
+        self._stream = stream
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Answer, until all is said or the client leaves."""
+        work = asyncio.ensure_future(self._events(send) if self._stream else self._whole(send))
+        left = asyncio.ensure_future(_left(receive))
+        try:
+            await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (work, left):
+                task.cancel()
+            results = await asyncio.gather(work, left, return_exceptions=True)
+        error = results[0]
+        if isinstance(error, Exception):
+            raise error
+
+    async def _whole(self, send: Send) -> None:
+        async with aclosing(self._running.pieces()) as pieces:
+            async for _ in pieces:
+                pass
+        body = json.dumps(self._running.answers.whole()).encode()
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _events(self, send: Send) -> None:
+        begun = False
+        async with aclosing(self._running.pieces()) as pieces:
+            try:
+                async for piece in pieces:
+                    if not begun:
+                        begun = True
+                        start = {"type": "http.response.start", "status": 200, "headers": _EVENTS}
+                        await send(start)
+                    await send(_event(json.dumps(piece)))
+            except Exception as error:
+                if not begun:
+                    raise
+                await send(_event(json.dumps(as_http(error).body)))
+            else:
+                await send(_event("[DONE]"))
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _event(data: str) -> dict[str, Any]:
+    """One event; JSON in ASCII has no line ends in it."""
+    body = f"data: {data}\n\n".encode()
+    return {"type": "http.response.body", "body": body, "more_body": True}
+
+
+async def _left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

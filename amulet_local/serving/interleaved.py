@@ -1,0 +1,169 @@
+"""Places with contexts of their own that take turns, a token each.
+
+Best on a CPU, where a batch of rows costs the sum of them. An answer is computed as if it were
+alone: with `exact_reuse` in its plan, to the bit. In each turn every answer under way gets one
+token and one of the prompts that are being read goes on by a chunk, so that a long prompt holds
+up nobody for longer than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from amulet_local.errors import AmuletError, BackendError
+from amulet_local.generation import generate
+from amulet_local.llama.context import ContextSettings
+from amulet_local.llama.model import Model
+from amulet_local.llama.rows import Plan, RowSet, StoppedError
+from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.worker import Worker
+from amulet_local.optimizer.realigner import Realigner
+from amulet_local.request import Request
+from amulet_local.results import Chunk
+from amulet_local.serving.places import Outcome
+from amulet_local.serving.ticket import Ticket
+
+
+@dataclass
+class _Place:
+    rows: RowSet
+    stop_flag: StopFlag
+    ticket: Ticket | None = None
+    steps: Generator[Chunk | None, None, None] | None = None
+    reading: bool = False
+    """Whether its prompts are being computed."""
+    running: ExitStack = field(default_factory=ExitStack)
+
+
+class InterleavedPlaces:
+    """Places on one loaded model.
+
+    Attributes:
+        max_rows: most rows that a request may have.
+    """
+
+    scheduler: ClassVar[str] = "interleaved"
+
+    def __init__(
+        self,
+        model: Model,
+        settings: ContextSettings,
+        plan: Plan,
+        *,
+        n_places: int,
+        max_rows: int,
+        noise: Callable[[Request, StopFlag], float],
+    ) -> None:
+        """Make the places; two rows each, and more when they are first needed.
+
+        Args:
+            settings: of each row's context; n_batch is the length of a chunk.
+            noise: the rounding noise for a request's noise guard.
+
+        Raises:
+            ContextCreationError: no memory, or settings that this model excludes.
+        """
+        self.max_rows = max_rows
+        self._vocabulary = model.vocabulary
+        self._realigner = Realigner(model.vocabulary.n_tokens)
+        self._noise = noise
+        self._workers: list[Worker] = []
+        self._places: list[_Place] = []
+        self._next_reader = 0
+        self._closing = False
+        try:
+            for _ in range(n_places):
+                flag = StopFlag()
+                rows = RowSet(model, settings, flag, plan, self._workers)
+                self._places.append(_Place(rows, flag))
+                rows.reserve(min(2, max_rows))
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def n_places(self) -> int:
+        """How many requests at once."""
+        return len(self._places)
+
+    @property
+    def n_active(self) -> int:
+        """Places that are taken."""
+        return sum(place.ticket is not None for place in self._places)
+
+    def admit(self, ticket: Ticket) -> None:
+        """Give the request the free place that has most of its prompts in memory."""
+        prompts = ticket.request.prompts
+        free = [place for place in self._places if place.ticket is None]
+        place = max(free, key=lambda place: place.rows.in_memory(prompts))
+        place.ticket, place.reading = ticket, True
+        place.stop_flag.clear()
+        if self._closing:
+            place.stop_flag.set()
+        place.running.enter_context(ticket.control.running(place.stop_flag))
+        place.steps = generate(
+            ticket.request,
+            place.rows,
+            self._realigner,
+            self._vocabulary,
+            ticket.control,
+            prepare=lambda request: self._noise(request, place.stop_flag),
+        )
+
+    def advance(self) -> Iterator[Outcome]:
+        """A token for every answer under way, and a chunk of one of the prompts."""
+        for place in self._places:
+            if self._writes(place):
+                yield from self._step(place)
+        n = len(self._places)
+        for offset in range(n):
+            index = (self._next_reader + offset) % n
+            if self._places[index].reading:
+                self._next_reader = (index + 1) % n
+                yield from self._step(self._places[index])
+                break
+
+    def interrupt(self) -> None:
+        """End what is being computed now, and everything after."""
+        self._closing = True
+        for place in self._places:
+            place.stop_flag.set()
+
+    def close(self) -> None:
+        """Free the memory."""
+        for place in self._places:
+            if place.steps is not None:
+                place.steps.close()
+            place.rows.close()
+        for worker in self._workers:
+            worker.close()
+        self._workers.clear()
+
+    def _writes(self, place: _Place) -> bool:
+        """Whether it is the answer's turn; who was cancelled doesn't wait for a reader's."""
+        ticket = place.ticket
+        return ticket is not None and (not place.reading or ticket.control.cancelled)
+
+    def _step(self, place: _Place) -> Iterator[Outcome]:
+        ticket, steps = place.ticket, place.steps
+        assert ticket is not None
+        assert steps is not None
+        piece: Chunk | AmuletError | None
+        try:
+            piece = next(steps)
+        except StoppedError:
+            piece = BackendError("the computation was stopped")
+        except AmuletError as error:
+            piece = error
+        if piece is None:
+            place.reading = True
+            return
+        place.reading = False
+        if isinstance(piece, AmuletError) or piece.generation is not None:
+            steps.close()
+            place.running.close()
+            place.ticket = place.steps = None
+        yield ticket, piece

@@ -1,0 +1,73 @@
+"""One request that waits for a place, has one, or is done.
+
+Knows nothing about how places compute. What comes of the request is handed to a function of the one
+who asked, in the scheduler's thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from amulet_local.errors import AmuletError
+from amulet_local.generation import Control
+from amulet_local.request import Request
+from amulet_local.results import Chunk
+
+Deliver = Callable[[Chunk | AmuletError], None]
+
+
+class Ticket:
+    """A request in a pool.
+
+    Attributes:
+        request: what was asked for at first.
+        control: changes to it, and its end.
+        done: whether the last piece, or an error, was handed over.
+        admitted_seconds, first_token_seconds, last_token_seconds: time.perf_counter() when it got a
+            place and when its tokens were chosen; None before.
+    """
+
+    def __init__(self, request: Request, deliver: Deliver, wake: Callable[[], None]) -> None:
+        """Waiting.
+
+        Args:
+            deliver: gets the pieces in order, the last one with the whole answer, or an error
+                instead. Must not block or raise.
+            wake: tells the scheduler that there is something new.
+        """
+        self.request = request
+        self.control = Control()
+        self.done = False
+        self.admitted_seconds: float | None = None
+        self.first_token_seconds: float | None = None
+        self.last_token_seconds: float | None = None
+        self._deliver = deliver
+        self._wake = wake
+
+    def cancel(self) -> None:
+        """End it, from any thread: its place is free within one computation.
+
+        The last piece, with finish_reason "cancelled", has what was generated. One that still waits
+        leaves the queue and gets a CancelledError.
+        """
+        self.control.cancel()
+        self._wake()
+
+    def change(self, request: Request) -> None:
+        """Go on with the rows, strength and guards of `request` at the next token."""
+        self.control.change(request)
+
+    def admit(self) -> None:
+        """Called by the scheduler when it has a place."""
+        self.admitted_seconds = time.perf_counter()
+
+    def hand_over(self, piece: Chunk | AmuletError) -> None:
+        """Called by the scheduler."""
+        if isinstance(piece, AmuletError) or piece.generation is not None:
+            self.done = True
+        else:
+            self.last_token_seconds = time.perf_counter()
+            if self.first_token_seconds is None:
+                self.first_token_seconds = self.last_token_seconds
+        self._deliver(piece)

@@ -1,0 +1,270 @@
+"""Parts of the chat: Markdown that grows on a screen, what is typed ahead, what is kept."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pyte
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amulet_local.cli.chat import live
+from amulet_local.cli.chat.keeping import Keeper, TypedLines, chat_path, model_of, remember_model
+from amulet_local.cli.chat.live import LiveText
+from amulet_local.cli.chat.markdown import Renderer
+from amulet_local.cli.chat.questions import without_quotes
+from amulet_local.cli.chat.settings import changed_strength
+from amulet_local.cli.chat.slash import help_text, parsed
+from amulet_local.cli.chat.typed_ahead import TypedAhead
+from amulet_local.conversation_file import SavedConversation
+from amulet_local.conversation_settings import ConversationSettings
+from amulet_local.errors import InvalidParameterError, InvalidRequestError
+from amulet_local.presets import PRESETS
+
+ANSWER = """\
+To learn to cook:
+
+1. **Start** with the *basics*: what you need, and what a pan is good for
+2. `taste`
+
+3. Learn the rest
+
+# A heading
+
+A rose is a rose,
+as every poet knows.
+
+```python
+def cook(egg: str) -> str:
+
+    return egg.upper()
+```
+
+| dish | minutes |
+|------|---------|
+| egg  | 4       |
+
+* one
+  * two
+
+> said somebody
+
+- 5
+
+12 apples are left: see [this](http://x.y/z), ![that](http://img) <b>and</b> &amp;
+
+[a]: http://hidden
+"""
+
+
+class Terminal:
+    """A screen that text is drawn on."""
+
+    def __init__(self, columns: int, rows: int) -> None:
+        self.screen = pyte.HistoryScreen(columns, rows, history=1000)
+        self._stream = pyte.Stream(self.screen)
+        self.n_writes = 0
+
+    def put(self, text: str) -> None:
+        self.n_writes += 1
+        self._stream.feed(text.replace("\n", "\r\n"))
+
+    @property
+    def lines(self) -> list[str]:
+        """All lines, those that scrolled away too."""
+        columns = self.screen.columns
+        above = [
+            "".join(line[column].data for column in range(columns))
+            for line in self.screen.history.top
+        ]
+        lines = [line.rstrip() for line in (*above, *self.screen.display)]
+        while lines and not lines[-1]:
+            lines.pop()
+        return lines
+
+
+def drawn(
+    monkeypatch: pytest.MonkeyPatch, text: str, step: int, *, columns: int = 60, rows: int = 24
+) -> list[str]:
+    monkeypatch.setattr(live, "REDRAW_SECONDS", 0.0)
+    monkeypatch.setattr(live.shutil, "get_terminal_size", lambda: os.terminal_size((columns, rows)))
+    terminal = Terminal(columns, rows)
+    shown = LiveText(Renderer(colours=True), terminal.put)
+    for start in range(0, len(text), step):
+        shown.push(text[start : start + step], below="> typed" if start % 3 == 0 else "")
+    shown.finish()
+    return terminal.lines
+
+
+@pytest.mark.parametrize("columns", [20, 60])
+@pytest.mark.parametrize("rows", [12, 24])
+def test_text_that_grows_ends_up_as_text_drawn_at_once(
+    monkeypatch: pytest.MonkeyPatch, columns: int, rows: int
+) -> None:
+    whole = drawn(monkeypatch, ANSWER, len(ANSWER), columns=columns, rows=rows)
+    for step in (1, 4, 17):
+        assert drawn(monkeypatch, ANSWER, step, columns=columns, rows=rows) == whole
+
+
+def test_nothing_of_a_text_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = "\n".join(drawn(monkeypatch, ANSWER, 3))
+    for part in ("http://x.y/z", "http://img", "<b>and</b>", "[a]: http://hidden", "& ", "return"):
+        assert part.strip() in shown
+    assert "A rose is a rose,\nas every poet knows." in shown
+
+
+@given(text=st.text("ab \n*_`#-1.|>[]()!<&\\~", max_size=80), step=st.integers(1, 9))
+def test_any_text_is_drawn_and_every_letter_of_it(text: str, step: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        shown = "\n".join(drawn(patch, text, step, rows=200))
+    assert "> typed" not in shown
+    assert sum(map(shown.count, "ab")) >= sum(map(text.count, "ab")) - text.count("```") * 80
+
+
+def test_control_characters_are_visible() -> None:
+    terminal = Terminal(60, 24)
+    shown = LiveText(Renderer(colours=True), terminal.put)
+    shown.push("\x1b]0;title\x07 \x1b[31mred\x9b2J \u202eback")
+    shown.finish()
+    assert terminal.lines == [r"\x1b]0;title\x07 \x1b[31mred\x9b2J \u202eback"]
+
+
+def test_only_lines_that_changed_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "REDRAW_SECONDS", 0.0)
+    written: list[str] = []
+    shown = LiveText(Renderer(colours=True), written.append)
+    shown.push("first line of a paragraph\nsecond")
+    shown.push(" line\nthird")
+    assert "first" not in written[1]
+    shown.push("")
+    assert len(written) == 2
+
+
+def test_what_is_typed_ahead() -> None:
+    typed = TypedAhead()
+    typed.feed("/pref formol\x7f\x7fal\r")
+    typed.feed("\x1b[A\x1b[3~next\x15ne")
+    typed.feed("xt")
+    assert typed.take() == ["/pref formal"]
+    assert typed.take() == []
+    assert typed.line == "next"
+    typed.feed("\x15one\rtwo\r")  # pasted
+    assert typed.take() == []
+    assert typed.line == "one\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "argument"),
+    [
+        ("/preference in rhyme", "preference", "in rhyme"),
+        (" /pref\tin rhyme ", "preference", "in rhyme"),
+        ("/?", "help", ""),
+        ("/BYE", "exit", ""),
+        ("/comp", "compare", ""),
+    ],
+)
+def test_a_command_is_found_by_any_of_its_names(text: str, name: str, argument: str) -> None:
+    said = parsed(text)
+    assert said is not None
+    assert said.command is not None
+    assert (said.command.name, said.argument) == (name, argument)
+
+
+def test_texts_and_unknown_commands() -> None:
+    for text in ("", "hello", "/etc/hosts", "/ what", "// comment", "a /help"):
+        assert parsed(text) is None
+    for text in ("/pr", "/nonsense", "/s"):
+        said = parsed(text)
+        assert said is not None
+        assert said.command is None
+
+
+@pytest.mark.parametrize("width", [40, 59, 79])
+def test_the_list_of_commands_fits(width: int) -> None:
+    assert max(map(len, help_text(width).splitlines())) <= width
+
+
+def test_three_quotes_are_no_part_of_a_question() -> None:
+    assert without_quotes('"""\none\ntwo\n"""') == "one\ntwo"
+    assert without_quotes('"""') == '"""'
+    assert without_quotes('say "x"') == 'say "x"'
+
+
+def test_a_strength_is_a_scale_a_budget_or_both() -> None:
+    settings = ConversationSettings(preset="strong")
+    strong = PRESETS["strong"].amulet
+    assert changed_strength("3", settings, None) == strong.replace(guidance_scale=3)
+    assert changed_strength("kl 0.2", settings, None) == strong.replace(kl_budget=0.2)
+    both = changed_strength("2.5 kl_budget=off", settings, None)
+    assert (both.guidance_scale, both.kl_budget, both.echo_guard) == (2.5, None, True)
+    for wrong in ("a lot", "kl", "1 2", "kl=-1", "2000"):
+        with pytest.raises(InvalidParameterError):
+            changed_strength(wrong, settings, None)
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's data folder."""
+    monkeypatch.setenv("AMULET_DATA", str(tmp_path / "data"))
+    return tmp_path / "data"
+
+
+def test_one_process_at_a_time_goes_on_with_a_chat(data: Path) -> None:
+    first, second = Keeper(enabled=True), Keeper(enabled=True)
+    first.begin()
+    path = first.path
+    assert path is not None
+    path.touch()
+    assert not second.go_on(path)
+    assert second.path not in (None, path)
+    first.close()
+    assert second.go_on(path)
+    assert second.path == path
+    second.close()
+    assert list((data / "chats").glob("*.lock")) == []
+
+
+def test_a_folder_that_others_may_write_in_is_not_used(data: Path) -> None:
+    data.mkdir()
+    data.chmod(0o777)
+    assert not Keeper(enabled=True).keeps
+    TypedLines(enabled=True).add("secret")
+    assert list(data.iterdir()) == []
+
+
+def test_typed_lines_survive_damage_and_stay_bounded(data: Path) -> None:
+    lines = TypedLines(enabled=True)
+    lines.add("one\ntwo \udcff")
+    path = data / "chat-history.jsonl"
+    assert path.stat().st_mode & 0o777 == 0o600
+    with path.open("ab") as file:
+        file.write(b"\xff\n[1]\nnonsense\n" + b'"x"\n' * 3000)
+    kept = lines.read()
+    assert len(kept) == 1000
+    assert path.stat().st_size < 10_000
+    assert TypedLines(enabled=False).read() == []
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a b", "x" * 81, "a\0b"])
+def test_names_that_no_chat_can_have(data: Path, name: str) -> None:
+    with pytest.raises(InvalidParameterError):
+        chat_path(name)
+
+
+def test_a_chat_goes_on_with_its_model(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AMULET_CACHE", str(tmp_path / "cache"))
+    saved = SavedConversation(model="Mine.gguf", settings=ConversationSettings(), turns=())
+    with pytest.raises(InvalidRequestError, match="which can't be found"):
+        model_of(saved)
+    path = tmp_path / "Mine.gguf"
+    path.touch()
+    monkeypatch.chdir(tmp_path)
+    remember_model("Mine.gguf", "Mine.gguf")
+    monkeypatch.chdir("/")
+    assert model_of(saved) == str(path)
+    remember_model("smollm2", "Mine.gguf")
+    assert model_of(saved) == "smollm2"

@@ -1,0 +1,314 @@
+"""What each endpoint gives: llama-server's shapes, and this project's own fields."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from amulet_local import Engine
+from tests.http_server.conftest import Server, running
+
+HI = [{"role": "user", "content": "How do I sleep better?"}]
+
+
+def events(response: httpx.Response) -> list[dict[str, Any]]:
+    """The pieces of a stream that ended as it should."""
+    lines = [line for line in response.iter_lines() if line]
+    assert lines[-1] == "data: [DONE]"
+    return [json.loads(line.removeprefix("data: ")) for line in lines[:-1]]
+
+
+def as_post(path: str, body: dict[str, Any]) -> bytes:
+    """A request as it goes over the wire."""
+    content = json.dumps(body).encode()
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    return f"{head}Content-Length: {len(content)}\r\n\r\n".encode() + content
+
+
+def until(condition: Any, seconds: float = 60.0) -> bool:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def test_timings_are_those_of_llama_server(server: Server) -> None:
+    timings = server.chat(max_tokens=5).json()["timings"]
+    for phase, n in (("prompt", timings["prompt_n"]), ("predicted", 5)):
+        assert timings[f"{phase}_n"] == n > 0
+        assert timings[f"{phase}_ms"] >= 0
+        assert timings[f"{phase}_per_token_ms"] >= 0
+        assert timings[f"{phase}_per_second"] >= 0
+    assert 0 < timings["amulet_compute_ms"] <= timings["predicted_ms"] * 1.01
+
+
+def test_a_trace_has_the_tokens_that_the_text_is_made_of(server: Server) -> None:
+    given = {"messages": HI, "preference": "formal", "amulet_trace": 2, "max_tokens": 6}
+    whole = server.chat(**given, temperature=0).json()
+    tokens = whole["choices"][0]["amulet"]["tokens"]
+    assert "".join(token["text"] for token in tokens) == whole["choices"][0]["message"]["content"]
+    for token in tokens:
+        assert len(token["top_plain"]) == len(token["top_realigned"]) == 2
+        assert [len(row) for row in token["top_preferences"]] == [2]
+        assert token["id"] == token["top_realigned"][0]["id"]
+        assert set(token) >= {"plain", "preferences", "realigned", "scale", "kl"}
+    pieces = events(server.chat(**given, temperature=0, stream=True))
+    assert pieces[0]["amulet"]["preferences"] == ["formal"]
+    assert pieces[0]["amulet"]["preset"] == "balanced"
+    for piece in pieces[1:-1]:
+        choice = piece["choices"][0]
+        texts = [token["text"] for token in choice["amulet"]["tokens"]]
+        assert "".join(texts) == choice["delta"]["content"]
+    assert set(pieces[-1]["amulet"]) == {
+        *("warnings", "preset", "guidance_scale", "preferences", "method")
+    }
+    assert pieces[-1]["timings"]["predicted_n"] == 6
+
+
+def test_log_probabilities_of_nothing_are_numbers_in_json(server: Server) -> None:
+    response = server.chat(grammar='root ::= "Yes"', amulet_trace=20, logprobs=True, top_logprobs=3)
+    assert "Infinity" not in response.text
+    assert "NaN" not in response.text
+
+
+def test_a_change_holds_from_the_next_token_on(server: Server) -> None:
+    body = {"messages": HI, "max_tokens": 60, "ignore_eos": True, "stream": True, "amulet_trace": 0}
+    given = body | {"preference": "creative", "preset": "strong", "temperature": 0}
+    with server.client.stream("POST", "/v1/chat/completions", json=given) as response:
+        lines = (line for line in response.iter_lines() if line)
+        first = json.loads(next(lines).removeprefix("data: "))
+        key = first["id"]
+        changed = server.client.post(
+            "/v1/amulet/control", json={"id": key, "preference": "formal", "guidance_scale": 2}
+        )
+        assert changed.json()["amulet"] == {
+            "preferences": ["formal"],
+            "preset": "",
+            "guidance_scale": 2.0,
+            "kl_budget": 0.5,
+        }
+        kept = server.client.post("/v1/amulet/control", json={"id": key, "preset": "paper"})
+        assert kept.json()["amulet"]["preferences"] == ["formal"]
+        wrong = server.client.post("/v1/amulet/control", json={"id": key, "preset": "none such"})
+        assert wrong.status_code == 400
+        pieces = [json.loads(line[6:]) for line in lines if line != "data: [DONE]"]
+    assert pieces[-1]["amulet"]["preset"] == "paper"
+    assert pieces[-1]["amulet"]["preferences"] == ["formal"]
+    gone = server.client.post("/v1/amulet/control", json={"id": key, "preset": "paper"})
+    assert gone.status_code == 404
+
+
+def test_a_completion_can_be_ended_and_its_client_gets_what_there_is(server: Server) -> None:
+    given = {"messages": HI, "max_tokens": 400, "ignore_eos": True, "stream": True}
+    with server.client.stream("POST", "/v1/chat/completions", json=given) as response:
+        lines = (line for line in response.iter_lines() if line)
+        key = json.loads(next(lines)[6:])["id"]
+        ended = server.client.post("/v1/amulet/control", json={"id": key, "cancel": True})
+        assert ended.json() == {"id": key, "cancelled": True}
+        rest = list(lines)
+    assert rest[-1] == "data: [DONE]"
+    assert json.loads(rest[-2][6:])["choices"][0]["finish_reason"] == "stop"
+    assert len(rest) < 400
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("when", ["writing", "reading", "waiting"])
+def test_a_client_that_leaves_frees_its_place(engine: Engine, stream: bool, when: str) -> None:
+    text = "Tell me about the sea. " * (70 if when == "reading" else 1)
+    body = {"messages": [{"role": "user", "content": text}], "max_tokens": 400, "ignore_eos": True}
+    with running(engine, places=1, waiting=1) as server:
+        pool = server.service.loaded.pool
+        if when == "waiting":
+            holder = threading.Thread(target=server.chat, kwargs=body | {"max_tokens": 60})
+            holder.start()
+            assert until(lambda: pool.n_active == 1)
+        with socket.create_connection(("127.0.0.1", server.port)) as leaver:
+            leaver.sendall(as_post("/v1/chat/completions", body | {"stream": stream}))
+            if when == "waiting":
+                assert until(lambda: pool.n_queued == 1)
+            else:
+                assert until(lambda: pool.n_active == 1)
+            if when == "writing" and stream:
+                assert leaver.recv(20)
+        if when == "waiting":
+            assert until(lambda: pool.n_queued == 0)
+            holder.join()
+        assert until(lambda: pool.n_active == 0 and not server.service.running)
+        assert server.chat().status_code == 200
+
+
+def test_too_many_get_503_at_once_and_the_others_their_answers(engine: Engine) -> None:
+    with running(engine, places=1, waiting=1) as server:
+        answers: list[httpx.Response] = []
+        body = {"messages": HI, "max_tokens": 30, "ignore_eos": True}
+        threads = [
+            threading.Thread(target=lambda: answers.append(server.chat(**body))) for _ in range(5)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(answer.status_code for answer in answers) == [200, 200, 503, 503, 503]
+        for answer in answers:
+            if answer.status_code == 503:
+                assert answer.json()["error"]["code"] == "queue_full"
+                assert int(answer.headers["retry-after"]) >= 1
+        assert "amulet_rejected_total 3" in server.client.get("/metrics").text
+
+
+def test_the_server_s_defaults_hold_for_those_who_say_nothing(engine: Engine) -> None:
+    defaults = {"preference": ["concise"], "preset": "strong"}
+    with running(engine, defaults=defaults) as server:
+
+        def followed(**body: Any) -> tuple[list[str], str]:
+            amulet = server.chat(**body, max_tokens=1).json()["amulet"]
+            return amulet["preferences"], amulet["preset"]
+
+        assert followed() == (["concise"], "strong")
+        assert followed(preference="formal") == (["formal"], "strong")
+        assert followed(preference=None, preset="paper") == (["concise"], "paper")
+        assert followed(model="smollm2+creative") == (["creative"], "strong")
+        assert followed(model="smollm2+creative", preference="formal")[0] == ["formal"]
+        assert followed(method="base")[0] == []
+        assert followed(preference=[])[0] == []
+
+
+def test_what_is_running_ends_cleanly_when_the_server_is_told_to_end(engine: Engine) -> None:
+    with running(engine, places=1, waiting=2) as server:
+        body = {"messages": HI, "max_tokens": 400, "ignore_eos": True}
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            with client.stream(
+                "POST", "/v1/chat/completions", json=body | {"stream": True}
+            ) as response:
+                lines = (line for line in response.iter_lines() if line)
+                next(lines)
+                waiting: list[httpx.Response] = []
+                waiter = threading.Thread(target=lambda: waiting.append(server.chat(**body)))
+                waiter.start()
+                assert until(lambda: server.service.loaded.pool.n_queued == 1)
+                server.stop()
+                rest = list(lines)
+            waiter.join()
+    assert rest[-1] == "data: [DONE]"
+    assert json.loads(rest[-2][6:])["choices"][0]["finish_reason"] == "stop"
+    assert waiting[0].status_code == 409 or waiting[0].status_code == 503
+
+
+def test_a_failure_in_a_stream_is_an_event(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    import llama_cpp
+
+    given = {"messages": HI, "max_tokens": 100, "ignore_eos": True, "stream": True}
+    with server.client.stream("POST", "/v1/chat/completions", json=given) as response:
+        lines = (line for line in response.iter_lines() if line)
+        next(lines)
+        with monkeypatch.context() as patch:
+            patch.setattr(llama_cpp, "llama_decode", lambda context, batch: -1)
+            rest = list(lines)
+    error = json.loads(rest[-1].removeprefix("data: "))["error"]
+    assert error["code"] == "backend_error"
+    assert error["type"] == "server_error"
+    assert server.chat().status_code == 200
+
+
+def test_tokens_and_text_belong_together(server: Server) -> None:
+    text = "Grüße 🙂 from <b>\x00here</b>"
+    tokens = server.client.post("/tokenize", json={"content": text}).json()["tokens"]
+    back = server.client.post("/detokenize", json={"tokens": tokens}).json()["content"]
+    assert back == text
+    named = server.client.post("/tokenize", json={"content": text, "with_pieces": True}).json()
+    assert [item["id"] for item in named["tokens"]] == tokens
+    outside = server.client.post("/detokenize", json={"tokens": [10**9]})
+    assert outside.status_code == 400
+
+
+def test_props_say_what_a_page_needs(server: Server) -> None:
+    props = server.client.get("/props").json()
+    assert props["total_slots"] == 2
+    assert props["default_generation_settings"]["n_ctx"] == 512
+    assert "/" not in props["model_path"]
+    amulet = props["amulet"]
+    assert {"name": "concise"}.items() <= amulet["preferences"][6].items()
+    assert {preset["name"] for preset in amulet["presets"]} == {"paper", "balanced", "strong"}
+    assert amulet["default_preset"] == "balanced"
+    assert amulet["scheduler"] == "interleaved"
+    assert amulet["parallel"] == 2
+    assert "amulet" in amulet["methods"]
+
+
+def test_metrics_count_tokens(server: Server) -> None:
+    def counted() -> dict[str, float]:
+        lines = server.client.get("/metrics").text.splitlines()
+        pairs = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
+        return {name: float(value) for name, value in pairs}
+
+    before = counted()
+    usage = server.chat(max_tokens=3).json()["usage"]
+    after = counted()
+    for name, key in (("prompt", "prompt_tokens"), ("predicted", "completion_tokens")):
+        total = f"amulet_{name}_tokens_total"
+        assert after[total] - before[total] == usage[key]
+
+
+def test_a_prompt_beyond_the_context_says_the_counts(server: Server) -> None:
+    error = server.chat(messages=[{"role": "user", "content": "long " * 900}]).json()["error"]
+    assert error["code"] == "context_length_exceeded"
+    assert error["n_prompt_tokens"] > error["n_ctx"] == 512
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"messages": [{"role": "user", "content": ""}], "max_tokens": True},
+        {"temperature": 1e400},
+        {"temperature": 1e9},
+        {"top_p": -0.1},
+        {"seed": 2**40},
+        {"n": 0},
+        {"n": 1000},
+        {"logit_bias": {"99999999": 1}},
+        {"logit_bias": {"a": "b"}},
+        {"stop": [1]},
+        {"stop": ["a"] * 1000},
+        {"preference": {"text": 1}},
+        {"preference": [{"name": "formal", "weight": "much"}]},
+        {"preference": [{"name": "formal", "weight": 1e9}]},
+        {"preference": "formal", "guidance_scale": 1e9},
+        {"preference": "long " * 900},
+        {"min_plausibility": 2},
+        {"amulet_trace": 21},
+        {"amulet": {"eta": 0}},
+        {"method": "none"},
+        {"tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"functions": [{"name": "f"}]},
+        {"response_format": {"type": "yaml"}},
+        {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "odd"}}}},
+        {"grammar": "root ::= " + "(" * 5000},
+        {"json_schema": {"$ref": "#"}},
+        {"chat_template_kwargs": "text"},
+        {"preferense": "formal"},
+    ],
+)
+def test_a_bad_field_gets_400_in_openai_s_shape(server: Server, body: dict[str, Any]) -> None:
+    content = json.dumps({"messages": HI, "max_tokens": 1} | body).replace("Infinity", "1e400")
+    response = server.client.post(
+        "/v1/chat/completions", content=content, headers={"Content-Type": "application/json"}
+    )
+    if body.get("max_tokens") is not True:
+        assert response.status_code == 400, response.text
+        error = response.json()["error"]
+        assert error["message"]
+        assert error["type"] == "invalid_request_error"
+    assert server.client.get("/health").status_code == 200
+
+
+def test_unknown_addresses_and_methods_have_openai_s_shape(server: Server) -> None:
+    assert server.client.get("/nothing").json()["error"]["code"] == "not_found"
+    assert server.client.get("/v1/chat/completions").status_code == 405
