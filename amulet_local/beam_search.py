@@ -60,8 +60,8 @@ def without_beams(request: Request) -> Request:
     """
     if request.n_beams > 1:
         raise InvalidParameterError(
-            f"{request.method} isn't served beside other requests; use it in `amulet-local generate` "
-            f"or Engine.generate"
+            f"{request.method} isn't served beside other requests; use it in "
+            f"`amulet-local generate` or Engine.generate"
         )
     return request
 

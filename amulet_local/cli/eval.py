@@ -267,7 +267,7 @@ def _count(flag: str, value: Any) -> int | None:
 def _datasets(options: EvalOptions) -> list[Dataset]:
     from amulet_local.evaluation.experiment.datasets import own_questions, read_datasets
 
-    files = options.data or ([options.data_option] if options.data_option else [])
+    files = options.data or options.data_option or []
     for name in files:
         check_text("FILE", name)
     if not files:

@@ -43,8 +43,8 @@ class EvalOptions:
         ),
     ] = None
     data_option: Annotated[
-        str | None,
-        option("--data", panel=WHAT, metavar="FILE", help="The same, for one file."),
+        list[str] | None,
+        typer.Option("--data", hidden=True),  # AMULET_DATA is a folder's variable
     ] = None
     methods: Annotated[
         str | None,
@@ -252,7 +252,7 @@ def check(options: EvalOptions) -> None:
     Raises:
         typer.BadParameter: see above.
     """
-    if options.data and options.data_option is not None:
+    if options.data and options.data_option:
         raise typer.BadParameter("give only one of FILE, --data")
     if options.limit is not None and options.sample is not None:
         raise typer.BadParameter("give only one of --limit, --sample")
