@@ -16,6 +16,12 @@ from typing import Any
 
 from amulet_local import conversation_file, model_store, prompt_cache
 from amulet_local.async_stream import AsyncAnswerStream
+from amulet_local.beam_search import (
+    BeamRun,
+    beam_search,
+    check_beam_request,
+    without_beams,
+)
 from amulet_local.chat_completion import (
     ChatCompletionFields,
     ChatSource,
@@ -372,6 +378,8 @@ class Engine:
             weights=weights,
             n_top=trace,
         )
+        if request.n_beams > 1:
+            check_beam_request(request)
         return _last(self._stream(request, None, Control()))
 
     def score(
@@ -645,7 +653,8 @@ class Engine:
             As `generate`.
         """
         open_arguments = ("preference", "avoid", "amulet", "preset", "system", "placement")
-        return self._request(messages, **{**dict.fromkeys(open_arguments), **arguments})
+        request = self._request(messages, **{**dict.fromkeys(open_arguments), **arguments})
+        return without_beams(request)
 
     def request_from_tokens(
         self,
@@ -659,12 +668,23 @@ class Engine:
             As there.
         """
         self._turns.check_open()
-        return self._requests.from_tokens(plain_ids, preference_ids, **arguments)
+        request = self._requests.from_tokens(plain_ids, preference_ids, **arguments)
+        return without_beams(request)
 
     @property
     def plan(self) -> Plan:
         """Schedule and threads of the rows."""
         return self._rows.plan
+
+    def forget(self) -> None:
+        """Forget all prompts and answers, so that what comes next is computed from its beginning.
+
+        Raises:
+            EngineClosedError, EngineBusyError: see there.
+        """
+        self._turns.check_open()
+        with self._turns.turn(), self._turns.using():
+            self._rows.discard()
 
     def cancel(self) -> None:
         """End the generation that is running, from any thread.
@@ -693,22 +713,29 @@ class Engine:
 
     def _request(self, messages: Messages | Dialogue, **arguments: Any) -> Request:
         with self._turns.using():
-            return self._requests.from_messages(messages, **arguments)
+            request = self._requests.from_messages(messages, **arguments)
+        if request.n_beams > 1:
+            check_beam_request(request)
+        return request
 
     def _stream(
         self, request: Request, prompt_progress: Progress | None, control: Control
     ) -> Generator[Chunk, None, None]:
         self._turns.check_open()
         with self._turns.turn(), control.running(self._stop_flag):
-            pieces = generate(
-                request,
-                self._rows,
-                self._realigner,
-                self.model.vocabulary,
-                control,
-                prepare=self._prepare,
-                prompt_progress=prompt_progress,
-            )
+            pieces: Generator[Chunk | None, None, None]
+            if request.n_beams > 1:
+                pieces = self._searched(request, prompt_progress)
+            else:
+                pieces = generate(
+                    request,
+                    self._rows,
+                    self._realigner,
+                    self.model.vocabulary,
+                    control,
+                    prepare=self._prepare,
+                    prompt_progress=prompt_progress,
+                )
             try:
                 while True:
                     chunk = self._next(pieces)
@@ -718,6 +745,26 @@ class Engine:
             finally:
                 pieces.close()
         yield chunk
+
+    def _searched(
+        self, request: Request, prompt_progress: Progress | None
+    ) -> Generator[Chunk | None, None, None]:
+        """An answer by beam search, which is known at its end only; changes come too late."""
+        run = BeamRun(
+            model=self.model,
+            settings=self._settings,
+            stop_flag=self._stop_flag,
+            n_threads=self.plan.n_threads,
+            n_threads_batch=self.plan.n_threads_batch,
+        )
+        generation = beam_search(run, request, prompt_progress)
+        yield Chunk(
+            text=generation.text,
+            reasoning=generation.reasoning,
+            token_ids=generation.token_ids,
+            finish_reason=generation.finish_reason,
+            generation=generation,
+        )
 
     def _next(self, pieces: Generator[Chunk | None, None, None]) -> Chunk:
         """The next piece; the last one, cancelled, if the engine was closed meanwhile."""

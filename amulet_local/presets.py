@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
+from amulet_local.decoding import METHODS
 from amulet_local.errors import InvalidParameterError
 from amulet_local.params import AmuletParams, Placement
 from amulet_local.user_settings import ModelSettings
@@ -91,7 +92,8 @@ def choose_strength(
     """The strength that a caller means.
 
     Args:
-        method: the method's name; a preset's strength is for "amulet" only, its placement for all.
+        method: the method's name; a preset's strength is for those that take one, its placement
+            for all.
         amulet, preset: what the caller gave, at most one of them.
         default: the preset for a caller that gave neither.
         own: what the user keeps for this model, for such a caller.
@@ -109,7 +111,7 @@ def choose_strength(
             )
         return Strength(amulet=amulet, preset="", placement="system")
     chosen = preset_named(default if preset is None else preset)
-    if method != "amulet":
+    if not METHODS[method].takes_preset:
         return Strength(amulet=None, preset="", placement=chosen.placement)
     strength = chosen.amulet
     if preset is None and own is not None:

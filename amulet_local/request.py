@@ -36,6 +36,7 @@ class Request:
         seed: for the draws.
         n_ctx: most tokens a row can hold.
         n_top: alternatives to trace at each token; None traces nothing.
+        n_beams: width of a beam search; 1 is one token after the other.
         closing_tag: what ends the reasoning that the prompts have opened; empty if none.
         started_seconds: time.perf_counter() when it was asked for.
         preferences, warnings: for the result.
@@ -51,6 +52,7 @@ class Request:
     n_ctx: int
     n_top: int | None
     started_seconds: float
+    n_beams: int = 1
     closing_tag: str = ""
     preferences: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -187,6 +189,7 @@ def build_request(
         seed=secrets.randbelow(2**32 - 1) if sampling.seed is None else sampling.seed,
         n_ctx=n_ctx,
         n_top=n_top,
+        n_beams=method.n_beams,
         started_seconds=time.perf_counter(),
         closing_tag=closing_tag,
         preferences=tuple(preferences) if method.needs_preference else (),

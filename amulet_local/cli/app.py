@@ -15,6 +15,7 @@ from amulet_local.cli import (
     chat,
     compare,
     doctor,
+    eval,
     explain,
     generate,
     learn,
@@ -61,7 +62,7 @@ def top(
 
 
 for command in (
-    *(generate, chat, compare, explain, serve, tune, learn),
+    *(generate, chat, compare, explain, serve, tune, learn, eval),
     *(preferences, models, doctor, bench),
 ):
     command.add_to(app)

@@ -17,7 +17,7 @@ from amulet_local.cli.answering import figures, generation_json, read_options, s
 from amulet_local.cli.columns import cells, cut, pad, wrap
 from amulet_local.cli.command import add_command
 from amulet_local.cli.inputs import require_question
-from amulet_local.cli.options import ExplainOptions
+from amulet_local.cli.options import STEERING_NAMES, ExplainOptions
 from amulet_local.cli.terminal import (
     has_characters,
     has_colours,
@@ -135,7 +135,7 @@ def _method_name(name: str | None) -> str:
     method = choose_method(name, has_preference=True)
     if not (method.needs_plain and method.needs_preference):
         raise InvalidParameterError(
-            f"the method {method.name!r} moves no token; explain takes amulet or linear_alignment"
+            f"the method {method.name!r} moves no token; explain takes {STEERING_NAMES}"
         )
     return method.name
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 
 from amulet_local.cli import completions
+from amulet_local.decoding import METHODS
 
 PROMPT = "The question"
 PREFERENCE = "The preference and its strength"
@@ -24,6 +25,12 @@ ADAPTERS = "Adapters of the model"
 OUTPUT = "Output"
 PANELS = (PROMPT, PREFERENCE, GUARDS, SAMPLING, RUNTIME, ADAPTERS, OUTPUT)
 """Their order in the help; a command's own come before."""
+
+METHOD_NAMES = ", ".join(METHODS)
+STEERING_NAMES = ", ".join(
+    name for name, method in METHODS.items() if method.needs_plain and method.needs_preference
+)
+"""Methods, and those of them that move tokens, for help texts."""
 
 EXCLUSIVE = (
     (("prompt",), ("prompt_option",), ("file",)),
@@ -189,8 +196,7 @@ MethodName = Annotated[
         autocompletion=completions.methods,
         panel=PREFERENCE,
         metavar="NAME",
-        help="base, pref, linear_alignment or amulet. Default: amulet with a preference, "
-        "base without.",
+        help=f"One of {METHOD_NAMES}. Default: amulet with a preference, base without.",
     ),
 ]
 
@@ -828,8 +834,8 @@ class CompareOptions(QuestionOptions):
             "--methods",
             panel=PREFERENCE,
             metavar="NAMES",
-            help="Which to compare: methods (base, pref, linear_alignment, amulet) and presets "
-            "(balanced, strong, paper). Default: base,pref,amulet.",
+            help=f"Which to compare: methods ({METHOD_NAMES}) and presets (balanced, strong, "
+            f"paper). Default: base,pref,amulet.",
         ),
     ] = "base,pref,amulet"
     columns: Annotated[
@@ -854,7 +860,7 @@ class ExplainOptions(QuestionOptions):
             autocompletion=completions.methods,
             panel=PREFERENCE,
             metavar="NAME",
-            help="linear_alignment or amulet. Default: amulet.",
+            help=f"One of {STEERING_NAMES}. Default: amulet.",
         ),
     ] = None
     all: Annotated[

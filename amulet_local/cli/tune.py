@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,13 +15,8 @@ from amulet_local.cli.inputs import (
     given,
     read_file,
 )
-from amulet_local.cli.terminal import (
-    StatusLine,
-    note,
-    one_line,
-    stderr_is_terminal,
-    write,
-)
+from amulet_local.cli.progress import AnswersProgress
+from amulet_local.cli.terminal import one_line, write
 from amulet_local.cli.tune_options import TuneOptions, check
 from amulet_local.errors import AmuletError, FileAccessError, InvalidParameterError
 
@@ -183,7 +177,7 @@ def _measured(
     from amulet_local.evaluation.tuning_study import Measurement, Stand
 
     measurement = Measurement(plan=plan)
-    progress = _Progress(plan)
+    progress = AnswersProgress(plan.n_answers)
 
     def loading(share: float) -> None:
         progress.show(f"loading {one_line(model)}: {share:.0%}")
@@ -199,28 +193,6 @@ def _measured(
     finally:
         progress.erase()
     return measurement
-
-
-class _Progress:
-    """Says how far it is: in place on a terminal, else a line for every tenth of the answers."""
-
-    def __init__(self, plan: Plan) -> None:
-        self._line = StatusLine()
-        self._is_terminal = stderr_is_terminal()
-        self._n_all = plan.n_answers
-        self._next = 0
-
-    def show(self, text: str) -> None:
-        if self._is_terminal:
-            self._line.show(text)
-            return
-        answers = re.match(r"(\d+) of \d+ answers", text)
-        if answers is not None and int(answers[1]) * 10 >= self._next * self._n_all:
-            self._next = int(answers[1]) * 10 // self._n_all + 1
-            note(text)
-
-    def erase(self) -> None:
-        self._line.erase()
 
 
 def _recommended(measurement: Measurement, share: float) -> Recommendation:

@@ -121,8 +121,8 @@ def quality(generation: Generation, instruction: Sequence[int], question: Sequen
         margin=math.fsum(preference) / len(preference) - fluency,
         fluency=fluency,
         loops=is_loop(tokens),
-        falls_apart=worst_window(preference, WINDOW_TOKENS) < WINDOW_LOG_P,
-        recites=not _stretches(instruction).isdisjoint(_stretches(tokens) - _stretches(question)),
+        falls_apart=falls_apart(preference),
+        recites=recites(tokens, instruction, question),
         stops_short=stops_short(generation.text, generation.finish_reason),
     )
 
@@ -139,6 +139,16 @@ def stops_short(text: str, finish_reason: str) -> bool:
         and not ends_sentence(text)
         and not _LIST_ITEM.match(text.strip().rpartition("\n")[2])
     )
+
+
+def falls_apart(preference: Sequence[float]) -> bool:
+    """Whether a window of it is too unlikely, by its log-probabilities under the preference."""
+    return worst_window(preference, WINDOW_TOKENS) < WINDOW_LOG_P
+
+
+def recites(tokens: Sequence[int], instruction: Sequence[int], question: Sequence[int]) -> bool:
+    """Whether tokens in a row are the instruction's and not the question's."""
+    return not _stretches(instruction).isdisjoint(_stretches(tokens) - _stretches(question))
 
 
 def worst_window(values: Sequence[float], n: int) -> float:

@@ -8,8 +8,6 @@ ever sets it as text; characters that act on their surroundings are made visible
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import math
 from collections.abc import Iterable
@@ -18,6 +16,7 @@ from importlib import resources
 from typing import Any
 
 from amulet_local.explanation import STEP_FACTORS, ExplainedToken, Explanation, TokenName
+from amulet_local.html_page import document, foreign
 from amulet_local.readable import factor, percent, visible
 
 _TIMES = "×"
@@ -27,28 +26,7 @@ _CHART_HEIGHT = 100
 def page(explanation: Explanation) -> str:
     """The page, as text to be written in UTF-8."""
     style, script = _asset("page.css"), _asset("page.js")
-    policy = "; ".join(
-        (
-            "default-src 'none'",
-            f"style-src '{_digest(style)}'",
-            f"script-src '{_digest(script)}'",
-            "base-uri 'none'",
-            "form-action 'none'",
-        )
-    )
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta name="referrer" content="no-referrer">
-<title>{_text(_title(explanation))}</title>
-<style>{style}</style>
-</head>
-<body>
-{_header(explanation)}
+    body = f"""{_header(explanation)}
 <main>
 <div class="reading">
 {_answer(explanation)}
@@ -64,25 +42,12 @@ def page(explanation: Explanation) -> str:
 how much likelier the answer's tokens are with the preference in the prompt than without. Fluency:
 their log-probability under the plain prompt. KL: how far the choice was moved from the prompt with
 the preference. Below 1, moved means that the token has become less likely.</p>
-<script type="application/json" id="data">{_data(explanation)}</script>
-<script>{script}</script>
-</body>
-</html>
-"""
+<script type="application/json" id="data">{_data(explanation)}</script>"""
+    return document(_title(explanation), body, style=style, script=script)
 
 
 def _asset(name: str) -> str:
     return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
-
-
-def _digest(text: str) -> str:
-    """The source expression of an inline style or script in a content security policy."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _text(text: str) -> str:
-    """Foreign text for markup, between tags or in quotes."""
-    return escape(visible(text), quote=True)
 
 
 def _title(explanation: Explanation) -> str:
@@ -109,12 +74,12 @@ def _header(explanation: Explanation) -> str:
         figures.append(("fluency", f"{totals.fluency:.3f}"))
     figures += [("KL", f"{totals.kl:.3f}"), ("scale", f"{totals.scale:.3g}")]
     shown = "\n".join(
-        f'<div><dt>{name}</dt><dd dir="auto">{_text(value)}</dd></div>'
+        f'<div><dt>{name}</dt><dd dir="auto">{foreign(value)}</dd></div>'
         for name, value in facts.items()
         if value
     )
     means = "\n".join(
-        f'<div><dt dir="auto">{_text(name)}</dt><dd>{value}</dd></div>' for name, value in figures
+        f'<div><dt dir="auto">{foreign(name)}</dt><dd>{value}</dd></div>' for name, value in figures
     )
     return f"""<header>
 <h1>What the preference did, token by token</h1>
@@ -145,10 +110,10 @@ def _token(position: int, token: ExplainedToken) -> str:
     classes = ["t"]
     if token.step:
         classes.append(f"up{token.step}" if token.step > 0 else f"down{-token.step}")
-    text = _text(token.text)
+    text = foreign(token.text)
     if token.name.kind == "special":
         classes.append("special")
-        text += _text(token.name.text)
+        text += foreign(token.name.text)
     elif not text:
         classes.append("part")
     elif text.isspace() and "\n" in text:
@@ -189,7 +154,7 @@ def _height(value: float, top: float) -> float:
 
 def _table(explanation: Explanation) -> str:
     names = ("#", "token", *explanation.rows, "moved", "KL", "scale")
-    head = "".join(f'<th scope="col" dir="auto">{_text(name)}</th>' for name in names)
+    head = "".join(f'<th scope="col" dir="auto">{foreign(name)}</th>' for name in names)
     body = "\n".join(
         _table_row(position, token) for position, token in enumerate(explanation.tokens)
     )

@@ -61,7 +61,7 @@ class ContextSettings:
     """What a context is created with.
 
     Attributes:
-        n_ctx: tokens a sequence can hold.
+        n_ctx: tokens a sequence can hold; `unified`, tokens of all sequences together.
         n_sequences: sequences that share the context.
         n_batch: tokens a `decode` can take.
         n_outputs: rows of logits a `decode` can return.
@@ -72,6 +72,7 @@ class ContextSettings:
         embeddings: whether it gives hidden states; then every token that a `decode` computes is an
             output, while `want_embeddings` is on.
         pooled: with `embeddings`: pool a sequence's hidden states to one, as the model says.
+        unified: whether sequences share one memory, so that a copy of one takes no room.
         adapters: what changes the weights and the state between layers.
     """
 
@@ -86,6 +87,7 @@ class ContextSettings:
     offload_kqv: bool = False
     embeddings: bool = False
     pooled: bool = False
+    unified: bool = False
     adapters: Adapters | None = None
 
     @property
@@ -114,7 +116,8 @@ class Context:
         self.settings = settings
         self._stop_flag = stop_flag  # native code reads it as long as the context lives
         params = llama_cpp.llama_context_default_params()
-        params.n_ctx = settings.n_ctx * settings.n_sequences
+        params.n_ctx = settings.n_ctx * (1 if settings.unified else settings.n_sequences)
+        params.kv_unified = settings.unified
         params.n_batch = params.n_ubatch = max(
             min(settings.n_batch, settings.n_ctx), settings.n_sequences
         )

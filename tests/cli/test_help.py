@@ -24,6 +24,7 @@ COMMANDS = (
     "serve",
     "tune",
     "learn",
+    "eval",
     "preferences",
     "models",
     "doctor",

@@ -1,0 +1,371 @@
+"""`amulet-local eval`: methods x preferences x questions, with scores and a report."""
+
+from __future__ import annotations
+
+import json
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from amulet_local.cli.answering import write_json
+from amulet_local.cli.command import add_command
+from amulet_local.cli.eval_options import EvalOptions, check
+from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
+from amulet_local.cli.progress import AnswersProgress
+from amulet_local.cli.terminal import note, one_line, write
+from amulet_local.errors import FileAccessError, InvalidParameterError
+
+if TYPE_CHECKING:
+    from amulet_local.evaluation.experiment.datasets import Dataset
+    from amulet_local.evaluation.experiment.plan import Experiment, Wish
+    from amulet_local.evaluation.experiment.results import Results
+    from amulet_local.params import RuntimeParams
+
+DEFAULT_FOLDER = "amulet-eval"
+DEFAULT_TOKENS, PAPER_TOKENS = 64, 128
+DEFAULT_PREFERENCES = ("creative", "concise")
+DEFAULT_SEED = 1
+MARKDOWN, HTML = "report.md", "report.html"
+
+HELP = """Compare methods on your own model: answers, scores and a report with intervals.
+
+Every method answers every question under every preference, greedily, with the same prompts. Each
+answer is kept as it is made: a run that was stopped goes on where it was when you give the same
+command again; other settings begin another run. The report is a page for a browser and the same
+in Markdown, beside the answers.
+
+docs/evaluation.md says what the figures mean and has our own table."""
+
+EXAMPLES = """
+amulet-local eval
+amulet-local eval questions.json --sample 20 --preference all \\
+    --methods base,pref,amulet:paper,amulet:balanced,amulet:scale=2.5
+amulet-local eval --report-only amulet-eval --scorers text"""
+
+
+def run(options: EvalOptions) -> None:
+    """Answer, score and report."""
+    from amulet_local.evaluation.experiment.run_folder import existing_run
+
+    if options.scorers == "list":
+        _list_scorers()
+        return
+    if options.report_only is not None:
+        _finish(options, [existing_run(Path(options.report_only).expanduser())])
+        return
+    with ExitStack() as stack:  # what can't be scored is said before any answer is made
+        _scorers(options, stack)
+    models = [name.strip() for name in chosen_model(options.model).split(",") if name.strip()]
+    experiment, choice = _experiment(options)
+    folders = [_answers(options, experiment, choice, model) for model in models]
+    _finish(options, folders)
+
+
+def _answers(
+    options: EvalOptions, experiment: Experiment, choice: dict[str, Any], model: str
+) -> Path:
+    """Make the answers of one model; returns its run's folder."""
+    from amulet_local.engine import Engine
+    from amulet_local.evaluation.experiment.answering import Answering
+    from amulet_local.evaluation.experiment.plan import settings_of
+    from amulet_local.evaluation.experiment.run_folder import run_folder
+    from amulet_local.model_store import find_model
+
+    path = find_model(model)
+    runtime = _runtime(options)
+    base = Path(options.output or DEFAULT_FOLDER).expanduser()
+    folder = run_folder(base, settings_of(experiment, path, runtime, choice=choice))
+    note(f"{one_line(path.name)}: {one_line(str(folder))}")
+    progress = AnswersProgress(sum(1 for _ in experiment.responses()))
+
+    def loading(share: float) -> None:
+        progress.show(f"loading {one_line(model)}: {share:.0%}")
+
+    try:
+        with Engine(path, runtime, load_progress=loading) as engine:
+            Answering(engine, experiment, folder, progress.show).run()
+    finally:
+        progress.erase()
+    return folder
+
+
+def _finish(options: EvalOptions, folders: list[Path]) -> None:
+    """Score and report runs."""
+    from amulet_local import private_files
+    from amulet_local.evaluation.experiment.report_page import page
+    from amulet_local.evaluation.experiment.report_text import markdown
+    from amulet_local.evaluation.experiment.results import Results
+
+    summaries = []
+    for folder in folders:
+        results = Results(folder)
+        with ExitStack() as stack:
+            scorers, judge = _scorers(options, stack)
+            results.score(scorers)
+            names = [scorer.name for scorer in scorers]
+            if judge is not None:
+                from amulet_local.evaluation.experiment.judging import JUDGE, compare_all
+
+                compare_all(results, judge, scorers[-1].source)
+                names.append(JUDGE)
+        private_files.write(folder / MARKDOWN, markdown(results, names).encode())
+        private_files.write(folder / HTML, page(results, names).encode())
+        summaries.append(_summary(results, names, folder))
+        if not options.json:
+            _show(results, names, folder)
+    if options.json:
+        write_json({"runs": summaries})
+
+
+def _summary(results: Results, names: list[str], folder: Path) -> dict[str, Any]:
+    from amulet_local.evaluation.experiment.tables import Part, column
+
+    part = Part(wishes=results.wishes)
+    columns = {name: column(results, name, part) for name in names} if results.questions else {}
+    return {
+        "model": results.settings["model"]["file"],
+        "folder": str(folder),
+        "report": str(folder / HTML),
+        "questions": len(results.questions),
+        "of_questions": results.n_all_questions,
+        "scores": {
+            scorer: {
+                method: None
+                if cell.estimate is None
+                else {
+                    "value": cell.estimate.value,
+                    "low": cell.estimate.low if cell.estimate.n > 1 else None,
+                    "high": cell.estimate.high if cell.estimate.n > 1 else None,
+                    "best": cell.best,
+                }
+                for method, cell in cells.items()
+            }
+            for scorer, cells in columns.items()
+        },
+    }
+
+
+def _show(results: Results, names: list[str], folder: Path) -> None:
+    from amulet_local.evaluation.experiment.report_text import figure
+    from amulet_local.evaluation.experiment.tables import Part, column
+
+    n = len(results.questions)
+    write(f"{one_line(results.settings['model']['file'])}: {n} of {results.n_all_questions} ")
+    write("questions answered by every method\n\n")
+    if n:
+        part = Part(wishes=results.wishes)
+        columns = {name: column(results, name, part) for name in names[:6]}
+        width = max(len(method.name) for method in results.methods) + 2
+        write(f"{'':{width}}" + "".join(f"{name:>22}" for name in columns) + "\n")
+        for method in results.methods:
+            line = f"{one_line(method.name):{width}}"
+            for name, cells in columns.items():
+                cell = cells.get(method.name)
+                text = "-"
+                if cell is not None and cell.estimate is not None:
+                    item = cell.estimate
+                    ends = ", ".join(figure(end, name) for end in (item.low, item.high))
+                    text = figure(item.value, name) + (f" [{ends}]" if item.n > 1 else "")
+                line += f" {text:>21}"
+            write(line + "\n")
+        write("\n(in brackets: 95% intervals over the questions)\n")
+    write(f"report: {one_line(str(folder / HTML))}\n")
+
+
+def _scorers(options: EvalOptions, stack: ExitStack) -> tuple[list[Any], Any]:
+    """The scorers and the judge that were asked for; the stack closes them."""
+    from amulet_local.evaluation.scorers import DEFAULT_SCORERS, scorers_named
+
+    names: tuple[str, ...] = DEFAULT_SCORERS
+    if options.scorers is not None:
+        names = tuple(name.strip() for name in options.scorers.split(",") if name.strip())
+    scorers = scorers_named(
+        names,
+        **given(
+            embedding_model=options.embedding_model,
+            armorm=options.armorm,
+            n_threads=options.threads,
+        ),
+    )
+    for scorer in scorers:
+        stack.callback(scorer.close)
+    if options.judge is None:
+        return scorers, None
+    from amulet_local.evaluation.judges import JudgeOptions, judge_scorers, open_judge
+
+    judge = open_judge(
+        JudgeOptions(
+            **given(
+                model=options.judge,
+                base_url=options.judge_url,
+                api_key_env=options.judge_key_env,
+                prompt_file=options.judge_prompt,
+                n_threads=None if options.judge_url else options.threads,
+            )
+        )
+    )
+    stack.callback(judge.close)
+    return [*scorers, *judge_scorers(judge)], judge
+
+
+def _experiment(options: EvalOptions) -> tuple[Experiment, dict[str, Any]]:
+    """What was asked for, and how its questions were chosen."""
+    from amulet_local.evaluation.experiment.contestants import (
+        DEFAULT_METHODS,
+        PAPER_METHODS,
+        contestants,
+    )
+    from amulet_local.evaluation.experiment.plan import Experiment
+    from amulet_local.presets import DEFAULT_PRESET
+
+    is_paper = options.protocol == "paper"
+    if is_paper and options.prompts is None:
+        raise InvalidParameterError(
+            "the paper's own prompts aren't part of this package: give them with --prompts FILE, "
+            "or leave out --protocol"
+        )
+    limit, sample = _count("--limit", options.limit), _count("--sample", options.sample)
+    seed = DEFAULT_SEED if options.seed is None else options.seed
+    n_tokens = _count("--predict", options.predict) or (
+        PAPER_TOKENS if is_paper else DEFAULT_TOKENS
+    )
+    if not isinstance(seed, int):
+        raise InvalidParameterError(f"--seed has to be a whole number, not {seed}")
+    system, wishes = _wishes(options)
+    methods = options.methods or (PAPER_METHODS if is_paper else DEFAULT_METHODS)
+    chosen = contestants(methods, preset=options.preset or DEFAULT_PRESET)
+    labels = [wish.label for wish in wishes]
+    for item in chosen:
+        for label in item.only or ():
+            if label not in labels:
+                raise InvalidParameterError(
+                    f"--methods limits {item.name} to {label!r:.60}, which is no preference of "
+                    f"this run: {', '.join(labels):.200}"
+                )
+    datasets = tuple(
+        dataset.chosen(limit=limit, sample=sample, seed=seed) for dataset in _datasets(options)
+    )
+    experiment = Experiment(
+        contestants=chosen,
+        wishes=wishes,
+        datasets=datasets,
+        max_tokens=n_tokens,
+        system=system,
+    )
+    return experiment, {"limit": limit, "sample": sample, "seed": seed}
+
+
+def _count(flag: str, value: Any) -> int | None:
+    if value is not None and not (isinstance(value, int) and value >= 1):
+        raise InvalidParameterError(f"{flag} has to be a whole number above 0, not {value}")
+    number: int | None = value
+    return number
+
+
+def _datasets(options: EvalOptions) -> list[Dataset]:
+    from amulet_local.evaluation.experiment.datasets import own_questions, read_datasets
+
+    files = options.data or options.data_option or []
+    for name in files:
+        check_text("FILE", name)
+    if not files:
+        return [own_questions()]
+    return read_datasets([Path(name).expanduser() for name in files])
+
+
+def _wishes(options: EvalOptions) -> tuple[str | None, tuple[Wish, ...]]:
+    """The system text, if the prompts bring one, and the preferences."""
+    from amulet_local.evaluation.experiment.plan import VerbatimPreference, Wish, single_wish
+    from amulet_local.preferences import BUILT_IN_PREFERENCES, resolve
+
+    system, own = (None, {}) if options.prompts is None else _prompts(options.prompts)
+    asked = options.preference or (list(own) if own else list(DEFAULT_PREFERENCES))
+    if asked == ["all"]:
+        asked = list(own or BUILT_IN_PREFERENCES)
+    wishes: dict[str, Wish] = {}
+    for text in asked:
+        check_text("--preference", text)
+        if text in own:
+            part = VerbatimPreference(text=own[text], name=text)
+            wishes[text] = Wish(label=text, parts=(part,))
+            continue
+        parts = resolve(text)
+        wish = single_wish(parts[0]) if len(parts) == 1 else Wish(label=text, parts=parts)
+        wishes[wish.label] = wish
+    return system, tuple(wishes.values())
+
+
+def _prompts(path: str) -> tuple[str | None, dict[str, str]]:
+    """A file of prompts: system text, and instructions by the preference's name."""
+    what = "the prompt file"
+    try:
+        data = json.loads(read_file(path, what, FileAccessError))
+    except (ValueError, RecursionError):
+        raise InvalidParameterError(f"{what} {path!r} isn't JSON") from None
+    own = data.get("preferences") if isinstance(data, dict) else None
+    system = data.get("system") if isinstance(data, dict) else None
+    sound = (
+        isinstance(own, dict)
+        and own
+        and all(isinstance(text, str) and text.strip() for text in own.values())
+        and (system is None or isinstance(system, str))
+    )
+    if not sound:
+        raise InvalidParameterError(
+            f'{what} {path!r} has to be {{"system": text, "preferences": {{name: text, ...}}}}'
+        )
+    assert isinstance(own, dict)
+    for text in (system or "", *own, *own.values()):
+        check_text(f"{what} {path!r}", text)
+    return system, own
+
+
+def _runtime(options: EvalOptions) -> RuntimeParams:
+    from amulet_local.llama import library
+    from amulet_local.params import RuntimeParams
+    from amulet_local.runtime_setup import resolve_gpu_layers
+
+    check_text("--chat-template", options.chat_template)
+    runtime = RuntimeParams(
+        **given(
+            n_ctx=options.ctx_size,
+            n_threads=options.threads,
+            n_gpu_layers=options.gpu_layers,
+            flash_attention=options.flash_attn,
+            chat_template=options.chat_template,
+        )
+    )
+    library.start()
+    layers = resolve_gpu_layers(runtime)
+    changes: dict[str, Any] = {"n_gpu_layers": layers}
+    changes["schedule"] = "batched" if layers else "parallel"
+    if not layers and runtime.flash_attention == "auto":
+        changes["flash_attention"] = "off"
+    settled: RuntimeParams = runtime.replace(**changes)
+    return settled
+
+
+def _list_scorers() -> None:
+    from amulet_local.evaluation.scorers import FAMILIES, SCORERS
+
+    for entry in SCORERS.values():
+        needs = f" (needs {entry.needs})" if entry.needs else ""
+        write(f"{entry.name}: {entry.summary}{needs}\n")
+    for name, members in FAMILIES.items():
+        write(f"{name}: {', '.join(members[:4])}{', ...' if len(members) > 4 else ''}\n")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(
+        app,
+        EvalOptions,
+        run,
+        check=check,
+        name="eval",
+        short_help="Compare methods on your model, with scores and a report.",
+        help=HELP,
+        examples=EXAMPLES,
+    )

@@ -1,0 +1,1 @@
+"""The experiment of `amulet-local eval`: methods x preferences x questions, stored as made."""

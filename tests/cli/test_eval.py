@@ -1,0 +1,172 @@
+"""`amulet-local eval` on the embedded model: runs that are killed, changed, reported again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.conftest import CallCli
+from tests.cli.running import COMMAND, environment, run
+
+METHODS = "base,pref,amulet:paper,amulet:balanced"
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    path = tmp_path / "asked.json"
+    path.write_text(json.dumps([{"index": 7, "question": "What is dew?"}, "Why is the sky blue?"]))
+    return path
+
+
+def arguments(questions: Path, out: Path, *more: str) -> list[str | Path]:
+    return [
+        *("eval", questions, "-o", out, "--methods", METHODS, "--preference", "concise"),
+        *("-n", "8", "-c", "512"),
+        *more,
+    ]
+
+
+def only_run(out: Path) -> Path:
+    (folder,) = out.glob("run-*")
+    return folder
+
+
+def responses(folder: Path) -> list[dict[str, Any]]:
+    lines = (folder / "responses.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines if line.endswith("}")]
+
+
+def key(entry: dict[str, Any]) -> tuple[str, ...]:
+    return tuple(entry[name] for name in ("dataset", "index", "wish", "method"))
+
+
+def killed_after(n: int, command: list[str | Path], out: Path) -> None:
+    """Run it, and kill it at once when it has stored `n` answers."""
+    process = subprocess.Popen(
+        [*COMMAND, *map(str, command)],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        logs = list(out.glob("run-*/responses.jsonl"))
+        if logs and logs[0].read_bytes().count(b"\n") >= n:
+            break
+        time.sleep(0.02)
+    process.kill()
+    assert process.wait() == -signal.SIGKILL, "it ended by itself"
+
+
+def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_hadnt_been(
+    questions: Path, tmp_path: Path
+) -> None:
+    once, often = tmp_path / "once", tmp_path / "often"
+    assert run(*arguments(questions, once)).code == 0
+    command = arguments(questions, often)
+    killed_after(1, command, often)
+    log = only_run(often) / "responses.jsonl"
+    log.write_bytes(log.read_bytes() + b'{"dataset": "asked", "ind')  # the kill came in a line
+    kept = responses(only_run(often))
+    killed_after(len(kept) + 3, command, often)
+    before = {key(entry): entry for entry in responses(only_run(often))}
+    assert run(*command).code == 0
+    made = responses(only_run(often))
+    assert len(made) == len({key(entry) for entry in made}) == 8
+    assert all(entry == before[key(entry)] for entry in made if key(entry) in before)
+    whole = {key(entry): entry["token_ids"] for entry in responses(only_run(once))}
+    assert {key(entry): entry["token_ids"] for entry in made} == whole
+    for name in ("report.md", "report.html"):
+        assert (only_run(often) / name).read_text() == (only_run(once) / name).read_text()
+
+    done = run(*command)  # nothing is left to do
+    assert done.code == 0
+    assert responses(only_run(often)) == made
+    assert "2 of 2 questions" in done.out
+    assert run(*arguments(questions, often, "-n", "9", "--limit", "1")).code == 0
+    folders = sorted(often.glob("run-*"))
+    assert len(folders) == 2  # other settings, another run
+    sizes = {
+        json.loads((f / "settings.json").read_text())["decoding"]["max_tokens"] for f in folders
+    }
+    assert sizes == {8, 9}
+    again = run("eval", "--report-only", folders[0], "--scorers", "words,margin", "--json")
+    assert set(json.loads(again.out)["runs"][0]["scores"]) == {"words", "margin"}
+
+
+def test_answers_are_those_of_generate(questions: Path, tmp_path: Path) -> None:
+    command = ["eval", questions, "-o", tmp_path / "out", "--methods", "linear_alignment"]
+    assert run(*command, "--preference", "formal", "-n", "8", "--limit", "1").code == 0
+    for entry in responses(only_run(tmp_path / "out")):
+        alone = run(
+            *("generate", "What is dew?", "--preference", "formal", "-n", "8", "--reproducible"),
+            *("--method", entry["method"], "--json", "--placement", "system"),
+        )
+        assert json.loads(alone.out)["text"][:12] == entry["text"][:12]
+
+
+def test_own_prompts_stand_in_the_prompt_as_they_are(questions: Path, tmp_path: Path) -> None:
+    prompts = tmp_path / "prompts.json"
+    prompts.write_text(
+        json.dumps({"system": "You help.", "preferences": {"mine": "Your answer should rhyme"}})
+    )
+    done = run(
+        *("eval", questions, "-o", tmp_path / "out", "--protocol", "paper", "--prompts", prompts),
+        *("--limit", "1", "-n", "2", "--methods", "base,beam"),
+    )
+    assert done.code == 0, done.err
+    settings = json.loads((only_run(tmp_path / "out") / "settings.json").read_text())
+    assert settings["decoding"]["system"] == "You help."
+    assert settings["preferences"][0]["instructions"] == ["Your answer should rhyme"]
+    assert settings["methods"][1]["beams"] == 16
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--methods", "magic"], "magic"),
+        (["--scorers", "magic"], "magic"),
+        (["--preference", "no-such-name"], "no-such-name"),
+        (["--limit", "0"], "--limit"),
+        (["--sample", "1.5"], "--sample"),
+        (["-n", "0"], "--predict"),
+        (["--protocol", "paper"], "--prompts"),
+        (["--methods", "beam@formal"], "formal"),
+        (["--report-only", "nowhere"], "nowhere"),
+        (["nowhere.json"], "nowhere.json"),
+        (["--armorm", "nowhere.gguf", "--scorers", "armorm"], "nowhere.gguf"),
+    ],
+)
+def test_bad_input_is_one_line_before_any_answer(
+    call: CallCli, tmp_path: Path, more: list[str], said: str
+) -> None:
+    base = [] if more[0] == "--report-only" else ["-o", str(tmp_path / "out")]
+    outcome = call("eval", *base, *more)
+    assert said in outcome.error_line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        ["a.json", "--data", "b.json"],
+        ["--limit", "1", "--sample", "1"],
+        ["--report-only", "x", "--methods", "base"],
+        ["--protocol", "mine"],
+        ["--judge-url", "http://127.0.0.1:1/v1"],
+    ],
+)
+def test_options_that_exclude_each_other_are_wrong_usage(call: CallCli, more: list[str]) -> None:
+    assert call("eval", *more).code == 2
+
+
+def test_scorers_are_listed(call: CallCli) -> None:
+    outcome = run("eval", "--scorers", "list")
+    assert outcome.code == 0
+    assert "margin: " in outcome.out

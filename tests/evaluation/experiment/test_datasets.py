@@ -1,0 +1,114 @@
+"""Files of questions."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from amulet_local import errors
+from amulet_local.evaluation.experiment.datasets import read_dataset, read_datasets
+
+ENTRIES = [{"index": n, "question": f"Question {n}?"} for n in range(30)]
+
+
+def written(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_every_format_has_the_same_questions(tmp_path: Path) -> None:
+    as_list = written(tmp_path, "a.json", json.dumps(ENTRIES))
+    as_lines = written(tmp_path, "b.jsonl", "".join(json.dumps(e) + "\n" for e in ENTRIES))
+    rows = "".join(f'{e["index"]},"{e["question"]}"\r\n' for e in ENTRIES)
+    as_csv = written(tmp_path, "c.csv", f"index,question\r\n{rows}")
+    found = [
+        [(item.index, item.question) for item in read_dataset(path).items]
+        for path in (as_list, as_lines, as_csv)
+    ]
+    assert found[0] == found[1] == found[2] == [(str(n), f"Question {n}?") for n in range(30)]
+
+
+def test_a_csv_cell_may_hold_lines_quotes_and_commas(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.csv", 'question\n"One, ""two""\nand three?"\n')
+    assert read_dataset(path).items[0].question == 'One, "two"\nand three?'
+
+
+def test_items_may_bring_their_own_preferences(tmp_path: Path) -> None:
+    entries = [
+        {"prompt": "How?", "system": "You are a pirate.", "reference_answer": "Arr."},
+        {"prompt": "Why?", "system": "s", "preferences": ["short", {"description": "sweet"}]},
+        {"prompt": "When?"},
+    ]
+    items = read_dataset(written(tmp_path, "a.json", json.dumps(entries))).items
+    assert [item.preferences for item in items] == [("You are a pirate.",), ("short", "sweet"), ()]
+    assert [item.question for item in items] == ["How?", "Why?", "When?"]
+
+
+def test_a_sample_is_drawn_by_its_seed_and_keeps_the_order(tmp_path: Path) -> None:
+    dataset = read_dataset(written(tmp_path, "a.json", json.dumps(ENTRIES)))
+
+    def drawn(seed: int) -> list[int]:
+        chosen = dataset.chosen(limit=None, sample=10, seed=seed)
+        return [int(item.index) for item in chosen.items]
+
+    assert drawn(1) == drawn(1) == sorted(set(drawn(1)))
+    assert len(drawn(1)) == 10
+    assert drawn(1) != drawn(2)
+
+
+def test_a_limit_takes_the_first(tmp_path: Path) -> None:
+    dataset = read_dataset(written(tmp_path, "a.json", json.dumps(ENTRIES)))
+    chosen = dataset.chosen(limit=3, sample=None, seed=1)
+    assert [item.index for item in chosen.items] == ["0", "1", "2"]
+    assert len(dataset.chosen(limit=99, sample=None, seed=1).items) == 30
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.json", "[]"),
+        ("a.json", "[1"),
+        ("a.json", '[{"index": 1}]'),
+        ("a.json", '[{"question": " "}]'),
+        ("a.json", '[{"question": 7}]'),
+        ("a.json", '[{"question": "a", "index": 1}, {"question": "b", "index": "1"}]'),
+        ("a.json", '[{"question": "a", "index": {}}]'),
+        ("a.json", '[{"question": "\\ud800"}]'),
+        ("a.json", '[{"question": "a", "preferences": [1]}]'),
+        ("a.json", '[{"question": "a", "preferences": {"b": 1}}]'),
+        ("a.json", json.dumps([{"question": "a", "preferences": [str(n) for n in range(99)]}])),
+        ("a.json", "[" * 100_000),
+        ("a.jsonl", "hello\n"),
+        ("a.jsonl", "\n"),
+        ("a.csv", 'question\n"a\n'),
+        ("a.csv", "other\nx\n"),
+    ],
+)
+def test_what_holds_no_questions_is_refused_in_one_line(
+    tmp_path: Path, name: str, text: str
+) -> None:
+    with pytest.raises(errors.InvalidTextError) as caught:
+        read_dataset(written(tmp_path, name, text))
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(b'["\xff"]')
+    with pytest.raises(errors.InvalidTextError):
+        read_dataset(tmp_path / "a.json")
+
+
+def test_a_folder_is_no_file_of_questions(tmp_path: Path) -> None:
+    with pytest.raises(errors.FileAccessError):
+        read_dataset(tmp_path)
+
+
+def test_two_files_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "x").mkdir()
+    one, other = (written(f, "a.json", '["Hi?"]') for f in (tmp_path, tmp_path / "x"))
+    with pytest.raises(errors.InvalidParameterError):
+        read_datasets([one, other])
