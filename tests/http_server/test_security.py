@@ -115,7 +115,7 @@ def test_keys_are_compared_in_constant_time(keyed: Server, monkeypatch: pytest.M
     assert compared == [(32, 32)] * 3  # digests: their lengths say nothing of the key's
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org"])
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "::", "example.org", "127.example.org"])
 def test_an_address_that_others_reach_needs_a_key(host: str) -> None:
     with pytest.raises(errors.InvalidParameterError, match="--api-key"):
         check_access(host, Access())
