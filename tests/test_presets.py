@@ -150,17 +150,17 @@ def test_given_parameters_are_taken_as_they_are() -> None:
         assert (chosen.preset, chosen.placement) == ("", "system")
 
 
-def test_a_presets_strength_is_for_the_method_amulet_and_its_placement_for_all(
+def test_a_presets_strength_is_for_methods_that_take_one_and_its_placement_for_all(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     moved = replace(PRESETS["strong"], placement="user")
     monkeypatch.setitem(presets.PRESETS, "strong", moved)
-    for method in METHODS:
-        chosen = choose_strength(method, None, "strong")
+    assert {name for name, method in METHODS.items() if method.takes_preset} == {"amulet", "mato"}
+    for name, method in METHODS.items():
+        chosen = choose_strength(name, None, "strong")
         assert chosen.placement == "user"
-        is_amulet = method == "amulet"
-        assert chosen.amulet is (moved.amulet if is_amulet else None)
-        assert chosen.preset == ("strong" if is_amulet else "")
+        assert chosen.amulet is (moved.amulet if method.takes_preset else None)
+        assert chosen.preset == ("strong" if method.takes_preset else "")
 
 
 @pytest.mark.parametrize(
