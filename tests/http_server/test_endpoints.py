@@ -257,6 +257,24 @@ def test_metrics_count_tokens(server: Server) -> None:
         assert after[total] - before[total] == usage[key]
 
 
+@pytest.mark.parametrize("room", [-4608, -1, 0, 1, 2])
+def test_at_the_edge_of_the_context_a_prompt_is_answered_or_refused_and_never_cut(
+    server: Server, room: int
+) -> None:
+    prompt = [100] * (512 - room)
+    asked = {"prompt": prompt, "max_tokens": 8, "ignore_eos": True}
+    response = server.client.post("/v1/completions", json=asked)
+    if room < 0:
+        error = response.json()["error"]
+        assert (response.status_code, error["code"]) == (400, "context_length_exceeded")
+        assert (error["n_prompt_tokens"], error["n_ctx"]) == (len(prompt), 512)
+        return
+    result = response.json()
+    assert result["choices"][0]["finish_reason"] == "length"
+    assert result["usage"]["prompt_tokens"] == len(prompt)
+    assert result["usage"]["completion_tokens"] == room + 1
+
+
 def test_a_prompt_beyond_the_context_says_the_counts(server: Server) -> None:
     error = server.chat(messages=[{"role": "user", "content": "long " * 900}]).json()["error"]
     assert error["code"] == "context_length_exceeded"
