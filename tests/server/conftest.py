@@ -27,5 +27,6 @@ def visit(browser: Any) -> Iterator[Visits]:
 
 @pytest.fixture(scope="package")
 def served(model_path: Path) -> Iterator[Served]:
-    with serving(model_path, "--parallel", "2", "--queue", "4", "-c", "1024") as served:
+    flags = ("--parallel", "2", "--queue", "4", "-c", "1024", "--schedule", "serial")
+    with serving(model_path, *flags) as served:
         yield served

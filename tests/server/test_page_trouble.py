@@ -18,8 +18,8 @@ KEY = "a-key-for-tests-only"
 @pytest.fixture(scope="module")
 def strict(model_path: Path) -> Iterator[Served]:
     """One place, no queue, and a key."""
-    options = ("--parallel", "1", "--queue", "0", "-c", "512", "--api-key", KEY)
-    with serving(model_path, *options) as served:
+    options = ("--parallel", "1", "--queue", "0", "-c", "512", "--schedule", "serial")
+    with serving(model_path, *options, "--api-key", KEY) as served:
         yield served
 
 
