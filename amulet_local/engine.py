@@ -161,6 +161,7 @@ class Engine:
         self._rows = RowSet(
             self.model, self._settings, self._stop_flag, row_plan(runtime, n_gpu_layers)
         )
+        self._pools: weakref.WeakSet[Pool] = weakref.WeakSet()
         self._tunings: dict[int, Tuning] = {}
         self._tunes = runtime.schedule == "auto" and n_gpu_layers == 0
         self._prompter = Prompter(self.model, runtime.chat_template, runtime.template_arguments)
@@ -596,7 +597,7 @@ class Engine:
     ) -> Pool:
         """Answer several requests at once, in memory of its own; the engine's own rows are freed.
 
-        Close the pool before the engine.
+        Closing the engine closes the pool first.
 
         Args:
             places: requests at once.
@@ -612,7 +613,8 @@ class Engine:
             InvalidParameterError: settings that exclude each other.
             ContextCreationError: no memory for so many.
         """
-        self._rows.close()
+        with self._turns.turn(), self._turns.using():
+            self._rows.close()
         chosen = scheduler_for(self.runtime, scheduler, on_gpu=self._settings.offload)
         n_rows = max_rows or (MAX_BATCHED_ROWS if chosen == "batched" else MAX_ROWS)
         settings = self._settings
@@ -638,8 +640,11 @@ class Engine:
                 n_places=places,
                 max_rows=n_rows,
                 noise=self._noise,
+                check_memory=partial(check_memory, self.model, settings),
             )
-        return Pool(made, n_waiting=waiting)
+        pool = Pool(made, n_waiting=waiting)
+        self._pools.add(pool)
+        return pool
 
     def request(self, messages: Messages, **arguments: Any) -> Request:
         """A checked request of the arguments of `generate` (n_top instead of trace), for a pool.
@@ -691,6 +696,8 @@ class Engine:
 
     def close(self) -> None:
         """Free the model and its contexts; a running generation ends first. May be called twice."""
+        for pool in list(self._pools):
+            pool.close()
         self._turns.close()
 
     def __enter__(self) -> Engine:

@@ -55,7 +55,7 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             name="strong",
-            summary="twice that budget, and an answer lost now and then",
+            summary="a larger budget, and an answer lost now and then",
             amulet=AmuletParams(kl_budget=0.8, **GUARDS),
             placement="system",
         ),

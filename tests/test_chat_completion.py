@@ -196,7 +196,7 @@ def test_a_preference_is_a_name_a_text_or_a_weighted_list(engine: Engine) -> Non
         ({"response_format": {"type": "xml"}}, "response_format"),
         ({"temperature": -1.0}, "temperature"),
         ({"n": 0}, "n: "),
-        ({"preference": [{"name": "x"}]}, "preference"),
+        ({"preference": [{"weight": 1}]}, "preference"),
         ({"colour": "red"}, "colour"),
         ({"preference": "formal", "amulet": None, "guidance_scale": 1e9}, "guidance_scale"),
         ({"stop": [""]}, "stop"),

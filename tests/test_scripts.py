@@ -476,6 +476,23 @@ def test_ci_runs_checks_and_tests_lets_none_skip_and_fails_with_either(
     assert "AMULET_REQUIRE_ALL=1" in result.stdout
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root installs packages")
+@pytest.mark.parametrize("status", [0, 1])
+@pytest.mark.parametrize("has_browser", [False, True])
+def test_ci_installs_a_browser_where_there_is_none_and_goes_on_if_it_cannot(
+    checkout: Checkout, has_browser: bool, status: int
+) -> None:
+    checkout.executable("apt-get", f'printf "apt-get %s\\n" "$*" >>"$STUB_LOG"; exit {status}')
+    if has_browser:
+        checkout.executable("chromium", "exit 0")
+    assert checkout.run(".ci/run").returncode == 0
+    asked = checkout.recorded("apt-get")
+    assert [line for line in asked if line.endswith(" chromium")] == (
+        [] if has_browser or status else ["apt-get -qy install --no-install-recommends chromium"]
+    )
+    assert bool(asked) == (not has_browser)
+
+
 def test_what_the_scripts_repeat_of_pyproject_is_equal() -> None:
     script = (REPOSITORY / "scripts" / "environment.sh").read_text()
     project = (REPOSITORY / "pyproject.toml").read_text()

@@ -48,7 +48,8 @@ amulet-local serve -m model.gguf -c 8192 -np 4 --preference concise
 amulet-local serve --host 0.0.0.0 --api-key-file keys.txt
 curl http://127.0.0.1:8080/v1/chat/completions \\
     -H 'Content-Type: application/json' \\
-    -d '{"messages": [{"role": "user", "content": "Hi"}], "preference": "formal"}'"""
+    -d '{"messages": [{"role": "user", "content": "Hi"}],
+         "preference": "formal"}'"""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -129,6 +129,11 @@ class RowSet:
         return len(self._active)
 
     @property
+    def n_made(self) -> int:
+        """Rows that there are, in use or not."""
+        return len(self._rows)
+
+    @property
     def n_tokens(self) -> list[int]:
         """Tokens in each row in use."""
         return [len(row.tokens) for row in self._active]

@@ -13,6 +13,7 @@ from amulet_local.errors import (
     AmuletError,
     CancelledError,
     ChatTemplateError,
+    ContextCreationError,
     EngineClosedError,
     InvalidParameterError,
     InvalidRequestError,
@@ -99,6 +100,8 @@ def as_http(error: Exception) -> HttpError:
         return HttpError(400, message, param=found[1] if found else None, code=code)
     if isinstance(error, ChatTemplateError):
         return HttpError(400, message, param="messages", code="chat_template_error")
+    if isinstance(error, ContextCreationError):
+        return unavailable("no memory for so many preferences at the moment", "no_memory")
     if isinstance(error, AmuletError):  # their messages may hold paths
         return HttpError(
             500,

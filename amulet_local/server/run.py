@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import logging
 import signal
 import socket
@@ -34,7 +35,12 @@ SEND_BUFFER_BYTES = 128 * 1024
 
 def is_loopback(host: str) -> bool:
     """Whether nobody but this machine reaches an address."""
-    return host in ("localhost", "::1") or host.startswith("127.")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def check_access(host: str, access: Access) -> None:

@@ -56,12 +56,14 @@ class InterleavedPlaces:
         n_places: int,
         max_rows: int,
         noise: Callable[[Request, StopFlag], float],
+        check_memory: Callable[[int], None],
     ) -> None:
         """Make the places; two rows each, and more when they are first needed.
 
         Args:
             settings: of each row's context; n_batch is the length of a chunk.
             noise: the rounding noise for a request's noise guard.
+            check_memory: raises ContextCreationError where there is none for so many more rows.
 
         Raises:
             ContextCreationError: no memory, or settings that this model excludes.
@@ -70,6 +72,7 @@ class InterleavedPlaces:
         self._vocabulary = model.vocabulary
         self._realigner = Realigner(model.vocabulary.n_tokens)
         self._noise = noise
+        self._check_memory = check_memory
         self._workers: list[Worker] = []
         self._places: list[_Place] = []
         self._next_reader = 0
@@ -110,7 +113,7 @@ class InterleavedPlaces:
             self._realigner,
             self._vocabulary,
             ticket.control,
-            prepare=lambda request: self._noise(request, place.stop_flag),
+            prepare=lambda request: self._prepare(request, place),
         )
 
     def advance(self) -> Iterator[Outcome]:
@@ -141,6 +144,12 @@ class InterleavedPlaces:
         for worker in self._workers:
             worker.close()
         self._workers.clear()
+
+    def _prepare(self, request: Request, place: _Place) -> float:
+        more = len(request.prompts) - place.rows.n_made
+        if more > 0:
+            self._check_memory(more)
+        return self._noise(request, place.stop_flag)
 
     def _writes(self, place: _Place) -> bool:
         """Whether it is the answer's turn; who was cancelled doesn't wait for a reader's."""

@@ -21,6 +21,7 @@ COMMANDS = (
     "chat",
     "compare",
     "explain",
+    "serve",
     "tune",
     "learn",
     "eval",

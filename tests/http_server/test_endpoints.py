@@ -309,6 +309,11 @@ def test_a_bad_field_gets_400_in_openai_s_shape(server: Server, body: dict[str, 
     assert server.client.get("/health").status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/slots/0?action=restore", "/lora-adapters", "/v1/conversations"])
+def test_nothing_saved_is_ever_taken_from_the_network(server: Server, path: str) -> None:
+    assert server.client.post(path, json={"filename": "state.bin"}).status_code == 404
+
+
 def test_unknown_addresses_and_methods_have_openai_s_shape(server: Server) -> None:
     assert server.client.get("/nothing").json()["error"]["code"] == "not_found"
     assert server.client.get("/v1/chat/completions").status_code == 405

@@ -222,6 +222,7 @@ def test_a_pool_that_closes_ends_everything(engine: Engine, kind: Scheduler) -> 
     asker.until(0, n_pieces=2)
     asker.ask(1, QUESTIONS[1], 300)
     pool.close()
+    pool.close()
     assert asker.answer(0).finish_reason == "cancelled"
     assert isinstance(asker.until(1)[-1], errors.CancelledError)
     with pytest.raises(errors.EngineClosedError):
@@ -253,3 +254,31 @@ def test_batching_and_reproducibility_exclude_each_other(shared_engine: Engine) 
         shared_engine.pool(places=1, waiting=0, scheduler="batched")
     with pytest.raises(errors.InvalidParameterError, match="scheduler must be"):
         shared_engine.pool(places=1, waiting=0, scheduler="other")  # type: ignore[arg-type]
+
+
+def test_more_rows_than_memory_holds_are_refused_when_they_are_needed(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from amulet_local.llama import memory
+
+    with engine.pool(places=1, waiting=0, scheduler="interleaved") as pool:
+        asker = Asker(engine, pool)
+        asker.ask(0, QUESTIONS[0], 2)
+        assert asker.answer(0).finish_reason == "length"
+        monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
+        asker.ask(1, QUESTIONS[0], 2, preference=["formal", "concise"])
+        assert isinstance(asker.until(1)[-1], errors.ContextCreationError)
+        asker.ask(2, QUESTIONS[0], 2)
+        assert asker.answer(2).finish_reason == "length"
+
+
+def test_an_engine_that_closes_closes_its_pools(model_path: Path) -> None:
+    engine = load(model_path, n_ctx=256)
+    pool = engine.pool(places=1, waiting=0)
+    asker = Asker(engine, pool)
+    asker.ask(0, QUESTIONS[0], 100)
+    asker.until(0, n_pieces=1)
+    engine.close()
+    assert asker.answer(0).finish_reason == "cancelled"
+    with pytest.raises(errors.EngineClosedError):
+        asker.ask(1, QUESTIONS[0])

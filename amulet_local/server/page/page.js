@@ -1,0 +1,255 @@
+// The page: what a person sets, the two answers, and what is said about them.
+// The parts are in modules of their own; this one connects them.
+
+import { Answer } from "./answer.js";
+import { asCurl, asPython } from "./code.js";
+import { Details } from "./details.js";
+import { askForKey } from "./key.js";
+import { Preferences } from "./preferences.js";
+import { Run } from "./run.js";
+import { Server } from "./server.js";
+import { Strength } from "./strength.js";
+import { short, visible } from "./text.js";
+
+const ALTERNATIVES = 5;
+const LOADING_EVERY = 700; // milliseconds
+const UNREACHABLE_EVERY = 2000;
+const SECOND_CLICK = 400; // a double click on Ask doesn't stop
+
+const by = (id) => document.getElementById(id);
+const server = new Server(askForKey);
+const realigned = new Answer(by("realigned"));
+const plain = new Answer(by("plain"));
+const details = new Details(realigned, by("dock"));
+const strength = new Strength(
+  {
+    range: by("strength"),
+    marks: by("marks"),
+    value: by("strength-value"),
+    note: by("strength-note"),
+  },
+  () => changed(),
+);
+const preferences = new Preferences(
+  {
+    chips: by("chips"),
+    own: by("own"),
+    add: by("add"),
+    list: by("picks"),
+    none: by("none"),
+  },
+  () => changed(),
+);
+
+let model = "";
+let runs = []; // those of the last question
+let begun = 0;
+let isConnecting = false;
+
+/** The settings as a request's fields, without those of the stream. */
+function settings() {
+  const chosen = preferences.fields;
+  return chosen === undefined ? {} : { preference: chosen, ...strength.fields };
+}
+
+function question() {
+  const number = (id) => (by(id).value === "" || !by(id).validity.valid ? null : by(id).valueAsNumber);
+  const body = { model, messages: [{ role: "user", content: by("question").value.trim() }] };
+  body.max_tokens = number("max-tokens") ?? 256;
+  body.temperature = number("temperature") ?? 0;
+  const seed = number("seed");
+  if (seed !== null) body.seed = seed;
+  return body;
+}
+
+function realignedBody() {
+  return { ...question(), ...settings(), stream: true, amulet_trace: ALTERNATIVES };
+}
+
+function changed() {
+  showCode();
+  const fields = { preference: preferences.fields ?? null, ...strength.fields };
+  for (const run of runs) {
+    if (run.answer !== realigned || run.isOver) continue;
+    realigned.rows = preferences.labels;
+    run.change(fields, realignedBody());
+  }
+}
+
+// --- asking ------------------------------------------------------------------------------------
+
+async function ask() {
+  const body = question();
+  if (!body.messages[0].content) {
+    say("Write a question first.");
+    by("question").focus();
+    return;
+  }
+  if (by("ask").disabled) return;
+  for (const run of runs) run.drop();
+  const when = by("plain-when").value;
+  const isRealigned = preferences.fields !== undefined;
+  const isPlain = when !== "never" || !isRealigned;
+  const mine = [];
+  runs = mine;
+  begun = performance.now();
+  details.clear();
+  realigned.clear(isRealigned ? "" : "No preference is chosen, so there is nothing to realign.");
+  plain.clear(isPlain ? "" : "Not asked for (see the options).");
+  by("ratio").textContent = "";
+  say("Answering.");
+  showRunning(true);
+
+  const first = isRealigned && new Run(server, realigned, realignedBody());
+  const second = isPlain && new Run(server, plain, { ...body, stream: true, method: "base" });
+  mine.push(...[first, second].filter(Boolean));
+  realigned.rows = preferences.labels;
+  bringIntoView();
+  if (first && second && when === "after") {
+    plain.wait("comes after the realigned answer");
+    await first.start();
+    if (first.error?.kind === "key") second.stop();
+    await second.start();
+  } else {
+    await Promise.all(mine.map((run) => run.start()));
+  }
+  if (runs === mine) finish(mine);
+}
+
+function finish(mine) {
+  showRunning(false);
+  details.settle();
+  const failed = mine.filter((run) => run.error);
+  if (failed.some((run) => run.error.kind === "unreachable")) connect();
+  if (failed.length) say("");
+  else say(mine.some((run) => run.wasStopped) ? "Stopped." : "Complete.");
+  if (!realigned.cost || !plain.cost || failed.length || mine.length < 2) return;
+  const ratio = short(plain.cost / realigned.cost, 2);
+  by("ratio").textContent = `Realigned at ${ratio}× the plain speed`;
+  by("ratio").title = "By the time in which each answer's own tokens were computed";
+}
+
+function stop() {
+  if (performance.now() - begun < SECOND_CLICK) return;
+  for (const run of runs) run.stop();
+}
+
+function showRunning(isRunning) {
+  const [from, to] = isRunning ? [by("ask"), by("stop")] : [by("stop"), by("ask")];
+  const hadFocus = document.activeElement === from;
+  from.hidden = true;
+  to.hidden = false;
+  if (hadFocus) to.focus();
+}
+
+function say(text) {
+  by("status").textContent = text;
+}
+
+/** Where everything is in one column, the answers are below what is seen. */
+function bringIntoView() {
+  const top = by("realigned").getBoundingClientRect().top;
+  if (top < window.innerHeight * 0.6) return;
+  const isCalm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  by("realigned").scrollIntoView({ behavior: isCalm ? "auto" : "smooth" });
+}
+
+// --- code --------------------------------------------------------------------------------------
+
+function showCode() {
+  if (!by("code").open) return;
+  const base = new URL("v1", document.baseURI).href;
+  const body = { ...question(), ...settings() };
+  if (preferences.fields === undefined) body.method = "base";
+  if (!body.messages[0].content) body.messages[0].content = by("question").placeholder;
+  by("curl").textContent = asCurl(body, base, server.hasKey);
+  by("python").textContent = asPython(body, base, server.hasKey);
+}
+
+async function copy(name) {
+  const code = by(name);
+  try {
+    await navigator.clipboard.writeText(code.textContent);
+    say(`Copied as ${name === "curl" ? "curl" : "Python"}.`);
+  } catch {
+    getSelection().selectAllChildren(code); // no clipboard without TLS, but for this machine
+    say("Selected: copy it with Ctrl+C.");
+  }
+}
+
+// --- beginning ---------------------------------------------------------------------------------
+
+const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
+/** Waits for the server, and reads what it has; again after it was away. */
+async function connect() {
+  if (isConnecting) return;
+  isConnecting = true;
+  for (;;) {
+    try {
+      await server.get("health");
+      break;
+    } catch (error) {
+      const isLoading = error.kind === "busy";
+      showState(isLoading ? "loading the model" : error.message, isLoading ? "waiting" : "bad");
+      await sleep(isLoading ? LOADING_EVERY : UNREACHABLE_EVERY);
+    }
+  }
+  for (;;) {
+    try {
+      await load();
+      isConnecting = false;
+      return;
+    } catch (error) {
+      showState(error.message, "bad");
+      await (error.kind === "key" ? clickOn(by("enter-key")) : sleep(UNREACHABLE_EVERY));
+    }
+  }
+}
+
+async function clickOn(button) {
+  button.hidden = false;
+  await new Promise((resolve) => button.addEventListener("click", resolve, { once: true }));
+  button.hidden = true;
+}
+
+async function load() {
+  const [props, models] = await Promise.all([server.get("props"), server.get("v1/models")]);
+  model = models.data?.[0]?.id ?? props.model_alias ?? "";
+  by("model").textContent = visible(model);
+  by("model").title = by("model").textContent;
+  preferences.load(props.amulet);
+  strength.load(props.amulet);
+  by("ask").disabled = false;
+  showState("ready", "good");
+  showCode();
+}
+
+function showState(text, kind) {
+  by("state").textContent = text;
+  by("state").className = kind;
+}
+
+by("form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  ask();
+});
+by("question").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+  event.preventDefault();
+  ask();
+});
+by("form").addEventListener("input", showCode);
+by("code").addEventListener("toggle", showCode);
+by("code").addEventListener("click", (event) => {
+  const name = event.target.closest("[data-copy]")?.dataset.copy;
+  if (name) copy(name);
+});
+by("stop").addEventListener("click", stop);
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || event.isComposing || by("key").open) return;
+  for (const run of runs) run.stop();
+});
+realigned.clear("The realigned answer comes here.");
+plain.clear("The plain answer comes here.");
+connect();
