@@ -36,7 +36,7 @@ answer is kept as it is made: a run that was stopped goes on where it was when y
 command again; other settings begin another run. The report is a page for a browser and the same
 in Markdown, beside the answers.
 
-docs/evaluation.md says what the figures mean and has our own table."""
+docs/evaluation.md says what the figures mean."""
 
 EXAMPLES = """
 amulet-local eval

@@ -25,6 +25,18 @@ DOCUMENT = Path(__file__).parents[3] / "docs" / "evaluation.md"
 MAX_BYTES = 2**22
 
 
+MADE_BY = """\
+```console
+$ amulet-local eval personal_preference_eval_preference_data.json HelpSteer_train.json \\
+      UltraFeedback_truthful_qa.json UltraFeedback_ultrachat.json --sample 12 --preference all \\
+      --methods base,pref,beam@creative+concise,context_steering,linear_alignment,\\
+linear_alignment_masked,amulet:paper,amulet:balanced,amulet:strong,amulet:kl=0.35 \\
+      -n 48 -c 1024 -o runs
+$ scripts/evaluation_table runs
+```"""
+"""The commands that our run and its tables were made with."""
+
+
 def section(results: Results) -> str:
     """The section on a run.
 
@@ -37,6 +49,9 @@ def section(results: Results) -> str:
     seconds = sum(float(x.get("seconds", 0.0)) for x in read_log(results.folder / RESPONSES))
     parts = [
         "## Our table",
+        "Made by these commands, on the four sets of questions that the paper's authors publish; "
+        "the second one writes this section from the stored run.",
+        MADE_BY,
         words.summary(results),
         f"The answers took {duration(seconds)} in all, one after the other, on 2 cores that were "
         f"used for other work as well. {words.NOTES}",
