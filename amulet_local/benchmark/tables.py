@@ -148,10 +148,10 @@ def _start(start: Start) -> list[str]:
 def _busy(rows: Sequence[Crowded]) -> list[str]:
     n = rows[0].n_busy
     others = f"beside {n} busy program{'s' if n > 1 else ''}"
-    lines = [f"{'Milliseconds a token, default threads':36} {'quiet':>9} {others:>23} {'ratio':>9}"]
+    lines = [f"{'Default threads, milliseconds a token':37} {'quiet':>9} {others:>22} {'ratio':>8}"]
     lines += [
-        f"{row.way:36} {row.quiet.median * 1e3:>9.2f} {row.busy.median * 1e3:>23.2f} "
-        f"{row.slowdown:>9.2f}"
+        f"{row.way:37} {row.quiet.median * 1e3:>9.2f} {row.busy.median * 1e3:>22.2f} "
+        f"{row.slowdown:>8.2f}"
         for row in rows
     ]
     return lines
