@@ -761,8 +761,9 @@ def test_loading_and_closing_leaves_no_memory_behind(model_path: Path) -> None:
     )
     sizes = [float(size) for size in done.stdout.split()]
     assert len(sizes) == 20
-    # MiB in 15 rounds: a leaked context would make it 360, the allocator's arenas settle at 30.
-    assert sizes[-1] - sizes[4] < 36
+    # MiB: a leaked context would add 24 a round, 360 in all. What the allocator keeps for threads
+    # goes up and down by some 60 from round to round, so the least of five is compared.
+    assert min(sizes[-5:]) - min(sizes[:5]) < 60
 
 
 def test_engine_that_was_never_closed_lets_the_process_end(model_path: Path) -> None:
