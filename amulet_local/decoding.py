@@ -10,6 +10,7 @@ engine, the commands and their help go by that table.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from amulet_local.errors import InvalidParameterError, UnknownMethodError
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 LINEAR_ALIGNMENT_RATIO = 2.0
 """Ratio of Linear Alignment in the Amulet paper's comparison."""
 
-LINEAR_ALIGNMENT_MASK = 0.1
-"""Plausibility below which the masked variant takes no token, as a share of the likeliest's."""
+LINEAR_ALIGNMENT_NUCLEUS = {"nucleus": 0.8, "nucleus_temperature": 0.5}
+"""Of its authors' code (github.com/Wizardcoast/Linear_Alignment, model.py)."""
+
+MASK_FIELDS = ("min_plausibility", "nucleus", "nucleus_temperature")
 
 CONTEXT_STEERING_LAMBDA = 1.0
 """Strength of Context Steering; the paper tries -3 to 3, and 0 is the preference prompt."""
@@ -103,12 +106,12 @@ class _FixedScale(DecodingMethod):
 
     Attributes:
         scale: that scale.
-        mask: its plausibility mask, unless the caller gives one.
+        mask: fields of its mask, unless the caller gives a mask.
         scale_is: the scale in the method's own terms, for a message.
     """
 
     scale: ClassVar[float]
-    mask: ClassVar[float] = 0.0
+    mask: ClassVar[Mapping[str, float]] = {}
     scale_is: ClassVar[str]
 
     def settings(self, amulet: AmuletParams | None) -> AmuletParams:
@@ -119,8 +122,8 @@ class _FixedScale(DecodingMethod):
                 f"guidance_scale ({self.scale_is}) instead"
             )
         changes: dict[str, float] = {} if amulet.sets_strength else {"guidance_scale": self.scale}
-        if self.mask and "min_plausibility" not in amulet.model_fields_set:
-            changes["min_plausibility"] = self.mask
+        if amulet.model_fields_set.isdisjoint(MASK_FIELDS):
+            changes |= self.mask
         chosen: AmuletParams = amulet.replace(**changes)
         return chosen
 
@@ -144,15 +147,11 @@ class LinearAlignment(_FixedScale):
 
 
 class MaskedLinearAlignment(LinearAlignment):
-    """Linear Alignment that keeps to tokens which the preference prompt finds plausible.
-
-    The original masks what is outside of the preference row's nucleus; here the mask is this
-    runtime's: at least `LINEAR_ALIGNMENT_MASK` times the probability of the likeliest token.
-    """
+    """Linear Alignment with the mask of its authors' code: the preference prompt's nucleus."""
 
     name = "linear_alignment_masked"
-    summary = f"the same with a plausibility mask of {LINEAR_ALIGNMENT_MASK:g}"
-    mask = LINEAR_ALIGNMENT_MASK
+    summary = "the same within the nucleus (top-p 0.8) of the preference prompt"
+    mask = LINEAR_ALIGNMENT_NUCLEUS
 
 
 class Amulet(DecodingMethod):

@@ -66,7 +66,6 @@ from amulet_local.results import Chunk, Generation, Score
 from amulet_local.runtime_setup import (
     MAX_BATCHED_ROWS,
     MAX_ROWS,
-    N_OUTPUTS,
     check_memory,
     context_settings,
     kernels_loading,
@@ -480,7 +479,7 @@ class Engine:
                     end_tokens=vocabulary.end_tokens,
                     n_top=settings.top_tokens,
                     n_tail=settings.tail_tokens,
-                    at_once=N_OUTPUTS if settings.fast else 1,
+                    fast=settings.fast,
                     progress=progress,
                 )
             except StoppedError:

@@ -116,6 +116,9 @@ class AmuletParams(StrictParams):
             `kl_budget` and no strength given it is the scale itself.
         min_plausibility: beta, 0 to 1; a token may be chosen only if the reference gives it at
             least beta times the probability of its likeliest token. 0 is off.
+        nucleus: a probability; of these tokens only the reference's likeliest ones may be chosen,
+            as few as make it up. 1 is off. Unlike `top_p`, it doesn't depend on the scale.
+        nucleus_temperature: the temperature that the reference has for it, > 0.
         kl_budget: most nats of KL(realigned || reference) per token; the scale is lowered, token
             by token, until it holds. None is off.
         noise_guard: c, >= 0; differences between the rows below c times the model's rounding noise
@@ -143,6 +146,8 @@ class AmuletParams(StrictParams):
     fixed_scale: Finite | None = Field(default=None, alias="guidance_scale", ge=-1000, le=1000)
     max_guidance: Annotated[Finite | None, Field(ge=0, le=1000)] = None
     min_plausibility: Annotated[Finite, Field(ge=0, le=1)] = 0.0
+    nucleus: Annotated[Finite, Field(ge=0, le=1)] = 1.0
+    nucleus_temperature: Annotated[Finite, Field(ge=0.01, le=100)] = 1.0
     kl_budget: Annotated[NonNegative | None, Field(le=1000)] = None
     noise_guard: Annotated[NonNegative, Field(le=100)] = 0.0
     echo_guard: bool = False
@@ -172,6 +177,13 @@ class AmuletParams(StrictParams):
         return self.fixed_scale is not None or not self.model_fields_set.isdisjoint(
             hyper_parameters
         )
+
+    @property
+    def mask(self) -> tuple[float, ...]:
+        """min_plausibility, nucleus and its temperature; nothing where both let all pass."""
+        if self.min_plausibility == 0 and self.nucleus == 1:
+            return ()
+        return self.min_plausibility, self.nucleus, self.nucleus_temperature
 
     @cached_property
     def guidance_scale(self) -> float:

@@ -197,13 +197,10 @@ class Steering:
         held = [] if self._recital is None else self._recital.held()
         if held:
             plain = realigner.restrain(plain, preference, np.array(held, dtype=np.int32))
+        mask = amulet.mask
         if amulet.kl_budget is not None:
-            scale = realigner.scale_within(
-                plain, preference, scale, amulet.kl_budget, amulet.min_plausibility
-            )
-        tokens = None
-        if amulet.min_plausibility > 0:
-            tokens = realigner.plausible(plain, preference, amulet.min_plausibility)
+            scale = realigner.scale_within(plain, preference, scale, amulet.kl_budget, *mask)
+        tokens = realigner.plausible(plain, preference, *mask) if mask else None
         return Combination(plain, preference, scale, tokens)
 
     def _on_structure(self) -> bool:

@@ -26,6 +26,8 @@ from amulet_local.optimizer.weights_fit import Choices
 _SAMPLE_BYTES = 64 * 2**20
 _MOST_SAMPLES = 48
 _LEAST_SAMPLES = 4
+_STRETCH = 8
+"""Tokens of an answer, one decode each, between two times that rows wait for each other."""
 _GOLDEN = 0.6180339887498949
 """Its multiples, less their whole parts, are spread evenly: the phases of the tail's draws."""
 
@@ -92,7 +94,7 @@ def force(
     end_tokens: frozenset[int],
     n_top: int,
     n_tail: int,
-    at_once: int = 1,
+    fast: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Forced:
     """Compute every row of every answer.
@@ -102,7 +104,7 @@ def force(
         n_vocab: V.
         end_tokens: ids of the tokens that end an answer.
         n_top, n_tail: as for `lump`.
-        at_once: tokens of an answer in one computation; 1 is as in generation.
+        fast: compute several tokens of an answer at once, which rounds otherwise than generation.
         progress: called with (answer tokens done, answer tokens in all).
 
     Raises:
@@ -112,24 +114,26 @@ def force(
     """
     table = _Table(answers, n_vocab, end_tokens, n_top, n_tail)
     for answer in answers:
-        for token, logits in _positions(answer, rows, at_once):
+        for token, logits in _positions(answer, rows, fast):
             table.add(answer, token, logits)
             if progress is not None:
                 progress(table.n_done, table.n_all)
+            rows.check_stop()
     return table.forced()
 
 
 def _positions(
-    answer: Answer, rows: RowSet, at_once: int
+    answer: Answer, rows: RowSet, fast: bool
 ) -> Iterator[tuple[int | None, Sequence[Logits]]]:
     """Each token of an answer, None for its end, and the logits that it was chosen from."""
     tokens: list[int | None] = [*answer.tokens, *([None] if answer.ended else [])]
     rows.prefill(answer.prompts)
     yield tokens[0], [rows.logits(row) for row in range(len(answer.prompts))]
     done = 1
+    advance, n_most = (rows.extend, rows.n_outputs) if fast else (rows.follow, _STRETCH)
     while done < len(tokens):
-        n = min(at_once, rows.n_outputs, len(tokens) - done)
-        following = rows.extend(answer.tokens[done - 1 : done - 1 + n])
+        n = min(n_most, len(tokens) - done)
+        following = advance(answer.tokens[done - 1 : done - 1 + n])
         yield from zip(tokens[done : done + n], following, strict=True)
         done += n
 

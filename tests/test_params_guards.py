@@ -15,6 +15,8 @@ LIMITS = {  # field: (lowest, highest) that are accepted
     "guidance_scale": (-1000, 1000),
     "max_guidance": (0, 1000),
     "min_plausibility": (0, 1),
+    "nucleus": (0, 1),
+    "nucleus_temperature": (0.01, 100),
     "kl_budget": (0, 1000),
     "noise_guard": (0, 100),
     "mix_temperature": (0.01, 1e6),
@@ -46,7 +48,7 @@ def test_just_beyond_a_limit_is_a_typed_error(field: str) -> None:
             AmuletParams(**{field: bad})
 
 
-@pytest.mark.parametrize("field", ["min_plausibility", "noise_guard", "mix_temperature"])
+@pytest.mark.parametrize("field", ["min_plausibility", "nucleus", "noise_guard", "mix_temperature"])
 def test_a_guard_that_has_a_number_for_off_refuses_none(field: str) -> None:
     with pytest.raises(InvalidParameterError, match=f"^{field}: "):
         AmuletParams(**{field: None})

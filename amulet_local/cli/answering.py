@@ -122,6 +122,8 @@ def read_settings(options: AnswerOptions) -> Question:
     guards = given(
         max_guidance=options.max_guidance,
         min_plausibility=options.min_plausibility,
+        nucleus=options.nucleus,
+        nucleus_temperature=options.nucleus_temperature,
         kl_budget=options.kl_budget,
         noise_guard=options.noise_guard,
         echo_guard=options.echo_guard,

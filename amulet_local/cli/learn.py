@@ -237,6 +237,7 @@ def run(options: LearnOptions) -> None:
     check_mix_name(name, bank)
     texts = read_texts(options.liked)
     with _engine(options) as engine, _progress(enabled=not options.verbose) as progress:
+        began = time.monotonic()
         learned = engine.learn(
             texts,
             bank=bank,
@@ -245,6 +246,7 @@ def run(options: LearnOptions) -> None:
             progress=progress,
             **settings.model_dump(),
         )
+        seconds = time.monotonic() - began
         model = engine.model.path.name
     private_files.write(output, as_toml(learned, name, model=model))
     for warning in learned.warnings:
@@ -254,8 +256,8 @@ def run(options: LearnOptions) -> None:
     else:
         write(report(learned))
         note(
-            f"{name} is in {output}; `amulet-local preferences import {output}` makes "
-            f"--preference {name} work"
+            f"{name} is in {output}, after {seconds:.0f} s; "
+            f"`amulet-local preferences import {output}` makes --preference {name} work"
         )
 
 

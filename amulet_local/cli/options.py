@@ -489,6 +489,25 @@ class AnswerOptions(ModelOptions):
             "prompt; 0 is off.",
         ),
     ] = None
+    nucleus: Annotated[
+        float | None,
+        numeric(
+            "--nucleus",
+            panel=GUARDS,
+            metavar="P",
+            help="Only the preference prompt's likeliest tokens, as few as make up the probability "
+            "P; 1 is off.",
+        ),
+    ] = None
+    nucleus_temperature: Annotated[
+        float | None,
+        numeric(
+            "--nucleus-temperature",
+            panel=GUARDS,
+            metavar="T",
+            help="The preference prompt's temperature for --nucleus. Default: 1.",
+        ),
+    ] = None
     kl_budget: Annotated[
         float | None,
         numeric(

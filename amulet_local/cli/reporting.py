@@ -71,6 +71,8 @@ _FLAGS = {
     "guidance_scale": "--guidance-scale",
     "max_guidance": "--max-guidance",
     "min_plausibility": "--min-plausibility",
+    "nucleus": "--nucleus",
+    "nucleus_temperature": "--nucleus-temperature",
     "kl_budget": "--kl-budget",
     "noise_guard": "--noise-guard",
     "mix_temperature": "--mix-temperature",

@@ -11,6 +11,7 @@ nothing that was computed with them.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -230,7 +231,7 @@ class RowSet:
         """
         bareness = self._bareness(len(prompts), has_plain)
         self._reserve(bareness)
-        self._check_stop()
+        self.check_stop()
         if not self.plan.reuse:
             self.discard()
         self._active = self._matching_rows(prompts, bareness)
@@ -253,7 +254,7 @@ class RowSet:
             self._run([(tail.row, [tail.next()]) for tail in unfinished])
             reporter.update(self._active)
             yield
-            self._check_stop()
+            self.check_stop()
         if self.plan.reuse:
             for index, (row, prompt) in enumerate(zip(self._active, prompts, strict=True)):
                 if row.saved is None or row.prompt_logits is not row.saved:
@@ -272,7 +273,7 @@ class RowSet:
         Raises:
             StoppedError, DecodeError: as for `prefill`.
         """
-        self._check_stop()
+        self.check_stop()
         pace = self._pace()
         if pace is not None and pace.n_threads != self._n_threads:
             self._set_threads(self._active, pace.n_threads)
@@ -295,13 +296,59 @@ class RowSet:
         Raises:
             StoppedError, DecodeError: as for `prefill`.
         """
-        self._check_stop()
+        self.check_stop()
         n = len(tokens)
         self._append(tokens, n)
         return [
             [row.context.logits(row.output - n + 1 + index) for row in self._active]
             for index in range(n)
         ]
+
+    def follow(self, tokens: Sequence[int]) -> list[list[Logits]]:
+        """Give every row several tokens, one by one; for each the logits of every row after it.
+
+        The results are those of as many calls of `step`, to the bit. Rows don't wait for each other
+        after each token, which evens out what threads have to do where they share rows.
+
+        Returns:
+            Copies, float32, shape (n_vocab,) each.
+
+        Raises:
+            StoppedError, DecodeError: as for `prefill`.
+        """
+        if self._at_once(len(self._active)) == 1:
+            following = []
+            for token in tokens:
+                self.step(token)
+                following.append([self.logits(row).copy() for row in range(self.n_rows)])
+            return following
+        self.check_stop()
+        courses = [_Course(row, tokens) for row in self._active]
+        waiting = deque(courses)
+        failed = False
+
+        def work() -> None:
+            nonlocal failed
+            while not failed:
+                try:
+                    course = waiting.popleft()
+                except IndexError:
+                    return
+                try:
+                    course.advance()
+                except BaseException:
+                    failed = True
+                    raise
+                if course.unfinished:
+                    waiting.append(course)
+
+        def note() -> None:
+            for course in courses:
+                for span in course.spans:
+                    self._computed(course.row, span, 0)
+
+        self._guarded([[work]] * self._at_once(len(courses)), note)
+        return [list(step) for step in zip(*(course.logits for course in courses), strict=True)]
 
     def logits(self, row: int) -> Logits:
         """Logits of a row's next token, float32, shape (n_vocab,): a view until the next step."""
@@ -358,7 +405,8 @@ class RowSet:
             context.close()
         self._contexts, self._rows, self._active = [], [], []
 
-    def _check_stop(self) -> None:
+    def check_stop(self) -> None:
+        """Raise StoppedError if the stop flag is set."""
         if self._stop_flag.is_set():
             raise StoppedError
 
@@ -441,7 +489,7 @@ class RowSet:
             self._run([(source, [tail.next()])])
             reporter.update(self._active)
             yield
-            self._check_stop()
+            self.check_stop()
         targets = [row for row in lacking if row is not source]
         self._guarded([[partial(self._copy, source, targets, shared)]])
         reporter.update(self._active)
@@ -477,7 +525,7 @@ class RowSet:
                 if span.n_outputs:
                     row.saved = context.logits(row.output).copy()
             yield
-            self._check_stop()
+            self.check_stop()
 
     def _append(self, tokens: Sequence[int], n_outputs: int, *, here: bool = False) -> None:
         spans = [
@@ -606,6 +654,26 @@ class _Tail:
         return Span(
             self.row.sequence, start, self._prompt[start:stop], self._n_outputs if last else 0
         )
+
+
+class _Course:
+    """A row on its way through given tokens, one decode each."""
+
+    def __init__(self, row: _Row, tokens: Sequence[int]) -> None:
+        self.row = row
+        self.spans = [
+            Span(row.sequence, len(row.tokens) + index, (token,), 1)
+            for index, token in enumerate(tokens)
+        ]
+        self.logits: list[Logits] = []
+
+    @property
+    def unfinished(self) -> bool:
+        return len(self.logits) < len(self.spans)
+
+    def advance(self) -> None:
+        self.row.context.decode([self.spans[len(self.logits)]])
+        self.logits.append(self.row.context.logits(0).copy())
 
 
 class _Reporter:

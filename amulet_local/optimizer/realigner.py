@@ -25,6 +25,18 @@ PLAUSIBLE = 0.01
 REACH_NATS = 18.0
 """Tokens that stay this far below the best one at every scale are left out of `scale_within`."""
 
+LOWEST = float(np.finfo(np.float32).min)
+
+SMALL_NUCLEUS = 1024
+"""Tokens that a nucleus is looked for in first: to sort a whole vocabulary takes milliseconds."""
+
+
+def likeliest(weights: NDArray[np.float64], n: int) -> NDArray[np.intp]:
+    """Where the `n` largest weights are, or all of them, the largest first."""
+    n = min(n, len(weights))
+    places = np.argpartition(weights, len(weights) - n)[len(weights) - n :]
+    return places[np.argsort(-weights[places], kind="stable")]
+
 
 class Realigner:
     """Combination of plain and preference logits over a vocabulary of `n_vocab` tokens.
@@ -134,12 +146,12 @@ class Realigner:
         preference: Logits,
         guidance_scale: float,
         kl_budget: float,
-        min_plausibility: float = 0.0,
+        *mask: float,
     ) -> float:
         """Largest scale in [1, guidance_scale] with KL(pi_a || pi_1) <= kl_budget, in nats.
 
-        With a plausibility mask both distributions are those over the plausible tokens. A scale
-        of at most 1 comes back as it is.
+        With a `mask`, the other arguments of `plausible`, both distributions are those over the
+        plausible tokens. A scale of at most 1 comes back as it is.
 
         Raises:
             LogitsError: a row holds a NaN or +inf, or no token is left.
@@ -147,8 +159,8 @@ class Realigner:
         extra = guidance_scale - 1.0
         if extra <= 0:
             return guidance_scale
-        if min_plausibility > 0:
-            n_kept = len(self.plausible(plain, preference, min_plausibility))
+        if mask:
+            n_kept = len(self.plausible(plain, preference, *mask))
         else:
             best = self.greedy(plain, preference, 1.0)
             n_kept = self._collect(plain, preference, extra, best, -REACH_NATS)
@@ -162,8 +174,21 @@ class Realigner:
         )
         return 1.0 + float(tilt)
 
-    def plausible(self, plain: Logits, preference: Logits, min_plausibility: float) -> Tokens:
-        """Tokens with at least `min_plausibility` times the largest probability under l1.
+    def plausible(
+        self,
+        plain: Logits,
+        preference: Logits,
+        min_plausibility: float = 0.0,
+        nucleus: float = 1.0,
+        nucleus_temperature: float = 1.0,
+    ) -> Tokens:
+        """Tokens that are likely enough under l1.
+
+        Args:
+            min_plausibility: share of the largest probability that they have at least; 0 to 1.
+            nucleus: of these the likeliest ones, as few as make up this probability; above 0, 1 is
+                all.
+            nucleus_temperature: of the distribution that the nucleus is taken from, above 0.
 
         Returns:
             Their ids in order, int32: valid until the next call of `plausible` or `scale_within`.
@@ -172,8 +197,25 @@ class Realigner:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
         best = self.greedy(plain, preference, 1.0)
-        n_kept = self._collect(plain, preference, 0.0, best, math.log(min_plausibility))
+        limit = math.log(min_plausibility) if min_plausibility > 0 else LOWEST
+        n_kept = self._collect(plain, preference, 0.0, best, limit)
+        if nucleus < 1:
+            n_kept = self._keep_nucleus(n_kept, nucleus, nucleus_temperature)
         return self._kept[:n_kept]
+
+    def _keep_nucleus(self, n_kept: int, nucleus: float, temperature: float) -> int:
+        """Keep the nucleus of the tokens that were collected; returns how many that is."""
+        weights = np.exp(self._kept_logits[:n_kept] / np.float64(temperature))
+        order = likeliest(weights, SMALL_NUCLEUS)
+        reached = np.cumsum(weights[order])
+        wanted = nucleus * weights.sum()
+        if reached[-1] < wanted:
+            order = likeliest(weights, n_kept)
+            reached = np.cumsum(weights[order])
+        inside = np.sort(order[: np.searchsorted(reached, wanted) + 1])
+        for values in (self._kept, self._kept_logits, self._kept_differences):
+            values[: len(inside)] = values[inside]
+        return len(inside)
 
     def _collect(
         self, plain: Logits, preference: Logits, extra: float, best: int, limit: float

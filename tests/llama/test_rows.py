@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -200,6 +201,43 @@ def test_extend_gives_the_logits_of_single_steps(
         np.testing.assert_allclose(logits, reference[1:6], atol=2e-3)
         rows.step(CONTINUATION[5])
         np.testing.assert_allclose(rows.all_logits(), reference[6], atol=2e-3)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+@pytest.mark.parametrize("n_rows", [1, 2, 5])
+def test_following_gives_the_logits_of_single_steps_to_the_bit(
+    quantised_model: Model, schedule: Schedule, n_rows: int
+) -> None:
+    prompts = [[*PROMPTS[row % 2], 20 + row] for row in range(n_rows)]
+    with Rows(quantised_model, schedule) as rows:
+        stepped = rows.run(prompts, CONTINUATION)
+        rows.prefill(prompts)
+        before = rows.n_decoded
+        followed = rows.follow(CONTINUATION[:4])
+        assert rows.n_decoded - before == 4 * n_rows
+        assert np.array_equal(np.array(followed), stepped[1:5])
+        rows.step(CONTINUATION[4])
+        assert np.array_equal(rows.all_logits(), stepped[5])
+
+
+def test_failure_of_a_row_that_goes_ahead_empties_all_and_the_next_run_is_right(
+    quantised_model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import llama_cpp
+
+    real = llama_cpp.llama_decode
+    calls = count(1)
+    with Rows(quantised_model, "parallel") as rows:
+        expected = rows.run(PROMPTS, CONTINUATION)
+        rows.prefill(PROMPTS)
+        monkeypatch.setattr(
+            llama_cpp, "llama_decode", lambda *args: 1 if next(calls) == 4 else real(*args)
+        )
+        with pytest.raises(DecodeError):
+            rows.follow(CONTINUATION)
+        assert next(calls) <= 6, "the others stop as well"
+        assert rows.n_tokens == [0] * len(PROMPTS)
+        assert np.array_equal(rows.run(PROMPTS, CONTINUATION), expected)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -158,6 +158,73 @@ def test_beta_one_keeps_the_tied_best_only() -> None:
     assert list(Realigner(500).plausible(plain, preference, 1.0)) == [3, 400]
 
 
+def nucleus64(reference: np.ndarray, temperature: float) -> np.ndarray:
+    """For each token the probability of all that are likelier, by float64."""
+    weights = np.exp((reference - reference.max()) / temperature)
+    order = np.argsort(-weights, kind="stable")
+    shares = np.cumsum(weights[order]) / weights.sum()
+    before = np.empty_like(shares)
+    before[order] = np.concatenate(([0.0], shares[:-1]))
+    return before
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 30.0])
+@pytest.mark.parametrize("probability", [1e-9, 0.3, 0.8, 0.999999])
+def test_nucleus_of_real_rows_is_that_of_float64(
+    real_pairs: list[Pair], probability: float, temperature: float
+) -> None:
+    for pair in real_pairs:
+        found = realigner_for(pair).plausible(*pair, 0.0, probability, temperature)
+        before = nucleus64(combined64(pair, 1.0), temperature)
+        assert list(found) == sorted(set(found))
+        assert set(np.flatnonzero(before < probability - 1e-7)) <= set(found)
+        assert set(found) <= set(np.flatnonzero(before < probability + 1e-7))
+
+
+@pytest.mark.parametrize("probability", [0.05, 0.5, 0.8, 0.99])
+def test_nucleus_is_what_top_p_of_llama_cpp_leaves(
+    real_pairs: list[Pair], probability: float
+) -> None:
+    import llama_cpp
+
+    sampler = llama_cpp.llama_sampler_init_top_p(probability, 1)
+    for pair in real_pairs:
+        n = len(pair[1])
+        table = (llama_cpp.llama_token_data * n)()
+        for token, value in enumerate(pair[1]):
+            table[token] = llama_cpp.llama_token_data(token, value, 0.0)
+        array = llama_cpp.llama_token_data_array(table, n, -1, False)
+        llama_cpp.llama_sampler_apply(sampler, array)
+        left = {array.data[place].id for place in range(array.size)}
+        differing = left ^ set(realigner_for(pair).plausible(*pair, 0.0, probability))
+        before = nucleus64(combined64(pair, 1.0), 1.0)  # llama.cpp adds up in float32
+        assert all(abs(before[token] - probability) < 2e-4 for token in differing)
+    llama_cpp.llama_sampler_free(sampler)
+
+
+def test_nucleus_is_taken_from_what_the_plausibility_leaves() -> None:
+    probabilities = np.array([0.4, 0.3, 0.2, 0.1], dtype=np.float32)
+    row = np.log(probabilities)
+    assert list(Realigner(4).plausible(row, row, 0.6, 0.5)) == [0]  # 4/7 and 3/7
+    assert list(Realigner(4).plausible(row, row, 0.0, 0.5)) == [0, 1]
+
+
+def test_nucleus_leaves_out_what_the_plain_row_rules_out() -> None:
+    plain = np.array([-np.inf, 0, 0, 0], dtype=np.float32)
+    preference = np.array([5, 1, 0, -9], dtype=np.float32)
+    assert list(Realigner(4).plausible(plain, preference, 0.0, 0.9)) == [1, 2]
+
+
+@pytest.mark.parametrize("ceiling", [1.5, 6.0])
+def test_budget_counts_the_nucleus_alone(ceiling: float) -> None:
+    """Of two tokens left, at scale a the odds are those of l1 + (a - 1)(l1 - l0)."""
+    plain = np.array([0, 1, -4, -4], dtype=np.float32)
+    preference = np.array([1, 0.9, -4, -3], dtype=np.float32)
+    scale = Realigner(4).scale_within(plain, preference, ceiling, 0.1, 0.0, 0.9)
+    free = Realigner(4).scale_within(plain[:2], preference[:2], ceiling, 0.1)
+    assert scale == pytest.approx(free, rel=1e-6)
+
+
 # --- KL budget ----------------------------------------------------------------------------------
 
 

@@ -20,6 +20,8 @@ KEYS = {
     "scale": "guidance_scale",
     "kl": "kl_budget",
     "mask": "min_plausibility",
+    "nucleus": "nucleus",
+    "nucleus_temperature": "nucleus_temperature",
     "noise": "noise_guard",
     "iterations": "num_iterations",
     "alpha": "alpha",

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from amulet_local.decoding import MASK_FIELDS
 from amulet_local.errors import FileAccessError
 from amulet_local.evaluation.experiment.answering import (
     KEY_FIELDS,
@@ -68,12 +69,12 @@ class Method:
     @property
     def is_plain_scale(self) -> bool:
         """Whether it is a guidance scale and nothing else."""
-        limits = ("kl_budget", "min_plausibility", "mix")
+        limits = {"kl_budget", "mix", *MASK_FIELDS}
         return (
             self.scale >= 1
             and not self.is_guarded
             and self.method != "beam"
-            and not any(self.settings.get(name) for name in limits)
+            and limits.isdisjoint(self.settings)
         )
 
 

@@ -42,9 +42,10 @@ def test_context_steering_is_one_plus_lambda_and_linear_alignment_one_plus_ratio
 
 
 def test_linear_alignment_has_its_mask_where_it_says_so() -> None:
-    assert one("linear_alignment").amulet.min_plausibility == 0
-    assert one("linear_alignment_masked").amulet.min_plausibility > 0
-    assert one("linear_alignment_masked:mask=0.3").amulet.min_plausibility == 0.3
+    assert one("linear_alignment").amulet.mask == ()
+    assert one("linear_alignment_masked").amulet.mask == (0.0, 0.8, 0.5)
+    assert one("linear_alignment_masked:mask=0.3").amulet.mask == (0.3, 1.0, 1.0)
+    assert one("linear_alignment_masked:nucleus=0.9").amulet.mask == (0.0, 0.9, 1.0)
 
 
 def test_mato_has_adaptive_weights_whatever_its_strength() -> None:
