@@ -13,6 +13,7 @@ import pytest
 
 from tests.cli.conftest import CallCli
 from tests.cli.running import COMMAND, environment, run
+from tests.evaluation.judges.endpoints import Reply, completion, serving, shown
 
 METHODS = "base,pref,amulet:paper,amulet:balanced"
 
@@ -109,6 +110,49 @@ def test_answers_are_those_of_generate(questions: Path, tmp_path: Path) -> None:
             *("--method", entry["method"], "--json", "--placement", "system"),
         )
         assert json.loads(alone.out)["text"][:12] == entry["text"][:12]
+
+
+def verdict(body: dict[str, Any]) -> Reply:
+    """Rates stories 5 and all else 2; of two answers the first one shown is the better."""
+    if "answer A" in body["messages"][1]["content"]:
+        return completion("A")
+    return completion("5" if "story" in shown(body, "preference") else "2")
+
+
+def test_a_judge_rates_the_criteria_of_each_question_and_compares_answers(tmp_path: Path) -> None:
+    levels = {str(n): f"{n} of 5" for n in range(1, 6)}
+    rubrics = [
+        {"criteria": criteria, "score_descriptions": levels}
+        for criteria in ("Does it tell a story?", "Is it careful?")
+    ]
+    bench = tmp_path / "bench.json"
+    entry = {"system": "You narrate.", "prompt": "What is dew?", "rubrics": rubrics}
+    bench.write_text(json.dumps([entry]))
+    made = ["eval", bench, "-o", tmp_path / "out", "--methods", "base,pref,amulet:balanced"]
+    made += ["-n", "6", "-c", "512", "--scorers", "words", "--json"]
+    with serving(verdict) as endpoint:
+        judge = ["--judge-url", endpoint.base_url, "--judge", "m"]
+        done = run(*made, *judge)
+        n_asked = len(endpoint.requests)
+        again = run(*made, *judge)
+        assert len(endpoint.requests) == n_asked
+    assert done.code == 0, done.err
+    assert again.out == done.out
+    scores = json.loads(done.out)["runs"][0]["scores"]
+    for name, expected in (("judge-rating", 3.5), ("judge-worst", 2.0), ("judge-met", 0.0)):
+        assert {method: cell["value"] for method, cell in scores[name].items()} == dict.fromkeys(
+            ("base", "pref", "amulet:balanced"), expected
+        )
+    assert scores["judge-wins"]["amulet:balanced"]["value"] == 0.5, "whichever is shown first"
+    assert "judge-wins" in (only_run(tmp_path / "out") / "report.md").read_text()
+
+    local = run(
+        *("eval", "--report-only", tmp_path / "out", "--scorers", "words"),
+        *("--judge", "smollm2", "--json"),
+    )
+    assert local.code == 0, local.err
+    rated = json.loads(local.out)["runs"][0]["scores"]["judge-rating"]
+    assert all(1 <= cell["value"] <= 5 and cell["value"] != 3.5 for cell in rated.values())
 
 
 def test_own_prompts_stand_in_the_prompt_as_they_are(questions: Path, tmp_path: Path) -> None:

@@ -154,6 +154,7 @@ class Answering:
             **asdict(key),
             "question": item.question,
             "preferences": [] if wish is None else [part.text for part in wish.parts],
+            "criteria": list(item.criteria),
             "text": generation.text,
             "token_ids": list(generation.token_ids),
             "finish_reason": generation.finish_reason,

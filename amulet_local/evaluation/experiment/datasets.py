@@ -2,7 +2,9 @@
 
 Knows nothing about models. An item is an object with a "question" (or "prompt", or "instruction")
 and perhaps an "index". Items of Multifaceted-Bench have a "system" text that says what the answer
-should be like; it, or the texts in "preferences", are then the item's own preferences.
+should be like; it, or the texts in "preferences", are then the item's own preferences. Their
+"rubrics" (or "rubric"), {"criteria": text, "score_descriptions": {"1": text, ... "5": text}} each,
+say what a judge is to rate one by one.
 """
 
 from __future__ import annotations
@@ -38,12 +40,14 @@ class Item:
         index: which one it is there, unique in the file.
         question: the text.
         preferences: its own, as texts; empty where the run's preferences apply.
+        criteria: what a judge rates answers by instead of by these preferences, if it has any.
     """
 
     dataset: str
     index: str
     question: str
     preferences: tuple[str, ...] = ()
+    criteria: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,12 +175,19 @@ def _item(entry: Any, where: str, dataset: str, position: int) -> Item:
         raise InvalidTextError(f"{where}: its index has to be a number or a text")
     question = found[0].strip()
     preferences = _own_preferences(entry, where)
-    for text in (question, str(index), *preferences):
+    criteria = _criteria(entry, where) if preferences else ()
+    for text in (question, str(index), *preferences, *criteria):
         try:
             text.encode()
         except UnicodeEncodeError:
             raise InvalidTextError(f"{where}: has half a surrogate pair in it") from None
-    return Item(dataset=dataset, index=str(index), question=question, preferences=preferences)
+    return Item(
+        dataset=dataset,
+        index=str(index),
+        question=question,
+        preferences=preferences,
+        criteria=criteria,
+    )
 
 
 def _own_preferences(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
@@ -187,7 +198,7 @@ def _own_preferences(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
         raise InvalidTextError(f'{where}: "preferences" has to be a list of texts')
     texts = []
     for item in given:
-        if isinstance(item, Mapping):  # as in Multifaceted-Bench's collections
+        if isinstance(item, Mapping):
             item = item.get("description") or item.get("preference") or item.get("text")
         if not (isinstance(item, str) and item.strip()):
             raise InvalidTextError(f"{where}: one of its preferences isn't a text")
@@ -197,3 +208,17 @@ def _own_preferences(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
             f"{where}: has {len(texts)} preferences, at most {MAX_OWN_PREFERENCES} can be followed"
         )
     return tuple(dict.fromkeys(texts))
+
+
+def _criteria(entry: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    """What an item's rubrics ask for, each with what the ratings mean."""
+    rubrics = entry.get("rubrics") or entry.get("rubric") or ()
+    texts = []
+    for rubric in rubrics if isinstance(rubrics, Sequence) else [rubrics]:
+        wanted = rubric.get("criteria") if isinstance(rubric, Mapping) else None
+        levels = rubric.get("score_descriptions", {}) if isinstance(rubric, Mapping) else None
+        if not (isinstance(wanted, str) and wanted.strip() and isinstance(levels, Mapping)):
+            raise InvalidTextError(f'{where}: one of its rubrics has no text as its "criteria"')
+        lines = [f"{level}: {levels[level]}" for level in sorted(levels)]
+        texts.append("\n".join([wanted.strip(), *lines]))
+    return tuple(texts)

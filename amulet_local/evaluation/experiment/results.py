@@ -213,6 +213,7 @@ class Results:
             question=entry["question"],
             system=self.settings["decoding"]["system"],
             preferences=self.instructions(key),
+            criteria=tuple(entry.get("criteria", ())),
             text=entry["text"],
             token_ids=tuple(entry["token_ids"]),
             finish_reason=entry["finish_reason"],

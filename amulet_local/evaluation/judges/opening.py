@@ -34,7 +34,7 @@ def open_judge(options: JudgeOptions) -> Judge:
 
 
 class JudgedScorer(Scorer):
-    """A figure of the ratings of an answer by each of its preferences."""
+    """A figure of the ratings of an answer by each of its criteria or preferences."""
 
     def __init__(self, name: str, summary: str, ratings: _Ratings) -> None:
         self.name, self.summary, self.better = name, summary, "higher"
@@ -62,17 +62,15 @@ class _Ratings:
         self._known: dict[tuple[str, tuple[str, ...], str], PreferenceRatings | None] = {}
 
     def of(self, answer: Answered) -> PreferenceRatings | None:
-        key = (answer.question, answer.preferences, answer.text)
+        wanted = answer.criteria or answer.preferences
+        key = (answer.question, wanted, answer.text)
         if key not in self._known:
-            self._known[key] = self._ask(answer) if answer.preferences else None
+            self._known[key] = self._ask(answer, wanted) if wanted else None
         return self._known[key]
 
-    def _ask(self, answer: Answered) -> PreferenceRatings | None:
+    def _ask(self, answer: Answered, wanted: Sequence[str]) -> PreferenceRatings | None:
         try:
-            ratings = [
-                self._judge.rate(answer.question, preference, answer.text)
-                for preference in answer.preferences
-            ]
+            ratings = [self._judge.rate(answer.question, text, answer.text) for text in wanted]
         except JudgeError:
             self._n_failed += 1
             if self._n_failed >= MAX_FAILED:

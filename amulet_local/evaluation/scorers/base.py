@@ -22,6 +22,7 @@ class Answered:
         question: what was asked.
         system: the system text, without any preference.
         preferences: instruction texts of the preferences that the answer is to follow.
+        criteria: what a judge rates instead of these preferences, where the question brings some.
         text: the answer.
         token_ids: its tokens, of the model that wrote it.
         finish_reason: "stop", "length" or "cancelled".
@@ -34,6 +35,7 @@ class Answered:
     question: str
     system: str = ""
     preferences: tuple[str, ...] = ()
+    criteria: tuple[str, ...] = ()
     text: str
     token_ids: tuple[int, ...] = ()
     finish_reason: str = "stop"

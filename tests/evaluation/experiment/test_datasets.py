@@ -47,6 +47,31 @@ def test_items_may_bring_their_own_preferences(tmp_path: Path) -> None:
     assert [item.question for item in items] == ["How?", "Why?", "When?"]
 
 
+def rubric(criteria: str) -> dict[str, object]:
+    return {"criteria": criteria, "score_descriptions": {str(n): f"is {n}" for n in range(1, 6)}}
+
+
+@pytest.mark.parametrize("field", ["rubric", "rubrics"])  # its description, and its files
+def test_rubrics_of_multifaceted_bench_are_what_a_judge_rates(tmp_path: Path, field: str) -> None:
+    entries = [
+        {
+            "source": "art",
+            "system": "You narrate the lives of pets.",
+            "prompt": "Guess what happened.",
+            "reference_answer": "It rained.",
+            field: [rubric("Does it tell a story?"), rubric("Does it care for the dog?")],
+        },
+        {"prompt": "Why?", field: [rubric("Without preferences of its own")]},
+    ]
+    first, second = read_dataset(written(tmp_path, "a.json", json.dumps(entries))).items
+    assert first.preferences == ("You narrate the lives of pets.",)
+    assert first.criteria == (
+        "Does it tell a story?\n1: is 1\n2: is 2\n3: is 3\n4: is 4\n5: is 5",
+        "Does it care for the dog?\n1: is 1\n2: is 2\n3: is 3\n4: is 4\n5: is 5",
+    )
+    assert second.criteria == ()
+
+
 def test_a_sample_is_drawn_by_its_seed_and_keeps_the_order(tmp_path: Path) -> None:
     dataset = read_dataset(written(tmp_path, "a.json", json.dumps(ENTRIES)))
 
@@ -80,6 +105,10 @@ def test_a_limit_takes_the_first(tmp_path: Path) -> None:
         ("a.json", '[{"question": "a", "preferences": [1]}]'),
         ("a.json", '[{"question": "a", "preferences": {"b": 1}}]'),
         ("a.json", json.dumps([{"question": "a", "preferences": [str(n) for n in range(99)]}])),
+        ("a.json", '[{"question": "a", "system": "b", "rubrics": ["c"]}]'),
+        ("a.json", '[{"question": "a", "system": "b", "rubrics": 7}]'),
+        ("a.json", '[{"question": "a", "system": "b", "rubrics": [{"criteria": " "}]}]'),
+        ("a.json", '[{"question": "a", "system": "b", "rubrics": [{"criteria": "\\ud800"}]}]'),
         ("a.json", "[" * 100_000),
         ("a.jsonl", "hello\n"),
         ("a.jsonl", "\n"),
