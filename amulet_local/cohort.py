@@ -16,7 +16,8 @@ from amulet_local.errors import DecodeError, InvalidParameterError, LogitsError
 from amulet_local.generation import Control
 from amulet_local.llama.context import DECODE_STOPPED, Context, ContextSettings, Logits, Span
 from amulet_local.llama.model import Model
-from amulet_local.llama.rows import StoppedError, common_length
+from amulet_local.llama.row import common_length
+from amulet_local.llama.rows import StoppedError
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.optimizer.realigner import Realigner
 from amulet_local.request import Request

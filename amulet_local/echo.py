@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amulet_local.llama.rows import common_length
+from amulet_local.llama.row import common_length
 from amulet_local.llama.vocabulary import Vocabulary
 
 HELD_AFTER, REFUSED_AFTER = 2, 3

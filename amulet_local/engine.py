@@ -45,7 +45,8 @@ from amulet_local.liked_texts import LikedText
 from amulet_local.llama import library
 from amulet_local.llama.adapters import Adapter, Adapters
 from amulet_local.llama.model import Model
-from amulet_local.llama.rows import Plan, Progress, RowSet, StoppedError
+from amulet_local.llama.plan import Plan
+from amulet_local.llama.rows import Progress, RowSet, StoppedError
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.noise import rounding_noise
 from amulet_local.optimizer.realigner import Realigner

@@ -14,7 +14,7 @@ from amulet_local.llama import library, memory
 from amulet_local.llama.adapters import Adapters, AdapterSettings
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model, ModelSettings
-from amulet_local.llama.rows import Plan
+from amulet_local.llama.plan import Plan
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.llama.worker import Job, Worker
 from amulet_local.optimizer.realigner import Realigner

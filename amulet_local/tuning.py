@@ -19,7 +19,8 @@ from amulet_local.errors import BackendError
 from amulet_local.llama import library
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model
-from amulet_local.llama.rows import Plan, RowSet, Schedule
+from amulet_local.llama.plan import Plan, Schedule
+from amulet_local.llama.rows import RowSet
 from amulet_local.llama.stop_flag import StopFlag
 
 BUDGET_SECONDS = 0.45

@@ -132,7 +132,8 @@ def real_rows(model_path: Path) -> np.ndarray:
     """
     from amulet_local.llama.context import ContextSettings
     from amulet_local.llama.model import Model
-    from amulet_local.llama.rows import Plan, RowSet
+    from amulet_local.llama.plan import Plan
+    from amulet_local.llama.rows import RowSet
     from amulet_local.llama.stop_flag import StopFlag
     from amulet_local.preferences import resolve
     from amulet_local.prompting import Prompter

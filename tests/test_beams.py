@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from amulet_local import METHODS, AmuletParams, Engine, SamplingParams, errors
 from amulet_local.beam_search import BeamRun, beam_search
 from amulet_local.beams import Beams
-from amulet_local.llama.rows import Plan, RowSet
+from amulet_local.llama.plan import Plan
+from amulet_local.llama.rows import RowSet
 from amulet_local.request import build_request
 from amulet_local.steering import RowPlan
 

@@ -25,7 +25,7 @@ from amulet_local.benchmark.shapes import N_PREFERENCE, SHAPES, Shape
 from amulet_local.benchmark.subject import peak_bytes, share_outside
 from amulet_local.benchmark.tables import report_text
 from amulet_local.benchmark.ways import Way, decode_ways
-from amulet_local.llama.rows import common_length
+from amulet_local.llama.row import common_length
 
 
 def children() -> list[psutil.Process]:

@@ -16,7 +16,7 @@ from amulet_local.chat_template import BUILTIN_TEMPLATES, ChatTemplate
 from amulet_local.dialogue import Dialogue, Memory, Turn, generated_ids
 from amulet_local.errors import ChatTemplateError
 from amulet_local.known_text import KnownText
-from amulet_local.llama.rows import common_length
+from amulet_local.llama.row import common_length
 from amulet_local.llama.vocabulary import TextStream, Vocabulary
 from amulet_local.params import Placement
 from tests.conftest import missing

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from amulet_local import AmuletParams, Engine, Preference, SamplingParams, errors, load
-from amulet_local.llama.rows import common_length
+from amulet_local.llama.row import common_length
 from amulet_local.presets import DEFAULT_PRESET, PRESETS
 from amulet_local.results import Generation
 from amulet_local.stream import AnswerStream

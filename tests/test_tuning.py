@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from amulet_local import Engine, RuntimeParams, load, tuning
-from amulet_local.llama.rows import Plan, Schedule
+from amulet_local.llama.plan import Plan, Schedule
 from amulet_local.tuning import CANDIDATES, Tuning, candidates_for, choose, remembered_choices
 
 

@@ -13,27 +13,20 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate
-from typing import Literal
 
 from amulet_local.errors import DecodeError, InvalidParameterError
 from amulet_local.llama.context import DECODE_STOPPED, Context, ContextSettings, Logits, Span
 from amulet_local.llama.model import Model
 from amulet_local.llama.pace import Pace
+from amulet_local.llama.plan import Plan, Schedule
+from amulet_local.llama.row import Course, Row, Tail, common_length
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.llama.worker import Worker, run_together
 
 Progress = Callable[[int, int], None]
-Schedule = Literal["parallel", "serial", "batched"]
-"""How rows are computed.
-
-parallel: a context and a thread of its own for each row, the cores split between them.
-serial: a context for each row, one after the other, each with all cores.
-batched: one context with a sequence for each row, all in one llama_decode.
-"""
-
 
 SHORT_SECONDS = 0.1
 """A row may be computed in the caller's thread where a step took less than this, because a Ctrl-C
@@ -43,49 +36,6 @@ beside the worker's, and spin less for having more threads than there are cores.
 
 class StoppedError(Exception):
     """The stop flag ended a computation. Never leaves the engine."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Plan:
-    """How rows are computed.
-
-    Attributes:
-        schedule: see Schedule.
-        n_threads: threads of a step, all rows together.
-        n_threads_batch: threads in prefill, all rows together.
-        threads_per_row: threads of a step for each row of a `parallel` schedule; None splits
-            n_threads evenly.
-        reuse: whether rows keep what fits from the generation before, and share prefixes.
-        paced: whether steps take fewer threads while other programs keep cores busy.
-        exact_reuse: keep only what would be computed in the same chunks again, so that the results
-            are the same to the bit as without it. For `parallel` and `serial`.
-    """
-
-    schedule: Schedule
-    n_threads: int
-    n_threads_batch: int
-    threads_per_row: int | None = None
-    reuse: bool = True
-    paced: bool = False
-    exact_reuse: bool = False
-
-
-@dataclass
-class _Row:
-    context: Context
-    sequence: int
-    bare: bool = False
-    """Whether it lacks the adapters that other rows have."""
-    tokens: list[int] = field(default_factory=list)
-    ends: list[int] = field(default_factory=list)
-    """Where each computation of these tokens ended."""
-    output: int = -1
-    """Index of the row's logits in the last decode of its context."""
-    saved: Logits | None = None
-    """The row's logits, where a later decode of the context overwrote them."""
-    prompt: tuple[int, ...] = ()
-    prompt_logits: Logits | None = None
-    """The last prompt and the logits after it: asked again, it gives the same to the bit."""
 
 
 class RowSet:
@@ -115,8 +65,8 @@ class RowSet:
         self._settings = settings
         self._stop_flag = stop_flag
         self._contexts: list[Context] = []
-        self._rows: list[_Row] = []
-        self._active: list[_Row] = []
+        self._rows: list[Row] = []
+        self._active: list[Row] = []
         self._workers: list[Worker] = [] if workers is None else workers
         self._own_workers = workers is None
         self._paces: dict[tuple[Schedule, int], Pace] = {}
@@ -178,13 +128,18 @@ class RowSet:
             self._close_contexts()
             settings = replace(self._settings, n_sequences=n_rows)
             self._contexts = [self._new_context(settings)]
-            self._rows = [_Row(self._contexts[0], sequence) for sequence in range(n_rows)]
+            self._rows = [self._new_row(sequence=sequence) for sequence in range(n_rows)]
         for bare in (True, False):
             settings = replace(self._settings, adapters=None) if bare else self._settings
             n_there = sum(row.bare == bare for row in self._rows)
             for _ in range(bareness.count(bare) - n_there):
                 self._contexts.append(self._new_context(settings))
-                self._rows.append(_Row(self._contexts[-1], 0, bare))
+                self._rows.append(self._new_row(bare=bare))
+
+    def _new_row(self, *, sequence: int = 0, bare: bool = False) -> Row:
+        """In the newest context."""
+        can_drop = self._model.can_drop_tokens
+        return Row(context=self._contexts[-1], sequence=sequence, bare=bare, can_drop=can_drop)
 
     def _need_workers(self, n_workers: int) -> list[Worker]:
         while len(self._workers) < n_workers:
@@ -238,16 +193,13 @@ class RowSet:
         groups = self._groups(prompts)
         for rows, texts, shared in groups:
             for row, prompt in zip(rows, texts, strict=True):
-                self._keep_what_fits(row, prompt, shared)
+                row.keep_what_fits(prompt, shared, exactly=self.plan.exact_reuse)
         reporter = _Reporter(prompts, progress)
         for rows, texts, shared in groups:
             if shared:
                 yield from self._share_prefix(rows, texts[0][:shared], reporter)
         self._set_threads(self._active)
-        tails = [
-            _Tail(row, prompt, row.context.n_batch)
-            for row, prompt in zip(self._active, prompts, strict=True)
-        ]
+        tails = [Tail(row, prompt) for row, prompt in zip(self._active, prompts, strict=True)]
         if self.plan.schedule == "batched":
             yield from self._prefill_packed(tails, reporter)
         while unfinished := [tail for tail in tails if tail.unfinished]:
@@ -256,9 +208,8 @@ class RowSet:
             yield
             self.check_stop()
         if self.plan.reuse:
-            for index, (row, prompt) in enumerate(zip(self._active, prompts, strict=True)):
-                if row.saved is None or row.prompt_logits is not row.saved:
-                    row.prompt, row.prompt_logits = tuple(prompt), self.logits(index).copy()
+            for row, prompt in zip(self._active, prompts, strict=True):
+                row.remember(prompt)
 
     def in_memory(self, prompts: Sequence[Sequence[int]]) -> int:
         """How many tokens of these prompts are in memory, each in the row that has most of it."""
@@ -323,7 +274,7 @@ class RowSet:
                 following.append([self.logits(row).copy() for row in range(self.n_rows)])
             return following
         self.check_stop()
-        courses = [_Course(row, tokens) for row in self._active]
+        courses = [Course(row, tokens) for row in self._active]
         waiting = deque(courses)
         failed = False
 
@@ -352,8 +303,7 @@ class RowSet:
 
     def logits(self, row: int) -> Logits:
         """Logits of a row's next token, float32, shape (n_vocab,): a view until the next step."""
-        active = self._active[row]
-        return active.context.logits(active.output) if active.saved is None else active.saved
+        return self._active[row].logits()
 
     def export(self) -> list[tuple[list[int], bytes, bool]]:
         """Of every row in use that llama.cpp can serialise: tokens, state, and whether it is bare.
@@ -379,8 +329,7 @@ class RowSet:
             if not row.context.import_sequence(row.sequence, state):
                 self.discard()
                 return False
-            row.tokens[:] = tokens
-            row.ends.clear()
+            row.take(tokens)
         return True
 
     def discard(self) -> None:
@@ -388,9 +337,7 @@ class RowSet:
         for context in self._contexts:
             context.clear()
         for row in self._rows:
-            row.tokens.clear()
-            row.ends.clear()
-            row.prompt_logits = row.saved = None
+            row.forget()
 
     def close(self) -> None:
         """End the threads and free the contexts."""
@@ -412,9 +359,9 @@ class RowSet:
 
     def _matching_rows(
         self, prompts: Sequence[Sequence[int]], bareness: Sequence[bool]
-    ) -> list[_Row]:
+    ) -> list[Row]:
         """For each prompt the row, bare or not, that has most of it in memory."""
-        chosen: list[_Row] = []
+        chosen: list[Row] = []
         for prompt, bare in zip(prompts, bareness, strict=True):
             free = [
                 row
@@ -424,33 +371,9 @@ class RowSet:
             chosen.append(max(free, key=lambda row: common_length(row.tokens, prompt)))
         return chosen
 
-    def _keep_what_fits(self, row: _Row, prompt: Sequence[int], shared: int) -> None:
-        """Keep the prefix that a row has in memory, or the whole prompt with its logits."""
-        row.saved = None
-        common = common_length(row.tokens, prompt)
-        same = row.prompt_logits is not None and row.prompt == tuple(prompt)
-        if same and common == len(prompt):
-            self._keep(row, common)
-            if len(row.tokens) == common:
-                row.saved = row.prompt_logits
-                return
-        kept = min(common, len(prompt) - 1, len(row.tokens))
-        if self.plan.exact_reuse:
-            kept = _computed_alike(row.ends, kept, shared, row.context.n_batch)
-        self._keep(row, kept)
-
-    def _keep(self, row: _Row, n_tokens: int) -> None:
-        """Forget what comes after the first `n_tokens`, or everything where the model can't."""
-        can_drop = self._model.can_drop_tokens or len(row.tokens) == n_tokens
-        if not can_drop or not row.context.drop_from(row.sequence, n_tokens):
-            row.context.drop_from(row.sequence, -1)
-            n_tokens = 0
-        del row.tokens[n_tokens:]
-        row.ends[:] = [end for end in row.ends if end <= n_tokens]
-
     def _groups(
         self, prompts: Sequence[Sequence[int]]
-    ) -> list[tuple[list[_Row], list[Sequence[int]], int]]:
+    ) -> list[tuple[list[Row], list[Sequence[int]], int]]:
         """Rows that can share what is computed, their prompts, and the length of what they do."""
         groups = []
         for bare in (True, False):
@@ -473,7 +396,7 @@ class RowSet:
         )
 
     def _share_prefix(
-        self, rows: Sequence[_Row], prefix: Sequence[int], reporter: _Reporter
+        self, rows: Sequence[Row], prefix: Sequence[int], reporter: _Reporter
     ) -> Iterator[None]:
         """Compute the prefix that all prompts share in one row and copy it to the others."""
         shared = len(prefix)
@@ -484,7 +407,7 @@ class RowSet:
         if len(source.tokens) > shared and not self._model.can_drop_tokens:
             return
         self._set_threads([source])
-        tail = _Tail(source, prefix, source.context.n_batch, n_outputs=0)
+        tail = Tail(source, prefix, n_outputs=0)
         while tail.unfinished:
             self._run([(source, [tail.next()])])
             reporter.update(self._active)
@@ -494,26 +417,24 @@ class RowSet:
         self._guarded([[partial(self._copy, source, targets, shared)]])
         reporter.update(self._active)
 
-    def _copy(self, source: _Row, targets: Sequence[_Row], n_tokens: int) -> None:
+    def _copy(self, source: Row, targets: Sequence[Row], n_tokens: int) -> None:
         apart = any(row.context is not source.context for row in targets)
         state = source.context.export_sequence(source.sequence) if apart else b""
         for row in targets:
             if row.context is source.context:
                 row.context.copy_sequence(source.sequence, row.sequence)
             elif not row.context.import_sequence(row.sequence, state):
-                row.tokens.clear()
-                row.ends.clear()
+                row.take(())
                 continue
-            row.tokens[:] = source.tokens
-            row.ends[:] = source.ends
-            self._keep(row, n_tokens)
+            row.take(source.tokens, source.ends)
+            row.keep(n_tokens)
 
-    def _prefill_packed(self, tails: Sequence[_Tail], reporter: _Reporter) -> Iterator[None]:
+    def _prefill_packed(self, tails: Sequence[Tail], reporter: _Reporter) -> Iterator[None]:
         """All rows in one context: fill each decode with as many tokens as fit."""
         context = self._contexts[0]
         while any(tail.unfinished for tail in tails):
             room = context.n_batch
-            spans: list[tuple[_Row, Span]] = []
+            spans: list[tuple[Row, Span]] = []
             for tail in tails:
                 if tail.unfinished and room > 0:
                     span = tail.next(room)
@@ -552,7 +473,7 @@ class RowSet:
             self._paces[kind] = Pace(self.plan.n_threads)
         return self._paces[kind]
 
-    def _set_threads(self, rows: Sequence[_Row], n_threads: int | None = None) -> None:
+    def _set_threads(self, rows: Sequence[Row], n_threads: int | None = None) -> None:
         """Split the threads between the rows that are computed at once."""
         plan = self.plan
         at_once = self._at_once(len(rows))
@@ -564,7 +485,7 @@ class RowSet:
         for row in rows:
             row.context.set_threads(n_threads, n_threads_batch)
 
-    def _run_packed(self, spans: Sequence[tuple[_Row, Span]], *, here: bool = False) -> None:
+    def _run_packed(self, spans: Sequence[tuple[Row, Span]], *, here: bool = False) -> None:
         context = self._contexts[0]
         ends = accumulate(len(span.tokens) for _, span in spans)
 
@@ -574,7 +495,7 @@ class RowSet:
 
         self._guarded([[partial(context.decode, [span for _, span in spans])]], note, here=here)
 
-    def _run(self, work: Sequence[tuple[_Row, Sequence[Span]]], *, here: bool = False) -> None:
+    def _run(self, work: Sequence[tuple[Row, Sequence[Span]]], *, here: bool = False) -> None:
         """Decode each row's span in its own context, at once or in turn."""
         decodes = [partial(row.context.decode, spans) for row, spans in work]
         at_once = self._at_once(len(work))
@@ -585,11 +506,8 @@ class RowSet:
 
         self._guarded([decodes[start::at_once] for start in range(at_once)], note, here=here)
 
-    def _computed(self, row: _Row, span: Span, output: int) -> None:
-        row.tokens.extend(span.tokens)
-        row.ends.append(len(row.tokens))
-        row.output = output
-        row.saved = None
+    def _computed(self, row: Row, span: Span, output: int) -> None:
+        row.computed(span, output)
         self.n_decoded += len(span.tokens)
 
     def _guarded(
@@ -630,52 +548,6 @@ class RowSet:
             raise
 
 
-class _Tail:
-    """What is still to be computed of a row's prompt, chunk by chunk."""
-
-    def __init__(
-        self, row: _Row, prompt: Sequence[int], n_batch: int, *, n_outputs: int = 1
-    ) -> None:
-        self.row = row
-        self._prompt = prompt
-        self._n_batch = n_batch
-        self._n_outputs = n_outputs
-        self._next = len(row.tokens)
-
-    @property
-    def unfinished(self) -> bool:
-        return self._next < len(self._prompt)
-
-    def next(self, room: int | None = None) -> Span:
-        start = self._next
-        stop = min(len(self._prompt), start + min(self._n_batch, room or self._n_batch))
-        self._next = stop
-        last = stop == len(self._prompt)
-        return Span(
-            self.row.sequence, start, self._prompt[start:stop], self._n_outputs if last else 0
-        )
-
-
-class _Course:
-    """A row on its way through given tokens, one decode each."""
-
-    def __init__(self, row: _Row, tokens: Sequence[int]) -> None:
-        self.row = row
-        self.spans = [
-            Span(row.sequence, len(row.tokens) + index, (token,), 1)
-            for index, token in enumerate(tokens)
-        ]
-        self.logits: list[Logits] = []
-
-    @property
-    def unfinished(self) -> bool:
-        return len(self.logits) < len(self.spans)
-
-    def advance(self) -> None:
-        self.row.context.decode([self.spans[len(self.logits)]])
-        self.logits.append(self.row.context.logits(0).copy())
-
-
 class _Reporter:
     """Reports progress in tokens of all prompts, whether computed, kept or copied."""
 
@@ -683,34 +555,6 @@ class _Reporter:
         self._total = sum(len(prompt) for prompt in prompts)
         self._progress = progress
 
-    def update(self, rows: Sequence[_Row]) -> None:
+    def update(self, rows: Sequence[Row]) -> None:
         if self._progress is not None:
             self._progress(sum(len(row.tokens) for row in rows), self._total)
-
-
-def _computed_alike(ends: Sequence[int], kept: int, shared: int, n_batch: int) -> int:
-    """How many of a row's first `kept` tokens were computed in the chunks of a new start.
-
-    Args:
-        ends: where each computation of the row's tokens ended.
-        shared: length of the shared prefix; chunks of `n_batch` tokens end there, and begin anew.
-    """
-    alike, start = 0, 0
-    for end in ends:
-        stop = start + n_batch
-        if start < shared < stop:
-            stop = shared
-        if end != stop or end > kept:
-            break
-        alike = start = stop
-    return alike
-
-
-def common_length(left: Sequence[int], right: Sequence[int]) -> int:
-    """How many values two sequences begin with in common."""
-    n = 0
-    for a, b in zip(left, right):  # noqa: B905 (the shorter one ends it)
-        if a != b:
-            break
-        n += 1
-    return n

@@ -17,7 +17,8 @@ from amulet_local.errors import AmuletError, BackendError
 from amulet_local.generation import generate
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model
-from amulet_local.llama.rows import Plan, RowSet, StoppedError
+from amulet_local.llama.plan import Plan
+from amulet_local.llama.rows import RowSet, StoppedError
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.llama.worker import Worker
 from amulet_local.optimizer.realigner import Realigner

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from amulet_local.llama.rows import _computed_alike
+from amulet_local.llama.row import computed_alike
 
 
 def chunks(n_tokens: int, shared: int, n_batch: int) -> list[int]:
@@ -26,9 +26,9 @@ def test_what_is_kept_ends_where_both_have_a_chunk_end(shared: int, shared_befor
         alike = [a for a, b in zip(before, now, strict=False) if a == b and a <= kept]
         same = list(itertools.takewhile(lambda end: end in before, now))
         expected = max((end for end in alike if end in same), default=0)
-        assert _computed_alike(before, kept, shared, 4) == expected
+        assert computed_alike(before, kept, shared, 4) == expected
 
 
 def test_tokens_that_were_generated_are_not_kept() -> None:
     ends = [*chunks(10, 0, 4), 11, 12, 13]
-    assert _computed_alike(ends, 13, 0, 4) == 8
+    assert computed_alike(ends, 13, 0, 4) == 8

@@ -14,7 +14,8 @@ import pytest
 from amulet_local.errors import DecodeError
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model
-from amulet_local.llama.rows import Plan, RowSet, Schedule, StoppedError
+from amulet_local.llama.plan import Plan, Schedule
+from amulet_local.llama.rows import RowSet, StoppedError
 from amulet_local.llama.stop_flag import StopFlag
 
 SETTINGS = ContextSettings(
