@@ -144,6 +144,7 @@ def test_disliked_texts_are_liked_ones_of_the_negated_weights(
     assert disliked.tail_error_nats == pytest.approx(liked.tail_error_nats, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_liked_and_disliked_texts_together_find_the_weights(
     engine: Engine, texts: list[LikedText]
 ) -> None:

@@ -113,6 +113,7 @@ class Context:
         """
         import llama_cpp
 
+        self._llama_cpp = llama_cpp
         self.settings = settings
         self._stop_flag = stop_flag  # native code reads it as long as the context lives
         params = llama_cpp.llama_context_default_params()
@@ -165,7 +166,8 @@ class Context:
         self._positions = np.zeros(n, dtype=np.int32)
         self._n_seq_ids = np.ones(n, dtype=np.int32)
         self._sequences = np.arange(self.settings.n_sequences, dtype=np.int32)
-        self._seq_ids = np.full(n, self._sequences.ctypes.data, dtype=np.uintp)
+        self._sequences_address = self._sequences.ctypes.data
+        self._seq_ids = np.full(n, self._sequences_address, dtype=np.uintp)
         self._wanted = np.zeros(n, dtype=np.int8)
 
         def pointer(array: NDArray[Any], kind: Any) -> Any:
@@ -195,11 +197,9 @@ class Context:
             DecodeError: llama_decode failed. Code 2 means that the stop flag ended it. The memory
                 may be in any state: clear it.
         """
-        import llama_cpp
-
         start = 0
         n_outputs = 0
-        address = self._sequences.ctypes.data
+        address = self._sequences_address
         for span in spans:
             n = len(span.tokens)
             stop = start + n
@@ -214,7 +214,7 @@ class Context:
             start = stop
         assert n_outputs <= self.n_outputs
         self._batch.n_tokens = start
-        code = llama_cpp.llama_decode(self.pointer, self._batch)
+        code = self._llama_cpp.llama_decode(self.pointer, self._batch)
         if code != 0:
             raise DecodeError(_decode_failure(code, start, spans[0].position), code=code)
 
@@ -224,9 +224,7 @@ class Context:
         Args:
             index: which of its tokens, counted over all spans; -1 is the last.
         """
-        import llama_cpp
-
-        row = llama_cpp.llama_get_logits_ith(self.pointer, index)
+        row = self._llama_cpp.llama_get_logits_ith(self.pointer, index)
         if not row:
             raise DecodeError(f"llama.cpp kept no logits for token {index}", code=0)
         address = ctypes.addressof(row.contents)

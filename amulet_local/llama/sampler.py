@@ -24,7 +24,7 @@ from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.params import SamplingParams
 
 Candidates = NDArray[np.int32]
-"""int32, shape (3 * n,): the bits of n llama_token_data."""
+"""int32, shape (3 * n,): the bits of n llama_token_data, at the beginning of a buffer."""
 
 GREEDY_BELOW = 1e-6
 """Temperature below which only the largest logit counts; divided by less, logits may overflow."""
@@ -56,6 +56,10 @@ class SamplerChain:
 
         self._sampling = sampling
         self._array = llama_cpp.llama_token_data_array()
+        first = llama_cpp.llama_token_data_array.data.offset  # type: ignore[attr-defined]
+        self._data_address = ctypes.c_size_t.from_buffer(self._array, first)
+        self._buffer: Candidates | None = None
+        self._buffer_address = 0
         self._looks_back = sampling.has_penalties or sampling.has_dry
         self._n_ctx = n_ctx
         self._filter: TokenFilter | None = None
@@ -155,11 +159,10 @@ class SamplerChain:
         return int(drawn.id) if drawn.logit > -math.inf else None
 
     def _set_array(self, candidates: Candidates, *, is_sorted: bool) -> None:
-        import llama_cpp
-
-        self._array.data = ctypes.cast(  # type: ignore[assignment]
-            candidates.ctypes.data, ctypes.POINTER(llama_cpp.llama_token_data)
-        )
+        buffer = candidates if candidates.base is None else candidates.base
+        if buffer is not self._buffer:  # NumPy takes long to say where an array is
+            self._buffer, self._buffer_address = buffer, candidates.ctypes.data
+        self._data_address.value = self._buffer_address
         self._array.size = len(candidates) // 3
         self._array.selected = -1
         self._array.sorted = is_sorted
@@ -253,6 +256,7 @@ class _NativeChain:
     def __init__(self) -> None:
         import llama_cpp
 
+        self._llama_cpp = llama_cpp
         self.is_empty = True
         self._pointer: Any = llama_cpp.llama_sampler_chain_init(
             llama_cpp.llama_sampler_chain_default_params()
@@ -260,32 +264,24 @@ class _NativeChain:
 
     def add(self, sampler: Any) -> None:
         """Append a sampler, which belongs to the chain from now on."""
-        import llama_cpp
-
         if not sampler:
             raise BackendError("llama.cpp can't create a sampler")
         self.is_empty = False
-        llama_cpp.llama_sampler_chain_add(self._pointer, sampler)
+        self._llama_cpp.llama_sampler_chain_add(self._pointer, sampler)
 
     def apply(self, array: Any) -> None:
         """Let every sampler change a llama_token_data_array."""
-        import llama_cpp
-
-        llama_cpp.llama_sampler_apply(self._pointer, ctypes.byref(array))
+        self._llama_cpp.llama_sampler_apply(self._pointer, ctypes.byref(array))
 
     def accept(self, token: int) -> None:
         """Tell every sampler that `token` is part of the text."""
-        import llama_cpp
-
-        llama_cpp.llama_sampler_accept(self._pointer, token)
+        self._llama_cpp.llama_sampler_accept(self._pointer, token)
 
     def close(self) -> None:
         """Free the chain. May be called twice."""
-        import llama_cpp
-
         pointer, self._pointer = self._pointer, None
         if pointer:
-            llama_cpp.llama_sampler_free(pointer)
+            self._llama_cpp.llama_sampler_free(pointer)
 
 
 class _Sorter:

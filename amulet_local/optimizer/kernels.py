@@ -135,36 +135,42 @@ def fill_candidates(plain: Any, preference: Any, extra: Any, scratch: Any, candi
 
 @lazy_njit
 def fill_likeliest(
-    plain: Any, preference: Any, extra: Any, k: Any, combined: Any, peaks: Any, candidates: Any
+    plain: Any, preference: Any, extra: Any, k: Any, scratch: Any, peaks: Any, candidates: Any
 ) -> Any:
     """Write (id, z, 0) for some tokens, the k likeliest among them, in the order of their ids.
 
-    The k-th largest of the blocks' maxima is no larger than the k-th largest z: every token below
-    it can be left out. Returns the smallest and largest key of all z, and how many were written.
-    k: 1 to the number of blocks; combined: float32[V], becomes z; peaks: int32[ceil(V /
-    SMALL_BLOCK)]. Other arguments as in `fill_candidates`.
+    The k-th largest of the small blocks' maxima is no larger than the k-th largest z: every token
+    below it can be left out. Returns the smallest and largest key of all z, and how many were
+    written. k: 1 to the number of small blocks; peaks: int32[ceil(V / SMALL_BLOCK)]. Other
+    arguments as in `fill_candidates`.
     """
     n = plain.shape[0]
-    combine_block(plain, preference, extra, combined)
-    bits = combined.view(np.int32)
     low = _REST
     high = _LOWEST
-    for block in range(peaks.shape[0]):
-        start = block * SMALL_BLOCK
-        block_low, block_high = key_range(bits[start : min(start + SMALL_BLOCK, n)])
-        peaks[block] = block_high
-        low = min(low, block_low)
-        high = max(high, block_high)
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
+        block = scratch[: stop - start]
+        combine_block(plain[start:stop], preference[start:stop], extra, block)
+        bits = block.view(np.int32)
+        for part in range(0, bits.shape[0], SMALL_BLOCK):
+            part_low, part_high = key_range(bits[part : min(part + SMALL_BLOCK, bits.shape[0])])
+            peaks[(start + part) // SMALL_BLOCK] = part_high
+            low = min(low, part_low)
+            high = max(high, part_high)
     floor = np.partition(peaks, peaks.shape[0] - k)[peaks.shape[0] - k]
     written = 0
-    for block in range(peaks.shape[0]):
-        if peaks[block] < floor:
+    for index in range(peaks.shape[0]):
+        if peaks[index] < floor:
             continue
-        start = block * SMALL_BLOCK
-        for j in range(start, min(start + SMALL_BLOCK, n)):
+        start = index * SMALL_BLOCK
+        stop = min(start + SMALL_BLOCK, n)
+        block = scratch[: stop - start]
+        combine_block(plain[start:stop], preference[start:stop], extra, block)
+        bits = block.view(np.int32)
+        for j in range(bits.shape[0]):
             b = bits[j]
             if np.int32(b ^ np.int32(np.int32(b >> _SIGN) & _REST)) >= floor:
-                candidates[3 * written] = np.int32(j)
+                candidates[3 * written] = np.int32(start + j)
                 candidates[3 * written + 1] = b
                 candidates[3 * written + 2] = np.int32(0)
                 written += 1

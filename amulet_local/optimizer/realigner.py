@@ -324,7 +324,7 @@ class Realigner:
                 preference,
                 extra,
                 n_likeliest,
-                self._combined,
+                self._scratch,
                 self._peaks,
                 self.candidates,
             )
