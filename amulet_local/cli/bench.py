@@ -10,16 +10,16 @@ import typer
 
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
-from amulet_local.cli.inputs import chosen_model
-from amulet_local.cli.options import (
-    RUNTIME,
+from amulet_local.cli.flags import (
     FlashAttn,
     GpuLayers,
+    Threads,
     json_option,
     model_option,
     numeric,
     option,
 )
+from amulet_local.cli.inputs import chosen_model
 from amulet_local.cli.terminal import StatusLine, note, stderr_is_terminal, write
 from amulet_local.cli.version import package_version
 
@@ -112,10 +112,7 @@ class BenchOptions:
     model: Annotated[
         str | None, model_option("Path of a GGUF file, or a name. Default: smollm2.")
     ] = None
-    threads: Annotated[
-        int | None,
-        numeric("-t", "--threads", panel=RUNTIME, help="Threads. Default: every core."),
-    ] = None
+    threads: Threads = None
     gpu_layers: GpuLayers = None
     flash_attn: FlashAttn = None
     json: Annotated[bool, json_option("Everything as one JSON object, each timing included.")] = (

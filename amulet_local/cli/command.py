@@ -16,7 +16,8 @@ from typing import Any, TypeVar, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from amulet_local.cli.options import EXCLUSIVE, PANELS
+from amulet_local.cli.flags import PANELS
+from amulet_local.cli.options import EXCLUSIVE
 from amulet_local.cli.reporting import reporting
 
 Options = TypeVar("Options")

@@ -14,8 +14,8 @@ import typer
 
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
+from amulet_local.cli.flags import json_option, model_option
 from amulet_local.cli.inputs import chosen_model
-from amulet_local.cli.options import json_option, model_option
 from amulet_local.cli.reporting import EXIT_ERROR
 from amulet_local.cli.terminal import one_line, write
 from amulet_local.cli.version import package_version

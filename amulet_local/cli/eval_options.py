@@ -11,12 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from amulet_local.cli import completions
-from amulet_local.cli.options import (
+from amulet_local.cli.flags import (
     METHOD_NAMES,
     RUNTIME,
     ChatTemplateText,
     FlashAttn,
     GpuLayers,
+    Threads,
     json_option,
     model_option,
     number,
@@ -230,16 +231,7 @@ class EvalOptions:
             help="Context of a row, in tokens. Default: 2048.",
         ),
     ] = None
-    threads: Annotated[
-        Any,
-        option(
-            *("-t", "--threads"),
-            panel=RUNTIME,
-            metavar="N",
-            parser=number,
-            help="Threads. Default: every core.",
-        ),
-    ] = None
+    threads: Threads = None
     gpu_layers: GpuLayers = None
     flash_attn: FlashAttn = None
     chat_template: ChatTemplateText = None

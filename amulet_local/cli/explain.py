@@ -16,8 +16,9 @@ import typer
 from amulet_local.cli.answering import figures, generation_json, read_options, session, write_json
 from amulet_local.cli.columns import cells, cut, pad, wrap
 from amulet_local.cli.command import add_command
+from amulet_local.cli.flags import STEERING_NAMES
 from amulet_local.cli.inputs import require_question
-from amulet_local.cli.options import STEERING_NAMES, ExplainOptions
+from amulet_local.cli.options import ExplainOptions
 from amulet_local.cli.terminal import (
     has_characters,
     has_colours,

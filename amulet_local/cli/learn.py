@@ -17,27 +17,30 @@ import typer
 from amulet_local.cli import completions
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
+from amulet_local.cli.flags import (
+    PREFERENCE,
+    AdaptersOn,
+    ChatTemplateText,
+    ControlVector,
+    ControlVectorLayerRange,
+    CtxSize,
+    FlashAttn,
+    GpuLayers,
+    Lora,
+    ScheduleName,
+    Threads,
+    ThreadsBatch,
+    json_option,
+    model_option,
+    numeric,
+    option,
+)
 from amulet_local.cli.inputs import (
     check_text,
     chosen_model,
     given,
 )
 from amulet_local.cli.loading import adapters_of, loaded
-from amulet_local.cli.options import (
-    PREFERENCE,
-    RUNTIME,
-    AdaptersOn,
-    ChatTemplateText,
-    ControlVector,
-    ControlVectorLayerRange,
-    FlashAttn,
-    GpuLayers,
-    Lora,
-    json_option,
-    model_option,
-    numeric,
-    option,
-)
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import StatusLine, note, one_line, stderr_is_terminal, write
 from amulet_local.errors import FileAccessError, InvalidParameterError
@@ -151,34 +154,10 @@ class LearnOptions:
             "Path of a GGUF file, or a name that `amulet-local models` lists. Default: smollm2."
         ),
     ] = None
-    ctx_size: Annotated[
-        int | None,
-        numeric(
-            *("-c", "--ctx-size"),
-            panel=RUNTIME,
-            help="Most tokens of prompt and answer; 0 is what the model was trained with. "
-            "Default: 2048.",
-        ),
-    ] = None
-    threads: Annotated[
-        int | None,
-        numeric("-t", "--threads", panel=RUNTIME, help="Threads. Default: every core."),
-    ] = None
-    threads_batch: Annotated[
-        int | None,
-        numeric(
-            "-tb", "--threads-batch", panel=RUNTIME, help="For the prompt. Default: every core."
-        ),
-    ] = None
-    schedule: Annotated[
-        str | None,
-        option(
-            "--schedule",
-            panel=RUNTIME,
-            metavar="HOW",
-            help="How the prompts are computed: parallel, serial, batched or auto. Default: auto.",
-        ),
-    ] = None
+    ctx_size: CtxSize = None
+    threads: Threads = None
+    threads_batch: ThreadsBatch = None
+    schedule: ScheduleName = None
     gpu_layers: GpuLayers = None
     flash_attn: FlashAttn = None
     lora: Lora = None

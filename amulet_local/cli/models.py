@@ -10,7 +10,7 @@ import typer
 
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
-from amulet_local.cli.options import json_option
+from amulet_local.cli.flags import json_option
 from amulet_local.cli.terminal import one_line, write
 from amulet_local.errors import AmuletError
 

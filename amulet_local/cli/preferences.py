@@ -11,8 +11,8 @@ from typer.core import TyperGroup
 
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command, examples_epilog
+from amulet_local.cli.flags import json_option
 from amulet_local.cli.inputs import check_text, read_preference
-from amulet_local.cli.options import json_option
 from amulet_local.cli.terminal import one_line, write
 
 if TYPE_CHECKING:

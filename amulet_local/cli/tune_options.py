@@ -11,12 +11,12 @@ from typing import Annotated, Any
 import typer
 
 from amulet_local.cli import completions
-from amulet_local.cli.options import (
+from amulet_local.cli.flags import (
     OUTPUT,
-    RUNTIME,
     ChatTemplateText,
     FlashAttn,
     GpuLayers,
+    Threads,
     json_option,
     model_option,
     number,
@@ -116,16 +116,7 @@ class TuneOptions:
     model: Annotated[
         str | None, model_option("Path of a GGUF file, or a name. Default: smollm2.")
     ] = None
-    threads: Annotated[
-        int | None,
-        option(
-            *("-t", "--threads"),
-            panel=RUNTIME,
-            metavar="N",
-            parser=number,
-            help="Threads. Default: every core.",
-        ),
-    ] = None
+    threads: Threads = None
     gpu_layers: GpuLayers = None
     flash_attn: FlashAttn = None
     chat_template: ChatTemplateText = None

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from amulet_local import AmuletParams, RuntimeParams, SamplingParams
-from amulet_local.cli.options import environment_variable
+from amulet_local.cli.flags import environment_variable
 from amulet_local.decoding import METHODS
 from amulet_local.preferences import BUILT_IN_PREFERENCES
 from amulet_local.presets import DEFAULT_PRESET, PRESETS

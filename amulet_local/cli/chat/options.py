@@ -6,14 +6,8 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from amulet_local.cli import completions
-from amulet_local.cli.options import (
-    OUTPUT,
-    SAMPLING,
-    AnswerOptions,
-    MethodName,
-    numeric,
-    option,
-)
+from amulet_local.cli.flags import OUTPUT, SAMPLING, MethodName, numeric, option
+from amulet_local.cli.options import AnswerOptions
 
 CHAT = "Which chat"
 MAX_TOKENS = 2048

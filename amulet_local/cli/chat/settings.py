@@ -10,7 +10,7 @@ from typing import Any
 
 import typer
 
-from amulet_local.cli.options import number
+from amulet_local.cli.flags import number
 from amulet_local.conversation_settings import ConversationSettings
 from amulet_local.errors import InvalidParameterError
 from amulet_local.params import AmuletParams, SamplingParams
