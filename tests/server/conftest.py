@@ -1,32 +1,118 @@
-"""Fixtures: a browser, visits with it, a server on the embedded model."""
+"""A server in this process, on a free port of this machine."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from tests.server.browsing import Visits, chromium
-from tests.server.serving import Served, serving
+from amulet_local import Engine, load
+from amulet_local.server.limits import Access, Limits
+from amulet_local.server.model_names import ModelNames
+from amulet_local.server.run import open_port, serve
+from amulet_local.server.service import Defaults, Loaded, Service
+
+Serving = Callable[..., Any]
+
+
+class Server:
+    """A running server.
+
+    Attributes:
+        port: where it listens.
+        url: without a path.
+        client: a client for it, without a key.
+    """
+
+    def __init__(self, load: Callable[..., Loaded], access: Access, limits: Limits) -> None:
+        self.service = Service(load)
+        listening = open_port("127.0.0.1", 0)
+        self.port = listening.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.client = httpx.Client(base_url=self.url, timeout=120)
+        self.ready = threading.Event()
+        self._server: Any = None
+        self._thread = threading.Thread(
+            target=serve,
+            args=(self.service, listening),
+            kwargs={
+                "access": access,
+                "limits": limits,
+                "version": "0",
+                "ready": self.ready.set,
+                "on_server": self._take,
+            },
+        )
+        self._thread.start()
+
+    def _take(self, server: Any) -> None:
+        self._server = server
+
+    def stop(self) -> None:
+        """End it as a signal does."""
+        self._server.should_exit = True
+
+    def close(self) -> None:
+        self.client.close()
+        self.stop()
+        self._thread.join()
+
+    def chat(self, **body: Any) -> httpx.Response:
+        """Ask, with a short answer unless the body says otherwise."""
+        given = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4} | body
+        return self.client.post("/v1/chat/completions", json=given)
+
+
+@contextmanager
+def running(
+    engine: Engine,
+    *,
+    places: int = 2,
+    waiting: int = 8,
+    defaults: dict[str, Any] | None = None,
+    access: Access | None = None,
+    limits: Limits | None = None,
+    hold: threading.Event | None = None,
+    scheduler: Any = "auto",
+) -> Iterator[Server]:
+    """A server on an engine that stays open after it.
+
+    Args:
+        hold: loading waits for it.
+    """
+
+    class Lasting(Loaded):
+        pass
+
+    def make(ending: Callable[[], bool]) -> Loaded:
+        if hold is not None:
+            hold.wait()
+        pool = engine.pool(places=places, waiting=waiting, scheduler=scheduler)
+        return Lasting(engine, pool, ModelNames(["smollm2"]), Defaults(fields=defaults or {}))
+
+    server = Server(make, access or Access(), limits or Limits())
+    try:
+        if hold is None:
+            assert server.ready.wait(60)
+        yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture(scope="package")
-def browser() -> Iterator[Any]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture
-def visit(browser: Any) -> Iterator[Visits]:
-    visits = Visits(browser)
-    yield visits
-    visits.close()
+def engine(model_path: Path) -> Iterator[Engine]:
+    with load(model_path, n_ctx=512, n_batch=64) as engine:
+        close, engine.close = engine.close, lambda: None  # type: ignore[method-assign]
+        yield engine
+        engine.close = close  # type: ignore[method-assign]
 
 
 @pytest.fixture(scope="package")
-def served(model_path: Path) -> Iterator[Served]:
-    flags = ("--parallel", "2", "--queue", "4", "-c", "1024", "--schedule", "serial")
-    with serving(model_path, *flags) as served:
-        yield served
+def server(engine: Engine) -> Iterator[Server]:
+    with running(engine) as server:
+        yield server

@@ -9,7 +9,7 @@ import pytest
 import requests
 import schemathesis
 
-from tests.http_server.conftest import Server
+from tests.server.conftest import Server
 
 
 def survives(server: Server, n_examples: int) -> None:

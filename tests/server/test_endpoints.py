@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from amulet_local import Engine
-from tests.http_server.conftest import Server, running
+from tests.server.conftest import Server, running
 
 HI = [{"role": "user", "content": "How do I sleep better?"}]
 

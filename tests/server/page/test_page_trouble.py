@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.server.browsing import Visits, answered, ask
-from tests.server.serving import Served, serving
+from tests.server.page.browsing import Visits, answered, ask
+from tests.server.page.serving import Served, serving
 
 KEY = "a-key-for-tests-only"
 

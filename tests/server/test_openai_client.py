@@ -10,7 +10,7 @@ import pytest
 
 from amulet_local import Engine
 from amulet_local.server.limits import Access
-from tests.http_server.conftest import Server, running
+from tests.server.conftest import Server, running
 
 HI = [{"role": "user", "content": "How do I sleep better?"}]
 

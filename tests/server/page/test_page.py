@@ -15,8 +15,8 @@ import pytest
 
 from amulet_local import explanation, readable
 from tests.conftest import missing
-from tests.server.browsing import CONTRASTS, PHONE, TOKEN, Visits, answered, ask, controls
-from tests.server.serving import Served
+from tests.server.page.browsing import CONTRASTS, PHONE, TOKEN, Visits, answered, ask, controls
+from tests.server.page.serving import Served
 
 HOSTILE = "</script><img src=x onerror='window.taken = 1'>\u202eevil\u2066 \x1b[31m\x00\x07<b>"
 

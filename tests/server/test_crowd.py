@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from amulet_local import load
-from tests.http_server.conftest import Server, running
+from tests.server.conftest import Server, running
 
 QUESTIONS = ("How do I sleep better?", "What is a heap?", "Why is the sky dark?", "What is tea?")
 

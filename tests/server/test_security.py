@@ -17,7 +17,7 @@ from amulet_local import Engine, errors
 from amulet_local.server.guard import shallow
 from amulet_local.server.limits import Access, Limits
 from amulet_local.server.run import check_access, open_port
-from tests.http_server.conftest import Server, running
+from tests.server.conftest import Server, running
 
 SECRET = "xyzzy-plugh"
 SHORT = Limits(body_bytes=4096, body_seconds=0.5, head_seconds=0.5, stuck_seconds=0.5)

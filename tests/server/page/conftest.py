@@ -1,0 +1,32 @@
+"""Fixtures: a browser, visits with it, a server on the embedded model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.server.page.browsing import Visits, chromium
+from tests.server.page.serving import Served, serving
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Any]:
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def visit(browser: Any) -> Iterator[Visits]:
+    visits = Visits(browser)
+    yield visits
+    visits.close()
+
+
+@pytest.fixture(scope="package")
+def served(model_path: Path) -> Iterator[Served]:
+    flags = ("--parallel", "2", "--queue", "4", "-c", "1024", "--schedule", "serial")
+    with serving(model_path, *flags) as served:
+        yield served
