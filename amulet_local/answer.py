@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 from amulet_local.echo import REFUSED_AFTER, Recital
 from amulet_local.json_position import JsonPosition
@@ -224,6 +223,7 @@ class Picker:
             sampling, vocabulary=vocabulary, n_ctx=request.n_ctx, seed=request.seed
         )
         self._chain.accept_prompt(request.prompts[0])
+        self._n_likeliest = self._chain.n_likeliest
 
     def pick(self, combination: Combination, everything: Combination) -> int:
         """The next token.
@@ -237,11 +237,12 @@ class Picker:
         if self._chain is None:
             return self._realigner.greedy(*combination)
         fill = self._realigner.fill_candidates
-        implausible = combination._replace(tokens=None)
         token = self._chain.pick(
-            partial(fill, *combination, n_likeliest=self._chain.n_likeliest),
-            partial(fill, *implausible),
-            partial(fill, *everything),
+            lambda: fill(*combination, n_likeliest=self._n_likeliest),
+            lambda: (
+                lambda: fill(*combination._replace(tokens=None)),
+                lambda: fill(*everything),
+            ),
         )
         self._chain.accept(token)
         return token

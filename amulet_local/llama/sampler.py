@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,8 @@ from amulet_local.params import SamplingParams
 
 Candidates = NDArray[np.int32]
 """int32, shape (3 * n,): the bits of n llama_token_data, at the beginning of a buffer."""
+
+Source = Callable[[], Candidates]
 
 GREEDY_BELOW = 1e-6
 """Temperature below which only the largest logit counts; divided by less, logits may overflow."""
@@ -86,7 +88,7 @@ class SamplerChain:
         first_is_top_k = self._adjusting.is_empty and not self._sampling.mirostat
         return self._sampling.top_k if first_is_top_k and self._sampling.top_k > 0 else None
 
-    def pick(self, *sources: Callable[[], Candidates]) -> int:
+    def pick(self, source: Source, others: Callable[[], Sequence[Source]] = tuple) -> int:
         """Choose a token.
 
         With a grammar, first one is chosen without it; if that token isn't allowed, another one
@@ -94,19 +96,20 @@ class SamplerChain:
         one is fast.)
 
         Args:
-            sources: write the candidates and return them. The array is overwritten, and the same
-                source may be asked again. Later ones are asked where the grammar or the biases
-                leave no candidate of those before.
+            source: writes the candidates and returns them. The array is overwritten, and it may
+                be asked again.
+            others: gives the sources to ask where the grammar or the biases leave no candidate
+                of those before.
 
         Raises:
             LogitsError: no token is left.
             InvalidParameterError: the grammar is too ambiguous.
         """
-        token = self._draw(self._adjusted(sources[0]()))
+        token = self._draw(self._adjusted(source()))
         if token is not None and (self._filter is None or self._filter.allows(token)):
             return token
-        for source in sources if self._filter is not None else sources[1:]:
-            candidates = self._adjusted(source())
+        for other in (*([] if self._filter is None else [source]), *others()):
+            candidates = self._adjusted(other())
             if self._filter is not None:
                 candidates = candidates[: 3 * self._filter.keep_allowed(candidates)]
             token = self._draw(candidates) if len(candidates) else None

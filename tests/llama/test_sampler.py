@@ -309,8 +309,8 @@ def test_where_the_grammar_wants_none_of_the_first_candidates_later_ones_are_ask
         return table
 
     with closing(chain_of(vocabulary, grammar="root ::= [0-9]+")) as chain:
-        assert chain.pick(lambda: only(letter), lambda: only(digit)) == digit
-        assert chain.pick(lambda: only(digit), lambda: only(letter)) == digit
+        assert chain.pick(lambda: only(letter), lambda: [lambda: only(digit)]) == digit
+        assert chain.pick(lambda: only(digit), lambda: [lambda: only(letter)]) == digit
         with pytest.raises(LogitsError, match="grammar"):
             chain.pick(lambda: only(letter))
 
