@@ -65,19 +65,32 @@ class Turns:
         Raises:
             EngineClosedError: the engine was closed.
         """
-        me = threading.get_ident()
         try:
-            with self._changed:
-                self._inside[me] += 1
-            self.check_open()
-            if self._holder is not None:
-                self._advanced = time.monotonic()
+            self.enter()
             yield
         finally:
-            with self._changed:
-                self._inside[me] -= 1
-                if self._inside[me] <= 0:
-                    del self._inside[me]
+            self.leave()
+
+    def enter(self) -> None:
+        """Begin what `using` does; `leave` has to follow, whether this succeeds or not.
+
+        Raises:
+            EngineClosedError: the engine was closed.
+        """
+        with self._changed:
+            self._inside[threading.get_ident()] += 1
+        self.check_open()
+        if self._holder is not None:
+            self._advanced = time.monotonic()
+
+    def leave(self) -> None:
+        """End it."""
+        me = threading.get_ident()
+        with self._changed:
+            self._inside[me] -= 1
+            if self._inside[me] <= 0:
+                del self._inside[me]
+            if self._closed:
                 self._free_if_unused()
 
     @contextmanager
@@ -133,7 +146,7 @@ class Turns:
             raise EngineBusyError(self._busy)
 
     def _free_if_unused(self) -> None:
-        if self._closed and not self._inside and not self._freed:
+        if not self._inside and not self._freed:
             self._freed = True
             self._free()
         self._changed.notify_all()

@@ -60,6 +60,7 @@ class SamplerChain:
         self._array = llama_cpp.llama_token_data_array()
         first = llama_cpp.llama_token_data_array.data.offset  # type: ignore[attr-defined]
         self._data_address = ctypes.c_size_t.from_buffer(self._array, first)
+        self._array_reference = ctypes.byref(self._array)
         self._buffer: Candidates | None = None
         self._buffer_address = 0
         self._looks_back = sampling.has_penalties or sampling.has_dry
@@ -144,7 +145,7 @@ class SamplerChain:
         if self._adjusting.is_empty:
             return candidates
         self._set_array(candidates, is_sorted=False)
-        self._adjusting.apply(self._array)
+        self._adjusting.apply(self._array_reference)
         return candidates
 
     def _draw(self, candidates: Candidates) -> int | None:
@@ -154,7 +155,7 @@ class SamplerChain:
             if len(candidates) == 0:
                 return None
         self._set_array(candidates, is_sorted=self._sorter is not None)
-        self._drawing.apply(self._array)
+        self._drawing.apply(self._array_reference)
         chosen = self._array.selected
         if not 0 <= chosen < self._array.size:
             return None
@@ -273,8 +274,8 @@ class _NativeChain:
         self._llama_cpp.llama_sampler_chain_add(self._pointer, sampler)
 
     def apply(self, array: Any) -> None:
-        """Let every sampler change a llama_token_data_array."""
-        self._llama_cpp.llama_sampler_apply(self._pointer, ctypes.byref(array))
+        """Let every sampler change a llama_token_data_array, given as a reference."""
+        self._llama_cpp.llama_sampler_apply(self._pointer, array)
 
     def accept(self, token: int) -> None:
         """Tell every sampler that `token` is part of the text."""

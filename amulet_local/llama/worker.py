@@ -8,6 +8,8 @@ keeps its outcome, and can be waited for again.
 
 from __future__ import annotations
 
+import select
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +21,14 @@ Task = Callable[[], Any]
 LOOKING_SECONDS = 0.001
 """How long a thread that has done its own share looks for the others' outcome before it sleeps.
 To be woken takes some 50 microseconds, in a virtual machine more."""
+
+
+def _let_others_run() -> None:
+    """Let another thread have the interpreter, if one wants it."""
+    if sys.platform == "win32":
+        time.sleep(0)
+    else:  # where a sleep, even of 0, lasts as long as the timer's slack: 50 microseconds
+        select.select((), (), (), 0)
 
 
 class Job:
@@ -49,7 +59,7 @@ class Job:
         """
         until = time.perf_counter() + looking_seconds
         while not self._finished and time.perf_counter() < until:
-            time.sleep(0)  # lets the worker have the interpreter
+            _let_others_run()
         while not self._finished:
             self._running.acquire()
 
