@@ -165,13 +165,13 @@ def test_json_formats_give_json(engine: Engine, response_format: Any) -> None:
 
 def test_a_preference_is_a_name_a_text_or_a_weighted_list(engine: Engine) -> None:
     def text(**fields: Any) -> str:
-        result = chat(engine, temperature=0.0, max_tokens=12, **fields)
+        result = chat(engine, temperature=0.0, max_tokens=6, **fields)
         return str(result["choices"][0]["message"]["content"])
 
     mix = [{"text": "formal", "weight": 0.7}, {"text": "in rhyme", "weight": 0.3}]
     objects = [Preference(text="formal", weight=0.7), Preference(text="in rhyme", weight=0.3)]
     expected = engine.generate(
-        MESSAGES, preference=["formal:0.7", "in rhyme:0.3"], sampling=SamplingParams(max_tokens=12)
+        MESSAGES, preference=["formal:0.7", "in rhyme:0.3"], sampling=SamplingParams(max_tokens=6)
     )
     assert text(preference=mix) == text(preference=["formal:0.7", "in rhyme:0.3"])
     assert text(preference=mix) == expected.text

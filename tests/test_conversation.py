@@ -139,8 +139,10 @@ def new_text(answers: list[Generation]) -> list[int]:
     ]
 
 
-@pytest.mark.parametrize("schedule", ["serial", "parallel", "batched"])
-@pytest.mark.parametrize("placement", ["system", "user"])
+@pytest.mark.parametrize(
+    ("schedule", "placement"),
+    [("parallel", "system"), ("parallel", "user"), ("batched", "system"), ("batched", "user")],
+)
 def test_a_turn_computes_its_new_text_only(
     model_path: Path, schedule: str, placement: Placement
 ) -> None:

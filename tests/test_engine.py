@@ -766,9 +766,9 @@ def test_loading_and_closing_leaves_no_memory_behind(model_path: Path) -> None:
     )
     sizes = [float(size) for size in done.stdout.split()]
     assert len(sizes) == 12
-    # MiB: a leaked context would add 24 a round, 192 in all. What the allocator keeps for threads
-    # goes up and down by some 60 from round to round, so the least of four is compared.
-    assert min(sizes[-4:]) - min(sizes[:4]) < 60
+    # MiB: a leaked context would add 24 a round, 192 from the first four to the last. What the
+    # allocator keeps for threads grows by some 70 in the first rounds, and goes up and down.
+    assert min(sizes[-4:]) - min(sizes[:4]) < 120
 
 
 def test_engine_that_was_never_closed_lets_the_process_end(model_path: Path) -> None:
