@@ -18,6 +18,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 20, 52
 _CHARACTER = 7.1
 """About what a character of a label takes, in the drawing's units."""
 _LINE = 15
+_OFFSETS = [(dx, dy * 14) for dy in range(-8, 9) for dx in (10, -10, 40, -40, 90, -90, 150)]
+"""Where a label may begin or end, from its mark."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,34 +135,21 @@ def _labels(marks: Sequence[Mark], xs: _Axis, ys: _Axis) -> list[str]:
         x, y = xs.at(mark.x.value), ys.at(mark.y.value)
         width = _CHARACTER * len(mark.label)
         best: tuple[float, tuple[float, float, float, float], str] | None = None
-        for dx, dy in (
-            (10, 0),
-            (10, -13),
-            (10, 13),
-            (-10, 0),
-            (-10, -13),
-            (-10, 13),
-            (10, -27),
-            (10, 27),
-            (-10, -27),
-            (-10, 27),
-            (10, -41),
-            (10, 41),
-            (-10, 41),
-        ):
+        for dx, dy in _OFFSETS:
             left = x + dx if dx > 0 else x + dx - width
             box = (left, y + dy - _LINE / 2, left + width, y + dy + _LINE / 2)
             outside = max(
                 0.0, _LEFT - box[0], box[2] - WIDTH, _TOP - box[1] - 8, box[3] - HEIGHT + _BOTTOM
             )
-            cost = 50 * outside + sum(_overlap(box, other) for other in taken) + abs(dy) / 10
+            covered = sum(_overlap(box, other) for other in taken)
+            cost = 50 * outside + 3 * covered + math.hypot(dx, dy)
             if best is None or cost < best[0]:
                 best = (cost, box, "start" if dx > 0 else "end")
         assert best is not None
         _, box, anchor = best
         taken.append(box)
         place = box[0] if anchor == "start" else box[2]
-        if abs((box[1] + box[3]) / 2 - y) > _LINE:  # too far to see whose it is
+        if math.hypot(place - x, (box[1] + box[3]) / 2 - y) > 1.5 * _LINE:  # whose is it?
             parts.append(
                 f'<line class="leader" x1="{x:.1f}" y1="{y:.1f}" x2="{place:.1f}" '
                 f'y2="{(box[1] + box[3]) / 2:.1f}"></line>'
