@@ -27,7 +27,7 @@ DEFAULT_FOLDER = "amulet-eval"
 DEFAULT_TOKENS, PAPER_TOKENS = 64, 128
 DEFAULT_PREFERENCES = ("creative", "concise")
 DEFAULT_SEED = 1
-MARKDOWN, HTML = "report.md", "report.html"
+MARKDOWN, HTML, MODELS = "report.md", "report.html", "models.md"
 
 HELP = """Compare methods on your own model: answers, scores and a report with intervals.
 
@@ -95,10 +95,11 @@ def _finish(options: EvalOptions, folders: list[Path]) -> None:
     """Score and report runs."""
     from amulet_local import private_files
     from amulet_local.evaluation.experiment.report_page import page
-    from amulet_local.evaluation.experiment.report_text import markdown
+    from amulet_local.evaluation.experiment.report_text import markdown, models_beside
     from amulet_local.evaluation.experiment.results import Results
 
     summaries = []
+    runs = []
     for folder in folders:
         results = Results(folder)
         with ExitStack() as stack:
@@ -112,9 +113,15 @@ def _finish(options: EvalOptions, folders: list[Path]) -> None:
                 names.append(JUDGE)
         private_files.write(folder / MARKDOWN, markdown(results, names).encode())
         private_files.write(folder / HTML, page(results, names).encode())
+        runs.append(results)
         summaries.append(_summary(results, names, folder))
         if not options.json:
             _show(results, names, folder)
+    if len(runs) > 1:
+        path = folders[0].parent / MODELS
+        private_files.write(path, models_beside(runs, names).encode())
+        if not options.json:
+            write(f"the models side by side: {one_line(str(path))}\n")
     if options.json:
         write_json({"runs": summaries})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -153,6 +154,21 @@ def test_a_judge_rates_the_criteria_of_each_question_and_compares_answers(tmp_pa
     assert local.code == 0, local.err
     rated = json.loads(local.out)["runs"][0]["scores"]["judge-rating"]
     assert all(1 <= cell["value"] <= 5 and cell["value"] != 3.5 for cell in rated.values())
+
+
+def test_models_are_put_side_by_side(questions: Path, tmp_path: Path, model_path: Path) -> None:
+    other = tmp_path / "other.gguf"
+    shutil.copyfile(model_path, other)
+    done = run(
+        *("eval", questions, "-o", tmp_path / "out", "--limit", "1", "-n", "2", "-c", "512"),
+        *("--methods", "base,pref", "--preference", "concise", "--scorers", "words"),
+        *("-m", f"smollm2,{other}"),
+    )
+    assert done.code == 0, done.err
+    assert len(list((tmp_path / "out").glob("run-*/report.html"))) == 2
+    table = (tmp_path / "out" / "models.md").read_text()
+    assert f"| method | {model_path.name} | other.gguf |" in table
+    assert str(tmp_path / "out" / "models.md") in done.out
 
 
 def test_own_prompts_stand_in_the_prompt_as_they_are(questions: Path, tmp_path: Path) -> None:

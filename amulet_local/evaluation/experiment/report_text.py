@@ -62,6 +62,31 @@ def markdown(results: Results, scorers: Sequence[str]) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
+def models_beside(runs: Sequence[Results], scorers: Sequence[str]) -> str:
+    """Runs of several models in one report: methods by models, a table for each score.
+
+    Args:
+        scorers: what to show, in order; each has scores in every run.
+    """
+    names = dict.fromkeys(method.name for results in runs for method in results.methods)
+    models = [plain_text(results.settings["model"]["file"]) for results in runs]
+    sections = [f"# {len(runs)} models"]
+    for scorer in scorers:
+        columns = [
+            column(results, scorer, Part(wishes=results.wishes)) if results.questions else {}
+            for results in runs
+        ]
+        rows = [
+            [
+                f"`{plain_text(name)}`",
+                *(shown(found[name], scorer) if name in found else "-" for found in columns),
+            ]
+            for name in names
+        ]
+        sections += [f"## {heading(scorer)}", table(["method", *models], rows)]
+    return "\n\n".join([*sections, NOTES]) + "\n"
+
+
 def summary(results: Results) -> str:
     """What was compared, in a paragraph."""
     decoding = results.settings["decoding"]

@@ -13,7 +13,7 @@ import pytest
 from amulet_local import errors
 from amulet_local.evaluation.experiment.documentation import section, with_section
 from amulet_local.evaluation.experiment.report_page import page
-from amulet_local.evaluation.experiment.report_text import markdown
+from amulet_local.evaluation.experiment.report_text import markdown, models_beside
 from amulet_local.evaluation.experiment.results import Results
 from amulet_local.evaluation.experiment.tables import (
     Part,
@@ -233,3 +233,23 @@ def test_a_document_gets_the_same_section_however_often(tmp_path: Path) -> None:
     assert once.startswith("# Title\n\nText.\n")
     assert with_section(once, text) == once
     assert once.count("## Our table") == 1
+
+
+def test_several_models_stand_side_by_side(tmp_path: Path) -> None:
+    def flat(margin: float) -> Figures:
+        return lambda method, wish, dataset, n: {"margin": margin, "fluency": -1.0}
+
+    runs = [
+        results_of(tmp_path / "a", flat(0.25), model="a|b.gguf", methods="base,pref"),
+        results_of(tmp_path / "b", flat(0.5), model="c.gguf", methods="pref,amulet:paper"),
+    ]
+    text = models_beside(runs, ["margin", "fluency"])
+    lines = text[text.index("## margin") : text.index("## fluency")].splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
+    assert cells[0] == ["method", "a?b.gguf", "c.gguf"]
+    found = {row[0]: [cell.split(" ")[0] for cell in row[1:]] for row in cells[2:]}
+    assert found == {
+        "`base`": ["+0.250", "-"],
+        "`pref`": ["+0.250", "+0.500"],
+        "`amulet:paper`": ["-", "+0.500"],
+    }
