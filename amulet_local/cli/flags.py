@@ -107,6 +107,13 @@ def model_option(help: str) -> Any:
     )
 
 
+ModelName = Annotated[
+    str | None,
+    model_option(
+        "Path of a GGUF file, or a name that `amulet-local models` lists. Default: smollm2."
+    ),
+]
+
 CtxSize = Annotated[
     int | None,
     numeric(

@@ -27,11 +27,11 @@ from amulet_local.cli.flags import (
     FlashAttn,
     GpuLayers,
     Lora,
+    ModelName,
     ScheduleName,
     Threads,
     ThreadsBatch,
     json_option,
-    model_option,
     numeric,
     option,
 )
@@ -148,12 +148,7 @@ class LearnOptions:
             "weights make the result too small then.",
         ),
     ] = False
-    model: Annotated[
-        str | None,
-        model_option(
-            "Path of a GGUF file, or a name that `amulet-local models` lists. Default: smollm2."
-        ),
-    ] = None
+    model: ModelName = None
     ctx_size: CtxSize = None
     threads: Threads = None
     threads_batch: ThreadsBatch = None

@@ -31,11 +31,11 @@ from amulet_local.cli.flags import (
     GpuLayers,
     Lora,
     MethodName,
+    ModelName,
     ScheduleName,
     Threads,
     ThreadsBatch,
     json_option,
-    model_option,
     numbers,
     numeric,
     option,
@@ -57,12 +57,7 @@ EXCLUSIVE = (
 class ModelOptions:
     """Which model, and how it is loaded and run."""
 
-    model: Annotated[
-        str | None,
-        model_option(
-            "Path of a GGUF file, or a name that `amulet-local models` lists. Default: smollm2."
-        ),
-    ] = None
+    model: ModelName = None
     ctx_size: CtxSize = None
     batch_size: Annotated[
         int | None,
