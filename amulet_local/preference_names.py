@@ -103,7 +103,7 @@ def weighted(text: str) -> WeightedText:
             if not name:
                 raise InvalidParameterError(f"a preference needs some text before {stripped!r:.60}")
             return WeightedText(text=name, weight=_in_range(rest))
-        if name and (not re.search(r"\s", stripped) or rest[0] in "+-.0123456789"):
+        if name and (not re.search(r"\s", stripped) or not rest or rest[0] in "+-.0123456789"):
             raise InvalidParameterError(
                 f"the weight of {name!r:.60} must be a number such as {name:.60}:0.5, "
                 f"got {rest!r:.60}"

@@ -18,7 +18,7 @@ from amulet_local.llama.gguf import read_header
 from tests.gguf_edit import copy_edited, finish
 
 N_LAYERS = 4
-"""Of the cut model: enough to tell layers apart, and quick."""
+"""Of the shallow model."""
 N_EMBD = 576
 
 
@@ -92,21 +92,11 @@ def write_vector(path: Path, directions: Mapping[int, np.ndarray]) -> Path:
     return write_gguf(path, "controlvector", keys, tensors)
 
 
-def cut_model(source: Path, target: Path) -> Path:
-    """The first layers of a model in F32; their ffn_down gets a bias of zeros."""
-
-    def tensor(name: str, data: np.ndarray) -> np.ndarray | None:
-        is_further = name.startswith("blk.") and int(name.split(".")[1]) >= N_LAYERS
-        return None if is_further else data
-
+def with_biases(source: Path, target: Path) -> Path:
+    """The shallow model in F32, with a bias of zeros in each layer's ffn_down."""
     zeros = np.zeros(N_EMBD, dtype=np.float32)
-    copy_edited(
-        source,
-        target,
-        value=lambda name, value: N_LAYERS if name.endswith(".block_count") else value,
-        tensor=tensor,
-        more={f"blk.{layer}.ffn_down.bias": zeros for layer in range(N_LAYERS)},
-    )
+    biases = {f"blk.{layer}.ffn_down.bias": zeros for layer in range(N_LAYERS)}
+    copy_edited(source, target, more=biases)
     return target
 
 

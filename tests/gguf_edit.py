@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +15,35 @@ def copy_without(source: Path, target: Path, key: str) -> None:
     copy_edited(source, target, value=lambda name, value: None if name == key else value)
 
 
+def copy_layers(source: Path, target: Path, layers: Sequence[int]) -> None:
+    """Copy some of a model's layers, and all that isn't in a layer."""
+
+    def value(name: str, found: Any) -> Any:
+        return len(layers) if name.endswith(".block_count") else found
+
+    def rename(name: str) -> str | None:
+        kind, *rest = name.split(".", 2)
+        if kind != "blk":
+            return name
+        layer = int(rest[0])
+        return f"blk.{layers.index(layer)}.{rest[1]}" if layer in layers else None
+
+    copy_edited(source, target, value=value, rename=rename)
+
+
 def copy_edited(
     source: Path,
     target: Path,
     *,
     value: Callable[[str, Any], Any] = lambda name, value: value,
-    tensor: Callable[[str, np.ndarray], np.ndarray | None] = lambda name, data: data,
+    rename: Callable[[str], str | None] = lambda name: name,
     more: Mapping[str, np.ndarray] | None = None,
 ) -> None:
     """Copy a model with other values, tensors of the same type, and more of them.
 
     Args:
-        value, tensor: what takes the place of a value or of a tensor's data; None leaves it out.
+        value: what takes the place of a value of the metadata; None leaves it out.
+        rename: what a tensor is called in the copy; None leaves it out.
         more: further tensors.
     """
     reader = gguf.GGUFReader(source)
@@ -42,9 +59,9 @@ def copy_edited(
         sub_type = field.types[-1] if kind == gguf.GGUFValueType.ARRAY else None
         writer.add_key_value(field.name, content, kind, sub_type=sub_type)
     for item in reader.tensors:
-        data = tensor(item.name, item.data)
-        if data is not None:
-            writer.add_tensor(item.name, data, raw_dtype=item.tensor_type)
+        name = rename(item.name)
+        if name is not None:
+            writer.add_tensor(name, item.data, raw_dtype=item.tensor_type)
     for name, data in (more or {}).items():
         writer.add_tensor(name, data)
     finish(writer)

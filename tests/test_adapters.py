@@ -21,9 +21,9 @@ from tests.adapter_making import (
     N_EMBD,
     N_LAYERS,
     Pair,
-    cut_model,
     merged,
     random_pairs,
+    with_biases,
     write_lora,
     write_vector,
 )
@@ -39,7 +39,7 @@ PROMPT = [1, 4093, 198, 1780, 314, 260, 28, 617, 335, 253, 2365]
 OTHER = [1, 4093, 198, 9690, 28, 253, 5345, 282, 617, 335]
 ANSWER = [314, 260, 1780, 198, 57, 617]
 SHORT = SamplingParams(max_tokens=12, ignore_eos=True)
-LoadCut = Callable[..., Engine]
+LoadBiased = Callable[..., Engine]
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,8 @@ def directions() -> dict[int, np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def cut(f32_path: Path, folder: Path) -> Path:
-    return cut_model(f32_path, folder / "cut.gguf")
+def biased(shallow_f32_path: Path, folder: Path) -> Path:
+    return with_biases(shallow_f32_path, folder / "biased.gguf")
 
 
 @pytest.fixture(scope="module")
@@ -74,11 +74,11 @@ def vector(folder: Path, directions: dict[int, np.ndarray]) -> str:
 
 
 @pytest.fixture
-def load_cut(cut: Path) -> Iterator[LoadCut]:
-    """Loads the cut model with options; the engines are closed after the test."""
+def load_biased(biased: Path) -> Iterator[LoadBiased]:
+    """Loads the model with options; the engines are closed after the test."""
     engines = []
 
-    def make(model: Path = cut, **options: Any) -> Engine:
+    def make(model: Path = biased, **options: Any) -> Engine:
         options = {**EXACT, "reproducible": "schedule" not in options, **options}
         engines.append(load(model, **options))
         return engines[-1]
@@ -107,36 +107,47 @@ def greedy(engine: Engine, prompt: list[int], method: str = "base") -> tuple[int
 
 @pytest.mark.parametrize("scale", [1.0, -0.5])
 def test_a_lora_computes_what_its_merged_model_does(
-    load_cut: LoadCut, cut: Path, folder: Path, pairs: dict[str, Pair], lora: str, scale: float
+    load_biased: LoadBiased,
+    biased: Path,
+    folder: Path,
+    pairs: dict[str, Pair],
+    lora: str,
+    scale: float,
 ) -> None:
     added = {name: scale * 8.0 * pair.product for name, pair in pairs.items()}
-    expected = load_cut(merged(cut, folder / f"merged{scale}.gguf", added))
-    adapted = load_cut(lora=[(lora, scale)])
+    expected = load_biased(merged(biased, folder / f"merged{scale}.gguf", added))
+    adapted = load_biased(lora=[(lora, scale)])
     np.testing.assert_allclose(rows_of(adapted), rows_of(expected), atol=2e-3)
     assert greedy(adapted, PROMPT) == greedy(expected, PROMPT)
-    assert np.abs(rows_of(adapted) - rows_of(load_cut())).max() > 0.5
+    assert np.abs(rows_of(adapted) - rows_of(load_biased())).max() > 0.5
 
 
 def test_a_control_vector_computes_what_the_biases_of_its_layers_do(
-    load_cut: LoadCut, cut: Path, folder: Path, directions: dict[int, np.ndarray], vector: str
+    load_biased: LoadBiased,
+    biased: Path,
+    folder: Path,
+    directions: dict[int, np.ndarray],
+    vector: str,
 ) -> None:
     biases = {f"blk.{layer}.ffn_down.bias": 0.75 * values for layer, values in directions.items()}
-    expected = load_cut(merged(cut, folder / "biased.gguf", biases))
-    adapted = load_cut(control_vectors=[f"{vector}:0.75"])
+    expected = load_biased(merged(biased, folder / "merged.gguf", biases))
+    adapted = load_biased(control_vectors=[f"{vector}:0.75"])
     np.testing.assert_allclose(rows_of(adapted), rows_of(expected), atol=2e-3)
     assert greedy(adapted, PROMPT) == greedy(expected, PROMPT)
-    assert np.abs(rows_of(adapted) - rows_of(load_cut())).max() > 0.5
+    assert np.abs(rows_of(adapted) - rows_of(load_biased())).max() > 0.5
 
 
-def test_the_scale_0_is_no_adapter_to_the_bit(load_cut: LoadCut, lora: str, vector: str) -> None:
-    without = load_cut()
-    at_zero = load_cut(lora=[(lora, 0)], control_vectors=[(vector, 0)])
+def test_the_scale_0_is_no_adapter_to_the_bit(
+    load_biased: LoadBiased, lora: str, vector: str
+) -> None:
+    without = load_biased()
+    at_zero = load_biased(lora=[(lora, 0)], control_vectors=[(vector, 0)])
     assert (rows_of(at_zero) == rows_of(without)).all()
     assert len(at_zero.warnings) == len(without.warnings) + 2
 
 
 def test_several_loras_add_up(
-    load_cut: LoadCut, folder: Path, pairs: dict[str, Pair], lora: str
+    load_biased: LoadBiased, folder: Path, pairs: dict[str, Pair], lora: str
 ) -> None:
     names = list(pairs)
     parts = [
@@ -144,14 +155,14 @@ def test_several_loras_add_up(
         for n, part in enumerate((names[:2], names[2:]))
     ]
     np.testing.assert_allclose(
-        rows_of(load_cut(lora=parts)), rows_of(load_cut(lora=[lora])), atol=2e-3
+        rows_of(load_biased(lora=parts)), rows_of(load_biased(lora=[lora])), atol=2e-3
     )
-    cancelled = load_cut(lora=[(lora, 2.0), (lora, -2.0)])
-    np.testing.assert_allclose(rows_of(cancelled), rows_of(load_cut()), atol=2e-3)
+    cancelled = load_biased(lora=[(lora, 2.0), (lora, -2.0)])
+    np.testing.assert_allclose(rows_of(cancelled), rows_of(load_biased()), atol=2e-3)
 
 
 def test_two_control_vectors_are_their_sum(
-    load_cut: LoadCut, folder: Path, directions: dict[int, np.ndarray], vector: str
+    load_biased: LoadBiased, folder: Path, directions: dict[int, np.ndarray], vector: str
 ) -> None:
     draw = np.random.default_rng(3)
     more = {layer: draw.normal(0, 0.3, N_EMBD).astype(np.float32) for layer in (2, 3)}
@@ -161,29 +172,29 @@ def test_two_control_vectors_are_their_sum(
         layer: directions.get(layer, zero) + np.float32(0.5) * more.get(layer, zero)
         for layer in (1, 2, 3)
     }
-    summed = load_cut(control_vectors=[write_vector(folder / "sum.gguf", total)])
-    both = load_cut(control_vectors=[vector, (other, 0.5)])
+    summed = load_biased(control_vectors=[write_vector(folder / "sum.gguf", total)])
+    both = load_biased(control_vectors=[vector, (other, 0.5)])
     assert (rows_of(both) == rows_of(summed)).all()
 
 
 def test_a_range_of_layers_leaves_the_others_alone(
-    load_cut: LoadCut, folder: Path, directions: dict[int, np.ndarray], vector: str
+    load_biased: LoadBiased, folder: Path, directions: dict[int, np.ndarray], vector: str
 ) -> None:
     third = write_vector(folder / "third.gguf", {3: directions[3]})
-    ranged = load_cut(control_vectors=[vector], control_vector_layers=(2, 3))
-    assert (rows_of(ranged) == rows_of(load_cut(control_vectors=[third]))).all()
+    ranged = load_biased(control_vectors=[vector], control_vector_layers=(2, 3))
+    assert (rows_of(ranged) == rows_of(load_biased(control_vectors=[third]))).all()
     with pytest.raises(errors.InvalidParameterError, match="layers 1 to 3"):
-        load_cut(control_vectors=[vector], control_vector_layers=(N_LAYERS, N_LAYERS))
+        load_biased(control_vectors=[vector], control_vector_layers=(N_LAYERS, N_LAYERS))
 
 
 @pytest.mark.parametrize("schedule", ["parallel", "serial"])
 def test_on_preference_rows_alone_the_plain_row_is_the_bare_model_to_the_bit(
-    load_cut: LoadCut, lora: str, vector: str, schedule: str
+    load_biased: LoadBiased, lora: str, vector: str, schedule: str
 ) -> None:
     adapters = {"lora": [lora], "control_vectors": [vector], "schedule": schedule}
-    bare = rows_of(load_cut(schedule=schedule, reproducible=True))
-    on_all = rows_of(load_cut(**adapters, reproducible=True))
-    split = load_cut(**adapters, reproducible=True, adapters_on="preference")
+    bare = rows_of(load_biased(schedule=schedule, reproducible=True))
+    on_all = rows_of(load_biased(**adapters, reproducible=True))
+    split = load_biased(**adapters, reproducible=True, adapters_on="preference")
     plain, preference = rows_of(split)
     assert (plain == bare[0]).all()
     assert (preference == on_all[1]).all()
@@ -191,11 +202,11 @@ def test_on_preference_rows_alone_the_plain_row_is_the_bare_model_to_the_bit(
 
 
 def test_serial_and_parallel_rows_are_equal_to_the_bit(
-    load_cut: LoadCut, lora: str, vector: str
+    load_biased: LoadBiased, lora: str, vector: str
 ) -> None:
     both = [
         rows_of(
-            load_cut(
+            load_biased(
                 lora=[lora],
                 control_vectors=[vector],
                 adapters_on="preference",
@@ -207,19 +218,23 @@ def test_serial_and_parallel_rows_are_equal_to_the_bit(
     assert (both[0] == both[1]).all()
 
 
-def test_on_all_rows_a_batch_computes_the_same(load_cut: LoadCut, lora: str, vector: str) -> None:
+def test_on_all_rows_a_batch_computes_the_same(
+    load_biased: LoadBiased, lora: str, vector: str
+) -> None:
     adapters = {"lora": [lora], "control_vectors": [vector]}
     np.testing.assert_allclose(
-        rows_of(load_cut(**adapters, schedule="batched")), rows_of(load_cut(**adapters)), atol=2e-3
+        rows_of(load_biased(**adapters, schedule="batched")),
+        rows_of(load_biased(**adapters)),
+        atol=2e-3,
     )
 
 
 def test_rows_with_and_without_an_adapter_are_never_in_one_context(
-    load_cut: LoadCut, lora: str
+    load_biased: LoadBiased, lora: str
 ) -> None:
     with pytest.raises(errors.InvalidParameterError, match="batched"):
-        load_cut(lora=[lora], adapters_on="preference", schedule="batched")
-    engine = load_cut(lora=[lora], adapters_on="preference", schedule="auto", reproducible=False)
+        load_biased(lora=[lora], adapters_on="preference", schedule="batched")
+    engine = load_biased(lora=[lora], adapters_on="preference", schedule="auto", reproducible=False)
     engine.generate_from_tokens(PROMPT, OTHER, sampling=SHORT)
     assert engine.plan.schedule != "batched"
     assert "batched" not in candidates_for(2, engine.plan, one_context=False)
@@ -234,13 +249,15 @@ def test_rows_with_and_without_an_adapter_are_never_in_one_context(
         )
 
 
-def test_no_row_reuses_what_was_computed_with_another_adapter(load_cut: LoadCut, lora: str) -> None:
+def test_no_row_reuses_what_was_computed_with_another_adapter(
+    load_biased: LoadBiased, lora: str
+) -> None:
     fresh = {
-        "base": greedy(load_cut(), PROMPT),
-        "pref": greedy(load_cut(lora=[lora]), PROMPT, "pref"),
+        "base": greedy(load_biased(), PROMPT),
+        "pref": greedy(load_biased(lora=[lora]), PROMPT, "pref"),
     }
     assert fresh["base"] != fresh["pref"]
-    engine = load_cut(lora=[lora], adapters_on="preference", schedule="serial")
+    engine = load_biased(lora=[lora], adapters_on="preference", schedule="serial")
     for method in ("base", "pref", "base", "base", "pref", "pref", "base"):
         assert greedy(engine, PROMPT, method) == fresh[method], method
     mixed = engine.generate_from_tokens(
@@ -254,8 +271,8 @@ def test_no_row_reuses_what_was_computed_with_another_adapter(load_cut: LoadCut,
     assert mixed.usage.computed_tokens == 2 * 11  # the answer's: prompts are reused all the same
 
 
-def test_rows_of_several_preferences_share_their_prefix(load_cut: LoadCut, lora: str) -> None:
-    engine = load_cut(lora=[lora], adapters_on="preference", schedule="serial")
+def test_rows_of_several_preferences_share_their_prefix(load_biased: LoadBiased, lora: str) -> None:
+    engine = load_biased(lora=[lora], adapters_on="preference", schedule="serial")
     shared = [*PROMPT, *OTHER]
     prompts = [[*shared, 57], [*shared, 99], [*shared, 100, 101]]
     one = SamplingParams(max_tokens=1)
@@ -263,11 +280,13 @@ def test_rows_of_several_preferences_share_their_prefix(load_cut: LoadCut, lora:
     assert answer.usage.computed_tokens == len(shared) + 1 + len(shared) + 1 + 2
 
 
-def test_scores_and_traces_show_each_row_under_its_own_model(load_cut: LoadCut, lora: str) -> None:
+def test_scores_and_traces_show_each_row_under_its_own_model(
+    load_biased: LoadBiased, lora: str
+) -> None:
     question = "What is rain?"
     settings = {"n_ctx": 256}
-    split = load_cut(**settings, lora=[lora], adapters_on="preference")
-    bare, on_all = load_cut(**settings), load_cut(**settings, lora=[lora])
+    split = load_biased(**settings, lora=[lora], adapters_on="preference")
+    bare, on_all = load_biased(**settings), load_biased(**settings, lora=[lora])
     given = [
         engine.score(question, ANSWER, preference="concise") for engine in (split, bare, on_all)
     ]
@@ -279,24 +298,24 @@ def test_scores_and_traces_show_each_row_under_its_own_model(load_cut: LoadCut, 
     assert tuple(token.plain for token in answer.trace) == traced.plain
 
 
-def test_a_prompt_cache_is_for_the_same_adapters(load_cut: LoadCut, lora: str) -> None:
+def test_a_prompt_cache_is_for_the_same_adapters(load_biased: LoadBiased, lora: str) -> None:
     options = {"adapters_on": "preference", "schedule": "serial"}
-    first = load_cut(lora=[lora], **options)
+    first = load_biased(lora=[lora], **options)
     amulet = AmuletParams(guidance_scale=2.0)
     answer = first.generate_from_tokens(PROMPT, OTHER, amulet=amulet, sampling=SHORT)
     first.save_prompt_cache("adapted")
     for others in ({}, {"lora": [(lora, 0.5)]}, {"lora": [lora], "adapters_on": "all"}):
         with pytest.raises(errors.FileAccessError, match="other adapters"):
-            load_cut(**{**options, **others}).load_prompt_cache("adapted")
-    again = load_cut(lora=[lora], **options)
+            load_biased(**{**options, **others}).load_prompt_cache("adapted")
+    again = load_biased(lora=[lora], **options)
     assert again.load_prompt_cache("adapted")
     same = again.generate_from_tokens(PROMPT, OTHER, amulet=amulet, sampling=SHORT)
     assert same.token_ids == answer.token_ids
     assert same.usage.computed_tokens < answer.usage.computed_tokens
 
 
-def test_the_engine_says_what_it_has(load_cut: LoadCut, lora: str, vector: str) -> None:
-    engine = load_cut(lora=[f"{lora}:0.5"], control_vectors=[(vector, 20)])
+def test_the_engine_says_what_it_has(load_biased: LoadBiased, lora: str, vector: str) -> None:
+    engine = load_biased(lora=[f"{lora}:0.5"], control_vectors=[(vector, 20)])
     assert [(item.kind, item.path, item.scale) for item in engine.adapters] == [
         ("lora", lora, 0.5),
         ("control vector", vector, 20.0),
@@ -304,7 +323,7 @@ def test_the_engine_says_what_it_has(load_cut: LoadCut, lora: str, vector: str) 
     answer = engine.generate_from_tokens(PROMPT, sampling=SamplingParams(max_tokens=1))
     assert any("scale 20" in warning for warning in engine.warnings)
     assert answer.token_ids
-    assert load_cut().adapters == ()
+    assert load_biased().adapters == ()
 
 
 @pytest.mark.parametrize(
@@ -316,7 +335,7 @@ def test_the_engine_says_what_it_has(load_cut: LoadCut, lora: str, vector: str) 
     ],
 )
 def test_a_failed_native_call_is_typed_and_everything_is_freed(
-    load_cut: LoadCut,
+    load_biased: LoadBiased,
     lora: str,
     vector: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -346,7 +365,7 @@ def test_a_failed_native_call_is_typed_and_everything_is_freed(
         counted(name)
     monkeypatch.setattr(llama_cpp, function, lambda *_: result)
     with pytest.raises(kind):
-        load_cut(lora=[lora], control_vectors=[vector])
+        load_biased(lora=[lora], control_vectors=[vector])
     assert counts["llama_model_free"] == counts["llama_model_load_from_file"] == 1
     assert counts["llama_adapter_lora_free"] == counts["llama_adapter_lora_init"]
     assert counts["llama_free"] == counts["llama_init_from_model"]

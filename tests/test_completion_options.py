@@ -19,20 +19,20 @@ THOUGHT = 'root ::= "<think>" [a-z ]{8,24} "</think>\\n\\n" "Yes" [a-z ]{4,8} ".
 
 
 @pytest.fixture(scope="module")
-def thinking_engine(model_path: Any) -> Any:
-    with load(model_path, n_ctx=512, chat_template=THINKING, reproducible=True) as engine:
+def thinking_engine(shallow_path: Any) -> Any:
+    with load(shallow_path, n_ctx=512, chat_template=THINKING, reproducible=True) as engine:
         yield engine
 
 
 # ------------------------------------------------------------------------------- stop texts
 
 
-def test_a_stop_text_ends_the_answer_where_it_begins(shared_engine: Engine) -> None:
-    free = shared_engine.generate("What is yeast?", sampling=SamplingParams(max_tokens=24))
+def test_a_stop_text_ends_the_answer_where_it_begins(shallow_engine: Engine) -> None:
+    free = shallow_engine.generate("What is yeast?", sampling=SamplingParams(max_tokens=24))
     assert len(free.text) > 40
     for start in (9, 20, 33):
         stop = free.text[start : start + 7]
-        ended = shared_engine.generate(
+        ended = shallow_engine.generate(
             "What is yeast?", sampling=SamplingParams(max_tokens=24, stop=("never", stop))
         )
         assert ended.text == free.text[: free.text.index(stop)]
@@ -112,18 +112,18 @@ def test_a_stream_says_what_a_whole_answer_says(
 
 
 @pytest.fixture(scope="module")
-def short_engine(model_path: Any) -> Any:
-    with load(model_path, n_ctx=256, schedule="serial") as engine:
+def short_engine(shallow_path: Any) -> Any:
+    with load(shallow_path, n_ctx=256, schedule="serial") as engine:
         yield engine
 
 
 # --------------------------------------------------------------------------------- reasoning
 
 
-def test_reasoning_in_tags_is_no_part_of_the_answer(shared_engine: Engine) -> None:
+def test_reasoning_in_tags_is_no_part_of_the_answer(shallow_engine: Engine) -> None:
     def ask(**more: Any) -> Any:
         sampling = SamplingParams(max_tokens=64, grammar=THOUGHT, **more)
-        return shared_engine.generate("What is yeast?", preset="paper", sampling=sampling)
+        return shallow_engine.generate("What is yeast?", preset="paper", sampling=sampling)
 
     whole, inline = ask(), ask(reasoning_format="inline")
     assert inline.reasoning == ""
@@ -135,9 +135,9 @@ def test_reasoning_in_tags_is_no_part_of_the_answer(shared_engine: Engine) -> No
     assert ask(stop=whole.reasoning[:6]).text == whole.text
 
 
-def test_a_stream_says_which_pieces_are_reasoning(shared_engine: Engine) -> None:
+def test_a_stream_says_which_pieces_are_reasoning(shallow_engine: Engine) -> None:
     sampling = SamplingParams(max_tokens=64, grammar=THOUGHT)
-    *chunks, last = shared_engine.stream_generate("What is yeast?", sampling=sampling)
+    *chunks, last = shallow_engine.stream_generate("What is yeast?", sampling=sampling)
     assert last.generation is not None
     assert "".join(c.reasoning for c in chunks) == last.generation.reasoning != ""
     assert "".join(c.text for c in chunks) + last.text == last.generation.text
@@ -161,9 +161,9 @@ def test_a_template_that_opens_the_reasoning(thinking_engine: Engine) -> None:
     assert silent.text
 
 
-def test_template_arguments_of_the_engine_hold_for_conversations(model_path: Any) -> None:
+def test_template_arguments_of_the_engine_hold_for_conversations(shallow_path: Any) -> None:
     with load(
-        model_path,
+        shallow_path,
         n_ctx=256,
         chat_template=THINKING,
         template_arguments={"enable_thinking": False},
@@ -174,9 +174,9 @@ def test_template_arguments_of_the_engine_hold_for_conversations(model_path: Any
 
 
 @pytest.mark.parametrize("arguments", [{"messages": []}, {"x": object()}, ["a"], {3: 1}])
-def test_bad_template_arguments_are_refused(shared_engine: Engine, arguments: Any) -> None:
+def test_bad_template_arguments_are_refused(shallow_engine: Engine, arguments: Any) -> None:
     with pytest.raises(errors.InvalidRequestError, match="template"):
-        shared_engine.generate("Hi", template_arguments=arguments)
+        shallow_engine.generate("Hi", template_arguments=arguments)
 
 
 def test_reasoning_that_is_cut_off_is_said(thinking_engine: Engine) -> None:
@@ -243,9 +243,9 @@ def test_a_response_prefix_is_what_the_model_goes_on_from(exact_engine: Engine) 
         assert start + rest.text == whole.text
 
 
-def test_a_response_prefix_holds_no_control_tokens(shared_engine: Engine) -> None:
+def test_a_response_prefix_holds_no_control_tokens(shallow_engine: Engine) -> None:
     def n_tokens(prefix: str) -> int:
-        return shared_engine.generate(
+        return shallow_engine.generate(
             "Hi", response_prefix=prefix, sampling=SamplingParams(max_tokens=1)
         ).usage.prompt_tokens
 
@@ -254,29 +254,29 @@ def test_a_response_prefix_holds_no_control_tokens(shared_engine: Engine) -> Non
         n_tokens("\ud800")
 
 
-def test_choices_take_the_seeds_from_the_first_on(shared_engine: Engine) -> None:
+def test_choices_take_the_seeds_from_the_first_on(shallow_engine: Engine) -> None:
     sampling = SamplingParams(max_tokens=6, temperature=1.5, seed=2**32 - 3)
-    several = shared_engine.generate_choices("Tell me a story.", 3, sampling=sampling)
+    several = shallow_engine.generate_choices("Tell me a story.", 3, sampling=sampling)
     assert [one.seed for one in several] == [2**32 - 3, 2**32 - 2, 0]
     again = [
-        shared_engine.generate("Tell me a story.", sampling=sampling.replace(seed=one.seed))
+        shallow_engine.generate("Tell me a story.", sampling=sampling.replace(seed=one.seed))
         for one in several
     ]
     assert [one.text for one in again] == [one.text for one in several]
-    free = shared_engine.generate_choices(
+    free = shallow_engine.generate_choices(
         "Tell me a story.", 2, sampling=SamplingParams(max_tokens=2, temperature=1)
     )
     assert free[0].seed != free[1].seed
     for n in (0, 129, True, "2"):
         with pytest.raises(errors.InvalidParameterError, match="n must be"):
-            shared_engine.generate_choices("Hi", n)  # type: ignore[arg-type]
+            shallow_engine.generate_choices("Hi", n)  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------------------------ cancellation
 
 
-def test_cancelling_a_stream_ends_that_one_only(model_path: Any) -> None:
-    with load(model_path, n_ctx=512, schedule="serial") as engine:
+def test_cancelling_a_stream_ends_that_one_only(shallow_path: Any) -> None:
+    with load(shallow_path, n_ctx=512, schedule="serial") as engine:
         running = engine.stream_generate("Tell me a story.", sampling=SamplingParams(max_tokens=60))
         waiting = engine.stream_generate("Hi", sampling=SamplingParams(max_tokens=60))
         next(running)

@@ -44,15 +44,15 @@ NEVER_ENDS = SamplingParams(max_tokens=400, ignore_eos=True)
 
 
 @pytest.fixture
-def talk(shared_engine: Engine) -> Conversation:
+def talk(shallow_engine: Engine) -> Conversation:
     """A new conversation with short greedy answers."""
-    return shared_engine.conversation(preference="concise", system="Be kind.", sampling=SHORT)
+    return shallow_engine.conversation(preference="concise", system="Be kind.", sampling=SHORT)
 
 
 @pytest.fixture(scope="module")
-def reusing(model_path: Path) -> Iterator[Engine]:
+def reusing(shallow_path: Path) -> Iterator[Engine]:
     """An engine that uses again what it has in memory."""
-    with load(model_path, n_ctx=512, schedule="parallel") as engine:
+    with load(shallow_path, n_ctx=512, schedule="parallel") as engine:
         yield engine
 
 
@@ -69,10 +69,10 @@ def draft_of(conversation: Conversation, question: str) -> Draft:
 
 
 def test_the_first_turn_is_what_the_engine_answers(
-    shared_engine: Engine, talk: Conversation
+    shallow_engine: Engine, talk: Conversation
 ) -> None:
     answer = talk.send(QUESTIONS[0])
-    alone = shared_engine.generate(
+    alone = shallow_engine.generate(
         QUESTIONS[0], preference="concise", system="Be kind.", sampling=SHORT
     )
     assert answer.token_ids == alone.token_ids
@@ -88,14 +88,14 @@ def test_the_first_turn_is_what_the_engine_answers(
 
 @pytest.mark.parametrize("placement", ["system", "user"])
 def test_later_turns_are_what_the_engine_answers_to_all_messages(
-    shared_engine: Engine, placement: Placement
+    shallow_engine: Engine, placement: Placement
 ) -> None:
     arguments: Any = {"preference": "formal", "placement": placement, "sampling": SHORT}
-    talk = shared_engine.conversation(system="Be kind.", **arguments)
+    talk = shallow_engine.conversation(system="Be kind.", **arguments)
     for question in QUESTIONS[:2]:
         messages = [*talk.messages, {"role": "user", "content": question}]
         assert talk.send(question).token_ids == (
-            shared_engine.generate(messages, **arguments).token_ids
+            shallow_engine.generate(messages, **arguments).token_ids
         )
     assert talk.messages[:2] == [
         {"role": "system", "content": "Be kind."},
@@ -104,7 +104,7 @@ def test_later_turns_are_what_the_engine_answers_to_all_messages(
     assert len(talk.messages) == 5
 
 
-def test_stream_and_send_agree(shared_engine: Engine, talk: Conversation) -> None:
+def test_stream_and_send_agree(shallow_engine: Engine, talk: Conversation) -> None:
     other = talk.fork()
     chunks = []
     for chunk in talk.stream(QUESTIONS[0]):
@@ -144,10 +144,10 @@ def new_text(answers: list[Generation]) -> list[int]:
     [("parallel", "system"), ("parallel", "user"), ("batched", "system"), ("batched", "user")],
 )
 def test_a_turn_computes_its_new_text_only(
-    model_path: Path, schedule: str, placement: Placement
+    shallow_path: Path, schedule: str, placement: Placement
 ) -> None:
     threads = 2 if schedule == "parallel" else 1  # no barriers to wait at on a busy machine
-    with load(model_path, n_ctx=512, schedule=schedule, n_threads=threads) as engine:
+    with load(shallow_path, n_ctx=512, schedule=schedule, n_threads=threads) as engine:
         talk = engine.conversation(
             preference="formal", system="", placement=placement, sampling=SHORT
         )
@@ -213,11 +213,11 @@ def test_settings_stay_until_they_are_changed(talk: Conversation) -> None:
 
 
 def test_a_change_reaches_the_next_token_of_a_running_turn(
-    shared_engine: Engine, talk: Conversation
+    shallow_engine: Engine, talk: Conversation
 ) -> None:
     change: Any = {"preference": "verbose", "amulet": AmuletParams(guidance_scale=3)}
     streams: Any = (
-        shared_engine.stream_generate(
+        shallow_engine.stream_generate(
             QUESTIONS[0], preference="concise", system="Be kind.", sampling=SHORT
         ),
         talk.stream(QUESTIONS[0]),
@@ -274,14 +274,14 @@ def test_sampling_of_an_answer_that_has_begun_stays(talk: Conversation) -> None:
     ],
 )  # fmt: skip
 def test_a_bad_setting_is_refused_at_once_and_changes_nothing(
-    shared_engine: Engine, talk: Conversation, changes: dict[str, Any], kind: type[Exception]
+    shallow_engine: Engine, talk: Conversation, changes: dict[str, Any], kind: type[Exception]
 ) -> None:
     before = talk.settings
     with pytest.raises(kind):
         talk.set(**changes)
     assert talk.settings is before
     with pytest.raises(kind):
-        shared_engine.conversation(**{"preference": "concise", **changes})
+        shallow_engine.conversation(**{"preference": "concise", **changes})
 
 
 def test_a_change_that_a_running_turn_has_no_room_for_is_refused(talk: Conversation) -> None:
@@ -408,11 +408,11 @@ def test_a_bad_question_is_an_error_at_once(
 
 
 def test_a_cancelled_answer_stays_as_far_as_it_got(
-    shared_engine: Engine, talk: Conversation
+    shallow_engine: Engine, talk: Conversation
 ) -> None:
     stream = talk.stream(QUESTIONS[0])
     seen = [next(stream).text for _ in range(3)]
-    shared_engine.cancel()
+    shallow_engine.cancel()
     *_, last = stream
     assert last.finish_reason == "cancelled"
     (turn,) = talk.turns
@@ -423,7 +423,7 @@ def test_a_cancelled_answer_stays_as_far_as_it_got(
 
 @pytest.mark.parametrize("how", ["close", "with", "forget"])
 def test_leaving_a_stream_cancels_its_turn(
-    shared_engine: Engine, talk: Conversation, how: str
+    shallow_engine: Engine, talk: Conversation, how: str
 ) -> None:
     stream = talk.stream(QUESTIONS[0])
     seen = [next(stream).text for _ in range(3)]
@@ -442,8 +442,8 @@ def test_leaving_a_stream_cancels_its_turn(
     assert questions(talk) == list(QUESTIONS[:2])
 
 
-def test_a_turn_without_a_token_is_not_kept(model_path: Path) -> None:
-    with load(model_path, n_ctx=512, n_batch=16) as engine:
+def test_a_turn_without_a_token_is_not_kept(shallow_path: Path) -> None:
+    with load(shallow_path, n_ctx=512, n_batch=16) as engine:
         talk = engine.conversation(preference="concise", sampling=SHORT)
         talk.send(QUESTIONS[0])
         before = talk.turns
@@ -500,8 +500,8 @@ def test_a_failed_turn_leaves_the_conversation_as_it_was(
     assert talk.send(QUESTIONS[2]).token_ids == expected
 
 
-def test_a_closed_engine_ends_the_turn_and_refuses_the_next(model_path: Path) -> None:
-    engine = load(model_path, n_ctx=256)
+def test_a_closed_engine_ends_the_turn_and_refuses_the_next(shallow_path: Path) -> None:
+    engine = load(shallow_path, n_ctx=256)
     talk = engine.conversation(preference="formal", sampling=SHORT)
     stream = talk.stream(QUESTIONS[0])
     next(stream)
@@ -588,11 +588,11 @@ def test_a_question_that_never_fits_is_an_error_under_both_policies(reusing: Eng
 
 @pytest.mark.parametrize(("max_tokens", "share"), [(1, 0), (20, 0), (512, 4), (10**6, 4)])
 def test_room_for_the_answer_is_max_tokens_and_at_most_a_quarter(
-    shared_engine: Engine, max_tokens: int, share: int
+    shallow_engine: Engine, max_tokens: int, share: int
 ) -> None:
-    n_ctx = shared_engine.n_ctx
+    n_ctx = shallow_engine.n_ctx
     room = n_ctx // share if share else max_tokens
-    talk = shared_engine.conversation(system="", sampling=SamplingParams(max_tokens=max_tokens))
+    talk = shallow_engine.conversation(system="", sampling=SamplingParams(max_tokens=max_tokens))
     n_template = len(draft_of(talk, "a").request.prompts[0]) - 1
     fits = n_ctx - room + 1 - n_template
     assert len(draft_of(talk, "a" + " a" * (fits - 1)).request.prompts[0]) == n_ctx - room + 1
@@ -602,8 +602,8 @@ def test_room_for_the_answer_is_max_tokens_and_at_most_a_quarter(
     assert caught.value.n_prompt_tokens == n_ctx - room + 2
 
 
-def test_an_answer_that_fills_the_context_is_cut_and_kept(shared_engine: Engine) -> None:
-    talk = shared_engine.conversation(system="", sampling=NEVER_ENDS)
+def test_an_answer_that_fills_the_context_is_cut_and_kept(shallow_engine: Engine) -> None:
+    talk = shallow_engine.conversation(system="", sampling=NEVER_ENDS)
     answer = talk.send("river " * 330)
     assert answer.finish_reason == talk.turns[0].finish_reason == "length"
     assert any("full" in text for text in answer.warnings)
@@ -614,7 +614,7 @@ def test_an_answer_that_fills_the_context_is_cut_and_kept(shared_engine: Engine)
 # --- threads -----------------------------------------------------------------------------------
 
 
-def test_threads_take_turns(shared_engine: Engine, talk: Conversation) -> None:
+def test_threads_take_turns(shallow_engine: Engine, talk: Conversation) -> None:
     failures: list[BaseException] = []
 
     def ask(name: str) -> None:
@@ -631,7 +631,7 @@ def test_threads_take_turns(shared_engine: Engine, talk: Conversation) -> None:
         thread.join(100)
     assert not failures
     assert sorted(questions(talk)) == ["Who 0?", "Who 1?", "Why 0?", "Why 1?"]
-    replayed = shared_engine.conversation(**talk.settings.arguments())
+    replayed = shallow_engine.conversation(**talk.settings.arguments())
     for turn in talk.turns:
         assert replayed.send(turn.question).token_ids == turn.token_ids
 
@@ -746,8 +746,8 @@ class Script:
         )
 
 
-def test_sampling_for_later_needs_no_room_now(shared_engine: Engine) -> None:
-    source = Script(shared_engine).source
+def test_sampling_for_later_needs_no_room_now(shallow_engine: Engine) -> None:
+    source = Script(shallow_engine).source
     talk = Conversation(source, ConversationSettings(system="", sampling=SHORT))
     text = "a" + " a" * (source.n_ctx - len(draft_of(talk, "a").request.prompts[0]) - 10)
     stream = talk.stream(text)
@@ -788,9 +788,9 @@ CALLS = st.one_of(
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(calls=st.lists(CALLS, max_size=14))
 def test_any_order_of_calls_keeps_the_history_of_a_simple_list(
-    shared_engine: Engine, calls: list[tuple[str, Any]]
+    shallow_engine: Engine, calls: list[tuple[str, Any]]
 ) -> None:
-    script = Script(shared_engine)
+    script = Script(shallow_engine)
     start = ConversationSettings(system="", on_full="drop_oldest", sampling=SHORT)
     talk = Conversation(script.source, start)
     history: list[tuple[str, tuple[int, ...]]] = []
@@ -846,13 +846,13 @@ def test_any_order_of_calls_keeps_the_history_of_a_simple_list(
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("placement", ["system", "user"])
 def test_two_hundred_turns_cost_the_same_each_and_leave_memory_as_it_is(
-    model_path: Path, placement: Placement, tmp_path: Path
+    shallow_path: Path, placement: Placement, tmp_path: Path
 ) -> None:
     import psutil
 
     process = psutil.Process()
     sizes, costs, dropping = [], [], 0
-    with load(model_path, n_ctx=512, schedule="parallel") as engine:
+    with load(shallow_path, n_ctx=512, schedule="parallel") as engine:
         talk = engine.conversation(
             preference="formal", placement=placement, sampling=SHORT, on_full="drop_oldest"
         )

@@ -53,11 +53,11 @@ KEEPS_ANSWERS = {
 
 
 @pytest.fixture(scope="module")
-def smollm2(shared_engine: Engine) -> tuple[Vocabulary, str]:
+def smollm2(shallow_engine: Engine) -> tuple[Vocabulary, str]:
     """SmolLM2's vocabulary and its own chat template."""
-    source = shared_engine.model.chat_template
+    source = shallow_engine.model.chat_template
     assert source is not None
-    return shared_engine.model.vocabulary, source
+    return shallow_engine.model.vocabulary, source
 
 
 @pytest.fixture(scope="module")

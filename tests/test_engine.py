@@ -38,9 +38,9 @@ def fresh_answer(path: Path, **arguments: Any) -> tuple[int, ...]:
 
 
 @pytest.fixture(scope="module")
-def expected(model_path: Path) -> tuple[int, ...]:
+def expected(shallow_path: Path) -> tuple[int, ...]:
     """What a fresh engine answers under a preference."""
-    return fresh_answer(model_path, preference="concise")
+    return fresh_answer(shallow_path, preference="concise")
 
 
 def assert_usable(engine: Engine, expected: tuple[int, ...]) -> None:
@@ -72,27 +72,27 @@ def test_base_gives_what_llama_cpp_python_gives(model_path: Path, shared_engine:
     reference.close()
 
 
-def test_scale_one_gives_the_preference_prompts_answer(shared_engine: Engine) -> None:
-    steered = shared_engine.generate(
+def test_scale_one_gives_the_preference_prompts_answer(shallow_engine: Engine) -> None:
+    steered = shallow_engine.generate(
         QUESTION, preference="creative", amulet=AmuletParams(guidance_scale=1), sampling=SHORT
     )
-    prompted = shared_engine.generate(
+    prompted = shallow_engine.generate(
         QUESTION, preference="creative", method="pref", sampling=SHORT
     )
     assert steered.token_ids == prompted.token_ids
 
 
-def test_scale_zero_gives_the_plain_answer(shared_engine: Engine) -> None:
-    steered = shared_engine.generate(
+def test_scale_zero_gives_the_plain_answer(shallow_engine: Engine) -> None:
+    steered = shallow_engine.generate(
         QUESTION, preference="creative", amulet=AmuletParams(guidance_scale=0), sampling=SHORT
     )
-    plain = shared_engine.generate(QUESTION, sampling=SHORT)
+    plain = shallow_engine.generate(QUESTION, sampling=SHORT)
     assert steered.token_ids == plain.token_ids
 
 
-def test_preference_changes_the_answer(shared_engine: Engine) -> None:
-    plain = shared_engine.generate(QUESTION, sampling=SHORT)
-    steered = shared_engine.generate(QUESTION, preference="creative", sampling=SHORT)
+def test_preference_changes_the_answer(shallow_engine: Engine) -> None:
+    plain = shallow_engine.generate(QUESTION, sampling=SHORT)
+    steered = shallow_engine.generate(QUESTION, preference="creative", sampling=SHORT)
     assert plain.method == "base"
     assert steered.method == "amulet"
     assert steered.preset == "balanced"
@@ -100,15 +100,15 @@ def test_preference_changes_the_answer(shared_engine: Engine) -> None:
     assert steered.token_ids != plain.token_ids
 
 
-def test_mix_of_one_equals_the_single_preference(shared_engine: Engine) -> None:
-    single = shared_engine.generate(QUESTION, preference="concise", sampling=SHORT)
-    listed = shared_engine.generate(QUESTION, preference=["concise"], sampling=SHORT)
+def test_mix_of_one_equals_the_single_preference(shallow_engine: Engine) -> None:
+    single = shallow_engine.generate(QUESTION, preference="concise", sampling=SHORT)
+    listed = shallow_engine.generate(QUESTION, preference=["concise"], sampling=SHORT)
     assert listed.token_ids == single.token_ids
 
 
-def test_halves_of_one_preference_equal_the_whole(f32_path: Path) -> None:
+def test_halves_of_one_preference_equal_the_whole(shallow_f32_path: Path) -> None:
     half = Preference(text="short and clear", weight=0.5)
-    with load(f32_path, n_ctx=512) as engine:
+    with load(shallow_f32_path, n_ctx=512) as engine:
         whole = engine.generate(
             QUESTION, preference=Preference(text="short and clear"), sampling=SHORT
         )
@@ -116,9 +116,9 @@ def test_halves_of_one_preference_equal_the_whole(f32_path: Path) -> None:
     assert halves.token_ids == whole.token_ids
 
 
-def test_same_seed_gives_the_same_text_when_rows_are_reused(model_path: Path) -> None:
+def test_same_seed_gives_the_same_text_when_rows_are_reused(shallow_path: Path) -> None:
     sampling = SamplingParams(max_tokens=24, temperature=1.0, seed=7)
-    with load(model_path, n_ctx=512, schedule="parallel") as engine:
+    with load(shallow_path, n_ctx=512, schedule="parallel") as engine:
         for question in (QUESTION, "Name three rivers.", "What is a heap?"):
             first, second = (
                 engine.generate(
@@ -133,10 +133,10 @@ def test_same_seed_gives_the_same_text_when_rows_are_reused(model_path: Path) ->
             assert second.usage.computed_tokens == 2 * (len(second.token_ids) - 1)
 
 
-def test_same_seed_gives_the_same_text_and_another_seed_another(shared_engine: Engine) -> None:
+def test_same_seed_gives_the_same_text_and_another_seed_another(shallow_engine: Engine) -> None:
     def answer(seed: int | None) -> Any:
         sampling = SamplingParams(max_tokens=24, temperature=1.0, seed=seed)
-        return shared_engine.generate(
+        return shallow_engine.generate(
             QUESTION, preference="concise", amulet=AmuletParams(guidance_scale=2), sampling=sampling
         )
 
@@ -145,22 +145,22 @@ def test_same_seed_gives_the_same_text_and_another_seed_another(shared_engine: E
     assert len({answer(seed).token_ids for seed in range(4)}) > 1
 
 
-def test_penalties_keep_greedy_decoding_from_repeating(shared_engine: Engine) -> None:
-    prompt = shared_engine.model.vocabulary.tokenize(
+def test_penalties_keep_greedy_decoding_from_repeating(shallow_engine: Engine) -> None:
+    prompt = shallow_engine.model.vocabulary.tokenize(
         "one two three one two three one two three", add_special=False, parse_special=False
     )
 
     def repeats(**penalties: float) -> int:
         sampling = SamplingParams(max_tokens=24, **penalties)
-        tokens = shared_engine.generate_from_tokens(prompt, sampling=sampling).token_ids
+        tokens = shallow_engine.generate_from_tokens(prompt, sampling=sampling).token_ids
         return len(tokens) - len(set(tokens))
 
     assert repeats(presence_penalty=100.0) == 0 < repeats()
 
 
-def test_stream_and_whole_answer_agree(shared_engine: Engine) -> None:
-    chunks = list(shared_engine.stream_generate(QUESTION, preference="concise", sampling=SHORT))
-    whole = shared_engine.generate(QUESTION, preference="concise", sampling=SHORT)
+def test_stream_and_whole_answer_agree(shallow_engine: Engine) -> None:
+    chunks = list(shallow_engine.stream_generate(QUESTION, preference="concise", sampling=SHORT))
+    whole = shallow_engine.generate(QUESTION, preference="concise", sampling=SHORT)
     assert "".join(chunk.text for chunk in chunks) == whole.text
     assert [chunk.finish_reason for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
     last = chunks[-1].generation
@@ -169,9 +169,9 @@ def test_stream_and_whole_answer_agree(shared_engine: Engine) -> None:
     assert chunks[-1].finish_reason == last.finish_reason == whole.finish_reason
 
 
-def test_max_tokens_is_respected(shared_engine: Engine) -> None:
+def test_max_tokens_is_respected(shallow_engine: Engine) -> None:
     for n in (1, 2, 7):
-        answer = shared_engine.generate(QUESTION, sampling=SamplingParams(max_tokens=n))
+        answer = shallow_engine.generate(QUESTION, sampling=SamplingParams(max_tokens=n))
         assert len(answer.token_ids) == n == answer.usage.completion_tokens
         assert answer.finish_reason == "length"
 
@@ -185,9 +185,9 @@ def test_end_token_ends_the_answer_and_is_not_in_its_text(shared_engine: Engine)
     assert "<|im_end|>" not in answer.text
 
 
-def test_usage_counts_the_tokens_that_were_computed(shared_engine: Engine) -> None:
+def test_usage_counts_the_tokens_that_were_computed(shallow_engine: Engine) -> None:
     plain, preference = [1, 2, 3, 4], [1, 2, 3, 4, 5, 6]
-    answer = shared_engine.generate_from_tokens(
+    answer = shallow_engine.generate_from_tokens(
         plain, preference, sampling=SamplingParams(max_tokens=3)
     )
     assert answer.usage.prompt_tokens == 6
@@ -196,16 +196,16 @@ def test_usage_counts_the_tokens_that_were_computed(shared_engine: Engine) -> No
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_every_method_answers(shared_engine: Engine, method: str) -> None:
-    answer = shared_engine.generate(
+def test_every_method_answers(shallow_engine: Engine, method: str) -> None:
+    answer = shallow_engine.generate(
         QUESTION, preference="formal", method=method, sampling=SamplingParams(max_tokens=4)
     )
     assert answer.method == method
     assert answer.text
 
 
-def test_emoji_streams_as_whole_characters(shared_engine: Engine) -> None:
-    vocabulary = shared_engine.model.vocabulary
+def test_emoji_streams_as_whole_characters(shallow_engine: Engine) -> None:
+    vocabulary = shallow_engine.model.vocabulary
     text = "naïve 😀👍🏽 日本語 \U0001f468‍\U0001f469‍\U0001f467"
     tokens = vocabulary.tokenize(text, add_special=False, parse_special=False)
     assert len(tokens) > len(text.split())
@@ -256,10 +256,10 @@ def test_score_equals_llama_cpp_pythons_logits(f32_path: Path) -> None:
     )
 
 
-def test_score_of_a_greedy_answer_is_the_best_at_each_step(shared_engine: Engine) -> None:
-    answer = shared_engine.generate(QUESTION, sampling=SHORT)
-    own = shared_engine.score(QUESTION, answer.token_ids)
-    other = shared_engine.score(QUESTION, answer.token_ids[:1] + answer.token_ids[:-1])
+def test_score_of_a_greedy_answer_is_the_best_at_each_step(shallow_engine: Engine) -> None:
+    answer = shallow_engine.generate(QUESTION, sampling=SHORT)
+    own = shallow_engine.score(QUESTION, answer.token_ids)
+    other = shallow_engine.score(QUESTION, answer.token_ids[:1] + answer.token_ids[:-1])
     assert own.plain[0] == pytest.approx(own.realigned[0])
     assert sum(own.plain) > sum(other.plain)
 
@@ -288,16 +288,16 @@ def test_score_of_a_greedy_answer_is_the_best_at_each_step(shared_engine: Engine
     ],
 )
 def test_bad_request_raises_before_anything_runs(
-    shared_engine: Engine, arguments: dict[str, Any], kind: type[Exception]
+    shallow_engine: Engine, arguments: dict[str, Any], kind: type[Exception]
 ) -> None:
     with pytest.raises(kind):
-        shared_engine.stream_generate(QUESTION, **arguments)
+        shallow_engine.stream_generate(QUESTION, **arguments)
 
 
 @pytest.mark.parametrize("messages", ["", "   ", [], [{"role": "system", "content": "x"}]])
-def test_nothing_to_answer_is_an_error(shared_engine: Engine, messages: Any) -> None:
+def test_nothing_to_answer_is_an_error(shallow_engine: Engine, messages: Any) -> None:
     with pytest.raises(errors.EmptyPromptError):
-        shared_engine.generate(messages)
+        shallow_engine.generate(messages)
 
 
 @pytest.mark.parametrize(
@@ -349,8 +349,8 @@ def test_strength_that_overflows_or_is_given_twice_is_a_typed_error() -> None:
         AmuletParams(guidance_scale=3, alpha=2)
 
 
-def test_steep_strength_is_answered_with_a_warning(shared_engine: Engine) -> None:
-    answer = shared_engine.generate(
+def test_steep_strength_is_answered_with_a_warning(shallow_engine: Engine) -> None:
+    answer = shallow_engine.generate(
         QUESTION,
         preference="concise",
         amulet=AmuletParams(alpha=4),
@@ -360,15 +360,15 @@ def test_steep_strength_is_answered_with_a_warning(shared_engine: Engine) -> Non
 
 
 @pytest.mark.parametrize("token", [-1, 49_152, 2**31, True])
-def test_token_outside_the_vocabulary_is_a_typed_error(shared_engine: Engine, token: int) -> None:
+def test_token_outside_the_vocabulary_is_a_typed_error(shallow_engine: Engine, token: int) -> None:
     with pytest.raises(errors.InvalidTokenError, match=str(token)):
-        shared_engine.generate_from_tokens([1, token])
+        shallow_engine.generate_from_tokens([1, token])
 
 
 @pytest.mark.parametrize("ids", [["a"], [1.5], "text", b"text", 7, {1: 2}, {1, 2}])
-def test_ids_that_are_no_integers_are_a_typed_error(shared_engine: Engine, ids: Any) -> None:
+def test_ids_that_are_no_integers_are_a_typed_error(shallow_engine: Engine, ids: Any) -> None:
     with pytest.raises(errors.InvalidParameterError):
-        shared_engine.generate_from_tokens(ids)
+        shallow_engine.generate_from_tokens(ids)
 
 
 @pytest.mark.parametrize(
@@ -381,10 +381,10 @@ def test_ids_that_are_no_integers_are_a_typed_error(shared_engine: Engine, ids: 
     ],
 )
 def test_wrong_kind_of_argument_is_a_typed_error(
-    shared_engine: Engine, arguments: dict[str, Any]
+    shallow_engine: Engine, arguments: dict[str, Any]
 ) -> None:
     with pytest.raises(errors.InvalidParameterError):
-        shared_engine.generate(QUESTION, **{"preference": "concise", **arguments})
+        shallow_engine.generate(QUESTION, **{"preference": "concise", **arguments})
 
 
 @pytest.mark.parametrize("weight", [float("nan"), float("inf"), 1e37, 10**400, "1", None, True])
@@ -394,9 +394,9 @@ def test_bad_weight_is_a_typed_error(weight: Any) -> None:
 
 
 @pytest.mark.parametrize("weights", [2.0, [0.0], [1.0, 2.0], ["a"]])
-def test_bad_weights_are_a_typed_error(shared_engine: Engine, weights: Any) -> None:
+def test_bad_weights_are_a_typed_error(shallow_engine: Engine, weights: Any) -> None:
     with pytest.raises(errors.InvalidParameterError):
-        shared_engine.generate_from_tokens([1, 2], [1, 3], weights=weights)
+        shallow_engine.generate_from_tokens([1, 2], [1, 3], weights=weights)
 
 
 @pytest.mark.parametrize("model", [None, 5, b"smollm2"])
@@ -411,16 +411,16 @@ def test_model_that_isnt_there_is_a_typed_error(model: str) -> None:
         load(model)
 
 
-def test_empty_prompt_of_ids_is_a_typed_error(shared_engine: Engine) -> None:
+def test_empty_prompt_of_ids_is_a_typed_error(shallow_engine: Engine) -> None:
     with pytest.raises(errors.EmptyPromptError):
-        shared_engine.generate_from_tokens([])
+        shallow_engine.generate_from_tokens([])
 
 
 @pytest.mark.parametrize("row", [0, 1])
 def test_prompt_that_fills_the_context_gets_one_token_and_a_longer_one_an_error(
-    model_path: Path, row: int, expected: tuple[int, ...]
+    shallow_path: Path, row: int, expected: tuple[int, ...]
 ) -> None:
-    with load(model_path, n_ctx=160, reproducible=True) as engine:
+    with load(shallow_path, n_ctx=160, reproducible=True) as engine:
         check_prompts_around_the_context(engine, row)
         assert_usable(engine, expected)
 
@@ -442,13 +442,13 @@ def check_prompts_around_the_context(engine: Engine, row: int) -> None:
         assert str(n_ctx) in str(caught.value)
 
 
-def test_preference_alone_too_long_is_an_error_with_both_counts(shared_engine: Engine) -> None:
+def test_preference_alone_too_long_is_an_error_with_both_counts(shallow_engine: Engine) -> None:
     with pytest.raises(errors.PromptTooLongError, match="512"):
-        shared_engine.generate(QUESTION, preference=LONG_TEXT)
+        shallow_engine.generate(QUESTION, preference=LONG_TEXT)
 
 
-def test_closed_engine_refuses_every_call(model_path: Path) -> None:
-    engine = load(model_path, n_ctx=128)
+def test_closed_engine_refuses_every_call(shallow_path: Path) -> None:
+    engine = load(shallow_path, n_ctx=128)
     engine.close()
     engine.close()
     for call in (
@@ -474,24 +474,24 @@ def test_closed_engine_refuses_every_call(model_path: Path) -> None:
     ],
 )
 def test_bad_runtime_option_is_a_typed_error(
-    model_path: Path, fields: dict[str, Any], kind: type[Exception]
+    shallow_path: Path, fields: dict[str, Any], kind: type[Exception]
 ) -> None:
     with pytest.raises(kind, match=next(iter(fields)).replace("flash_attention", "flash")):
-        load(model_path, **fields)
+        load(shallow_path, **fields)
 
 
-def test_quantised_cache_turns_flash_attention_on(model_path: Path) -> None:
-    with load(model_path, n_ctx=256, cache_type_k="q8_0", cache_type_v="q8_0") as engine:
+def test_quantised_cache_turns_flash_attention_on(shallow_path: Path) -> None:
+    with load(shallow_path, n_ctx=256, cache_type_k="q8_0", cache_type_v="q8_0") as engine:
         assert engine.generate(QUESTION, sampling=SamplingParams(max_tokens=3)).text
 
 
-def test_model_without_a_template_names_the_option(model_path: Path, tmp_path: Path) -> None:
+def test_model_without_a_template_names_the_option(shallow_path: Path, tmp_path: Path) -> None:
     import gguf
 
     from tests.gguf_edit import copy_without
 
     stripped = tmp_path / "no-template.gguf"
-    copy_without(model_path, stripped, "tokenizer.chat_template")
+    copy_without(shallow_path, stripped, "tokenizer.chat_template")
     assert "tokenizer.chat_template" not in gguf.GGUFReader(stripped).fields
     with load(stripped, n_ctx=256) as engine:
         with pytest.raises(errors.ChatTemplateError, match="--chat-template"):
@@ -510,20 +510,20 @@ def test_model_without_a_template_names_the_option(model_path: Path, tmp_path: P
 
 
 def test_cancel_keeps_the_text_and_the_engine(
-    shared_engine: Engine, expected: tuple[int, ...]
+    shallow_engine: Engine, expected: tuple[int, ...]
 ) -> None:
-    stream = shared_engine.stream_generate(QUESTION, sampling=SamplingParams(max_tokens=400))
+    stream = shallow_engine.stream_generate(QUESTION, sampling=SamplingParams(max_tokens=400))
     seen = [next(stream).text for _ in range(5)]
-    shared_engine.cancel()
+    shallow_engine.cancel()
     *_, last = stream
     assert last.finish_reason == "cancelled"
     assert last.generation is not None
     assert last.generation.text == "".join(seen) + last.text
-    assert_usable(shared_engine, expected)
+    assert_usable(shallow_engine, expected)
 
 
-def test_cancel_in_a_long_prefill_ends_it(model_path: Path) -> None:
-    with load(model_path, n_ctx=8192, n_batch=4096) as engine:
+def test_cancel_in_a_long_prefill_ends_it(shallow_path: Path) -> None:
+    with load(shallow_path, n_ctx=8192, n_batch=4096) as engine:
         prompt = [5 + i % 90 for i in range(8000)]
         timer = threading.Timer(0.3, engine.cancel)
         timer.start()
@@ -535,30 +535,30 @@ def test_cancel_in_a_long_prefill_ends_it(model_path: Path) -> None:
 
 
 def test_abandoned_stream_frees_the_engine(
-    shared_engine: Engine, expected: tuple[int, ...]
+    shallow_engine: Engine, expected: tuple[int, ...]
 ) -> None:
-    for chunk in shared_engine.stream_generate(QUESTION, preference="formal"):
+    for chunk in shallow_engine.stream_generate(QUESTION, preference="formal"):
         if chunk.text:
             break
-    assert_usable(shared_engine, expected)
+    assert_usable(shallow_engine, expected)
 
 
 def test_second_generation_in_the_same_thread_is_refused_while_one_streams(
-    shared_engine: Engine, expected: tuple[int, ...]
+    shallow_engine: Engine, expected: tuple[int, ...]
 ) -> None:
-    stream = shared_engine.stream_generate(QUESTION, preference="formal")
+    stream = shallow_engine.stream_generate(QUESTION, preference="formal")
     next(stream)
     with pytest.raises(errors.EngineBusyError):
-        shared_engine.generate(QUESTION)
+        shallow_engine.generate(QUESTION)
     stream.close()  # type: ignore[attr-defined]
-    assert_usable(shared_engine, expected)
+    assert_usable(shallow_engine, expected)
 
 
-def test_threads_take_turns(shared_engine: Engine, expected: tuple[int, ...]) -> None:
+def test_threads_take_turns(shallow_engine: Engine, expected: tuple[int, ...]) -> None:
     answers: list[tuple[int, ...]] = []
 
     def ask() -> None:
-        answer = shared_engine.generate(QUESTION, preference="concise", sampling=SHORT)
+        answer = shallow_engine.generate(QUESTION, preference="concise", sampling=SHORT)
         answers.append(answer.token_ids)
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
@@ -569,8 +569,8 @@ def test_threads_take_turns(shared_engine: Engine, expected: tuple[int, ...]) ->
     assert answers == [expected] * 4
 
 
-def test_closing_in_the_middle_of_a_stream_cancels_it(model_path: Path) -> None:
-    engine = load(model_path, n_ctx=256)
+def test_closing_in_the_middle_of_a_stream_cancels_it(shallow_path: Path) -> None:
+    engine = load(shallow_path, n_ctx=256)
     stream = engine.stream_generate(QUESTION, preference="formal")
     first = next(stream).text
     engine.close()
@@ -580,8 +580,8 @@ def test_closing_in_the_middle_of_a_stream_cancels_it(model_path: Path) -> None:
     assert last.generation.text == first + last.text
 
 
-def test_engine_can_be_closed_from_its_own_callback(model_path: Path) -> None:
-    engine = load(model_path, n_ctx=512, n_batch=16)
+def test_engine_can_be_closed_from_its_own_callback(shallow_path: Path) -> None:
+    engine = load(shallow_path, n_ctx=512, n_batch=16)
     answer = engine.generate(
         QUESTION, preference="formal", prompt_progress=lambda *_: engine.close()
     )
@@ -590,8 +590,8 @@ def test_engine_can_be_closed_from_its_own_callback(model_path: Path) -> None:
         engine.generate(QUESTION)
 
 
-def test_closing_while_another_thread_makes_prompts_is_safe(model_path: Path) -> None:
-    engine = load(model_path, n_ctx=256)
+def test_closing_while_another_thread_makes_prompts_is_safe(shallow_path: Path) -> None:
+    engine = load(shallow_path, n_ctx=256)
     outcomes: list[type[Exception]] = []
 
     def ask() -> None:
@@ -612,9 +612,9 @@ def test_closing_while_another_thread_makes_prompts_is_safe(model_path: Path) ->
 
 
 def test_stream_begun_in_one_thread_can_go_on_in_another(
-    shared_engine: Engine, expected: tuple[int, ...]
+    shallow_engine: Engine, expected: tuple[int, ...]
 ) -> None:
-    stream = shared_engine.stream_generate(QUESTION, preference="concise", sampling=SHORT)
+    stream = shallow_engine.stream_generate(QUESTION, preference="concise", sampling=SHORT)
     pieces: list[str] = []
     thread = threading.Thread(target=lambda: pieces.append(next(stream).text))
     thread.start()
@@ -622,35 +622,35 @@ def test_stream_begun_in_one_thread_can_go_on_in_another(
     *_, last = stream
     assert last.generation is not None
     assert last.generation.token_ids == expected
-    assert_usable(shared_engine, expected)
+    assert_usable(shallow_engine, expected)
 
 
 def test_a_stream_that_nobody_advances_does_not_block_others_for_ever(
-    shared_engine: Engine, monkeypatch: pytest.MonkeyPatch, expected: tuple[int, ...]
+    shallow_engine: Engine, monkeypatch: pytest.MonkeyPatch, expected: tuple[int, ...]
 ) -> None:
     monkeypatch.setattr("amulet_local.turns.PATIENCE_SECONDS", 0.2)
-    stream = shared_engine.stream_generate(QUESTION, preference="formal")
+    stream = shallow_engine.stream_generate(QUESTION, preference="formal")
     thread = threading.Thread(target=lambda: next(stream))
     thread.start()
     thread.join()
     with pytest.raises(errors.EngineBusyError):
-        shared_engine.generate(QUESTION)
+        shallow_engine.generate(QUESTION)
     stream.close()  # type: ignore[attr-defined]
-    assert_usable(shared_engine, expected)
+    assert_usable(shallow_engine, expected)
 
 
-def test_scoring_can_be_cancelled(shared_engine: Engine, expected: tuple[int, ...]) -> None:
+def test_scoring_can_be_cancelled(shallow_engine: Engine, expected: tuple[int, ...]) -> None:
     answer = [100 + i % 300 for i in range(300)]
-    timer = threading.Timer(0.2, shared_engine.cancel)
+    timer = threading.Timer(0.2, shallow_engine.cancel)
     timer.start()
     with pytest.raises(errors.CancelledError):
-        shared_engine.score(QUESTION, answer, preference="formal")
+        shallow_engine.score(QUESTION, answer, preference="formal")
     timer.join()
-    assert_usable(shared_engine, expected)
+    assert_usable(shallow_engine, expected)
 
 
-def test_closing_while_another_thread_generates_ends_it(model_path: Path) -> None:
-    engine = load(model_path, n_ctx=2048)
+def test_closing_while_another_thread_generates_ends_it(shallow_path: Path) -> None:
+    engine = load(shallow_path, n_ctx=2048)
     started = threading.Event()
     outcome: list[str | None] = []
 
@@ -677,7 +677,7 @@ def test_closing_while_another_thread_generates_ends_it(model_path: Path) -> Non
     [(1, -3), (2, -3), (3, -3), (4, -3), (5, -3), (6, -3), (4, 1), (4, -1), (4, -2)],
 )
 def test_failed_decode_in_any_row_is_typed_and_leaves_the_engine_usable(
-    shared_engine: Engine,
+    shallow_engine: Engine,
     expected: tuple[int, ...],
     monkeypatch: pytest.MonkeyPatch,
     failing_call: int,
@@ -694,9 +694,9 @@ def test_failed_decode_in_any_row_is_typed_and_leaves_the_engine_usable(
     with monkeypatch.context() as patch:
         patch.setattr(llama_cpp, "llama_decode", sometimes)
         with pytest.raises(errors.DecodeError) as caught:
-            shared_engine.generate(QUESTION, preference="concise", sampling=SHORT)
+            shallow_engine.generate(QUESTION, preference="concise", sampling=SHORT)
     assert caught.value.code == code
-    assert_usable(shared_engine, expected)
+    assert_usable(shallow_engine, expected)
 
 
 @pytest.mark.parametrize(
@@ -707,7 +707,7 @@ def test_failed_decode_in_any_row_is_typed_and_leaves_the_engine_usable(
     ],
 )
 def test_failed_creation_is_typed(
-    model_path: Path,
+    shallow_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     function: str,
     result: object,
@@ -718,8 +718,8 @@ def test_failed_creation_is_typed(
     with monkeypatch.context() as patch:
         patch.setattr(llama_cpp, function, lambda *_: result)
         with pytest.raises(kind):
-            load(model_path)
-    with load(model_path, n_ctx=128) as engine:
+            load(shallow_path)
+    with load(shallow_path, n_ctx=128) as engine:
         assert engine.generate(QUESTION, sampling=SamplingParams(max_tokens=2)).text
 
 
@@ -732,7 +732,7 @@ def test_failed_creation_is_typed(
     ],
 )
 def test_failed_sampling_call_is_typed_and_leaves_the_engine_usable(
-    shared_engine: Engine,
+    shallow_engine: Engine,
     expected: tuple[int, ...],
     monkeypatch: pytest.MonkeyPatch,
     function: str,
@@ -745,18 +745,18 @@ def test_failed_sampling_call_is_typed_and_leaves_the_engine_usable(
     with monkeypatch.context() as patch:
         patch.setattr(llama_cpp, function, lambda *_: result)
         with pytest.raises(kind):
-            shared_engine.generate(QUESTION, preference="concise", sampling=sampling)
-    assert_usable(shared_engine, expected)
+            shallow_engine.generate(QUESTION, preference="concise", sampling=sampling)
+    assert_usable(shallow_engine, expected)
 
 
-def test_loading_and_closing_leaves_no_memory_behind(model_path: Path) -> None:
+def test_loading_and_closing_leaves_no_memory_behind(shallow_path: Path) -> None:
     script = textwrap.dedent(
         f"""
         import psutil
         from amulet_local import SamplingParams, load
 
         for _ in range(12):
-            with load({str(model_path)!r}, n_ctx=1024) as engine:
+            with load({str(shallow_path)!r}, n_ctx=1024) as engine:
                 engine.generate("Hi", preference="formal", sampling=SamplingParams(max_tokens=2))
             print(psutil.Process().memory_info().rss / 2**20)
         """
@@ -771,11 +771,11 @@ def test_loading_and_closing_leaves_no_memory_behind(model_path: Path) -> None:
     assert min(sizes[-4:]) - min(sizes[:4]) < 120
 
 
-def test_engine_that_was_never_closed_lets_the_process_end(model_path: Path) -> None:
+def test_engine_that_was_never_closed_lets_the_process_end(shallow_path: Path) -> None:
     script = textwrap.dedent(
         f"""
         from amulet_local import SamplingParams, load
-        engine = load({str(model_path)!r}, n_ctx=256)
+        engine = load({str(shallow_path)!r}, n_ctx=256)
         stream = engine.stream_generate("Hi", preference="concise")
         next(stream)
         """
@@ -788,7 +788,7 @@ def test_engine_that_was_never_closed_lets_the_process_end(model_path: Path) -> 
 
 @pytest.mark.parametrize("kind", ["shared", pytest.param("blocked", marks=pytest.mark.slow)])
 def test_kernels_compile_in_memory_without_a_trusted_cache(
-    model_path: Path, tmp_path: Path, expected: tuple[int, ...], kind: str
+    shallow_path: Path, tmp_path: Path, expected: tuple[int, ...], kind: str
 ) -> None:
     cache = tmp_path / "cache"
     if kind == "shared":
@@ -799,7 +799,7 @@ def test_kernels_compile_in_memory_without_a_trusted_cache(
     script = textwrap.dedent(
         f"""
         from amulet_local import SamplingParams, load
-        with load({str(model_path)!r}, n_ctx=512, reproducible=True) as engine:
+        with load({str(shallow_path)!r}, n_ctx=512, reproducible=True) as engine:
             answer = engine.generate({QUESTION!r}, preference="concise",
                                      sampling=SamplingParams(max_tokens=12))
         print(*answer.token_ids)
@@ -818,9 +818,9 @@ def test_kernels_compile_in_memory_without_a_trusted_cache(
 
 
 def test_engine_is_found_by_path_and_by_name(
-    model_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    shallow_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "Mine.gguf").symlink_to(model_path)
+    (tmp_path / "Mine.gguf").symlink_to(shallow_path)
     monkeypatch.setenv("AMULET_MODELS", str(tmp_path))
     make: Callable[[str], Engine] = lambda name: load(name, n_ctx=128)  # noqa: E731
     for name in ("mine", "Mine.gguf", str(tmp_path / "Mine.gguf"), "smollm2"):

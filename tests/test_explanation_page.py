@@ -63,8 +63,8 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def vocabulary(shared_engine: Engine) -> Vocabulary:
-    return shared_engine.model.vocabulary
+def vocabulary(shallow_engine: Engine) -> Vocabulary:
+    return shallow_engine.model.vocabulary
 
 
 def explanation_of(vocabulary: Vocabulary, text: str, **more: Any) -> Explanation:

@@ -67,27 +67,27 @@ def test_noise_is_the_spread_of_the_best_logits_between_two_ways_to_compute_them
 
 
 def test_exact_weights_have_far_less_noise_than_quantised_ones(
-    shared_engine: Engine, f32_path: Path, cache: Path
+    shallow_engine: Engine, shallow_f32_path: Path, cache: Path
 ) -> None:
-    quantised = measured(shared_engine)
-    with load(f32_path, n_ctx=64, cache_type_k="f32", cache_type_v="f32") as engine:
+    quantised = measured(shallow_engine)
+    with load(shallow_f32_path, n_ctx=64, cache_type_k="f32", cache_type_v="f32") as engine:
         assert 0 < 100 * measured(engine) < quantised
 
 
 def test_a_measurement_is_made_once(
-    shared_engine: Engine, cache: Path, counted: list[float]
+    shallow_engine: Engine, cache: Path, counted: list[float]
 ) -> None:
-    assert [measured(shared_engine) for _ in range(3)] == [0.25] * 3
+    assert [measured(shallow_engine) for _ in range(3)] == [0.25] * 3
     assert counted == [0.25]
     assert cache.stat().st_mode & 0o077 == 0
 
 
 def test_other_settings_of_the_computation_are_measured_anew(
-    shared_engine: Engine, cache: Path, counted: list[float]
+    shallow_engine: Engine, cache: Path, counted: list[float]
 ) -> None:
     ways: list[dict[str, str]] = [{}, {"flash_attention": "on"}, {"cache_type_k": "f32"}]
     for _ in range(2):
-        assert [measured(shared_engine, **way) for way in ways] == [0.25, 0.5, 0.75]
+        assert [measured(shallow_engine, **way) for way in ways] == [0.25, 0.5, 0.75]
 
 
 def entry(value: str) -> Callable[[str], str]:
@@ -114,43 +114,43 @@ def entry(value: str) -> Callable[[str], str]:
     ],
 )
 def test_a_damaged_file_is_measured_over(
-    shared_engine: Engine,
+    shallow_engine: Engine,
     cache: Path,
     counted: list[float],
     content: Callable[[str], str],
 ) -> None:
-    measured(shared_engine)
+    measured(shallow_engine)
     (key,) = json.loads(cache.read_text())
     cache.write_text(content(key), encoding="utf-8", errors="surrogateescape")
-    assert measured(shared_engine) == 0.5
-    assert measured(shared_engine) == 0.5
+    assert measured(shallow_engine) == 0.5
+    assert measured(shallow_engine) == 0.5
     assert counted == [0.25, 0.5]
 
 
 def test_without_a_folder_to_keep_it_in_the_noise_is_measured_each_time(
-    shared_engine: Engine,
+    shallow_engine: Engine,
     tmp_path: Path,
     counted: list[float],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "file").write_text("not a folder")
     monkeypatch.setenv("AMULET_CACHE", str(tmp_path / "file"))
-    assert [measured(shared_engine) for _ in range(2)] == [0.25, 0.5]
+    assert [measured(shallow_engine) for _ in range(2)] == [0.25, 0.5]
 
 
 def test_a_stopped_measurement_says_so_and_leaves_nothing_behind(
-    shared_engine: Engine, cache: Path
+    shallow_engine: Engine, cache: Path
 ) -> None:
     flag = StopFlag()
     flag.set()
     with pytest.raises(StoppedError):
-        rounding_noise(shared_engine.model, shared_engine._settings, flag)
+        rounding_noise(shallow_engine.model, shallow_engine._settings, flag)
     assert not cache.exists()
 
 
 @pytest.mark.parametrize("failing_call", [1, 5])
 def test_a_failed_measurement_is_typed(
-    shared_engine: Engine, cache: Path, monkeypatch: pytest.MonkeyPatch, failing_call: int
+    shallow_engine: Engine, cache: Path, monkeypatch: pytest.MonkeyPatch, failing_call: int
 ) -> None:
     import llama_cpp
 
@@ -163,35 +163,35 @@ def test_a_failed_measurement_is_typed(
 
     monkeypatch.setattr(llama_cpp, "llama_decode", sometimes)
     with pytest.raises(errors.DecodeError):
-        measured(shared_engine)
+        measured(shallow_engine)
     assert not cache.exists()
-    assert measured(shared_engine) > 0
+    assert measured(shallow_engine) > 0
 
 
 def test_only_the_noise_guard_asks_for_it(
-    shared_engine: Engine, cache: Path, counted: list[float]
+    shallow_engine: Engine, cache: Path, counted: list[float]
 ) -> None:
     sampling = SamplingParams(max_tokens=2)
     for guard, n_made in ((0.0, 0), (1.0, 1), (2.0, 1)):
-        shared_engine.generate(
+        shallow_engine.generate(
             "Hi", preference="concise", amulet=AmuletParams(noise_guard=guard), sampling=sampling
         )
         assert len(counted) == n_made
 
 
 def test_cancelling_a_generation_that_measures_ends_it(
-    shared_engine: Engine, cache: Path, monkeypatch: pytest.MonkeyPatch
+    shallow_engine: Engine, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(noise, "_TEXT", "word " * 400)
     real = Context.decode
 
     def cancelling(context: Context, spans: Any) -> None:
-        shared_engine.cancel()
+        shallow_engine.cancel()
         real(context, spans)
 
     with monkeypatch.context() as patch:
         patch.setattr(Context, "decode", cancelling)
-        answer = shared_engine.generate(
+        answer = shallow_engine.generate(
             "Hi", preference="concise", amulet=AmuletParams(noise_guard=1.0)
         )
     assert answer.finish_reason == "cancelled"

@@ -77,7 +77,16 @@ def test_what_might_be_meant_otherwise_is_text(text: str) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("concise:", "concise:O.5", "concise:0,5", "concise: 0,5", "concise:nan", "concise:inf"),
+        *(
+            "concise:",
+            "concise :",
+            "concise\n:",
+            "concise:O.5",
+            "concise:0,5",
+            "concise: 0,5",
+            "concise:nan",
+            "concise:inf",
+        ),
         *("concise:1e3", "concise:--1", "concise:1.", "concise:٣", "concise:1001", "a b:-1000.5"),
         *("http://example.org", ":0.5", " : 1", "concise:" + "9" * 5000),
     ],

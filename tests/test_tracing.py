@@ -52,13 +52,13 @@ def assert_best(found: tuple[Alternative, ...], log_p: np.ndarray, n: int) -> No
     ],
 )
 def test_figures_of_real_rows_are_those_of_float64(
-    shared_engine: Engine,
+    shallow_engine: Engine,
     real_rows: np.ndarray,
     weights: tuple[float, ...],
     amulet: dict[str, Any],
 ) -> None:
     realigner = Realigner(real_rows.shape[-1])
-    tracer = Tracer(realigner, shared_engine.model.vocabulary, n_top=5)
+    tracer = Tracer(realigner, shallow_engine.model.vocabulary, n_top=5)
     plan = RowPlan(has_plain=True, weights=weights)
     steering = Steering(plan, AmuletParams(**amulet), realigner)
     for step in real_rows[::8]:
@@ -85,9 +85,9 @@ def test_figures_of_real_rows_are_those_of_float64(
         assert trace.top_realigned[0].token_id == token
 
 
-def test_masked_tokens_are_no_alternatives(shared_engine: Engine, real_rows: np.ndarray) -> None:
+def test_masked_tokens_are_no_alternatives(shallow_engine: Engine, real_rows: np.ndarray) -> None:
     realigner = Realigner(real_rows.shape[-1])
-    tracer = Tracer(realigner, shared_engine.model.vocabulary, n_top=100)
+    tracer = Tracer(realigner, shallow_engine.model.vocabulary, n_top=100)
     plan = RowPlan(has_plain=True, weights=(1.0,))
     steering = Steering(plan, AmuletParams(guidance_scale=3, min_plausibility=0.2), realigner)
     for step in real_rows[::8]:
@@ -100,11 +100,11 @@ def test_masked_tokens_are_no_alternatives(shared_engine: Engine, real_rows: np.
         assert trace.realigned == (-math.inf if 7 not in plausible else trace.realigned)
 
 
-def test_equal_alternatives_come_in_the_order_of_their_ids(shared_engine: Engine) -> None:
-    row = np.full(shared_engine.model.vocabulary.n_tokens, -5.0, dtype=np.float32)
+def test_equal_alternatives_come_in_the_order_of_their_ids(shallow_engine: Engine) -> None:
+    row = np.full(shallow_engine.model.vocabulary.n_tokens, -5.0, dtype=np.float32)
     row[[900, 30, 500, 700]] = 2.0
     row[40] = 3.0
-    tracer = Tracer(Realigner(len(row)), shared_engine.model.vocabulary, n_top=5)
+    tracer = Tracer(Realigner(len(row)), shallow_engine.model.vocabulary, n_top=5)
     plan = RowPlan(has_plain=True, weights=())
     steering = Steering(plan, AmuletParams(guidance_scale=0), Realigner(len(row)))
     trace = tracer.trace([row], plan, steering.combine([row]), 40)
@@ -150,11 +150,11 @@ def test_trace_of_an_answer_equals_its_score(
     assert {item.top_realigned for item in answer.trace} == {()}
 
 
-def test_a_score_is_what_the_generation_saw_to_the_bit(shared_engine: Engine) -> None:
+def test_a_score_is_what_the_generation_saw_to_the_bit(shallow_engine: Engine) -> None:
     """On quantised weights too: it is computed in the same steps."""
     arguments: dict[str, Any] = {"preference": "creative", "preset": "strong"}
-    answer = shared_engine.generate(MESSAGES, sampling=SHORT, trace=0, **arguments)
-    scored = shared_engine.score(MESSAGES, answer.token_ids, **arguments)
+    answer = shallow_engine.generate(MESSAGES, sampling=SHORT, trace=0, **arguments)
+    scored = shallow_engine.score(MESSAGES, answer.token_ids, **arguments)
     assert answer.trace is not None
     assert tuple(item.plain for item in answer.trace) == scored.plain
     assert tuple(item.preferences[0] for item in answer.trace) == scored.preferences[0]
@@ -170,8 +170,8 @@ def traced(engine: Engine, **arguments: Any) -> tuple[TokenTrace, ...]:
     return trace
 
 
-def test_greedy_token_is_the_best_alternative(shared_engine: Engine) -> None:
-    for item in traced(shared_engine, preference="creative"):
+def test_greedy_token_is_the_best_alternative(shallow_engine: Engine) -> None:
+    for item in traced(shallow_engine, preference="creative"):
         assert item.top_realigned[0].token_id == item.token_id
         assert item.top_realigned[0].text == item.text
         assert item.top_realigned[0].log_probability == pytest.approx(item.realigned)
@@ -180,33 +180,33 @@ def test_greedy_token_is_the_best_alternative(shared_engine: Engine) -> None:
 
 
 def test_divergence_is_zero_at_scale_one_and_within_the_budget_above(
-    shared_engine: Engine,
+    shallow_engine: Engine,
 ) -> None:
-    at_one = traced(shared_engine, preference="creative", amulet=AmuletParams(guidance_scale=1))
+    at_one = traced(shallow_engine, preference="creative", amulet=AmuletParams(guidance_scale=1))
     assert 0 <= min(item.kl for item in at_one) <= max(item.kl for item in at_one) < 1e-5
-    free = traced(shared_engine, preference="creative", preset="paper")
+    free = traced(shallow_engine, preference="creative", preset="paper")
     assert min(item.kl for item in free) >= 0
     assert max(item.kl for item in free) > 0.3
     assert {item.scale for item in free} == {AmuletParams().guidance_scale}
-    held = traced(shared_engine, preference="creative", amulet=AmuletParams(kl_budget=0.3))
+    held = traced(shallow_engine, preference="creative", amulet=AmuletParams(kl_budget=0.3))
     assert max(item.kl for item in held) == pytest.approx(0.3, rel=0.01)
     assert min(item.scale for item in held) < AmuletParams().guidance_scale
 
 
-def test_rows_that_are_not_computed_are_not_traced(shared_engine: Engine) -> None:
-    for item in traced(shared_engine):
+def test_rows_that_are_not_computed_are_not_traced(shallow_engine: Engine) -> None:
+    for item in traced(shallow_engine):
         assert item.plain == item.realigned
         assert item.preferences == item.top_preferences == ()
         assert item.top_plain == item.top_realigned
         assert item.kl == 0
-    for item in traced(shared_engine, preference="concise", method="pref"):
+    for item in traced(shallow_engine, preference="concise", method="pref"):
         assert item.plain is None
         assert item.top_plain == ()
         assert item.preferences == (pytest.approx(item.realigned),)
 
 
-def test_chunks_have_their_tokens_traces(shared_engine: Engine) -> None:
-    *chunks, last = shared_engine.stream_generate(
+def test_chunks_have_their_tokens_traces(shallow_engine: Engine) -> None:
+    *chunks, last = shallow_engine.stream_generate(
         MESSAGES, preference="formal", sampling=SHORT, trace=2
     )
     assert last.generation is not None
@@ -227,9 +227,9 @@ def test_the_token_that_ends_an_answer_is_traced(shared_engine: Engine) -> None:
     assert answer.trace[-1].token_id in shared_engine.model.vocabulary.end_tokens
 
 
-def test_tracing_changes_no_token(shared_engine: Engine) -> None:
+def test_tracing_changes_no_token(shallow_engine: Engine) -> None:
     without, with_trace = (
-        shared_engine.generate(MESSAGES, preference="creative", sampling=SHORT, trace=trace)
+        shallow_engine.generate(MESSAGES, preference="creative", sampling=SHORT, trace=trace)
         for trace in (None, 5)
     )
     assert without.trace is None
@@ -237,9 +237,9 @@ def test_tracing_changes_no_token(shared_engine: Engine) -> None:
 
 
 def test_part_of_a_character_is_traced_as_the_replacement_character(
-    shared_engine: Engine, real_rows: np.ndarray
+    shallow_engine: Engine, real_rows: np.ndarray
 ) -> None:
-    vocabulary = shared_engine.model.vocabulary
+    vocabulary = shallow_engine.model.vocabulary
     first, *_ = vocabulary.tokenize("😀", add_special=False, parse_special=False)
     plan = RowPlan(has_plain=True, weights=())
     realigner = Realigner(real_rows.shape[-1])
@@ -250,6 +250,6 @@ def test_part_of_a_character_is_traced_as_the_replacement_character(
 
 
 @pytest.mark.parametrize("n_top", [-1, 101, 1.0, "3", True])
-def test_bad_number_of_alternatives_is_a_typed_error(shared_engine: Engine, n_top: Any) -> None:
+def test_bad_number_of_alternatives_is_a_typed_error(shallow_engine: Engine, n_top: Any) -> None:
     with pytest.raises(errors.InvalidParameterError, match="trace"):
-        shared_engine.stream_generate(MESSAGES, preference="concise", trace=n_top)
+        shallow_engine.stream_generate(MESSAGES, preference="concise", trace=n_top)

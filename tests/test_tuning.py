@@ -70,13 +70,13 @@ OTHER = Tuning(schedule="serial", milliseconds={"serial": 4.0}, steady=True, rea
 
 
 def test_a_steady_measurement_is_remembered_until_it_is_asked_for_again(
-    shared_engine: Engine, cache: Path, monkeypatch: pytest.MonkeyPatch
+    shallow_engine: Engine, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert tuned(shared_engine, monkeypatch, STEADY).schedule == "batched"
+    assert tuned(shallow_engine, monkeypatch, STEADY).schedule == "batched"
     assert cache.stat().st_mode & 0o077 == 0
-    assert tuned(shared_engine, monkeypatch, OTHER).schedule == "batched"
-    assert tuned(shared_engine, monkeypatch, OTHER, retune=True).schedule == "serial"
-    assert tuned(shared_engine, monkeypatch, STEADY).schedule == "serial"
+    assert tuned(shallow_engine, monkeypatch, OTHER).schedule == "batched"
+    assert tuned(shallow_engine, monkeypatch, OTHER, retune=True).schedule == "serial"
+    assert tuned(shallow_engine, monkeypatch, STEADY).schedule == "serial"
     assert [entry.schedule for entry in remembered_choices().values()] == ["serial"]
 
 
@@ -99,9 +99,9 @@ def test_a_damaged_file_is_as_good_as_none(cache: Path, content: str) -> None:
 
 
 def test_auto_measures_when_the_first_preference_is_asked_for(
-    model_path: Path, cache: Path
+    shallow_path: Path, cache: Path
 ) -> None:
-    with load(model_path, n_ctx=256) as engine:
+    with load(shallow_path, n_ctx=256) as engine:
         engine.generate_from_tokens([5, 6, 7])
         assert engine._tunings == {}
         answer = engine.generate_from_tokens([5, 6, 7], [5, 6, 8])
@@ -114,14 +114,14 @@ def test_auto_measures_when_the_first_preference_is_asked_for(
             assert [entry["schedule"] for entry in stored.values()] == [choice.schedule]
 
 
-def test_reproducible_never_chooses_batched(model_path: Path, cache: Path) -> None:
-    with load(model_path, n_ctx=256, reproducible=True) as engine:
+def test_reproducible_never_chooses_batched(shallow_path: Path, cache: Path) -> None:
+    with load(shallow_path, n_ctx=256, reproducible=True) as engine:
         engine.generate_from_tokens([5, 6, 7], [5, 6, 8])
         assert "batched" not in engine._tunings[2].milliseconds
 
 
-def test_a_schedule_that_is_named_is_not_measured(model_path: Path, cache: Path) -> None:
-    with load(model_path, n_ctx=256, schedule="batched") as engine:
+def test_a_schedule_that_is_named_is_not_measured(shallow_path: Path, cache: Path) -> None:
+    with load(shallow_path, n_ctx=256, schedule="batched") as engine:
         engine.generate_from_tokens([5, 6, 7], [5, 6, 8])
         assert engine.plan.schedule == "batched"
         assert engine._tunings == {}

@@ -159,8 +159,11 @@ def _bca(drawn: Values, centre: float, left_out: Values) -> tuple[float, float]:
     below = min(max(below, 0.5 / len(drawn)), 1 - 0.5 / len(drawn))
     bias = _NORMAL.inv_cdf(below)
     apart = left_out.mean() - left_out
-    squares = float((apart**2).sum())
-    acceleration = float((apart**3).sum()) / (6 * squares**1.5) if squares > 0 else 0.0
+    furthest = float(np.abs(apart).max())
+    acceleration = 0.0
+    if furthest > 0:
+        apart = apart / furthest  # squares and cubes of tiny differences would be zeros
+        acceleration = float((apart**3).sum()) / (6 * float((apart**2).sum()) ** 1.5)
     ends = []
     for share in ((1 - LEVEL) / 2, (1 + LEVEL) / 2):
         z = bias + _NORMAL.inv_cdf(share)

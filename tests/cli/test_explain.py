@@ -54,8 +54,8 @@ def piped() -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def vocabulary(shared_engine: Engine) -> Vocabulary:
-    return shared_engine.model.vocabulary
+def vocabulary(shallow_engine: Engine) -> Vocabulary:
+    return shallow_engine.model.vocabulary
 
 
 @pytest.fixture(scope="module")

@@ -32,11 +32,11 @@ PLAN = Plan(
 
 
 @pytest.fixture(scope="module")
-def measured(f32_path: Path) -> tuple[Measurement, list[str]]:
+def measured(shallow_f32_path: Path) -> tuple[Measurement, list[str]]:
     """A complete measurement with exact weights, and what was reported on the way."""
     reports: list[str] = []
     measurement = Measurement(plan=PLAN)
-    with Stand(f32_path, EXACT, PLAN) as stand:
+    with Stand(shallow_f32_path, EXACT, PLAN) as stand:
         stand.measure(measurement, reports.append)
     return measurement, reports
 
@@ -107,7 +107,7 @@ def test_noise_and_lever_are_measured(
     assert any(report.startswith(f"11 of {PLAN.n_answers} answers") for report in reports)
 
 
-def test_an_interrupt_ends_it_and_leaves_what_there_is(model_path: Path) -> None:
+def test_an_interrupt_ends_it_and_leaves_what_there_is(shallow_path: Path) -> None:
     plan = Plan(
         settings=settings_of("kl", (0.4,)),
         preferences=resolve("concise"),
@@ -121,7 +121,7 @@ def test_an_interrupt_ends_it_and_leaves_what_there_is(model_path: Path) -> None
             os.kill(os.getpid(), signal.SIGINT)
 
     with (
-        Stand(model_path, RuntimeParams(n_threads=1), plan) as stand,
+        Stand(shallow_path, RuntimeParams(n_threads=1), plan) as stand,
         pytest.raises(KeyboardInterrupt),
     ):
         stand.measure(measurement, interrupt)
@@ -134,9 +134,9 @@ def test_an_interrupt_ends_it_and_leaves_what_there_is(model_path: Path) -> None
 
 
 def test_places_are_as_many_as_memory_holds(
-    model_path: Path, monkeypatch: pytest.MonkeyPatch
+    shallow_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with Stand(model_path, RuntimeParams(n_threads=1), PLAN) as stand:
+    with Stand(shallow_path, RuntimeParams(n_threads=1), PLAN) as stand:
         row = memory.kv_cache_bytes(stand.model.header, stand._n_ctx, "f16", "f16")
         assert row
         assert stand._n_places() == 12  # never more than answers
@@ -148,14 +148,14 @@ def test_places_are_as_many_as_memory_holds(
 
 
 def test_no_memory_is_an_error_before_anything_is_measured(
-    model_path: Path, monkeypatch: pytest.MonkeyPatch
+    shallow_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
     with pytest.raises(errors.ContextCreationError, match="KV caches"):
-        Stand(model_path, RuntimeParams(n_threads=1), PLAN)
+        Stand(shallow_path, RuntimeParams(n_threads=1), PLAN)
 
 
-def test_a_question_that_cant_be_used_is_an_error(model_path: Path) -> None:
+def test_a_question_that_cant_be_used_is_an_error(shallow_path: Path) -> None:
     plan = Plan(
         settings=PLAN.settings,
         preferences=PLAN.preferences,
@@ -163,7 +163,7 @@ def test_a_question_that_cant_be_used_is_an_error(model_path: Path) -> None:
         max_tokens=4,
     )
     with pytest.raises(errors.InvalidTextError):
-        Stand(model_path, RuntimeParams(n_threads=1), plan)
+        Stand(shallow_path, RuntimeParams(n_threads=1), plan)
 
 
 def generation(n_tokens: int) -> Generation:

@@ -115,7 +115,7 @@ def test_a_lora_without_matrices_is_refused(tmp_path: Path) -> None:
     refused(write_lora(tmp_path / "a.gguf", {}), "no LoRA matrices")
 
 
-def test_what_isnt_a_gguf_file_is_refused(tmp_path: Path, model_path: Path) -> None:
+def test_what_isnt_a_gguf_file_is_refused(tmp_path: Path, shallow_path: Path) -> None:
     (tmp_path / "empty.gguf").touch()
     (tmp_path / "text.gguf").write_text("hello" * 100)
     os.mkfifo(tmp_path / "pipe.gguf")
@@ -123,9 +123,9 @@ def test_what_isnt_a_gguf_file_is_refused(tmp_path: Path, model_path: Path) -> N
     for name in ("empty.gguf", "text.gguf", "pipe.gguf", ""):
         refused(tmp_path / name, "can't be used|not a GGUF file")
     refused("/dev/zero", "not a GGUF file")
-    refused(model_path, "general.type")
+    refused(shallow_path, "general.type")
     with pytest.raises(errors.AdapterFileError, match="no control vector"):
-        read_control_vector([ScaledFile(str(model_path))], BASE)
+        read_control_vector([ScaledFile(str(shallow_path))], BASE)
 
 
 def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path) -> None:
@@ -251,7 +251,7 @@ print(counts["used"], counts["refused"])
 def fuzz(model: Path, folder: Path, n_mutations: int) -> None:
     shapes = {"blk.0.attn_q.weight": (576, 576), "blk.3.ffn_up.weight": (1536, 576)}
     lora = write_lora(folder / "lora.gguf", random_pairs(shapes, rank=4, size=0.1, seed=1))
-    vector = write_vector(folder / "vector.gguf", {1: array(576), 7: array(576)})
+    vector = write_vector(folder / "vector.gguf", {1: array(576), 3: array(576)})
     command = [sys.executable, "-c", FUZZ, model, lora, vector, n_mutations]
     done = subprocess.run(
         list(map(str, command)), capture_output=True, text=True, timeout=600, check=False
@@ -262,10 +262,10 @@ def fuzz(model: Path, folder: Path, n_mutations: int) -> None:
     assert min(used, rejected) > 0.02 * n_mutations
 
 
-def test_mutated_adapters_never_end_the_process(model_path: Path, tmp_path: Path) -> None:
-    fuzz(model_path, tmp_path, 150)
+def test_mutated_adapters_never_end_the_process(shallow_path: Path, tmp_path: Path) -> None:
+    fuzz(shallow_path, tmp_path, 150)
 
 
 @pytest.mark.slow
-def test_many_mutated_adapters_never_end_the_process(model_path: Path, tmp_path: Path) -> None:
-    fuzz(model_path, tmp_path, 4000)
+def test_many_mutated_adapters_never_end_the_process(shallow_path: Path, tmp_path: Path) -> None:
+    fuzz(shallow_path, tmp_path, 4000)

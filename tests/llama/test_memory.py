@@ -17,10 +17,10 @@ from amulet_local.llama.gguf import read_header
     [("f32", "off"), ("f16", "off"), ("q8_0", "on"), ("q4_0", "on")],
 )
 def test_estimate_equals_llama_cpps_own_figure(
-    model_path: Path, cache_type: str, flash_attention: str
+    shallow_path: Path, cache_type: str, flash_attention: str
 ) -> None:
     with load(
-        model_path,
+        shallow_path,
         n_ctx=1024,
         cache_type_k=cache_type,
         cache_type_v=cache_type,
@@ -34,18 +34,18 @@ def test_estimate_equals_llama_cpps_own_figure(
     assert estimate / 2**20 == pytest.approx(float(reported.group(1)), rel=0.01)
 
 
-def test_context_that_cant_fit_is_refused_before_anything_is_allocated(model_path: Path) -> None:
-    header = read_header(model_path)
+def test_context_that_cant_fit_is_refused_before_anything_is_allocated(shallow_path: Path) -> None:
+    header = read_header(shallow_path)
     per_token = memory.kv_cache_bytes(header, 1, "f16", "f16")
     available = memory.available_bytes()
     assert per_token is not None
     assert available is not None
     n_ctx = min(2**24, available // per_token)
     with pytest.raises(errors.ContextCreationError, match=f"2 rows with {n_ctx} tokens"):
-        load(model_path, n_ctx=n_ctx)
+        load(shallow_path, n_ctx=n_ctx)
 
 
-def test_available_memory_is_some_of_the_machines(model_path: Path) -> None:
+def test_available_memory_is_some_of_the_machines(shallow_path: Path) -> None:
     import psutil
 
     available = memory.available_bytes()

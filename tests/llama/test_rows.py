@@ -39,15 +39,15 @@ CONTINUATION = prompt(5, 12)
 
 
 @pytest.fixture(scope="module")
-def f32_model(f32_path: Path) -> Iterator[Model]:
-    model = Model(f32_path)
+def f32_model(shallow_f32_path: Path) -> Iterator[Model]:
+    model = Model(shallow_f32_path)
     yield model
     model.close()
 
 
 @pytest.fixture(scope="module")
-def quantised_model(model_path: Path) -> Iterator[Model]:
-    model = Model(model_path)
+def quantised_model(shallow_path: Path) -> Iterator[Model]:
+    model = Model(shallow_path)
     yield model
     model.close()
 
