@@ -197,10 +197,9 @@ class Steering:
         held = [] if self._recital is None else self._recital.held()
         if held:
             plain = realigner.restrain(plain, preference, np.array(held, dtype=np.int32))
-        mask = amulet.mask
+        tokens = realigner.plausible(plain, preference, *amulet.mask) if amulet.mask else None
         if amulet.kl_budget is not None:
-            scale = realigner.scale_within(plain, preference, scale, amulet.kl_budget, *mask)
-        tokens = realigner.plausible(plain, preference, *mask) if mask else None
+            scale = realigner.scale_within(plain, preference, scale, amulet.kl_budget, tokens)
         return Combination(plain, preference, scale, tokens)
 
     def _on_structure(self) -> bool:

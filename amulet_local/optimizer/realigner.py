@@ -146,12 +146,17 @@ class Realigner:
         preference: Logits,
         guidance_scale: float,
         kl_budget: float,
-        *mask: float,
+        tokens: Tokens | None = None,
     ) -> float:
         """Largest scale in [1, guidance_scale] with KL(pi_a || pi_1) <= kl_budget, in nats.
 
-        With a `mask`, the other arguments of `plausible`, both distributions are those over the
-        plausible tokens. A scale of at most 1 comes back as it is.
+        A scale of at most 1 comes back as it is.
+
+        Args:
+            plain, preference, guidance_scale: those of `greedy`.
+            kl_budget: >= 0.
+            tokens: what `plausible` just returned for these rows: both distributions are those
+                over these tokens.
 
         Raises:
             LogitsError: a row holds a NaN or +inf, or no token is left.
@@ -159,8 +164,8 @@ class Realigner:
         extra = guidance_scale - 1.0
         if extra <= 0:
             return guidance_scale
-        if mask:
-            n_kept = len(self.plausible(plain, preference, *mask))
+        if tokens is not None:
+            n_kept = len(tokens)
         else:
             best = self.greedy(plain, preference, 1.0)
             n_kept = self._collect(plain, preference, extra, best, -REACH_NATS)
@@ -191,7 +196,8 @@ class Realigner:
             nucleus_temperature: of the distribution that the nucleus is taken from, above 0.
 
         Returns:
-            Their ids in order, int32: valid until the next call of `plausible` or `scale_within`.
+            Their ids in order, int32: valid until the next call of `plausible`, or of
+            `scale_within` without them.
 
         Raises:
             LogitsError: a row holds a NaN or +inf, or no token is left.

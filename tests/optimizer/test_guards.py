@@ -220,7 +220,7 @@ def test_budget_counts_the_nucleus_alone(ceiling: float) -> None:
     """Of two tokens left, at scale a the odds are those of l1 + (a - 1)(l1 - l0)."""
     plain = np.array([0, 1, -4, -4], dtype=np.float32)
     preference = np.array([1, 0.9, -4, -3], dtype=np.float32)
-    scale = Realigner(4).scale_within(plain, preference, ceiling, 0.1, 0.0, 0.9)
+    scale = scale_within((plain, preference), ceiling, 0.1, 0.0, 0.9)
     free = Realigner(4).scale_within(plain[:2], preference[:2], ceiling, 0.1)
     assert scale == pytest.approx(free, rel=1e-6)
 
@@ -228,10 +228,17 @@ def test_budget_counts_the_nucleus_alone(ceiling: float) -> None:
 # --- KL budget ----------------------------------------------------------------------------------
 
 
+def scale_within(pair: Pair, ceiling: float, budget: float, *mask: float) -> float:
+    """The scale for a budget over all tokens, or over those that a mask leaves."""
+    realigner = realigner_for(pair)
+    tokens = realigner.plausible(*pair, *mask) if any(mask) else None
+    return realigner.scale_within(*pair, ceiling, budget, tokens)
+
+
 def assert_within(pair: Pair, ceiling: float, budget: float, beta: float, slack: float) -> None:
     """The result's divergence, by float64, is the whole budget unless the scale is the ceiling."""
     kept = plausible64(pair, beta) if beta else alive(*pair)
-    scale = realigner_for(pair).scale_within(*pair, ceiling, budget, beta)
+    scale = scale_within(pair, ceiling, budget, beta)
     assert 1.0 <= scale <= ceiling
     divergence = divergence64(pair, scale, kept)
     assert divergence <= budget + slack
@@ -256,7 +263,7 @@ def test_scale_of_real_rows_is_that_of_a_bisection_in_float64(
     for pair in real_pairs[::2]:
         kept = plausible64(pair, beta) if beta else alive(*pair)
         expected = scale64(pair, 6.0, 0.2, kept)
-        scale = realigner_for(pair).scale_within(*pair, 6.0, 0.2, beta)
+        scale = scale_within(pair, 6.0, 0.2, beta)
         assert scale == pytest.approx(expected, rel=2e-3)
         scales.append(expected)
     assert min(scales) < 5 < 6 <= max(scales)
@@ -320,7 +327,7 @@ def test_equal_rows_take_the_ceiling() -> None:
 @pytest.mark.parametrize("scale", [-3.0, 0.0, 0.5, 1.0])
 @pytest.mark.parametrize("beta", [0.0, 0.1])
 def test_scale_up_to_one_is_left_alone(scale: float, beta: float) -> None:
-    assert Realigner(300).scale_within(*made_rows(300), scale, 1e-6, beta) == scale
+    assert scale_within(made_rows(300), scale, 1e-6, beta) == scale
 
 
 # --- shrinking and restraining ------------------------------------------------------------------
@@ -518,9 +525,6 @@ CALLS: dict[str, Callable[[Realigner, np.ndarray, np.ndarray], Any]] = {
         plain, preference, np.array([1], dtype=np.int32)
     ),
     "scale_within": lambda r, plain, preference: r.scale_within(plain, preference, 3.0, 0.5),
-    "scale_within masked": lambda r, plain, preference: r.scale_within(
-        plain, preference, 3.0, 0.5, 0.1
-    ),
     "plausible": lambda r, plain, preference: r.plausible(plain, preference, 0.1),
     "log_normaliser": lambda r, plain, preference: (
         r.log_normaliser(plain),
