@@ -14,6 +14,14 @@ from tests.cli.running import OnTerminal, Outcome
 CallCli = Callable[..., Outcome]
 
 
+@pytest.fixture(scope="module")
+def shallow_by_default(shallow_path: Path) -> Iterator[None]:
+    """Commands that name no model use the shallow one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMULET_MODEL", str(shallow_path))
+        yield
+
+
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CallCli:
     """Run `main` in this process: for what ends before a model is loaded."""

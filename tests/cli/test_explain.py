@@ -22,6 +22,8 @@ from tests.cli.conftest import CallCli
 from tests.cli.running import OnTerminal, Outcome, run
 from tests.explained import traced_text
 
+pytestmark = pytest.mark.usefixtures("shallow_by_default")
+
 ASK = ("explain", "How do I sleep better?", "--preference", "creative", "--preset", "strong")
 SHORT = ("-n", "12")
 SGR = r"\x1b\[[\d;]*m"

@@ -14,6 +14,8 @@ from amulet_local.preferences import BUILT_IN_PREFERENCES, Preference
 from tests.cli.conftest import CallCli
 from tests.cli.running import run
 
+pytestmark = pytest.mark.usefixtures("shallow_by_default")
+
 COMMANDS = ("list", "show", "add", "remove", "path")
 
 
