@@ -6,6 +6,7 @@ methods and files are foreign text: they only get in through `foreign`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 from importlib import resources
@@ -270,7 +271,8 @@ def _settings(results: Results, scorers: Sequence[str]) -> str:
 
 def _name(method: Method) -> str:
     kind = "guarded" if method.is_guarded else ""
-    return f'<th scope="row" class="{kind}">{foreign(method.name)}</th>'
+    name = re.sub("([_:])", r"\1<wbr>", foreign(method.name))
+    return f'<th scope="row" class="{kind}">{name}</th>'
 
 
 def _cell(cell: Cell, scorer: str) -> str:
