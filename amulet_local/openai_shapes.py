@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ LOWEST_LOGPROB = -9999.0
 """What stands for minus infinity, which JSON doesn't have."""
 
 
-class Answers:
+class Answers(ABC):
     """The answers to one request, which come one after the other.
 
     Attributes:
@@ -105,18 +106,21 @@ class Answers:
     def _top(self, trace: TokenTrace) -> Sequence[Alternative]:
         return trace.top_realigned[: self._n_top or 0]
 
+    @abstractmethod
     def _pieces_of(
         self, index: int, chunk: Chunk, traces: Sequence[TokenTrace]
     ) -> list[dict[str, Any]]:
-        raise NotImplementedError
+        """What a chunk adds, in pieces."""
 
+    @abstractmethod
     def _last_choice(self, index: int, generation: Generation) -> dict[str, Any]:
-        raise NotImplementedError
+        """The choice of the piece that ends an answer."""
 
+    @abstractmethod
     def _whole_choice(
         self, index: int, generation: Generation, traces: Sequence[TokenTrace]
     ) -> dict[str, Any]:
-        raise NotImplementedError
+        """The choice of an answer at once."""
 
 
 class ChatAnswers(Answers):

@@ -15,9 +15,9 @@ import gguf
 import numpy as np
 
 from amulet_local.llama.gguf import read_header
-from tests.gguf_edit import copy_edited, finish
+from tests.gguf_edit import SHALLOW_LAYERS, copy_edited, finish
 
-N_LAYERS = 4
+N_LAYERS = len(SHALLOW_LAYERS)
 """Of the shallow model."""
 N_EMBD = 576
 

@@ -18,14 +18,15 @@ import pytest
 from hypothesis import settings
 
 from amulet_local import Engine, load, model_store
-from tests.gguf_edit import copy_layers
+from tests.gguf_edit import SHALLOW_LAYERS, copy_layers
 
 # Where everything has to be there, every run has the same examples; elsewhere each has new ones.
 settings.register_profile("untimed", deadline=None, derandomize="AMULET_REQUIRE_ALL" in os.environ)
 settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).parent.parent
-F32, Q4_0, Q8_0, Q4_K_M = 0, 2, 7, 15
+F32 = 0
+"""In llama.cpp's list of file types."""
 
 
 def missing(reason: str) -> None:
@@ -77,10 +78,9 @@ def shallow_path(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """Four of the embedded model's thirty layers, with its vocabulary and template.
 
     For what holds whatever a model says, in a fifth of the time: what this one says makes no sense.
-    These four are some whose answers depend on the question and on each preference.
     """
     path = tmp_path_factory.mktemp("shallow") / "shallow.gguf"
-    copy_layers(model_path, path, [0, 1, 8, 27])
+    copy_layers(model_path, path, SHALLOW_LAYERS)
     return path
 
 

@@ -9,6 +9,9 @@ from typing import Any
 import gguf
 import numpy as np
 
+SHALLOW_LAYERS = (0, 1, 8, 27)
+"""Of the embedded model: some whose answers depend on the question and on each preference."""
+
 
 def copy_without(source: Path, target: Path, key: str) -> None:
     """Copy a model, leaving out one metadata key."""

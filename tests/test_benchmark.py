@@ -26,6 +26,7 @@ from amulet_local.benchmark.subject import peak_bytes, share_outside
 from amulet_local.benchmark.tables import report_text
 from amulet_local.benchmark.ways import Way, decode_ways
 from amulet_local.llama.row import common_length
+from tests.gguf_edit import SHALLOW_LAYERS
 
 
 def children() -> list[psutil.Process]:
@@ -233,7 +234,7 @@ def test_an_interrupt_leaves_no_child() -> None:
 def test_an_engine_can_be_asked_for_everything(shallow_path: Path, schedule: str) -> None:
     with Child(engine_spec(shallow_path, schedule=schedule)) as child:
         assert child.facts["schedule"] == schedule
-        assert child.facts["kv_cache_bytes"] == 4 * (3 << 19)  # 1.5 MiB a layer, as llama.cpp logs
+        assert child.facts["kv_cache_bytes"] == len(SHALLOW_LAYERS) * (3 << 19)  # as llama.cpp logs
         for name in ("greedy", "top-k", "top-p alone"):
             share = child.ask({"do": "share_outside", "n_tokens": 3, "sampling": name})
             assert 0 < share < 1

@@ -23,7 +23,8 @@ from amulet_local.cli.inputs import (
     read_question,
 )
 from amulet_local.cli.loading import adapters_of, loaded
-from amulet_local.cli.options import AnswerOptions, ModelOptions, QuestionOptions
+from amulet_local.cli.model_options import ModelOptions
+from amulet_local.cli.options import AnswerOptions, QuestionOptions
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import (
     ReasoningNote,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,8 +20,15 @@ from amulet_local.cli.answering import (
 )
 from amulet_local.cli.columns import NARROWEST, column_width, side_by_side
 from amulet_local.cli.command import add_command
+from amulet_local.cli.flags import (
+    METHOD_NAMES,
+    OUTPUT,
+    PREFERENCE,
+    option,
+    switch,
+)
 from amulet_local.cli.inputs import require_question
-from amulet_local.cli.options import CompareOptions
+from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.terminal import separator, stdout_is_terminal, visible, write
 from amulet_local.errors import InvalidParameterError, UnknownMethodError
 
@@ -40,6 +47,31 @@ amulet-local compare "What is a heap?" --preference "in rhyme" \\
     --methods base,balanced,strong,paper"""
 
 LABELS = {"base": "plain", "pref": "preference prompt", "amulet": "realigned"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(QuestionOptions):
+    """Options of `compare`."""
+
+    methods: Annotated[
+        str,
+        option(
+            "--methods",
+            panel=PREFERENCE,
+            metavar="NAMES",
+            help=f"Which to compare: methods ({METHOD_NAMES}) and presets (balanced, strong, "
+            f"paper). Default: base,pref,amulet.",
+        ),
+    ] = "base,pref,amulet"
+    columns: Annotated[
+        bool | None,
+        switch(
+            "--columns",
+            panel=OUTPUT,
+            help="Side by side, once all are made, or one after another, as they come. Default: "
+            "side by side on a terminal that is wide enough.",
+        ),
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

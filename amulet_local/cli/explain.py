@@ -9,16 +9,23 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from amulet_local.cli import completions
 from amulet_local.cli.answering import figures, generation_json, read_options, session, write_json
 from amulet_local.cli.columns import cells, cut, pad, wrap
 from amulet_local.cli.command import add_command
-from amulet_local.cli.flags import STEERING_NAMES
+from amulet_local.cli.flags import (
+    OUTPUT,
+    PREFERENCE,
+    STEERING_NAMES,
+    numeric,
+    option,
+)
 from amulet_local.cli.inputs import require_question
-from amulet_local.cli.options import ExplainOptions
+from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.terminal import (
     has_characters,
     has_colours,
@@ -60,6 +67,43 @@ read on a light terminal and on a dark one. Oranges and blues, for everyone's ey
 
 _LESS_WANTED = ("scale", "plain favourite", "KL")
 """Columns that a narrow terminal does without, the first one first."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExplainOptions(QuestionOptions):
+    """Options of `explain`."""
+
+    method: Annotated[
+        str | None,
+        option(
+            "--method",
+            autocompletion=completions.methods,
+            panel=PREFERENCE,
+            metavar="NAME",
+            help=f"One of {STEERING_NAMES}. Default: amulet.",
+        ),
+    ] = None
+    all: Annotated[
+        bool,
+        option("--all", panel=OUTPUT, help="Every token in the table, not those that moved most."),
+    ] = False
+    alternatives: Annotated[
+        int,
+        numeric(
+            "--alternatives",
+            panel=OUTPUT,
+            help="How many of the likeliest tokens to list under each prompt. Default: 5.",
+        ),
+    ] = 5
+    html: Annotated[
+        str | None,
+        option(
+            "--html",
+            panel=OUTPUT,
+            metavar="FILE",
+            help="Write a page for a browser as well; it needs no network.",
+        ),
+    ] = None
 
 
 def run(options: ExplainOptions) -> None:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import typer
 
 from amulet_local.cli.answering import figures, generation_json, read_options, session, write_json
 from amulet_local.cli.command import add_command
+from amulet_local.cli.flags import (
+    MethodName,
+)
 from amulet_local.cli.inputs import require_question
-from amulet_local.cli.options import GenerateOptions
+from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.terminal import note, stderr_is_terminal
 
 HELP = """Answer one question, following a preference.
@@ -20,6 +25,13 @@ amulet-local generate "How do I sleep better?" --preference concise
 amulet-local generate -f question.txt -m model.gguf -ngl 99 \\
     --preference "like a patient teacher, with an example" --guidance-scale 3
 git diff | amulet-local generate - -c 8192 --system "Review this." --json"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateOptions(QuestionOptions):
+    """Options of `generate`."""
+
+    method: MethodName = None
 
 
 def run(options: GenerateOptions) -> None:

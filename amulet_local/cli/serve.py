@@ -17,7 +17,7 @@ from amulet_local.cli.answering import runtime_params
 from amulet_local.cli.command import add_command
 from amulet_local.cli.flags import PREFERENCE, RUNTIME, numeric, option
 from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
-from amulet_local.cli.options import ModelOptions
+from amulet_local.cli.model_options import ModelOptions
 from amulet_local.cli.terminal import StatusLine, note
 from amulet_local.cli.version import package_version
 from amulet_local.errors import FileAccessError, InvalidParameterError, MissingExtraError

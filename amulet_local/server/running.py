@@ -33,20 +33,20 @@ class _Traced(Answers):
             pieces[-1]["amulet"] = _followed(self.request)
         return pieces
 
-    def _pieces_of(
-        self, index: int, chunk: Chunk, traces: Sequence[TokenTrace]
-    ) -> list[dict[str, Any]]:
-        pieces = super()._pieces_of(index, chunk, traces)
+    def take(self, index: int, chunk: Chunk) -> list[dict[str, Any]]:
+        """Pieces for what came, with how their tokens were chosen."""
+        n_before = len(self._traces)
+        pieces = super().take(index, chunk)
+        traces = self._traces[n_before:]
         if pieces and traces and self.n_traced is not None:
             pieces[-1]["choices"][0]["amulet"] = self._tokens(traces)
         return pieces
 
-    def _whole_choice(
-        self, index: int, generation: Generation, traces: Sequence[TokenTrace]
-    ) -> dict[str, Any]:
-        choice = super()._whole_choice(index, generation, traces)
+    def end(self, index: int, generation: Generation) -> dict[str, Any]:
+        """The piece that ends an answer, with its timings and what was followed."""
+        piece = super().end(index, generation)
         if self.n_traced is not None:
-            choice["amulet"] = self._tokens(traces)
+            self._choices[-1]["amulet"] = self._tokens(self._traces)
         self._end = {
             "timings": timings(generation, self.ticket),
             "amulet": {
@@ -57,11 +57,7 @@ class _Traced(Answers):
                 "method": generation.method,
             },
         }
-        return choice
-
-    def end(self, index: int, generation: Generation) -> dict[str, Any]:
-        """The piece that ends an answer."""
-        return {**super().end(index, generation), **self._end}
+        return {**piece, **self._end}
 
     def whole(self) -> dict[str, Any]:
         """All answers."""

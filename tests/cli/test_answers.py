@@ -13,8 +13,8 @@ import pytest
 from amulet_local import SamplingParams
 from amulet_local.cli.answering import read_options
 from amulet_local.cli.columns import cells, column_width, side_by_side
-from amulet_local.cli.compare import chosen_width
-from amulet_local.cli.options import CompareOptions, GenerateOptions
+from amulet_local.cli.compare import CompareOptions, chosen_width
+from amulet_local.cli.generate import GenerateOptions
 from amulet_local.decoding import METHODS
 from amulet_local.presets import PRESETS
 from tests.cli.conftest import CallCli

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from amulet_local.cli.answering import read_options
-from amulet_local.cli.options import GenerateOptions
+from amulet_local.cli.generate import GenerateOptions
 from amulet_local.cli.tuning_report import advice, plot, report_json, report_text
 from amulet_local.cli.tuning_report import signal as said
 from amulet_local.evaluation import frontier_plot

@@ -115,6 +115,13 @@ def realigner_for(pair: Pair) -> Realigner:
     return Realigner(len(pair[0]))
 
 
+def scale_within(pair: Pair, ceiling: float, budget: float, *mask: float) -> float:
+    """The scale for a budget over all tokens, or over those that a mask leaves."""
+    realigner = realigner_for(pair)
+    tokens = realigner.plausible(*pair, *mask) if any(mask) else None
+    return realigner.scale_within(*pair, ceiling, budget, tokens)
+
+
 # --- mask ---------------------------------------------------------------------------------------
 
 
@@ -226,13 +233,6 @@ def test_budget_counts_the_nucleus_alone(ceiling: float) -> None:
 
 
 # --- KL budget ----------------------------------------------------------------------------------
-
-
-def scale_within(pair: Pair, ceiling: float, budget: float, *mask: float) -> float:
-    """The scale for a budget over all tokens, or over those that a mask leaves."""
-    realigner = realigner_for(pair)
-    tokens = realigner.plausible(*pair, *mask) if any(mask) else None
-    return realigner.scale_within(*pair, ceiling, budget, tokens)
 
 
 def assert_within(pair: Pair, ceiling: float, budget: float, beta: float, slack: float) -> None:
