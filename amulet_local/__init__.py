@@ -15,19 +15,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from amulet_local import errors
-    from amulet_local.conversation import Conversation
-    from amulet_local.conversation_settings import ConversationSettings
-    from amulet_local.decoding import METHODS
-    from amulet_local.dialogue import Turn
+    from amulet_local.common import errors
+    from amulet_local.common.errors import AmuletError
+    from amulet_local.common.results import Chunk, Generation, Score, Timings, TokenTrace, Usage
+    from amulet_local.conversation.conversation import Conversation
+    from amulet_local.conversation.conversation_settings import ConversationSettings
     from amulet_local.engine import Engine, load
-    from amulet_local.errors import AmuletError
-    from amulet_local.learned import Learned
-    from amulet_local.liked_texts import LikedText
-    from amulet_local.params import AmuletParams, RuntimeParams, SamplingParams
-    from amulet_local.preferences import BUILT_IN_PREFERENCES, Preference
-    from amulet_local.presets import PRESETS
-    from amulet_local.results import Chunk, Generation, Score, Timings, TokenTrace, Usage
+    from amulet_local.learning.learned import Learned
+    from amulet_local.learning.liked_texts import LikedText
+    from amulet_local.params.amulet import AmuletParams
+    from amulet_local.params.runtime import RuntimeParams
+    from amulet_local.params.sampling import SamplingParams
+    from amulet_local.preferences.preference import BUILT_IN_PREFERENCES, Preference
+    from amulet_local.prompts.dialogue import Turn
+    from amulet_local.steering.methods import METHODS
+    from amulet_local.steering.presets import PRESETS
 
 __all__ = [
     "BUILT_IN_PREFERENCES",
@@ -55,24 +57,26 @@ __all__ = [
 ]
 
 _HOMES = {
-    "conversation": ("Conversation",),
-    "conversation_settings": ("ConversationSettings",),
-    "decoding": ("METHODS",),
-    "dialogue": ("Turn",),
+    "common.errors": ("AmuletError",),
+    "common.results": ("Chunk", "Generation", "Score", "Timings", "TokenTrace", "Usage"),
+    "conversation.conversation": ("Conversation",),
+    "conversation.conversation_settings": ("ConversationSettings",),
     "engine": ("Engine", "load"),
-    "errors": ("AmuletError",),
-    "learned": ("Learned",),
-    "liked_texts": ("LikedText",),
-    "params": ("AmuletParams", "RuntimeParams", "SamplingParams"),
-    "preferences": ("BUILT_IN_PREFERENCES", "Preference"),
-    "presets": ("PRESETS",),
-    "results": ("Chunk", "Generation", "Score", "Timings", "TokenTrace", "Usage"),
+    "learning.learned": ("Learned",),
+    "learning.liked_texts": ("LikedText",),
+    "params.amulet": ("AmuletParams",),
+    "params.runtime": ("RuntimeParams",),
+    "params.sampling": ("SamplingParams",),
+    "preferences.preference": ("BUILT_IN_PREFERENCES", "Preference"),
+    "prompts.dialogue": ("Turn",),
+    "steering.methods": ("METHODS",),
+    "steering.presets": ("PRESETS",),
 }
 
 
 def __getattr__(name: str) -> Any:
     if name == "errors":
-        return import_module("amulet_local.errors")
+        return import_module("amulet_local.common.errors")
     for module, names in _HOMES.items():
         if name in names:
             value = getattr(import_module(f"amulet_local.{module}"), name)

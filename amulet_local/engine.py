@@ -14,57 +14,42 @@ from functools import partial
 from types import TracebackType
 from typing import Any
 
-from amulet_local import conversation_file, model_store, prompt_cache
-from amulet_local.async_stream import AsyncAnswerStream
-from amulet_local.beam_search import (
+from amulet_local.answering.answer_stream import AnswerStream
+from amulet_local.answering.async_stream import AsyncAnswerStream
+from amulet_local.answering.beam_search import (
     BeamRun,
     beam_search,
     check_beam_request,
     without_beams,
 )
-from amulet_local.chat_completion import (
-    ChatCompletionFields,
-    ChatSource,
-    choices,
-    create_chat_completion,
-)
-from amulet_local.conversation import Conversation
-from amulet_local.conversation_settings import ConversationSettings, OnFull
-from amulet_local.dialogue import Dialogue
-from amulet_local.errors import (
+from amulet_local.answering.generation import Control, generate
+from amulet_local.answering.request import Request, token_ids
+from amulet_local.answering.request_maker import RequestMaker
+from amulet_local.answering.scoring import score
+from amulet_local.common.errors import (
     CancelledError,
     EmptyPromptError,
     EngineClosedError,
     InvalidParameterError,
 )
-from amulet_local.generation import Control, generate
-from amulet_local.learned import Learned, bank_of
-from amulet_local.learning import held_out_of, learn_weights
-from amulet_local.liked_answers import answers_to
-from amulet_local.liked_texts import LikedText
+from amulet_local.common.results import Chunk, Generation, Score
+from amulet_local.conversation import conversation_file
+from amulet_local.conversation.conversation import Conversation
+from amulet_local.conversation.conversation_settings import ConversationSettings, OnFull
+from amulet_local.conversation.turn_draft import AnswerSource
+from amulet_local.learning.fitting import held_out_of, learn_weights
+from amulet_local.learning.learned import Learned, bank_of
+from amulet_local.learning.liked_answers import answers_to
+from amulet_local.learning.liked_texts import LikedText
+from amulet_local.learning.teacher_forcing import force
 from amulet_local.llama import library
 from amulet_local.llama.adapters import Adapter, Adapters
+from amulet_local.llama.execution_plan import ExecutionPlan
 from amulet_local.llama.model import Model
-from amulet_local.llama.plan import Plan
 from amulet_local.llama.rows import Progress, RowSet, StoppedError
 from amulet_local.llama.stop_flag import StopFlag
-from amulet_local.noise import rounding_noise
-from amulet_local.optimizer.realigner import Realigner
-from amulet_local.params import (
-    AmuletParams,
-    LearnParams,
-    Placement,
-    RuntimeParams,
-    SamplingParams,
-    Scheduler,
-)
-from amulet_local.preferences import PreferencesLike
-from amulet_local.presets import DEFAULT_PRESET, PRESETS
-from amulet_local.prompting import Messages, Prompter
-from amulet_local.request import Request, token_ids
-from amulet_local.request_maker import RequestMaker
-from amulet_local.results import Chunk, Generation, Score
-from amulet_local.runtime_setup import (
+from amulet_local.loading import model_store, prompt_cache
+from amulet_local.loading.runtime_setup import (
     MAX_BATCHED_ROWS,
     MAX_ROWS,
     check_memory,
@@ -77,17 +62,30 @@ from amulet_local.runtime_setup import (
     runtime_warnings,
     scheduler_for,
 )
-from amulet_local.scoring import score
+from amulet_local.loading.schedule_choice import ScheduleChoice, choose_schedule
+from amulet_local.loading.stream_lock import StreamLock
+from amulet_local.openai.chat_completion import (
+    ChatCompletionFields,
+    ChatSource,
+    choices,
+    create_chat_completion,
+)
+from amulet_local.optimizer.realigner import Realigner
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.choices import Placement, Scheduler
+from amulet_local.params.learn import LearnParams
+from amulet_local.params.runtime import RuntimeParams
+from amulet_local.params.sampling import SamplingParams
+from amulet_local.preferences.preference import PreferencesLike
+from amulet_local.preferences.user_settings import settings_of_model
+from amulet_local.prompts.dialogue import Dialogue
+from amulet_local.prompts.prompter import Messages, Prompter
 from amulet_local.serving.batched import BatchedPlaces
 from amulet_local.serving.interleaved import InterleavedPlaces
 from amulet_local.serving.places import Places
 from amulet_local.serving.pool import Pool
-from amulet_local.stream import AnswerStream
-from amulet_local.teacher_forcing import force
-from amulet_local.tuning import Tuning, tune
-from amulet_local.turn_draft import AnswerSource
-from amulet_local.turns import Turns
-from amulet_local.user_settings import settings_of_model
+from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS
+from amulet_local.steering.rounding_noise import rounding_noise
 
 
 def load(
@@ -162,8 +160,8 @@ class Engine:
             self.model, self._settings, self._stop_flag, row_plan(runtime, n_gpu_layers)
         )
         self._pools: weakref.WeakSet[Pool] = weakref.WeakSet()
-        self._tunings: dict[int, Tuning] = {}
-        self._tunes = runtime.schedule == "auto" and n_gpu_layers == 0
+        self._schedule_choices: dict[int, ScheduleChoice] = {}
+        self._chooses_schedule = runtime.schedule == "auto" and n_gpu_layers == 0
         self._prompter = Prompter(self.model, runtime.chat_template, runtime.template_arguments)
         self._requests = RequestMaker(
             self.model.vocabulary,
@@ -172,8 +170,10 @@ class Engine:
             own_settings=self.own_settings,
             warnings=self.warnings,
         )
-        self._turns = Turns(self._stop_flag, partial(_free, self._rows, self._adapters, self.model))
-        weakref.finalize(self, self._turns.close, timeout_seconds=5)
+        self._lock = StreamLock(
+            self._stop_flag, partial(_free, self._rows, self._adapters, self.model)
+        )
+        weakref.finalize(self, self._lock.close, timeout_seconds=5)
         try:
             check_memory(self.model, self._settings, n_rows=2)
             self._rows.reserve(1)
@@ -330,7 +330,7 @@ class Engine:
         Raises:
             As `generate`.
         """
-        self._turns.check_open()
+        self._lock.check_open()
         source = ChatSource(
             stream=self.stream_generate,
             n_ctx=self.n_ctx,
@@ -367,7 +367,7 @@ class Engine:
         Raises:
             As `generate`, and InvalidTokenError for an id outside the vocabulary.
         """
-        self._turns.check_open()
+        self._lock.check_open()
         request = self._requests.from_tokens(
             plain_ids,
             preference_ids,
@@ -406,7 +406,7 @@ class Engine:
         """
         vocabulary = self.model.vocabulary
         if isinstance(response, str):
-            with self._turns.using():
+            with self._lock.using():
                 response = vocabulary.tokenize(response, add_special=False, parse_special=False)
             if not response:
                 raise EmptyPromptError("there is no answer to score")
@@ -421,7 +421,7 @@ class Engine:
             placement=placement,
             n_answer=len(answer),
         )
-        with self._turns.turn(), self._turns.using():
+        with self._lock.turn(), self._lock.using():
             try:
                 noise = self._prepare(request)
                 return score(request, answer, self._rows, self._realigner, vocabulary, noise=noise)
@@ -459,7 +459,7 @@ class Engine:
         preferences = bank_of(bank)
         placement = placement or PRESETS[DEFAULT_PRESET].placement
         vocabulary = self.model.vocabulary
-        with self._turns.using():
+        with self._lock.using():
             answers, notes = answers_to(
                 texts,
                 ["", *(item.instruction for item in preferences)],
@@ -470,7 +470,7 @@ class Engine:
                 n_ctx=self.n_ctx,
             )
         held_out_of([answer.liked for answer in answers], settings.holdout)
-        with self._turns.turn(), self._turns.using():
+        with self._lock.turn(), self._lock.using():
             try:
                 self._settle_schedule(len(preferences) + 1)
                 forced = force(
@@ -535,7 +535,7 @@ class Engine:
             FileAccessError: it can't be read.
             ConversationFileError: it is damaged, or of a newer version; it stays as it is.
         """
-        self._turns.check_open()
+        self._lock.check_open()
         saved = conversation_file.read(path)
         warnings = []
         if saved.model != self.model.path.name:
@@ -557,7 +557,7 @@ class Engine:
             EngineClosedError, EngineBusyError: see there.
         """
         self._check_reuse()
-        with self._turns.turn(), self._turns.using():
+        with self._lock.turn(), self._lock.using():
             rows = [
                 prompt_cache.SavedRow(tokens=tuple(tokens), state=state, bare=bare)
                 for tokens, state, bare in self._rows.export()
@@ -574,7 +574,7 @@ class Engine:
             EngineClosedError, EngineBusyError: see there.
         """
         self._check_reuse()
-        with self._turns.turn(), self._turns.using():
+        with self._lock.turn(), self._lock.using():
             rows = prompt_cache.load(name, self._fingerprint())
             if not rows or any(len(row.tokens) > self.n_ctx for row in rows):
                 return False
@@ -613,7 +613,7 @@ class Engine:
             InvalidParameterError: settings that exclude each other.
             ContextCreationError: no memory for so many.
         """
-        with self._turns.turn(), self._turns.using():
+        with self._lock.turn(), self._lock.using():
             self._rows.close()
         chosen = scheduler_for(self.runtime, scheduler, on_gpu=self._settings.offload)
         n_rows = max_rows or (MAX_BATCHED_ROWS if chosen == "batched" else MAX_ROWS)
@@ -667,12 +667,12 @@ class Engine:
         Raises:
             As there.
         """
-        self._turns.check_open()
+        self._lock.check_open()
         request = self._requests.from_tokens(plain_ids, preference_ids, **arguments)
         return without_beams(request)
 
     @property
-    def plan(self) -> Plan:
+    def plan(self) -> ExecutionPlan:
         """Schedule and threads of the rows."""
         return self._rows.plan
 
@@ -682,8 +682,8 @@ class Engine:
         Raises:
             EngineClosedError, EngineBusyError: see there.
         """
-        self._turns.check_open()
-        with self._turns.turn(), self._turns.using():
+        self._lock.check_open()
+        with self._lock.turn(), self._lock.using():
             self._rows.discard()
 
     def cancel(self) -> None:
@@ -698,7 +698,7 @@ class Engine:
         """Free the model and its contexts; a running generation ends first. May be called twice."""
         for pool in list(self._pools):
             pool.close()
-        self._turns.close()
+        self._lock.close()
 
     def __enter__(self) -> Engine:
         return self
@@ -712,7 +712,7 @@ class Engine:
         self.close()
 
     def _request(self, messages: Messages | Dialogue, **arguments: Any) -> Request:
-        with self._turns.using():
+        with self._lock.using():
             request = self._requests.from_messages(messages, **arguments)
         if request.n_beams > 1:
             check_beam_request(request)
@@ -721,8 +721,8 @@ class Engine:
     def _stream(
         self, request: Request, prompt_progress: Progress | None, control: Control
     ) -> Generator[Chunk, None, None]:
-        self._turns.check_open()
-        with self._turns.turn(), control.running(self._stop_flag):
+        self._lock.check_open()
+        with self._lock.turn(), control.running(self._stop_flag):
             pieces: Generator[Chunk | None, None, None]
             if request.n_beams > 1:
                 pieces = self._searched(request, prompt_progress)
@@ -770,12 +770,12 @@ class Engine:
         """The next piece; the last one, cancelled, if the engine was closed meanwhile."""
         try:
             try:  # `using`, without what a context manager costs at every token
-                self._turns.enter()
+                self._lock.enter()
                 while (chunk := next(pieces)) is None:
                     pass
                 return chunk
             finally:
-                self._turns.leave()
+                self._lock.leave()
         except EngineClosedError as closed:
             try:
                 last = pieces.throw(StoppedError())
@@ -785,13 +785,13 @@ class Engine:
             return last
 
     def _answer_source(self) -> AnswerSource:
-        self._turns.check_open()
+        self._lock.check_open()
         return AnswerSource(
             request=self._request, stream=self._stream, n_ctx=self.n_ctx, model=self.model.path.name
         )
 
     def _check_reuse(self) -> None:
-        self._turns.check_open()
+        self._lock.check_open()
         if self.runtime.reproducible:
             raise InvalidParameterError(
                 "a prompt cache reuses earlier work, which reproducible=True (--reproducible) "
@@ -822,10 +822,10 @@ class Engine:
 
     def _settle_schedule(self, n_rows: int) -> None:
         """Measure, where it pays, which schedule is fastest for so many rows."""
-        if not self._tunes or n_rows < 2:
+        if not self._chooses_schedule or n_rows < 2:
             return
-        if n_rows not in self._tunings:
-            self._tunings[n_rows] = tune(
+        if n_rows not in self._schedule_choices:
+            self._schedule_choices[n_rows] = choose_schedule(
                 self.model,
                 self._settings,
                 self._stop_flag,
@@ -833,7 +833,7 @@ class Engine:
                 n_rows,
                 retune=self.runtime.retune,
             )
-        self._rows.change_plan(replace(self.plan, schedule=self._tunings[n_rows].schedule))
+        self._rows.change_plan(replace(self.plan, schedule=self._schedule_choices[n_rows].schedule))
 
 
 def _free(rows: RowSet, adapters: Adapters | None, model: Model) -> None:

@@ -15,13 +15,14 @@ import llm
 from llm.parts import StreamEvent, TextPart
 from pydantic import Field, field_validator
 
-from amulet_local.errors import AmuletError
-from amulet_local.model_store import catalogue, local_models
-from amulet_local.presets import adjusted_strength
+from amulet_local.common.errors import AmuletError
+from amulet_local.loading.model_store import catalogue, local_models
+from amulet_local.steering.presets import adjusted_strength
 
 if TYPE_CHECKING:
     from amulet_local.engine import Engine
-    from amulet_local.params import AmuletParams, SamplingParams
+    from amulet_local.params.amulet import AmuletParams
+    from amulet_local.params.sampling import SamplingParams
 
 PREFIX = "amulet-"
 """What the models' names begin with."""
@@ -179,7 +180,7 @@ def _strength(options: AmuletOptions, engine: Engine) -> AmuletParams | None:
 
 
 def _sampling(options: AmuletOptions, schema: Any) -> SamplingParams:
-    from amulet_local.params import SamplingParams
+    from amulet_local.params.sampling import SamplingParams
 
     return SamplingParams(**options.chosen(_SAMPLING), json_schema=schema or None)
 

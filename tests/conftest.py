@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from amulet_local import Engine, load, model_store
+from amulet_local import Engine, load
+from amulet_local.loading import model_store
 from tests.gguf_edit import SHALLOW_LAYERS, copy_layers
 
 # Where everything has to be there, every run has the same examples; elsewhere each has new ones.
@@ -159,12 +160,12 @@ def real_rows(model_path: Path) -> np.ndarray:
     Row 0 is the plain prompt's, rows 1 and 2 those of two preferences.
     """
     from amulet_local.llama.context import ContextSettings
+    from amulet_local.llama.execution_plan import ExecutionPlan
     from amulet_local.llama.model import Model
-    from amulet_local.llama.plan import Plan
     from amulet_local.llama.rows import RowSet
     from amulet_local.llama.stop_flag import StopFlag
-    from amulet_local.preferences import resolve
-    from amulet_local.prompting import Prompter
+    from amulet_local.preferences.preference import resolve
+    from amulet_local.prompts.prompter import Prompter
 
     settings = ContextSettings(
         n_ctx=512,
@@ -175,7 +176,7 @@ def real_rows(model_path: Path) -> np.ndarray:
         flash_attention="off",
     )
     model = Model(model_path)
-    plan = Plan(schedule="parallel", n_threads=2, n_threads_batch=2, reuse=False)
+    plan = ExecutionPlan(schedule="parallel", n_threads=2, n_threads_batch=2, reuse=False)
     rows = RowSet(model, settings, StopFlag(), plan)
     try:
         instructions = ["", *(item.instruction for item in resolve(["creative", "concise"]))]

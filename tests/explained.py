@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from amulet_local.common.results import Alternative, Generation, Timings, TokenTrace, Usage
 from amulet_local.llama.vocabulary import Vocabulary
-from amulet_local.results import Alternative, Generation, Timings, TokenTrace, Usage
 
 
 def traced_text(

@@ -15,17 +15,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from amulet_local import (
-    METHODS,
-    AmuletParams,
-    Engine,
-    Preference,
-    SamplingParams,
-    errors,
-    load,
-)
-from amulet_local.preferences import resolve
-from amulet_local.presets import PRESETS
+from amulet_local import METHODS, AmuletParams, Engine, Preference, SamplingParams, errors, load
+from amulet_local.preferences.preference import resolve
+from amulet_local.steering.presets import PRESETS
 
 QUESTION = "How do I sleep better?"
 SHORT = SamplingParams(max_tokens=12)
@@ -628,7 +620,7 @@ def test_stream_begun_in_one_thread_can_go_on_in_another(
 def test_a_stream_that_nobody_advances_does_not_block_others_for_ever(
     shallow_engine: Engine, monkeypatch: pytest.MonkeyPatch, expected: tuple[int, ...]
 ) -> None:
-    monkeypatch.setattr("amulet_local.turns.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("amulet_local.loading.stream_lock.PATIENCE_SECONDS", 0.2)
     stream = shallow_engine.stream_generate(QUESTION, preference="formal")
     thread = threading.Thread(target=lambda: next(stream))
     thread.start()

@@ -5,110 +5,148 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import amulet_local
+from amulet_local.common import errors
 
 PACKAGE = Path(amulet_local.__file__).parent
-LAYERS = [
-    {"errors", "user_folders", "readable"},
-    {"prompt_cache", "private_files", "preference_names", "toml_lines", "remembered"},
-    {"user_settings"},
-    {"settings_editor"},
-    {
-        "reasoning",
-        *("params", "preferences", "results", "optimizer", "regions", "sentences", "repetition"),
-        *("grammar", "sampling_values", "scaled_files", "json_position"),
-    },
-    {"liked_texts", "learned"},
-    {"presets", "watch", "decoding", "stop_texts"},
-    {"llama"},
-    {
-        "model_store",
-        "template_budget",
-        "template_functions",
-        "template_sandbox",
-        "literal_text",
-        "known_text",
-        "chat_template",
-        "runtime_setup",
-        "tuning",
-        "noise",
-        "turns",
-        "echo",
-    },
-    {"dialogue"},
-    {"prompting", "steering"},
-    {"request", "tracing"},
-    {"answer"},
-    {"beams"},
-    {"generation", "beam_search", "cohort", "scoring", "teacher_forcing"},
-    {"learning", "liked_answers"},
-    {"stream", "turn_stream", "conversation_settings", "request_maker", "async_stream"},
-    {"conversation_file", "turn_draft", "openai_shapes"},
-    {"chat_completion"},
-    {"conversation", "serving"},
-    {"engine"},
-    {"explanation", "explanation_page", "html_page", "server"},
-    {"__init__", "benchmark", "evaluation"},
-    {"cli", "llm_plugin", "__main__"},
+ROOMS = [
+    "common",
+    "text",
+    "optimizer",
+    "grammar",
+    "params",
+    "preferences",
+    "llama",
+    "prompts",
+    "steering",
+    "loading",
+    "answering",
+    "conversation",
+    "learning",
+    "openai",
+    "serving",
+    "engine",
+    "explanation",
+    "benchmark",
+    "evaluation",
+    "server",
+    "cli",
+    "llm_plugin",
 ]
-"""Lower layers first; a module imports from its own layer or below."""
+"""Folders and files of the package, each of which imports only from itself and those before it."""
+FACADE = {"__init__", "__main__"}
+LLAMA_CPP = {"amulet_local.benchmark.outside"}
+"""Outside of the folder llama: it compares with llama-cpp-python's own class."""
 
 
-def layer_of(module: str) -> int:
-    part = module.split(".")[1] if "." in module else "__init__"
-    for level, names in enumerate(LAYERS):
-        if part in names:
-            return level
-    raise AssertionError(f"{module} has no place in the table of layers")
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def modules() -> list[tuple[str, Path]]:
-    result = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        parts = list(path.relative_to(PACKAGE.parent).with_suffix("").parts)
-        if parts[-1] == "__init__":
-            parts.pop()
-        result.append((".".join(parts), path))
-    return result
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
-def imports(path: Path) -> set[str]:
+def imported(module: str) -> set[str]:
+    """Names of modules, this package's in full."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
-            if node.module == "amulet_local":
-                found.update(f"amulet_local.{alias.name}" for alias in node.names)
-            else:
-                found.add(node.module)
-    return found
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.add(inner if inner in MODULES else node.module)
+    return found - {module}
 
 
-@pytest.mark.parametrize(("module", "path"), modules(), ids=lambda value: str(value))
-def test_imports_point_down(module: str, path: Path) -> None:
-    public = {f"amulet_local.{name}" for name in amulet_local.__all__ if name != "errors"}
-    for name in imports(path):
-        if name in public:
-            name = "amulet_local"
-        if name.split(".")[0] == "amulet_local":
-            assert layer_of(name) <= layer_of(module), f"{module} imports {name}"
+IMPORTS = {module: imported(module) for module in MODULES}
 
 
-@pytest.mark.parametrize(("module", "path"), modules(), ids=lambda value: str(value))
-def test_llama_cpp_is_imported_in_one_folder(module: str, path: Path) -> None:
-    if not module.startswith("amulet_local.llama") and module != "amulet_local.benchmark.outside":
-        assert not any(name.split(".")[0] == "llama_cpp" for name in imports(path))
+def own(names: Iterable[str]) -> set[str]:
+    """Those that are this package's, but for the facade."""
+    return {name for name in names if name.startswith("amulet_local.")}
 
 
-@pytest.mark.parametrize(("module", "path"), modules(), ids=lambda value: str(value))
-def test_module_says_what_it_does(module: str, path: Path) -> None:
-    docstring = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
-    assert docstring or path.stat().st_size == 0
+def room_of(module: str) -> str:
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def circle(graph: Mapping[str, set[str]]) -> list[str]:
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_every_room_has_its_place() -> None:
+    rooms = {room_of(module) for module in MODULES} - FACADE
+    assert rooms == set(ROOMS)
+
+
+def test_only_the_front_door_lies_at_the_top() -> None:
+    assert {path.stem for path in PACKAGE.glob("*.py")} == {*FACADE, "engine", "llm_plugin"}
+
+
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"amulet_local"}))
+def test_imports_point_down(module: str) -> None:
+    room = room_of(module)
+    if room in FACADE:
+        return
+    allowed = set(ROOMS[: ROOMS.index(room) + 1])
+    for name in own(IMPORTS[module]):
+        assert room_of(name) in allowed, f"{module} imports {name}"
+
+
+def test_modules_import_in_no_circle() -> None:
+    assert circle({module: own(names) for module, names in IMPORTS.items()}) == []
+
+
+def test_folders_import_in_no_circle() -> None:
+    """Neither rooms nor the folders inside them."""
+    graph: dict[str, set[str]] = {}
+    for module, names in IMPORTS.items():
+        if room_of(module) in FACADE:
+            continue
+        for name in own(names):
+            mine, other = divided(module, name)
+            if mine != other:
+                graph.setdefault(mine, set()).add(other)
+    assert circle(graph) == []
+
+
+def divided(module: str, other: str) -> tuple[str, str]:
+    """Where two modules part: the folders, or files beside them, that each is in there."""
+    mine, theirs = module.split("."), other.split(".")
+    n = 0
+    while n < min(len(mine), len(theirs)) - 1 and mine[n] == theirs[n]:
+        n += 1
+    return ".".join(mine[: n + 1]), ".".join(theirs[: n + 1])
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_llama_cpp_is_imported_in_one_folder(module: str) -> None:
+    if room_of(module) != "llama" and module not in LLAMA_CPP:
+        assert not any(name.split(".")[0] == "llama_cpp" for name in IMPORTS[module])
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_module_says_what_it_does(module: str) -> None:
+    assert ast.get_docstring(ast.parse(MODULES[module].read_text(encoding="utf-8")))
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if (PACKAGE / room).is_dir()])
+def test_room_says_what_it_knows_and_may_import(room: str) -> None:
+    text = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text("utf-8"))) or ""
+    assert "It knows no" in text
+    assert "may import" in text or "imports no other room" in text
 
 
 def test_public_names_exist_once() -> None:
@@ -138,8 +176,6 @@ def test_importing_starts_nothing(tmp_path: Path) -> None:
 
 
 def test_every_error_is_in_the_drawn_tree() -> None:
-    from amulet_local import errors
-
     tree = errors.__doc__ or ""
     classes = [value for value in vars(errors).values() if isinstance(value, type)]
     assert len(classes) > 10

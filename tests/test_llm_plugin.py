@@ -17,7 +17,7 @@ from llm import plugins
 from llm.cli import cli
 
 from amulet_local import Engine, SamplingParams, llm_plugin
-from amulet_local.model_store import catalogue
+from amulet_local.loading.model_store import catalogue
 from tests.conftest import REPOSITORY
 
 QUESTION = "What is yeast?"

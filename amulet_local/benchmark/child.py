@@ -21,7 +21,7 @@ import threading
 from queue import SimpleQueue
 from typing import Any
 
-from amulet_local.errors import AmuletError
+from amulet_local.common.errors import AmuletError
 
 
 class MachineSubject:

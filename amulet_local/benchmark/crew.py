@@ -20,8 +20,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from amulet_local import errors
-from amulet_local.errors import AmuletError, BackendError
+from amulet_local.common import errors
+from amulet_local.common.errors import AmuletError, BackendError
 
 Spec = Mapping[str, Any]
 """The first line of a child: "kind" and what it needs."""

@@ -15,7 +15,7 @@ from amulet_local.benchmark import ways
 from amulet_local.benchmark.crew import Progress, environment, take_turns
 from amulet_local.benchmark.measure import Sample
 from amulet_local.benchmark.settings import Settings
-from amulet_local.errors import BackendError
+from amulet_local.common.errors import BackendError
 
 MOST_MEMORY_ROUNDS = 3
 N_PROMPT, N_QUICK_PROMPT = 600, 64
@@ -25,7 +25,7 @@ _KEPT = ("AMULET_CACHE", "AMULET_CONFIG", "AMULET_MODELS")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory:
+class PeakMemory:
     """Peak resident memory in bytes.
 
     Attributes:
@@ -78,7 +78,7 @@ class Start:
         return {"first_output": self.first_output.as_json(), "exit": self.exit.as_json()}
 
 
-def measure_memory(settings: Settings, *, on_gpu: bool, progress: Progress) -> Memory:
+def measure_memory(settings: Settings, *, on_gpu: bool, progress: Progress) -> PeakMemory:
     """Peak memory of fresh processes, plain and with one preference.
 
     Raises:
@@ -98,7 +98,7 @@ def measure_memory(settings: Settings, *, on_gpu: bool, progress: Progress) -> M
         )
         for name in samples:
             samples[name].append(results[name][0][0])
-    return Memory(
+    return PeakMemory(
         plain=Sample(seconds=tuple(samples[plain.name])),
         amulet=Sample(seconds=tuple(samples[amulet.name])),
         way=f"{amulet.name} ({facts[amulet.name]['schedule']})",

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from amulet_local.benchmark.measure import alternate
-from amulet_local.errors import LogitsError
+from amulet_local.common.errors import LogitsError
 from amulet_local.optimizer.iterative import iterate
 from amulet_local.optimizer.realigner import Logits, Realigner
-from amulet_local.params import AmuletParams
-from amulet_local.presets import PRESETS
-from amulet_local.steering import RowPlan, Steering
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.steering.presets import PRESETS
+from amulet_local.steering.steering import RowPlan, Steering
 
 VOCABULARY_SIZES = (32_000, 49_152, 128_256, 151_936)
 """Llama 2, SmolLM2, Llama 3, Qwen 2.5."""

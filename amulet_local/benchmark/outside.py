@@ -18,7 +18,7 @@ from typing import Any
 
 from amulet_local.benchmark.settings import N_CTX
 from amulet_local.benchmark.shapes import arbitrary_tokens
-from amulet_local.errors import BackendError, ContextCreationError, InvalidParameterError
+from amulet_local.common.errors import BackendError, ContextCreationError, InvalidParameterError
 from amulet_local.llama import library
 
 N_PROMPT = 64

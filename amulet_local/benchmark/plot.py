@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from amulet_local.benchmark.run import Report
-from amulet_local.errors import FileAccessError, InvalidParameterError, MissingExtraError
+from amulet_local.common.errors import FileAccessError, InvalidParameterError, MissingExtraError
 
 _COLOURS = {"plain": "#7a7a7a", "completion": "#b0b0b0", "bare": "#d0d0d0", "amulet": "#c8882b"}
 

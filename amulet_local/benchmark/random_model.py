@@ -22,14 +22,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from amulet_local import model_store
 from amulet_local.benchmark.outside import quantisation_type, quantise
-from amulet_local.errors import (
+from amulet_local.common.errors import (
     AmuletError,
     FileAccessError,
     InvalidParameterError,
     MissingExtraError,
 )
+from amulet_local.loading import model_store
 
 Progress = Callable[[str], None]
 WEIGHT_SCALE = 0.02

@@ -17,7 +17,7 @@ from typing import Any
 from amulet_local.benchmark.crew import Child, Progress
 from amulet_local.benchmark.crowding import Crowded, measure_busy
 from amulet_local.benchmark.decoding import Decode, measure_decode
-from amulet_local.benchmark.footprint import Memory, Start, measure_memory, measure_start
+from amulet_local.benchmark.footprint import PeakMemory, Start, measure_memory, measure_start
 from amulet_local.benchmark.prompting import FirstToken, measure_prefill
 from amulet_local.benchmark.settings import Settings
 
@@ -36,7 +36,7 @@ class Report:
     machine: dict[str, Any]
     decode: Decode | None = None
     prefill: tuple[FirstToken, ...] | None = None
-    memory: Memory | None = None
+    memory: PeakMemory | None = None
     start: Start | None = None
     busy: tuple[Crowded, ...] | None = None
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from amulet_local.errors import InvalidParameterError
+from amulet_local.common.errors import InvalidParameterError
 from amulet_local.llama import library
-from amulet_local.params import RuntimeParams, Schedule
+from amulet_local.params.choices import Schedule
+from amulet_local.params.runtime import RuntimeParams
 
 Part = Literal["decode", "prefill", "memory", "start", "busy"]
 PARTS: tuple[Part, ...] = get_args(Part)

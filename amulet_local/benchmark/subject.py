@@ -13,10 +13,11 @@ from typing import Any
 from amulet_local.benchmark.outside import N_PROMPT, Spans, decode_spans
 from amulet_local.benchmark.settings import SAMPLINGS
 from amulet_local.benchmark.shapes import Shape, arbitrary_tokens
+from amulet_local.common.results import Generation
 from amulet_local.engine import Engine
 from amulet_local.llama import library, memory
-from amulet_local.params import RuntimeParams, SamplingParams
-from amulet_local.results import Generation
+from amulet_local.params.runtime import RuntimeParams
+from amulet_local.params.sampling import SamplingParams
 
 
 class EngineSubject:

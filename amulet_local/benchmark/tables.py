@@ -7,7 +7,7 @@ from itertools import groupby
 
 from amulet_local.benchmark.crowding import Crowded
 from amulet_local.benchmark.decoding import Decode
-from amulet_local.benchmark.footprint import Memory, Start
+from amulet_local.benchmark.footprint import PeakMemory, Start
 from amulet_local.benchmark.measure import Sample
 from amulet_local.benchmark.prompting import FirstToken
 from amulet_local.benchmark.run import Report
@@ -120,7 +120,7 @@ def _shape_name(shape: Shape) -> str:
     )
 
 
-def _memory(memory: Memory) -> list[str]:
+def _memory(memory: PeakMemory) -> list[str]:
     values = [
         ("plain", memory.plain.median),
         (memory.way, memory.amulet.median),

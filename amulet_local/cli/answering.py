@@ -34,14 +34,17 @@ from amulet_local.cli.terminal import (
     stdout_is_terminal,
     write,
 )
-from amulet_local.errors import FileAccessError, InvalidParameterError
+from amulet_local.common.errors import FileAccessError, InvalidParameterError
 
 if TYPE_CHECKING:
+    from amulet_local.common.results import Chunk, Generation
     from amulet_local.engine import Engine
     from amulet_local.llama.vocabulary import Vocabulary
-    from amulet_local.params import AmuletParams, Placement, RuntimeParams, SamplingParams
-    from amulet_local.preferences import Preference
-    from amulet_local.results import Chunk, Generation
+    from amulet_local.params.amulet import AmuletParams
+    from amulet_local.params.choices import Placement
+    from amulet_local.params.runtime import RuntimeParams
+    from amulet_local.params.sampling import SamplingParams
+    from amulet_local.preferences.preference import Preference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,7 @@ class Question:
         Raises:
             InvalidParameterError: there is no such preset, or they don't go together.
         """
-        from amulet_local.presets import adjusted_strength, preset_named
+        from amulet_local.steering.presets import adjusted_strength, preset_named
 
         preset = preset_named(name)
         amulet = adjusted_strength(name, self.changes) if self.changes else None
@@ -107,11 +110,16 @@ def read_settings(options: AnswerOptions) -> Question:
     Raises:
         AmuletError: a value, a name or a file can't be used.
     """
-    from amulet_local.model_store import find_model, names_of
-    from amulet_local.params import SamplingParams
-    from amulet_local.preferences import Preference, PreferenceLike, resolve
-    from amulet_local.presets import DEFAULT_PRESET, PRESETS, adjusted_strength, preset_named
-    from amulet_local.user_settings import settings_of_model
+    from amulet_local.loading.model_store import find_model, names_of
+    from amulet_local.params.sampling import SamplingParams
+    from amulet_local.preferences.preference import Preference, PreferenceLike, resolve
+    from amulet_local.preferences.user_settings import settings_of_model
+    from amulet_local.steering.presets import (
+        DEFAULT_PRESET,
+        PRESETS,
+        adjusted_strength,
+        preset_named,
+    )
 
     strength = given(
         guidance_scale=options.guidance_scale,
@@ -219,7 +227,7 @@ def runtime_params(options: ModelOptions, **others: Any) -> RuntimeParams:
     Raises:
         AmuletError: a value or a file can't be used.
     """
-    from amulet_local.params import RuntimeParams
+    from amulet_local.params.runtime import RuntimeParams
 
     check_text("--chat-template", options.chat_template)
     runtime = given(
@@ -385,8 +393,8 @@ class Session:
 
     def guidance_scale(self, method: str, preset: str | None = None) -> float:
         """The scale that `answer` uses with these, before any guard lowers it."""
-        from amulet_local.decoding import method_named
-        from amulet_local.presets import choose_strength
+        from amulet_local.steering.methods import method_named
+        from amulet_local.steering.presets import choose_strength
 
         question = self._question if preset is None else self._question.at_preset(preset)
         strength = choose_strength(

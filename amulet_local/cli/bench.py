@@ -177,8 +177,8 @@ class _Status:
 
 def _settings(options: BenchOptions, parts: tuple[str, ...]) -> Settings:
     from amulet_local.benchmark.settings import Part, RowSchedule, Settings
-    from amulet_local.model_store import find_model
-    from amulet_local.params import RuntimeParams
+    from amulet_local.loading.model_store import find_model
+    from amulet_local.params.runtime import RuntimeParams
 
     runtime = {
         "n_threads": options.threads,
@@ -212,7 +212,7 @@ def _plot_path(options: BenchOptions, what: tuple[str, ...]) -> Path | None:
     if options.plot is None:
         return None
     from amulet_local.benchmark.plot import check_plot
-    from amulet_local.errors import InvalidParameterError
+    from amulet_local.common.errors import InvalidParameterError
 
     if not {"decode", "prefill"} & set(what):
         raise InvalidParameterError("--plot draws decode and prefill; measure one of them")

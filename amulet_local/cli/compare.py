@@ -20,20 +20,14 @@ from amulet_local.cli.answering import (
 )
 from amulet_local.cli.columns import NARROWEST, column_width, side_by_side
 from amulet_local.cli.command import add_command
-from amulet_local.cli.flags import (
-    METHOD_NAMES,
-    OUTPUT,
-    PREFERENCE,
-    option,
-    switch,
-)
+from amulet_local.cli.flags import METHOD_NAMES, OUTPUT, PREFERENCE, option, switch
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.terminal import separator, stdout_is_terminal, visible, write
-from amulet_local.errors import InvalidParameterError, UnknownMethodError
+from amulet_local.common.errors import InvalidParameterError, UnknownMethodError
 
 if TYPE_CHECKING:
-    from amulet_local.results import Generation
+    from amulet_local.common.results import Generation
 
 HELP = """Show what a preference changes: the plain answer, the answer with the preference in
 the prompt, and the realigned one; or any methods and presets.
@@ -75,7 +69,7 @@ class CompareOptions(QuestionOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ComparedMethod:
     """A method, or a preset, which is the method amulet at that strength."""
 
     name: str
@@ -120,7 +114,7 @@ def run(options: CompareOptions) -> None:
     write(f"\n{figures(generations)}\n")
 
 
-def _entries(text: str, question: Question) -> list[Entry]:
+def _entries(text: str, question: Question) -> list[ComparedMethod]:
     """The methods and presets that `text` names, each once.
 
     Raises:
@@ -128,8 +122,8 @@ def _entries(text: str, question: Question) -> list[Entry]:
             for otherwise doesn't go with.
         UnknownMethodError: a name is neither a method's nor a preset's.
     """
-    from amulet_local.decoding import METHODS
-    from amulet_local.presets import PRESETS
+    from amulet_local.steering.methods import METHODS
+    from amulet_local.steering.presets import PRESETS
 
     if not question.preferences:
         raise InvalidParameterError(
@@ -142,9 +136,9 @@ def _entries(text: str, question: Question) -> list[Entry]:
     for name in names:
         if name in PRESETS:
             question.at_preset(name)
-            entries.append(Entry(name=name, method="amulet", preset=name))
+            entries.append(ComparedMethod(name=name, method="amulet", preset=name))
         elif name in METHODS:
-            entries.append(Entry(name=name, method=name, preset=None))
+            entries.append(ComparedMethod(name=name, method=name, preset=None))
         else:
             raise UnknownMethodError(
                 f"--methods: no method or preset {name!r}; known: {', '.join((*METHODS, *PRESETS))}"
@@ -172,7 +166,7 @@ def _columns(headings: list[str], generations: dict[str, Generation], width: int
     return f"{heads}\n{rule}\n{side_by_side([visible(text) for text in texts], width)}\n"
 
 
-def _heading(entry: Entry, question: Question, opened: Session) -> str:
+def _heading(entry: ComparedMethod, question: Question, opened: Session) -> str:
     if entry.name == "base":
         return "base: the plain answer"
     wanted = ", ".join(item.label for item in question.preferences)

@@ -6,16 +6,16 @@ command line that is being typed.
 
 from __future__ import annotations
 
-from amulet_local.errors import AmuletError
+from amulet_local.common.errors import AmuletError
 
 
 def preferences(incomplete: str) -> list[str]:
     """Names of preferences and mixes, the user's own ones too."""
-    from amulet_local.preference_names import BUILT_IN_PREFERENCES
+    from amulet_local.preferences.names import BUILT_IN_PREFERENCES
 
     names = list(BUILT_IN_PREFERENCES)
     try:
-        from amulet_local.user_settings import read_settings
+        from amulet_local.preferences.user_settings import read_settings
 
         names += read_settings().names
     except AmuletError:
@@ -25,21 +25,21 @@ def preferences(incomplete: str) -> list[str]:
 
 def presets(incomplete: str) -> list[str]:
     """Names of presets."""
-    from amulet_local.presets import PRESETS
+    from amulet_local.steering.presets import PRESETS
 
     return _beginning(incomplete, list(PRESETS))
 
 
 def methods(incomplete: str) -> list[str]:
     """Names of decoding methods."""
-    from amulet_local.decoding import METHODS
+    from amulet_local.steering.methods import METHODS
 
     return _beginning(incomplete, list(METHODS))
 
 
 def models(incomplete: str) -> list[str]:
     """Names of the catalogue and of files in the model folders."""
-    from amulet_local.model_store import catalogue, local_models
+    from amulet_local.loading.model_store import catalogue, local_models
 
     try:
         return _beginning(incomplete, [*catalogue(), *(path.stem for path in local_models())])
@@ -49,7 +49,7 @@ def models(incomplete: str) -> list[str]:
 
 def chats(incomplete: str) -> list[str]:
     """Names of chats that are kept."""
-    from amulet_local.cli.chat.keeping import saved_chats
+    from amulet_local.cli.kept_chats import saved_chats
 
     return _beginning(incomplete, [path.stem for path in saved_chats()])
 

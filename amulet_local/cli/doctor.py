@@ -14,12 +14,12 @@ import typer
 
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
+from amulet_local.cli.exit_codes import EXIT_ERROR
 from amulet_local.cli.flags import json_option, model_option
 from amulet_local.cli.inputs import chosen_model
-from amulet_local.cli.reporting import EXIT_ERROR
 from amulet_local.cli.terminal import one_line, write
 from amulet_local.cli.version import package_version
-from amulet_local.errors import AmuletError, UnsupportedModelError
+from amulet_local.common.errors import AmuletError, UnsupportedModelError
 
 HELP = """Check the installation: Python, llama.cpp and its CPU features, GPU, Numba, the model.
 
@@ -156,9 +156,9 @@ def _memory() -> tuple[str, str]:
 
 def _schedule(model: str) -> tuple[str, str]:
     """What `--schedule auto` does on this machine, and why."""
-    from amulet_local import model_store
     from amulet_local.llama import library
-    from amulet_local.tuning import remembered_choices
+    from amulet_local.loading import model_store
+    from amulet_local.loading.schedule_choice import remembered_choices
 
     if library.supports_gpu_offload():
         return "batched: all prompts in one computation, which suits a GPU", ""
@@ -183,8 +183,8 @@ def _numba() -> tuple[str, str]:
 
 
 def _kernel_cache() -> tuple[str, str]:
-    from amulet_local.optimizer.jit import kernel_cache_folder
-    from amulet_local.user_folders import cache_folder
+    from amulet_local.common.jit import kernel_cache_folder
+    from amulet_local.common.user_folders import cache_folder
 
     folder = kernel_cache_folder()
     if folder is not None:
@@ -207,9 +207,9 @@ def _compiler() -> Finding:
 
 
 def _model(name: str) -> tuple[str, str]:
-    from amulet_local import model_store
     from amulet_local.llama.generative import reason_not_generative
     from amulet_local.llama.gguf import read_header
+    from amulet_local.loading import model_store
 
     path = model_store.find_model(name)
     header = read_header(path)

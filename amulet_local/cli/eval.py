@@ -15,13 +15,13 @@ from amulet_local.cli.eval_options import EvalOptions, check
 from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
 from amulet_local.cli.progress import AnswersProgress
 from amulet_local.cli.terminal import note, one_line, write
-from amulet_local.errors import FileAccessError, InvalidParameterError
+from amulet_local.common.errors import FileAccessError, InvalidParameterError
 
 if TYPE_CHECKING:
     from amulet_local.evaluation.experiment.datasets import Dataset
-    from amulet_local.evaluation.experiment.plan import Experiment, Wish
+    from amulet_local.evaluation.experiment.plan import Experiment, PreferenceTarget
     from amulet_local.evaluation.experiment.results import Results
-    from amulet_local.params import RuntimeParams
+    from amulet_local.params.runtime import RuntimeParams
 
 DEFAULT_FOLDER = "amulet-eval"
 DEFAULT_TOKENS, PAPER_TOKENS = 64, 128
@@ -71,7 +71,7 @@ def _answers(
     from amulet_local.evaluation.experiment.answering import Answering
     from amulet_local.evaluation.experiment.plan import settings_of
     from amulet_local.evaluation.experiment.run_folder import run_folder
-    from amulet_local.model_store import find_model
+    from amulet_local.loading.model_store import find_model
 
     path = find_model(model)
     runtime = _runtime(options)
@@ -93,7 +93,7 @@ def _answers(
 
 def _finish(options: EvalOptions, folders: list[Path]) -> None:
     """Score and report runs."""
-    from amulet_local import private_files
+    from amulet_local.common import private_files
     from amulet_local.evaluation.experiment.report_page import page
     from amulet_local.evaluation.experiment.report_text import markdown, models_beside
     from amulet_local.evaluation.experiment.results import Results
@@ -225,7 +225,7 @@ def _experiment(options: EvalOptions) -> tuple[Experiment, dict[str, Any]]:
         contestants,
     )
     from amulet_local.evaluation.experiment.plan import Experiment
-    from amulet_local.presets import DEFAULT_PRESET
+    from amulet_local.steering.presets import DEFAULT_PRESET
 
     is_paper = options.protocol == "paper"
     if is_paper and options.prompts is None:
@@ -282,24 +282,30 @@ def _datasets(options: EvalOptions) -> list[Dataset]:
     return read_datasets([Path(name).expanduser() for name in files])
 
 
-def _wishes(options: EvalOptions) -> tuple[str | None, tuple[Wish, ...]]:
+def _wishes(options: EvalOptions) -> tuple[str | None, tuple[PreferenceTarget, ...]]:
     """The system text, if the prompts bring one, and the preferences."""
-    from amulet_local.evaluation.experiment.plan import VerbatimPreference, Wish, single_wish
-    from amulet_local.preferences import BUILT_IN_PREFERENCES, resolve
+    from amulet_local.evaluation.experiment.plan import (
+        PreferenceTarget,
+        VerbatimPreference,
+        single_wish,
+    )
+    from amulet_local.preferences.preference import BUILT_IN_PREFERENCES, resolve
 
     system, own = (None, {}) if options.prompts is None else _prompts(options.prompts)
     asked = options.preference or (list(own) if own else list(DEFAULT_PREFERENCES))
     if asked == ["all"]:
         asked = list(own or BUILT_IN_PREFERENCES)
-    wishes: dict[str, Wish] = {}
+    wishes: dict[str, PreferenceTarget] = {}
     for text in asked:
         check_text("--preference", text)
         if text in own:
             part = VerbatimPreference(text=own[text], name=text)
-            wishes[text] = Wish(label=text, parts=(part,))
+            wishes[text] = PreferenceTarget(label=text, parts=(part,))
             continue
         parts = resolve(text)
-        wish = single_wish(parts[0]) if len(parts) == 1 else Wish(label=text, parts=parts)
+        wish = (
+            single_wish(parts[0]) if len(parts) == 1 else PreferenceTarget(label=text, parts=parts)
+        )
         wishes[wish.label] = wish
     return system, tuple(wishes.values())
 
@@ -331,8 +337,8 @@ def _prompts(path: str) -> tuple[str | None, dict[str, str]]:
 
 def _runtime(options: EvalOptions) -> RuntimeParams:
     from amulet_local.llama import library
-    from amulet_local.params import RuntimeParams
-    from amulet_local.runtime_setup import resolve_gpu_layers
+    from amulet_local.loading.runtime_setup import resolve_gpu_layers
+    from amulet_local.params.runtime import RuntimeParams
 
     check_text("--chat-template", options.chat_template)
     runtime = RuntimeParams(

@@ -17,13 +17,7 @@ from amulet_local.cli import completions
 from amulet_local.cli.answering import figures, generation_json, read_options, session, write_json
 from amulet_local.cli.columns import cells, cut, pad, wrap
 from amulet_local.cli.command import add_command
-from amulet_local.cli.flags import (
-    OUTPUT,
-    PREFERENCE,
-    STEERING_NAMES,
-    numeric,
-    option,
-)
+from amulet_local.cli.flags import OUTPUT, PREFERENCE, STEERING_NAMES, numeric, option
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.terminal import (
@@ -38,12 +32,12 @@ from amulet_local.cli.terminal import (
     write,
     write_painted,
 )
-from amulet_local.errors import FileAccessError, InvalidParameterError
+from amulet_local.common.errors import FileAccessError, InvalidParameterError
 
 if TYPE_CHECKING:
-    from amulet_local.explanation import ExplainedToken, Explanation, TokenName
+    from amulet_local.common.results import Chunk
+    from amulet_local.explanation.explanation import ExplainedToken, Explanation, TokenName
     from amulet_local.llama.vocabulary import Vocabulary
-    from amulet_local.results import Chunk
 
 HELP = """Answer one question, and show what the preference did to each token.
 
@@ -108,7 +102,7 @@ class ExplainOptions(QuestionOptions):
 
 def run(options: ExplainOptions) -> None:
     """Answer the question of `options` and explain the answer."""
-    from amulet_local.explanation import explain
+    from amulet_local.explanation.explanation import explain
 
     question = read_options(options)
     if not question.preferences:
@@ -175,7 +169,7 @@ def shown_token(name: TokenName) -> str:
 
 
 def _method_name(name: str | None) -> str:
-    from amulet_local.request import choose_method
+    from amulet_local.answering.request import choose_method
 
     method = choose_method(name, has_preference=True)
     if not (method.needs_plain and method.needs_preference):
@@ -186,7 +180,7 @@ def _method_name(name: str | None) -> str:
 
 
 def _checked_alternatives(n: object) -> int:
-    from amulet_local.request import MAX_TOP
+    from amulet_local.answering.request import MAX_TOP
 
     if not (type(n) is int and 0 <= n <= MAX_TOP):
         raise InvalidParameterError(
@@ -206,8 +200,8 @@ def _checked_page(path: str) -> str:
 
 
 def _write_page(path: str, explanation: Explanation) -> None:
-    from amulet_local import private_files
-    from amulet_local.explanation_page import page
+    from amulet_local.common import private_files
+    from amulet_local.explanation.page import page
 
     private_files.write(path, page(explanation).encode())
     note(f"the page is in {path}")
@@ -215,7 +209,7 @@ def _write_page(path: str, explanation: Explanation) -> None:
 
 def _painter(vocabulary: Vocabulary) -> Callable[[Chunk], None]:
     """A function that writes a piece of the answer, painted by how far its tokens moved."""
-    from amulet_local.explanation import StreamSteps
+    from amulet_local.explanation.explanation import StreamSteps
 
     steps = StreamSteps(vocabulary)
 
@@ -278,7 +272,7 @@ def show_explanation(
 
 
 def _show_legend() -> None:
-    from amulet_local.explanation import STEP_FACTORS
+    from amulet_local.explanation.explanation import STEP_FACTORS
 
     write("likelier than plain by")
     for factor, style in zip(STEP_FACTORS, _LIKELIER[1:], strict=True):
@@ -293,7 +287,7 @@ def _show_legend() -> None:
 
 def _table_columns(explanation: Explanation, positions: list[int]) -> dict[str, list[str]]:
     """Header and cells of each column."""
-    from amulet_local.readable import factor, percent
+    from amulet_local.common.readable import factor, percent
 
     tokens = [explanation.tokens[position] for position in positions]
     columns = {
@@ -325,7 +319,7 @@ def _width(column: list[str]) -> int:
 
 
 def _kl_strip(explanation: Explanation, width: int) -> str:
-    from amulet_local.readable import strip
+    from amulet_local.common.readable import strip
 
     values = [token.trace.kl for token in explanation.tokens]
     marks = strip(values, ascii_only=not has_characters(sys.stdout, strip([0.0, 1.0])))

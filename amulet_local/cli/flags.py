@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from amulet_local.cli import completions
-from amulet_local.decoding import METHODS
+from amulet_local.steering.methods import METHODS
 
 PROMPT = "The question"
 PREFERENCE = "The preference and its strength"

@@ -8,9 +8,7 @@ import typer
 
 from amulet_local.cli.answering import figures, generation_json, read_options, session, write_json
 from amulet_local.cli.command import add_command
-from amulet_local.cli.flags import (
-    MethodName,
-)
+from amulet_local.cli.flags import MethodName
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.terminal import note, stderr_is_terminal
@@ -36,7 +34,7 @@ class GenerateOptions(QuestionOptions):
 
 def run(options: GenerateOptions) -> None:
     """Answer the question of `options`."""
-    from amulet_local.request import choose_method
+    from amulet_local.answering.request import choose_method
 
     question = read_options(options)
     method = choose_method(options.method, has_preference=bool(question.preferences))

@@ -15,7 +15,7 @@ import typer
 
 from amulet_local.cli.options import AnswerOptions
 from amulet_local.cli.terminal import note, stderr_is_terminal
-from amulet_local.errors import (
+from amulet_local.common.errors import (
     AmuletError,
     EmptyPromptError,
     FileAccessError,
@@ -151,6 +151,6 @@ def given(**values: Any) -> dict[str, Any]:
 
 def chosen_model(model: str | None) -> str:
     """The model that -m names, the default one without it."""
-    from amulet_local.model_store import DEFAULT_MODEL
+    from amulet_local.loading.model_store import DEFAULT_MODEL
 
     return DEFAULT_MODEL if model is None else model

@@ -35,19 +35,15 @@ from amulet_local.cli.flags import (
     numeric,
     option,
 )
-from amulet_local.cli.inputs import (
-    check_text,
-    chosen_model,
-    given,
-)
+from amulet_local.cli.inputs import check_text, chosen_model, given
 from amulet_local.cli.loading import adapters_of, loaded
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import StatusLine, note, one_line, stderr_is_terminal, write
-from amulet_local.errors import FileAccessError, InvalidParameterError
+from amulet_local.common.errors import FileAccessError, InvalidParameterError
 
 if TYPE_CHECKING:
     from amulet_local.engine import Engine
-    from amulet_local.learned import Learned
+    from amulet_local.learning.learned import Learned
 
 TEXTS = "The texts"
 FIT = "The fit"
@@ -184,10 +180,10 @@ class LearnOptions:
 
 def run(options: LearnOptions) -> None:
     """Learn, write the file, and print the table."""
-    from amulet_local import private_files
-    from amulet_local.learned import as_toml, bank_of, check_mix_name
-    from amulet_local.liked_texts import read_texts
-    from amulet_local.params import LearnParams
+    from amulet_local.common import private_files
+    from amulet_local.learning.learned import as_toml, bank_of, check_mix_name
+    from amulet_local.learning.liked_texts import read_texts
+    from amulet_local.params.learn import LearnParams
 
     if options.placement not in (None, "system", "user"):
         raise InvalidParameterError(
@@ -263,7 +259,7 @@ def _output(options: LearnOptions) -> Path:
 
 
 def _engine(options: LearnOptions) -> AbstractContextManager[Engine]:
-    from amulet_local.params import RuntimeParams
+    from amulet_local.params.runtime import RuntimeParams
 
     runtime = RuntimeParams(
         **given(

@@ -14,7 +14,7 @@ from amulet_local.cli.terminal import StatusLine
 
 if TYPE_CHECKING:
     from amulet_local.engine import Engine
-    from amulet_local.params import RuntimeParams
+    from amulet_local.params.runtime import RuntimeParams
 
 
 class AdapterOptions(Protocol):

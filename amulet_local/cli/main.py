@@ -10,7 +10,7 @@ import os
 import sys
 from typing import NoReturn
 
-EXIT_INTERRUPTED = 130
+from amulet_local.cli.exit_codes import EXIT_INTERRUPTED
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.flags import json_option
 from amulet_local.cli.terminal import one_line, write
-from amulet_local.errors import AmuletError
+from amulet_local.common.errors import AmuletError
 
 HELP = """List the models that have a name.
 
@@ -43,7 +43,7 @@ class ModelsOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Listed:
+class ModelListing:
     """A model in the list.
 
     Attributes:
@@ -65,7 +65,7 @@ class Listed:
 
 def run(options: ModelsOptions) -> None:
     """Print the list."""
-    from amulet_local import model_store
+    from amulet_local.loading import model_store
 
     catalogue = [_from_catalogue(entry) for entry in model_store.catalogue().values()]
     files = [_inspected(path.stem, path) for path in model_store.local_models()]
@@ -90,14 +90,14 @@ def run(options: ModelsOptions) -> None:
     write("\n".join(lines) + "\n")
 
 
-def _from_catalogue(entry: object) -> Listed:
-    from amulet_local.model_store import CatalogueEntry
+def _from_catalogue(entry: object) -> ModelListing:
+    from amulet_local.loading.model_store import CatalogueEntry
 
     assert isinstance(entry, CatalogueEntry)
     path = entry.path()
     if path is not None:
         return _inspected(entry.name, path, entry.description)
-    return Listed(
+    return ModelListing(
         name=entry.name,
         path=None,
         size_bytes=entry.size_bytes,
@@ -107,7 +107,7 @@ def _from_catalogue(entry: object) -> Listed:
     )
 
 
-def _inspected(name: str, path: Path, description: str = "") -> Listed:
+def _inspected(name: str, path: Path, description: str = "") -> ModelListing:
     from amulet_local.llama.generative import reason_not_generative
     from amulet_local.llama.gguf import read_header
 
@@ -125,7 +125,7 @@ def _inspected(name: str, path: Path, description: str = "") -> Listed:
         size = path.stat().st_size
     except OSError:
         size = None
-    return Listed(
+    return ModelListing(
         name=name,
         path=str(path),
         size_bytes=size,
@@ -135,7 +135,7 @@ def _inspected(name: str, path: Path, description: str = "") -> Listed:
     )
 
 
-def _table(items: list[Listed]) -> list[str]:
+def _table(items: list[ModelListing]) -> list[str]:
     rows = [(one_line(item.name), _size(item.size_bytes), item.kind) for item in items]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     lines = []

@@ -16,7 +16,7 @@ from amulet_local.cli.inputs import check_text, read_preference
 from amulet_local.cli.terminal import one_line, write
 
 if TYPE_CHECKING:
-    from amulet_local.preferences import Preference
+    from amulet_local.preferences.preference import Preference
 
 PREFERENCE = "The preference"
 
@@ -160,8 +160,8 @@ class PathOptions:
 
 def list_all(options: ListOptions) -> None:
     """Print the built-in preferences and the user's."""
-    from amulet_local.preference_names import BUILT_IN_PREFERENCES
-    from amulet_local.user_settings import read_settings, settings_path
+    from amulet_local.preferences.names import BUILT_IN_PREFERENCES
+    from amulet_local.preferences.user_settings import read_settings, settings_path
 
     settings = read_settings()
     models = {
@@ -201,7 +201,7 @@ def list_all(options: ListOptions) -> None:
 
 def show(options: ShowOptions) -> None:
     """Print a preference, or the parts of a mix, as it goes into the prompt."""
-    from amulet_local.preferences import resolve
+    from amulet_local.preferences.preference import resolve
 
     wanted = options.preference or ""  # typer makes None of an empty argument
     check_text("NAME", wanted)
@@ -231,8 +231,8 @@ def show(options: ShowOptions) -> None:
 
 def _kind(text: str) -> str:
     """What a preference is that can be resolved."""
-    from amulet_local.preference_names import BUILT_IN_PREFERENCES, weighted
-    from amulet_local.user_settings import read_settings
+    from amulet_local.preferences.names import BUILT_IN_PREFERENCES, weighted
+    from amulet_local.preferences.user_settings import read_settings
 
     wanted = weighted(text)
     if not wanted.is_name:
@@ -252,7 +252,7 @@ def _described(part: Preference) -> list[str]:
 
 def add(options: AddOptions) -> None:
     """Give a text or a mix a name."""
-    from amulet_local.settings_editor import set_mix, set_preference
+    from amulet_local.preferences.settings_editor import set_mix, set_preference
 
     name = options.name or ""  # see above
     for text in (name, options.text, *(options.mix or ())):
@@ -268,10 +268,10 @@ def add(options: AddOptions) -> None:
 
 def import_file(options: ImportOptions) -> None:
     """Take over the preferences and mixes of a file."""
-    from amulet_local import private_files
-    from amulet_local.errors import SettingsError
-    from amulet_local.settings_editor import merge
-    from amulet_local.user_settings import MAX_FILE_BYTES, parse_settings
+    from amulet_local.common import private_files
+    from amulet_local.common.errors import SettingsError
+    from amulet_local.preferences.settings_editor import merge
+    from amulet_local.preferences.user_settings import MAX_FILE_BYTES, parse_settings
 
     data = private_files.read(options.file, max_bytes=MAX_FILE_BYTES)
     try:
@@ -285,7 +285,7 @@ def import_file(options: ImportOptions) -> None:
 
 def remove(options: RemoveOptions) -> None:
     """Take a preference or mix out of the user's file."""
-    from amulet_local import settings_editor
+    from amulet_local.preferences import settings_editor
 
     check_text("NAME", options.name)
     path = settings_editor.remove(options.name or "")
@@ -294,7 +294,7 @@ def remove(options: RemoveOptions) -> None:
 
 def print_path(options: PathOptions) -> None:
     """Print where the user's file is, or would be."""
-    from amulet_local.user_settings import settings_path
+    from amulet_local.preferences.user_settings import settings_path
 
     write(f"{settings_path()}\n")
 

@@ -13,17 +13,14 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from amulet_local.cli.main import EXIT_INTERRUPTED
+from amulet_local.cli.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED
 from amulet_local.cli.terminal import note, silence
-from amulet_local.errors import (
+from amulet_local.common.errors import (
     AmuletError,
     ContextCreationError,
     InvalidParameterError,
     PromptTooLongError,
 )
-
-EXIT_ERROR = 1
-
 
 _FLAGS = {
     "max_tokens": "--predict",

@@ -18,7 +18,7 @@ _MARGIN = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class ScatterPoint:
     """A point.
 
     Attributes:
@@ -34,7 +34,7 @@ class Point:
 
 
 def scatter(
-    points: Sequence[Point],
+    points: Sequence[ScatterPoint],
     *,
     x_name: str,
     y_name: str,
@@ -55,7 +55,7 @@ def scatter(
     n_columns = width - _MARGIN - 3
     x_scale = _Scale([point.x for point in points], n_columns)
     y_scale = _Scale([point.y for point in points], height)
-    cells: dict[tuple[int, int], list[Point]] = {}
+    cells: dict[tuple[int, int], list[ScatterPoint]] = {}
     for point in points:
         cell = height - 1 - y_scale.place(point.y), x_scale.place(point.x)
         cells.setdefault(cell, []).append(point)

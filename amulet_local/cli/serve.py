@@ -20,12 +20,13 @@ from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
 from amulet_local.cli.model_options import ModelOptions
 from amulet_local.cli.terminal import StatusLine, note
 from amulet_local.cli.version import package_version
-from amulet_local.errors import FileAccessError, InvalidParameterError, MissingExtraError
+from amulet_local.common.errors import FileAccessError, InvalidParameterError, MissingExtraError
 
 if TYPE_CHECKING:
-    from amulet_local.params import RuntimeParams, Scheduler
+    from amulet_local.params.choices import Scheduler
+    from amulet_local.params.runtime import RuntimeParams
     from amulet_local.server.limits import Access
-    from amulet_local.server.service import Loaded
+    from amulet_local.server.loaded_model import Loaded
 
 NETWORK = "Where it listens, and who may ask (flags as in llama-server)"
 LOAD = "How many requests"
@@ -246,9 +247,9 @@ def _load(
     options: ServeOptions, runtime: RuntimeParams, defaults: dict[str, Any], status: StatusLine
 ) -> Loaded:
     from amulet_local.engine import Engine
-    from amulet_local.model_store import names_of
+    from amulet_local.loading.model_store import names_of
+    from amulet_local.server.loaded_model import Defaults, Loaded
     from amulet_local.server.model_names import ModelNames
-    from amulet_local.server.service import Defaults, Loaded
 
     model = chosen_model(options.model)
     engine = Engine(
@@ -335,9 +336,9 @@ def _defaults(options: ServeOptions) -> dict[str, Any]:
     Raises:
         AmuletError: they can't be used.
     """
-    from amulet_local.preferences import resolve
+    from amulet_local.preferences.preference import resolve
+    from amulet_local.preferences.user_settings import UserModelSettings
     from amulet_local.server.fields import chat_fields
-    from amulet_local.user_settings import ModelSettings
 
     for text in (*(options.preference or ()), *(options.avoid or ())):
         check_text("--preference", text)
@@ -349,9 +350,9 @@ def _defaults(options: ServeOptions) -> dict[str, Any]:
         guidance_scale=options.guidance_scale,
         kl_budget=options.kl_budget,
     )
-    chat_fields(fields).arguments(None, ModelSettings())
+    chat_fields(fields).arguments(None, UserModelSettings())
     if options.preset is not None:
-        from amulet_local.presets import preset_named
+        from amulet_local.steering.presets import preset_named
 
         preset_named(options.preset)
     return fields

@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable
 from typing import Any, TextIO, cast
 
-from amulet_local.errors import FileAccessError
-from amulet_local.readable import visible as visible
+from amulet_local.common.errors import FileAccessError
+from amulet_local.common.readable import visible as visible
 
 STATUS_DELAY_SECONDS = 0.4
 """Work that is done by then is not announced."""

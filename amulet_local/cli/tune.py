@@ -9,23 +9,18 @@ import typer
 
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
-from amulet_local.cli.inputs import (
-    check_text,
-    chosen_model,
-    given,
-    read_file,
-)
+from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
 from amulet_local.cli.progress import AnswersProgress
 from amulet_local.cli.terminal import one_line, write
 from amulet_local.cli.tune_options import TuneOptions, check
-from amulet_local.errors import AmuletError, FileAccessError, InvalidParameterError
+from amulet_local.common.errors import AmuletError, FileAccessError, InvalidParameterError
 
 if TYPE_CHECKING:
     from amulet_local.evaluation.recommendation import Recommendation
-    from amulet_local.evaluation.tuning_study import Measurement, Plan
-    from amulet_local.params import RuntimeParams
-    from amulet_local.preferences import Preference
-    from amulet_local.user_settings import ModelSettings
+    from amulet_local.evaluation.tuning_study import Measurement, SweepPlan
+    from amulet_local.params.runtime import RuntimeParams
+    from amulet_local.preferences.preference import Preference
+    from amulet_local.preferences.user_settings import UserModelSettings
 
 DEFAULT_PREFERENCES = ("creative", "concise")
 DEFAULT_TOKENS = 64
@@ -53,8 +48,8 @@ amulet-local tune -m model.gguf --reset"""
 
 def run(options: TuneOptions) -> None:
     """Measure, show, recommend and keep."""
-    from amulet_local.model_store import find_model, names_of
-    from amulet_local.user_settings import read_settings
+    from amulet_local.loading.model_store import find_model, names_of
+    from amulet_local.preferences.user_settings import read_settings
 
     model = chosen_model(options.model)
     path = find_model(model)
@@ -91,10 +86,10 @@ def run(options: TuneOptions) -> None:
         raise failure
 
 
-def _plan(options: TuneOptions) -> Plan:
+def _plan(options: TuneOptions) -> SweepPlan:
     from amulet_local.evaluation.questions import QUESTIONS, parse_questions
     from amulet_local.evaluation.sweep import settings_of
-    from amulet_local.evaluation.tuning_study import Plan
+    from amulet_local.evaluation.tuning_study import SweepPlan
 
     n_tokens = DEFAULT_TOKENS if options.predict is None else options.predict
     if not (isinstance(n_tokens, int) and 1 <= n_tokens <= MAX_TOKENS):
@@ -112,7 +107,7 @@ def _plan(options: TuneOptions) -> Plan:
         questions = tuple(dict.fromkeys(text.strip() for text in options.question))
         if not all(questions):
             raise InvalidParameterError("a QUESTION is empty")
-    return Plan(
+    return SweepPlan(
         settings=settings_of("scale" if options.sweep == "scale" else "kl", options.values),
         preferences=_preferences(options.preference or DEFAULT_PREFERENCES),
         questions=questions,
@@ -121,7 +116,7 @@ def _plan(options: TuneOptions) -> Plan:
 
 
 def _preferences(texts: list[str] | tuple[str, ...]) -> tuple[Preference, ...]:
-    from amulet_local.preferences import resolve
+    from amulet_local.preferences.preference import resolve
 
     found: dict[str, Preference] = {}
     for text in texts:
@@ -157,7 +152,7 @@ def _plot_path(name: str | None) -> Path | None:
 
 
 def _runtime(options: TuneOptions) -> RuntimeParams:
-    from amulet_local.params import RuntimeParams
+    from amulet_local.params.runtime import RuntimeParams
 
     check_text("--chat-template", options.chat_template)
     return RuntimeParams(
@@ -171,7 +166,7 @@ def _runtime(options: TuneOptions) -> RuntimeParams:
 
 
 def _measured(
-    path: Path, runtime: RuntimeParams, plan: Plan, model: str, *, as_json: bool
+    path: Path, runtime: RuntimeParams, plan: SweepPlan, model: str, *, as_json: bool
 ) -> Measurement:
     """Everything that was asked for; after Ctrl-C what there is, shown."""
     from amulet_local.evaluation.tuning_study import Measurement, Stand
@@ -229,14 +224,14 @@ def _keep(
 ) -> tuple[Path, str]:
     """Write the recommendation; returns the file and what it calls the model."""
     from amulet_local.cli.tuning_report import setting_named
-    from amulet_local.settings_editor import set_model_strength
-    from amulet_local.user_settings import read_settings
+    from amulet_local.preferences.settings_editor import set_model_strength
+    from amulet_local.preferences.user_settings import read_settings
 
     path = set_model_strength(names, setting_named(measurement, chosen.name).own)
     return path, read_settings().own_model(names) or names[-1]
 
 
-def _kept_text(earlier: ModelSettings | None, kept: tuple[Path, str]) -> str:
+def _kept_text(earlier: UserModelSettings | None, kept: tuple[Path, str]) -> str:
     before = ""
     if earlier is not None and earlier.strength:
         shown = ", ".join(f"{key} {value}" for key, value in earlier.as_written.items())
@@ -248,8 +243,8 @@ def _kept_text(earlier: ModelSettings | None, kept: tuple[Path, str]) -> str:
 
 
 def _reset(names: tuple[str, ...], *, as_json: bool) -> None:
-    from amulet_local.settings_editor import set_model_strength
-    from amulet_local.user_settings import ModelSettings, read_settings
+    from amulet_local.preferences.settings_editor import set_model_strength
+    from amulet_local.preferences.user_settings import UserModelSettings, read_settings
 
     settings = read_settings()
     own = settings.own_model(names)
@@ -259,7 +254,7 @@ def _reset(names: tuple[str, ...], *, as_json: bool) -> None:
         else:
             write(f"No strength is kept for {one_line(names[0])}.\n")
         return
-    path = set_model_strength(names, ModelSettings())
+    path = set_model_strength(names, UserModelSettings())
     if as_json:
         write_json({"removed": own, "path": str(path)})
     else:

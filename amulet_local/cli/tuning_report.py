@@ -9,7 +9,7 @@ import textwrap
 from dataclasses import asdict
 from typing import Any
 
-from amulet_local.cli.scatter import CHOSEN, Point, scatter
+from amulet_local.cli.scatter import CHOSEN, ScatterPoint, scatter
 from amulet_local.cli.terminal import one_line
 from amulet_local.evaluation.lever import PLAUSIBLE
 from amulet_local.evaluation.quality import Means
@@ -92,7 +92,7 @@ def plot(measurement: Measurement, chosen: Recommendation | None, width: int) ->
     """
     figures = measurement.figures()
     points = [
-        Point(
+        ScatterPoint(
             x=figures[setting.name].margin,
             y=figures[setting.name].fluency,
             label=setting.label,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from amulet_local.errors import FileAccessError
+from amulet_local.common.errors import FileAccessError
 from amulet_local.evaluation.recommendation import Recommendation
 from amulet_local.evaluation.tuning_study import Measurement
 
@@ -24,7 +24,7 @@ _AIR = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mark:
+class PlotMark:
     """A point of the plot.
 
     Attributes:
@@ -40,7 +40,7 @@ class Mark:
     kind: Literal["swept", "chosen", "other"]
 
 
-def marks_of(measurement: Measurement, chosen: Recommendation | None) -> list[Mark]:
+def marks_of(measurement: Measurement, chosen: Recommendation | None) -> list[PlotMark]:
     """The settings of a sweep that have answers."""
     figures = measurement.figures()
     marks = []
@@ -50,7 +50,7 @@ def marks_of(measurement: Measurement, chosen: Recommendation | None) -> list[Ma
         is_chosen = chosen is not None and item.name == chosen.name
         point = figures[item.name]
         marks.append(
-            Mark(
+            PlotMark(
                 label=f"{item.name}, recommended" if is_chosen else item.name,
                 margin=point.margin,
                 fluency=point.fluency,
@@ -61,7 +61,7 @@ def marks_of(measurement: Measurement, chosen: Recommendation | None) -> list[Ma
 
 
 def write_plot(
-    marks: Sequence[Mark], path: Path, *, title: str, least_fluency: float | None
+    marks: Sequence[PlotMark], path: Path, *, title: str, least_fluency: float | None
 ) -> None:
     """Draw margin against fluency.
 

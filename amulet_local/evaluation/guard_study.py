@@ -18,23 +18,24 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from amulet_local import model_store
 from amulet_local.benchmark.outside import quantisation_type, quantise
 from amulet_local.benchmark.plot import check_plot
-from amulet_local.cohort import Cohort
-from amulet_local.errors import AmuletError, FileAccessError, InvalidParameterError
-from amulet_local.evaluation.frontier_plot import Mark, write_plot
+from amulet_local.common.errors import AmuletError, FileAccessError, InvalidParameterError
+from amulet_local.evaluation.frontier_plot import PlotMark, write_plot
 from amulet_local.evaluation.pairs import judged, pair_prompts, pair_request
 from amulet_local.evaluation.quality import SIGNS, Quality, fluency_limit, means
 from amulet_local.llama import library
 from amulet_local.llama.context import ContextSettings
-from amulet_local.llama.model import Model, ModelSettings
+from amulet_local.llama.model import Model, ModelLoadSettings
 from amulet_local.llama.stop_flag import StopFlag
-from amulet_local.noise import rounding_noise
-from amulet_local.params import AmuletParams, Placement
-from amulet_local.preferences import resolve
-from amulet_local.presets import DEFAULT_PRESET, GUARDS, PRESETS
-from amulet_local.prompting import Prompter
+from amulet_local.loading import model_store
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.choices import Placement
+from amulet_local.preferences.preference import resolve
+from amulet_local.prompts.prompter import Prompter
+from amulet_local.serving.cohort import Cohort
+from amulet_local.steering.presets import DEFAULT_PRESET, GUARDS, PRESETS
+from amulet_local.steering.rounding_noise import rounding_noise
 
 PRECISIONS = ("F16", "Q8_0", "Q4_1")
 SCREEN_PREFERENCES = ("creative", "concise")
@@ -60,7 +61,7 @@ SETS = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class StudyPoint:
     """One setting that is tried."""
 
     name: str
@@ -68,12 +69,12 @@ class Point:
     placement: Placement = "system"
 
 
-def _points() -> Iterator[Point]:
-    def point(name: str, placement: Placement = "system", **fields: Any) -> Point:
-        return Point(name=name, amulet=AmuletParams(**fields), placement=placement)
+def _points() -> Iterator[StudyPoint]:
+    def point(name: str, placement: Placement = "system", **fields: Any) -> StudyPoint:
+        return StudyPoint(name=name, amulet=AmuletParams(**fields), placement=placement)
 
     yield point("preference prompt", guidance_scale=1.0)
-    yield Point(name="paper", amulet=AmuletParams())
+    yield StudyPoint(name="paper", amulet=AmuletParams())
     for budget in (0.4, 0.5, 0.6, 0.8, 1.2):
         yield point(f"KL {budget:g}, guarded", kl_budget=budget, **GUARDS)
     yield point("guarded", **GUARDS)
@@ -129,7 +130,7 @@ class Bench:
             path.with_suffix(".part").replace(path)
         library.start()
         self._model = Model.load(
-            path if path.exists() else source, ModelSettings(n_gpu_layers=0), progress=None
+            path if path.exists() else source, ModelLoadSettings(n_gpu_layers=0), progress=None
         )
         settings = ContextSettings(
             n_ctx=N_CTX,
@@ -147,7 +148,7 @@ class Bench:
         )
 
     def answer(
-        self, point: Point, preference: str, questions: Sequence[str]
+        self, point: StudyPoint, preference: str, questions: Sequence[str]
     ) -> Iterator[dict[str, Any]]:
         """Answer the questions; a row of figures for each, as they are done."""
         chosen = resolve(preference)[0]
@@ -321,7 +322,7 @@ def draw(entries: Sequence[dict[str, Any]], path: Path) -> None:
         == (PRESETS[DEFAULT_PRESET].amulet, PRESETS[DEFAULT_PRESET].placement)
     ]
     marks = [
-        Mark(
+        PlotMark(
             label=f"{entry['point']}: {entry['broken']:.1%} broken",
             margin=entry["margin"],
             fluency=entry["fluency"],

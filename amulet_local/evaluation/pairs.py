@@ -5,15 +5,17 @@ What the study of guards and tuning have in common. Knows nothing about which st
 
 from __future__ import annotations
 
-from amulet_local.decoding import METHODS
+from amulet_local.answering.request import Request, build_request
+from amulet_local.common.results import Generation
 from amulet_local.evaluation.quality import Quality, quality
 from amulet_local.llama.vocabulary import Vocabulary
-from amulet_local.params import AmuletParams, Placement, SamplingParams
-from amulet_local.preferences import Preference
-from amulet_local.prompting import Prompter, Prompts
-from amulet_local.request import Request, build_request
-from amulet_local.results import Generation
-from amulet_local.steering import RowPlan
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.choices import Placement
+from amulet_local.params.sampling import SamplingParams
+from amulet_local.preferences.preference import Preference
+from amulet_local.prompts.prompter import Prompter, Prompts
+from amulet_local.steering.methods import METHODS
+from amulet_local.steering.steering import RowPlan
 
 
 def pair_prompts(

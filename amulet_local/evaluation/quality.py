@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from amulet_local.repetition import loops, repeated_share
-from amulet_local.results import Generation
-from amulet_local.sentences import ends_sentence
+from amulet_local.common.results import Generation
+from amulet_local.text.repetition import loops, repeated_share
+from amulet_local.text.sentences import ends_sentence
 
 REPEATED_SHARE = 0.5
 """An answer loops as well when half of it stood in it before."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from amulet_local.errors import InvalidTextError
+from amulet_local.common.errors import InvalidTextError
 
 QUESTIONS = (
     "How do I sleep better?",

@@ -10,10 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from amulet_local.errors import InvalidParameterError
-from amulet_local.params import AmuletParams
-from amulet_local.presets import DEFAULT_PRESET, PRESETS
-from amulet_local.user_settings import MAX_GUIDANCE_SCALE, MAX_KL_BUDGET, ModelSettings
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.preferences.user_settings import (
+    MAX_GUIDANCE_SCALE,
+    MAX_KL_BUDGET,
+    UserModelSettings,
+)
+from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS
 
 Sweep: TypeAlias = Literal["kl", "scale"]
 
@@ -47,7 +51,7 @@ class Setting:
     label: str
     amulet: AmuletParams
     value: float | None
-    own: ModelSettings
+    own: UserModelSettings
 
 
 def settings_of(sweep: Sweep, values: Sequence[float] | None = None) -> tuple[Setting, ...]:
@@ -74,7 +78,7 @@ def settings_of(sweep: Sweep, values: Sequence[float] | None = None) -> tuple[Se
         label="paper",
         amulet=PRESETS["paper"].amulet,
         value=None,
-        own=ModelSettings(),
+        own=UserModelSettings(),
     )
     return (*(_setting(sweep, value) for value in ordered), paper)
 
@@ -83,10 +87,10 @@ def _setting(sweep: Sweep, value: float) -> Setting:
     default = PRESETS[DEFAULT_PRESET].amulet
     if sweep == "kl":
         name, amulet = f"KL {value:g}", default.replace(kl_budget=value)
-        own = ModelSettings(kl_budget=value)
+        own = UserModelSettings(kl_budget=value)
     else:
         name, amulet = f"scale {value:g}", default.replace(guidance_scale=value, kl_budget=None)
-        own = ModelSettings(guidance_scale=value, kl_budget="off")
+        own = UserModelSettings(guidance_scale=value, kl_budget="off")
     if value == _REFERENCE[sweep]:
         name = "preference prompt"
     return Setting(name=name, label=f"{value:g}", amulet=amulet, value=value, own=own)

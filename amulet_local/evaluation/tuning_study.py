@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from amulet_local.cohort import Cohort
+from amulet_local.answering.request import Request
+from amulet_local.common.results import Generation
 from amulet_local.evaluation.lever import Lever, lever_of, steps_along
 from amulet_local.evaluation.pairs import judged, pair_prompts, pair_request
 from amulet_local.evaluation.quality import Means, Quality, means
@@ -25,14 +26,7 @@ from amulet_local.llama.model import Model
 from amulet_local.llama.rows import RowSet, StoppedError
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.llama.worker import Worker, run_together
-from amulet_local.noise import rounding_noise
-from amulet_local.params import RuntimeParams
-from amulet_local.preferences import Preference
-from amulet_local.presets import DEFAULT_PRESET, PRESETS
-from amulet_local.prompting import Prompter, Prompts
-from amulet_local.request import Request
-from amulet_local.results import Generation
-from amulet_local.runtime_setup import (
+from amulet_local.loading.runtime_setup import (
     check_memory,
     context_settings,
     kernels_loading,
@@ -40,6 +34,12 @@ from amulet_local.runtime_setup import (
     resolve_gpu_layers,
     row_plan,
 )
+from amulet_local.params.runtime import RuntimeParams
+from amulet_local.preferences.preference import Preference
+from amulet_local.prompts.prompter import Prompter, Prompts
+from amulet_local.serving.cohort import Cohort
+from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS
+from amulet_local.steering.rounding_noise import rounding_noise
 
 MAX_PLACES = 16
 """Answers made at once, fewer where memory is short."""
@@ -56,7 +56,7 @@ Report = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class SweepPlan:
     """What is asked.
 
     Attributes:
@@ -93,7 +93,7 @@ class Measurement:
         lever: what there is to strengthen.
     """
 
-    plan: Plan
+    plan: SweepPlan
     answers: dict[tuple[str, str], list[Quality]] = field(default_factory=dict)
     noise: float | None = None
     lever: Lever | None = None
@@ -146,7 +146,7 @@ class Stand:
         self,
         path: Path,
         runtime: RuntimeParams,
-        plan: Plan,
+        plan: SweepPlan,
         *,
         load_progress: Callable[[float], None] | None = None,
     ) -> None:
@@ -257,7 +257,7 @@ class Stand:
     def _answer(self, result: Measurement, report: Report) -> list[tuple[_Task, tuple[int, ...]]]:
         """Make and judge all answers; returns texts to measure the lever along."""
         assert self._cohort is not None
-        clock = Clock(self._plan)
+        clock = RemainingTime(self._plan)
         texts: list[tuple[_Task, tuple[int, ...]]] = []
 
         def note(n_under_way: int) -> None:
@@ -302,10 +302,10 @@ class Stand:
             rows.close()
 
 
-class Clock:
+class RemainingTime:
     """Says how far the answers are and how long the rest will take."""
 
-    def __init__(self, plan: Plan, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, plan: SweepPlan, now: Callable[[], float] = time.monotonic) -> None:
         self._plan = plan
         self._now = now
         self._started = now()

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from amulet_local.errors import InvalidParameterError
+from amulet_local.common.errors import InvalidParameterError
 from amulet_local.grammar.gbnf import END, Grammar
 
 MAX_STACKS = 4096

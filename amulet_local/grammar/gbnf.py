@@ -11,7 +11,7 @@ from __future__ import annotations
 import string
 from dataclasses import dataclass
 
-from amulet_local.errors import InvalidParameterError
+from amulet_local.common.errors import InvalidParameterError
 from amulet_local.grammar.recursion import looping_rule
 from amulet_local.grammar.utf8 import MAX_CODE_POINT, Ranges, byte_sequences, complement, merged
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import NoneType
 from typing import Any, NoReturn
 
-from amulet_local.errors import InvalidParameterError
+from amulet_local.common.errors import InvalidParameterError
 
 MAX_DIGITS = 15
 """Digits of a whole number: those that a double holds exactly."""

@@ -20,9 +20,9 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from amulet_local.errors import AdapterFileError, ModelFileError, ModelNotFoundError
+from amulet_local.common.errors import AdapterFileError, ModelFileError, ModelNotFoundError
 from amulet_local.llama.gguf import GGUFHeader, GGUFTensor, read_data, read_header
-from amulet_local.scaled_files import ScaledFile
+from amulet_local.params.scaled_files import ScaledFile
 
 _F32 = 0
 _LORA_TYPES = {_F32: "F32", 1: "F16", 30: "BF16", 8: "Q8_0"}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from amulet_local.errors import (
+from amulet_local.common.errors import (
     AdapterFileError,
     ContextCreationError,
     FileAccessError,
@@ -25,7 +25,7 @@ from amulet_local.llama import library
 from amulet_local.llama.adapter_files import BaseModel, check_lora, read_control_vector
 from amulet_local.llama.model import Model, file_identity
 from amulet_local.llama.worker import Worker, run_together
-from amulet_local.scaled_files import ScaledFile
+from amulet_local.params.scaled_files import ScaledFile
 
 LARGE_SCALE = 10.0
 """Scales beyond it hardly leave anything of the model."""

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amulet_local.errors import ContextCreationError, DecodeError, EngineClosedError
+from amulet_local.common.errors import ContextCreationError, DecodeError, EngineClosedError
 from amulet_local.llama import library
 from amulet_local.llama.adapters import Adapters
 from amulet_local.llama.model import Model

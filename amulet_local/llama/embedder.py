@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from amulet_local.errors import (
+from amulet_local.common.errors import (
     BackendError,
     EngineClosedError,
     PromptTooLongError,
@@ -22,7 +22,7 @@ from amulet_local.errors import (
 )
 from amulet_local.llama import library
 from amulet_local.llama.context import Context, ContextSettings, Span
-from amulet_local.llama.model import Model, ModelSettings
+from amulet_local.llama.model import Model, ModelLoadSettings
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.llama.worker import Worker, run_together
 
@@ -70,7 +70,7 @@ class Embedder:
         self._context: Context | None = None
         n_gpu_layers = settings.n_gpu_layers if library.supports_gpu_offload() else 0
         self.model = Model.load(
-            path, ModelSettings(n_gpu_layers=n_gpu_layers, embeds=True), progress=None
+            path, ModelLoadSettings(n_gpu_layers=n_gpu_layers, embeds=True), progress=None
         )
         self._worker = Worker("amulet-embed")
         try:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import NoReturn, TypeAlias, TypeVar
 
-from amulet_local.errors import FileAccessError, ModelFileError, ModelNotFoundError
+from amulet_local.common.errors import FileAccessError, ModelFileError, ModelNotFoundError
 
 __all__ = ["GGUFArray", "GGUFHeader", "GGUFTensor", "read_data", "read_header"]
 

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from amulet_local.errors import (
+from amulet_local.common.errors import (
     EngineClosedError,
     InvalidParameterError,
     ModelFileError,
@@ -32,7 +32,7 @@ _SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSettings:
+class ModelLoadSettings:
     """How a model is loaded.
 
     Attributes:
@@ -63,7 +63,7 @@ class Model:
     def __init__(
         self,
         path: str | os.PathLike[str],
-        settings: ModelSettings | None = None,
+        settings: ModelLoadSettings | None = None,
         *,
         progress: Callable[[float], bool] | None = None,
     ) -> None:
@@ -79,7 +79,7 @@ class Model:
             ModelFileError: not a sound GGUF file, or llama.cpp refuses it.
             UnsupportedModelError: the model can't generate text, or embed it.
         """
-        settings = settings or ModelSettings()
+        settings = settings or ModelLoadSettings()
         self.path = Path(path)
         self.header = read_header(self.path)
         if settings.embeds:
@@ -135,7 +135,7 @@ class Model:
     def load(
         cls,
         path: str | os.PathLike[str],
-        settings: ModelSettings,
+        settings: ModelLoadSettings,
         *,
         progress: Callable[[float], None] | None,
     ) -> Model:

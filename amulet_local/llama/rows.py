@@ -17,11 +17,11 @@ from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 
-from amulet_local.errors import DecodeError, InvalidParameterError
+from amulet_local.common.errors import DecodeError, InvalidParameterError
 from amulet_local.llama.context import DECODE_STOPPED, Context, ContextSettings, Logits, Span
+from amulet_local.llama.execution_plan import ExecutionPlan, Schedule
 from amulet_local.llama.model import Model
 from amulet_local.llama.pace import Pace
-from amulet_local.llama.plan import Plan, Schedule
 from amulet_local.llama.row import Course, Row, Tail, common_length
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.llama.worker import Worker, run_together
@@ -51,7 +51,7 @@ class RowSet:
         model: Model,
         settings: ContextSettings,
         stop_flag: StopFlag,
-        plan: Plan,
+        plan: ExecutionPlan,
         workers: list[Worker] | None = None,
     ) -> None:
         """No rows yet.
@@ -95,7 +95,7 @@ class RowSet:
         context = self._contexts[0]
         return context.n_outputs // context.settings.n_sequences
 
-    def change_plan(self, plan: Plan) -> None:
+    def change_plan(self, plan: ExecutionPlan) -> None:
         """Compute rows in another way from the next prefill on."""
         if plan.schedule != self.plan.schedule:
             self.close()

@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amulet_local.errors import BackendError, LogitsError
+from amulet_local.common.errors import BackendError, LogitsError
 from amulet_local.grammar.tokens import TokenFilter
 from amulet_local.llama import library
 from amulet_local.llama.vocabulary import Vocabulary
-from amulet_local.params import SamplingParams
+from amulet_local.params.sampling import SamplingParams
 
 Candidates = NDArray[np.int32]
 """int32, shape (3 * n,): the bits of n llama_token_data, at the beginning of a buffer."""

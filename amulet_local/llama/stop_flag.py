@@ -11,7 +11,7 @@ import ctypes
 import functools
 from typing import Any
 
-from amulet_local.optimizer.jit import compile_with
+from amulet_local.common.jit import compile_with
 
 
 class StopFlag:

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-from amulet_local.errors import EngineClosedError, InvalidTextError, InvalidTokenError
+from amulet_local.common.errors import EngineClosedError, InvalidTextError, InvalidTokenError
 from amulet_local.grammar.tokens import TokenTable
-from amulet_local.reasoning import HARMONY_TOKENS, TAGS
+from amulet_local.text.reasoning import HARMONY_TOKENS, TAGS
 
 _SPECIAL = 1 << 0 | 1 << 3 | 1 << 4
 """Attributes of tokens that text must not spell by accident: unknown, control, user-defined."""

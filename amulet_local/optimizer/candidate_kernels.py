@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba.extending import register_jitable
 
-from amulet_local.optimizer.jit import lazy_njit
+from amulet_local.common.jit import lazy_njit
 
 N_BINS = 512
 _BINS_A_NAT = np.float32(16.0)

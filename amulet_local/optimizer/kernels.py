@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numba.extending import register_jitable
 
-from amulet_local.optimizer.jit import lazy_njit
+from amulet_local.common.jit import lazy_njit
 
 BLOCK = 2048
 """Tokens combined at a time; a block of z stays in the first-level cache."""

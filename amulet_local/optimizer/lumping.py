@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from amulet_local.errors import LogitsError
+from amulet_local.common.errors import LogitsError
 
 REACH = 4.0
 """Size of the weights, all together, up to which the tail is met well."""

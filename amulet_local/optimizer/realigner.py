@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from amulet_local.errors import LogitsError
+from amulet_local.common.errors import LogitsError
 
 Logits = NDArray[np.float32]
 Tokens = NDArray[np.int32]

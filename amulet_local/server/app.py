@@ -12,19 +12,20 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
-from amulet_local.decoding import METHODS
-from amulet_local.errors import AmuletError, InvalidParameterError
+from amulet_local.common.errors import AmuletError, InvalidParameterError
 from amulet_local.llama import library
-from amulet_local.preference_names import BUILT_IN_PREFERENCES
-from amulet_local.presets import DEFAULT_PRESET, PRESETS, adjusted_strength
+from amulet_local.preferences.names import BUILT_IN_PREFERENCES
 from amulet_local.server import openapi
+from amulet_local.server.access import json_object
 from amulet_local.server.failures import HttpError, as_http, log_error
 from amulet_local.server.fields import CHANGEABLE, IGNORED
-from amulet_local.server.guard import json_object
+from amulet_local.server.loaded_model import Loaded
 from amulet_local.server.model_names import own_settings
 from amulet_local.server.replies import CompletionReply
 from amulet_local.server.running import Running
-from amulet_local.server.service import Loaded, Service
+from amulet_local.server.service import Service
+from amulet_local.steering.methods import METHODS
+from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, adjusted_strength
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
@@ -63,7 +64,7 @@ def _add_completions(app: FastAPI, service: Service) -> None:
         body = json_object(await request.body())
         loaded = service.loaded
         asked = await asyncio.to_thread(loaded.chat if chat else loaded.text, body)
-        running = Running(service, asked, chat=chat)
+        running = Running(asked, loaded, service.figures, service.running, chat=chat)
         await running.check()
         return CompletionReply(running, stream=asked.fields.stream)
 

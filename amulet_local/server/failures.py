@@ -9,7 +9,7 @@ import logging
 import re
 from typing import Any
 
-from amulet_local.errors import (
+from amulet_local.common.errors import (
     AmuletError,
     CancelledError,
     ChatTemplateError,

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from amulet_local.chat_completion import ChatCompletionFields
-from amulet_local.errors import EmptyPromptError, InvalidParameterError
-from amulet_local.params import ReasoningFormat, SamplingParams
+from amulet_local.common.errors import EmptyPromptError, InvalidParameterError
+from amulet_local.openai.chat_completion import ChatCompletionFields
+from amulet_local.params.choices import ReasoningFormat
+from amulet_local.params.sampling import SamplingParams
 
 IGNORED = frozenset(
     {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from amulet_local.results import Generation
+from amulet_local.common.results import Generation
 
 _HELP = {
     "requests_total": "Completions that were answered, by how they ended.",

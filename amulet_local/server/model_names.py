@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from amulet_local.errors import AmuletError
-from amulet_local.preference_names import BUILT_IN_PREFERENCES, weighted
-from amulet_local.preferences import resolve
+from amulet_local.common.errors import AmuletError
+from amulet_local.preferences.names import BUILT_IN_PREFERENCES, weighted
+from amulet_local.preferences.preference import resolve
+from amulet_local.preferences.user_settings import UserSettings, read_settings
 from amulet_local.server.failures import HttpError
-from amulet_local.user_settings import UserSettings, read_settings
 
 MAX_NAME_LENGTH = 300
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedModel:
     """A model's name taken apart.
 
     Attributes:
@@ -51,22 +51,22 @@ class ModelNames:
         own = own_settings()
         return [self.main] + [f"{self.main}+{name}" for name in (*BUILT_IN_PREFERENCES, *own.names)]
 
-    def find(self, asked: object) -> Named:
+    def find(self, asked: object) -> NamedModel:
         """The model that a request asks for; without a name the loaded one.
 
         Raises:
             HttpError: 404, no model is loaded under this name.
         """
         if asked in (None, ""):
-            return Named(self.main)
+            return NamedModel(self.main)
         if isinstance(asked, str) and len(asked) <= MAX_NAME_LENGTH:
             if asked.lower() in self._known:
-                return Named(asked)
+                return NamedModel(asked)
             for known in sorted(self._known, key=len, reverse=True):
                 if asked.lower().startswith(known + "+"):
                     parts = tuple(asked[len(known) + 1 :].split("+"))
                     if self._are_preferences(parts):
-                        return Named(asked, parts)
+                        return NamedModel(asked, parts)
         raise HttpError(
             404,
             f"no model is loaded under this name; loaded: {self.main}, and with a preference "

@@ -17,9 +17,9 @@ from typing import Any
 
 import uvicorn
 
-from amulet_local.errors import InvalidParameterError, ServerError
+from amulet_local.common.errors import InvalidParameterError, ServerError
+from amulet_local.server.access import Guard
 from amulet_local.server.app import make_app
-from amulet_local.server.guard import Guard
 from amulet_local.server.limits import Access, Limits
 from amulet_local.server.protocol import protocol_with
 from amulet_local.server.service import Service

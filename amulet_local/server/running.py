@@ -11,11 +11,12 @@ import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
-from amulet_local.errors import AmuletError, QueueFullError
-from amulet_local.openai_shapes import Answers, ChatAnswers, TextAnswers, finite
-from amulet_local.request import Request
-from amulet_local.results import Alternative, Chunk, Generation, TokenTrace
-from amulet_local.server.service import Asked, Service
+from amulet_local.answering.request import Request
+from amulet_local.common.errors import AmuletError, QueueFullError
+from amulet_local.common.results import Alternative, Chunk, Generation, TokenTrace
+from amulet_local.openai.shapes import Answers, ChatAnswers, TextAnswers, finite
+from amulet_local.server.figures import Figures
+from amulet_local.server.loaded_model import Asked, Loaded
 from amulet_local.serving.ticket import Ticket
 
 
@@ -136,14 +137,23 @@ class Running:
         answers: what came of it so far.
     """
 
-    def __init__(self, service: Service, asked: Asked, *, chat: bool) -> None:
+    def __init__(
+        self,
+        asked: Asked,
+        loaded: Loaded,
+        figures: Figures,
+        others: dict[str, Running],
+        *,
+        chat: bool,
+    ) -> None:
         """Not begun.
 
         Args:
+            figures: what it is counted in.
+            others: completions under way by their ids; it is among them while it runs.
             chat: a chat completion, else a text completion.
         """
-        self._service, self._asked = service, asked
-        self._loaded = service.loaded
+        self._asked, self._loaded, self._figures, self._others = asked, loaded, figures, others
         kind = _ChatAnswers if chat else _TextAnswers
         self.answers = kind(
             model=asked.name,
@@ -172,7 +182,7 @@ class Running:
             QueueFullError: every place is taken and as many wait as may.
             AmuletError: it can't be answered, or not to its end.
         """
-        self._service.running[self.answers.id] = self
+        self._others[self.answers.id] = self
         try:
             for index in range(self._asked.n_choices):
                 request = self._first
@@ -186,7 +196,7 @@ class Running:
             if self._asked.fields.include_usage:
                 yield self.answers.usage_piece()
         finally:
-            self._service.running.pop(self.answers.id, None)
+            self._others.pop(self.answers.id, None)
 
     async def _answer(self, index: int, request: Request) -> AsyncGenerator[dict[str, Any], None]:
         loop = asyncio.get_running_loop()
@@ -196,7 +206,7 @@ class Running:
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
                 loop.call_soon_threadsafe(queue.put_nowait, item)
 
-        figures = self._service.figures
+        figures = self._figures
         try:
             ticket = self._loaded.pool.submit(request, deliver, again=index > 0)
         except QueueFullError:

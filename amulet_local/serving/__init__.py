@@ -1,1 +1,4 @@
-"""Several requests at once on one loaded model. Knows nothing about HTTP or chat templates."""
+"""Several requests at once on one loaded model.
+
+It knows nothing about HTTP or chat templates. It may import what answering may, and answering.
+"""

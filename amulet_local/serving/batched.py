@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
-from amulet_local.cohort import Cohort
-from amulet_local.errors import AmuletError, BackendError
+from amulet_local.answering.request import Request
+from amulet_local.common.errors import AmuletError, BackendError
+from amulet_local.common.results import Chunk
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model
 from amulet_local.llama.rows import StoppedError
 from amulet_local.llama.stop_flag import StopFlag
-from amulet_local.request import Request
-from amulet_local.results import Chunk
+from amulet_local.serving.cohort import Cohort
 from amulet_local.serving.places import Outcome
 from amulet_local.serving.ticket import Ticket
 

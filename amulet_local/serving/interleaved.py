@@ -13,17 +13,17 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from amulet_local.errors import AmuletError, BackendError
-from amulet_local.generation import generate
+from amulet_local.answering.generation import generate
+from amulet_local.answering.request import Request
+from amulet_local.common.errors import AmuletError, BackendError
+from amulet_local.common.results import Chunk
 from amulet_local.llama.context import ContextSettings
+from amulet_local.llama.execution_plan import ExecutionPlan
 from amulet_local.llama.model import Model
-from amulet_local.llama.plan import Plan
 from amulet_local.llama.rows import RowSet, StoppedError
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.llama.worker import Worker
 from amulet_local.optimizer.realigner import Realigner
-from amulet_local.request import Request
-from amulet_local.results import Chunk
 from amulet_local.serving.places import Outcome
 from amulet_local.serving.ticket import Ticket
 
@@ -52,7 +52,7 @@ class InterleavedPlaces:
         self,
         model: Model,
         settings: ContextSettings,
-        plan: Plan,
+        plan: ExecutionPlan,
         *,
         n_places: int,
         max_rows: int,

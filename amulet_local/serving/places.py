@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import ClassVar, Protocol
 
-from amulet_local.errors import AmuletError
-from amulet_local.results import Chunk
+from amulet_local.common.errors import AmuletError
+from amulet_local.common.results import Chunk
 from amulet_local.serving.ticket import Ticket
 
 Outcome = tuple[Ticket, Chunk | AmuletError]

@@ -10,7 +10,8 @@ import threading
 from collections import deque
 from types import TracebackType
 
-from amulet_local.errors import (
+from amulet_local.answering.request import Request
+from amulet_local.common.errors import (
     AmuletError,
     BackendError,
     CancelledError,
@@ -18,7 +19,6 @@ from amulet_local.errors import (
     InvalidParameterError,
     QueueFullError,
 )
-from amulet_local.request import Request
 from amulet_local.serving.places import Places
 from amulet_local.serving.ticket import Deliver, Ticket
 

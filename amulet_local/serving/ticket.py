@@ -9,10 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from amulet_local.errors import AmuletError
-from amulet_local.generation import Control
-from amulet_local.request import Request
-from amulet_local.results import Chunk
+from amulet_local.answering.generation import Control
+from amulet_local.answering.request import Request
+from amulet_local.common.errors import AmuletError
+from amulet_local.common.results import Chunk
 
 Deliver = Callable[[Chunk | AmuletError], None]
 

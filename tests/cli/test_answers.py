@@ -15,8 +15,8 @@ from amulet_local.cli.answering import read_options
 from amulet_local.cli.columns import cells, column_width, side_by_side
 from amulet_local.cli.compare import CompareOptions, chosen_width
 from amulet_local.cli.generate import GenerateOptions
-from amulet_local.decoding import METHODS
-from amulet_local.presets import PRESETS
+from amulet_local.steering.methods import METHODS
+from amulet_local.steering.presets import PRESETS
 from tests.cli.conftest import CallCli
 from tests.cli.running import OnTerminal, Outcome, run
 

@@ -11,17 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amulet_local.cli.chat import live
-from amulet_local.cli.chat.keeping import Keeper, TypedLines, chat_path, model_of, remember_model
 from amulet_local.cli.chat.live import LiveText
 from amulet_local.cli.chat.markdown import Renderer
 from amulet_local.cli.chat.questions import without_quotes
 from amulet_local.cli.chat.settings import changed_strength
 from amulet_local.cli.chat.slash import help_text, parsed
 from amulet_local.cli.chat.typed_ahead import TypedAhead
-from amulet_local.conversation_file import SavedConversation
-from amulet_local.conversation_settings import ConversationSettings
-from amulet_local.errors import InvalidParameterError, InvalidRequestError
-from amulet_local.presets import PRESETS
+from amulet_local.cli.kept_chats import Keeper, TypedLines, chat_path, model_of, remember_model
+from amulet_local.common.errors import InvalidParameterError, InvalidRequestError
+from amulet_local.conversation.conversation_file import SavedConversation
+from amulet_local.conversation.conversation_settings import ConversationSettings
+from amulet_local.steering.presets import PRESETS
 
 ANSWER = """\
 To learn to cook:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from amulet_local.decoding import METHODS
-from amulet_local.preferences import BUILT_IN_PREFERENCES
-from amulet_local.presets import PRESETS
+from amulet_local.preferences.preference import BUILT_IN_PREFERENCES
+from amulet_local.steering.methods import METHODS
+from amulet_local.steering.presets import PRESETS
 from tests.cli.conftest import CallCli
 from tests.cli.running import COMMAND, environment
 

@@ -15,9 +15,9 @@ import pytest
 from amulet_local import Engine
 from amulet_local.cli.columns import cells
 from amulet_local.cli.explain import explanation_json, table, totals_line
-from amulet_local.explanation import Explanation, explain
+from amulet_local.common.results import Alternative, Generation, TokenTrace
+from amulet_local.explanation.explanation import Explanation, explain
 from amulet_local.llama.vocabulary import Vocabulary
-from amulet_local.results import Alternative, Generation, TokenTrace
 from tests.cli.conftest import CallCli
 from tests.cli.running import OnTerminal, Outcome, run
 from tests.explained import traced_text

@@ -10,9 +10,9 @@ import pytest
 
 from amulet_local import AmuletParams, RuntimeParams, SamplingParams
 from amulet_local.cli.flags import environment_variable
-from amulet_local.decoding import METHODS
-from amulet_local.preferences import BUILT_IN_PREFERENCES
-from amulet_local.presets import DEFAULT_PRESET, PRESETS
+from amulet_local.preferences.preference import BUILT_IN_PREFERENCES
+from amulet_local.steering.methods import METHODS
+from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS
 from tests.cli.conftest import CallCli
 from tests.cli.running import COMMAND, environment, run
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from amulet_local.params import LearnParams
-from amulet_local.user_settings import parse_settings
+from amulet_local.params.learn import LearnParams
+from amulet_local.preferences.user_settings import parse_settings
 from tests.cli.conftest import CallCli
 from tests.cli.running import OnTerminal, run
 

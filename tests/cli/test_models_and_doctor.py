@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from amulet_local import model_store
+from amulet_local.loading import model_store
 from tests.cli.conftest import CallCli
 from tests.cli.running import run
 

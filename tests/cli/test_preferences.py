@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from amulet_local.preferences import BUILT_IN_PREFERENCES, Preference
+from amulet_local.preferences.preference import BUILT_IN_PREFERENCES, Preference
 from tests.cli.conftest import CallCli
 from tests.cli.running import run
 

@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amulet_local.cli.scatter import CHOSEN, MARK, Point, scatter
+from amulet_local.cli.scatter import CHOSEN, MARK, ScatterPoint, scatter
 
 numbers = st.floats(-1e6, 1e6, allow_nan=False)
 labels = st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=12)
-points = st.lists(st.builds(Point, x=numbers, y=numbers, label=labels), min_size=1, max_size=20)
+points = st.lists(
+    st.builds(ScatterPoint, x=numbers, y=numbers, label=labels), min_size=1, max_size=20
+)
 
 
-def drawn(*found: Point, **size: int) -> list[str]:
+def drawn(*found: ScatterPoint, **size: int) -> list[str]:
     return scatter(found, x_name="across", y_name="up", **size)
 
 
@@ -36,10 +38,10 @@ def place(lines: list[str], text: str) -> tuple[int, int]:
 
 def test_right_is_more_and_up_is_more() -> None:
     lines = drawn(
-        Point(x=0, y=0, label="low"),
-        Point(x=1, y=5, label="mid"),
-        Point(x=3, y=2, label="right"),
-        Point(x=2, y=9, label="high"),
+        ScatterPoint(x=0, y=0, label="low"),
+        ScatterPoint(x=1, y=5, label="mid"),
+        ScatterPoint(x=3, y=2, label="right"),
+        ScatterPoint(x=2, y=9, label="high"),
     )
     rows = {name: place(lines, name)[0] for name in ("low", "mid", "right", "high")}
     assert rows["high"] < rows["mid"] < rows["right"] < rows["low"]
@@ -49,14 +51,16 @@ def test_right_is_more_and_up_is_more() -> None:
 
 
 def test_places_are_proportional() -> None:
-    lines = drawn(*(Point(x=i, y=0, label=f"n{i}") for i in range(5)), width=80)
+    lines = drawn(*(ScatterPoint(x=i, y=0, label=f"n{i}") for i in range(5)), width=80)
     columns = [place(lines, f"n{i}")[1] for i in range(4)]
     gaps = [right - left for left, right in itertools.pairwise(columns)]
     assert max(gaps) - min(gaps) <= 1
 
 
 def test_the_chosen_point_stands_out() -> None:
-    lines = drawn(Point(x=0, y=0, label="a"), Point(x=1, y=1, label="b", is_chosen=True))
+    lines = drawn(
+        ScatterPoint(x=0, y=0, label="a"), ScatterPoint(x=1, y=1, label="b", is_chosen=True)
+    )
     text = "\n".join(inside(lines))
     assert text.count(CHOSEN) == text.count(MARK) == 1
     assert f"b {CHOSEN}" in text or f"{CHOSEN} b" in text
@@ -64,15 +68,17 @@ def test_the_chosen_point_stands_out() -> None:
 
 def test_points_in_one_place_share_a_label_and_the_chosen_mark() -> None:
     lines = drawn(
-        Point(x=1, y=1, label="a"),
-        Point(x=1, y=1, label="b", is_chosen=True),
-        Point(x=9, y=9, label="c"),
+        ScatterPoint(x=1, y=1, label="a"),
+        ScatterPoint(x=1, y=1, label="b", is_chosen=True),
+        ScatterPoint(x=9, y=9, label="c"),
     )
     assert f"{CHOSEN} a, b" in "\n".join(inside(lines))
 
 
 def test_a_label_without_room_is_listed_with_its_numbers() -> None:
-    crowd = [Point(x=x, y=y, label="long" * 4 + f"{x}{y}") for x in range(3) for y in range(3)]
+    crowd = [
+        ScatterPoint(x=x, y=y, label="long" * 4 + f"{x}{y}") for x in range(3) for y in range(3)
+    ]
     lines = drawn(*crowd, width=30, height=3)
     assert "".join(inside(lines)).count(MARK) == 9
     for point in crowd:
@@ -81,7 +87,7 @@ def test_a_label_without_room_is_listed_with_its_numbers() -> None:
 
 
 def test_the_axes_have_names_and_numbers() -> None:
-    lines = drawn(Point(x=0, y=-5, label="a"), Point(x=10, y=5, label="b"))
+    lines = drawn(ScatterPoint(x=0, y=-5, label="a"), ScatterPoint(x=10, y=5, label="b"))
     assert lines[0] == "up"
     assert lines[-1].strip() == "across"
     low, middle, high = (float(number) for number in lines[-2].split())
@@ -94,7 +100,7 @@ def test_the_axes_have_names_and_numbers() -> None:
 @pytest.mark.parametrize(("width", "height"), [(30, 3), (60, 16), (100, 40)])
 @given(found=points)
 def test_whatever_the_points_it_fits_and_every_label_is_there(
-    width: int, height: int, found: list[Point]
+    width: int, height: int, found: list[ScatterPoint]
 ) -> None:
     lines = drawn(*found, width=width, height=height)
     listed = [line for line in lines if line.startswith("(at ")]

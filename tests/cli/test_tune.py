@@ -23,10 +23,10 @@ from amulet_local.evaluation.lever import Lever
 from amulet_local.evaluation.quality import Quality
 from amulet_local.evaluation.recommendation import Recommendation, recommend
 from amulet_local.evaluation.sweep import settings_of
-from amulet_local.evaluation.tuning_study import Measurement, Plan
-from amulet_local.preferences import Preference, resolve
-from amulet_local.presets import DEFAULT_PRESET, PRESETS
-from amulet_local.user_settings import ModelSettings, settings_of_model
+from amulet_local.evaluation.tuning_study import Measurement, SweepPlan
+from amulet_local.preferences.preference import Preference, resolve
+from amulet_local.preferences.user_settings import UserModelSettings, settings_of_model
+from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS
 from tests.cli.conftest import CallCli
 from tests.cli.running import COMMAND, TIMEOUT, OnTerminal, environment, run
 
@@ -46,7 +46,7 @@ def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def measurement() -> Measurement:
     """Four settings, two preferences, ten questions; the strongest breaks half of its answers."""
-    plan = Plan(
+    plan = SweepPlan(
         settings=settings_of("kl", (0.4, 0.8)),
         preferences=(*resolve("concise"), Preference(text="like \x1b[31m a very long wish")),
         questions=tuple("abcdefghij"),
@@ -91,7 +91,7 @@ def pretend_matplotlib(monkeypatch: pytest.MonkeyPatch, *, is_there: bool) -> No
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
 
 
-def kept_in(config: Path) -> ModelSettings:
+def kept_in(config: Path) -> UserModelSettings:
     assert config.exists()
     return settings_of_model(["smollm2"])
 
@@ -134,7 +134,7 @@ def test_what_is_kept_is_replaced_and_taken_out(call: CallCli, config: Path) -> 
     assert kept_in(config).guidance_scale is None
     assert kept_in(config).kl_budget is not None
     assert "is no longer in" in call("tune", "--reset").out
-    assert kept_in(config) == ModelSettings()
+    assert kept_in(config) == UserModelSettings()
     assert "# mine" in file.read_text()
     assert call("tune", "--reset").out == "No strength is kept for smollm2.\n"
     assert json.loads(call("tune", "--reset", "--json").out) == {"removed": None}

@@ -10,7 +10,7 @@ import pytest
 
 from amulet_local.evaluation import guard_study
 from amulet_local.evaluation.guard_study import Stage, figures, markdown, read_rows, run, table
-from amulet_local.presets import PRESETS
+from amulet_local.steering.presets import PRESETS
 
 
 def row(**changes: Any) -> dict[str, Any]:

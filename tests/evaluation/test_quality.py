@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from amulet_local import Generation, Timings, Usage
+from amulet_local.common.results import TokenTrace
 from amulet_local.evaluation.quality import fluency_limit, means, quality, worst_window
-from amulet_local.results import TokenTrace
 
 INSTRUCTION = [501, 502, 503, 504, 505]
 QUESTION = [601, 602, 603, 604]

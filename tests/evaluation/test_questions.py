@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from amulet_local.errors import InvalidTextError
+from amulet_local.common.errors import InvalidTextError
 from amulet_local.evaluation.questions import MAX_QUESTIONS, QUESTIONS, parse_questions
 
 ASKED = ("How do I sleep better?", 'What is "yeast"?')

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from amulet_local.errors import InvalidParameterError
+from amulet_local.common.errors import InvalidParameterError
 from amulet_local.evaluation.sweep import DEFAULT_VALUES, MAX_VALUES, settings_of
-from amulet_local.presets import DEFAULT_PRESET, GUARDS, PRESETS, choose_strength
-from amulet_local.settings_editor import set_model_strength
-from amulet_local.user_settings import settings_of_model
+from amulet_local.preferences.settings_editor import set_model_strength
+from amulet_local.preferences.user_settings import settings_of_model
+from amulet_local.steering.presets import DEFAULT_PRESET, GUARDS, PRESETS, choose_strength
 
 SWEEPS: tuple[Any, ...] = ("kl", "scale")
 

@@ -11,19 +11,25 @@ from pathlib import Path
 import pytest
 
 from amulet_local import Engine, SamplingParams, errors
+from amulet_local.common.results import Generation
 from amulet_local.evaluation.pairs import judged
 from amulet_local.evaluation.quality import means
 from amulet_local.evaluation.sweep import settings_of
-from amulet_local.evaluation.tuning_study import Clock, Measurement, Plan, Stand, duration
+from amulet_local.evaluation.tuning_study import (
+    Measurement,
+    RemainingTime,
+    Stand,
+    SweepPlan,
+    duration,
+)
 from amulet_local.llama import memory
-from amulet_local.noise import rounding_noise
-from amulet_local.params import RuntimeParams
-from amulet_local.preferences import resolve
-from amulet_local.results import Generation
+from amulet_local.params.runtime import RuntimeParams
+from amulet_local.preferences.preference import resolve
+from amulet_local.steering.rounding_noise import rounding_noise
 
 N_TOKENS = 6
 EXACT = RuntimeParams(n_threads=1, cache_type_k="f32", cache_type_v="f32", flash_attention="off")
-PLAN = Plan(
+PLAN = SweepPlan(
     settings=settings_of("kl", (0.4,)),
     preferences=resolve(["concise", "formal"]),
     questions=("How do I sleep?", "What is yeast?"),
@@ -108,7 +114,7 @@ def test_noise_and_lever_are_measured(
 
 
 def test_an_interrupt_ends_it_and_leaves_what_there_is(shallow_path: Path) -> None:
-    plan = Plan(
+    plan = SweepPlan(
         settings=settings_of("kl", (0.4,)),
         preferences=resolve("concise"),
         questions=("Why?", "What is yeast?", *(f"What is {n}?" for n in range(20))),
@@ -156,7 +162,7 @@ def test_no_memory_is_an_error_before_anything_is_measured(
 
 
 def test_a_question_that_cant_be_used_is_an_error(shallow_path: Path) -> None:
-    plan = Plan(
+    plan = SweepPlan(
         settings=PLAN.settings,
         preferences=PLAN.preferences,
         questions=("fine", "a\udc80b"),
@@ -179,7 +185,7 @@ def seconds() -> Iterator[float]:
 
 
 def test_the_time_left_is_in_proportion_to_the_tokens(seconds: Iterator[float]) -> None:
-    clock = Clock(PLAN, seconds.__next__)
+    clock = RemainingTime(PLAN, seconds.__next__)
     assert clock.text(0, 0) == "0 of 12 answers"
     assert clock.text(0, 12 * N_TOKENS // 4) == "0 of 12 answers, 30 s left"
     for _ in range(6):

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amulet_local.errors import InvalidParameterError
+from amulet_local.common.errors import InvalidParameterError
 from amulet_local.grammar import gbnf, utf8
 from amulet_local.grammar.automaton import Automaton
 from tests.grammar.reading import derived, matches

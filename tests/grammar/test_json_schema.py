@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from amulet_local import Engine, SamplingParams
-from amulet_local.errors import InvalidParameterError
+from amulet_local.common.errors import InvalidParameterError
 from amulet_local.grammar import gbnf
 from amulet_local.grammar.automaton import Automaton
 from amulet_local.grammar.json_schema import to_gbnf

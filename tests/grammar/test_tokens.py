@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amulet_local import Engine
-from amulet_local.errors import InvalidParameterError
+from amulet_local.common.errors import InvalidParameterError
 from amulet_local.grammar import gbnf
 from amulet_local.grammar.automaton import DEAD, Automaton
 from amulet_local.grammar.tokens import TokenFilter, TokenTable

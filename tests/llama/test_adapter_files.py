@@ -15,7 +15,7 @@ import pytest
 from amulet_local import errors
 from amulet_local.llama.adapter_files import BaseModel, check_lora, read_control_vector
 from amulet_local.llama.gguf import read_header
-from amulet_local.scaled_files import ScaledFile, scaled_files
+from amulet_local.params.scaled_files import ScaledFile, scaled_files
 from tests.adapter_making import Pair, random_pairs, write_gguf, write_lora, write_vector
 
 N_EMBD, N_LAYERS = 64, 3

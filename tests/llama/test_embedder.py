@@ -15,7 +15,7 @@ import pytest
 
 from amulet_local import Engine, SamplingParams, errors
 from amulet_local.llama.embedder import N_BATCH, Embedder, EmbedderSettings
-from amulet_local.llama.model import Model, ModelSettings
+from amulet_local.llama.model import Model, ModelLoadSettings
 
 SETTINGS = EmbedderSettings(n_ctx=600, n_threads=2, pooled=False)
 
@@ -89,7 +89,7 @@ def test_a_model_that_generates_is_still_checked_as_one(shallow_path: Path, tmp_
         Embedder(tmp_path / "none.gguf", SETTINGS)
     (tmp_path / "none.gguf").write_bytes(b"GGUF")
     with pytest.raises(errors.ModelFileError):
-        Model(tmp_path / "none.gguf", ModelSettings(embeds=True))
+        Model(tmp_path / "none.gguf", ModelLoadSettings(embeds=True))
 
 
 def test_ctrl_c_ends_a_computation(shallow_path: Path) -> None:

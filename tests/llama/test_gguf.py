@@ -18,7 +18,7 @@ import gguf as reference
 import numpy as np
 import pytest
 
-from amulet_local.errors import FileAccessError, ModelFileError, ModelNotFoundError
+from amulet_local.common.errors import FileAccessError, ModelFileError, ModelNotFoundError
 from amulet_local.llama import gguf
 from amulet_local.llama.generative import reason_not_generative
 from amulet_local.llama.gguf import GGUFArray, GGUFHeader, read_header

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from amulet_local.errors import DecodeError
+from amulet_local.common.errors import DecodeError
 from amulet_local.llama.context import ContextSettings
+from amulet_local.llama.execution_plan import ExecutionPlan, Schedule
 from amulet_local.llama.model import Model
-from amulet_local.llama.plan import Plan, Schedule
 from amulet_local.llama.rows import RowSet, StoppedError
 from amulet_local.llama.stop_flag import StopFlag
 
@@ -63,7 +63,7 @@ class Rows(RowSet):
             model,
             SETTINGS,
             self.stop,
-            Plan(schedule=schedule, n_threads=2, n_threads_batch=2, reuse=reuse, **plan),
+            ExecutionPlan(schedule=schedule, n_threads=2, n_threads_batch=2, reuse=reuse, **plan),
         )
 
     def __enter__(self) -> Rows:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from amulet_local import AmuletParams, Engine, SamplingParams
-from amulet_local.errors import BackendError, InvalidTokenError, LogitsError
+from amulet_local.common.errors import BackendError, InvalidTokenError, LogitsError
 from amulet_local.llama import sampler
 from amulet_local.llama.sampler import SamplerChain
 from amulet_local.llama.vocabulary import Vocabulary

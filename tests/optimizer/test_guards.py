@@ -11,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from amulet_local.errors import LogitsError
+from amulet_local.common.errors import LogitsError
 from amulet_local.optimizer.kernels import BLOCK
 from amulet_local.optimizer.realigner import PLAUSIBLE, Realigner
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from amulet_local import AmuletParams
-from amulet_local.errors import LogitsError
+from amulet_local.common.errors import LogitsError
 from amulet_local.optimizer.kernels import BLOCK
 from amulet_local.optimizer.realigner import Realigner
 

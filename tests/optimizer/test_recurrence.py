@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from amulet_local import AmuletParams
-from amulet_local.errors import InvalidParameterError
+from amulet_local.common.errors import InvalidParameterError
 from amulet_local.optimizer import recurrence
 from amulet_local.optimizer.iterative import iterate
 

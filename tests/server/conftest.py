@@ -13,9 +13,10 @@ import pytest
 
 from amulet_local import Engine, load
 from amulet_local.server.limits import Access, Limits
+from amulet_local.server.loaded_model import Defaults, Loaded
 from amulet_local.server.model_names import ModelNames
 from amulet_local.server.run import open_port, serve
-from amulet_local.server.service import Defaults, Loaded, Service
+from amulet_local.server.service import Service
 
 Serving = Callable[..., Any]
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from amulet_local import Engine, errors
-from amulet_local.server.guard import shallow
+from amulet_local.server.access import shallow
 from amulet_local.server.limits import Access, Limits
 from amulet_local.server.run import check_access, open_port
 from tests.server.conftest import Server, running

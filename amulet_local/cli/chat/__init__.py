@@ -11,16 +11,16 @@ import typer
 from amulet_local.cli.chat.options import MAX_TOKENS, ChatOptions
 from amulet_local.cli.command import add_command
 from amulet_local.cli.terminal import write
-from amulet_local.errors import AmuletError, InvalidRequestError
+from amulet_local.common.errors import AmuletError, InvalidRequestError
 
 if TYPE_CHECKING:
     from amulet_local.cli.answering import Question
     from amulet_local.cli.chat.commands import Commands
-    from amulet_local.cli.chat.keeping import TypedLines
     from amulet_local.cli.chat.questions import Questions
     from amulet_local.cli.chat.screen import Screen
     from amulet_local.cli.chat.talk import Chat
-    from amulet_local.conversation_settings import OnFull
+    from amulet_local.cli.kept_chats import TypedLines
+    from amulet_local.conversation.conversation_settings import OnFull
 
 HELP = """Talk with a model, following a preference that may change at any time.
 
@@ -50,15 +50,15 @@ def run(options: ChatOptions) -> None:
     """
     from amulet_local.cli.answering import read_settings
     from amulet_local.cli.chat.commands import Commands, resume, show_place
-    from amulet_local.cli.chat.keeping import (
+    from amulet_local.cli.chat.screen import Screen
+    from amulet_local.cli.chat.talk import Chat
+    from amulet_local.cli.kept_chats import (
         Keeper,
         TypedLines,
         model_of,
         read_chat,
         remember_model,
     )
-    from amulet_local.cli.chat.screen import Screen
-    from amulet_local.cli.chat.talk import Chat
     from amulet_local.cli.loading import loaded
 
     first = _first_question(options)
@@ -171,9 +171,9 @@ def _next(chat: Chat, questions: Questions) -> str:
 
 def _questions(screen: Screen, chat: Chat, lines: TypedLines) -> Questions:
     if screen.is_full:
-        from amulet_local.cli.chat.prompt import Prompt
+        from amulet_local.cli.chat.prompt import ChatInput
 
-        return Prompt(status=chat.status, lines=lines, colours=screen.has_colours)
+        return ChatInput(status=chat.status, lines=lines, colours=screen.has_colours)
     from amulet_local.cli.chat.questions import Lines
 
     return Lines(shows_prompt=screen.is_typed)
@@ -196,7 +196,7 @@ def _chosen_chat(options: ChatOptions) -> Path | None:
         InvalidRequestError: there is none.
         FileAccessError, ConversationFileError: it can't be read or used.
     """
-    from amulet_local.cli.chat.keeping import chat_path, read_chat, saved_chats
+    from amulet_local.cli.kept_chats import chat_path, read_chat, saved_chats
 
     if options.resume is not None:
         path = chat_path(options.resume)

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amulet_local.cli.chat import settings as words
-from amulet_local.cli.chat.keeping import chat_path, chats_folder, listed_chats, read_chat
 from amulet_local.cli.chat.screen import Showing
 from amulet_local.cli.chat.slash import BY_NAME, Said, help_of, help_text, unknown
 from amulet_local.cli.chat.talk import Chat
 from amulet_local.cli.columns import cut, side_by_side, wrap
 from amulet_local.cli.compare import chosen_width
+from amulet_local.cli.kept_chats import chat_path, chats_folder, listed_chats, read_chat
 from amulet_local.cli.terminal import stdout_is_terminal, visible, write
-from amulet_local.errors import InvalidRequestError
-from amulet_local.presets import PRESETS
+from amulet_local.common.errors import InvalidRequestError
+from amulet_local.steering.presets import PRESETS
 
 if TYPE_CHECKING:
-    from amulet_local.dialogue import Turn
+    from amulet_local.prompts.dialogue import Turn
 
 
 class Leave(Exception):
@@ -142,7 +142,7 @@ class Commands:
 
     def _explain(self, argument: str) -> None:
         from amulet_local.cli.explain import show_answer, show_explanation
-        from amulet_local.explanation import explain
+        from amulet_local.explanation.explanation import explain
 
         chat = self._chat
         turn = self._last_turn()
@@ -225,7 +225,7 @@ class Commands:
             )
         path = chat_path(argument)
         if path.parent == chats_folder():
-            from amulet_local.user_folders import data_folder, private_folder
+            from amulet_local.common.user_folders import data_folder, private_folder
 
             if private_folder(data_folder()) is None or private_folder(chats_folder()) is None:
                 raise InvalidRequestError(f"{chats_folder()} can't be used; give a FILE.json")

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from amulet_local.cli.chat.markdown import Renderer
 from amulet_local.cli.columns import cells, cut
-from amulet_local.readable import visible
+from amulet_local.common.readable import visible
 
 REDRAW_SECONDS = 0.04
 """At most 25 times a second."""

@@ -20,11 +20,11 @@ from prompt_toolkit.output.color_depth import ColorDepth
 from prompt_toolkit.styles import Style
 
 from amulet_local.cli import completions
-from amulet_local.cli.chat.keeping import TypedLines, saved_chats
 from amulet_local.cli.chat.questions import MORE, PROMPT, is_open, without_quotes
 from amulet_local.cli.chat.settings import SAMPLING
 from amulet_local.cli.chat.slash import BY_NAME, COMMANDS, parsed
 from amulet_local.cli.columns import cut
+from amulet_local.cli.kept_chats import TypedLines, saved_chats
 from amulet_local.cli.terminal import visible
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _STYLE = Style.from_dict(
 )
 
 
-class Prompt:
+class ChatInput:
     """Asks on a terminal."""
 
     def __init__(self, *, status: Callable[[], str], lines: TypedLines, colours: bool) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from amulet_local.cli.inputs import MAX_TEXT_BYTES, check_text
 from amulet_local.cli.terminal import stdout_is_terminal, write
-from amulet_local.errors import FileAccessError, InvalidTextError
+from amulet_local.common.errors import FileAccessError, InvalidTextError
 
 QUOTES = '"""'
 PROMPT = "> "

@@ -28,7 +28,7 @@ from amulet_local.cli.terminal import (
     write_painted,
     write_raw,
 )
-from amulet_local.results import Chunk, Generation
+from amulet_local.common.results import Chunk, Generation
 
 _MARKS = "•▌─"
 """What Markdown is shown with."""
@@ -90,7 +90,7 @@ class Screen:
 
     def text(self, text: str) -> None:
         """Show a whole answer."""
-        shown = _Markdown() if self.has_markdown else _Plain()
+        shown = _MarkdownView() if self.has_markdown else _Plain()
         shown.push(text, "")
         shown.finish()
 
@@ -162,7 +162,7 @@ class Showing:
 
     def _show(self, chunks: Iterator[Chunk], ahead: TypedAhead | None) -> Generation:
         reasoning = ReasoningNote(enabled=True)
-        text = _Markdown() if self._screen.has_markdown else _Plain()
+        text = _MarkdownView() if self._screen.has_markdown else _Plain()
         waiting: list[str] = []
         said = ""
         generation = None
@@ -205,7 +205,7 @@ class _Plain:
             write("\n")
 
 
-class _Markdown:
+class _MarkdownView:
     """As Markdown; nothing is drawn before the first word."""
 
     def __init__(self) -> None:

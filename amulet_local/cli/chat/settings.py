@@ -11,13 +11,14 @@ from typing import Any
 import typer
 
 from amulet_local.cli.flags import number
-from amulet_local.conversation_settings import ConversationSettings
-from amulet_local.errors import InvalidParameterError
-from amulet_local.params import AmuletParams, SamplingParams
-from amulet_local.preference_names import did_you_mean
-from amulet_local.preferences import Preference, PreferenceLike
-from amulet_local.presets import DEFAULT_PRESET, PRESETS, adjusted_strength
-from amulet_local.user_settings import ModelSettings
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.conversation.conversation_settings import ConversationSettings
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.sampling import SamplingParams
+from amulet_local.preferences.names import did_you_mean
+from amulet_local.preferences.preference import Preference, PreferenceLike
+from amulet_local.preferences.user_settings import UserModelSettings
+from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, adjusted_strength
 
 OFF = ("off", "none", "no")
 
@@ -60,7 +61,7 @@ def changed_preferences(text: str, present: tuple[Preference, ...]) -> list[Pref
 
 
 def changed_strength(
-    text: str, settings: ConversationSettings, own: ModelSettings | None
+    text: str, settings: ConversationSettings, own: UserModelSettings | None
 ) -> AmuletParams:
     """What `/strength TEXT` asks for: a guidance scale, a KL budget ("kl 0.8"), or both.
 
@@ -81,7 +82,7 @@ def changed_strength(
     return adjusted_strength(settings.preset, changes, own=own)
 
 
-def present_strength(settings: ConversationSettings, own: ModelSettings | None) -> AmuletParams:
+def present_strength(settings: ConversationSettings, own: UserModelSettings | None) -> AmuletParams:
     """The strength and guards that hold for the method amulet."""
     if settings.amulet is not None:
         return settings.amulet

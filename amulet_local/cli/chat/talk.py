@@ -10,20 +10,20 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from amulet_local.cli.chat import settings as words
-from amulet_local.cli.chat.keeping import Keeper
 from amulet_local.cli.chat.screen import Screen, Showing
 from amulet_local.cli.chat.slash import Said, parsed
+from amulet_local.cli.kept_chats import Keeper
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import one_line
-from amulet_local.errors import AmuletError, ConversationFullError
+from amulet_local.common.errors import AmuletError, ConversationFullError
 
 if TYPE_CHECKING:
-    from amulet_local.conversation import Conversation
-    from amulet_local.conversation_settings import ConversationSettings
+    from amulet_local.common.results import Generation
+    from amulet_local.conversation.conversation import Conversation
+    from amulet_local.conversation.conversation_settings import ConversationSettings
+    from amulet_local.conversation.turn_stream import TurnStream
     from amulet_local.engine import Engine
     from amulet_local.llama.rows import Progress
-    from amulet_local.results import Generation
-    from amulet_local.turn_stream import TurnStream
 
 RETRY_TEMPERATURE = 0.7
 """Of an answer that is to be another one, where answers are greedy."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amulet_local.errors import FileAccessError, InvalidParameterError, MissingExtraError
+from amulet_local.common.errors import FileAccessError, InvalidParameterError, MissingExtraError
 
 DIRECT_TYPES = ("F32", "F16", "BF16", "Q8_0")
 """Types that are written as they are made; others need llama.cpp's quantiser afterwards."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amulet_local.errors import ModelFileError
+from amulet_local.common.errors import ModelFileError
 from amulet_local.evaluation.conversion.gguf_file import Tensor
 from amulet_local.evaluation.conversion.safetensors import Weights, read_json
 

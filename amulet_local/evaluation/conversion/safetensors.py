@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from amulet_local.errors import FileAccessError, ModelFileError
+from amulet_local.common.errors import FileAccessError, ModelFileError
 
 MAX_HEADER_BYTES = 64 << 20
 MAX_JSON_BYTES = 64 << 20
@@ -29,7 +29,7 @@ _TYPES: dict[str, np.dtype[Any]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Place:
+class _TensorPlace:
     file: Path
     kind: str
     shape: tuple[int, ...]
@@ -62,7 +62,7 @@ class Weights:
             names = ["model.safetensors"]
         if not (folder / names[0]).is_file():
             raise ModelFileError(f"{folder} has no {names[0]}: it isn't a folder of weights")
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, _TensorPlace] = {}
         for name in names:
             self._places.update(_read_header(folder / name))
 
@@ -102,7 +102,7 @@ class Weights:
             raw = wide.view(np.float32)
         return raw.astype(np.float32, copy=False).reshape(place.shape)
 
-    def _place(self, name: str) -> _Place:
+    def _place(self, name: str) -> _TensorPlace:
         try:
             return self._places[name]
         except KeyError:
@@ -134,7 +134,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _read_header(path: Path) -> dict[str, _Place]:
+def _read_header(path: Path) -> dict[str, _TensorPlace]:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
@@ -152,7 +152,7 @@ def _read_header(path: Path) -> dict[str, _Place]:
         raise ModelFileError(f"{path.name} has a damaged header: download it again") from None
 
 
-def _place(path: Path, entry: dict[str, Any], start: int, size: int) -> _Place:
+def _place(path: Path, entry: dict[str, Any], start: int, size: int) -> _TensorPlace:
     kind, (first, last) = entry["dtype"], entry["data_offsets"]
     shape = tuple(entry["shape"])
     if kind not in _TYPES or any(type(n) is not int or n < 0 for n in (*shape, first, last)):
@@ -162,4 +162,6 @@ def _place(path: Path, entry: dict[str, Any], start: int, size: int) -> _Place:
         n_elements *= n
     if last - first != n_elements * _TYPES[kind].itemsize or start + last > size:
         raise ValueError
-    return _Place(file=path, kind=kind, shape=shape, offset=start + first, n_bytes=last - first)
+    return _TensorPlace(
+        file=path, kind=kind, shape=shape, offset=start + first, n_bytes=last - first
+    )

@@ -15,17 +15,18 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from amulet_local.common.errors import PromptTooLongError
+from amulet_local.common.results import Generation
 from amulet_local.engine import Engine
-from amulet_local.errors import PromptTooLongError
 from amulet_local.evaluation.experiment.contestants import Contestant
 from amulet_local.evaluation.experiment.datasets import Item
-from amulet_local.evaluation.experiment.plan import Experiment, Response, Wish
+from amulet_local.evaluation.experiment.plan import Experiment, PreferenceTarget, Response
 from amulet_local.evaluation.experiment.run_folder import Log, read_log
 from amulet_local.evaluation.quality import falls_apart, recites
 from amulet_local.evaluation.tuning_study import duration
 from amulet_local.llama.vocabulary import Vocabulary
-from amulet_local.params import AmuletParams, SamplingParams
-from amulet_local.results import Generation
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.sampling import SamplingParams
 
 RESPONSES, MEASURES = "responses.jsonl", "measures.jsonl"
 KEY_FIELDS = dict.fromkeys(("dataset", "index", "wish", "method"), str)
@@ -106,7 +107,7 @@ class Answering:
         self._engine.forget()
         self._answer(key, item, contestant, None)
 
-    def _under(self, item: Item, wish: Wish) -> None:
+    def _under(self, item: Item, wish: PreferenceTarget) -> None:
         """All answers to a question under one preference, and the measures of the others."""
         experiment = self._experiment
         missing: list[tuple[Response, Contestant]] = []
@@ -130,7 +131,9 @@ class Answering:
         for key, source in unmeasured:
             self._measure(key, item, wish, self._responses[source])
 
-    def _answer(self, key: Response, item: Item, contestant: Contestant, wish: Wish | None) -> None:
+    def _answer(
+        self, key: Response, item: Item, contestant: Contestant, wish: PreferenceTarget | None
+    ) -> None:
         started = time.monotonic()
         try:
             generation = self._engine.generate(
@@ -166,7 +169,9 @@ class Answering:
         self._responses[key] = entry
         self._report(self._clock.count(key, seconds))
 
-    def _traced(self, generation: Generation, item: Item, wish: Wish | None) -> dict[str, Any]:
+    def _traced(
+        self, generation: Generation, item: Item, wish: PreferenceTarget | None
+    ) -> dict[str, Any]:
         """What a trace says about an answer; nothing without one."""
         if wish is None or generation.trace is None:
             return {}
@@ -174,7 +179,9 @@ class Answering:
         rows = tuple(zip(*(x.preferences for x in generation.trace), strict=True))
         return self._figures(plain, rows, generation.token_ids, item, wish)
 
-    def _measure(self, key: Response, item: Item, wish: Wish, entry: Mapping[str, Any]) -> None:
+    def _measure(
+        self, key: Response, item: Item, wish: PreferenceTarget, entry: Mapping[str, Any]
+    ) -> None:
         """Score an answer that was made without both rows."""
         tokens = [int(token) for token in entry["token_ids"]]
         found: dict[str, Any] = {}
@@ -185,7 +192,7 @@ class Answering:
         self._measured.add(key)
 
     def _score(
-        self, item: Item, wish: Wish, tokens: Sequence[int]
+        self, item: Item, wish: PreferenceTarget, tokens: Sequence[int]
     ) -> tuple[Sequence[float], tuple[tuple[float, ...], ...]]:
         score = self._engine.score(
             item.question,
@@ -203,7 +210,7 @@ class Answering:
         rows: Sequence[Sequence[float]],
         tokens: Sequence[int],
         item: Item,
-        wish: Wish,
+        wish: PreferenceTarget,
     ) -> dict[str, Any]:
         return figures(self._engine.model.vocabulary, plain, rows, tokens, item, wish)
 
@@ -214,7 +221,7 @@ def figures(
     rows: Sequence[Sequence[float]],
     tokens: Sequence[int],
     item: Item,
-    wish: Wish,
+    wish: PreferenceTarget,
 ) -> dict[str, Any]:
     """Margin, fluency and signs of an answer, from its log-probabilities.
 

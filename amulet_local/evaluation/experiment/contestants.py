@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from amulet_local.decoding import METHODS, DecodingMethod, method_named
-from amulet_local.errors import InvalidParameterError, UnknownMethodError
-from amulet_local.params import AmuletParams
-from amulet_local.presets import DEFAULT_PRESET, PRESETS, preset_named
+from amulet_local.common.errors import InvalidParameterError, UnknownMethodError
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.steering.methods import METHODS, DecodingMethod, method_named
+from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, preset_named
 
 KEYS = {
     "scale": "guidance_scale",

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from amulet_local import private_files
-from amulet_local.errors import InvalidParameterError, InvalidTextError
+from amulet_local.common import private_files
+from amulet_local.common.errors import InvalidParameterError, InvalidTextError
 from amulet_local.evaluation.questions import QUESTIONS
 
 MAX_BYTES = 256 * 2**20

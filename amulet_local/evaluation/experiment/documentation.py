@@ -10,8 +10,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from amulet_local import private_files
-from amulet_local.errors import AmuletError, InvalidTextError
+from amulet_local.common import private_files
+from amulet_local.common.errors import AmuletError, InvalidTextError
 from amulet_local.evaluation.experiment import report_text as words
 from amulet_local.evaluation.experiment.answering import RESPONSES
 from amulet_local.evaluation.experiment.results import Results

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from amulet_local.common.html_page import foreign
 from amulet_local.evaluation.statistics import Estimate
-from amulet_local.html_page import foreign
 
 WIDTH, HEIGHT = 720, 420
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 20, 52
@@ -23,7 +23,7 @@ _OFFSETS = [(dx, dy * 14) for dy in range(-8, 9) for dx in (10, -10, 40, -40, 90
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mark:
+class MethodMark:
     """A method.
 
     Attributes:
@@ -39,7 +39,7 @@ class Mark:
 
 
 def frontier(
-    marks: Sequence[Mark], *, x_name: str, y_name: str, y_format: Callable[[float], str]
+    marks: Sequence[MethodMark], *, x_name: str, y_name: str, y_format: Callable[[float], str]
 ) -> str:
     """The drawing.
 
@@ -112,7 +112,7 @@ class _Axis:
         return [value + 0.0 for value in values]
 
 
-def _whiskers(mark: Mark, xs: _Axis, ys: _Axis) -> str:
+def _whiskers(mark: MethodMark, xs: _Axis, ys: _Axis) -> str:
     x, y = xs.at(mark.x.value), ys.at(mark.y.value)
     lines = [
         (xs.at(mark.x.low), y, xs.at(mark.x.high), y),
@@ -124,7 +124,7 @@ def _whiskers(mark: Mark, xs: _Axis, ys: _Axis) -> str:
     )
 
 
-def _labels(marks: Sequence[Mark], xs: _Axis, ys: _Axis) -> list[str]:
+def _labels(marks: Sequence[MethodMark], xs: _Axis, ys: _Axis) -> list[str]:
     """Each beside its mark where it covers neither another label nor a mark, if there is room."""
     taken = [
         (xs.at(m.x.value) - 7, ys.at(m.y.value) - 7, xs.at(m.x.value) + 7, ys.at(m.y.value) + 7)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from amulet_local.errors import JudgeError
+from amulet_local.common.errors import JudgeError
 from amulet_local.evaluation.experiment.plan import Response
 from amulet_local.evaluation.experiment.results import SCORES, Results
 from amulet_local.evaluation.experiment.run_folder import Log

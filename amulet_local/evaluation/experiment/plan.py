@@ -14,12 +14,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from amulet_local.errors import FileAccessError
+from amulet_local.common.errors import FileAccessError
 from amulet_local.evaluation.experiment.contestants import Contestant
 from amulet_local.evaluation.experiment.datasets import Dataset, Item
 from amulet_local.llama import library
-from amulet_local.params import Placement, RuntimeParams
-from amulet_local.preferences import DEFAULT_SYSTEM_TEXT, Preference
+from amulet_local.params.choices import Placement
+from amulet_local.params.runtime import RuntimeParams
+from amulet_local.preferences.preference import DEFAULT_SYSTEM_TEXT, Preference
 
 FORMAT = 1
 """Of the run folder; a newer one reads no older one's settings."""
@@ -39,7 +40,7 @@ class VerbatimPreference(Preference):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class PreferenceTarget:
     """What answers are to follow: one preference, or an item's own together.
 
     Attributes:
@@ -81,7 +82,7 @@ class Experiment:
     """
 
     contestants: tuple[Contestant, ...]
-    wishes: tuple[Wish, ...]
+    wishes: tuple[PreferenceTarget, ...]
     datasets: tuple[Dataset, ...]
     max_tokens: int
     system: str | None = None
@@ -92,7 +93,7 @@ class Experiment:
         for round_ in zip_longest(*(dataset.items for dataset in self.datasets)):
             yield from (item for item in round_ if item is not None)
 
-    def wishes_of(self, item: Item) -> tuple[Wish, ...]:
+    def wishes_of(self, item: Item) -> tuple[PreferenceTarget, ...]:
         """What answers to this question are to follow."""
         if not item.preferences:
             return self.wishes
@@ -101,9 +102,9 @@ class Experiment:
             VerbatimPreference(text=text, weight=share, name=f"own {n}")
             for n, text in enumerate(item.preferences, 1)
         )
-        return (Wish(label=OWN, parts=parts),)
+        return (PreferenceTarget(label=OWN, parts=parts),)
 
-    def plays(self, contestant: Contestant, wish: Wish) -> bool:
+    def plays(self, contestant: Contestant, wish: PreferenceTarget) -> bool:
         """Whether this method answers under this preference."""
         if contestant.method.n_beams > 1 and len(wish.parts) > 1:
             return False
@@ -121,7 +122,7 @@ class Experiment:
                         yield self.response(item, contestant, wish)
 
     @staticmethod
-    def response(item: Item, contestant: Contestant, wish: Wish | None) -> Response:
+    def response(item: Item, contestant: Contestant, wish: PreferenceTarget | None) -> Response:
         """The place of one answer."""
         return Response(
             dataset=item.dataset,
@@ -131,9 +132,9 @@ class Experiment:
         )
 
 
-def single_wish(preference: Preference) -> Wish:
+def single_wish(preference: Preference) -> PreferenceTarget:
     """A preference alone, with all of the weight."""
-    return Wish(label=preference.label, parts=(replace(preference, weight=1.0),))
+    return PreferenceTarget(label=preference.label, parts=(replace(preference, weight=1.0),))
 
 
 def settings_of(

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from amulet_local.common.readable import visible
 from amulet_local.evaluation.experiment.results import Method, Results, better_of
 from amulet_local.evaluation.experiment.tables import (
     SHARES,
@@ -24,7 +25,6 @@ from amulet_local.evaluation.experiment.tables import (
 )
 from amulet_local.evaluation.scorers import SCORERS
 from amulet_local.evaluation.statistics import Estimate
-from amulet_local.readable import visible
 
 LONG = ("tokens", "words", "reading-ease", "reading-grade", "formality")
 """Scores of tens and hundreds."""

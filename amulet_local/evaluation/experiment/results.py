@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from amulet_local.decoding import MASK_FIELDS
-from amulet_local.errors import FileAccessError
+from amulet_local.common.errors import FileAccessError
 from amulet_local.evaluation.experiment.answering import (
     KEY_FIELDS,
     MEASURES,
@@ -25,8 +24,9 @@ from amulet_local.evaluation.experiment.answering import (
 )
 from amulet_local.evaluation.experiment.plan import FORMAT, OWN, Response
 from amulet_local.evaluation.experiment.run_folder import Log, read_log, read_settings
-from amulet_local.evaluation.scorers import SCORERS, Answered, Scorer
+from amulet_local.evaluation.scorers import SCORERS, AnsweredQuestion, Scorer
 from amulet_local.evaluation.statistics import Values
+from amulet_local.steering.methods import MASK_FIELDS
 
 SCORES = "scores.jsonl"
 SCORE_FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -207,9 +207,9 @@ class Results:
                 if lines:
                     log.append(*lines)
 
-    def _answered(self, key: Response) -> Answered:
+    def _answered(self, key: Response) -> AnsweredQuestion:
         entry = self.answers[key]
-        return Answered(
+        return AnsweredQuestion(
             question=entry["question"],
             system=self.settings["decoding"]["system"],
             preferences=self.instructions(key),

@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from amulet_local import private_files
-from amulet_local.errors import FileAccessError
+from amulet_local.common import private_files
+from amulet_local.common.errors import FileAccessError
 
 SETTINGS = "settings.json"
 MAX_LOG_BYTES = 4 * 2**30

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from amulet_local.evaluation.judges.prompts import Prompt
+from amulet_local.evaluation.judges.prompts import JudgePrompt
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +42,7 @@ class Backend(ABC):
     source: str
 
     @abstractmethod
-    def choose(self, prompt: Prompt, labels: Sequence[str]) -> Choice:
+    def choose(self, prompt: JudgePrompt, labels: Sequence[str]) -> Choice:
         """Reply to a prompt with one of the labels.
 
         Raises:

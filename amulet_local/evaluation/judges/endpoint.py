@@ -13,10 +13,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from amulet_local.errors import InvalidParameterError, JudgeError, MissingExtraError
+from amulet_local.common.errors import InvalidParameterError, JudgeError, MissingExtraError
 from amulet_local.evaluation.judges.backend import Backend, Choice, decided, grammar_of, weighed
 from amulet_local.evaluation.judges.options import JudgeOptions
-from amulet_local.evaluation.judges.prompts import Prompt
+from amulet_local.evaluation.judges.prompts import JudgePrompt
 
 N_LISTED = 20
 """Alternatives of a token that are asked for, the most that OpenAI gives."""
@@ -70,7 +70,7 @@ class EndpointBackend(Backend):
         )
         self._shape = 0
 
-    def choose(self, prompt: Prompt, labels: Sequence[str]) -> Choice:
+    def choose(self, prompt: JudgePrompt, labels: Sequence[str]) -> Choice:
         """Reply to a prompt with one of the labels.
 
         Raises:

@@ -7,12 +7,12 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+from amulet_local.common.errors import InvalidRequestError, JudgeError
 from amulet_local.engine import load
-from amulet_local.errors import InvalidRequestError, JudgeError
 from amulet_local.evaluation.judges.backend import Backend, Choice, decided, grammar_of, weighed
 from amulet_local.evaluation.judges.options import JudgeOptions
-from amulet_local.evaluation.judges.prompts import Prompt
-from amulet_local.params import SamplingParams
+from amulet_local.evaluation.judges.prompts import JudgePrompt
+from amulet_local.params.sampling import SamplingParams
 
 N_LISTED = 100
 """Tokens whose probabilities are looked at: every label is among them, or hardly possible."""
@@ -40,7 +40,7 @@ class LocalBackend(Backend):
         self.name = path.name
         self.source = f"{path.name} ({os.stat(path).st_size} bytes)"
 
-    def choose(self, prompt: Prompt, labels: Sequence[str]) -> Choice:
+    def choose(self, prompt: JudgePrompt, labels: Sequence[str]) -> Choice:
         """Reply to a prompt with one of the labels.
 
         Raises:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amulet_local.errors import JudgeError
+from amulet_local.common.errors import JudgeError
 from amulet_local.evaluation.judges.judge import Judge
 from amulet_local.evaluation.judges.options import JudgeOptions
 from amulet_local.evaluation.judges.prompts import load_prompts
 from amulet_local.evaluation.judges.verdicts import PreferenceRatings, preference_ratings
-from amulet_local.evaluation.scorers.base import Answered, Scorer
+from amulet_local.evaluation.scorers.base import AnsweredQuestion, Scorer
 
 MAX_FAILED = 5
 """Verdicts in a row that may fail."""
@@ -41,7 +41,7 @@ class JudgedScorer(Scorer):
         self.source = ratings.source
         self._ratings = ratings
 
-    def scores(self, answers: Sequence[Answered]) -> list[float | None]:
+    def scores(self, answers: Sequence[AnsweredQuestion]) -> list[float | None]:
         """The figure of each answer; None without a preference, or where the judge gave none."""
         return [self._figure(self._ratings.of(answer)) for answer in answers]
 
@@ -61,14 +61,14 @@ class _Ratings:
         self._n_failed = 0
         self._known: dict[tuple[str, tuple[str, ...], str], PreferenceRatings | None] = {}
 
-    def of(self, answer: Answered) -> PreferenceRatings | None:
+    def of(self, answer: AnsweredQuestion) -> PreferenceRatings | None:
         wanted = answer.criteria or answer.preferences
         key = (answer.question, wanted, answer.text)
         if key not in self._known:
             self._known[key] = self._ask(answer, wanted) if wanted else None
         return self._known[key]
 
-    def _ask(self, answer: Answered, wanted: Sequence[str]) -> PreferenceRatings | None:
+    def _ask(self, answer: AnsweredQuestion, wanted: Sequence[str]) -> PreferenceRatings | None:
         try:
             ratings = [self._judge.rate(answer.question, text, answer.text) for text in wanted]
         except JudgeError:

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from amulet_local.errors import InvalidParameterError
-from amulet_local.params import Positive, StrictParams
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.params.base import Positive, StrictParams
 
 
 class JudgeOptions(StrictParams):

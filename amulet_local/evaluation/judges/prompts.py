@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from amulet_local.errors import FileAccessError, InvalidParameterError
+from amulet_local.common.errors import FileAccessError, InvalidParameterError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -31,7 +31,7 @@ _TEXTS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prompt:
+class JudgePrompt:
     """What a judge is asked: a system text and a user's text."""
 
     system: str
@@ -46,8 +46,8 @@ class JudgePrompts:
         compare, rate: with the placeholders that prompts.toml has.
     """
 
-    compare: Prompt
-    rate: Prompt
+    compare: JudgePrompt
+    rate: JudgePrompt
 
     @property
     def digest(self) -> str:
@@ -55,12 +55,12 @@ class JudgePrompts:
         parts = (self.compare.system, self.compare.user, self.rate.system, self.rate.user)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
-    def comparison(self, *, question: str, preference: str, first: str, second: str) -> Prompt:
+    def comparison(self, *, question: str, preference: str, first: str, second: str) -> JudgePrompt:
         """Which of two answers, shown in this order, follows the preference better."""
         texts = {"question": question, "preference": preference, "first": first, "second": second}
         return _filled(self.compare, texts)
 
-    def rating(self, *, question: str, preference: str, answer: str) -> Prompt:
+    def rating(self, *, question: str, preference: str, answer: str) -> JudgePrompt:
         """How well an answer follows the preference."""
         return _filled(
             self.rate, {"question": question, "preference": preference, "answer": answer}
@@ -94,14 +94,14 @@ def load_prompts(path: Path | None) -> JudgePrompts:
     return JudgePrompts(**{kind: _section(kind, sections.get(kind), file.name) for kind in _TEXTS})
 
 
-def _section(kind: str, section: Any, name: str) -> Prompt:
+def _section(kind: str, section: Any, name: str) -> JudgePrompt:
     if (
         not isinstance(section, Mapping)
         or section.keys() != {"system", "user"}
         or not all(isinstance(text, str) for text in section.values())
     ):
         raise InvalidParameterError(f"{name}: [{kind}] has to hold the texts `system` and `user`")
-    prompt = Prompt(system=section["system"].strip(), user=section["user"].strip())
+    prompt = JudgePrompt(system=section["system"].strip(), user=section["user"].strip())
     known = {*_TEXTS[kind], "fence"}
     used = set(_PLACEHOLDER.findall(prompt.system + prompt.user))
     if used - known:
@@ -115,13 +115,13 @@ def _section(kind: str, section: Any, name: str) -> Prompt:
     return prompt
 
 
-def _filled(prompt: Prompt, texts: Mapping[str, str]) -> Prompt:
+def _filled(prompt: JudgePrompt, texts: Mapping[str, str]) -> JudgePrompt:
     values = {**texts, "fence": _fence(texts)}
 
     def fill(template: str) -> str:
         return _PLACEHOLDER.sub(lambda match: values[match[1]], template)
 
-    return Prompt(system=fill(prompt.system), user=fill(prompt.user))
+    return JudgePrompt(system=fill(prompt.system), user=fill(prompt.user))
 
 
 def _fence(texts: Mapping[str, str]) -> str:

@@ -1,11 +1,11 @@
 """Scorers: a figure for each answer, and what it measures. Importing this imports no scorer."""
 
-from amulet_local.evaluation.scorers.base import Answered, Better, Scorer
+from amulet_local.evaluation.scorers.base import AnsweredQuestion, Better, Scorer
 from amulet_local.evaluation.scorers.registry import (
     DEFAULT_SCORERS,
     FAMILIES,
     SCORERS,
-    Entry,
+    ScorerEntry,
     ScorerOptions,
     expand,
     scorer_named,
@@ -16,10 +16,10 @@ __all__ = [
     "DEFAULT_SCORERS",
     "FAMILIES",
     "SCORERS",
-    "Answered",
+    "AnsweredQuestion",
     "Better",
-    "Entry",
     "Scorer",
+    "ScorerEntry",
     "ScorerOptions",
     "expand",
     "scorer_named",

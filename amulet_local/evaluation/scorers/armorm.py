@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from amulet_local.chat_template import ChatTemplate
-from amulet_local.errors import InvalidParameterError, InvalidRequestError, ModelFileError
-from amulet_local.evaluation.scorers.armorm_head import (
+from amulet_local.common.errors import InvalidParameterError, InvalidRequestError, ModelFileError
+from amulet_local.evaluation.conversion.armorm_head import (
     ATTRIBUTES,
     DEFAULT_ATTRIBUTE,
     GATE_PATTERN,
@@ -20,10 +19,11 @@ from amulet_local.evaluation.scorers.armorm_head import (
     Vector,
     head_path,
 )
-from amulet_local.evaluation.scorers.base import Answered, Scorer
-from amulet_local.evaluation.scorers.registry import Entry, ScorerOptions
+from amulet_local.evaluation.scorers.base import AnsweredQuestion, Scorer
+from amulet_local.evaluation.scorers.registry import ScorerEntry, ScorerOptions
 from amulet_local.llama.embedder import Embedder, EmbedderSettings
-from amulet_local.model_store import find_model
+from amulet_local.loading.model_store import find_model
+from amulet_local.prompts.chat_template import ChatTemplate
 
 N_CTX = 4096
 """Longest conversation that is scored, in tokens."""
@@ -86,7 +86,7 @@ class ArmoRM:
         self.source = self._embedder.source
         self._known: dict[tuple[str, str], Reward | None] = {}
 
-    def reward(self, answer: Answered) -> Reward | None:
+    def reward(self, answer: AnsweredQuestion) -> Reward | None:
         """What it says; None if there is no answer, or they have more than N_CTX tokens.
 
         Raises:
@@ -129,14 +129,14 @@ class ArmoRM:
 class ArmoScorer(Scorer):
     """One figure of the reward model."""
 
-    def __init__(self, entry: Entry, model: ArmoRM) -> None:
+    def __init__(self, entry: ScorerEntry, model: ArmoRM) -> None:
         self.name, self.summary, self.better = entry.name, entry.summary, entry.better
         self.source = model.source
         self._model = model
         attribute = entry.name.partition("-")[2] or DEFAULT_ATTRIBUTE
         self._index = None if attribute == "overall" else ATTRIBUTES.index(attribute)
 
-    def scores(self, answers: Sequence[Answered]) -> list[float | None]:
+    def scores(self, answers: Sequence[AnsweredQuestion]) -> list[float | None]:
         """The figure of each answer; None without an answer, or where it is too long."""
         return [self._figure(self._model.reward(answer)) for answer in answers]
 
@@ -150,7 +150,7 @@ class ArmoScorer(Scorer):
         return reward.overall if self._index is None else float(reward.attributes[self._index])
 
 
-def make(entries: Sequence[Entry], options: ScorerOptions) -> list[Scorer]:
+def make(entries: Sequence[ScorerEntry], options: ScorerOptions) -> list[Scorer]:
     """The scorers of these entries, on one model."""
     model = ArmoRM(options)
     return [ArmoScorer(entry, model) for entry in entries]

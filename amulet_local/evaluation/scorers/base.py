@@ -15,7 +15,7 @@ Better = Literal["higher", "lower", "neither"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answered:
+class AnsweredQuestion:
     """A question with the answer that is scored, and what the run knows of it.
 
     Attributes:
@@ -62,7 +62,7 @@ class Scorer(ABC):
     source: str = ""
 
     @abstractmethod
-    def scores(self, answers: Sequence[Answered]) -> list[float | None]:
+    def scores(self, answers: Sequence[AnsweredQuestion]) -> list[float | None]:
         """The figure of each answer, finite; None where there is nothing to measure.
 
         Raises:

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 from typing import Any
 
-from amulet_local.errors import MissingExtraError
-from amulet_local.evaluation.scorers.base import Answered, Scorer
-from amulet_local.evaluation.scorers.registry import Entry, ScorerOptions
+from amulet_local.common.errors import MissingExtraError
+from amulet_local.evaluation.scorers.base import AnsweredQuestion, Scorer
+from amulet_local.evaluation.scorers.registry import ScorerEntry, ScorerOptions
 from amulet_local.evaluation.scorers.surface import EachAlone, words_of
 from amulet_local.evaluation.scorers.syllables import count_syllables
 
@@ -90,7 +90,7 @@ def formality_of(tags: Sequence[tuple[str, str]]) -> float | None:
     return 50.0 * (1 + (counts["formal"] - counts["deictic"]) / counts["words"])
 
 
-def _formality() -> Callable[[Answered], float | None]:
+def _formality() -> Callable[[AnsweredQuestion], float | None]:
     try:
         from textblob.en import tag
     except ImportError:
@@ -99,21 +99,21 @@ def _formality() -> Callable[[Answered], float | None]:
         warnings.simplefilter("ignore", ResourceWarning)
         tag("a")
 
-    def measure(answer: Answered) -> float | None:
+    def measure(answer: AnsweredQuestion) -> float | None:
         tagged = [pair for part in sentences_of(answer.text) for pair in tag(part)]
         return formality_of(tagged)
 
     return measure
 
 
-def _sentiment() -> Callable[[Answered], float | None]:
+def _sentiment() -> Callable[[AnsweredQuestion], float | None]:
     try:
         from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
     except ImportError:
         raise _missing("sentiment", "vaderSentiment") from None
     analyzer: Any = SentimentIntensityAnalyzer()
 
-    def measure(answer: Answered) -> float | None:
+    def measure(answer: AnsweredQuestion) -> float | None:
         sentences = sentences_of(answer.text)
         if not sentences:
             return None
@@ -126,7 +126,7 @@ def _missing(name: str, package: str) -> MissingExtraError:
     return MissingExtraError(f"the scorer {name} needs {package}: pip install 'amulet-local[eval]'")
 
 
-_MEASURES: dict[str, Callable[[], Callable[[Answered], float | None]]] = {
+_MEASURES: dict[str, Callable[[], Callable[[AnsweredQuestion], float | None]]] = {
     "reading-ease": lambda: lambda answer: reading_ease(answer.text),
     "reading-grade": lambda: lambda answer: reading_grade(answer.text),
     "sentiment": _sentiment,
@@ -134,7 +134,7 @@ _MEASURES: dict[str, Callable[[], Callable[[Answered], float | None]]] = {
 }
 
 
-def make(entries: Sequence[Entry], options: ScorerOptions) -> list[Scorer]:
+def make(entries: Sequence[ScorerEntry], options: ScorerOptions) -> list[Scorer]:
     """The scorers of these entries.
 
     Raises:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amulet_local.evaluation.scorers.base import Answered, Scorer
-from amulet_local.evaluation.scorers.registry import Entry, ScorerOptions
+from amulet_local.evaluation.scorers.base import AnsweredQuestion, Scorer
+from amulet_local.evaluation.scorers.registry import ScorerEntry, ScorerOptions
 
 
 class OwnLikelihood(Scorer):
     """The margin or the fluency that the run recorded."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: ScorerEntry) -> None:
         self.name, self.summary, self.better = entry.name, entry.summary, entry.better
 
-    def scores(self, answers: Sequence[Answered]) -> list[float | None]:
+    def scores(self, answers: Sequence[AnsweredQuestion]) -> list[float | None]:
         """The recorded figures; None where the run has none."""
         return [answer.margin if self.name == "margin" else answer.fluency for answer in answers]
 
 
-def make(entries: Sequence[Entry], options: ScorerOptions) -> list[Scorer]:
+def make(entries: Sequence[ScorerEntry], options: ScorerOptions) -> list[Scorer]:
     """The scorers of these entries."""
     return [OwnLikelihood(entry) for entry in entries]

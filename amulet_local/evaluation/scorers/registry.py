@@ -16,10 +16,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from amulet_local.errors import UnknownScorerError
-from amulet_local.evaluation.scorers.armorm_head import ATTRIBUTES
+from amulet_local.common.errors import UnknownScorerError
+from amulet_local.evaluation.conversion.armorm_head import ATTRIBUTES
 from amulet_local.evaluation.scorers.base import Better, Scorer
-from amulet_local.params import StrictParams
+from amulet_local.params.base import StrictParams
 
 
 class ScorerOptions(StrictParams):
@@ -40,7 +40,7 @@ class ScorerOptions(StrictParams):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class ScorerEntry:
     """A scorer that can be asked for.
 
     Attributes:
@@ -59,38 +59,38 @@ class Entry:
 _FOLDER = "amulet_local.evaluation.scorers"
 _EVAL = "the extra eval"
 _ARMORM = "a converted ArmoRM"
-_MODULES: dict[str, tuple[Entry, ...]] = {
+_MODULES: dict[str, tuple[ScorerEntry, ...]] = {
     "own_likelihood": (
-        Entry(
+        ScorerEntry(
             name="margin",
             summary="mean of log p(preference prompt) - log p(plain prompt) per token, in nats, "
             "by the model that answers",
             better="higher",
         ),
-        Entry(
+        ScorerEntry(
             name="fluency",
             summary="mean of log p(plain prompt) per token, in nats, by the model that answers",
             better="higher",
         ),
     ),
     "surface": (
-        Entry(name="tokens", summary="length in tokens of the model", better="neither"),
-        Entry(name="words", summary="length in words", better="neither"),
-        Entry(
+        ScorerEntry(name="tokens", summary="length in tokens of the model", better="neither"),
+        ScorerEntry(name="words", summary="length in words", better="neither"),
+        ScorerEntry(
             name="repetition",
             summary="share of the tokens that end a run of 4 tokens which stood in the answer "
             "before, 0 to 1",
             better="lower",
         ),
         *(
-            Entry(
+            ScorerEntry(
                 name=f"distinct-{n}",
                 summary=f"different {what} as a share of all {what}, 0 to 1; falls with length",
                 better="higher",
             )
             for n, what in ((1, "words"), (2, "pairs of words"), (3, "triples of words"))
         ),
-        Entry(
+        ScorerEntry(
             name="broken",
             summary="1 if it loops, stops in the middle of a sentence, falls apart or recites the "
             "preference (as far as the run knows), else 0",
@@ -98,23 +98,23 @@ _MODULES: dict[str, tuple[Entry, ...]] = {
         ),
     ),
     "language": (
-        Entry(
+        ScorerEntry(
             name="reading-ease",
             summary="Flesch's reading ease of English: 100 is very easy, 0 very difficult",
             better="neither",
         ),
-        Entry(
+        ScorerEntry(
             name="reading-grade",
             summary="Flesch and Kincaid's grade of English: years of school that it takes",
             better="neither",
         ),
-        Entry(
+        ScorerEntry(
             name="sentiment",
             summary="VADER's compound sentiment of English, mean over sentences: -1 bad, 1 good",
             better="neither",
             needs=_EVAL,
         ),
-        Entry(
+        ScorerEntry(
             name="formality",
             summary="Heylighen and Dewaele's F-score of English, from parts of speech by lexicon: "
             "0 like a shout to 100 like a list of names",
@@ -123,7 +123,7 @@ _MODULES: dict[str, tuple[Entry, ...]] = {
         ),
     ),
     "similarity": (
-        Entry(
+        ScorerEntry(
             name="similarity",
             summary="cosine of the embeddings of question and answer, -1 to 1: whether it is on "
             "topic",
@@ -132,7 +132,7 @@ _MODULES: dict[str, tuple[Entry, ...]] = {
         ),
     ),
     "armorm": tuple(
-        Entry(
+        ScorerEntry(
             name=name,
             summary=f"ArmoRM-Llama3-8B-v0.1's {what}, about 0 to 1",
             better="higher",

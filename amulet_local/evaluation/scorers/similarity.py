@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amulet_local.errors import InvalidTextError
+from amulet_local.common.errors import InvalidTextError
 from amulet_local.evaluation.conversion.minilm import N_USED_TOKENS, cached_model
-from amulet_local.evaluation.scorers.base import Answered, Scorer
-from amulet_local.evaluation.scorers.registry import Entry, ScorerOptions
+from amulet_local.evaluation.scorers.base import AnsweredQuestion, Scorer
+from amulet_local.evaluation.scorers.registry import ScorerEntry, ScorerOptions
 from amulet_local.llama.embedder import Embedder, EmbedderSettings, Vector
-from amulet_local.model_store import find_model
+from amulet_local.loading.model_store import find_model
 
 N_CTX = 2048
 """Tokens of a text that count with a model that the user names."""
@@ -22,7 +22,7 @@ N_CTX = 2048
 class Similarity(Scorer):
     """Cosine of question and answer."""
 
-    def __init__(self, entry: Entry, options: ScorerOptions) -> None:
+    def __init__(self, entry: ScorerEntry, options: ScorerOptions) -> None:
         """Load the embedding model.
 
         Raises:
@@ -42,7 +42,7 @@ class Similarity(Scorer):
         self.source = self._embedder.source
         self._questions: dict[str, Vector] = {}
 
-    def scores(self, answers: Sequence[Answered]) -> list[float | None]:
+    def scores(self, answers: Sequence[AnsweredQuestion]) -> list[float | None]:
         """The cosines; None where a text is empty."""
         return [self._score(answer) for answer in answers]
 
@@ -50,7 +50,7 @@ class Similarity(Scorer):
         """Free the model."""
         self._embedder.close()
 
-    def _score(self, answer: Answered) -> float | None:
+    def _score(self, answer: AnsweredQuestion) -> float | None:
         if not answer.question.strip() or not answer.text.strip():
             return None
         try:
@@ -62,6 +62,6 @@ class Similarity(Scorer):
         return float(self._questions[answer.question] @ other)
 
 
-def make(entries: Sequence[Entry], options: ScorerOptions) -> list[Scorer]:
+def make(entries: Sequence[ScorerEntry], options: ScorerOptions) -> list[Scorer]:
     """The scorers of these entries."""
     return [Similarity(entry, options) for entry in entries]

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Sequence
 
 from amulet_local.evaluation.quality import is_loop, stops_short
-from amulet_local.evaluation.scorers.base import Answered, Scorer
-from amulet_local.evaluation.scorers.registry import Entry, ScorerOptions
+from amulet_local.evaluation.scorers.base import AnsweredQuestion, Scorer
+from amulet_local.evaluation.scorers.registry import ScorerEntry, ScorerOptions
 
 REPEATED_RUN = 4
 """Tokens of a run whose repetition counts."""
@@ -41,7 +41,7 @@ def distinct(words: Sequence[str], n: int) -> float | None:
     return len(set(runs)) / len(runs) if runs else None
 
 
-def broken(answer: Answered) -> float | None:
+def broken(answer: AnsweredQuestion) -> float | None:
     """1 with any sign of quality.py that is known, else 0; None without tokens."""
     if not answer.token_ids:
         return None
@@ -53,7 +53,7 @@ def broken(answer: Answered) -> float | None:
     )
 
 
-_MEASURES: dict[str, Callable[[Answered], float | None]] = {
+_MEASURES: dict[str, Callable[[AnsweredQuestion], float | None]] = {
     "tokens": lambda answer: float(len(answer.token_ids)),
     "words": lambda answer: float(len(words_of(answer.text))),
     "repetition": lambda answer: repetition(answer.token_ids),
@@ -67,15 +67,17 @@ _MEASURES: dict[str, Callable[[Answered], float | None]] = {
 class EachAlone(Scorer):
     """A scorer that looks at one answer at a time, by a function."""
 
-    def __init__(self, entry: Entry, measure: Callable[[Answered], float | None]) -> None:
+    def __init__(
+        self, entry: ScorerEntry, measure: Callable[[AnsweredQuestion], float | None]
+    ) -> None:
         self.name, self.summary, self.better = entry.name, entry.summary, entry.better
         self._measure = measure
 
-    def scores(self, answers: Sequence[Answered]) -> list[float | None]:
+    def scores(self, answers: Sequence[AnsweredQuestion]) -> list[float | None]:
         """The measure of each answer."""
         return [self._measure(answer) for answer in answers]
 
 
-def make(entries: Sequence[Entry], options: ScorerOptions) -> list[Scorer]:
+def make(entries: Sequence[ScorerEntry], options: ScorerOptions) -> list[Scorer]:
     """The scorers of these entries."""
     return [EachAlone(entry, _MEASURES[entry.name]) for entry in entries]

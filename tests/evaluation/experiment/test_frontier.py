@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from amulet_local.evaluation.experiment.frontier import HEIGHT, WIDTH, Mark, frontier
+from amulet_local.evaluation.experiment.frontier import HEIGHT, WIDTH, MethodMark, frontier
 from amulet_local.evaluation.statistics import Estimate
 
 PLACES = {  # margin and fluency: one far away presses the others into a corner
@@ -26,7 +26,7 @@ PLACES = {  # margin and fluency: one far away presses the others into a corner
 @pytest.mark.parametrize("sign", [1, -1])
 def test_labels_of_crowded_marks_cover_neither_each_other_nor_the_edge(sign: int) -> None:
     marks = [
-        Mark(
+        MethodMark(
             label=label,
             x=Estimate(value=x, low=x - 0.05, high=x + 0.05, n=48),
             y=Estimate(value=sign * y, low=sign * y - 0.1, high=sign * y + 0.1, n=48),

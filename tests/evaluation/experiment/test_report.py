@@ -15,13 +15,7 @@ from amulet_local.evaluation.experiment.documentation import section, with_secti
 from amulet_local.evaluation.experiment.report_page import page
 from amulet_local.evaluation.experiment.report_text import markdown, models_beside
 from amulet_local.evaluation.experiment.results import Results
-from amulet_local.evaluation.experiment.tables import (
-    Part,
-    answers_to_read,
-    column,
-    matches,
-    versus,
-)
+from amulet_local.evaluation.experiment.tables import Part, answers_to_read, column, matches, versus
 from amulet_local.evaluation.scorers import DEFAULT_SCORERS, scorers_named
 from tests.evaluation.experiment.made_runs import Figures, made_run
 

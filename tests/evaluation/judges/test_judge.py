@@ -19,7 +19,7 @@ from amulet_local.evaluation.judges import (
     preference_ratings,
 )
 from amulet_local.evaluation.judges.endpoint import N_LISTED
-from amulet_local.evaluation.scorers import Answered
+from amulet_local.evaluation.scorers import AnsweredQuestion
 from tests.evaluation.judges.endpoints import (
     Answer,
     Reply,
@@ -187,9 +187,9 @@ def test_ratings_as_columns_ask_once_for_each_preference() -> None:
         return completion("5" if "coffee" in shown(body, "preference") else "2")
 
     answers = [
-        Answered(question=QUESTION, preferences=("Mention coffee.", "Rhyme."), text=GOOD),
-        Answered(question=QUESTION, text=GOOD),
-        Answered(question=QUESTION, preferences=("Mention coffee.",), text=GOOD),
+        AnsweredQuestion(question=QUESTION, preferences=("Mention coffee.", "Rhyme."), text=GOOD),
+        AnsweredQuestion(question=QUESTION, text=GOOD),
+        AnsweredQuestion(question=QUESTION, preferences=("Mention coffee.",), text=GOOD),
     ]
     with serving(answer) as endpoint, open_judge(options(endpoint.base_url)) as judge:
         columns = {scorer.name: scorer.scores(answers) for scorer in judge_scorers(judge)}
@@ -202,7 +202,9 @@ def test_ratings_as_columns_ask_once_for_each_preference() -> None:
 
 
 def test_a_judge_that_only_fails_isnt_asked_for_ever() -> None:
-    answers = [Answered(question=QUESTION, preferences=("Rhyme.",), text=f"{n}") for n in range(20)]
+    answers = [
+        AnsweredQuestion(question=QUESTION, preferences=("Rhyme.",), text=f"{n}") for n in range(20)
+    ]
     with (
         serving(lambda _: (404, {}, {"error": {"message": "no such model"}})) as endpoint,
         open_judge(options(endpoint.base_url)) as judge,

@@ -16,8 +16,8 @@ import pytest
 from amulet_local import errors
 from amulet_local.evaluation.conversion.armorm import convert
 from amulet_local.evaluation.conversion.armorm import main as convert_main
-from amulet_local.evaluation.scorers import Answered, scorer_named, scorers_named
-from amulet_local.evaluation.scorers.armorm_head import ATTRIBUTES, head_path
+from amulet_local.evaluation.conversion.armorm_head import ATTRIBUTES, head_path
+from amulet_local.evaluation.scorers import AnsweredQuestion, scorer_named, scorers_named
 from tests.evaluation.scorers import small_armorm
 from tests.test_scripts import Checkout
 
@@ -52,11 +52,11 @@ def converted(published: Path) -> Path:
     return target
 
 
-def answered(text: str, *preferences: str) -> Answered:
-    return Answered(question=QUESTION, preferences=preferences, text=text)
+def answered(text: str, *preferences: str) -> AnsweredQuestion:
+    return AnsweredQuestion(question=QUESTION, preferences=preferences, text=text)
 
 
-def all_scores(path: Path, answers: list[Answered]) -> dict[str, list[float | None]]:
+def all_scores(path: Path, answers: list[AnsweredQuestion]) -> dict[str, list[float | None]]:
     scorers = scorers_named(["armorm", "armorm-all"], armorm=path)
     try:
         return {scorer.name: scorer.scores(answers) for scorer in scorers}

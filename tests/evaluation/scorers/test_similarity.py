@@ -13,7 +13,7 @@ import pytest
 
 from amulet_local import errors
 from amulet_local.evaluation.conversion import minilm
-from amulet_local.evaluation.scorers import Answered, Scorer, scorer_named
+from amulet_local.evaluation.scorers import AnsweredQuestion, Scorer, scorer_named
 from tests.conftest import missing
 from tests.gguf_edit import copy_without
 
@@ -101,8 +101,8 @@ def expected_embedding(folder: Path, text: str) -> np.ndarray:
     return mean / np.linalg.norm(mean)
 
 
-def answered(text: str) -> Answered:
-    return Answered(question=QUESTION, text=text)
+def answered(text: str) -> AnsweredQuestion:
+    return AnsweredQuestion(question=QUESTION, text=text)
 
 
 def test_cosines_are_those_of_the_definition(scorer: Scorer, folder: Path) -> None:

@@ -16,7 +16,7 @@ from amulet_local.evaluation.scorers import (
     DEFAULT_SCORERS,
     FAMILIES,
     SCORERS,
-    Answered,
+    AnsweredQuestion,
     expand,
     scorer_named,
     scorers_named,
@@ -25,7 +25,7 @@ from amulet_local.evaluation.scorers.language import formality_of
 
 
 def score(name: str, text: str = "", **fields: object) -> float | None:
-    answer = Answered(question="Why?", text=text, **fields)  # type: ignore[arg-type]
+    answer = AnsweredQuestion(question="Why?", text=text, **fields)  # type: ignore[arg-type]
     with scorer_named(name) as scorer:
         return scorer.scores([answer])[0]
 
@@ -96,7 +96,9 @@ def text_scorers() -> list[object]:
 
 @given(st.text(max_size=300))
 def test_any_text_gets_finite_figures_or_none(text_scorers: list, text: str) -> None:  # type: ignore[type-arg]
-    answer = Answered(question="", text=text, token_ids=tuple(text.encode("utf-8", "replace")))
+    answer = AnsweredQuestion(
+        question="", text=text, token_ids=tuple(text.encode("utf-8", "replace"))
+    )
     for scorer in text_scorers:
         [figure] = scorer.scores([answer])
         assert figure is None or math.isfinite(figure)

@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from amulet_local import explanation, readable
+from amulet_local.common import readable
+from amulet_local.explanation import explanation
 from tests.conftest import missing
 from tests.server.page.browsing import CONTRASTS, PHONE, TOKEN, Visits, answered, ask, controls
 from tests.server.page.serving import Served
@@ -372,7 +373,7 @@ def test_pieces_of_tokens_are_the_whole_text(visit: Visits, served: Served) -> N
 
 def test_the_tints_are_those_of_the_explanation_page() -> None:
     here = (resources.files("amulet_local.server") / "page" / "page.css").read_text("utf-8")
-    other = (resources.files("amulet_local.explanation_page") / "page.css").read_text("utf-8")
+    other = (resources.files("amulet_local.explanation.page") / "page.css").read_text("utf-8")
     light, dark = (
         dict(re.findall(r"--(\w+): (#\w+)", part)) for part in other.split("@media", 2)[:2]
     )

@@ -12,8 +12,9 @@ from html import escape
 from importlib import resources
 from typing import Any
 
+from amulet_local.common.html_page import document, foreign
 from amulet_local.evaluation.experiment import report_text as words
-from amulet_local.evaluation.experiment.frontier import Mark, frontier
+from amulet_local.evaluation.experiment.frontier import MethodMark, frontier
 from amulet_local.evaluation.experiment.results import Method, Results, better_of
 from amulet_local.evaluation.experiment.tables import (
     MIN_QUESTIONS,
@@ -28,7 +29,6 @@ from amulet_local.evaluation.experiment.tables import (
     versus,
 )
 from amulet_local.evaluation.scorers import SCORERS
-from amulet_local.html_page import document, foreign
 
 N_ANSWERS = 6
 MAX_SHOWN = 4000
@@ -134,7 +134,7 @@ def _plots(results: Results, scorers: Sequence[str]) -> str:
             if x is not None and y is not None and x.n > 1:
                 kind = "scale" if method.is_plain_scale else "other"
                 marks.append(
-                    Mark(
+                    MethodMark(
                         label=method.name[:40],
                         x=x,
                         y=y,

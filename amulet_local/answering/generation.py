@@ -1,0 +1,130 @@
+"""One generation on its own rows: from prompts as token ids to an answer, token by token.
+
+Knows nothing about chat templates or about who may use the engine when; engine.py does.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+
+from amulet_local.answering.answer import Answer
+from amulet_local.answering.request import Request
+from amulet_local.common.results import Chunk
+from amulet_local.llama.rows import Progress, RowSet, StoppedError
+from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.optimizer.realigner import Realigner
+
+
+class Control:
+    """Tells one generation what it is to go on as, or to end, from any thread."""
+
+    def __init__(self) -> None:
+        self._next: Request | None = None
+        self._lock = threading.RLock()  # re-entrant: a signal handler may cancel anywhere
+        self._cancelled = False
+        self._stop_flag: StopFlag | None = None
+
+    @contextmanager
+    def running(self, stop_flag: StopFlag) -> Iterator[None]:
+        """The generation runs inside the block; `stop_flag` ends what is computed there."""
+        with self._lock:
+            self._stop_flag = stop_flag
+            if self._cancelled:
+                stop_flag.set()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._stop_flag = None
+
+    def cancel(self) -> None:
+        """End the generation: now if it runs, else as soon as it begins. Never another one."""
+        with self._lock:
+            self._cancelled = True
+            if self._stop_flag is not None:
+                self._stop_flag.set()
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether `cancel` was called."""
+        return self._cancelled
+
+    def change(self, request: Request) -> None:
+        """Go on with the rows, prompts, strength and guards of `request` at the next token."""
+        self._next = request
+
+    def take(self) -> Request | None:
+        """What was handed over last, once."""
+        request, self._next = self._next, None
+        return request
+
+
+def generate(
+    request: Request,
+    rows: RowSet,
+    realigner: Realigner,
+    vocabulary: Vocabulary,
+    control: Control,
+    *,
+    prepare: Callable[[Request], float],
+    prompt_progress: Progress | None = None,
+) -> Generator[Chunk | None, None, None]:
+    """Run a generation, step by step; the last chunk has the whole answer.
+
+    None comes after each part of the prompts that was computed: another one may take its turn.
+
+    Args:
+        control: changes to it.
+        prepare: called before the first prefill and after each change, and ended by a
+            cancellation as well; returns the standard deviation of the model's rounding noise in
+            l1 - l0, for the noise guard.
+        prompt_progress: called with (tokens done, tokens in all) during prefill.
+
+    Raises:
+        BackendError: llama.cpp failed. The rows are empty and usable.
+    """
+    computed_before = rows.n_decoded
+    answer = Answer(request, realigner, vocabulary)
+    try:
+        changed = control.take()
+        if changed is not None:
+            answer.change(changed)
+            request = changed
+        answer.steering.noise = prepare(request)
+        answer.clock.prompt_starts()
+        steps = rows.prefill_steps(
+            request.prompts, prompt_progress, has_plain=request.plan.has_plain
+        )
+        for _ in steps:
+            yield None
+        answer.clock.prompt_done()
+        while True:
+            chunk = answer.take([rows.logits(row) for row in range(rows.n_rows)])
+            if chunk is None:
+                break
+            yield chunk
+            answer.clock.resumes()
+            if answer.finish_reason is not None:
+                break
+            same_rows = True
+            changed = control.take()
+            if changed is not None:
+                request = changed
+                same_rows = answer.change(request)
+                if answer.finish_reason is not None:
+                    break
+                answer.steering.noise = prepare(request)
+            if same_rows:
+                rows.step(answer.tokens[-1])
+            else:
+                prompts = [(*prompt, *answer.tokens) for prompt in request.prompts]
+                for _ in rows.prefill_steps(prompts, has_plain=request.plan.has_plain):
+                    yield None
+    except StoppedError:
+        answer.finish_reason = "cancelled"
+    finally:
+        answer.close()
+    yield answer.last_chunk(rows.n_decoded - computed_before)

@@ -1,0 +1,173 @@
+"""From what a caller of the engine says to a checked request: names, texts and prompts.
+
+Knows nothing about rows or about who may use the engine when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from amulet_local.answering.request import (
+    Request,
+    as_list,
+    build_request,
+    checked_weights,
+    choose_method,
+    token_ids,
+)
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.llama.sampler import check_biases
+from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.choices import Placement
+from amulet_local.params.sampling import SamplingParams
+from amulet_local.preferences.preference import PreferencesLike, resolve
+from amulet_local.preferences.user_settings import UserModelSettings
+from amulet_local.prompts.dialogue import Dialogue
+from amulet_local.prompts.prompter import Messages, Prompter
+from amulet_local.steering.presets import choose_strength
+from amulet_local.steering.steering import RowPlan
+
+
+class RequestMaker:
+    """Makes the requests of one engine."""
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        prompter: Prompter,
+        *,
+        n_ctx: int,
+        own_settings: UserModelSettings,
+        warnings: Sequence[str],
+    ) -> None:
+        """Take note.
+
+        Args:
+            n_ctx: most tokens a row can hold.
+            own_settings: what the user's settings have for the model.
+            warnings: for every result.
+        """
+        self._vocabulary = vocabulary
+        self._prompter = prompter
+        self._n_ctx = n_ctx
+        self._own_settings = own_settings
+        self._warnings = warnings
+
+    def from_messages(
+        self,
+        messages: Messages | Dialogue,
+        *,
+        preference: PreferencesLike,
+        avoid: PreferencesLike,
+        amulet: AmuletParams | None,
+        preset: str | None,
+        system: str | None,
+        placement: Placement | None,
+        method: str | None = None,
+        sampling: SamplingParams | None = None,
+        response_prefix: str = "",
+        template_arguments: Mapping[str, Any] | None = None,
+        n_answer: int = 1,
+        n_top: int | None = None,
+    ) -> Request:
+        """A request of the arguments of `Engine.generate`.
+
+        Args:
+            n_answer: tokens that have to follow the prompt.
+            n_top: alternatives to trace at each token; None traces nothing.
+
+        Raises:
+            As `Engine.generate`.
+        """
+        preferences = resolve(preference, avoid=avoid)
+        chosen = choose_method(method, has_preference=bool(preferences))
+        strength = choose_strength(chosen.name, amulet, preset, own=self._own_settings)
+        plan = RowPlan.of(chosen, [item.weight for item in preferences])
+        instructions = [""] if plan.has_plain else []
+        if plan.weights:
+            instructions += [item.instruction for item in preferences]
+        prompts = self._prompter.prompts(
+            messages,
+            instructions,
+            system=system,
+            placement=placement or strength.placement,
+            response_prefix=response_prefix,
+            template_arguments=template_arguments,
+        )
+        request = build_request(
+            chosen,
+            prompts.rows,
+            plan=plan,
+            amulet=strength.amulet,
+            preset=strength.preset,
+            sampling=sampling,
+            n_ctx=self._n_ctx,
+            n_answer=n_answer,
+            n_top=n_top,
+            closing_tag=prompts.closing_tag,
+            preferences=[item.label for item in preferences],
+            warnings=(*self._warnings, *prompts.notes),
+        )
+        check_biases(request.sampling, self._vocabulary)
+        return request
+
+    def from_tokens(
+        self,
+        plain_ids: Sequence[int] | None,
+        preference_ids: Sequence[int] | Sequence[Sequence[int]] | None,
+        *,
+        method: str | None,
+        amulet: AmuletParams | None,
+        preset: str | None,
+        sampling: SamplingParams | None,
+        weights: Sequence[float] | None,
+        n_top: int | None,
+        labels: Sequence[str] = (),
+        default: str = "paper",
+        own: UserModelSettings | None = None,
+    ) -> Request:
+        """A request of the arguments of `Engine.generate_from_tokens`.
+
+        Args:
+            labels: what results call the preferences.
+            default: the preset of a caller that gives none, with the strength `own`.
+
+        Raises:
+            As `Engine.generate_from_tokens`.
+        """
+        preference_prompts = self._prompt_list(preference_ids)
+        weights = checked_weights(weights, len(preference_prompts))
+        chosen = choose_method(method, has_preference=bool(preference_prompts))
+        strength = choose_strength(chosen.name, amulet, preset, default=default, own=own)
+        plan = RowPlan.of(chosen, weights)
+        prompts = list(preference_prompts) if plan.weights else []
+        if plan.has_plain:
+            if plain_ids is None:
+                raise InvalidParameterError(f"the method {chosen.name!r} needs plain_ids")
+            prompts.insert(0, token_ids(plain_ids, self._vocabulary))
+        request = build_request(
+            chosen,
+            prompts,
+            plan=plan,
+            amulet=strength.amulet,
+            preset=strength.preset,
+            sampling=sampling,
+            n_ctx=self._n_ctx,
+            n_top=n_top,
+            preferences=labels,
+            warnings=self._warnings,
+        )
+        check_biases(request.sampling, self._vocabulary)
+        return request
+
+    def _prompt_list(
+        self, ids: Sequence[int] | Sequence[Sequence[int]] | None
+    ) -> list[tuple[int, ...]]:
+        if ids is None:
+            return []
+        prompts: list[Any] = as_list(ids)
+        if not (prompts and hasattr(prompts[0], "__len__")):
+            prompts = [prompts]
+        return [token_ids(prompt, self._vocabulary) for prompt in prompts]

@@ -1,0 +1,71 @@
+"""Log-probabilities of a given answer under each row and under their combination.
+
+Knows nothing about chat templates; takes prompts and an answer as token ids. The answer is computed
+token by token, as a generation computes it: several at once would be faster, and their rounding
+another one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from amulet_local.answering.answer import recital_of
+from amulet_local.answering.request import Request
+from amulet_local.answering.tracing import Tracer
+from amulet_local.common.results import Score, TokenTrace
+from amulet_local.llama.rows import RowSet
+from amulet_local.llama.vocabulary import TextStream, Vocabulary
+from amulet_local.optimizer.realigner import Realigner
+from amulet_local.steering.steering import Steering
+from amulet_local.text.reasoning import ReasoningSplitter
+
+
+def score(
+    request: Request,
+    answer: Sequence[int],
+    rows: RowSet,
+    realigner: Realigner,
+    vocabulary: Vocabulary,
+    *,
+    noise: float = 0.0,
+) -> Score:
+    """Teacher-forced log-probabilities of `answer` after the request's prompts.
+
+    Args:
+        noise: standard deviation of the model's rounding noise in l1 - l0, for the noise guard.
+
+    Raises:
+        BackendError: llama.cpp failed. The rows are empty and usable.
+    """
+    plan = request.plan
+    steering = Steering(
+        plan,
+        request.amulet,
+        realigner,
+        end_tokens=vocabulary.end_tokens,
+        recital=recital_of(request, vocabulary),
+    )
+    steering.noise = noise
+    stream = TextStream(vocabulary)
+    splitter = ReasoningSplitter(request.closing_tag)
+    tracer = Tracer(realigner, vocabulary, n_top=0)
+    trace: list[TokenTrace] = []
+
+    for n_done, token in enumerate(answer):
+        if n_done == 0:
+            rows.prefill(request.prompts, has_plain=plan.has_plain)
+        else:
+            rows.step(answer[n_done - 1])
+        logits = [rows.logits(row) for row in range(plan.n_rows)]
+        steering.in_reasoning = splitter.in_reasoning
+        trace.append(tracer.trace(logits, plan, steering.combine(logits), token))
+        text = stream.push(token)
+        steering.accept(token, text)
+        splitter.push(text)
+    return Score(
+        token_ids=tuple(answer),
+        plain=tuple(item.plain for item in trace if item.plain is not None),
+        preferences=tuple(zip(*(item.preferences for item in trace), strict=True)),
+        realigned=tuple(item.realigned for item in trace),
+        guidance_scale=request.amulet.guidance_scale,
+    )

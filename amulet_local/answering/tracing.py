@@ -1,0 +1,92 @@
+"""Records how a token was chosen: its probability under every row, and what else was likely.
+
+Knows nothing about how rows are computed or how the token was drawn.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from amulet_local.common.results import Alternative, TokenTrace
+from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.optimizer.realigner import Logits, Realigner
+from amulet_local.steering.steering import Combination, RowPlan
+
+_NEGLIGIBLE_NATS = 25.0
+"""Tokens this far below the likeliest don't count for the divergence."""
+
+
+class Tracer:
+    """Makes a TokenTrace of each token."""
+
+    def __init__(self, realigner: Realigner, vocabulary: Vocabulary, n_top: int) -> None:
+        """Take note.
+
+        Args:
+            n_top: how many alternatives to list under each row.
+        """
+        self._realigner = realigner
+        self._vocabulary = vocabulary
+        self._n_top = n_top
+
+    def trace(
+        self, rows: Sequence[Logits], plan: RowPlan, combination: Combination, token: int
+    ) -> TokenTrace:
+        """How `token` stands in the rows and in their combination.
+
+        Args:
+            rows: the logits of every row of `plan`.
+            combination: what the token was chosen from.
+        """
+        realigner = self._realigner
+        normalisers = [realigner.log_normaliser(row) for row in rows]
+        log_p = [float(row[token]) - n for row, n in zip(rows, normalisers, strict=True)]
+        tops = [self._top(row, n) for row, n in zip(rows, normalisers, strict=True)]
+        realigned, kl, top_realigned = log_p[0], 0.0, tops[0]
+        if plan.weights:
+            combined = realigner.combine(*combination)
+            normaliser = realigner.log_normaliser(combined)
+            realigned = float(combined[token]) - normaliser
+            top_realigned = self._top(combined, normaliser)
+            kl = self._divergence(combined, normaliser, combination.preference)
+        return TokenTrace(
+            token_id=token,
+            text=self._text(token),
+            plain=log_p[0] if plan.has_plain else None,
+            preferences=tuple(log_p[plan.has_plain :]),
+            realigned=realigned,
+            scale=combination.scale,
+            kl=kl,
+            top_plain=tops[0] if plan.has_plain else (),
+            top_preferences=tuple(tops[plan.has_plain :]),
+            top_realigned=top_realigned,
+        )
+
+    def _divergence(self, combined: Logits, normaliser: float, reference: Logits) -> float:
+        """KL(softmax(combined) || softmax(reference)), in nats."""
+        tokens = np.flatnonzero(combined > normaliser - _NEGLIGIBLE_NATS)
+        log_p = combined[tokens].astype(np.float64) - normaliser
+        log_q = reference[tokens] - self._realigner.log_normaliser(reference)
+        return max(0.0, float((np.exp(log_p) * (log_p - log_q)).sum()))
+
+    def _top(self, row: Logits, normaliser: float) -> tuple[Alternative, ...]:
+        n = min(self._n_top, len(row))
+        if n == 0:
+            return ()
+        best = np.argpartition(row, len(row) - n)[len(row) - n :]
+        best = best[np.lexsort((best, -row[best]))]
+        return tuple(
+            Alternative(
+                token_id=int(token),
+                text=self._text(int(token)),
+                log_probability=float(row[token]) - normaliser,
+            )
+            for token in best
+            if row[token] > -math.inf
+        )
+
+    def _text(self, token: int) -> str:
+        return self._vocabulary.piece(token).decode("utf-8", "replace")

@@ -1,0 +1,8 @@
+"""How a command tells other programs how it ended: 0 is done, 2 wrong usage (typer's own)."""
+
+from __future__ import annotations
+
+EXIT_ERROR = 1
+"""One line on stderr says what is wrong."""
+EXIT_INTERRUPTED = 130
+"""Ctrl-C."""

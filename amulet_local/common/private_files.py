@@ -1,0 +1,77 @@
+"""Files for their owner alone, written whole or not at all.
+
+Knows nothing about what is in them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from amulet_local.common.errors import FileAccessError, InvalidParameterError
+
+
+def write(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file, in the place of one that is there. A link stays one.
+
+    Whatever happens meanwhile, the file is the old one or the new one. A killed process may leave
+    a hidden file beside it.
+
+    Raises:
+        InvalidParameterError: not a path.
+        FileAccessError: it can't be written; a file that was there is as it was.
+    """
+    shown = _path(path)
+    temporary = None
+    try:
+        target = Path(os.path.realpath(shown))
+        if target.exists() and not target.is_file():
+            raise FileAccessError(f"{shown} can't be written: it is there and isn't a file")
+        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".amulet-")
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+        temporary = None
+    except OSError as error:
+        raise FileAccessError(f"{shown} can't be written: {error.strerror}") from None
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def read(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
+    """All of a file.
+
+    Raises:
+        InvalidParameterError: not a path.
+        FileAccessError: it can't be read, is no file, or has more than `max_bytes`.
+    """
+    shown = _path(path)
+    try:
+        # never waits for a pipe's other end
+        descriptor = os.open(shown, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise FileAccessError(f"{shown} isn't a file")
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise FileAccessError(f"{shown} can't be read: {error.strerror}") from None
+    if len(data) > max_bytes:
+        raise FileAccessError(f"{shown} has more than {max_bytes >> 20} MiB; it isn't read")
+    return data
+
+
+def _path(path: str | os.PathLike[str]) -> Path:
+    try:
+        shown = Path(path)
+        if b"\0" not in os.fsencode(shown):
+            return shown
+    except (TypeError, UnicodeEncodeError):
+        pass
+    raise InvalidParameterError(f"{str(path)[:60]!r} can't be the path of a file")

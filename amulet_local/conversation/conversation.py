@@ -1,0 +1,380 @@
+"""A conversation: turns that follow a preference, which may change between them and within one.
+
+Knows nothing about prompts, rows or how an engine is loaded; it is given a source of answers. What
+was said is a tuple of finished turns that is replaced as a whole, so that it is never half changed,
+whatever is interrupted and wherever.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Generator, Sequence
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+from amulet_local.answering.async_stream import AsyncAnswerStream
+from amulet_local.common.errors import InvalidParameterError, InvalidRequestError
+from amulet_local.common.results import Chunk, Generation
+from amulet_local.conversation import conversation_file
+from amulet_local.conversation.conversation_file import SavedConversation
+from amulet_local.conversation.conversation_settings import KEEP, ConversationSettings, Keep, OnFull
+from amulet_local.conversation.turn_draft import AnswerSource, Draft, Drafting, TurnRequest
+from amulet_local.conversation.turn_stream import TurnStream
+from amulet_local.llama.rows import Progress
+from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.loading.stream_lock import StreamLock
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.choices import Placement
+from amulet_local.params.sampling import SamplingParams
+from amulet_local.preferences.preference import PreferencesLike
+from amulet_local.prompts.dialogue import Turn
+
+_BUSY = (
+    "this conversation is in the middle of another turn; finish or close that one first, or fork "
+    "the conversation"
+)
+
+
+class Conversation:
+    """Turns with an engine; `Engine.conversation` makes one.
+
+    Threads may share it. One turn runs at a time, by the engine's rule: another thread waits for
+    it; the same thread, in the middle of a stream, gets EngineBusyError. Every error leaves it as
+    it was before the turn; a cancelled answer stays, as far as it got, unless it has no token.
+
+    A turn computes the new text only. What has to be computed again is said where it happens.
+
+    Attributes:
+        warnings: what is to be known about all its answers; they have it in their own.
+    """
+
+    def __init__(
+        self,
+        source: AnswerSource,
+        settings: ConversationSettings,
+        turns: Sequence[Turn] = (),
+        *,
+        warnings: Sequence[str] = (),
+    ) -> None:
+        """Begin, or go on after `turns`."""
+        self.warnings = tuple(warnings)
+        self._source = source
+        self._settings = settings
+        self._turns = tuple(turns)
+        self._drafting = Drafting(source, warnings=self.warnings)
+        self._order = StreamLock(StopFlag(), _nothing, busy=_BUSY)
+        self._guard = threading.RLock()  # re-entrant: a finalizer may end a stream anywhere
+        self._running: Draft | None = None
+
+    @property
+    def turns(self) -> tuple[Turn, ...]:
+        """What was said, oldest first; a turn is there when its answer is complete."""
+        return self._turns
+
+    @property
+    def settings(self) -> ConversationSettings:
+        """The settings of the next turn."""
+        return self._settings
+
+    @property
+    def n_dropped(self) -> int:
+        """How many of the oldest turns the last prompt left out, because the context was full."""
+        return self._turns[-1].n_dropped if self._turns else 0
+
+    @property
+    def messages(self) -> list[dict[str, str]]:
+        """What was said, as OpenAI-style messages; without preferences."""
+        system = self._settings.system
+        messages = [] if system is None else [{"role": "system", "content": system}]
+        for turn in self._turns:
+            messages.append({"role": "user", "content": turn.question})
+            messages.append({"role": "assistant", "content": turn.answer})
+        return messages
+
+    def send(
+        self, text: str, *, trace: int | None = None, prompt_progress: Progress | None = None
+    ) -> Generation:
+        """Say something and get the answer.
+
+        Args:
+            text: what the user says.
+            trace, prompt_progress: as for `Engine.generate`.
+
+        Raises:
+            ConversationFullError: there is no room for it; see `set`, on_full.
+            As `Engine.generate`.
+        """
+        return self.stream(text, trace=trace, prompt_progress=prompt_progress).whole()
+
+    def stream(
+        self, text: str, *, trace: int | None = None, prompt_progress: Progress | None = None
+    ) -> TurnStream:
+        """Say something and get the answer piece by piece; otherwise as `send`."""
+        _check_text(text)
+        return self._stream(
+            TurnRequest(
+                place=lambda turns: (turns, text), trace=trace, prompt_progress=prompt_progress
+            )
+        )
+
+    async def asend(self, text: str, *, trace: int | None = None) -> Generation:
+        """`send` without blocking the event loop; cancelling the task ends the turn."""
+        return await self.astream(text, trace=trace).whole()
+
+    def astream(self, text: str, *, trace: int | None = None) -> AsyncAnswerStream:
+        """`stream` as an asynchronous iterator; errors raise at the first piece."""
+        return AsyncAnswerStream(partial(self.stream, text, trace=trace))
+
+    def regenerate(
+        self,
+        *,
+        seed: int | None = None,
+        trace: int | None = None,
+        prompt_progress: Progress | None = None,
+    ) -> Generation:
+        """Answer the last question anew, in the place of the last answer.
+
+        Args:
+            seed: of a sampled answer; None draws another one, whatever the settings have. A greedy
+                answer stays the same while the settings do.
+            trace, prompt_progress: as for `Engine.generate`.
+
+        Raises:
+            InvalidRequestError: there is no turn.
+            As `send`.
+        """
+        return self.stream_regenerate(
+            seed=seed, trace=trace, prompt_progress=prompt_progress
+        ).whole()
+
+    def stream_regenerate(
+        self,
+        *,
+        seed: int | None = None,
+        trace: int | None = None,
+        prompt_progress: Progress | None = None,
+    ) -> TurnStream:
+        """As `regenerate`, piece by piece. The last answer stays until the new one is complete."""
+        SamplingParams(seed=seed)  # checks it
+
+        def place(turns: tuple[Turn, ...]) -> tuple[tuple[Turn, ...], str]:
+            last = turns[_index(-1, turns)]
+            return turns[:-1], last.question
+
+        return self._stream(
+            TurnRequest(
+                place=place,
+                again=True,
+                seed=seed,
+                trace=trace,
+                prompt_progress=prompt_progress,
+            )
+        )
+
+    def edit(
+        self,
+        turn: int,
+        text: str,
+        *,
+        trace: int | None = None,
+        prompt_progress: Progress | None = None,
+    ) -> Generation:
+        """Replace a question, forget what follows it, and answer anew.
+
+        Args:
+            turn: its place in `turns`, from 0, or from the end: -1 is the last.
+            text: the question in its place.
+            trace, prompt_progress: as for `Engine.generate`.
+
+        Raises:
+            InvalidRequestError: there is no such turn.
+            As `send`.
+        """
+        return self.stream_edit(turn, text, trace=trace, prompt_progress=prompt_progress).whole()
+
+    def stream_edit(
+        self,
+        turn: int,
+        text: str,
+        *,
+        trace: int | None = None,
+        prompt_progress: Progress | None = None,
+    ) -> TurnStream:
+        """As `edit`, piece by piece. What follows is there until the new answer is complete."""
+        _check_text(text)
+        return self._stream(
+            TurnRequest(
+                place=lambda turns: (turns[: _index(turn, turns)], text),
+                trace=trace,
+                prompt_progress=prompt_progress,
+            )
+        )
+
+    def undo(self) -> Turn:
+        """Take the last turn back; returns it.
+
+        Raises:
+            InvalidRequestError: there is no turn.
+            EngineBusyError: a turn is running in this thread.
+        """
+        with self._order.turn():
+            last = self._turns[_index(-1, self._turns)]
+            self._turns = self._turns[:-1]
+            return last
+
+    def fork(self) -> Conversation:
+        """Another conversation with the same turns and settings, on the same engine.
+
+        From then on neither knows about the other. A turn that is running isn't in it. The engine
+        has one of them in memory: taking turns with both computes what they don't share anew.
+        """
+        with self._guard:
+            other = Conversation(self._source, self._settings, self._turns, warnings=self.warnings)
+            other._drafting = self._drafting.copy()
+            return other
+
+    def set(
+        self,
+        *,
+        preference: PreferencesLike | Keep = KEEP,
+        avoid: PreferencesLike | Keep = KEEP,
+        method: str | Keep | None = KEEP,
+        amulet: AmuletParams | Keep | None = KEEP,
+        preset: str | Keep | None = KEEP,
+        sampling: SamplingParams | Keep | None = KEEP,
+        system: str | Keep | None = KEEP,
+        placement: Placement | Keep | None = KEEP,
+        on_full: OnFull | Keep = KEEP,
+    ) -> None:
+        """Change settings, from the next token on: of the turn that is running, and of the next.
+
+        What isn't named stays as it is. A preference in the system text changes where its prompt
+        begins, so that the next turn computes all of that prompt; one with placement "user" is in
+        the last question only, and a change costs nothing.
+
+        Args:
+            preference, avoid, method, amulet, preset, system, placement: as for `Engine.generate`.
+                A preset takes the place of an `amulet`, and the other way round.
+            sampling: of the next answer; one that has begun keeps its own.
+            on_full: what to do when the prompt and room for the answer exceed the context. Room is
+                max_tokens, at most a quarter of the context. "error": ConversationFullError.
+                "drop_oldest": leave out whole turns, the older half of those that are still in the
+                prompt, more if need be; `turns` keeps them, the result's warnings say so.
+
+        Raises:
+            InvalidRequestError: something about them, said in its message; all stay as they were.
+            ConversationFullError: the turn that is running has no room for them.
+        """
+        self._set(
+            {
+                "preference": preference,
+                "avoid": avoid,
+                "method": method,
+                "amulet": amulet,
+                "preset": preset,
+                "sampling": sampling,
+                "system": system,
+                "placement": placement,
+                "on_full": on_full,
+            }
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write turns and settings to a file, as JSON, for its owner only.
+
+        The file is written whole or not at all; one that is there is replaced. A turn that is
+        running isn't in it. `Engine.load_conversation` reads it.
+
+        Raises:
+            FileAccessError: it can't be written; a file that was there is as it was.
+            InvalidRequestError: it is too large, or something in it can't be kept as JSON.
+        """
+        with self._guard:
+            saved = SavedConversation(
+                model=self._source.model, settings=self._settings, turns=self._turns
+            )
+        conversation_file.write(path, saved)
+
+    def _set(self, changes: dict[str, Any]) -> None:
+        with self._guard:
+            settings = self._settings.changed(changes)
+            if self._running is not None:
+                self._drafting.change(self._running, settings)
+            self._settings = settings
+
+    def _stream(self, wish: TurnRequest) -> TurnStream:
+        return TurnStream(self._run(wish, self._draft(wish)), self.set, wish.control.cancel)
+
+    def _draft(self, wish: TurnRequest) -> Draft:
+        with self._guard:
+            return self._drafting.draft(self._turns, wish, self._settings)
+
+    def _run(self, wish: TurnRequest, draft: Draft) -> Generator[Chunk, None, None]:
+        with self._order.turn():
+            said: list[Chunk] = []
+            try:
+                with self._guard:
+                    if not draft.holds_for(self._turns, self._settings):
+                        draft = self._draft(wish)
+                    self._running = draft
+                with closing(
+                    self._source.stream(draft.request, wish.prompt_progress, draft.control)
+                ) as pieces:
+                    while True:
+                        with self._order.using():
+                            chunk = next(pieces)
+                        said.append(chunk)
+                        if chunk.generation is not None:
+                            break
+                        yield chunk
+            except (GeneratorExit, KeyboardInterrupt):
+                self._keep(draft, said)
+                raise
+            else:
+                self._keep(draft, said)
+            finally:
+                self._running = None
+        yield chunk
+
+    def _keep(self, draft: Draft, said: Sequence[Chunk]) -> None:
+        """Add the turn; one that was cancelled before its first token isn't."""
+        complete = said[-1].generation if said else None
+        if complete is not None:
+            token_ids, finish_reason = complete.token_ids, complete.finish_reason
+        else:
+            token_ids = tuple(token for chunk in said for token in chunk.token_ids)
+            finish_reason = "cancelled"
+        if not token_ids:
+            return
+        turn = Turn(
+            question=draft.question,
+            answer="".join(chunk.text for chunk in said),
+            reasoning="".join(chunk.reasoning for chunk in said),
+            token_ids=token_ids,
+            finish_reason=finish_reason,
+            n_dropped=draft.n_dropped,
+            preferences=draft.request.preferences,
+            seed=draft.seed,
+        )
+        self._turns = (*draft.kept, turn)
+
+
+def _nothing() -> None:
+    """There is no memory to free."""
+
+
+def _check_text(text: str) -> None:
+    if not isinstance(text, str):
+        raise InvalidRequestError(f"a question must be a text, got {type(text).__name__}")
+
+
+def _index(turn: int, turns: Sequence[Turn]) -> int:
+    n = len(turns)
+    if type(turn) is not int:
+        raise InvalidParameterError(f"a turn is named by its number, got {turn!r:.60}")
+    if not -n <= turn < n:
+        there = f"0 to {n - 1}, or -1 for the last" if n else "there is none yet"
+        raise InvalidRequestError(f"there is no turn {turn} in this conversation; {there}")
+    return turn % n

@@ -1,0 +1,181 @@
+"""Finds the GGUF file that a name stands for.
+
+Knows nothing about what is in the file. A model is, in this order: a path; a file in a folder that
+AMULET_MODELS names, in ./models or in the checkout's models/; an entry of the catalogue.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from amulet_local.common.errors import (
+    FileAccessError,
+    InvalidParameterError,
+    ModelFileError,
+    ModelNotFoundError,
+)
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+DEFAULT_MODEL = "smollm2"
+"""The embedded default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogueEntry:
+    """A model that can be named.
+
+    Attributes:
+        name: its name.
+        package, file: the Python package that carries it, and the file in there.
+        install: the command that installs it.
+        sha256, size_bytes: of the file.
+        licence, description: for the reader.
+    """
+
+    name: str
+    package: str
+    file: str
+    install: str
+    sha256: str
+    size_bytes: int
+    licence: str
+    description: str
+
+    def path(self) -> Path | None:
+        """Where the file is, None if the package isn't installed."""
+        spec = importlib.util.find_spec(self.package)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            path = Path(folder) / self.file
+            if path.is_file():
+                return path
+        return None
+
+
+def catalogue() -> dict[str, CatalogueEntry]:
+    """The catalogue by name."""
+    here = Path(__file__).parent
+    for path in (here / "catalogue.toml", here.parents[1] / "models" / "catalogue.toml"):
+        if path.is_file():
+            entries = tomllib.loads(path.read_text(encoding="utf-8"))
+            return {
+                name: CatalogueEntry(
+                    name=name, **{key: value for key, value in entry.items() if key != "source"}
+                )
+                for name, entry in entries.items()
+            }
+    raise FileAccessError("the model catalogue is missing; install the package again")
+
+
+def model_folders() -> list[Path]:
+    """Folders that are searched for GGUF files, in order, existing ones only."""
+    named = [Path(part) for part in os.environ.get("AMULET_MODELS", "").split(os.pathsep) if part]
+    checkout = Path(__file__).parents[2] / "models"
+    folders = [*named, Path("models")]
+    if (checkout / "catalogue.toml").is_file():
+        folders.append(checkout)
+    return [
+        folder for folder in dict.fromkeys(map(Path.absolute, folders)) if os.path.isdir(folder)
+    ]
+
+
+def local_models() -> Iterator[Path]:
+    """GGUF files in the model folders."""
+    for folder in model_folders():
+        try:
+            yield from sorted(p for p in folder.iterdir() if p.suffix.lower() == ".gguf")
+        except OSError:
+            continue
+
+
+def find_model(name: str | os.PathLike[str]) -> Path:
+    """The file that `name` stands for; it may not be a sound one.
+
+    Raises:
+        InvalidParameterError: neither a text nor a path.
+        ModelNotFoundError: nothing of that name; the message lists what there is.
+    """
+    if not isinstance(name, str | os.PathLike) or not isinstance(os.fspath(name), str):
+        raise InvalidParameterError(
+            f"a model is a path or a name, got {type(name).__name__}; see `amulet-local models`"
+        )
+    if not os.fspath(name):
+        raise ModelNotFoundError("the model's name is empty; see `amulet-local models`")
+    text = os.fspath(name)
+    if not text or "\0" in text:
+        raise ModelNotFoundError("a model needs a name or a path")
+    try:
+        return _find(text)
+    except (OSError, RuntimeError) as error:  # a name too long, an unknown user after '~'
+        raise ModelNotFoundError(f"no such model: {error}") from None
+
+
+def _find(text: str) -> Path:
+    path = Path(text).expanduser()
+    is_bare_name = path.name == text
+    if os.path.lexists(path) and not (is_bare_name and path.is_dir()):
+        return path
+    if not is_bare_name:
+        raise ModelNotFoundError(f"no such file: {path}")
+    wanted = text.lower().removesuffix(".gguf")
+    found = {p.stem.lower(): p for p in reversed(list(local_models()))}
+    if wanted in found:
+        return found[wanted]
+    entry = catalogue().get(wanted)
+    if entry is None and path.is_dir():
+        return path
+    if entry is None:
+        known = ", ".join(sorted({*catalogue(), *(p.stem for p in found.values())}))
+        raise ModelNotFoundError(
+            f"no model {text!r}: give the path of a GGUF file, or put it in ./models or a folder "
+            f"that AMULET_MODELS names; known names: {known}"
+        )
+    located = entry.path()
+    if located is None:
+        raise ModelNotFoundError(f"the model {wanted!r} isn't installed; run: {entry.install}")
+    return located
+
+
+def names_of(model: str | os.PathLike[str], path: Path) -> tuple[str, ...]:
+    """What a model can be called in the user's settings, the most telling first.
+
+    Args:
+        model: what the caller asked for.
+        path: the file that `find_model` found for it.
+    """
+    listed = [entry.name for entry in catalogue().values() if Path(entry.file).name == path.name]
+    return (str(model), *listed, path.name)
+
+
+def verify_checksum(path: Path, sha256: str) -> None:
+    """Compare a file with its SHA-256 digest in hexadecimal.
+
+    Raises:
+        ModelFileError: they differ.
+        FileAccessError: the file can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            if sys.version_info >= (3, 11):
+                actual = hashlib.file_digest(file, "sha256").hexdigest()
+            else:
+                digest = hashlib.sha256()
+                while block := file.read(1 << 20):
+                    digest.update(block)
+                actual = digest.hexdigest()
+    except OSError as error:
+        raise FileAccessError(f"can't read {path}: {error.strerror}") from None
+    if actual != sha256.lower():
+        raise ModelFileError(
+            f"{path.name} has the SHA-256 digest {actual}, expected {sha256}: it is damaged or "
+            f"another file; install or download it again"
+        )

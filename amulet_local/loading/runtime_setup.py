@@ -1,0 +1,198 @@
+"""From RuntimeParams to what llama.cpp is asked for: layers, contexts, schedule, threads.
+
+Knows nothing about prompts or generations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from amulet_local.common.errors import ContextCreationError, InvalidParameterError
+from amulet_local.llama import library, memory
+from amulet_local.llama.adapters import Adapters, AdapterSettings
+from amulet_local.llama.context import ContextSettings
+from amulet_local.llama.execution_plan import ExecutionPlan
+from amulet_local.llama.model import Model, ModelLoadSettings
+from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.worker import Job, Worker
+from amulet_local.optimizer.realigner import Realigner
+from amulet_local.params.runtime import RuntimeParams
+
+N_OUTPUTS = 16
+"""Rows of logits a context can return at once (score); 3 MB at a vocabulary of 49,152."""
+
+MAX_ROWS = 9
+"""Most rows of a request where places take turns: the plain one and eight preferences."""
+
+MAX_BATCHED_ROWS = 4
+"""The same where the memory of all rows of all places is allocated at once."""
+
+
+def resolve_gpu_layers(runtime: RuntimeParams) -> int:
+    """Layers to put on the GPU, -1 for all; 0 where this build has no GPU."""
+    if not library.supports_gpu_offload():
+        return 0
+    return -1 if runtime.n_gpu_layers == "auto" else runtime.n_gpu_layers
+
+
+def load_adapters(model: Model, runtime: RuntimeParams) -> Adapters | None:
+    """The adapters that are asked for, on the loaded model; None if there are none.
+
+    Raises:
+        As Adapters.
+    """
+    if not (runtime.lora or runtime.control_vectors):
+        return None
+    return Adapters.load(
+        model,
+        AdapterSettings(
+            lora=runtime.lora,
+            control_vectors=runtime.control_vectors,
+            control_vector_layers=runtime.control_vector_layers,
+            on_plain_rows=runtime.adapters_on == "all",
+        ),
+    )
+
+
+def context_settings(
+    runtime: RuntimeParams, n_ctx: int, n_gpu_layers: int, adapters: Adapters | None = None
+) -> ContextSettings:
+    """What contexts are created with.
+
+    Flash attention "auto" is off on the CPU, where it brings 0 to 3% of speed and another rounding,
+    and on where a quantised V cache needs it.
+    """
+    flash_attention = runtime.flash_attention
+    if flash_attention == "auto" and runtime.cache_type_v not in ("f32", "f16", "bf16"):
+        flash_attention = "on"
+    elif flash_attention == "auto" and n_gpu_layers == 0:
+        flash_attention = "off"
+    return ContextSettings(
+        n_ctx=n_ctx,
+        n_batch=runtime.n_batch,
+        n_outputs=N_OUTPUTS,
+        cache_type_k=runtime.cache_type_k,
+        cache_type_v=runtime.cache_type_v,
+        flash_attention=flash_attention,
+        offload=n_gpu_layers != 0,
+        offload_kqv=n_gpu_layers != 0 and runtime.offload_kqv,
+        adapters=adapters,
+    )
+
+
+def model_settings(runtime: RuntimeParams, n_gpu_layers: int) -> ModelLoadSettings:
+    """How the model is loaded."""
+    return ModelLoadSettings(
+        n_gpu_layers=n_gpu_layers,
+        load_mode=runtime.load_mode,
+        main_gpu=runtime.main_gpu,
+        split_mode=runtime.split_mode,
+        tensor_split=runtime.tensor_split,
+    )
+
+
+def check_memory(model: Model, settings: ContextSettings, n_rows: int) -> None:
+    """Refuse contexts that this machine's memory can't hold.
+
+    Raises:
+        ContextCreationError: the KV caches of `n_rows` rows alone need more than is available.
+    """
+    if settings.offload_kqv:
+        return
+    per_row = memory.kv_cache_bytes(
+        model.header, settings.n_ctx, settings.cache_type_k, settings.cache_type_v
+    )
+    available = memory.available_bytes()
+    if per_row is None or available is None or per_row * n_rows <= available:
+        return
+    raise ContextCreationError(
+        f"the KV caches of {n_rows} rows with {settings.n_ctx} tokens each need "
+        f"{per_row * n_rows / 1e9:.1f} GB beside the {model.size_bytes / 1e9:.1f} GB of weights, "
+        f"and {available / 1e9:.1f} GB are available; use a smaller n_ctx (-c), or q8_0 as "
+        f"cache_type_k and cache_type_v (-ctk q8_0 -ctv q8_0)"
+    )
+
+
+def row_plan(runtime: RuntimeParams, n_gpu_layers: int) -> ExecutionPlan:
+    """Schedule and threads of the rows."""
+    cores = library.usable_cores()
+    schedule = runtime.schedule
+    if schedule == "auto":
+        schedule = "parallel"
+        if n_gpu_layers != 0:
+            apart = runtime.reproducible or runtime.splits_rows
+            schedule = "serial" if apart else "batched"
+    return ExecutionPlan(
+        schedule=schedule,
+        n_threads=runtime.n_threads or cores,
+        n_threads_batch=runtime.n_threads_batch or cores,
+        threads_per_row=runtime.threads_per_row,
+        reuse=not runtime.reproducible,
+        paced=runtime.n_threads is None and n_gpu_layers == 0,
+    )
+
+
+def scheduler_for(
+    runtime: RuntimeParams, scheduler: str, *, on_gpu: bool
+) -> Literal["interleaved", "batched"]:
+    """How several requests are computed at once.
+
+    Raises:
+        InvalidParameterError: no such scheduler, or one that these options exclude.
+    """
+    if scheduler == "auto":
+        return "batched" if on_gpu and not runtime.reproducible else "interleaved"
+    if scheduler == "batched" and runtime.reproducible:
+        raise InvalidParameterError(
+            "scheduler 'batched' computes requests together, which reproducible=True "
+            "(--reproducible) rules out; use 'interleaved'"
+        )
+    if scheduler == "interleaved":
+        return "interleaved"
+    if scheduler == "batched":
+        return "batched"
+    raise InvalidParameterError(
+        f"scheduler must be auto, interleaved or batched, got {scheduler!r:.40}"
+    )
+
+
+def runtime_warnings(runtime: RuntimeParams, n_ctx: int, n_ctx_train: int) -> tuple[str, ...]:
+    """What the user should know about these options on this model and build."""
+    warnings = []
+    if n_ctx > n_ctx_train:
+        warnings.append(
+            f"the context of {n_ctx} tokens is longer than the {n_ctx_train} that the model was "
+            f"trained with; long texts may come out badly"
+        )
+    if runtime.n_gpu_layers not in ("auto", 0) and not library.supports_gpu_offload():
+        warnings.append(
+            "n_gpu_layers has no effect: this build of llama-cpp-python finds no GPU; "
+            "`amulet-local doctor` says more"
+        )
+    return tuple(warnings)
+
+
+@contextmanager
+def kernels_loading() -> Iterator[None]:
+    """Compile the kernels, or load them from the cache, while the model loads.
+
+    In a thread of their own, also because LLVM calls back into Python, where a Ctrl-C in the
+    main thread would be lost.
+    """
+    worker = Worker("amulet-kernels")
+    job = Job(_load_kernels)
+    worker.submit(job)
+    try:
+        yield
+        job.wait()
+    finally:
+        worker.close()
+    if job.error is not None:
+        raise job.error
+
+
+def _load_kernels() -> None:
+    StopFlag()
+    Realigner(1).warm_up()

@@ -1,0 +1,152 @@
+"""Who may use the engine, and when its memory may be freed.
+
+Knows nothing about what a generation does. One generation has the turn at a time, for as long as
+its stream is open; another thread waits for it. Memory is freed when the engine is closed and no
+thread is inside native code: a stream that is merely unfinished doesn't hold it up.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from amulet_local.common.errors import EngineBusyError, EngineClosedError
+from amulet_local.llama.stop_flag import StopFlag
+
+PATIENCE_SECONDS = 30.0
+"""How long another thread waits for a stream that nobody advances."""
+
+_ENGINE_BUSY = (
+    "this engine is in the middle of another stream; finish or close that one first, or load a "
+    "second engine"
+)
+
+
+class StreamLock:
+    """Turns and the end of an engine.
+
+    Attributes:
+        stop_flag: cleared at the start of each turn; setting it ends the turn's computation.
+    """
+
+    def __init__(
+        self, stop_flag: StopFlag, free: Callable[[], None], *, busy: str = _ENGINE_BUSY
+    ) -> None:
+        """Nobody has the turn.
+
+        Args:
+            free: frees the memory.
+            busy: the message for those who don't get a turn.
+        """
+        self.stop_flag = stop_flag
+        self._free = free
+        self._busy = busy
+        self._freed = False
+        self._closed = False
+        # Re-entrant, because a signal handler may close the engine in a thread that holds it.
+        self._changed = threading.Condition(threading.RLock())
+        self._inside: Counter[int] = Counter()
+        self._holder: object | None = None
+        self._owner: int | None = None
+        self._advanced = 0.0
+
+    def check_open(self) -> None:
+        """Raise EngineClosedError after `close`."""
+        if self._closed:
+            raise EngineClosedError("the engine is closed; load the model again")
+
+    @contextmanager
+    def using(self) -> Iterator[None]:
+        """Keep the memory from being freed inside the block. Not to be held across a yield.
+
+        Raises:
+            EngineClosedError: the engine was closed.
+        """
+        try:
+            self.enter()
+            yield
+        finally:
+            self.leave()
+
+    def enter(self) -> None:
+        """Begin what `using` does; `leave` has to follow, whether this succeeds or not.
+
+        Raises:
+            EngineClosedError: the engine was closed.
+        """
+        with self._changed:
+            self._inside[threading.get_ident()] += 1
+        self.check_open()
+        if self._holder is not None:
+            self._advanced = time.monotonic()
+
+    def leave(self) -> None:
+        """End it."""
+        me = threading.get_ident()
+        with self._changed:
+            self._inside[me] -= 1
+            if self._inside[me] <= 0:
+                del self._inside[me]
+            if self._closed:
+                self._free_if_unused()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Wait for the turn and have it inside the block, which may yield.
+
+        Raises:
+            EngineBusyError: this thread began the stream that has the turn, or nobody has advanced
+                that stream for PATIENCE_SECONDS.
+            EngineClosedError: the engine was closed, before or while waiting.
+        """
+        me = object()
+        try:
+            with self._changed:
+                while self._holder is not None:
+                    self._check_patience()
+                    self._changed.wait(0.2)
+                    self.check_open()
+                self._holder = me
+                self._owner = threading.get_ident()
+                self._advanced = time.monotonic()
+            self.stop_flag.clear()
+            if self._closed:  # between: the flag that `close` set must not be lost
+                self.stop_flag.set()
+            self.check_open()
+            yield
+        finally:
+            with self._changed:
+                if self._holder is me:
+                    self._holder = self._owner = None
+                self._changed.notify_all()
+
+    def close(self, timeout_seconds: float | None = None) -> None:
+        """Let nobody in any more, end what is running, and free the memory.
+
+        Returns when it is freed. Called by a thread that is inside itself (a callback, a signal
+        handler), it returns at once, and the memory is freed on that thread's way out.
+
+        Args:
+            timeout_seconds: how long to wait for other threads; the last one out frees then.
+        """
+        self._closed = True
+        self.stop_flag.set()
+        with self._changed:
+            if threading.get_ident() in self._inside:
+                return
+            self._changed.wait_for(lambda: not self._inside, timeout_seconds)
+            self._free_if_unused()
+
+    def _check_patience(self) -> None:
+        idle = not self._inside and time.monotonic() - self._advanced > PATIENCE_SECONDS
+        if idle or self._owner == threading.get_ident():
+            raise EngineBusyError(self._busy)
+
+    def _free_if_unused(self) -> None:
+        if not self._inside and not self._freed:
+            self._freed = True
+            self._free()
+        self._changed.notify_all()

@@ -1,0 +1,338 @@
+"""OpenAI's chat completion: its fields, and answers in its shape, as llama-cpp-python gives them.
+
+Knows nothing about how answers are made; it is given a source of streams. Every answer is made as
+a stream, so that an answer at once and one in pieces say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+from pydantic import Field, PlainValidator
+
+from amulet_local.answering.answer_stream import AnswerStream
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.openai.shapes import ChatAnswers
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.base import StrictParams
+from amulet_local.params.choices import Placement
+from amulet_local.params.sampling import SamplingParams
+from amulet_local.preferences.preference import PreferenceLike, PreferencesLike, resolve
+from amulet_local.preferences.user_settings import UserModelSettings
+from amulet_local.steering.presets import adjusted_strength
+
+MAX_CHOICES = 128
+"""Most answers to one request; OpenAI's limit."""
+
+MAX_TOP_LOGPROBS = 100
+
+_N_SEEDS = 2**32 - 1
+
+
+def _preferences(value: Any) -> PreferencesLike:
+    """A name, a text, or a list of them; a mapping is one with its weight."""
+    items = value if isinstance(value, list | tuple) else [value]
+    result: list[PreferenceLike] = []
+    for item in items:
+        if not isinstance(item, Mapping):
+            result.append(item)
+            continue
+        text = item.get("name", item.get("text"))
+        if set(item) - {"name", "text", "weight"} or len({"name", "text"} & set(item)) != 1:
+            raise ValueError('must be texts, or objects of "text" or "name", and "weight"')
+        if not isinstance(text, str):
+            raise ValueError("the text of a preference must be a text")
+        weight = item.get("weight", 1.0)
+        if isinstance(weight, bool) or not isinstance(weight, int | float):
+            raise ValueError("the weight of a preference must be a number")
+        result += [replace(one, weight=one.weight * weight) for one in resolve(text)]
+    return None if value is None else result
+
+
+def _grammar(value: Any) -> str | None:
+    """GBNF text, or llama-cpp-python's LlamaGrammar."""
+    text = getattr(value, "_grammar", value)
+    if not isinstance(text, str | None):
+        raise ValueError("must be GBNF text or a LlamaGrammar")
+    return text
+
+
+PreferenceField = Annotated[Any, PlainValidator(_preferences)]
+
+
+class ChatCompletionFields(StrictParams):
+    """What a chat completion is asked for besides its messages.
+
+    Names and defaults are llama-cpp-python's `create_chat_completion`, so that a program written
+    for it goes on as it was; n, max_completion_tokens and stream_options are OpenAI's.
+
+    Attributes:
+        temperature, top_p, top_k, min_p, typical_p, presence_penalty, frequency_penalty,
+            repeat_penalty, mirostat_mode, mirostat_tau, mirostat_eta, logit_bias: see
+            SamplingParams. top_k below 1 is off.
+        stop: a text, or several, that end the answer.
+        seed: None and -1 draw one.
+        max_tokens, max_completion_tokens: most tokens; None (and below 1) is the whole context.
+        response_format: {"type": "text"}, {"type": "json_object"} (with llama-cpp-python's
+            "schema"), or {"type": "json_schema", "json_schema": {"schema": ...}}.
+        grammar: GBNF text or a LlamaGrammar.
+        logprobs, top_logprobs: log-probabilities of the tokens and of so many alternatives, under
+            the distribution that was chosen from.
+        stream, stream_options: pieces instead of a whole; {"include_usage": True} adds a last one
+            with the usage.
+        n: answers.
+        model: what the response says; the file's name if None.
+        functions, function_call, tools, tool_choice, logits_processor, tfs_z: not supported; only
+            the values that ask for nothing are taken.
+        preference, avoid, method, preset, placement, response_prefix: see Engine.generate. A
+            preference is a name, a text, or a list of these or of {"text": ..., "weight": ...};
+            "name" may stand for "text".
+        amulet: strength and guards at once.
+        guidance_scale, kl_budget, max_guidance, min_plausibility: single ones of a preset's.
+        chat_template_kwargs: variables of the chat template.
+    """
+
+    functions: Any = None
+    function_call: Any = None
+    tools: Any = None
+    tool_choice: Any = None
+    temperature: float = 0.2
+    top_p: float = 0.95
+    top_k: int = 40
+    min_p: float = 0.05
+    typical_p: float = 1.0
+    stream: bool = False
+    stop: Any = ()
+    seed: int | None = None
+    response_format: dict[str, Any] | None = None
+    max_tokens: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repeat_penalty: float = 1.0
+    tfs_z: float = 1.0
+    mirostat_mode: int = 0
+    mirostat_tau: float = 5.0
+    mirostat_eta: float = 0.1
+    model: str | None = None
+    logits_processor: Any = None
+    grammar: Annotated[Any, PlainValidator(_grammar)] = None
+    logit_bias: dict[Any, Any] | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    n: Annotated[int, Field(ge=1, le=MAX_CHOICES)] = 1
+    max_completion_tokens: int | None = None
+    stream_options: dict[str, Any] | None = None
+    preference: PreferenceField = None
+    avoid: PreferenceField = None
+    method: str | None = None
+    preset: str | None = None
+    placement: Placement | None = None
+    response_prefix: str = ""
+    amulet: AmuletParams | None = None
+    guidance_scale: float | None = None
+    kl_budget: float | None = None
+    max_guidance: float | None = None
+    min_plausibility: float | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+    def _check_together(self) -> None:
+        if self.functions or self.tools or self.tool_choice not in (None, "none", "auto"):
+            raise InvalidParameterError(
+                "tools and functions are not supported; leave them out, or ask for JSON with "
+                "response_format"
+            )
+        if self.function_call not in (None, "none", "auto"):
+            raise InvalidParameterError("function_call is not supported; leave it out")
+        if self.logits_processor:
+            raise InvalidParameterError("logits_processor is not supported; leave it out")
+        if self.tfs_z != 1.0:
+            raise InvalidParameterError("tfs_z is no sampler of llama.cpp any more; leave it out")
+        if self.top_logprobs is not None and not self.logprobs:
+            raise InvalidParameterError("top_logprobs needs logprobs=True")
+        if self.stream_options is not None and not self.stream:
+            raise InvalidParameterError("stream_options needs stream=True")
+
+    @property
+    def include_usage(self) -> bool:
+        """Whether a stream ends with the usage."""
+        return bool((self.stream_options or {}).get("include_usage"))
+
+    @property
+    def n_top(self) -> int | None:
+        """Alternatives to trace; None traces nothing."""
+        return (self.top_logprobs or 0) if self.logprobs else None
+
+    def sampling(self, n_ctx: int) -> SamplingParams:
+        """Length and sampling.
+
+        Args:
+            n_ctx: the longest answer there can be.
+
+        Raises:
+            InvalidParameterError: a value is out of range.
+        """
+        n_tokens = self.max_completion_tokens
+        if n_tokens is None:
+            n_tokens = self.max_tokens
+        return SamplingParams(
+            max_tokens=n_ctx if n_tokens is None or n_tokens < 1 else n_tokens,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            top_k=max(self.top_k, 0),
+            min_p=self.min_p,
+            typical_p=self.typical_p,
+            stop=self.stop or (),
+            seed=None if self.seed == -1 else self.seed,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            repeat_penalty=self.repeat_penalty,
+            mirostat=self.mirostat_mode,
+            mirostat_tau=self.mirostat_tau,
+            mirostat_eta=self.mirostat_eta,
+            logit_bias=self.logit_bias or {},
+            grammar=self.grammar,
+            json_schema=_json_schema(self.response_format),
+        )
+
+    def arguments(self, sampling: SamplingParams | None, own: UserModelSettings) -> dict[str, Any]:
+        """Arguments of `Engine.stream_generate`, but for the messages and the trace.
+
+        Args:
+            sampling: of this answer.
+            own: what the user keeps for the model.
+
+        Raises:
+            As `strength`.
+        """
+        amulet = self.strength(own)
+        return {
+            "preference": self.preference,
+            "avoid": self.avoid,
+            "method": self.method,
+            "amulet": amulet,
+            "preset": self.preset if amulet is None else None,
+            "sampling": sampling,
+            "placement": self.placement,
+            "response_prefix": self.response_prefix,
+            "template_arguments": self.chat_template_kwargs,
+        }
+
+    def strength(self, own: UserModelSettings) -> AmuletParams | None:
+        """Strength and guards; None is the preset's own.
+
+        Args:
+            own: what the user keeps for the model.
+
+        Raises:
+            InvalidParameterError: `amulet` comes with single values, or with a preset.
+        """
+        names = ("guidance_scale", "kl_budget", "max_guidance", "min_plausibility")
+        changes = {name: value for name in names if (value := getattr(self, name)) is not None}
+        if not changes:
+            return self.amulet
+        if self.amulet is not None:
+            raise InvalidParameterError(
+                f"amulet and {', '.join(changes)} exclude each other; give only one"
+            )
+        return adjusted_strength(self.preset, changes, own=own)
+
+
+def _json_schema(response_format: Mapping[str, Any] | None) -> Any:
+    """The schema that a response format asks for; None for text."""
+    if response_format is None:
+        return None
+    kind = response_format.get("type")
+    if kind == "text":
+        return None
+    if kind == "json_object":
+        return response_format.get("schema") or {"type": "object"}
+    nested = response_format.get("json_schema")
+    if kind == "json_schema" and isinstance(nested, Mapping) and "schema" in nested:
+        return nested["schema"]
+    raise InvalidParameterError(
+        'response_format must be {"type": "text"}, {"type": "json_object"} or {"type": '
+        '"json_schema", "json_schema": {"schema": ...}}'
+    )
+
+
+def choices(sampling: SamplingParams | None, n: int) -> list[SamplingParams]:
+    """Sampling of `n` answers: the seed that is given and those after it.
+
+    Raises:
+        InvalidParameterError: n is out of range.
+    """
+    if type(n) is not int or not 1 <= n <= MAX_CHOICES:
+        raise InvalidParameterError(f"n must be 1 to {MAX_CHOICES}, got {n!r:.60}")
+    sampling = SamplingParams() if sampling is None else sampling
+    if sampling.seed is None:
+        return [sampling] * n
+    return [sampling.replace(seed=(sampling.seed + i) % _N_SEEDS) for i in range(n)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatSource:
+    """What a chat completion needs of an engine.
+
+    Attributes:
+        stream: `Engine.stream_generate`.
+        n_ctx: context length of each row, in tokens.
+        model: the name of the model's file.
+        own_settings: what the user keeps for the model.
+        vocabulary: of the model.
+    """
+
+    stream: Callable[..., AnswerStream]
+    n_ctx: int
+    model: str
+    own_settings: UserModelSettings
+    vocabulary: Vocabulary
+
+
+def create_chat_completion(
+    source: ChatSource, messages: Sequence[Mapping[str, Any]], fields: ChatCompletionFields
+) -> dict[str, Any] | Iterator[dict[str, Any]]:
+    """An answer in OpenAI's shape; pieces of one if the fields say so.
+
+    Raises:
+        As `Engine.generate`, before the first piece.
+    """
+    answers = ChatAnswers(
+        model=source.model if fields.model is None else fields.model,
+        vocabulary=source.vocabulary,
+        stream=fields.stream,
+        n_top=fields.n_top,
+    )
+    calls = [
+        fields.arguments(sampling, source.own_settings)
+        for sampling in choices(fields.sampling(source.n_ctx), fields.n)
+    ]
+    first = source.stream(messages, **calls[0], trace=fields.n_top)
+    streams = (
+        source.stream(messages, **call, trace=fields.n_top) if index else first
+        for index, call in enumerate(calls)
+    )
+    pieces = _pieces(answers, streams)
+    if not fields.stream:
+        for _ in pieces:
+            pass
+        return answers.whole()
+    return _with_usage(answers, pieces) if fields.include_usage else pieces
+
+
+def _pieces(answers: ChatAnswers, streams: Iterator[AnswerStream]) -> Iterator[dict[str, Any]]:
+    for index, stream in enumerate(streams):
+        with closing(stream):
+            yield from answers.begin(index)
+            for chunk in stream:
+                yield from answers.take(index, chunk)
+        assert chunk.generation is not None
+        yield answers.end(index, chunk.generation)
+
+
+def _with_usage(answers: ChatAnswers, pieces: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    yield from pieces
+    yield answers.usage_piece()

@@ -1,0 +1,262 @@
+"""Answers in the shapes of OpenAI's API: chat completions and text completions, whole or in pieces.
+
+Knows nothing about how answers are made or asked for; it is told what comes of them. An answer at
+once and one in pieces say the same.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from amulet_local.common.results import Alternative, Chunk, Generation, TokenTrace
+from amulet_local.llama.vocabulary import Vocabulary
+
+LOWEST_LOGPROB = -9999.0
+"""What stands for minus infinity, which JSON doesn't have."""
+
+
+class Answers(ABC):
+    """The answers to one request, which come one after the other.
+
+    Attributes:
+        id: of the completion.
+        whole_object, piece_object, prefix: what OpenAI calls it.
+    """
+
+    whole_object = piece_object = prefix = ""
+
+    def __init__(
+        self, *, model: str, vocabulary: Vocabulary, stream: bool, n_top: int | None
+    ) -> None:
+        """None yet.
+
+        Args:
+            model: what the response says.
+            stream: pieces instead of a whole.
+            n_top: alternatives whose log-probabilities are given; None gives no log-probabilities.
+        """
+        self.id = f"{self.prefix}-{uuid.uuid4()}"
+        self.head: dict[str, Any] = {
+            "id": self.id,
+            "object": self.piece_object if stream else self.whole_object,
+            "created": int(time.time()),
+            "model": model,
+        }
+        self._vocabulary = vocabulary
+        self._n_top = n_top
+        self._prompt_tokens = 0
+        self._completion_tokens = 0
+        self._pending: list[TokenTrace] = []
+        self._traces: list[TokenTrace] = []
+        self._choices: list[dict[str, Any]] = []
+
+    @property
+    def usage(self) -> dict[str, int]:
+        """Token counts of the answers that are complete."""
+        return {
+            "prompt_tokens": self._prompt_tokens,
+            "completion_tokens": self._completion_tokens,
+            "total_tokens": self._prompt_tokens + self._completion_tokens,
+        }
+
+    def begin(self, index: int) -> list[dict[str, Any]]:
+        """The first pieces of an answer."""
+        self._pending, self._traces = [], []
+        return []
+
+    def take(self, index: int, chunk: Chunk) -> list[dict[str, Any]]:
+        """Pieces for what came; the last chunk is for `end` as well."""
+        traces = self._traces_of(chunk)
+        self._traces += traces
+        return self._pieces_of(index, chunk, traces)
+
+    def end(self, index: int, generation: Generation) -> dict[str, Any]:
+        """The piece that ends an answer."""
+        self._prompt_tokens = generation.usage.prompt_tokens
+        self._completion_tokens += generation.usage.completion_tokens
+        self._choices.append(self._whole_choice(index, generation, self._traces))
+        return self._piece(self._last_choice(index, generation))
+
+    def usage_piece(self) -> dict[str, Any]:
+        """The piece that a stream with usage ends with."""
+        return {**self.head, "choices": [], "usage": self.usage}
+
+    def whole(self) -> dict[str, Any]:
+        """All answers."""
+        return {**self.head, "choices": self._choices, "usage": self.usage}
+
+    def _piece(self, choice: dict[str, Any]) -> dict[str, Any]:
+        return {**self.head, "choices": [choice]}
+
+    def _traces_of(self, chunk: Chunk) -> list[TokenTrace]:
+        """The traces of the tokens that the answer's text in this piece is made of."""
+        if chunk.trace is not None:
+            self._pending.append(chunk.trace)
+        if chunk.is_reasoning:
+            self._pending.clear()
+        if not chunk.text:
+            return []
+        traces, self._pending = self._pending, []
+        return traces
+
+    def _top(self, trace: TokenTrace) -> Sequence[Alternative]:
+        return trace.top_realigned[: self._n_top or 0]
+
+    @abstractmethod
+    def _pieces_of(
+        self, index: int, chunk: Chunk, traces: Sequence[TokenTrace]
+    ) -> list[dict[str, Any]]:
+        """What a chunk adds, in pieces."""
+
+    @abstractmethod
+    def _last_choice(self, index: int, generation: Generation) -> dict[str, Any]:
+        """The choice of the piece that ends an answer."""
+
+    @abstractmethod
+    def _whole_choice(
+        self, index: int, generation: Generation, traces: Sequence[TokenTrace]
+    ) -> dict[str, Any]:
+        """The choice of an answer at once."""
+
+
+class ChatAnswers(Answers):
+    """A `chat.completion`, or `chat.completion.chunk`s."""
+
+    whole_object, piece_object, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
+
+    def begin(self, index: int) -> list[dict[str, Any]]:
+        """The piece with the role."""
+        super().begin(index)
+        return [self._piece(self._delta(index, {"role": "assistant"}))]
+
+    def _pieces_of(
+        self, index: int, chunk: Chunk, traces: Sequence[TokenTrace]
+    ) -> list[dict[str, Any]]:
+        pieces = []
+        if chunk.reasoning:
+            pieces.append(self._piece(self._delta(index, {"reasoning_content": chunk.reasoning})))
+        if chunk.text:
+            pieces.append(self._piece(self._delta(index, {"content": chunk.text}, traces)))
+        return pieces
+
+    def _delta(
+        self,
+        index: int,
+        delta: dict[str, str],
+        traces: Sequence[TokenTrace] | None = None,
+        finish_reason: str | None = None,
+    ) -> dict[str, Any]:
+        return {
+            "index": index,
+            "delta": delta,
+            "logprobs": None if traces is None else self._logprobs(traces),
+            "finish_reason": finish_reason,
+        }
+
+    def _last_choice(self, index: int, generation: Generation) -> dict[str, Any]:
+        return self._delta(index, {}, finish_reason=finish_reason(generation))
+
+    def _whole_choice(
+        self, index: int, generation: Generation, traces: Sequence[TokenTrace]
+    ) -> dict[str, Any]:
+        message = {"role": "assistant", "content": generation.text}
+        if generation.reasoning:
+            message["reasoning_content"] = generation.reasoning
+        return {
+            "index": index,
+            "message": message,
+            "logprobs": self._logprobs(traces),
+            "finish_reason": finish_reason(generation),
+        }
+
+    def _logprobs(self, traces: Sequence[TokenTrace]) -> dict[str, Any] | None:
+        if self._n_top is None:
+            return None
+        content = [
+            {
+                **self._token(item.token_id, item.text, item.realigned),
+                "top_logprobs": [
+                    self._token(other.token_id, other.text, other.log_probability)
+                    for other in self._top(item)
+                ],
+            }
+            for item in traces
+        ]
+        return {"content": content, "refusal": None}
+
+    def _token(self, token: int, text: str, log_probability: float) -> dict[str, Any]:
+        piece = self._vocabulary.piece(token)
+        return {"token": text, "logprob": finite(log_probability), "bytes": list(piece)}
+
+
+class TextAnswers(Answers):
+    """A `text_completion`, whole or in pieces."""
+
+    whole_object = piece_object = "text_completion"
+    prefix = "cmpl"
+
+    def begin(self, index: int) -> list[dict[str, Any]]:
+        """Nothing; the text begins at 0."""
+        self._offset = 0
+        return super().begin(index)
+
+    def _pieces_of(
+        self, index: int, chunk: Chunk, traces: Sequence[TokenTrace]
+    ) -> list[dict[str, Any]]:
+        text = chunk.reasoning + chunk.text
+        return [self._piece(self._choice(index, text, traces))] if text else []
+
+    def _choice(
+        self,
+        index: int,
+        text: str,
+        traces: Sequence[TokenTrace],
+        finish_reason: str | None = None,
+    ) -> dict[str, Any]:
+        return {
+            "index": index,
+            "text": text,
+            "logprobs": self._logprobs(traces),
+            "finish_reason": finish_reason,
+        }
+
+    def _last_choice(self, index: int, generation: Generation) -> dict[str, Any]:
+        return self._choice(index, "", [], finish_reason(generation))
+
+    def _whole_choice(
+        self, index: int, generation: Generation, traces: Sequence[TokenTrace]
+    ) -> dict[str, Any]:
+        self._offset = 0
+        text = generation.reasoning + generation.text
+        return self._choice(index, text, traces, finish_reason(generation))
+
+    def _logprobs(self, traces: Sequence[TokenTrace]) -> dict[str, Any] | None:
+        if self._n_top is None:
+            return None
+        offsets = []
+        for item in traces:
+            offsets.append(self._offset)
+            self._offset += len(item.text)
+        return {
+            "tokens": [item.text for item in traces],
+            "token_logprobs": [finite(item.realigned) for item in traces],
+            "top_logprobs": [
+                {other.text: finite(other.log_probability) for other in self._top(item)}
+                for item in traces
+            ],
+            "text_offset": offsets,
+        }
+
+
+def finite(log_probability: float) -> float:
+    """A log-probability that JSON can say."""
+    return max(log_probability, LOWEST_LOGPROB)
+
+
+def finish_reason(generation: Generation) -> str:
+    """OpenAI knows no cancelled answer."""
+    return "length" if generation.finish_reason == "length" else "stop"

@@ -1,0 +1,152 @@
+"""The method's strength and its guards.
+
+Knows nothing about how they are carried out.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.optimizer import recurrence
+from amulet_local.params.base import Finite, NonNegative, Positive, StrictParams
+from amulet_local.params.choices import Mix
+
+MAX_ITERATIONS = 100_000
+"""Largest T; the recurrence costs about 0.1 microseconds a step."""
+STEEP_SCALE = 20.0
+"""Guidance scale above which the difference of the rows is mostly noise (DESIGN: 29x amplified)."""
+STRENGTH_FIELDS = ("fixed_scale", "alpha", "lambda_", "eta", "num_iterations")
+"""Fields of AmuletParams that the guidance scale comes from."""
+
+
+class AmuletParams(StrictParams):
+    """The method's strength, and what keeps it in bounds.
+
+    The strength is four hyper-parameters, or the guidance scale that they amount to.
+    `AmuletParams()` is the paper (arXiv 2502.19148): alpha 2, lambda 2, eta 10, T 60, no guards.
+    `AmuletParams(guidance_scale=3.0)` sets the scale itself and leaves those four unused.
+    Guards look at the combination at scale 1, called reference: the preference prompt's
+    distribution, or that of a mix. They act on scales above 1.
+
+    Attributes:
+        alpha: weight of the utility, >= 0.
+        lambda_: weight of the anchor at the preference policy, > 0.
+        eta: learning rate, > 0.
+        num_iterations: T, 1 to 100,000. A knob for strength; nothing converges unless
+            alpha < lambda_.
+        guidance_scale: a; 0 is the plain prompt, 1 the preference prompt.
+        max_guidance: an upper bound for the scale, whatever it comes from; None is none. With a
+            `kl_budget` and no strength given it is the scale itself.
+        min_plausibility: beta, 0 to 1; a token may be chosen only if the reference gives it at
+            least beta times the probability of its likeliest token. 0 is off.
+        nucleus: a probability; of these tokens only the reference's likeliest ones may be chosen,
+            as few as make it up. 1 is off. Unlike `top_p`, it doesn't depend on the scale.
+        nucleus_temperature: the temperature that the reference has for it, > 0.
+        kl_budget: most nats of KL(realigned || reference) per token; the scale is lowered, token
+            by token, until it holds. None is off.
+        noise_guard: c, >= 0; differences between the rows below c times the model's rounding noise
+            don't count, and larger ones count less by that much. 0 is off.
+        echo_guard: the words of the preference itself gain nothing from the scale, so that the
+            answer follows the preference instead of reciting it.
+        end_guard: in the middle of a sentence the answer doesn't end, unless the reference gives
+            its end at least half of the probability.
+        mix: "fixed" weights, or "adaptive" ones, which shift towards the preferences that the
+            text so far lags behind on (MATO, arXiv 2605.25342).
+        mix_temperature: tau of adaptive weights, in nats: large is nearly fixed.
+        region_gating: scale 1 inside code, fenced or inline.
+        reasoning_gating: scale 1, and no echo guard, while a thinking model reasons.
+        watch: refuse tokens that would go on with a loop, and lower the scale after one, where the
+            entropy collapses, and while the text is one that the reference would hardly write.
+
+    Raises:
+        InvalidParameterError: a value is out of range, both ways are mixed, or the scale overflows.
+    """
+
+    alpha: NonNegative = 2.0
+    lambda_: Positive = 2.0
+    eta: Positive = 10.0
+    num_iterations: Annotated[int, Field(ge=1, le=MAX_ITERATIONS)] = 60
+    fixed_scale: Finite | None = Field(default=None, alias="guidance_scale", ge=-1000, le=1000)
+    max_guidance: Annotated[Finite | None, Field(ge=0, le=1000)] = None
+    min_plausibility: Annotated[Finite, Field(ge=0, le=1)] = 0.0
+    nucleus: Annotated[Finite, Field(ge=0, le=1)] = 1.0
+    nucleus_temperature: Annotated[Finite, Field(ge=0.01, le=100)] = 1.0
+    kl_budget: Annotated[NonNegative | None, Field(le=1000)] = None
+    noise_guard: Annotated[NonNegative, Field(le=100)] = 0.0
+    echo_guard: bool = False
+    end_guard: bool = False
+    mix: Mix = "fixed"
+    mix_temperature: Annotated[Finite, Field(ge=0.01, le=1e6)] = 10.0
+    region_gating: bool = False
+    reasoning_gating: bool = False
+    watch: bool = False
+
+    def _check_together(self) -> None:
+        others = self.model_fields_set & set(STRENGTH_FIELDS[1:])
+        if self.fixed_scale is not None and others:
+            raise InvalidParameterError(
+                f"guidance_scale sets the strength by itself; leave out {', '.join(sorted(others))}"
+            )
+        if not abs(self.guidance_scale) <= 1000:
+            raise InvalidParameterError(
+                f"these hyper-parameters amount to a guidance scale of {self.guidance_scale:g}, "
+                f"above 1000; lower num_iterations or alpha/lambda_"
+            )
+
+    @property
+    def sets_strength(self) -> bool:
+        """Whether the scale or any of the four hyper-parameters was given."""
+        hyper_parameters = STRENGTH_FIELDS[1:]
+        return self.fixed_scale is not None or not self.model_fields_set.isdisjoint(
+            hyper_parameters
+        )
+
+    @property
+    def mask(self) -> tuple[float, ...]:
+        """min_plausibility, nucleus and its temperature; nothing where both let all pass."""
+        if self.min_plausibility == 0 and self.nucleus == 1:
+            return ()
+        return self.min_plausibility, self.nucleus, self.nucleus_temperature
+
+    @cached_property
+    def guidance_scale(self) -> float:
+        """a: the given one, or a_T of the recurrence; at most `max_guidance`."""
+        if self.fixed_scale is not None:
+            scale = self.fixed_scale
+        else:
+            scale = recurrence.guidance_scale(
+                self.alpha, self.lambda_, self.eta, self.num_iterations
+            )
+        if self.max_guidance is None:
+            return scale
+        if self.kl_budget is not None and not self.sets_strength:
+            return self.max_guidance
+        return min(scale, self.max_guidance)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a user should know about this strength."""
+        if abs(self.guidance_scale) <= STEEP_SCALE or self.kl_budget is not None:
+            return ()
+        cure = "use a smaller one"
+        if self.fixed_scale is None:
+            cure = (
+                "lower num_iterations or alpha/lambda_ (num_iterations is a strength, not a "
+                "convergence setting)"
+            )
+        return (
+            f"guidance scale {self.guidance_scale:.3g} is above {STEEP_SCALE:g}: the answer will "
+            f"mostly be noise; {cure}",
+        )
+
+    def replace(self, **changes: Any) -> Any:
+        """A copy with some fields changed, checked again; a new strength replaces the old one."""
+        kept = self.model_dump(exclude_unset=True, by_alias=True)
+        if any(changes.get(name) is not None for name in ("guidance_scale", *STRENGTH_FIELDS[1:])):
+            for name in ("guidance_scale", *STRENGTH_FIELDS[1:]):
+                kept.pop(name, None)
+        return type(self)(**{**kept, **changes})

@@ -1,0 +1,66 @@
+"""What all options have in common: frozen, checked, one line for what is wrong.
+
+Knows nothing about particular options. Values out of range raise InvalidParameterError with the
+field, the value and the limit in one line.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from amulet_local.common.errors import InvalidParameterError
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    return value
+
+
+Finite = Annotated[float, AfterValidator(_finite)]
+Positive = Annotated[Finite, Field(gt=0)]
+NonNegative = Annotated[Finite, Field(ge=0)]
+
+
+class StrictParams(BaseModel):
+    """Frozen, keyword-only, no unknown names; a bad value raises InvalidParameterError."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _typed_error(cls, data: Any, handler: Callable[[Any], Any]) -> Any:
+        try:
+            params = handler(data)
+        except ValidationError as error:
+            raise InvalidParameterError(_one_line(error)) from None
+        params._check_together()
+        return params
+
+    def _check_together(self) -> None:
+        """Raise InvalidParameterError where values exclude each other."""
+
+    def replace(self, **changes: Any) -> Any:
+        """A copy with some fields changed, checked again."""
+        return type(self)(**{**self.model_dump(exclude_unset=True), **changes})
+
+
+def _one_line(error: ValidationError) -> str:
+    parts = []
+    for detail in error.errors(include_url=False):
+        where = ".".join(str(part) for part in detail["loc"] if isinstance(part, str))
+        message = detail["msg"].removeprefix("Value error, ").replace("Input should", "must")
+        if detail["type"] == "extra_forbidden":
+            parts.append(f"{where}: no such parameter")
+        elif where:
+            shown = repr(detail["input"])
+            if len(shown) > 60:
+                shown = shown[:57] + "..."
+            parts.append(f"{where}: {message}, got {shown}")
+        else:
+            parts.append(message)
+    return "; ".join(dict.fromkeys(parts))

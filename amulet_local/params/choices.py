@@ -1,0 +1,21 @@
+"""Options whose value is one of some words.
+
+Knows nothing about what the words do.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
+FlashAttention = Literal["auto", "on", "off"]
+SplitMode = Literal["none", "layer", "row"]
+LoadMode = Literal["auto", "mmap", "mlock", "none"]
+Schedule = Literal["auto", "parallel", "serial", "batched"]
+Scheduler = Literal["auto", "interleaved", "batched"]
+"""How several requests are computed at once."""
+Mix = Literal["fixed", "adaptive"]
+ReasoningFormat = Literal["separate", "inline"]
+AdaptersOn = Literal["all", "preference"]
+Placement = Literal["system", "user"]
+"""Where a preference goes: the end of the system text, or of the last question."""

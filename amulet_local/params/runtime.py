@@ -1,0 +1,118 @@
+"""How a model is loaded and run.
+
+Knows nothing about the model: what depends on it is checked where it is known.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, PlainValidator
+
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.params.base import NonNegative, StrictParams
+from amulet_local.params.choices import (
+    AdaptersOn,
+    CacheType,
+    FlashAttention,
+    LoadMode,
+    Schedule,
+    SplitMode,
+)
+from amulet_local.params.scaled_files import ScaledFile, scaled_files
+
+Layer = Annotated[int, Field(ge=1, le=1024)]
+
+
+class RuntimeParams(StrictParams):
+    """How the model is loaded and run.
+
+    Attributes:
+        n_ctx: context length of each row, in tokens; 0 is the model's training context.
+        n_batch: tokens computed at once in prefill.
+        n_threads: threads of a decode step, all rows together; None measures or picks.
+        n_threads_batch: threads in prefill; None is every core.
+        n_gpu_layers: layers on the GPU; "auto" is all of them where the build can, else 0.
+        main_gpu: the GPU for everything (split_mode "none") or for small tensors ("row").
+        split_mode: how several GPUs share the layers: "layer", "row", or "none" (one GPU).
+        tensor_split: share of each GPU, in any unit; None is by free memory.
+        offload_kqv: keep the KV cache on the GPU with its layers.
+        schedule: how the rows are computed: "parallel" (a thread for each), "serial" (in turn),
+            "batched" (in one computation), or "auto".
+        threads_per_row: threads of each row of a parallel schedule; None splits n_threads evenly.
+        cache_type_k, cache_type_v: types of the KV cache. A quantised V needs flash attention.
+        flash_attention: "auto" is off on the CPU unless a quantised cache_type_v needs it, and
+            llama.cpp's choice with layers on a GPU.
+        load_mode: how the weights are read; "auto" is llama.cpp's default.
+        reproducible: no reuse of earlier work and no batching of rows, so that a call's tokens
+            never depend on the calls before it or on the machine's speed.
+        retune: measure again which schedule is fastest, instead of remembering it.
+        chat_template: a built-in template's name or the text of one; None is the model's own.
+        template_arguments: further variables of the chat template, such as
+            {"enable_thinking": False} or {"reasoning_effort": "low"}; plain data.
+        lora: LoRA adapters, GGUF files made for this model: paths, 'FILE:SCALE', or pairs of a path
+            and a scale, -1000 to 1000; at most 32. They add up.
+        control_vectors: the same of control vectors.
+        control_vector_layers: the first and the last layer, from 1, that get them; None is all.
+        adapters_on: "all" rows, or "preference" rows alone: then the plain row is the model as it
+            is, rows share no work, and there is no batched schedule.
+        verbose: show llama.cpp's log on stderr.
+    """
+
+    n_ctx: Annotated[int, Field(ge=0, le=2**24)] = 2048
+    n_batch: Annotated[int, Field(ge=1, le=2**16)] = 512
+    n_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    n_threads_batch: Annotated[int, Field(ge=1, le=1024)] | None = None
+    n_gpu_layers: Annotated[int, Field(ge=-1, le=100_000)] | Literal["auto"] = "auto"
+    main_gpu: Annotated[int, Field(ge=0, le=1024)] = 0
+    split_mode: SplitMode = "layer"
+    tensor_split: tuple[NonNegative, ...] | None = None
+    offload_kqv: bool = True
+    schedule: Schedule = "auto"
+    threads_per_row: Annotated[int, Field(ge=1, le=1024)] | None = None
+    cache_type_k: CacheType = "f16"
+    cache_type_v: CacheType = "f16"
+    flash_attention: FlashAttention = "auto"
+    load_mode: LoadMode = "auto"
+    reproducible: bool = False
+    retune: bool = False
+    chat_template: str | None = None
+    template_arguments: dict[str, Any] = Field(default={})
+    lora: Annotated[tuple[ScaledFile, ...], PlainValidator(scaled_files)] = ()
+    control_vectors: Annotated[tuple[ScaledFile, ...], PlainValidator(scaled_files)] = ()
+    control_vector_layers: tuple[Layer, Layer] | None = None
+    adapters_on: AdaptersOn = "all"
+    verbose: bool = False
+
+    @property
+    def splits_rows(self) -> bool:
+        """Whether preference rows have adapters and the plain row none."""
+        return self.adapters_on == "preference" and bool(self.lora or self.control_vectors)
+
+    def _check_together(self) -> None:
+        if self.splits_rows and self.schedule == "batched":
+            raise InvalidParameterError(
+                "schedule 'batched' computes all rows in one context, so adapters are on all of "
+                "them or on none; use 'parallel' or 'serial', or adapters_on='all'"
+            )
+        layers = self.control_vector_layers
+        if layers is not None and not self.control_vectors:
+            raise InvalidParameterError("control_vector_layers has no effect without a vector")
+        if layers is not None and layers[0] > layers[1]:
+            raise InvalidParameterError(
+                f"control_vector_layers must be the first and the last layer, got {layers}"
+            )
+        if self.reproducible and self.schedule == "batched":
+            raise InvalidParameterError(
+                "schedule 'batched' computes rows together, which reproducible=True rules out; use "
+                "'serial' or 'parallel'"
+            )
+        if self.tensor_split is not None and not sum(self.tensor_split) > 0:
+            raise InvalidParameterError(
+                f"tensor_split needs a share above 0, got {self.tensor_split}"
+            )
+        if self.flash_attention == "off" and self.cache_type_v not in ("f32", "f16", "bf16"):
+            raise InvalidParameterError(
+                f"cache_type_v {self.cache_type_v} needs flash attention, which is off; "
+                f"use flash_attention='on' or cache_type_v='f16'"
+            )

@@ -1,0 +1,138 @@
+"""What a preference can be called, and how strongly it is meant.
+
+The built-in names, the rule for names, and the weight that a text may end in. Knows nothing about
+the user's own file or about prompts.
+
+A colon and a number at the end are a weight, but only where nobody could mean anything else:
+
+    formal:0.7, formal: -2               a name takes any number: a name has no colon in it
+    in the style of a pirate:-0.5        free text takes a number with a sign or a decimal point,
+                                         straight after a colon that no digit or space precedes
+    open at 10:30, a ratio of 16:9.5,    free text without a weight: a digit before the colon,
+    see localhost:80, flour: 1.5         neither sign nor point, a space after the colon
+    formal:0,7, formal:much              refused: a single word with a colon is no description
+
+Whoever needs a text that ends like a weight writes a full stop after it, keeps it in the settings
+file under a name, or passes Preference(text=..., weight=...): those texts are taken as they stand.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from amulet_local.common.errors import InvalidParameterError
+
+BUILT_IN_PREFERENCES = MappingProxyType(
+    {
+        "creative": "creative, with original ideas, surprising angles and vivid images",
+        "sycophantic": "flattering, agreeing with the user and praising them warmly",
+        "verbose": "long and detailed, covering every aspect with explanations and examples",
+        "complex": "sophisticated, with advanced vocabulary, intricate sentences and deep analysis",
+        "formal": "formal, in polite, precise and professional language",
+        "pleasant": "pleasant, in a warm, friendly and kind tone",
+        "concise": "concise, with only the key points in as few words as possible",
+        "uplifting": "uplifting, with optimism, encouragement and hope",
+    }
+)
+"""The eight preferences of the Amulet paper, in this project's own words."""
+
+MAX_WEIGHT = 1000
+"""Largest weight in a mix, either sign."""
+
+MAX_NAME_LENGTH = 64
+"""Longest name, in characters."""
+
+_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_NAME_AND_REST = re.compile(r"([A-Za-z0-9_-]*)\s*:\s*(\S*)")
+_NUMBER = re.compile(r"[+-]?(?:[0-9]*\.)?[0-9]+")
+_TEXT_AND_WEIGHT = re.compile(r"(.*[^\s0-9:]):([+-]?[0-9]*\.[0-9]+|[+-][0-9]+)", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightedText:
+    """A name or a free text, and its weight.
+
+    Attributes:
+        text: without the weight.
+        weight: 1 if none was given.
+    """
+
+    text: str
+    weight: float = 1.0
+
+    @property
+    def is_name(self) -> bool:
+        """Whether the text is a name; otherwise it is free text."""
+        return is_name(self.text)
+
+    @property
+    def label(self) -> str:
+        """For people: the text, and its weight unless that is 1."""
+        return weighted_label(self.text, self.weight)
+
+
+def is_name(text: str) -> bool:
+    """Whether a text has a name's characters: Latin letters, digits, '-' and '_'."""
+    return _NAME.fullmatch(text) is not None
+
+
+def name_problem(name: str) -> str | None:
+    """Why a preference of the user's own can't be called so, None if it can."""
+    if not is_name(name) or len(name) > MAX_NAME_LENGTH:
+        return f"a name has 1 to {MAX_NAME_LENGTH} Latin letters, digits, '-' or '_'"
+    if name.lower() in BUILT_IN_PREFERENCES:
+        return "a built-in preference is called so; choose another name"
+    return None
+
+
+def weighted(text: str) -> WeightedText:
+    """A text and the weight at its end, by the rule at the top of this module.
+
+    Raises:
+        InvalidParameterError: a weight that is out of range, isn't a number, or belongs to nothing.
+    """
+    stripped = text.strip()
+    named = _NAME_AND_REST.fullmatch(stripped)
+    if named is not None:
+        name, rest = named.groups()
+        if _NUMBER.fullmatch(rest):
+            if not name:
+                raise InvalidParameterError(f"a preference needs some text before {stripped!r:.60}")
+            return WeightedText(text=name, weight=_in_range(rest))
+        if name and (not re.search(r"\s", stripped) or not rest or rest[0] in "+-.0123456789"):
+            raise InvalidParameterError(
+                f"the weight of {name!r:.60} must be a number such as {name:.60}:0.5, "
+                f"got {rest!r:.60}"
+            )
+    if is_name(stripped):
+        return WeightedText(text=stripped)
+    ended = _TEXT_AND_WEIGHT.fullmatch(stripped)
+    if ended is not None:
+        return WeightedText(text=ended[1], weight=_in_range(ended[2]))
+    return WeightedText(text=text)
+
+
+def weighted_label(text: str, weight: float) -> str:
+    """`text`, and its weight unless that is 1."""
+    return text if weight == 1 else f"{text}:{weight:g}"
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A question about the closest of the known names, with a space after it, or nothing."""
+    by_lower = {item.lower(): item for item in known}
+    close = difflib.get_close_matches(name.lower()[: 2 * MAX_NAME_LENGTH], by_lower, n=1)
+    return f"did you mean {by_lower[close[0]]!r}? " if close else ""
+
+
+def _in_range(digits: str) -> float:
+    weight = float(digits)
+    if not abs(weight) <= MAX_WEIGHT:
+        raise InvalidParameterError(
+            f"the weight of a preference must be a number from -{MAX_WEIGHT} to {MAX_WEIGHT}, "
+            f"got {digits:.40}"
+        )
+    return weight

@@ -1,0 +1,196 @@
+"""Preferences: what a user wants of an answer, as words that go into a prompt.
+
+Knows nothing about models or chat templates; chat_template.py places the words.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from amulet_local.common.errors import InvalidParameterError, UnknownPreferenceError
+from amulet_local.preferences.names import (
+    BUILT_IN_PREFERENCES,
+    MAX_WEIGHT,
+    did_you_mean,
+    weighted,
+    weighted_label,
+)
+from amulet_local.preferences.user_settings import UserSettings, read_settings
+
+__all__ = [
+    "BUILT_IN_PREFERENCES",
+    "DEFAULT_SYSTEM_TEXT",
+    "MAX_WEIGHT",
+    "Preference",
+    "PreferenceLike",
+    "PreferencesLike",
+    "resolve",
+]
+
+DEFAULT_SYSTEM_TEXT = (
+    "You are a helpful assistant on the user's own computer. Answer questions clearly and "
+    "correctly, in plain language, with practical details where they help. Be polite and patient, "
+    "stay on the subject, and say so when you are not sure."
+)
+"""System text of a conversation that brings none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preference:
+    """What the user wants of an answer.
+
+    Attributes:
+        text: the words, e.g. "like a patient teacher, with an example".
+        weight: its share in a mix; negative means "less of this".
+        name: what to call it in reports; the text if empty.
+
+    Raises:
+        InvalidParameterError: the text is empty or the weight is not a finite number.
+    """
+
+    text: str
+    weight: float = 1.0
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not self.text.strip():
+            raise InvalidParameterError("a preference needs some text")
+        if (
+            isinstance(self.weight, bool)
+            or not isinstance(self.weight, numbers.Real)
+            or not abs(self.weight) <= MAX_WEIGHT
+        ):
+            raise InvalidParameterError(
+                f"the weight of a preference must be a number from -{MAX_WEIGHT} to {MAX_WEIGHT}, "
+                f"got {str(self.weight)[:40]}"
+            )
+        object.__setattr__(self, "weight", float(self.weight))
+
+    @property
+    def label(self) -> str:
+        """What reports call it: the name or the text, and the weight unless it is 1."""
+        return weighted_label(self.name or self.text, self.weight)
+
+    @property
+    def instruction(self) -> str:
+        """The sentence that goes into the prompt."""
+        text = self.text.strip()
+        return f"The answer should be like this: {text}{'' if text[-1] in '.!?' else '.'}"
+
+
+PreferenceLike: TypeAlias = str | Preference
+"""A name or free text, either with a weight such as ":0.5" at its end, or a Preference."""
+
+PreferencesLike: TypeAlias = PreferenceLike | Sequence[PreferenceLike] | None
+"""One, several, or none."""
+
+
+def resolve(
+    preference: PreferencesLike = None, *, avoid: PreferencesLike = None
+) -> tuple[Preference, ...]:
+    """The preferences that a caller means, none for None.
+
+    A single word of Latin letters, digits, '-' and '_' is a name: a built-in one, or one of the
+    user's settings file, which is only read for the latter; a mix stands for its parts. Anything
+    else is free text. Both may end in a weight, "concise:0.7" or "in rhyme:-0.5", as
+    preference_names.py has it; the text of a Preference is taken as it stands.
+
+    Args:
+        preference: what the answer should be like.
+        avoid: what it should not be like: the same, with every weight negated.
+
+    Raises:
+        UnknownPreferenceError: a name that is neither built in nor the user's.
+        InvalidParameterError: an empty text or list, a wrong type or weight, or weights that leave
+            nothing to follow.
+        SettingsError, FileAccessError: the user's settings file is needed and can't be used.
+    """
+    preferences = [*_resolved("preference", preference)]
+    preferences += [replace(item, weight=-item.weight) for item in _resolved("avoid", avoid)]
+    if preferences:
+        _check_weights(preferences)
+    return tuple(preferences)
+
+
+def _resolved(argument: str, given: PreferencesLike) -> list[Preference]:
+    if given is None:
+        return []
+    if isinstance(given, str | Preference):
+        given = [given]
+    if not isinstance(given, Sequence):
+        raise InvalidParameterError(
+            f"{argument} must be a name, a text, a Preference or a list of them, got "
+            f"{type(given).__name__}"
+        )
+    preferences = [part for item in given for part in _parts(item)]
+    if not preferences:
+        raise InvalidParameterError("the list of preferences is empty; leave it out for none")
+    return preferences
+
+
+def _parts(item: PreferenceLike) -> list[Preference]:
+    """One preference, or those of a mix."""
+    if isinstance(item, Preference):
+        return [item]
+    if not isinstance(item, str):
+        raise InvalidParameterError(
+            f"a preference must be a name, a text or a Preference, got {type(item).__name__}"
+        )
+    wanted = weighted(item)
+    if not wanted.is_name:
+        return [Preference(text=wanted.text, weight=wanted.weight)]
+    built_in = _built_in(wanted.text, wanted.weight)
+    if built_in is not None:
+        return [built_in]
+    settings = read_settings()
+    own = settings.own_name(wanted.text)
+    if own is None:
+        raise UnknownPreferenceError(_unknown(wanted.text, settings))
+    if own in settings.preferences:
+        return [Preference(text=settings.preferences[own], weight=wanted.weight, name=own)]
+    return [_member(part, wanted.weight, settings) for part in settings.mixes[own]]
+
+
+def _member(text: str, factor: float, settings: UserSettings) -> Preference:
+    """A part of a mix; the settings are known to be sound."""
+    part = weighted(text)
+    weight = part.weight * factor
+    if not part.is_name:
+        return Preference(text=part.text, weight=weight)
+    own = settings.own_name(part.text)
+    if own is not None:
+        return Preference(text=settings.preferences[own], weight=weight, name=own)
+    built_in = _built_in(part.text, weight)
+    assert built_in is not None
+    return built_in
+
+
+def _built_in(name: str, weight: float) -> Preference | None:
+    text = BUILT_IN_PREFERENCES.get(name.lower())
+    return None if text is None else Preference(text=text, weight=weight, name=name.lower())
+
+
+def _unknown(name: str, settings: UserSettings) -> str:
+    known = [*BUILT_IN_PREFERENCES, *settings.names]
+    shown = ", ".join(known[:40]) + (", ..." if len(known) > 40 else "")
+    return (
+        f"no preference is called {name!r:.80}; {did_you_mean(name, known)}known: {shown}; "
+        f"or describe it in more than one word, e.g. 'in the style of a {name:.40}'"
+    )
+
+
+def _check_weights(preferences: Sequence[Preference]) -> None:
+    if all(item.weight == 0 for item in preferences):
+        raise InvalidParameterError("every preference has weight 0, so there is nothing to follow")
+    totals: dict[str, float] = defaultdict(float)
+    for item in preferences:
+        totals[item.instruction] += item.weight
+    largest = max(abs(item.weight) for item in preferences)
+    if all(abs(total) <= 1e-9 * largest for total in totals.values()):
+        raise InvalidParameterError(
+            "the preferences cancel each other out, so there is nothing to follow"
+        )

@@ -1,0 +1,375 @@
+"""Changes the user's settings file: preferences, mixes, and the strength kept for a model.
+
+Comments and order stay. A file is written whole or not at all, for its owner only; one that is
+broken stays as it is. What will be written is read again first, and has to say what the file said
+before and the one change. Two programs that change the file at once wait for each other, and an
+editor's change meanwhile is kept. Knows nothing about what preferences are for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from amulet_local.common.errors import (
+    FileAccessError,
+    InvalidParameterError,
+    SettingsError,
+    UnknownPreferenceError,
+)
+from amulet_local.preferences.names import (
+    BUILT_IN_PREFERENCES,
+    did_you_mean,
+    name_problem,
+    weighted,
+)
+from amulet_local.preferences.user_settings import (
+    MAX_FILE_BYTES,
+    MODEL_KEYS,
+    UserModelSettings,
+    UserSettings,
+    parse_settings,
+    read_bytes,
+    settings_path,
+    text_problem,
+)
+
+if TYPE_CHECKING:
+    from tomlkit import TOMLDocument
+
+Value = TypeVar("Value")
+
+LOCK_SECONDS = 10.0
+"""How long another program that changes the file is waited for."""
+
+_ATTEMPTS = 5
+_BY_HAND = "the settings file is written in a way that can't be changed here; edit it by hand"
+
+
+class _ChangedMeanwhileError(Exception):
+    """The file isn't any more what was read."""
+
+
+def set_preference(name: str, text: str, *, force: bool = False) -> Path:
+    """Give a text a name; returns the file.
+
+    Args:
+        name: Latin letters, digits, '-' and '_'; upper and lower case are the same.
+        text: taken as it stands, whatever it ends in.
+        force: replace a preference or mix of that name.
+
+    Raises:
+        InvalidParameterError: not a name, one that is taken, or not a text.
+        FileAccessError, SettingsError: the file can't be used or written; it is as it was.
+    """
+    _check_name(name)
+    text = text.replace("\r\n", "\n")
+    _check_text(name, text)
+
+    def edit(settings: UserSettings) -> UserSettings:
+        own = _name_to_use(settings, name, force=force)
+        return replace(
+            settings,
+            preferences={**settings.preferences, own: text},
+            mixes=_without(settings.mixes, own),
+        )
+
+    return _change(edit)
+
+
+def set_mix(name: str, members: Sequence[str], *, force: bool = False) -> Path:
+    """Give a mix a name; returns the file.
+
+    Args:
+        name: as for `set_preference`.
+        members: names or texts, each with a weight at its end if it isn't 1.
+        force: replace a preference or mix of that name.
+
+    Raises:
+        As `set_preference`; also for a member that doesn't exist.
+    """
+    _check_name(name)
+    for member in members:
+        _check_text(name, member)
+
+    def edit(settings: UserSettings) -> UserSettings:
+        own = _name_to_use(settings, name, force=force)
+        return replace(
+            settings,
+            preferences=_without(settings.preferences, own),
+            mixes={**settings.mixes, own: tuple(members)},
+        )
+
+    return _change(edit)
+
+
+def merge(other: UserSettings, *, force: bool = False) -> Path:
+    """Take over all preferences and mixes of another file; returns the user's own.
+
+    What is there already with the same content stays as it is.
+
+    Args:
+        other: what the other file says.
+        force: replace preferences and mixes of these names.
+
+    Raises:
+        InvalidParameterError: a name is taken, the other file has nothing to take over, or it has
+            settings of models, which aren't taken over.
+        FileAccessError, SettingsError: the user's file can't be used or written; it is as it was.
+    """
+    if other.models:
+        raise InvalidParameterError(
+            "the file has settings of models, and only preferences and mixes are taken over; "
+            "remove [models] from it"
+        )
+    if not other.names:
+        raise InvalidParameterError("the file has no preferences and no mixes")
+
+    def edit(settings: UserSettings) -> UserSettings:
+        preferences, mixes = dict(settings.preferences), dict(settings.mixes)
+        for table, added in ((preferences, other.preferences), (mixes, other.mixes)):
+            for name, value in added.items():
+                own = settings.own_name(name)
+                if own is not None and table.get(own) == value:
+                    continue
+                own = _name_to_use(settings, name, force=force)
+                preferences.pop(own, None)
+                mixes.pop(own, None)
+                table[own] = value  # type: ignore[assignment]
+        return replace(settings, preferences=preferences, mixes=mixes)
+
+    return _change(edit)
+
+
+def remove(name: str) -> Path:
+    """Remove a preference or mix; returns the file.
+
+    Raises:
+        UnknownPreferenceError: the file has none of that name.
+        InvalidParameterError: it is built in, or a part of a mix.
+        FileAccessError, SettingsError: the file can't be used or written; it is as it was.
+    """
+    if name.lower() in BUILT_IN_PREFERENCES:
+        raise InvalidParameterError(f"{name!r} is built in and can't be removed")
+
+    def edit(settings: UserSettings) -> UserSettings:
+        own = settings.own_name(name)
+        if own is None:
+            hint = did_you_mean(name, settings.names).rstrip()
+            raise UnknownPreferenceError(
+                f"no preference of yours is called {name!r:.80}{'; ' if hint else ''}{hint}"
+            )
+        for mix, members in settings.mixes.items():
+            if own.lower() in (weighted(member).text.lower() for member in members):
+                raise InvalidParameterError(
+                    f"{own!r} is a part of the mix {mix!r}: change or remove that first"
+                )
+        return replace(
+            settings,
+            preferences=_without(settings.preferences, own),
+            mixes=_without(settings.mixes, own),
+        )
+
+    return _change(edit)
+
+
+def set_model_strength(names: Sequence[str], strength: UserModelSettings) -> Path:
+    """Keep a strength for a model, in the place of the one it had; returns the file.
+
+    Args:
+        names: what the model can be called, see model_store.names_of; the entry that counts for it
+            is changed, and a new one gets the first of them that is no path, without '.gguf'.
+        strength: with neither scale nor budget the model's entry is emptied.
+
+    Raises:
+        FileAccessError, SettingsError: the file can't be used or written; it is as it was.
+    """
+
+    def edit(settings: UserSettings) -> UserSettings:
+        own = settings.own_model(names)
+        if own is None:
+            if not strength.strength:
+                return settings
+            name = next(name for name in names if os.path.basename(name) == name)
+            own = re.sub(r"(?i)\.gguf$", "", name)
+        return replace(settings, models={**settings.models, own: strength})
+
+    return _change(edit)
+
+
+def _check_name(name: str) -> None:
+    problem = name_problem(name)
+    if problem is not None:
+        raise InvalidParameterError(f"a preference can't be called {name!r:.80}: {problem}")
+
+
+def _check_text(name: str, text: str) -> None:
+    problem = text_problem(text)
+    if problem is not None:
+        raise InvalidParameterError(f"the preference {name!r} can't be kept: {problem}")
+
+
+def _name_to_use(settings: UserSettings, name: str, *, force: bool) -> str:
+    """The name as the file spells it, if it may be used."""
+    own = settings.own_name(name)
+    if own is None:
+        return name
+    if not force:
+        kind = "mix" if own in settings.mixes else "preference"
+        raise InvalidParameterError(f"there is a {kind} {own!r} already; --force replaces it")
+    return own
+
+
+def _without(entries: Mapping[str, Value], name: str) -> dict[str, Value]:
+    return {key: value for key, value in entries.items() if key != name}
+
+
+def _change(edit: Callable[[UserSettings], UserSettings]) -> Path:
+    """Apply an edit to the file; returns its path."""
+    path = settings_path()
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target = Path(os.path.realpath(path))  # a link stays one
+        with _locked(target.parent):
+            for _ in range(_ATTEMPTS):
+                before = read_bytes(target)
+                after = _edited(before or b"", edit)
+                with contextlib.suppress(_ChangedMeanwhileError):
+                    _replace_file(target, before, after)
+                    return path
+    except OSError as error:
+        raise FileAccessError(
+            f"the settings file {path} can't be written: {error.strerror}"
+        ) from None
+    raise FileAccessError(f"another program keeps changing the settings file {path}; try again")
+
+
+def _edited(data: bytes, edit: Callable[[UserSettings], UserSettings]) -> bytes:
+    """The file's new content, which says what it has to."""
+    settings = parse_settings(data)
+    wanted = edit(settings)
+    try:
+        after = _with_changes(data.decode("utf-8-sig"), settings, wanted).encode()
+    except Exception:  # tomlkit's own errors, and what an odd file may bring to light in it
+        raise FileAccessError(_BY_HAND) from None
+    if len(after) > MAX_FILE_BYTES:
+        raise InvalidParameterError(
+            f"the settings file would have more than {MAX_FILE_BYTES // 1024} KiB; remove something"
+        )
+    try:
+        result = parse_settings(after)
+    except SettingsError as error:
+        reason = str(error).split(": ", 1)[1]
+        raise InvalidParameterError(f"that can't be kept: {reason}") from None
+    if result != wanted:
+        raise FileAccessError(_BY_HAND)
+    return after
+
+
+def _with_changes(text: str, settings: UserSettings, wanted: UserSettings) -> str:
+    """The file's text with what is different in `wanted`."""
+    import tomlkit  # 30 ms that reading doesn't need
+
+    document = tomlkit.parse(text)
+    for table in ("preferences", "mixes"):
+        old, new = getattr(settings, table), getattr(wanted, table)
+        for name in old:
+            if name not in new:
+                del document[table][name]
+        for name, value in new.items():
+            if old.get(name) == value:
+                continue
+            if table not in document:
+                if document.as_string().strip():
+                    document.add(tomlkit.nl())
+                document.add(table, tomlkit.table())
+            if not isinstance(value, str):
+                value = list(value)
+            elif "\n" in value and value[0] != "\n":  # TOML drops a newline at the start
+                value = tomlkit.string(value, multiline=True)
+            document[table][name] = value
+    for name, model in wanted.models.items():
+        if settings.models.get(name) != model:
+            _change_model(document, name, model)
+    return document.as_string()
+
+
+def _change_model(document: TOMLDocument, name: str, model: UserModelSettings) -> None:
+    """Write the strength of one model; what surrounds it stays, and an empty table may."""
+    import tomlkit
+
+    if "models" not in document:
+        if document.as_string().strip():
+            document.add(tomlkit.nl())
+        document.add("models", tomlkit.table(is_super_table=True))
+    models: Any = document["models"]
+    if name not in models:
+        if models and isinstance(models, tomlkit.items.Table):  # all of them stand together
+            models.add(tomlkit.nl())
+        models[name] = tomlkit.table()
+    values = model.as_written
+    for key in MODEL_KEYS:
+        if key in values:
+            models[name][key] = values[key]
+        elif key in models[name]:
+            del models[name][key]
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, where the system has such a thing. It ends with the process."""
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # a folder that can't be listed
+        yield
+        return
+    try:
+        deadline = time.monotonic() + LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise FileAccessError(
+                        f"another program is changing the settings in {folder}; try again"
+                    ) from None
+                time.sleep(0.01)
+            except OSError:  # some network file systems
+                break
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace_file(target: Path, before: bytes | None, after: bytes) -> None:
+    """Put the new content in the place of the old.
+
+    Raises:
+        _ChangedMeanwhileError: the file isn't `before` any more.
+    """
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".settings-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(after)
+            file.flush()
+            os.fsync(file.fileno())
+        if read_bytes(target) != before:
+            raise _ChangedMeanwhileError
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise

@@ -1,0 +1,326 @@
+"""Answers to many requests at once: all rows of all of them in one llama_decode.
+
+Knows nothing about chat templates or about who asks. Where a step of many rows costs little more
+than a step of one (on a GPU, and in part on a CPU) this makes more tokens a second in all than one
+answer after the other. A place that becomes free goes to the next request at once, and prompts are
+computed in chunks between the tokens of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+from amulet_local.answering.answer import Answer
+from amulet_local.answering.generation import Control
+from amulet_local.answering.request import Request
+from amulet_local.common.errors import DecodeError, InvalidParameterError, LogitsError
+from amulet_local.common.results import Chunk, Generation
+from amulet_local.llama.context import DECODE_STOPPED, Context, ContextSettings, Logits, Span
+from amulet_local.llama.model import Model
+from amulet_local.llama.row import common_length
+from amulet_local.llama.rows import StoppedError
+from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.optimizer.realigner import Realigner
+
+
+@dataclass
+class _Row:
+    sequence: int
+    tokens: list[int] = field(default_factory=list)
+    pending: Sequence[int] = ()
+    logits: Logits | None = None
+
+
+@dataclass
+class _Place:
+    rows: list[_Row]
+    request: Request | None = None
+    answer: Answer | None = None
+    control: Control | None = None
+    n_computed: int = 0
+
+
+class Cohort:
+    """Places for requests that are answered together, in a context of their own."""
+
+    def __init__(
+        self,
+        model: Model,
+        settings: ContextSettings,
+        stop_flag: StopFlag,
+        *,
+        n_places: int,
+        n_rows: int,
+        n_threads: int,
+    ) -> None:
+        """Allocate the memory.
+
+        Args:
+            settings: n_ctx is that of one row, n_batch the tokens computed at once.
+            n_places: requests at once.
+            n_rows: most rows that a request has.
+            n_threads: for all of it.
+
+        Raises:
+            ContextCreationError: no memory, or settings that this model excludes.
+            InvalidParameterError: adapters for preference rows alone.
+        """
+        if settings.plain_row_is_bare:
+            raise InvalidParameterError(
+                "answers that are made together share a context, so adapters are on all rows of it "
+                "or on none; use adapters_on='all'"
+            )
+        n_sequences = n_places * n_rows
+        self._model = model
+        self._context = Context(
+            model,
+            replace(settings, n_sequences=n_sequences, n_outputs=n_sequences),
+            stop_flag,
+        )
+        self._context.set_threads(n_threads, n_threads)
+        self._realigner = Realigner(model.vocabulary.n_tokens)
+        self._places = [
+            _Place([_Row(place * n_rows + row) for row in range(n_rows)])
+            for place in range(n_places)
+        ]
+
+    def run(
+        self,
+        requests: Iterable[Request],
+        *,
+        noise: float = 0.0,
+        progress: Callable[[int], None] | None = None,
+    ) -> Iterator[tuple[int, Generation]]:
+        """Answer all requests; each with its number, in the order in which they are done.
+
+        Args:
+            noise: standard deviation of the model's rounding noise in l1 - l0, for noise guards.
+            progress: called after each step with the tokens of the answers under way. What it
+                raises ends the run.
+
+        Raises:
+            DecodeError: llama.cpp failed.
+            StoppedError: the stop flag was set.
+        """
+        waiting = enumerate(requests)
+        free = list(range(len(self._places)))
+        numbers: dict[int, int] = {}
+        try:
+            while True:
+                while free and (item := next(waiting, None)) is not None:
+                    numbers[free[-1]] = item[0]
+                    self.admit(free.pop(), item[1], noise=noise)
+                busy = [place for place in self._places if place.answer is not None]
+                if not busy:
+                    return
+                for place, chunk in self.step():
+                    if isinstance(chunk, LogitsError):
+                        raise chunk
+                    if chunk.generation is not None:
+                        yield numbers[place], chunk.generation
+                        free.append(place)
+                if progress is not None:
+                    progress(sum(len(p.answer.tokens) for p in busy if p.answer is not None))
+        finally:
+            self.abandon()
+
+    def admit(
+        self, place: int, request: Request, *, noise: float = 0.0, control: Control | None = None
+    ) -> None:
+        """Begin with a request at a free place.
+
+        Args:
+            place: its number.
+            request: of at most `n_rows` rows.
+            noise: standard deviation of the model's rounding noise in l1 - l0, for noise guards.
+            control: changes to it, and its end.
+        """
+        taken = self._places[place]
+        assert taken.answer is None
+        assert len(request.prompts) <= len(taken.rows)
+        changed = None if control is None else control.take()
+        taken.control, taken.n_computed = control, 0
+        taken.answer = Answer(request, self._realigner, self._model.vocabulary)
+        if changed is not None:
+            taken.answer.change(changed)
+            request = changed
+        taken.request = request
+        taken.answer.steering.noise = noise
+        taken.answer.clock.prompt_starts()
+        self._read(taken, request.prompts)
+
+    def in_memory(self, place: int, prompts: Sequence[Sequence[int]]) -> int:
+        """How many tokens of these prompts a place has in memory."""
+        rows = self._places[place].rows
+        return sum(max(common_length(row.tokens, prompt) for row in rows) for prompt in prompts)
+
+    def step(self) -> list[tuple[int, Chunk | LogitsError]]:
+        """Compute once, and choose a token for each answer whose prompts are computed.
+
+        Returns:
+            What came of it, with the place; a place whose answer is complete or failed is free.
+
+        Raises:
+            DecodeError: llama.cpp failed; nothing is in memory, every answer under way is lost.
+            StoppedError: the stop flag was set; the same.
+        """
+        done: list[tuple[int, Chunk | LogitsError]] = []
+        for index, place in enumerate(self._places):
+            if place.answer is not None and (ended := self._heed(place)) is not None:
+                done.append((index, ended))
+        busy = [(i, place) for i, place in enumerate(self._places) if place.answer is not None]
+        if busy:
+            self._decode([place for _, place in busy])
+        for index, place in busy:
+            try:
+                done += [(index, chunk) for chunk in self._advance(place)]
+            except LogitsError as error:
+                self._leave(place)
+                done.append((index, error))
+        return done
+
+    def cut(self) -> list[tuple[int, Chunk]]:
+        """End every answer, as cancelled, with what it has."""
+        cut = []
+        for index, place in enumerate(self._places):
+            if place.answer is not None:
+                place.answer.finish_reason = "cancelled"
+                cut.append((index, self._finish(place)))
+        return cut
+
+    def abandon(self) -> None:
+        """Leave every answer as it is; what is in memory stays."""
+        for place in self._places:
+            if place.answer is not None:
+                self._leave(place)
+
+    def close(self) -> None:
+        """Free the context."""
+        self._context.close()
+
+    def _read(self, place: _Place, prompts: Sequence[Sequence[int]]) -> None:
+        """Compute these prompts next, but for what is in memory."""
+        for row, prompt in zip(place.rows, prompts, strict=False):
+            self._take_prefix(row, prompt)
+            row.pending = prompt[len(row.tokens) :]
+            row.logits = None
+
+    def _heed(self, place: _Place) -> Chunk | None:
+        """What others want of this answer; its end, if it has come to that."""
+        control, answer = place.control, place.answer
+        assert answer is not None
+        if control is None:
+            return None
+        if control.cancelled:
+            answer.finish_reason = "cancelled"
+            return self._finish(place)
+        changed = control.take()
+        if changed is None:
+            return None
+        same_rows = answer.change(changed)
+        place.request = changed
+        if answer.finish_reason is not None:
+            return self._finish(place)
+        if not same_rows:
+            for row in place.rows:
+                row.pending, row.logits = (), None
+            self._read(place, [(*prompt, *answer.tokens) for prompt in changed.prompts])
+        return None
+
+    def _take_prefix(self, row: _Row, prompt: Sequence[int]) -> None:
+        """Start from the row that has most of the prompt in memory, another one's if need be."""
+        rows = [other for place in self._places for other in place.rows]
+        source = max(
+            (row, *rows),
+            key=lambda other: min(common_length(other.tokens, prompt), len(prompt) - 1),
+        )
+        n = min(common_length(source.tokens, prompt), len(prompt) - 1)
+        if source is not row and n > min(common_length(row.tokens, prompt), len(prompt) - 1):
+            self._context.copy_sequence(source.sequence, row.sequence)
+            row.tokens = list(source.tokens)
+        if not self._model.can_drop_tokens or not self._context.drop_from(row.sequence, n):
+            self._context.drop_from(row.sequence, -1)
+            n = 0
+        del row.tokens[n:]
+
+    def _decode(self, busy: Sequence[_Place]) -> None:
+        """One llama_decode: a token for every row that goes on, and as much prompt as fits."""
+        rows = [row for place in busy for row in place.rows if row.pending]
+        rows.sort(key=lambda row: len(row.pending) > 1)
+        room = self._context.n_batch
+        spans, ends = [], []
+        for row in rows:
+            n = min(room, len(row.pending))
+            if n == 0:
+                break
+            room -= n
+            last = n == len(row.pending)
+            spans.append(Span(row.sequence, len(row.tokens), row.pending[:n], int(last)))
+            ends.append((row, self._context.n_batch - room - 1, n, last))
+        try:
+            self._context.decode(spans)
+        except DecodeError as error:
+            self._forget()
+            if error.code == DECODE_STOPPED:
+                raise StoppedError from None
+            raise
+        for row, end, n, last in ends:
+            row.tokens.extend(row.pending[:n])
+            row.pending = row.pending[n:]
+            row.logits = self._context.logits(end) if last else None
+        for place in busy:
+            place.n_computed += sum(
+                n for row, _, n, _ in ends if any(row is mine for mine in place.rows)
+            )
+            active = self._active(place)
+            if any(row.pending for row in active):  # a later decode overwrites what is there
+                for row in active:
+                    if row.logits is not None:
+                        row.logits = row.logits.copy()
+
+    def _forget(self) -> None:
+        """Empty every row: what a failed computation left in memory is anything."""
+        self._context.clear()
+        for place in self._places:
+            for row in place.rows:
+                row.tokens.clear()
+
+    def _active(self, place: _Place) -> list[_Row]:
+        assert place.request is not None
+        return place.rows[: len(place.request.prompts)]
+
+    def _advance(self, place: _Place) -> list[Chunk]:
+        """Choose the next token where every row is ready; the last piece as well at the end.
+
+        Raises:
+            LogitsError: the logits allow no token.
+        """
+        answer, rows = place.answer, self._active(place)
+        assert answer is not None
+        logits = [row.logits for row in rows if row.logits is not None]
+        if len(logits) < len(rows):
+            return []
+        if not answer.tokens:
+            answer.clock.prompt_done()
+        chunk = answer.take(logits)
+        for row in rows:
+            row.pending = (answer.tokens[-1],)
+            row.logits = None
+        chunks = [] if chunk is None else [chunk]
+        if chunk is None or answer.finish_reason is not None:
+            chunks.append(self._finish(place))
+        return chunks
+
+    def _finish(self, place: _Place) -> Chunk:
+        answer = place.answer
+        assert answer is not None
+        self._leave(place)
+        return answer.last_chunk(place.n_computed)
+
+    def _leave(self, place: _Place) -> None:
+        if place.answer is not None:
+            place.answer.close()
+        place.answer = place.control = None
+        for row in place.rows:
+            row.pending = ()

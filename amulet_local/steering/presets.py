@@ -1,0 +1,151 @@
+"""The presets by name: a strength, its guards and a placement of the preference.
+
+Knows nothing about how they are carried out. docs/guards.md has the measurements that `balanced`
+and `strong` were chosen by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.choices import Placement
+from amulet_local.preferences.user_settings import UserModelSettings
+from amulet_local.steering.methods import METHODS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """A named choice.
+
+    Attributes:
+        name: what users call it.
+        summary: a line for the help.
+        amulet: the strength and the guards.
+        placement: where the preference goes, unless the caller says.
+    """
+
+    name: str
+    summary: str
+    amulet: AmuletParams
+    placement: Placement
+
+
+GUARDS: dict[str, Any] = dict.fromkeys(
+    ("echo_guard", "end_guard", "region_gating", "reasoning_gating", "watch"), True
+)
+"""What `balanced` and `strong` switch on besides their budget."""
+
+PRESETS: dict[str, Preset] = {
+    preset.name: preset
+    for preset in (
+        Preset(
+            name="paper",
+            summary="the authors' method exactly: guidance scale 5.65, no guards",
+            amulet=AmuletParams(),
+            placement="system",
+        ),
+        Preset(
+            name="balanced",
+            summary="as strong as goes with at most 2% of answers broken",
+            amulet=AmuletParams(kl_budget=0.5, **GUARDS),
+            placement="system",
+        ),
+        Preset(
+            name="strong",
+            summary="a larger budget, and an answer lost now and then",
+            amulet=AmuletParams(kl_budget=0.8, **GUARDS),
+            placement="system",
+        ),
+    )
+}
+"""Every preset by name."""
+
+DEFAULT_PRESET = "balanced"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strength:
+    """What a call's strength comes to.
+
+    Attributes:
+        amulet: strength and guards; None is the method's own.
+        preset: the name of the preset that it comes from, empty if none.
+        placement: where the preference goes, unless the caller says.
+    """
+
+    amulet: AmuletParams | None
+    preset: str
+    placement: Placement
+
+
+def choose_strength(
+    method: str,
+    amulet: AmuletParams | None,
+    preset: str | None,
+    *,
+    default: str = DEFAULT_PRESET,
+    own: UserModelSettings | None = None,
+) -> Strength:
+    """The strength that a caller means.
+
+    Args:
+        method: the method's name; a preset's strength is for those that take one, its placement
+            for all.
+        amulet, preset: what the caller gave, at most one of them.
+        default: the preset for a caller that gave neither.
+        own: what the user keeps for this model, for such a caller.
+
+    Raises:
+        InvalidParameterError: both are given, or there is no such preset.
+    """
+    if not isinstance(amulet, AmuletParams | None):
+        raise InvalidParameterError(f"amulet must be AmuletParams, got {type(amulet).__name__}")
+    if amulet is not None:
+        if preset is not None:
+            raise InvalidParameterError(
+                "amulet= and preset= both set the strength; give one, e.g. "
+                "amulet=PRESETS['balanced'].amulet.replace(guidance_scale=3)"
+            )
+        return Strength(amulet=amulet, preset="", placement="system")
+    chosen = preset_named(default if preset is None else preset)
+    if not METHODS[method].takes_preset:
+        return Strength(amulet=None, preset="", placement=chosen.placement)
+    strength = chosen.amulet
+    if preset is None and own is not None:
+        strength = strength.replace(**own.strength)
+    return Strength(amulet=strength, preset=chosen.name, placement=chosen.placement)
+
+
+def adjusted_strength(
+    preset: str | None, changes: Mapping[str, Any], *, own: UserModelSettings | None = None
+) -> AmuletParams:
+    """A preset's strength with some of its fields changed.
+
+    Args:
+        preset: its name; None is the default, with the strength that the user keeps for the model.
+        changes: fields of AmuletParams.
+        own: that strength.
+
+    Raises:
+        InvalidParameterError: there is no such preset, or a value is out of range.
+    """
+    amulet = preset_named(DEFAULT_PRESET if preset is None else preset).amulet
+    if preset is None and own is not None:
+        amulet = amulet.replace(**own.strength)
+    return cast("AmuletParams", amulet.replace(**changes))
+
+
+def preset_named(name: str) -> Preset:
+    """The preset called `name`.
+
+    Raises:
+        InvalidParameterError: there is none.
+    """
+    preset = PRESETS.get(name) if isinstance(name, str) else None
+    if preset is None:
+        raise InvalidParameterError(f"no preset {name!r}; known: {', '.join(PRESETS)}")
+    return preset

@@ -1,0 +1,86 @@
+"""Measurements that are kept: whole or not at all, and never in the way."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amulet_local.common import measurement_cache
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("AMULET_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_what_is_kept_is_read_back_beside_what_was_there(folder: Path) -> None:
+    assert measurement_cache.read("a.json") == {}
+    measurement_cache.keep("a.json", "x", 0.25)
+    measurement_cache.keep("a.json", "y", {"z": [1]})
+    measurement_cache.keep("b.json", "x", 3)
+    measurement_cache.keep("a.json", "x", 0.5)
+    assert measurement_cache.read("a.json") == {"x": 0.5, "y": {"z": [1]}}
+    assert measurement_cache.read("b.json") == {"x": 3}
+    assert sorted(os.listdir(folder)) == ["a.json", "b.json"]
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"3", b"[" * 100_000, b"\xff\xfe\x00", b"{" + b" " * (5 << 20)]
+)
+def test_unsound_file_counts_as_empty_and_is_written_over(folder: Path, content: bytes) -> None:
+    folder.mkdir()
+    (folder / "a.json").write_bytes(content)
+    assert measurement_cache.read("a.json") == {}
+    measurement_cache.keep("a.json", "x", 1)
+    assert measurement_cache.read("a.json") == {"x": 1}
+
+
+def test_folder_or_pipe_in_the_files_place_is_no_obstacle(folder: Path) -> None:
+    (folder / "a.json").mkdir(parents=True)
+    os.mkfifo(folder / "b.json")
+    for name in ("a.json", "b.json"):
+        assert measurement_cache.read(name) == {}
+        measurement_cache.keep(name, "x", 1)
+        assert measurement_cache.read(name) == {}
+
+
+def test_full_disk_leaves_the_file_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measurement_cache.keep("a.json", "x", 1)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    for call in ("replace", "fsync"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, call, full)
+            measurement_cache.keep("a.json", "y", 2)
+        assert measurement_cache.read("a.json") == {"x": 1}
+        assert os.listdir(folder) == ["a.json"]
+
+
+def test_folder_that_others_may_write_to_is_not_used(folder: Path) -> None:
+    folder.mkdir()
+    folder.chmod(0o777)
+    measurement_cache.keep("a.json", "x", 1)
+    assert os.listdir(folder) == []
+
+
+def test_several_writers_leave_a_whole_file(folder: Path) -> None:
+    def write(writer: int) -> None:
+        for n in range(20):
+            measurement_cache.keep("a.json", f"{writer}", n)
+
+    threads = [threading.Thread(target=write, args=(writer,)) for writer in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    entries = measurement_cache.read("a.json")
+    assert set(entries) <= {"0", "1", "2", "3"}
+    assert 19 in entries.values()
+    assert os.listdir(folder) == ["a.json"]

@@ -1,0 +1,50 @@
+"""Figures as people read them. What `visible` does is tested with the terminal."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from amulet_local.common.readable import factor, percent, strip
+
+
+@pytest.mark.parametrize(
+    ("share", "shown"),
+    [
+        (1.0, "100.0%"),
+        (0.3821, "38.2%"),
+        (0.01, "1.0%"),
+        (0.0034, "0.34%"),
+        (0.0000123, "0.0012%"),
+        (0.000009, "<0.001%"),
+    ],
+)
+def test_percentages_have_two_or_three_digits(share: float, shown: str) -> None:
+    assert percent(math.log(share)) == shown
+
+
+@pytest.mark.parametrize(
+    ("ratio", "shown"),
+    [
+        *((1, "x1.0"), (8.44, "x8.4"), (12.3, "x12"), (1262, "x1,262"), (2e7, "x1e7")),
+        *((0.5, "x0.5"), (0.012, "x0.012"), (1e-6, "x1e-6")),
+    ],
+)
+def test_factors_have_two_digits_or_are_whole(ratio: float, shown: str) -> None:
+    assert factor(math.log(ratio)) == shown
+
+
+def test_what_is_impossible_or_unknown_is_said() -> None:
+    assert percent(None) == factor(None) == "-"
+    assert percent(-math.inf) == "0%"
+    assert factor(-math.inf) == "x0"
+    assert factor(math.inf) == "from 0%"
+    assert factor(math.log(2), "×") == "×2.0"
+
+
+def test_the_strip_has_the_largest_value_at_full_height() -> None:
+    assert strip([0.0, 0.5, 1.0]) == "▁▅█"
+    assert strip([0.0, 5.0, 10.0], ascii_only=True) == "047"
+    assert strip([0.0, 0.0]) == "▁▁"
+    assert strip([]) == ""

@@ -1,0 +1,363 @@
+"""Many requests at once: each gets the answer it would get alone."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from amulet_local import METHODS, AmuletParams, Engine, SamplingParams, errors
+from amulet_local.answering.request import Request, build_request
+from amulet_local.llama.context import Context, ContextSettings, Logits
+from amulet_local.llama.rows import StoppedError
+from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.serving.cohort import Cohort
+from amulet_local.steering.steering import RowPlan
+
+N_CTX = 256
+SETTINGS = ContextSettings(
+    n_ctx=N_CTX,
+    n_batch=48,
+    n_outputs=1,
+    cache_type_k="f32",
+    cache_type_v="f32",
+    flash_attention="off",
+)
+SYSTEM = "You answer in plain words."
+QUESTIONS = ("How do I sleep better?", "Name three rivers.", "What is a heap?", "Why is it dark?")
+STYLES = ("Be concise.", "Be creative and surprise the reader.")
+
+
+@pytest.fixture(scope="module")
+def engine(exact_engine: Engine) -> Engine:
+    return exact_engine
+
+
+class Places(Cohort):
+    """A cohort that frees itself at the end of a `with`."""
+
+    def __init__(self, engine: Engine, *, n_places: int, n_rows: int = 3, **settings: Any) -> None:
+        self.stop = StopFlag()
+        changed = ContextSettings(**{**SETTINGS.__dict__, **settings})
+        super().__init__(
+            engine.model, changed, self.stop, n_places=n_places, n_rows=n_rows, n_threads=2
+        )
+
+    def __enter__(self) -> Places:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def answers(self, requests: list[Request]) -> list[tuple[int, ...]]:
+        """The tokens of every answer, in the order of the requests."""
+        done = dict(self.run(iter(requests)))
+        assert sorted(done) == list(range(len(requests)))
+        return [done[index].token_ids for index in range(len(requests))]
+
+
+Ask = Callable[..., Request]
+
+
+@pytest.fixture(scope="module")
+def ask(engine: Engine) -> Ask:
+    """Make a request: a question, and as many preferences as weights."""
+
+    def make(
+        question: str,
+        weights: tuple[float, ...] = (1.0,),
+        *,
+        method: str = "amulet",
+        amulet: AmuletParams | None = None,
+        **sampling: Any,
+    ) -> Request:
+        plan = RowPlan.of(METHODS[method], weights)
+        instructions = [*([""] if plan.has_plain else []), *STYLES[: len(plan.weights)]]
+        prompts, *_ = engine._prompter.prompts(
+            question, instructions, system=SYSTEM, placement="system"
+        )
+        return build_request(
+            METHODS[method],
+            prompts,
+            plan=plan,
+            amulet=amulet or AmuletParams(guidance_scale=2.0),
+            sampling=SamplingParams(**{"max_tokens": 6, **sampling}),
+            n_ctx=N_CTX,
+        )
+
+    return make
+
+
+def alone(engine: Engine, request: Request) -> tuple[int, ...]:
+    """The engine's own answer to the same prompts."""
+    n_plain = int(request.plan.has_plain)
+    return engine.generate_from_tokens(
+        request.prompts[0] if n_plain else None,
+        list(request.prompts[n_plain:]) or None,
+        method=request.method,
+        amulet=request.amulet,
+        sampling=request.sampling,
+        weights=list(request.plan.weights) or None,
+    ).token_ids
+
+
+@pytest.fixture(scope="module")
+def requests(ask: Ask) -> list[Request]:
+    """One, two and three rows, of several lengths."""
+    return [
+        ask(QUESTIONS[0]),
+        ask(QUESTIONS[1], (), method="base", max_tokens=9),
+        ask(QUESTIONS[2], (1.0, 0.5), max_tokens=4),
+        ask(QUESTIONS[3], (1.0,), method="pref"),
+        ask(QUESTIONS[0], (1.0, -0.5), amulet=AmuletParams(guidance_scale=2, kl_budget=0.3)),
+        ask(QUESTIONS[1], max_tokens=1),
+        ask(QUESTIONS[2], (1.0, 1.0), amulet=AmuletParams(guidance_scale=1.5, mix="adaptive")),
+    ]
+
+
+@pytest.fixture(scope="module")
+def expected(engine: Engine, requests: list[Request]) -> list[tuple[int, ...]]:
+    return [alone(engine, request) for request in requests]
+
+
+@pytest.mark.parametrize("n_places", [1, 3, 8])
+def test_every_answer_is_the_one_it_would_be_alone(
+    engine: Engine, requests: list[Request], expected: list[tuple[int, ...]], n_places: int
+) -> None:
+    with Places(engine, n_places=n_places) as cohort:
+        assert cohort.answers(requests) == expected
+
+
+@pytest.mark.parametrize("seed", [1])
+def test_order_makes_no_difference(
+    engine: Engine, requests: list[Request], expected: list[tuple[int, ...]], seed: int
+) -> None:
+    order = random.Random(seed).sample(range(len(requests)), len(requests))
+    with Places(engine, n_places=3) as cohort:
+        answers = cohort.answers([requests[index] for index in order])
+        assert answers == [expected[index] for index in order]
+
+
+def test_a_cohort_can_be_asked_again(
+    engine: Engine, requests: list[Request], expected: list[tuple[int, ...]]
+) -> None:
+    with Places(engine, n_places=2) as cohort:
+        assert cohort.answers([]) == []
+        for chosen in (slice(0, 2), slice(3, 5), slice(0, 2)):
+            assert cohort.answers(requests[chosen]) == expected[chosen]
+
+
+def test_what_rows_have_in_memory_is_not_computed_again(engine: Engine, ask: Ask) -> None:
+    with Places(engine, n_places=1, n_rows=2) as cohort:
+        ((_, first),) = cohort.run([ask(QUESTIONS[0])])
+        ((_, again),) = cohort.run([ask(QUESTIONS[0])])
+        ((_, other),) = cohort.run([ask(QUESTIONS[1])])
+    assert again.token_ids == first.token_ids
+    n = len(first.token_ids)
+    prompts = ask(QUESTIONS[0]).prompts
+    assert first.usage.computed_tokens == sum(map(len, prompts)) + 2 * (n - 1)
+    assert again.usage.computed_tokens == 2 * n
+    assert other.usage.computed_tokens < first.usage.computed_tokens / 2
+
+
+def test_a_prefix_is_taken_from_another_place(engine: Engine, ask: Ask) -> None:
+    """The second request's place is new, and the first one's rows have its system text."""
+    with Places(engine, n_places=2, n_rows=2) as cohort:
+        several = [ask(QUESTIONS[0], max_tokens=2), *[ask(QUESTIONS[1], max_tokens=6)] * 3]
+        done = dict(cohort.run(several))
+    assert done[3].token_ids == done[2].token_ids == done[1].token_ids
+    assert done[3].usage.computed_tokens == 2 * len(done[3].token_ids)
+
+
+@pytest.mark.parametrize("n_batch", [9, 11])
+def test_prompts_longer_than_a_batch_are_computed_in_chunks(
+    engine: Engine,
+    requests: list[Request],
+    expected: list[tuple[int, ...]],
+    n_batch: int,
+) -> None:
+    assert min(len(prompt) for request in requests for prompt in request.prompts) > 2 * n_batch
+    with Places(engine, n_places=2, n_batch=n_batch) as cohort:
+        assert cohort.answers(requests) == expected
+
+
+def test_a_batch_takes_as_much_as_fits(
+    engine: Engine, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tokens of the answers first, then the prompts of all that begin."""
+    import llama_cpp
+
+    real = llama_cpp.llama_decode
+    sizes: list[int] = []
+
+    def counting(context: Any, batch: Any) -> int:
+        sizes.append(batch.n_tokens)
+        return int(real(context, batch))
+
+    monkeypatch.setattr(llama_cpp, "llama_decode", counting)
+    both = [ask(question, max_tokens=3) for question in QUESTIONS[:2]]
+    n_prompts = sum(len(prompt) for request in both for prompt in request.prompts)
+    with Places(engine, n_places=2, n_rows=2) as cohort:
+        cohort.answers(both)
+    assert n_prompts > 2 * 48
+    assert sizes[: n_prompts // 48] == [48] * (n_prompts // 48)
+    assert max(sizes) == 48
+    assert sum(sizes) == n_prompts + 2 * (2 + 2)
+
+
+def test_requests_are_taken_when_a_place_is_free(engine: Engine, ask: Ask) -> None:
+    taken: list[int] = []
+
+    def more() -> Iterator[Request]:
+        for index in range(4):
+            taken.append(index)
+            yield ask(QUESTIONS[index], max_tokens=3)
+
+    with Places(engine, n_places=2) as cohort:
+        for n_done, _ in enumerate(cohort.run(more()), start=1):
+            assert len(taken) <= 2 + n_done
+    assert taken == [0, 1, 2, 3]
+
+
+def test_an_answer_that_fills_its_row_ends(engine: Engine, ask: Ask) -> None:
+    request = ask(QUESTIONS[0])
+    prompts = tuple((*prompt, *range(1000, 1000 + N_CTX))[:N_CTX] for prompt in request.prompts)
+    full = [request, Request(**{**request.__dict__, "prompts": prompts}), request]
+    with Places(engine, n_places=2) as cohort:
+        done = dict(cohort.run(full))
+    assert len(done[1].token_ids) == 1
+    assert done[1].finish_reason in ("length", "stop")
+    assert done[0].token_ids == done[2].token_ids
+
+
+@pytest.mark.parametrize("failing_call", [1, 6])
+@pytest.mark.parametrize("after_decoding", [False, True])
+def test_failed_decode_is_typed_and_the_next_run_is_right(
+    engine: Engine,
+    requests: list[Request],
+    expected: list[tuple[int, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+    failing_call: int,
+    after_decoding: bool,
+) -> None:
+    """Memory may hold what a failed computation left there."""
+    import llama_cpp
+
+    real = llama_cpp.llama_decode
+    calls = itertools.count(1)
+
+    def sometimes(*arguments: Any) -> int:
+        if next(calls) != failing_call:
+            return real(*arguments)
+        if after_decoding:
+            real(*arguments)
+        return -3
+
+    with Places(engine, n_places=2) as cohort:
+        with monkeypatch.context() as patch:
+            patch.setattr(llama_cpp, "llama_decode", sometimes)
+            with pytest.raises(errors.DecodeError):
+                cohort.answers(requests[2:])
+        assert cohort.answers(requests[1:4]) == expected[1:4]
+
+
+def test_logits_that_are_not_finite_are_an_error_and_the_next_run_is_right(
+    engine: Engine,
+    requests: list[Request],
+    expected: list[tuple[int, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = Context.logits
+    calls = itertools.count(1)
+
+    def broken(context: Context, index: int = -1) -> Logits:
+        row = real(context, index)
+        return np.full_like(row, np.nan) if next(calls) == 9 else row
+
+    with Places(engine, n_places=2) as cohort:
+        with monkeypatch.context() as patch:
+            patch.setattr(Context, "logits", broken)
+            with pytest.raises(errors.LogitsError):
+                cohort.answers(requests)
+        assert cohort.answers(requests[:4]) == expected[:4]
+
+
+@pytest.mark.parametrize("n_done", [0, 1])
+def test_stop_flag_ends_a_run_and_the_next_one_is_right(
+    engine: Engine, requests: list[Request], expected: list[tuple[int, ...]], n_done: int
+) -> None:
+    with Places(engine, n_places=2) as cohort:
+        answers = cohort.run(requests)
+        for _ in range(n_done):
+            next(answers)
+        cohort.stop.set()
+        with pytest.raises(StoppedError):
+            next(answers)
+        cohort.stop.clear()
+        assert cohort.answers(requests[:3]) == expected[:3]
+
+
+def test_progress_counts_the_tokens_under_way_and_may_end_the_run(
+    engine: Engine, requests: list[Request], expected: list[tuple[int, ...]]
+) -> None:
+    counts: list[int] = []
+    with Places(engine, n_places=1) as cohort:
+        ((_, answer),) = cohort.run(requests[:1], progress=counts.append)
+        n = len(answer.token_ids)
+        assert [count for count in counts if count] == list(range(1, n))
+        assert counts[-1] == 0
+
+        def end(_: int) -> None:
+            raise StoppedError
+
+        with pytest.raises(StoppedError):
+            list(cohort.run(requests, progress=end))
+        assert cohort.answers(requests) == expected
+
+
+def test_leaving_a_run_early_leaves_the_cohort_usable(
+    engine: Engine, requests: list[Request], expected: list[tuple[int, ...]]
+) -> None:
+    with Places(engine, n_places=3) as cohort:
+        answers = cohort.run(requests)
+        next(answers)
+        answers.close()
+        assert cohort.answers(requests) == expected
+
+
+def test_a_request_that_cannot_be_made_leaves_the_cohort_usable(
+    engine: Engine, requests: list[Request], expected: list[tuple[int, ...]], ask: Ask
+) -> None:
+    def broken() -> Iterator[Request]:
+        yield from requests[:2]
+        yield ask("   ")
+
+    with Places(engine, n_places=2) as cohort:
+        with pytest.raises(errors.EmptyPromptError):
+            list(cohort.run(broken()))
+        assert cohort.answers(requests) == expected
+
+
+def test_draws_are_those_of_the_seed_whatever_runs_beside_them(engine: Engine, ask: Ask) -> None:
+    drawn = [ask(QUESTIONS[0], temperature=1.0, seed=seed, max_tokens=5) for seed in (1, 2, 1, 3)]
+    with Places(engine, n_places=4) as cohort:
+        together = cohort.answers(drawn)
+    with Places(engine, n_places=1) as cohort:
+        apart = cohort.answers(drawn)
+    assert together == apart == [alone(engine, request) for request in drawn]
+    assert together[0] == together[2]
+    assert len(set(together)) == 3
+
+
+def test_noise_guards_get_the_models_noise(engine: Engine, ask: Ask) -> None:
+    guarded = ask(QUESTIONS[0], amulet=AmuletParams(guidance_scale=5.0, noise_guard=1.0))
+    with Places(engine, n_places=1) as cohort:
+        ((_, quiet),) = cohort.run([guarded], noise=0.0)
+        ((_, loud),) = cohort.run([guarded], noise=1000.0)
+        (preferred,) = cohort.answers([ask(QUESTIONS[0], method="pref")])
+    assert loud.token_ids == preferred
+    assert quiet.token_ids != preferred

@@ -1,0 +1,191 @@
+"""The watch: which tokens it refuses, by definition, and when it lowers the strength."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amulet_local.steering.loop_watch import (
+    COLLAPSED_SHARE,
+    FOUND_LOG_P,
+    MAX_PERIOD,
+    STRAY_LOG_P,
+    STRAY_TOKENS,
+    STRICTNESS,
+    UNSURE_NATS,
+    WINDOW,
+    Watch,
+)
+
+FIRST_STRETCH, ALLOWED_COPIES = STRICTNESS[0]
+
+tokens_of_few = st.lists(st.integers(0, 2), max_size=70)
+looping = st.builds(
+    lambda head, stretch, n, tail: head + stretch * n + tail,
+    st.lists(st.integers(0, 9), max_size=8),
+    st.lists(st.integers(0, 9), min_size=1, max_size=16),
+    st.integers(1, 5),
+    st.lists(st.integers(0, 9), max_size=20),
+)
+
+
+def text(seed: int, length: int) -> list[int]:
+    return random.Random(seed).sample(range(1000, 9000), length)
+
+
+def refused_by_definition(tokens: list[int], n_loops: int) -> list[int]:
+    """What followed the last n tokens k times already, or ended two copies of a short stretch."""
+    n, k = STRICTNESS[min(n_loops, 2)]
+    followers: Counter[int] = Counter()
+    refused = set()
+    for end in range(1, len(tokens)):  # an earlier place, after tokens[:end]
+        period = len(tokens) - end
+        if end >= n and tokens[end - n : end] == tokens[-n:]:
+            followers[tokens[end]] += 1
+            if (
+                period <= MAX_PERIOD
+                and end >= period
+                and tokens[end - period : end] == (tokens[end:])
+            ):
+                refused.add(tokens[end])
+    return sorted(refused | {token for token, count in followers.items() if count >= k})
+
+
+@given(tokens_of_few | looping)
+def test_refused_tokens_are_those_of_the_definition(tokens: list[int]) -> None:
+    watch = Watch()
+    n_loops, before = 0, False
+    for end, token in enumerate(tokens, start=1):
+        watch.accept(token)
+        expected = refused_by_definition(tokens[:end], n_loops)
+        assert watch.refused() == expected
+        n_loops += bool(expected) and not before
+        before = bool(expected)
+        assert watch.factor == 0.5**n_loops
+
+
+@pytest.mark.parametrize("period", [FIRST_STRETCH, 20, MAX_PERIOD])
+def test_a_third_copy_is_refused(period: int) -> None:
+    stretch = text(period, period)
+    watch = Watch()
+    for token in [*stretch, *stretch[:-1]]:
+        watch.accept(token)
+        assert watch.refused() == []
+    watch.accept(stretch[-1])
+    assert watch.refused() == stretch[:1]
+    assert watch.factor == 0.5
+    watch.accept(5)
+    assert watch.refused() == []
+    assert watch.factor == 0.5
+
+
+def test_a_single_token_may_be_said_as_often_as_a_stretch_is_long() -> None:
+    watch = Watch()
+    for _ in range(FIRST_STRETCH):
+        watch.accept(7)
+        assert watch.refused() == []
+    watch.accept(7)
+    assert watch.refused() == [7]
+
+
+def test_text_that_never_repeats_is_left_alone() -> None:
+    watch = Watch()
+    for token in text(1, 2000):
+        watch.accept(token)
+        assert watch.refused() == []
+    assert watch.factor == 1.0
+    assert watch.warnings == ()
+
+
+def test_a_phrase_may_come_back_between_other_words_and_not_once_too_often() -> None:
+    *phrase, last = text(2, FIRST_STRETCH + 1)
+    watch = Watch()
+    for copy in range(ALLOWED_COPIES + 1):
+        for token in [*text(10 + copy, 90), *phrase]:
+            watch.accept(token)
+        assert watch.refused() == ([last] if copy == ALLOWED_COPIES else [])
+        watch.accept(last)
+
+
+def test_the_watch_is_stricter_after_a_loop() -> None:
+    (n, _), (shorter, fewer), _ = STRICTNESS
+    assert shorter <= n
+    *phrase, last = text(4, shorter + 1)
+    watch = Watch()
+    for token in [
+        *text(3, n) * 2,
+        1,
+        *[token for i in range(fewer) for token in (*phrase, last, i)],
+    ]:
+        watch.accept(token)
+    assert watch.factor == 0.5
+    for token in phrase:
+        watch.accept(token)
+    assert watch.refused() == [last]
+    assert watch.factor == 0.25
+
+
+def test_collapse_needs_a_full_window_of_a_sure_row_beside_an_unsure_reference() -> None:
+    low, unsure = COLLAPSED_SHARE * UNSURE_NATS * 0.99, UNSURE_NATS
+    watch = Watch()
+    for n in range(1, 3 * WINDOW + 1):
+        watch.note_entropies(low, unsure)
+        assert watch.factor == 0.5 ** (n // WINDOW)
+
+
+@pytest.mark.parametrize(
+    ("realigned", "reference"),
+    [
+        (COLLAPSED_SHARE * UNSURE_NATS * 1.01, UNSURE_NATS),
+        (0.0, UNSURE_NATS * 0.99),
+        (1.0, 1.0),
+    ],
+)
+def test_a_row_that_has_a_choice_or_needs_none_is_left_alone(
+    realigned: float, reference: float
+) -> None:
+    watch = Watch()
+    for _ in range(5 * WINDOW):
+        watch.note_entropies(realigned, reference)
+    assert watch.factor == 1.0
+    assert watch.warnings == ()
+
+
+def test_the_mean_over_the_window_counts_not_a_single_token() -> None:
+    watch = Watch()
+    for n in range(10 * WINDOW):
+        watch.note_entropies(1.0 if n % WINDOW == 3 else 0.0, 0.6)
+    assert watch.factor == 1.0
+
+
+@given(st.lists(st.floats(-6, 0), max_size=80))
+def test_an_answer_strays_between_the_two_means(log_ps: list[float]) -> None:
+    """Against the definition, with the mean of the last tokens computed anew each time."""
+    watch = Watch()
+    strays = False
+    for n, log_p in enumerate(log_ps, start=1):
+        watch.note_log_p(log_p)
+        if n >= STRAY_TOKENS:
+            mean = sum(log_ps[n - STRAY_TOKENS : n]) / STRAY_TOKENS
+            strays = mean < (FOUND_LOG_P if strays else STRAY_LOG_P)
+        assert watch.factor == (0.0 if strays else 1.0)
+
+
+def test_warnings_say_what_was_done_and_how_often() -> None:
+    looped, collapsed, both = Watch(), Watch(), Watch()
+    for watch in (looped, both):
+        for token in text(3, FIRST_STRETCH) * 2:
+            watch.accept(token)
+    for watch, times in ((collapsed, 2), (both, 1)):
+        for _ in range(times * WINDOW):
+            watch.note_entropies(0.0, 1.0)
+    (warning,) = looped.warnings
+    assert "repeat itself (once); the repetition was broken off" in warning
+    (warning,) = collapsed.warnings
+    assert "choice of words (2 times); the strength was lowered" in warning
+    (warning,) = both.warnings
+    assert "repeat itself (once) and stopped having a choice of words (once)" in warning

@@ -1,0 +1,633 @@
+"""How the rows of a generation combine, token by token: mixes, guards, and changes on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from amulet_local import METHODS, AmuletParams, Engine, Preference, SamplingParams, errors
+from amulet_local.optimizer.realigner import PLAUSIBLE, Realigner
+from amulet_local.steering.loop_watch import FOUND_LOG_P, STRAY_LOG_P, STRAY_TOKENS, STRICTNESS
+from amulet_local.steering.recital import Recital
+from amulet_local.steering.steering import LIKELY_END, Combination, RowPlan, Steering
+from amulet_local.text.json_position import JsonPosition
+
+MESSAGES = [  # short, because most of the time goes into prompts
+    {"role": "system", "content": "Be kind."},
+    {"role": "user", "content": "How do I sleep?"},
+]
+MIXES = [(1.0,), (-1.0,), (0.3,), (1.0, 1.0), (0.7, -0.4), (1.0, -1.0), (-0.5, -1.0), (0.0, 1.0)]
+
+
+def steering(
+    realigner: Realigner,
+    weights: Sequence[float] = (1.0,),
+    recital: Recital | None = None,
+    **amulet: object,
+) -> Steering:
+    plan = RowPlan(has_plain=True, weights=tuple(weights))
+    return Steering(plan, AmuletParams(**amulet), realigner, recital=recital)
+
+
+@pytest.fixture(scope="module")
+def realigner(real_rows: np.ndarray) -> Realigner:
+    return Realigner(real_rows.shape[-1])
+
+
+@pytest.fixture
+def small() -> Realigner:
+    return Realigner(60)
+
+
+def small_rows(seed: int = 0, n_rows: int = 2) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return [(2 * rng.normal(size=60)).astype(np.float32) for _ in range(n_rows)]
+
+
+# --- the formulas, in float64 -------------------------------------------------------------------
+
+
+def log_softmax(row: np.ndarray) -> np.ndarray:
+    row = row.astype(np.float64)
+    return row - np.logaddexp.reduce(row)
+
+
+def mix64(rows: Sequence[np.ndarray], weights: Sequence[float], scale: float) -> np.ndarray:
+    """l0 + a * sum_k w_k (l_k - l0)."""
+    plain, *preferences = (row.astype(np.float64) for row in rows)
+    differences = [w * (row - plain) for w, row in zip(weights, preferences, strict=True)]
+    return plain + scale * np.sum(differences, axis=0)
+
+
+def divergence64(chosen_from: np.ndarray, reference: np.ndarray) -> float:
+    log_p, log_q = log_softmax(chosen_from), log_softmax(reference)
+    return float((np.exp(log_p) * (log_p - log_q)).sum())
+
+
+def shrunken64(plain: np.ndarray, preference: np.ndarray, threshold: float) -> np.ndarray:
+    """The plain row whose differences from the preference row are soft-thresholded."""
+    d = preference.astype(np.float64) - plain
+    d -= d[preference >= preference.max() + np.log(PLAUSIBLE)].mean()
+    return preference - np.sign(d) * np.maximum(np.abs(d) - threshold, 0)
+
+
+# --- mixes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weights", MIXES)
+@pytest.mark.parametrize("scale", [0.5, 1.0, 5.648699006951202])
+def test_a_mix_is_the_weighted_sum_of_the_differences(
+    realigner: Realigner, real_rows: np.ndarray, weights: tuple[float, ...], scale: float
+) -> None:
+    for step in real_rows[::6]:
+        rows = list(step[: 1 + len(weights)])
+        chosen = steering(realigner, weights, guidance_scale=scale).combine(rows)
+        expected = mix64(rows, weights, scale)
+        np.testing.assert_allclose(realigner.combine(*chosen), expected, atol=5e-4)
+        assert chosen.scale == scale
+        assert chosen.tokens is None
+
+
+def test_a_mix_of_one_preference_is_that_preference(
+    realigner: Realigner, real_rows: np.ndarray
+) -> None:
+    plain, preference, _ = real_rows[3]
+    chosen = steering(realigner, guidance_scale=4).combine([plain, preference])
+    assert chosen.plain is plain
+    assert chosen.preference is preference
+
+
+def test_opposite_weights_of_one_preference_leave_the_plain_row(
+    realigner: Realigner, real_rows: np.ndarray
+) -> None:
+    plain, preference, _ = real_rows[3]
+    chosen = steering(realigner, (1.0, -1.0), guidance_scale=5).combine(
+        [plain, preference, preference]
+    )
+    np.testing.assert_allclose(realigner.combine(*chosen), plain, atol=1e-4)
+
+
+@pytest.mark.parametrize("weights", [(-1.0,), (-0.5, -1.0), (1.0, -1.0)])
+def test_guards_of_a_mix_refer_to_its_combination_at_scale_one(
+    realigner: Realigner, real_rows: np.ndarray, weights: tuple[float, ...]
+) -> None:
+    lowered = 0
+    for step in real_rows[::4]:
+        rows = list(step[: 1 + len(weights)])
+        chosen = steering(
+            realigner, weights, guidance_scale=6, kl_budget=0.3, min_plausibility=0.05
+        ).combine(rows)
+        reference = mix64(rows, weights, 1.0)
+        distance = reference - reference.max() - np.log(0.05)
+        assert np.abs(distance).min() > 1e-5
+        assert chosen.tokens is not None
+        assert set(chosen.tokens) == set(np.flatnonzero(distance > 0))
+        among = chosen.tokens
+        divergence = divergence64(mix64(rows, weights, chosen.scale)[among], reference[among])
+        assert divergence <= 0.3 * 1.002
+        assert chosen.scale == 6 or divergence >= 0.297
+        lowered += chosen.scale < 6
+    assert lowered
+
+
+def test_rows_that_are_not_finite_are_an_error(small: Realigner) -> None:
+    for row in range(3):
+        rows = small_rows(n_rows=3)
+        rows[row][7] = np.nan
+        with pytest.raises(errors.LogitsError, match="7"):
+            small.greedy(*steering(small, (0.5, -0.5), guidance_scale=3).combine(rows))
+
+
+@pytest.mark.parametrize(
+    ("method", "weights", "has_plain", "kept"),
+    [
+        ("base", (), True, ()),
+        ("base", (1.0, 2.0), True, ()),
+        ("pref", (1.0,), False, (1.0,)),
+        ("pref", (0.5,), True, (0.5,)),
+        ("pref", (1.0, 1.0), True, (1.0, 1.0)),
+        ("amulet", (1.0,), True, (1.0,)),
+        ("linear_alignment", (1.0, -1.0), True, (1.0, -1.0)),
+    ],
+)
+def test_a_plan_has_the_rows_that_the_method_needs(
+    method: str, weights: tuple[float, ...], has_plain: bool, kept: tuple[float, ...]
+) -> None:
+    plan = RowPlan.of(METHODS[method], weights)
+    assert plan == RowPlan(has_plain=has_plain, weights=kept)
+    assert plan.n_rows == has_plain + len(kept)
+
+
+def test_what_to_avoid_counts_negative(shallow_engine: Engine) -> None:
+    strength = AmuletParams(guidance_scale=2)
+    sampling = SamplingParams(max_tokens=6)
+    avoided, negative = (
+        shallow_engine.generate(MESSAGES, amulet=strength, sampling=sampling, **wish)
+        for wish in (
+            {"preference": "concise", "avoid": "formal:0.5"},
+            {"preference": ["concise", "formal:-0.5"]},
+        )
+    )
+    assert avoided.token_ids == negative.token_ids
+    assert avoided.preferences == negative.preferences
+
+
+# --- adaptive weights ---------------------------------------------------------------------------
+
+
+def ratios64(rows: np.ndarray, tokens: Sequence[int]) -> np.ndarray:
+    """sum_t log p_k(y_t) - log p_0(y_t), for each k."""
+    steps = zip(rows, tokens, strict=True)
+    log_p = np.array([[log_softmax(row)[token] for row in step] for step, token in steps])
+    return (log_p[:, 1:] - log_p[:, :1]).sum(axis=0)
+
+
+@pytest.mark.parametrize("temperature", [0.5, 10.0])
+@pytest.mark.parametrize("initial", [(1.0, 1.0), (0.2, 1.3), (0.0, 1.0)])
+def test_adaptive_weights_follow_the_running_ratios(
+    realigner: Realigner,
+    real_rows: np.ndarray,
+    initial: tuple[float, float],
+    temperature: float,
+) -> None:
+    moved = steering(realigner, initial, mix="adaptive", mix_temperature=temperature)
+    assert moved.weights() == pytest.approx(initial)
+    tokens = [int(step[1].argsort()[-1 - i % 3]) for i, step in enumerate(real_rows[:6])]
+    for n, token in enumerate(tokens, start=1):
+        moved.combine(list(real_rows[n - 1]))
+        moved.accept(token, "")
+        shares = np.array(initial) * np.exp(-ratios64(real_rows[:n], tokens[:n]) / temperature)
+        assert moved.weights() == pytest.approx(sum(initial) * shares / shares.sum(), abs=1e-5)
+        assert sum(moved.weights()) == pytest.approx(sum(initial))
+
+
+def test_the_preference_that_lags_behind_gets_more_weight(small: Realigner) -> None:
+    plain = np.zeros(60, dtype=np.float32)
+    first, second = plain.copy(), plain.copy()
+    first[5], second[5] = 3.0, -3.0
+    moved = steering(small, (1.0, 1.0), mix="adaptive", mix_temperature=1.0)
+    moved.combine([plain, first, second])
+    moved.accept(5, "")
+    assert moved.weights()[1] > 1.9
+
+
+def test_a_large_temperature_keeps_the_weights(realigner: Realigner, real_rows: np.ndarray) -> None:
+    fixed = steering(realigner, (0.5, 1.0), mix="adaptive", mix_temperature=1e6)
+    for step in real_rows[:4]:
+        fixed.combine(list(step))
+        fixed.accept(int(step[1].argmax()), "")
+    assert fixed.weights() == pytest.approx((0.5, 1.0), abs=1e-5)
+
+
+def test_ratios_that_grow_without_bound_keep_the_weights_finite(small: Realigner) -> None:
+    rows = small_rows(n_rows=3)
+    rows[1][3] += 60
+    moved = steering(small, (1.0, 1.0), mix="adaptive", mix_temperature=0.01)
+    for _ in range(50):
+        moved.combine(rows)
+        moved.accept(3, "")
+    assert moved.weights() == pytest.approx((0.0, 2.0))
+
+
+def test_adaptive_weights_refuse_what_to_avoid(shallow_engine: Engine) -> None:
+    with pytest.raises(errors.InvalidParameterError, match="positive"):
+        shallow_engine.stream_generate(
+            MESSAGES, preference="creative", avoid="formal", amulet=AmuletParams(mix="adaptive")
+        )
+
+
+# --- code ---------------------------------------------------------------------------------------
+
+SCRIPT = [  # a piece of text, and whether what follows it is code
+    ("Use ", False),
+    ("`", True),
+    ("pip", True),
+    ("`", False),
+    (" now", False),
+    (".\n", False),
+    ("``", True),
+    ("`", True),
+    ("py\n", True),
+    ("x = '`'", True),
+    ("\n\n", True),
+    ("```", True),
+    ("\n", False),
+    ("done", False),
+]
+
+
+def scales_along(moved: Steering) -> list[float]:
+    scales = []
+    for position, (text, _) in enumerate(SCRIPT):
+        moved.combine(small_rows(position))
+        moved.accept(position, text)
+        scales.append(moved.combine(small_rows(position)).scale)
+    return scales
+
+
+def test_scale_is_one_in_code_and_nowhere_else(small: Realigner) -> None:
+    gated = steering(small, guidance_scale=4, region_gating=True)
+    assert gated.combine(small_rows()).scale == 4
+    assert scales_along(gated) == [1.0 if is_code else 4.0 for _, is_code in SCRIPT]
+
+
+def test_without_gating_code_is_like_any_text(small: Realigner) -> None:
+    assert scales_along(steering(small, guidance_scale=4)) == [4.0] * len(SCRIPT)
+
+
+def test_in_code_the_preference_row_is_taken_as_it_is(small: Realigner) -> None:
+    gated = steering(
+        small,
+        guidance_scale=4,
+        region_gating=True,
+        kl_budget=0.1,
+        min_plausibility=0.5,
+        noise_guard=2,
+    )
+    gated.noise = 0.5
+    gated.combine(small_rows())
+    gated.accept(0, "`")
+    plain, preference = small_rows()
+    chosen = gated.combine([plain, preference])
+    assert chosen.tokens is None
+    assert np.array_equal(small.combine(*chosen), preference)
+
+
+# --- scale --------------------------------------------------------------------------------------
+
+
+def test_max_guidance_is_a_bound_for_any_strength(small: Realigner) -> None:
+    for strength, expected in (({"guidance_scale": 4.0}, 2.0), ({}, 2.0), ({"alpha": 0.0}, 1.0)):
+        chosen = steering(small, max_guidance=2.0, **strength).combine(small_rows())
+        assert chosen.scale == pytest.approx(expected)
+
+
+def test_budget_with_a_bound_and_no_strength_goes_up_to_the_bound(small: Realigner) -> None:
+    rows = small_rows()
+    rows[1] = rows[0] + 0.001 * rows[1]
+    for bound in (2.0, 30.0):
+        assert steering(small, kl_budget=0.5, max_guidance=bound).combine(rows).scale == bound
+
+
+@pytest.mark.parametrize("scale", [-1.0, 0.0, 0.7, 1.0])
+def test_guards_leave_scales_up_to_one_alone(small: Realigner, scale: float) -> None:
+    plain, preference = small_rows()
+    chosen = steering(
+        small,
+        guidance_scale=scale,
+        kl_budget=0.0,
+        min_plausibility=1.0,
+        noise_guard=5,
+        region_gating=True,
+        watch=True,
+    ).combine([plain, preference])
+    assert chosen == Combination(plain, preference, scale, None)
+
+
+def test_a_row_alone_is_taken_as_it_is(small: Realigner) -> None:
+    (row,) = small_rows(n_rows=1)
+    for plan in (RowPlan(has_plain=True, weights=()), RowPlan(has_plain=False, weights=(1.0,))):
+        alone = Steering(plan, AmuletParams(kl_budget=0.0, noise_guard=3), small)
+        assert np.array_equal(small.combine(*alone.combine([row])), row)
+
+
+# --- noise guard, and the order of the guards ---------------------------------------------------
+
+
+def test_noise_guard_is_in_units_of_the_models_noise(
+    realigner: Realigner, real_rows: np.ndarray
+) -> None:
+    plain, preference, _ = real_rows[5]
+    for noise, guard in ((0.15, 1.0), (0.05, 4.0), (0.0, 3.0)):
+        guarded = steering(realigner, guidance_scale=4, noise_guard=guard)
+        guarded.noise = noise
+        chosen = guarded.combine([plain, preference])
+        shrunken = shrunken64(plain, preference, guard * noise)
+        expected = preference + 3.0 * (preference - shrunken)
+        np.testing.assert_allclose(realigner.combine(*chosen), expected, atol=5e-4)
+
+
+def test_budget_is_spent_on_what_the_noise_guard_left(
+    realigner: Realigner, real_rows: np.ndarray
+) -> None:
+    lowered = 0
+    for step in real_rows[::4]:
+        plain, preference, _ = step
+        guarded = steering(realigner, guidance_scale=20, noise_guard=1, kl_budget=0.2)
+        guarded.noise = 0.15
+        scale = guarded.combine([plain, preference]).scale
+        shrunken = shrunken64(plain, preference, 0.15)
+        combined = preference + (scale - 1) * (preference - shrunken)
+        divergence = divergence64(combined, preference)
+        assert divergence <= 0.2 * 1.002
+        assert scale == 20 or divergence >= 0.198
+        lowered += scale < 20
+    assert lowered
+
+
+def say(moved: Steering, token: int, text: str = "word ") -> None:
+    """Let the answer go on with a token that is all but certain."""
+    row = np.full(60, -30, dtype=np.float32)
+    row[token] = 0
+    moved.combine([row, row])
+    moved.accept(token, text)
+
+
+def loop(moved: Steering) -> list[int]:
+    """Let the answer begin to repeat itself; the tokens that go on with it."""
+    stretch = list(range(20, 22 + STRICTNESS[0][0]))
+    for token in [*stretch, *stretch]:
+        say(moved, token)
+    return stretch[:1]
+
+
+def test_after_a_loop_the_excess_over_one_is_halved_and_the_next_copy_refused(
+    small: Realigner,
+) -> None:
+    rows = small_rows()
+    watched = steering(small, guidance_scale=4, watch=True)
+    assert watched.combine(rows).scale == 4
+    refused = loop(watched)
+    chosen = watched.combine(rows)
+    assert chosen.scale == 2.5
+    assert list(np.flatnonzero(np.isneginf(small.combine(*chosen)))) == refused
+    assert "began to repeat itself (once)" in watched.warnings[0]
+    assert not np.isneginf(rows[1]).any()
+
+
+def test_a_loop_in_code_is_left_alone(small: Realigner) -> None:
+    watched = steering(small, guidance_scale=4, watch=True)
+    watched.combine(small_rows())
+    watched.accept(1, "```\n")
+    loop(watched)
+    assert np.isfinite(small.combine(*watched.combine(small_rows()))).all()
+
+
+def test_refused_tokens_count_neither_for_the_mask_nor_for_the_budget(small: Realigner) -> None:
+    rows = small_rows()
+    rows[1][20] = 30.0
+    watched = steering(small, guidance_scale=4, watch=True, min_plausibility=0.3, kl_budget=0.2)
+    (refused,) = loop(watched)
+    assert refused == 20
+    chosen = watched.combine(rows)
+    assert chosen.tokens is not None
+    left = rows[1].copy()
+    left[20] = -np.inf
+    assert list(chosen.tokens) == list(np.flatnonzero(left >= left.max() + np.log(0.3)))
+
+
+def test_collapsed_entropy_lowers_the_scale(small: Realigner) -> None:
+    """Two words are equally likely, and the strength makes one of them certain."""
+    watched = steering(small, guidance_scale=200, watch=True)
+    scales = []
+    for token in (*range(0, 60, 2), *range(1, 7, 2)):
+        plain = np.full(60, -30, dtype=np.float32)
+        plain[[token, token ^ 1]] = -3, 0
+        preference = np.full(60, -30, dtype=np.float32)
+        preference[[token, token ^ 1]] = 0
+        scales.append(watched.combine([plain, preference]).scale)
+        watched.accept(token, "word ")
+    assert scales[:16] == [200.0] * 16
+    assert scales[17] == 1 + 199 / 2
+    assert scales[32] == 1 + 199 / 4
+    assert "stopped having a choice of words (2 times)" in watched.warnings[0]
+
+
+def test_improbable_text_is_not_strengthened_until_it_is_probable_again(small: Realigner) -> None:
+    plain, preference = small_rows()
+    watched = steering(small, guidance_scale=4, watch=True)
+    log_p = log_softmax(preference)
+    unlikely = [int(token) for token in np.argsort(log_p)[20 : 20 + STRAY_TOKENS]]
+    assert log_p[unlikely].mean() < STRAY_LOG_P
+    for token in unlikely:
+        assert watched.combine([plain, preference]).scale == 4
+        watched.accept(token, "word ")
+    scales = []
+    for token in range(STRAY_TOKENS):
+        scales.append(watched.combine([plain, preference]).scale)
+        say(watched, token)
+    mean_after = [log_p[unlikely[n:]].sum() / STRAY_TOKENS for n in range(STRAY_TOKENS)]
+    assert scales == [1.0 if mean < FOUND_LOG_P else 4.0 for mean in mean_after]
+    assert set(scales) == {1.0, 4.0}
+    assert "became improbable (once)" in watched.warnings[0]
+
+
+class Words:
+    """A vocabulary of 60 words, w0 to w59."""
+
+    def piece(self, token: int) -> bytes:
+        return f" w{token}".encode()
+
+    def tokenize(self, text: str, **_: bool) -> list[int]:
+        return [int(text.strip()[1:])] if text.startswith(" w") else [0, 0]
+
+
+def recital() -> Recital:
+    """An instruction of the words 10 to 15."""
+    return Recital([1, 2, 3], [[1, 2, 10, 11, 12, 13, 14, 15, 3]], Words())  # type: ignore[arg-type]
+
+
+def test_recited_word_gains_nothing_and_is_refused_if_it_goes_on(small: Realigner) -> None:
+    plain, preference = small_rows()
+    preference[[12, 13]] = plain[[12, 13]] + 5
+    echoing = steering(small, guidance_scale=4, recital=recital(), echo_guard=True)
+    full = small.combine(*echoing.combine([plain, preference])).copy()
+    np.testing.assert_allclose(full, mix64([plain, preference], (1.0,), 4.0), atol=1e-4)
+    for token in (10, 11):
+        echoing.accept(token, "")
+    held = small.combine(*echoing.combine([plain, preference])).copy()
+    others = np.arange(60) != 12
+    np.testing.assert_allclose(held[others], full[others], atol=1e-5)
+    assert held[12] < full[12] - 5
+    echoing.accept(12, "")
+    refused = small.combine(*echoing.combine([plain, preference]))
+    assert list(np.flatnonzero(np.isneginf(refused))) == [13]
+
+
+# --- the end of an answer, and JSON -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.49, 0.51])
+def test_in_mid_sentence_only_a_likely_end_is_left(small: Realigner, share: float) -> None:
+    plain, preference = small_rows()
+    others = np.delete(preference, [5, 6]).astype(np.float64)
+    total = np.logaddexp.reduce(others) + np.log(share / (1 - share))
+    preference[[5, 6]] = total + np.log(0.5)
+    plain[[5, 6]] = preference[[5, 6]] - 6
+    plan = RowPlan(has_plain=True, weights=(1.0,))
+    guarded = Steering(
+        plan, AmuletParams(guidance_scale=4, end_guard=True), small, end_tokens={5, 6}
+    )
+    full = mix64([plain, preference], (1.0,), 4.0)
+    for token, (text, ends) in enumerate(
+        [("Go to", False), (" bed", False), (".", True), ("\n\n", True), ("Then", False)]
+    ):
+        guarded.combine([plain, preference])
+        guarded.accept(token, text)
+        expected = full.copy()
+        if not ends and share < LIKELY_END:
+            expected[[5, 6]] = -np.inf
+        combined = small.combine(*guarded.combine([plain, preference]))
+        np.testing.assert_allclose(combined, expected, atol=1e-4)
+    plainly = Steering(plan, AmuletParams(guidance_scale=1, end_guard=True), small, end_tokens={5})
+    assert np.isfinite(small.combine(*plainly.combine([plain, preference]))).all()
+
+
+def test_of_json_only_string_values_are_steered(small: Realigner) -> None:
+    plan = RowPlan(has_plain=True, weights=(1.0,))
+    amulet = AmuletParams(guidance_scale=4, region_gating=True, watch=True)
+    structured = Steering(plan, amulet, small, json_position=JsonPosition())
+    scales = [structured.combine(small_rows()).scale]
+    for token, text in enumerate(['{"', "name", '": ', '"A', "`nn`", '"', ", ", '"n": 1}']):
+        structured.accept(token, text)
+        scales.append(structured.combine(small_rows()).scale)
+    assert scales == [1.0, 1.0, 1.0, 1.0, 4.0, 4.0, 1.0, 1.0, 1.0]
+
+
+def test_json_may_repeat_itself(small: Realigner) -> None:
+    plan = RowPlan(has_plain=True, weights=(1.0,))
+    amulet = AmuletParams(guidance_scale=4, watch=True)
+    structured = Steering(plan, amulet, small, json_position=JsonPosition())
+    loop(structured)
+    assert np.isfinite(small.combine(*structured.combine(small_rows()))).all()
+
+
+# --- changes on the way -------------------------------------------------------------------------
+
+
+def test_changed_strength_holds_from_the_next_token_on(small: Realigner) -> None:
+    moved = steering(small, guidance_scale=4)
+    moved.combine(small_rows())
+    moved.accept(1, "a ")
+    moved.change(moved.plan, AmuletParams(guidance_scale=2), None, same_rows=True)
+    assert moved.combine(small_rows()).scale == 2
+
+
+def test_gating_that_is_turned_on_inside_code_knows_it(small: Realigner) -> None:
+    moved = steering(small, guidance_scale=4)
+    moved.combine(small_rows())
+    moved.accept(1, "```py\n")
+    moved.change(
+        moved.plan, AmuletParams(guidance_scale=4, region_gating=True), None, same_rows=True
+    )
+    assert moved.combine(small_rows()).scale == 1
+    moved.accept(2, "x\n```\n")
+    assert moved.combine(small_rows()).scale == 4
+
+
+def test_running_ratios_outlive_a_change_of_strength_and_not_one_of_preferences(
+    small: Realigner,
+) -> None:
+    adaptive = AmuletParams(mix="adaptive", mix_temperature=1.0)
+    moved = Steering(RowPlan(has_plain=True, weights=(1.0, 1.0)), adaptive, small)
+    moved.combine(small_rows(n_rows=3))
+    moved.accept(5, "")
+    before = moved.weights()
+    assert before != (1.0, 1.0)
+    moved.change(moved.plan, adaptive.replace(guidance_scale=2), None, same_rows=True)
+    assert moved.weights() == before
+    moved.change(moved.plan, adaptive, None, same_rows=False)
+    assert moved.weights() == (1.0, 1.0)
+
+
+def test_preferences_can_be_added_and_taken_away(small: Realigner) -> None:
+    rows = small_rows(n_rows=3)
+    strength = AmuletParams(guidance_scale=3, mix="adaptive")
+    moved = Steering(RowPlan(has_plain=True, weights=()), strength, small)
+    for weights in ((), (1.0,), (0.5, 0.5), (), (1.0, 1.0)):
+        plan = RowPlan(has_plain=True, weights=weights)
+        moved.change(plan, strength, None, same_rows=False)
+        chosen = moved.combine(rows[: plan.n_rows])
+        expected = mix64(rows[: plan.n_rows], weights, 3.0) if weights else rows[0]
+        np.testing.assert_allclose(small.combine(*chosen), expected, atol=1e-4)
+        moved.accept(1, "")
+
+
+# --- where a grammar or a bias wants what guards rule out ---------------------------------------
+
+
+def test_a_grammar_may_demand_what_the_echo_guard_refuses(shallow_engine: Engine) -> None:
+    text = "in short and clear words like a good teacher"
+    answer = shallow_engine.generate(
+        MESSAGES,
+        preference=Preference(text=text),
+        amulet=AmuletParams(guidance_scale=3, echo_guard=True),
+        sampling=SamplingParams(max_tokens=120, grammar=f'root ::= "{text}. {text}."'),
+    )
+    assert answer.text == f"{text}. {text}."
+    assert answer.finish_reason == "stop"
+
+
+def test_a_grammar_may_demand_what_the_mask_and_the_watch_refuse(shallow_engine: Engine) -> None:
+    answer = shallow_engine.generate(
+        MESSAGES,
+        preference="concise",
+        amulet=AmuletParams(guidance_scale=3, min_plausibility=0.9, watch=True),
+        sampling=SamplingParams(max_tokens=90, grammar='root ::= ("1, 2, 3, 4, 5. "){4}'),
+    )
+    assert answer.text == "1, 2, 3, 4, 5. " * 4
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_bias_may_rule_out_everything_plausible(
+    shallow_engine: Engine, temperature: float
+) -> None:
+    amulet = AmuletParams(guidance_scale=3, min_plausibility=1.0)
+    first = shallow_engine.generate(
+        MESSAGES, preference="concise", amulet=amulet, sampling=SamplingParams(max_tokens=1)
+    )
+    answer = shallow_engine.generate(
+        MESSAGES,
+        preference="concise",
+        amulet=amulet,
+        sampling=SamplingParams(
+            max_tokens=2,
+            temperature=temperature,
+            seed=1,
+            logit_bias={first.token_ids[0]: -np.inf},
+        ),
+    )
+    assert len(answer.token_ids) == 2
+    assert answer.token_ids[0] != first.token_ids[0]
