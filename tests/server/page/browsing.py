@@ -19,6 +19,7 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+MACOS_CHROME = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 PHONE: dict[str, Any] = {
     "viewport": {"width": 360, "height": 740},
     "has_touch": True,
@@ -59,8 +60,8 @@ CONTRASTS = """() => {
 
 @contextmanager
 def chromium() -> Iterator[Any]:
-    """Debian's chromium, or another that is on the path."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    """Debian's chromium, another that is on the path, or macOS's own place for Chrome."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", MACOS_CHROME)
     path = next(filter(None, map(shutil.which, names)), None)
     if path is None:
         missing("no chromium on the path: apt-get install chromium")
