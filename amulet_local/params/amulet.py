@@ -18,7 +18,7 @@ from amulet_local.params.choices import Mix
 MAX_ITERATIONS = 100_000
 """Largest T; the recurrence costs about 0.1 microseconds a step."""
 STEEP_SCALE = 20.0
-"""Guidance scale above which the difference of the rows is mostly noise (DESIGN: 29x amplified)."""
+"""Guidance scale from which on noise is amplified 28 times and more (docs/mathematics.md)."""
 STRENGTH_FIELDS = ("fixed_scale", "alpha", "lambda_", "eta", "num_iterations")
 """Fields of AmuletParams that the guidance scale comes from."""
 
