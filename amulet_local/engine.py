@@ -43,23 +43,16 @@ from amulet_local.learning.liked_answers import answers_to
 from amulet_local.learning.liked_texts import LikedText
 from amulet_local.learning.teacher_forcing import force
 from amulet_local.llama import library
-from amulet_local.llama.adapters import Adapter, Adapters
+from amulet_local.llama.adapters import Adapter
 from amulet_local.llama.execution_plan import ExecutionPlan
-from amulet_local.llama.model import Model
 from amulet_local.llama.rows import Progress, RowSet, StoppedError
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.loading import model_store, prompt_cache
+from amulet_local.loading.engine_parts import EngineParts, load_parts
 from amulet_local.loading.runtime_setup import (
     MAX_BATCHED_ROWS,
     MAX_ROWS,
     check_memory,
-    context_settings,
-    kernels_loading,
-    load_adapters,
-    model_settings,
-    resolve_gpu_layers,
-    row_plan,
-    runtime_warnings,
     scheduler_for,
 )
 from amulet_local.loading.schedule_choice import ScheduleChoice, choose_schedule
@@ -77,7 +70,6 @@ from amulet_local.params.learn import LearnParams
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.preference import PreferencesLike
-from amulet_local.preferences.user_settings import settings_of_model
 from amulet_local.prompts.dialogue import Dialogue
 from amulet_local.prompts.prompter import Messages, Prompter
 from amulet_local.serving.batched import BatchedPlaces
@@ -85,7 +77,6 @@ from amulet_local.serving.interleaved import InterleavedPlaces
 from amulet_local.serving.places import Places
 from amulet_local.serving.pool import Pool
 from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS
-from amulet_local.steering.rounding_noise import rounding_noise
 
 
 def load(
@@ -131,38 +122,37 @@ class Engine:
         *,
         load_progress: Callable[[float], None] | None = None,
     ) -> None:
-        self.runtime = runtime
-        library.log.verbose = runtime.verbose
-        with kernels_loading():
-            library.start()
-            n_gpu_layers = resolve_gpu_layers(runtime)
-            path = model_store.find_model(model)
-            self.model = Model.load(
-                path,
-                model_settings(runtime, n_gpu_layers),
-                progress=load_progress,
-            )
-        try:
-            self._adapters = load_adapters(self.model, runtime)
-        except BaseException:
-            self.model.close()
-            raise
-        self.n_ctx = runtime.n_ctx or self.model.n_ctx_train
-        self.own_settings = settings_of_model(model_store.names_of(model, path))
-        self.warnings = (
-            *runtime_warnings(runtime, self.n_ctx, self.model.n_ctx_train),
-            *(self._adapters.warnings if self._adapters is not None else ()),
-            *self.own_settings.warnings,
-        )
+        self._take(load_parts(model, runtime, progress=load_progress))
+
+    @classmethod
+    def from_parts(cls, parts: EngineParts) -> Engine:
+        """An engine of ready-made parts, which are the engine's from then on.
+
+        Raises:
+            InvalidParameterError: a schedule that the adapters exclude.
+            ContextCreationError: no memory for the context. The parts are freed in both cases.
+        """
+        engine = cls.__new__(cls)
+        engine._take(parts)
+        return engine
+
+    def _take(self, parts: EngineParts) -> None:
+        self._parts = parts
+        self.runtime, self.model = parts.runtime, parts.model
+        self.n_ctx = parts.settings.n_ctx
+        self.own_settings, self.warnings = parts.own_settings, parts.warnings
+        self._settings = parts.settings
         self._stop_flag = StopFlag()
-        self._settings = context_settings(runtime, self.n_ctx, n_gpu_layers, self._adapters)
-        self._rows = RowSet(
-            self.model, self._settings, self._stop_flag, row_plan(runtime, n_gpu_layers)
-        )
+        try:
+            self._rows = parts.new_rows(self.model, self._settings, self._stop_flag, parts.plan)
+        except BaseException:
+            parts.close()
+            raise
         self._pools: weakref.WeakSet[Pool] = weakref.WeakSet()
         self._schedule_choices: dict[int, ScheduleChoice] = {}
-        self._chooses_schedule = runtime.schedule == "auto" and n_gpu_layers == 0
-        self._prompter = Prompter(self.model, runtime.chat_template, runtime.template_arguments)
+        self._prompter = Prompter(
+            self.model, self.runtime.chat_template, self.runtime.template_arguments
+        )
         self._requests = RequestMaker(
             self.model.vocabulary,
             self._prompter,
@@ -170,12 +160,9 @@ class Engine:
             own_settings=self.own_settings,
             warnings=self.warnings,
         )
-        self._lock = StreamLock(
-            self._stop_flag, partial(_free, self._rows, self._adapters, self.model)
-        )
+        self._lock = StreamLock(self._stop_flag, partial(_free, self._rows, parts))
         weakref.finalize(self, self._lock.close, timeout_seconds=5)
         try:
-            check_memory(self.model, self._settings, n_rows=2)
             self._rows.reserve(1)
             self._realigner = Realigner(self.model.vocabulary.n_tokens)
         except BaseException:
@@ -584,7 +571,8 @@ class Engine:
     @property
     def adapters(self) -> tuple[Adapter, ...]:
         """LoRA adapters and control vectors in use; `runtime.adapters_on` says on which rows."""
-        return () if self._adapters is None else self._adapters.items
+        adapters = self._settings.adapters
+        return () if adapters is None else adapters.items
 
     def pool(
         self,
@@ -640,6 +628,7 @@ class Engine:
                 n_places=places,
                 max_rows=n_rows,
                 noise=self._noise,
+                new_rows=self._parts.new_rows,
                 check_memory=partial(check_memory, self.model, settings),
             )
         pool = Pool(made, n_waiting=waiting)
@@ -818,11 +807,11 @@ class Engine:
     def _noise(self, request: Request, stop_flag: StopFlag) -> float:
         if request.amulet.noise_guard == 0:
             return 0.0
-        return rounding_noise(self.model, self._settings, stop_flag)
+        return self._parts.measure_noise(self.model, self._settings, stop_flag)
 
     def _settle_schedule(self, n_rows: int) -> None:
         """Measure, where it pays, which schedule is fastest for so many rows."""
-        if not self._chooses_schedule or n_rows < 2:
+        if not self._parts.chooses_schedule or n_rows < 2:
             return
         if n_rows not in self._schedule_choices:
             self._schedule_choices[n_rows] = choose_schedule(
@@ -836,11 +825,9 @@ class Engine:
         self._rows.change_plan(replace(self.plan, schedule=self._schedule_choices[n_rows].schedule))
 
 
-def _free(rows: RowSet, adapters: Adapters | None, model: Model) -> None:
+def _free(rows: RowSet, parts: EngineParts) -> None:
     rows.close()
-    if adapters is not None:
-        adapters.close()
-    model.close()
+    parts.close()
 
 
 def _last(stream: Iterator[Chunk]) -> Generation:

@@ -23,6 +23,7 @@ from amulet_local.llama.model import Model
 from amulet_local.llama.rows import RowSet, StoppedError
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.llama.worker import Worker
+from amulet_local.loading.engine_parts import RowMaker
 from amulet_local.optimizer.realigner import Realigner
 from amulet_local.serving.places import Outcome
 from amulet_local.serving.ticket import Ticket
@@ -57,6 +58,7 @@ class InterleavedPlaces:
         n_places: int,
         max_rows: int,
         noise: Callable[[Request, StopFlag], float],
+        new_rows: RowMaker,
         check_memory: Callable[[int], None],
     ) -> None:
         """Make the places; two rows each, and more when they are first needed.
@@ -64,6 +66,7 @@ class InterleavedPlaces:
         Args:
             settings: of each row's context; n_batch is the length of a chunk.
             noise: the rounding noise for a request's noise guard.
+            new_rows: makes the rows of a place.
             check_memory: raises ContextCreationError where there is none for so many more rows.
 
         Raises:
@@ -81,7 +84,7 @@ class InterleavedPlaces:
         try:
             for _ in range(n_places):
                 flag = StopFlag()
-                rows = RowSet(model, settings, flag, plan, self._workers)
+                rows = new_rows(model, settings, flag, plan, self._workers)
                 self._places.append(_Place(rows, flag))
                 rows.reserve(min(2, max_rows))
         except BaseException:
