@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
+from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import (
     check_text,
     chosen_model,
-    given,
-    read_file,
     read_preference,
     read_question,
 )
-from amulet_local.cli.loading import adapters_of, loaded
+from amulet_local.cli.loading import loaded
 from amulet_local.cli.model_options import ModelOptions
 from amulet_local.cli.options import AnswerOptions, QuestionOptions
 from amulet_local.cli.reporting import in_flags
@@ -35,6 +33,7 @@ from amulet_local.cli.terminal import (
     write,
 )
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
+from amulet_local.params.option_table import AMULET_OPTIONS, RUNTIME_OPTIONS, SAMPLING_OPTIONS
 
 if TYPE_CHECKING:
     from amulet_local.common.results import Chunk, Generation
@@ -121,60 +120,7 @@ def read_settings(options: AnswerOptions) -> Question:
         preset_named,
     )
 
-    strength = given(
-        guidance_scale=options.guidance_scale,
-        alpha=options.alpha,
-        lambda_=options.lambda_,
-        eta=options.eta,
-        num_iterations=options.iterations,
-    )
-    guards = given(
-        max_guidance=options.max_guidance,
-        min_plausibility=options.min_plausibility,
-        nucleus=options.nucleus,
-        nucleus_temperature=options.nucleus_temperature,
-        kl_budget=options.kl_budget,
-        noise_guard=options.noise_guard,
-        echo_guard=options.echo_guard,
-        end_guard=options.end_guard,
-        region_gating=options.region_gating,
-        reasoning_gating=options.reasoning_gating,
-        watch=options.watch,
-        mix=options.mix,
-        mix_temperature=options.mix_temperature,
-    )
-    sampling = given(
-        max_tokens=options.predict,
-        temperature=options.temp,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        min_p=options.min_p,
-        typical_p=options.typical,
-        xtc_probability=options.xtc_probability,
-        xtc_threshold=options.xtc_threshold,
-        repeat_penalty=options.repeat_penalty,
-        presence_penalty=options.presence_penalty,
-        frequency_penalty=options.frequency_penalty,
-        repeat_last_n=options.repeat_last_n,
-        dry_multiplier=options.dry_multiplier,
-        dry_base=options.dry_base,
-        dry_allowed_length=options.dry_allowed_length,
-        dry_penalty_last_n=options.dry_penalty_last_n,
-        dry_sequence_breakers=_breakers(options.dry_sequence_breaker),
-        mirostat=options.mirostat,
-        mirostat_eta=options.mirostat_lr,
-        mirostat_tau=options.mirostat_ent,
-        logit_bias=dict(options.logit_bias) if options.logit_bias else None,
-        stop=_stops(options.stop),
-        ignore_eos=options.ignore_eos or None,
-        grammar=_text(options.grammar, options.grammar_file, "the grammar file"),
-        json_schema=_text(options.json_schema, options.json_schema_file, "the JSON schema file"),
-        reasoning_format=options.reasoning_format,
-        seed=None if options.seed == -1 else options.seed,
-    )
     check_text("--system", options.system)
-    check_text("--grammar", options.grammar)
-    check_text("--json-schema", options.json_schema)
     for text in options.preference or ():
         check_text("--preference", text)
     for text in options.avoid or ():
@@ -191,7 +137,7 @@ def read_settings(options: AnswerOptions) -> Question:
     preset = None if options.preset is None else preset_named(options.preset)
     placement = options.placement
     amulet = None
-    changes = {**strength, **guards}
+    changes = read(AMULET_OPTIONS, options.strength)
     if changes:
         start = preset or PRESETS[DEFAULT_PRESET]
         placement = placement or start.placement
@@ -205,7 +151,7 @@ def read_settings(options: AnswerOptions) -> Question:
         model=model,
         amulet=amulet,
         preset=None if amulet is not None or preset is None else preset.name,
-        sampling=SamplingParams(**sampling),
+        sampling=SamplingParams(**read(SAMPLING_OPTIONS, options.sampling)),
         runtime=runtime_params(options),
         preferences=resolve(preferences or None, avoid=options.avoid or None),
         system=options.system,
@@ -229,78 +175,7 @@ def runtime_params(options: ModelOptions, **others: Any) -> RuntimeParams:
     """
     from amulet_local.params.runtime import RuntimeParams
 
-    check_text("--chat-template", options.chat_template)
-    runtime = given(
-        n_ctx=options.ctx_size,
-        n_batch=options.batch_size,
-        n_threads=options.threads,
-        n_threads_batch=options.threads_batch,
-        schedule=options.schedule,
-        threads_per_row=options.threads_per_row,
-        n_gpu_layers=options.gpu_layers,
-        main_gpu=options.main_gpu,
-        split_mode=options.split_mode,
-        tensor_split=options.tensor_split,
-        offload_kqv=False if options.no_kv_offload else None,
-        cache_type_k=options.cache_type_k,
-        cache_type_v=options.cache_type_v,
-        flash_attention=options.flash_attn,
-        **adapters_of(options),
-        load_mode=options.load_mode,
-        chat_template=_chat_template(options),
-        template_arguments=_template_arguments(options.chat_template_kwargs),
-    )
-    return RuntimeParams(
-        **{**others, **runtime},
-        reproducible=options.reproducible,
-        retune=options.retune,
-        verbose=options.verbose,
-    )
-
-
-def _breakers(texts: list[str] | None) -> tuple[str, ...] | None:
-    """Texts with escapes, as in llama.cpp: \\n is a line end. 'none' is none of them."""
-    if not texts:
-        return None
-    for text in texts:
-        check_text("--dry-sequence-breaker", text)
-    escapes = {"n": "\n", "r": "\r", "t": "\t"}
-    return tuple(
-        re.sub(r"\\(.)", lambda match: escapes.get(match[1], match[1]), text)
-        for text in texts
-        if text != "none"
-    )
-
-
-def _stops(texts: list[str] | None) -> tuple[str, ...] | None:
-    for text in texts or ():
-        check_text("--stop", text)
-    return tuple(texts) if texts else None
-
-
-def _template_arguments(text: str | None) -> dict[str, Any] | None:
-    if text is None:
-        return None
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise InvalidParameterError(f"--chat-template-kwargs is no JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise InvalidParameterError(
-            "--chat-template-kwargs must be a JSON object, e.g. '{\"enable_thinking\": false}'"
-        )
-    return value
-
-
-def _text(text: str | None, path: str | None, what: str) -> str | None:
-    """A text that is given itself, or as a file."""
-    return text if path is None else read_file(path, what, FileAccessError)
-
-
-def _chat_template(options: ModelOptions) -> str | None:
-    if options.chat_template_file is None:
-        return options.chat_template
-    return read_file(options.chat_template_file, "the chat template file", FileAccessError)
+    return RuntimeParams(**{**others, **read(RUNTIME_OPTIONS, options.runtime)})
 
 
 class Session:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -10,18 +10,19 @@ import typer
 
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
+from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import (
-    FlashAttn,
-    GpuLayers,
-    Threads,
     json_option,
     model_option,
     numeric,
     option,
 )
+from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import chosen_model
 from amulet_local.cli.terminal import StatusLine, note, stderr_is_terminal, write
 from amulet_local.cli.version import package_version
+from amulet_local.params.option import some_of
+from amulet_local.params.option_table import RUNTIME_OPTIONS
 
 if TYPE_CHECKING:
     from amulet_local.benchmark.settings import Settings
@@ -112,9 +113,10 @@ class BenchOptions:
     model: Annotated[
         str | None, model_option("Path of a GGUF file, or a name. Default: smollm2.")
     ] = None
-    threads: Threads = None
-    gpu_layers: GpuLayers = None
-    flash_attn: FlashAttn = None
+    runtime: Given = field(
+        default_factory=dict,
+        metadata=group(some_of(RUNTIME_OPTIONS, "n_threads", "n_gpu_layers", "flash_attention")),
+    )
     json: Annotated[bool, json_option("Everything as one JSON object, each timing included.")] = (
         False
     )
@@ -180,11 +182,7 @@ def _settings(options: BenchOptions, parts: tuple[str, ...]) -> Settings:
     from amulet_local.loading.model_store import find_model
     from amulet_local.params.runtime import RuntimeParams
 
-    runtime = {
-        "n_threads": options.threads,
-        "n_gpu_layers": options.gpu_layers,
-        "flash_attention": options.flash_attn,
-    }
+    runtime = read(RUNTIME_OPTIONS, options.runtime)
     counts = {
         "n_preferences": options.preferences,
         "n_tokens": options.tokens,

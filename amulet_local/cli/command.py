@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
-from amulet_local.cli.flags import PANELS
+from amulet_local.cli.derived_options import gathered, group_of, parameters_of, variables_of
 from amulet_local.cli.options import EXCLUSIVE
 from amulet_local.cli.reporting import reporting
+from amulet_local.params.option import PANELS
 
 Options = TypeVar("Options")
 
@@ -75,11 +76,10 @@ def add_command(
         examples: lines of shell for the end of the help.
         environment: whether its flags can be set by environment variables.
     """
-    hints = get_type_hints(options_type, include_extras=True)
 
     def callback(ctx: typer.Context, **values: Any) -> None:
-        given = _settle(ctx, values)
-        options = options_type(**given)
+        given = _settle(ctx, values, _variables(options_type))
+        options = options_type(**_arguments(options_type, given))
         if check is not None:
             check(options)
         with reporting(verbose=bool(given.get("verbose"))):
@@ -87,15 +87,10 @@ def add_command(
 
     parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)]
     parameters[0] = parameters[0].replace(annotation=typer.Context)
-    for field in fields(options_type):  # type: ignore[arg-type]
-        parameters.append(
-            inspect.Parameter(
-                field.name,
-                inspect.Parameter.KEYWORD_ONLY,
-                default=inspect.Parameter.empty if field.default is MISSING else field.default,
-                annotation=hints[field.name],
-            )
-        )
+    parameters += [
+        inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=type_)
+        for key, (type_, default) in _parameters(options_type).items()
+    ]
     callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     callback.__annotations__ = {item.name: item.annotation for item in parameters}
     app.command(
@@ -112,22 +107,52 @@ def examples_epilog(examples: str) -> str:
     return "Examples:\n" + "\n".join("  " + line for line in examples.strip().splitlines())
 
 
-def _settle(ctx: typer.Context, values: dict[str, Any]) -> dict[str, Any]:
+def _parameters(options_type: type[Any]) -> dict[str, tuple[Any, Any]]:
+    """The command's parameters: the annotation that typer reads, and the default."""
+    hints = get_type_hints(options_type, include_extras=True)
+    found: dict[str, tuple[Any, Any]] = {}
+    for field in fields(options_type):
+        group = group_of(field)
+        if group is not None:
+            found |= parameters_of(group)
+        else:
+            default = inspect.Parameter.empty if field.default is MISSING else field.default
+            found[field.name] = (hints[field.name], default)
+    return found
+
+
+def _variables(options_type: type[Any]) -> dict[str, str]:
+    """Variables that are one text each, by parameter: typer would split them at spaces."""
+    found = {"preference": "AMULET_PREFERENCE", "avoid": "AMULET_AVOID"}
+    for field in fields(options_type):
+        found |= variables_of(group_of(field) or {})
+    return found
+
+
+def _arguments(options_type: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as the dataclass takes them."""
+    found: dict[str, Any] = {}
+    for field in fields(options_type):
+        group = group_of(field)
+        found[field.name] = values[field.name] if group is None else gathered(group, values)
+    return found
+
+
+def _settle(
+    ctx: typer.Context, values: dict[str, Any], variables: Mapping[str, str]
+) -> dict[str, Any]:
     """The values, less those of the environment that the command line excludes.
+
+    Args:
+        variables: of the environment that are one text each, by parameter.
 
     Raises:
         typer.BadParameter: two that exclude each other come from the same place.
     """
     values = dict(values)
-    for name in (
-        "preference",
-        "avoid",
-        "dry_sequence_breaker",
-        "lora",
-        "control_vector",
-    ):  # one text each: typer would split it at spaces
+    for name, variable in variables.items():
         if name in values and not values[name]:
-            text = os.environ.get(f"AMULET_{name.upper()}")
+            text = os.environ.get(variable)
             values[name] = [text] if text else None
     for group in EXCLUSIVE:
         given = [names for names in group if any(_is_given(values.get(n)) for n in names)]

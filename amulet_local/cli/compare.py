@@ -20,11 +20,12 @@ from amulet_local.cli.answering import (
 )
 from amulet_local.cli.columns import NARROWEST, column_width, side_by_side
 from amulet_local.cli.command import add_command
-from amulet_local.cli.flags import METHOD_NAMES, OUTPUT, PREFERENCE, option, switch
+from amulet_local.cli.flags import METHOD_NAMES, option, switch
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.terminal import separator, stdout_is_terminal, visible, write
 from amulet_local.common.errors import InvalidParameterError, UnknownMethodError
+from amulet_local.params.option import OUTPUT, PREFERENCE
 
 if TYPE_CHECKING:
     from amulet_local.common.results import Generation

@@ -12,10 +12,12 @@ import typer
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.eval_options import EvalOptions, check
+from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
 from amulet_local.cli.progress import AnswersProgress
 from amulet_local.cli.terminal import note, one_line, write
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
+from amulet_local.params.option_table import RUNTIME_OPTIONS
 
 if TYPE_CHECKING:
     from amulet_local.evaluation.experiment.datasets import Dataset
@@ -193,7 +195,7 @@ def _scorers(options: EvalOptions, stack: ExitStack) -> tuple[list[Any], Any]:
         **given(
             embedding_model=options.embedding_model,
             armorm=options.armorm,
-            n_threads=options.threads,
+            n_threads=options.runtime.get("n_threads"),
         ),
     )
     for scorer in scorers:
@@ -209,7 +211,7 @@ def _scorers(options: EvalOptions, stack: ExitStack) -> tuple[list[Any], Any]:
                 base_url=options.judge_url,
                 api_key_env=options.judge_key_env,
                 prompt_file=options.judge_prompt,
-                n_threads=None if options.judge_url else options.threads,
+                n_threads=None if options.judge_url else options.runtime.get("n_threads"),
             )
         )
     )
@@ -340,16 +342,7 @@ def _runtime(options: EvalOptions) -> RuntimeParams:
     from amulet_local.loading.runtime_setup import resolve_gpu_layers
     from amulet_local.params.runtime import RuntimeParams
 
-    check_text("--chat-template", options.chat_template)
-    runtime = RuntimeParams(
-        **given(
-            n_ctx=options.ctx_size,
-            n_threads=options.threads,
-            n_gpu_layers=options.gpu_layers,
-            flash_attention=options.flash_attn,
-            chat_template=options.chat_template,
-        )
-    )
+    runtime = RuntimeParams(**read(RUNTIME_OPTIONS, options.runtime))
     library.start()
     layers = resolve_gpu_layers(runtime)
     changes: dict[str, Any] = {"n_gpu_layers": layers}

@@ -5,24 +5,22 @@ Knows the words of the command line only; which values are right is said where t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
 
 from amulet_local.cli import completions
+from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import (
     METHOD_NAMES,
-    RUNTIME,
-    ChatTemplateText,
-    FlashAttn,
-    GpuLayers,
-    Threads,
     json_option,
     model_option,
     number,
     option,
 )
+from amulet_local.params.option import some_of, with_help
+from amulet_local.params.option_table import RUNTIME_OPTIONS
 
 WHAT = "What to compare"
 SCORES = "How to score"
@@ -221,20 +219,18 @@ class EvalOptions:
         str | None,
         model_option("Path of a GGUF file, or a name; several with commas. Default: smollm2."),
     ] = None
-    ctx_size: Annotated[
-        Any,
-        option(
-            *("-c", "--ctx-size"),
-            panel=RUNTIME,
-            metavar="N",
-            parser=number,
-            help="Context of a row, in tokens. Default: 2048.",
+    runtime: Given = field(
+        default_factory=dict,
+        metadata=group(
+            with_help(
+                some_of(
+                    RUNTIME_OPTIONS,
+                    *("n_ctx", "n_threads", "n_gpu_layers", "flash_attention", "chat_template"),
+                ),
+                n_ctx="Context of a row, in tokens. Default: 2048.",
+            )
         ),
-    ] = None
-    threads: Threads = None
-    gpu_layers: GpuLayers = None
-    flash_attn: FlashAttn = None
-    chat_template: ChatTemplateText = None
+    )
     json: Annotated[bool, json_option("Where the report is and its main figures, as JSON.")] = False
 
 

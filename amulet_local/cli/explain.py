@@ -17,7 +17,7 @@ from amulet_local.cli import completions
 from amulet_local.cli.answering import figures, generation_json, read_options, session, write_json
 from amulet_local.cli.columns import cells, cut, pad, wrap
 from amulet_local.cli.command import add_command
-from amulet_local.cli.flags import OUTPUT, PREFERENCE, STEERING_NAMES, numeric, option
+from amulet_local.cli.flags import STEERING_NAMES, numeric, option
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.terminal import (
@@ -33,6 +33,7 @@ from amulet_local.cli.terminal import (
     write_painted,
 )
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
+from amulet_local.params.option import OUTPUT, PREFERENCE
 
 if TYPE_CHECKING:
     from amulet_local.common.results import Chunk

@@ -11,17 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from amulet_local.cli import completions
+from amulet_local.params.option import OUTPUT, PREFERENCE, RUNTIME, Option
 from amulet_local.steering.methods import METHODS
-
-PROMPT = "The question"
-PREFERENCE = "The preference and its strength"
-GUARDS = "Guards of the strength, and mixes (the preset's unless given)"
-SAMPLING = "Sampling (greedy unless --temp is above 0)"
-RUNTIME = "Model and runtime (flags as in llama.cpp)"
-ADAPTERS = "Adapters of the model"
-OUTPUT = "Output"
-PANELS = (PROMPT, PREFERENCE, GUARDS, SAMPLING, RUNTIME, ADAPTERS, OUTPUT)
-"""Their order in the help; a command's own come before."""
 
 METHOD_NAMES = ", ".join(METHODS)
 STEERING_NAMES = ", ".join(
@@ -91,6 +82,36 @@ def switch(flag: str, *, panel: str, help: str) -> Any:
     return option(f"{flag}/--no-{flag.removeprefix('--')}", panel=panel, help=help)
 
 
+_PARSERS = {
+    "number": number,
+    "seed": number,
+    "numbers": numbers,
+    "layers": gpu_layers,
+    "biases": token_bias,
+}
+READ_WHOLE = ("texts", "escaped")
+"""Kinds whose variable is read in command.py: typer would split it at spaces."""
+
+
+def declared(of: Option) -> Any:
+    """A field's option as typer takes it."""
+    flags = of.flags.split()
+    if of.kind == "switch":
+        return switch(of.flag, panel=of.panel, help=of.help)
+    if of.kind in ("flag", "off"):
+        return option(*flags, panel=of.panel, help=of.help)
+    if of.kind in READ_WHOLE:
+        return typer.Option(
+            *flags,
+            help=of.help,
+            metavar=of.metavar,
+            rich_help_panel=of.panel,
+            show_default=False,
+        )
+    more = {"parser": _PARSERS[of.kind]} if of.kind in _PARSERS else {}
+    return option(*flags, panel=of.panel, help=of.help, metavar=of.metavar, **more)
+
+
 def json_option(help: str) -> Any:
     """--json, with what it prints."""
     return option("--json", panel=OUTPUT, help=help)
@@ -114,106 +135,6 @@ ModelName = Annotated[
     ),
 ]
 
-CtxSize = Annotated[
-    int | None,
-    numeric(
-        *("-c", "--ctx-size"),
-        panel=RUNTIME,
-        help="Most tokens of prompt and answer; 0 is what the model was trained with. "
-        "Default: 2048.",
-    ),
-]
-
-Threads = Annotated[
-    int | None, numeric("-t", "--threads", panel=RUNTIME, help="Threads. Default: every core.")
-]
-
-ThreadsBatch = Annotated[
-    int | None,
-    numeric("-tb", "--threads-batch", panel=RUNTIME, help="For the prompt. Default: every core."),
-]
-
-ScheduleName = Annotated[
-    str | None,
-    option(
-        "--schedule",
-        panel=RUNTIME,
-        metavar="HOW",
-        help="How the prompts are computed: parallel (a thread for each), serial (in turn), "
-        "batched (in one computation) or auto. Default: auto.",
-    ),
-]
-
-GpuLayers = Annotated[
-    Any,
-    option(
-        *("-ngl", "--gpu-layers", "--n-gpu-layers"),
-        panel=RUNTIME,
-        metavar="N",
-        parser=gpu_layers,
-        help="Layers on the GPU: a number, 'all' or 'auto'. Default: auto.",
-    ),
-]
-FlashAttn = Annotated[
-    str | None,
-    option(
-        *("-fa", "--flash-attn"),
-        panel=RUNTIME,
-        metavar="WHEN",
-        help="on, off or auto. Default: auto, off on the CPU.",
-    ),
-]
-ChatTemplateText = Annotated[
-    str | None,
-    option(
-        "--chat-template",
-        panel=RUNTIME,
-        metavar="TEXT",
-        help="A built-in template's name (chatml, llama2, ...) or a Jinja template, instead "
-        "of the model's own.",
-    ),
-]
-Lora = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--lora",
-        "--lora-scaled",
-        help="A LoRA adapter for this model, a GGUF file; 1 is the usual scale. Repeat for more.",
-        metavar="FILE[:SCALE]",
-        rich_help_panel=ADAPTERS,
-        show_default=False,
-    ),  # its variable is read in command.py, as that of --preference
-]
-ControlVector = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--control-vector",
-        "--control-vector-scaled",
-        help="A control vector for this model, in the same way.",
-        metavar="FILE[:SCALE]",
-        rich_help_panel=ADAPTERS,
-        show_default=False,
-    ),  # as above
-]
-ControlVectorLayerRange = Annotated[
-    tuple[int, int] | None,
-    option(
-        "--control-vector-layer-range",
-        panel=ADAPTERS,
-        metavar="FIRST LAST",
-        help="Layers that control vectors are added to, from 1. Default: all.",
-    ),
-]
-AdaptersOn = Annotated[
-    str | None,
-    option(
-        "--adapters-on",
-        panel=ADAPTERS,
-        metavar="ROWS",
-        help="'all' prompts, or those with a 'preference' alone: then the plain answer that it "
-        "is compared with is the model's own. Default: all.",
-    ),
-]
 MethodName = Annotated[
     str | None,
     option(

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,29 +17,21 @@ import typer
 from amulet_local.cli import completions
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
+from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import (
-    PREFERENCE,
-    AdaptersOn,
-    ChatTemplateText,
-    ControlVector,
-    ControlVectorLayerRange,
-    CtxSize,
-    FlashAttn,
-    GpuLayers,
-    Lora,
     ModelName,
-    ScheduleName,
-    Threads,
-    ThreadsBatch,
     json_option,
     numeric,
     option,
 )
+from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, chosen_model, given
-from amulet_local.cli.loading import adapters_of, loaded
+from amulet_local.cli.loading import loaded
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import StatusLine, note, one_line, stderr_is_terminal, write
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
+from amulet_local.params.option import PREFERENCE, some_of
+from amulet_local.params.option_table import RUNTIME_OPTIONS
 
 if TYPE_CHECKING:
     from amulet_local.engine import Engine
@@ -145,17 +137,17 @@ class LearnOptions:
         ),
     ] = False
     model: ModelName = None
-    ctx_size: CtxSize = None
-    threads: Threads = None
-    threads_batch: ThreadsBatch = None
-    schedule: ScheduleName = None
-    gpu_layers: GpuLayers = None
-    flash_attn: FlashAttn = None
-    lora: Lora = None
-    control_vector: ControlVector = None
-    control_vector_layer_range: ControlVectorLayerRange = None
-    adapters_on: AdaptersOn = None
-    chat_template: ChatTemplateText = None
+    runtime: Given = field(
+        default_factory=dict,
+        metadata=group(
+            some_of(
+                RUNTIME_OPTIONS,
+                *("n_ctx", "n_threads", "n_threads_batch", "schedule", "n_gpu_layers"),
+                *("flash_attention", "lora", "control_vectors", "control_vector_layers"),
+                *("adapters_on", "chat_template"),
+            )
+        ),
+    )
     output: Annotated[
         str | None,
         option("-o", "--output", panel="Output", metavar="FILE", help="Where the mix goes."),
@@ -192,7 +184,6 @@ def run(options: LearnOptions) -> None:
     for text in options.preference or ():
         check_text("--preference", text)
     check_text("--system", options.system)
-    check_text("--chat-template", options.chat_template)
     output = _output(options)
     settings = LearnParams(
         **given(
@@ -261,19 +252,7 @@ def _output(options: LearnOptions) -> Path:
 def _engine(options: LearnOptions) -> AbstractContextManager[Engine]:
     from amulet_local.params.runtime import RuntimeParams
 
-    runtime = RuntimeParams(
-        **given(
-            n_ctx=options.ctx_size,
-            n_threads=options.threads,
-            n_threads_batch=options.threads_batch,
-            schedule=options.schedule,
-            n_gpu_layers=options.gpu_layers,
-            flash_attention=options.flash_attn,
-            **adapters_of(options),
-            chat_template=options.chat_template,
-        ),
-        verbose=options.verbose,
-    )
+    runtime = RuntimeParams(**read(RUNTIME_OPTIONS, options.runtime), verbose=options.verbose)
     return loaded(chosen_model(options.model), runtime)
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -15,12 +15,15 @@ import typer
 from amulet_local.cli import completions
 from amulet_local.cli.answering import runtime_params
 from amulet_local.cli.command import add_command
-from amulet_local.cli.flags import PREFERENCE, RUNTIME, numeric, option
+from amulet_local.cli.derived_options import Given, group
+from amulet_local.cli.flags import numeric, option
 from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
 from amulet_local.cli.model_options import ModelOptions
 from amulet_local.cli.terminal import StatusLine, note
 from amulet_local.cli.version import package_version
 from amulet_local.common.errors import FileAccessError, InvalidParameterError, MissingExtraError
+from amulet_local.params.option import PREFERENCE, with_help
+from amulet_local.params.option_table import RUNTIME_OPTIONS
 
 if TYPE_CHECKING:
     from amulet_local.params.choices import Scheduler
@@ -106,24 +109,18 @@ class ServeOptions(ModelOptions):
             "Default: none but its own.",
         ),
     ] = None
-    ctx_size: Annotated[
-        int | None,
-        numeric(
-            *("-c", "--ctx-size"),
-            panel=RUNTIME,
-            help="Most tokens of prompt and answer of a request; 0 is what the model was trained "
-            f"with. Default: {N_CTX}.",
+    runtime: Given = field(
+        default_factory=dict,
+        metadata=group(
+            with_help(
+                RUNTIME_OPTIONS,
+                n_ctx="Most tokens of prompt and answer of a request; 0 is what the model was "
+                f"trained with. Default: {N_CTX}.",
+                n_batch="Tokens of a prompt computed at once; the others wait for so long. "
+                f"Default: {CHUNK}, on a GPU 512.",
+            )
         ),
-    ] = None
-    batch_size: Annotated[
-        int | None,
-        numeric(
-            *("-b", "--batch-size"),
-            panel=RUNTIME,
-            help="Tokens of a prompt computed at once; the others wait for so long. Default: "
-            f"{CHUNK}, on a GPU 512.",
-        ),
-    ] = None
+    )
     parallel: Annotated[
         int,
         numeric("-np", "--parallel", panel=LOAD, help="Requests at the same time. Default: 2."),
@@ -215,7 +212,7 @@ def run(options: ServeOptions) -> None:
     runtime = runtime_params(options, n_ctx=N_CTX)
     listening = open_port(options.host, options.port)
     host, port = listening.getsockname()[:2]
-    if options.verbose:
+    if runtime.verbose:
         _log_requests()
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     status = StatusLine(enabled=not runtime.verbose)
@@ -261,7 +258,7 @@ def _load(
             waiting=options.queue,
             scheduler=cast("Scheduler", options.scheduler),
             max_rows=None if options.max_preferences is None else options.max_preferences + 1,
-            chunk=CHUNK if options.batch_size is None else None,
+            chunk=CHUNK if "n_batch" not in options.runtime else None,
         )
     except BaseException:
         engine.close()

@@ -9,11 +9,13 @@ import typer
 
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
-from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
+from amulet_local.cli.given_options import read
+from amulet_local.cli.inputs import check_text, chosen_model, read_file
 from amulet_local.cli.progress import AnswersProgress
 from amulet_local.cli.terminal import one_line, write
 from amulet_local.cli.tune_options import TuneOptions, check
 from amulet_local.common.errors import AmuletError, FileAccessError, InvalidParameterError
+from amulet_local.params.option_table import RUNTIME_OPTIONS
 
 if TYPE_CHECKING:
     from amulet_local.evaluation.recommendation import Recommendation
@@ -154,15 +156,7 @@ def _plot_path(name: str | None) -> Path | None:
 def _runtime(options: TuneOptions) -> RuntimeParams:
     from amulet_local.params.runtime import RuntimeParams
 
-    check_text("--chat-template", options.chat_template)
-    return RuntimeParams(
-        **given(
-            n_threads=options.threads,
-            n_gpu_layers=options.gpu_layers,
-            flash_attention=options.flash_attn,
-            chat_template=options.chat_template,
-        )
-    )
+    return RuntimeParams(**read(RUNTIME_OPTIONS, options.runtime))
 
 
 def _measured(

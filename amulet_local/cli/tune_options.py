@@ -5,24 +5,22 @@ Knows the words of the command line only; which values are right is said where t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import typer
 
 from amulet_local.cli import completions
+from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import (
-    OUTPUT,
-    ChatTemplateText,
-    FlashAttn,
-    GpuLayers,
-    Threads,
     json_option,
     model_option,
     number,
     numbers,
     option,
 )
+from amulet_local.params.option import OUTPUT, some_of
+from amulet_local.params.option_table import RUNTIME_OPTIONS
 
 WHAT = "What to measure"
 KEPT = "What to recommend and keep"
@@ -116,10 +114,15 @@ class TuneOptions:
     model: Annotated[
         str | None, model_option("Path of a GGUF file, or a name. Default: smollm2.")
     ] = None
-    threads: Threads = None
-    gpu_layers: GpuLayers = None
-    flash_attn: FlashAttn = None
-    chat_template: ChatTemplateText = None
+    runtime: Given = field(
+        default_factory=dict,
+        metadata=group(
+            some_of(
+                RUNTIME_OPTIONS,
+                *("n_threads", "n_gpu_layers", "flash_attention", "chat_template"),
+            )
+        ),
+    )
     json: Annotated[bool, json_option("Everything as one JSON object.")] = False
     plot: Annotated[
         str | None,

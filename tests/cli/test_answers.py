@@ -157,15 +157,17 @@ def test_ignoring_the_end_makes_an_answer_as_long_as_it_may_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("texts", "breakers"), [([], None), (["none"], ()), ([r"\n", ": ", r"\""], ("\n", ": ", '"'))]
+    ("texts", "breakers"),
+    [(None, None), (["none"], ()), ([r"\n", ": ", r"\""], ("\n", ": ", '"'))],
 )
 def test_dry_breakers_are_texts_with_escapes(
-    texts: list[str], breakers: tuple[str, ...] | None
+    texts: list[str] | None, breakers: tuple[str, ...] | None
 ) -> None:
-    options = GenerateOptions(prompt=QUESTION, dry_sequence_breaker=texts)
+    given = {} if texts is None else {"dry_sequence_breakers": texts}
+    options = GenerateOptions(prompt=QUESTION, sampling=given)
     usual = SamplingParams().dry_sequence_breakers
-    given = usual if breakers is None else breakers
-    assert read_options(options).sampling.dry_sequence_breakers == given
+    expected = usual if breakers is None else breakers
+    assert read_options(options).sampling.dry_sequence_breakers == expected
 
 
 def test_stop_texts_end_the_answer_and_a_prefix_begins_it(plain: Outcome) -> None:
@@ -331,7 +333,9 @@ def test_columns_are_for_terminals_that_are_wide_enough(
 
 
 def test_what_is_asked_for_changes_every_preset_that_is_compared() -> None:
-    options = CompareOptions(prompt="Hi", preference=["concise"], kl_budget=0.2, alpha=1)
+    options = CompareOptions(
+        prompt="Hi", preference=["concise"], strength={"kl_budget": 0.2, "alpha": 1}
+    )
     question = read_options(options)
     for name, preset in PRESETS.items():
         asked = question.at_preset(name)

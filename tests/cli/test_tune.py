@@ -153,21 +153,22 @@ def test_a_kept_strength_changes_later_answers(config: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "scale", "budget"),
+    ("preset", "flags", "scale", "budget"),
     [
-        ({"watch": False}, 3.0, 0.7),
-        ({"kl_budget": 0.2}, 3.0, 0.2),
-        ({"guidance_scale": 2.0}, 2.0, 0.7),
-        ({"guidance_scale": 2.0, "kl_budget": 0.2}, 2.0, 0.2),
-        ({"preset": "strong", "watch": False}, None, 0.8),
-        ({"preset": "strong", "kl_budget": 0.2}, None, 0.2),
+        (None, {"watch": False}, 3.0, 0.7),
+        (None, {"kl_budget": 0.2}, 3.0, 0.2),
+        (None, {"guidance_scale": 2.0}, 2.0, 0.7),
+        (None, {"guidance_scale": 2.0, "kl_budget": 0.2}, 2.0, 0.2),
+        ("strong", {"watch": False}, None, 0.8),
+        ("strong", {"kl_budget": 0.2}, None, 0.2),
     ],
 )
 def test_a_flag_comes_before_a_preset_before_what_is_kept(
-    config: Path, flags: dict[str, Any], scale: float | None, budget: float
+    config: Path, preset: str | None, flags: dict[str, Any], scale: float | None, budget: float
 ) -> None:
     (config / "settings.toml").write_text("[models.smollm2]\nguidance_scale = 3\nkl_budget = 0.7\n")
-    amulet = read_options(GenerateOptions(prompt="Hi", preference=["concise"], **flags)).amulet
+    options = GenerateOptions(prompt="Hi", preference=["concise"], preset=preset, strength=flags)
+    amulet = read_options(options).amulet
     assert amulet is not None
     paper = PRESETS["paper"].amulet.guidance_scale
     assert amulet.guidance_scale == (paper if scale is None else scale)

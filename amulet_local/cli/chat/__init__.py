@@ -67,7 +67,7 @@ def run(options: ChatOptions) -> None:
         options = dataclasses.replace(options, model=model_of(read_chat(path)))
     question = read_settings(options)
     keeper = Keeper(enabled=not options.no_save)
-    screen = Screen(markdown=options.markdown, verbose=options.verbose)
+    screen = Screen(markdown=options.markdown, verbose="verbose" in options.runtime)
     lines = TypedLines(enabled=not options.no_save)
     try:
         with loaded(question.model, question.runtime) as engine:
@@ -220,7 +220,7 @@ def _wanted(options: ChatOptions, question: Question) -> dict[str, Any]:
         if item.weight < 0
     ]
     sampling = question.sampling
-    if options.predict is None:
+    if "max_tokens" not in options.sampling:
         sampling = sampling.replace(max_tokens=MAX_TOKENS)
     return {
         "preference": liked or None,

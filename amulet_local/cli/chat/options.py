@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 from amulet_local.cli import completions
-from amulet_local.cli.flags import OUTPUT, SAMPLING, MethodName, numeric, option
+from amulet_local.cli.derived_options import Given, group
+from amulet_local.cli.flags import MethodName, option
 from amulet_local.cli.options import AnswerOptions
+from amulet_local.params.option import OUTPUT, with_help
+from amulet_local.params.option_table import SAMPLING_OPTIONS
 
 CHAT = "Which chat"
 MAX_TOKENS = 2048
@@ -45,14 +48,14 @@ class ChatOptions(AnswerOptions):
         ),
     ] = None
     method: MethodName = None
-    predict: Annotated[
-        int | None,
-        numeric(
-            *("-n", "--predict", "--n-predict"),
-            panel=SAMPLING,
-            help=f"Most tokens of an answer. Default: {MAX_TOKENS}.",
+    sampling: Given = field(
+        default_factory=dict,
+        metadata=group(
+            with_help(
+                SAMPLING_OPTIONS, max_tokens=f"Most tokens of an answer. Default: {MAX_TOKENS}."
+            )
         ),
-    ] = None
+    )
     markdown: Annotated[
         bool | None,
         option(

@@ -1,0 +1,113 @@
+"""What an option is besides a field: its flags, its help, and who else may set it.
+
+Knows no option, and imports nothing that is slow to load: the command's help is made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+PROMPT = "The question"
+PREFERENCE = "The preference and its strength"
+GUARDS = "Guards of the strength, and mixes (the preset's unless given)"
+SAMPLING = "Sampling (greedy unless --temp is above 0)"
+RUNTIME = "Model and runtime (flags as in llama.cpp)"
+ADAPTERS = "Adapters of the model"
+OUTPUT = "Output"
+PANELS = (PROMPT, PREFERENCE, GUARDS, SAMPLING, RUNTIME, ADAPTERS, OUTPUT)
+"""Headings of the help in their order; a command's own come before."""
+
+Kind = Literal[
+    "number",
+    "numbers",
+    "seed",
+    "layers",
+    "range",
+    "text",
+    "texts",
+    "escaped",
+    "words",
+    "json",
+    "biases",
+    "switch",
+    "flag",
+    "off",
+]
+"""How a value is written on the command line.
+
+number: any number; numbers: several with commas; seed: -1 is none; layers: a number, all or auto;
+range: two whole numbers; text: one text; texts: one each time it is given; escaped: the same with
+\\n and the like, and 'none'; words: texts whose variable is split at spaces; json: an object;
+biases: 15043+1, one each time; switch: --x and --no-x; flag: --x is true; off: --x is false.
+"""
+
+
+@dataclass(frozen=True)
+class FromFile:
+    """A flag that reads a text option out of a file.
+
+    Attributes:
+        flags: with spaces between them.
+        what: the file in an error message.
+        help: for the command's help.
+    """
+
+    flags: str
+    what: str
+    help: str = "Read it from FILE."
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option: all that is said of it outside of its field's type, limits and default.
+
+    Attributes:
+        flags: with spaces between them, short ones first; the first long one is its name, in
+            messages and in the environment.
+        panel: the heading that the help has it under.
+        help: for the command's help.
+        kind: how a value is written.
+        metavar: what stands for a value in the help.
+        file: a flag that reads it from a file.
+        is_served: whether a request to the server may have it as a field.
+        is_changeable: whether it may change while an answer streams.
+        chat: its name in the chat's `/set`, then other names that are understood there.
+        eval: its short name in a method of `eval`.
+        plugin: its description as an option of the plugin for `llm`; None leaves it out.
+    """
+
+    flags: str
+    panel: str
+    help: str
+    kind: Kind = "number"
+    metavar: str = "N"
+    file: FromFile | None = None
+    is_served: bool = False
+    is_changeable: bool = False
+    chat: tuple[str, ...] = ()
+    eval: str | None = None
+    plugin: str | None = None
+
+    @property
+    def flag(self) -> str:
+        """The first long flag: what messages call it."""
+        return next(flag for flag in self.flags.split() if flag.startswith("--"))
+
+
+Options = Mapping[str, Option]
+"""Options by the names of their fields, in the order of the help."""
+
+
+def with_help(options: Options, **helps: str) -> dict[str, Option]:
+    """The same options with other help texts for some fields."""
+    return {
+        name: replace(option, help=helps[name]) if name in helps else option
+        for name, option in options.items()
+    }
+
+
+def some_of(options: Options, *names: str) -> dict[str, Option]:
+    """Some of the options in this order, without their flags for files."""
+    return {name: replace(options[name], file=None) for name in names}
