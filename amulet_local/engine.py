@@ -45,8 +45,8 @@ from amulet_local.learning.teacher_forcing import force
 from amulet_local.llama import library
 from amulet_local.llama.adapters import Adapter
 from amulet_local.llama.execution_plan import ExecutionPlan
-from amulet_local.llama.rows import Progress, RowSet, StoppedError
-from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.rows import Progress, RowSet
+from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.loading import model_store, prompt_cache
 from amulet_local.loading.engine_parts import EngineParts, load_parts
 from amulet_local.loading.runtime_setup import (

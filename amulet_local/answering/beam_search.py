@@ -14,12 +14,12 @@ from typing import TypeVar
 from amulet_local.answering.answer import Clock
 from amulet_local.answering.beams import Beams, Extension
 from amulet_local.answering.request import Request
-from amulet_local.common.errors import DecodeError, InvalidParameterError
+from amulet_local.common.errors import InvalidParameterError
 from amulet_local.common.results import FinishReason, Generation, Usage
-from amulet_local.llama.context import DECODE_STOPPED, Context, ContextSettings, Logits, Span
+from amulet_local.llama.context import Context, ContextSettings, Logits, Span
 from amulet_local.llama.model import Model
-from amulet_local.llama.rows import Progress, StoppedError
-from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.rows import Progress
+from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.llama.vocabulary import TextStream, Vocabulary
 from amulet_local.llama.worker import Worker, run_together
 from amulet_local.loading.runtime_setup import check_memory
@@ -226,12 +226,7 @@ class _Sequences:
     def _decode(self, spans: Sequence[Span]) -> None:
         if self._stop_flag.is_set():
             raise StoppedError
-        try:
-            self._native(partial(self._context.decode, spans))
-        except DecodeError as error:
-            if error.code == DECODE_STOPPED:
-                raise StoppedError from None
-            raise
+        self._native(partial(self._context.decode, spans))
         self.n_decoded += sum(len(span.tokens) for span in spans)
 
     def _native(self, task: Callable[[], Result]) -> Result:

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from amulet_local.answering.answer import Answer
 from amulet_local.answering.request import Request
 from amulet_local.common.results import Chunk
-from amulet_local.llama.rows import Progress, RowSet, StoppedError
-from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.rows import Progress, RowSet
+from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.optimizer.realigner import Realigner
 

@@ -23,8 +23,8 @@ from amulet_local.evaluation.quality import Means, Quality, means
 from amulet_local.evaluation.sweep import Setting
 from amulet_local.llama import library, memory
 from amulet_local.llama.model import Model
-from amulet_local.llama.rows import RowSet, StoppedError
-from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.rows import RowSet
+from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.llama.worker import Worker, run_together
 from amulet_local.loading.runtime_setup import (
     check_memory,

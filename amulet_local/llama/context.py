@@ -17,11 +17,11 @@ from amulet_local.common.errors import ContextCreationError, DecodeError, Engine
 from amulet_local.llama import library
 from amulet_local.llama.adapters import Adapters
 from amulet_local.llama.model import Model
-from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.stop_flag import StopFlag, StoppedError
 
 Logits = NDArray[np.float32]
 
-DECODE_STOPPED = 2
+_DECODE_STOPPED = 2
 """What llama_decode returns when the stop flag ended it."""
 
 _CACHE_TYPES = {
@@ -194,8 +194,8 @@ class Context:
             spans: at most `n_batch` tokens and `n_outputs` outputs in all.
 
         Raises:
-            DecodeError: llama_decode failed. Code 2 means that the stop flag ended it. The memory
-                may be in any state: clear it.
+            StoppedError: the stop flag ended it. The memory may be in any state: clear it.
+            DecodeError: llama_decode failed. The same.
         """
         start = 0
         n_outputs = 0
@@ -221,6 +221,8 @@ class Context:
         assert n_outputs <= self.n_outputs
         self._batch.n_tokens = start
         code = self._llama_cpp.llama_decode(self.pointer, self._batch)
+        if code == _DECODE_STOPPED:
+            raise StoppedError
         if code != 0:
             raise DecodeError(_decode_failure(code, start, spans[0].position), code=code)
 
@@ -340,8 +342,6 @@ class Context:
 
 
 def _decode_failure(code: int, n: int, position: int) -> str:
-    if code == DECODE_STOPPED:
-        return "the computation was stopped"
     reason = {1: "no room left in the KV cache", -1: "an invalid batch"}.get(
         code, library.log.last_error() or "no reason given"
     )

@@ -17,13 +17,13 @@ from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 
-from amulet_local.common.errors import DecodeError, InvalidParameterError
-from amulet_local.llama.context import DECODE_STOPPED, Context, ContextSettings, Logits, Span
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.llama.context import Context, ContextSettings, Logits, Span
 from amulet_local.llama.execution_plan import ExecutionPlan, Schedule
 from amulet_local.llama.model import Model
 from amulet_local.llama.pace import Pace
 from amulet_local.llama.row import Course, Row, Tail, common_length
-from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.llama.worker import Worker, run_together
 
 Progress = Callable[[int, int], None]
@@ -32,10 +32,6 @@ SHORT_SECONDS = 0.1
 """A row may be computed in the caller's thread where a step took less than this, because a Ctrl-C
 has to wait for it. Not with several threads a row: OpenMP would keep a pool of them for the caller
 beside the worker's, and spin less for having more threads than there are cores."""
-
-
-class StoppedError(Exception):
-    """The stop flag ended a computation. Never leaves the engine."""
 
 
 class RowSet:
@@ -538,11 +534,6 @@ class RowSet:
             )
             if note is not None:
                 note()
-        except DecodeError as error:
-            self.discard()
-            if error.code == DECODE_STOPPED:
-                raise StoppedError from None
-            raise
         except BaseException:
             self.discard()
             raise

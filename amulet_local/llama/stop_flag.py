@@ -14,6 +14,10 @@ from typing import Any
 from amulet_local.common.jit import compile_with
 
 
+class StoppedError(Exception):
+    """The stop flag ended a computation. Never leaves the engine."""
+
+
 class StopFlag:
     """Unset at first. `callback` and `address` go into llama_context_params.
 

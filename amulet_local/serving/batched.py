@@ -13,8 +13,7 @@ from amulet_local.common.errors import AmuletError, BackendError
 from amulet_local.common.results import Chunk
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model
-from amulet_local.llama.rows import StoppedError
-from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.serving.cohort import Cohort
 from amulet_local.serving.places import Outcome
 from amulet_local.serving.ticket import Ticket

@@ -16,11 +16,10 @@ from amulet_local.answering.generation import Control
 from amulet_local.answering.request import Request
 from amulet_local.common.errors import DecodeError, InvalidParameterError, LogitsError
 from amulet_local.common.results import Chunk, Generation
-from amulet_local.llama.context import DECODE_STOPPED, Context, ContextSettings, Logits, Span
+from amulet_local.llama.context import Context, ContextSettings, Logits, Span
 from amulet_local.llama.model import Model
 from amulet_local.llama.row import common_length
-from amulet_local.llama.rows import StoppedError
-from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.optimizer.realigner import Realigner
 
 
@@ -260,10 +259,8 @@ class Cohort:
             ends.append((row, self._context.n_batch - room - 1, n, last))
         try:
             self._context.decode(spans)
-        except DecodeError as error:
+        except (DecodeError, StoppedError):
             self._forget()
-            if error.code == DECODE_STOPPED:
-                raise StoppedError from None
             raise
         for row, end, n, last in ends:
             row.tokens.extend(row.pending[:n])

@@ -20,8 +20,8 @@ from amulet_local.common.results import Chunk
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.execution_plan import ExecutionPlan
 from amulet_local.llama.model import Model
-from amulet_local.llama.rows import RowSet, StoppedError
-from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.rows import RowSet
+from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.llama.worker import Worker
 from amulet_local.loading.engine_parts import RowMaker
 from amulet_local.optimizer.realigner import Realigner

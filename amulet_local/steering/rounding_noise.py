@@ -15,11 +15,9 @@ from dataclasses import replace
 import numpy as np
 
 from amulet_local.common import measurement_cache
-from amulet_local.common.errors import DecodeError
 from amulet_local.llama import library
-from amulet_local.llama.context import DECODE_STOPPED, Context, ContextSettings, Logits, Span
+from amulet_local.llama.context import Context, ContextSettings, Logits, Span
 from amulet_local.llama.model import Model
-from amulet_local.llama.rows import StoppedError
 from amulet_local.llama.stop_flag import StopFlag
 
 TOP = 20
@@ -75,10 +73,6 @@ def _measure(
         for position, token in enumerate(tokens):
             context.decode([Span(1, position, [token], 1)])
             squares.append(_spread(at_once[position], context.logits()))
-    except DecodeError as error:
-        if error.code == DECODE_STOPPED:
-            raise StoppedError from None
-        raise
     finally:
         context.close()
     return math.sqrt(2 * math.fsum(squares) / n)

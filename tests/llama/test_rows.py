@@ -15,8 +15,8 @@ from amulet_local.common.errors import DecodeError
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.execution_plan import ExecutionPlan, Schedule
 from amulet_local.llama.model import Model
-from amulet_local.llama.rows import RowSet, StoppedError
-from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.rows import RowSet
+from amulet_local.llama.stop_flag import StopFlag, StoppedError
 
 SETTINGS = ContextSettings(
     n_ctx=512,

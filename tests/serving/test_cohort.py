@@ -13,8 +13,7 @@ import pytest
 from amulet_local import METHODS, AmuletParams, Engine, SamplingParams, errors
 from amulet_local.answering.request import Request, build_request
 from amulet_local.llama.context import Context, ContextSettings, Logits
-from amulet_local.llama.rows import StoppedError
-from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.serving.cohort import Cohort
 from amulet_local.steering.steering import RowPlan
 

@@ -13,8 +13,7 @@ import pytest
 
 from amulet_local import AmuletParams, Engine, SamplingParams, errors, load
 from amulet_local.llama.context import Context, Span
-from amulet_local.llama.rows import StoppedError
-from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.steering import rounding_noise as measuring
 from amulet_local.steering.rounding_noise import rounding_noise
 
