@@ -15,8 +15,8 @@ from amulet_local.common.results import Chunk, FinishReason, Generation, Timings
 from amulet_local.llama.sampler import SamplerChain
 from amulet_local.llama.vocabulary import TextStream, Vocabulary
 from amulet_local.optimizer.realigner import Logits, Realigner
-from amulet_local.steering.recital import REFUSED_AFTER, Recital
-from amulet_local.steering.steering import Combination, Steering
+from amulet_local.steering.steering import Steering
+from amulet_local.steering.step import Combination
 from amulet_local.text.json_position import JsonPosition
 from amulet_local.text.reasoning import Piece, ReasoningSplitter
 from amulet_local.text.stop_texts import StopFinder
@@ -38,8 +38,9 @@ class Answer:
             request.plan,
             request.amulet,
             realigner,
+            prompts=request.prompts,
             end_tokens=vocabulary.end_tokens,
-            recital=recital_of(request, vocabulary),
+            vocabulary=vocabulary,
             json_position=None if request.sampling.json_schema is None else JsonPosition(),
         )
         self.tokens: list[int] = []
@@ -73,7 +74,7 @@ class Answer:
             LogitsError: the logits allow no token.
         """
         combination = self.steering.combine(rows)
-        token = self._picker.pick(combination, self.steering.everything())
+        token = self._picker.pick(combination, self.steering)
         self.clock.token_done()
         self.tokens.append(token)
         trace = None
@@ -135,14 +136,10 @@ class Answer:
         self._request = replace(request, sampling=before.sampling, seed=before.seed)
         self._room = _room(request)
         self._warnings += [text for text in request.warnings if text not in self._warnings]
-        recital = recital_of(request, self._vocabulary)
-        if recital is not None:
-            for token in self.tokens[-REFUSED_AFTER:]:
-                recital.accept(token)
         same_rows = (
             request.prompts == before.prompts and request.plan.has_plain == before.plan.has_plain
         )
-        self.steering.change(request.plan, request.amulet, recital, same_rows=same_rows)
+        self.steering.change(request.plan, request.amulet, request.prompts, same_rows=same_rows)
         self._end_if_full()
         return same_rows
 
@@ -198,13 +195,6 @@ class Answer:
         )
 
 
-def recital_of(request: Request, vocabulary: Vocabulary) -> Recital | None:
-    """What the echo guard goes by; None where it is off."""
-    if not (request.amulet.echo_guard and request.plan.has_plain and request.plan.weights):
-        return None
-    return Recital(request.prompts[0], request.prompts[1:], vocabulary)
-
-
 def _room(request: Request) -> int:
     """Tokens that the context holds after the prompts."""
     return request.n_ctx - max(len(prompt) for prompt in request.prompts)
@@ -225,23 +215,24 @@ class Picker:
         self._chain.accept_prompt(request.prompts[0])
         self._n_likeliest = self._chain.n_likeliest
 
-    def pick(self, combination: Combination, everything: Combination) -> int:
+    def pick(self, combination: Combination, steering: Steering) -> int:
         """The next token.
 
         Args:
-            everything: where a grammar wants what guards rule out.
+            steering: what made the combination; it may have found the best token already, and
+                knows what guards rule out where a grammar wants that.
 
         Raises:
             LogitsError: the logits allow none.
         """
         if self._chain is None:
-            return self._realigner.greedy(*combination)
+            return steering.likeliest()
         fill = self._realigner.fill_candidates
         token = self._chain.pick(
             lambda: fill(*combination, n_likeliest=self._n_likeliest),
             lambda: (
                 lambda: fill(*combination._replace(tokens=None)),
-                lambda: fill(*everything),
+                lambda: fill(*steering.everything()),
             ),
         )
         self._chain.accept(token)

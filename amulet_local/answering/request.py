@@ -18,7 +18,7 @@ from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.preference import Preference
 from amulet_local.steering.methods import DecodingMethod, method_named
-from amulet_local.steering.steering import RowPlan
+from amulet_local.steering.row_plan import RowPlan
 
 MAX_TOP = 100
 """Most alternatives that a trace holds at each token."""

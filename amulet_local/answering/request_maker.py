@@ -27,7 +27,7 @@ from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.prompts.dialogue import Dialogue
 from amulet_local.prompts.prompter import Messages, Prompter
 from amulet_local.steering.presets import choose_strength
-from amulet_local.steering.steering import RowPlan
+from amulet_local.steering.row_plan import RowPlan
 
 
 class RequestMaker:

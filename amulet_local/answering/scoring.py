@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from amulet_local.answering.answer import recital_of
 from amulet_local.answering.request import Request
 from amulet_local.answering.tracing import Tracer
 from amulet_local.common.results import Score, TokenTrace
@@ -42,8 +41,9 @@ def score(
         plan,
         request.amulet,
         realigner,
+        prompts=request.prompts,
         end_tokens=vocabulary.end_tokens,
-        recital=recital_of(request, vocabulary),
+        vocabulary=vocabulary,
     )
     steering.noise = noise
     stream = TextStream(vocabulary)

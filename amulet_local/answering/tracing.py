@@ -13,7 +13,8 @@ import numpy as np
 from amulet_local.common.results import Alternative, TokenTrace
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.optimizer.realigner import Logits, Realigner
-from amulet_local.steering.steering import Combination, RowPlan
+from amulet_local.steering.row_plan import RowPlan
+from amulet_local.steering.step import Combination
 
 _NEGLIGIBLE_NATS = 25.0
 """Tokens this far below the likeliest don't count for the divergence."""

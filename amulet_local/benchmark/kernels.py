@@ -15,7 +15,8 @@ from amulet_local.optimizer.iterative import iterate
 from amulet_local.optimizer.realigner import Logits, Realigner
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.steering.presets import PRESETS
-from amulet_local.steering.steering import RowPlan, Steering
+from amulet_local.steering.row_plan import RowPlan
+from amulet_local.steering.steering import Steering
 
 VOCABULARY_SIZES = (32_000, 49_152, 128_256, 151_936)
 """Llama 2, SmolLM2, Llama 3, Qwen 2.5."""
@@ -56,11 +57,16 @@ def measure_kernels(n_vocab: int, *, rounds: int = 200) -> KernelTimes:
         realigner,
         end_tokens=(2,),
     )
+
+    def guarded() -> int:
+        steering.combine([plain, preference])
+        return steering.likeliest()
+
     fast = alternate(
         {
             "greedy": lambda: realigner.greedy(plain, preference, scale),
             "sampling": lambda: realigner.fill_candidates(plain, preference, scale),
-            "guarded": lambda: realigner.greedy(*steering.combine([plain, preference])),
+            "guarded": guarded,
             "numpy": lambda: numpy_greedy(plain, preference, scale, buffer),
         },
         rounds=rounds,

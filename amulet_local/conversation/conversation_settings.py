@@ -17,7 +17,7 @@ from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.preference import Preference, resolve
 from amulet_local.prompts.chat_template import with_preference
 from amulet_local.steering.presets import choose_strength
-from amulet_local.steering.steering import RowPlan
+from amulet_local.steering.row_plan import RowPlan
 
 OnFull = Literal["error", "drop_oldest"]
 """When a turn doesn't fit the context: refuse it, or leave out the oldest turns."""

@@ -15,7 +15,7 @@ from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.preference import Preference
 from amulet_local.prompts.prompter import Prompter, Prompts
 from amulet_local.steering.methods import METHODS
-from amulet_local.steering.steering import RowPlan
+from amulet_local.steering.row_plan import RowPlan
 
 
 def pair_prompts(

@@ -3,7 +3,9 @@
 Owns the buffers that the kernels write into. Knows nothing about models, prompts or llama.cpp: it
 sees float32 vectors and a few numbers. `mix`, `shrink`, `scale_within` and `plausible` prepare a
 combination (what the preference row is, what the plain row is, which scale, which tokens);
-`greedy`, `fill_candidates` and `combine` carry it out.
+`greedy`, `fill_candidates` and `combine` carry it out. Where the rows are largest costs a pass over
+them: `peak` finds it, and what is told it (`best`) needn't look again. RowPair remembers it for a
+step.
 """
 
 from __future__ import annotations
@@ -93,7 +95,20 @@ class Realigner:
             add = self._kernels.add_to_mix
         return self._mixed
 
-    def shrink(self, plain: Logits, preference: Logits, threshold: float) -> Logits:
+    def peak(self, plain: Logits, preference: Logits) -> tuple[int, bool]:
+        """The token with the largest logit at scale 1, and whether all are possible in both rows.
+
+        Arguments and errors are those of `greedy`. The token is the one that other methods take as
+        `best` for these rows.
+        """
+        token, low, high = self._kernels.greedy(plain, preference, np.float32(0), self._scratch)
+        if self._finite(low, high):
+            return int(token), True
+        return self._combine_checked(plain, preference, np.float32(0)), False
+
+    def shrink(
+        self, plain: Logits, preference: Logits, threshold: float, *, best: int | None = None
+    ) -> Logits:
         """A plain row whose differences from the preference row are free of small ones.
 
         d = l1 - l0 - c becomes sign(d) * max(|d| - threshold, 0), with c the mean of l1 - l0 over
@@ -104,19 +119,23 @@ class Realigner:
         Args:
             plain, preference: logits, float32, shape (n_vocab,).
             threshold: in logits, >= 0.
+            best: these rows' peak, where it is known.
 
         Raises:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
-        peak = preference[self.greedy(plain, preference, 1.0)]
-        floor = np.float32(peak + math.log(PLAUSIBLE))
+        if best is None:
+            best = self.greedy(plain, preference, 1.0)
+        floor = np.float32(preference[best] + math.log(PLAUSIBLE))
         center = self._kernels.mean_difference(plain, preference, floor)
         self._kernels.shrink_difference(
             plain, preference, np.float32(center), np.float32(threshold), self._shrunken
         )
         return self._shrunken
 
-    def restrain(self, plain: Logits, preference: Logits, held: Tokens) -> Logits:
+    def restrain(
+        self, plain: Logits, preference: Logits, held: Tokens, *, best: int | None = None
+    ) -> Logits:
         """A plain row under which the tokens `held` gain nothing from a scale above 1.
 
         Their differences l1 - l0 become at most c, the mean over the other tokens with at least
@@ -125,11 +144,13 @@ class Realigner:
         Args:
             plain, preference: logits, float32, shape (n_vocab,).
             held: token ids, int32.
+            best: these rows' peak, where it is known.
 
         Raises:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
-        best = self.greedy(plain, preference, 1.0)
+        if best is None:
+            best = self.greedy(plain, preference, 1.0)
         likely = np.flatnonzero(preference >= preference[best] + math.log(PLAUSIBLE))
         others = likely[~np.isin(likely, held) & (plain[likely] > -np.inf)]
         counted = others if len(others) else likely[likely == best]
@@ -147,6 +168,8 @@ class Realigner:
         guidance_scale: float,
         kl_budget: float,
         tokens: Tokens | None = None,
+        *,
+        best: int | None = None,
     ) -> float:
         """Largest scale in [1, guidance_scale] with KL(pi_a || pi_1) <= kl_budget, in nats.
 
@@ -157,6 +180,7 @@ class Realigner:
             kl_budget: >= 0.
             tokens: what `plausible` just returned for these rows: both distributions are those
                 over these tokens.
+            best: these rows' peak, where it is known.
 
         Raises:
             LogitsError: a row holds a NaN or +inf, or no token is left.
@@ -167,7 +191,8 @@ class Realigner:
         if tokens is not None:
             n_kept = len(tokens)
         else:
-            best = self.greedy(plain, preference, 1.0)
+            if best is None:
+                best = self.greedy(plain, preference, 1.0)
             n_kept = self._collect(plain, preference, extra, best, -REACH_NATS)
         tilt = self._kernels.largest_tilt(
             self._kept_logits[:n_kept],
@@ -186,6 +211,8 @@ class Realigner:
         min_plausibility: float = 0.0,
         nucleus: float = 1.0,
         nucleus_temperature: float = 1.0,
+        *,
+        best: int | None = None,
     ) -> Tokens:
         """Tokens that are likely enough under l1.
 
@@ -194,6 +221,7 @@ class Realigner:
             nucleus: of these the likeliest ones, as few as make up this probability; above 0, 1 is
                 all.
             nucleus_temperature: of the distribution that the nucleus is taken from, above 0.
+            best: these rows' peak, where it is known.
 
         Returns:
             Their ids in order, int32: valid until the next call of `plausible`, or of
@@ -202,7 +230,8 @@ class Realigner:
         Raises:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
-        best = self.greedy(plain, preference, 1.0)
+        if best is None:
+            best = self.greedy(plain, preference, 1.0)
         limit = math.log(min_plausibility) if min_plausibility > 0 else LOWEST
         n_kept = self._collect(plain, preference, 0.0, best, limit)
         if nucleus < 1:
@@ -246,10 +275,15 @@ class Realigner:
         preference: Logits,
         guidance_scale: float,
         tokens: Tokens | None = None,
+        *,
+        best: int | None = None,
     ) -> float:
         """Entropy of the combination, in nats.
 
-        Arguments and errors are those of `greedy`.
+        Other arguments and errors are those of `greedy`.
+
+        Args:
+            best: what `greedy` finds, where it is known.
         """
         if tokens is not None:
             logits = self._among(tokens, guidance_scale).astype(np.float64)
@@ -257,21 +291,27 @@ class Realigner:
             weights = np.exp(logits)
             total = weights.sum()
             return float(np.log(total) - (weights * logits).sum() / total)
-        best = self.greedy(plain, preference, guidance_scale)
+        if best is None:
+            best = self.greedy(plain, preference, guidance_scale)
         extra = np.float32(guidance_scale - 1.0)
         peak = preference[best] + extra * (preference[best] - plain[best])
         return float(
             self._kernels.entropy(plain, preference, extra, peak, self._scratch, self._powers)
         )
 
-    def log_normaliser(self, row: Logits) -> float:
+    def log_normaliser(self, row: Logits, *, best: int | None = None) -> float:
         """log sum exp of a row of logits, to about 1e-6.
+
+        Args:
+            row: logits, float32, shape (n_vocab,).
+            best: the token with the largest, where it is known.
 
         Raises:
             LogitsError: the row holds a NaN or +inf, or no token is left.
         """
-        peak = row[self.greedy(row, row, 1.0)]
-        return float(self._kernels.log_normaliser(row, peak, self._scratch, self._powers))
+        if best is None:
+            best = self.greedy(row, row, 1.0)
+        return float(self._kernels.log_normaliser(row, row[best], self._scratch, self._powers))
 
     def greedy(
         self,

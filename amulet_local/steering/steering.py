@@ -1,74 +1,28 @@
 """Decides, token by token, how the rows of a generation combine.
 
-Knows nothing about how rows are computed or how a token is drawn. A `Steering` keeps what a
-generation needs to remember: the text's code regions, the running log-ratios of adaptive weights,
-the watch. Its settings may change between two tokens.
+Knows nothing about how rows are computed, how a token is drawn, or what a guard does: it mixes the
+rows and takes the result through the guards, in their order. Its settings may change between two
+tokens; what the guards remember outlives that.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import replace
 
-import numpy as np
-
-from amulet_local.optimizer.realigner import Logits, Realigner, Tokens
+from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.optimizer.realigner import Logits, Realigner
+from amulet_local.optimizer.row_pair import RowPair
 from amulet_local.params.amulet import AmuletParams
-from amulet_local.steering.loop_watch import Watch
-from amulet_local.steering.methods import DecodingMethod
-from amulet_local.steering.recital import Recital
-from amulet_local.text.code_regions import CodeRegions
+from amulet_local.steering import guards
+from amulet_local.steering.guards.base import Guard, Surroundings
+from amulet_local.steering.mix_weights import MixWeights
+from amulet_local.steering.row_plan import RowPlan
+from amulet_local.steering.step import Combination, Step
+from amulet_local.steering.text_so_far import TextSoFar
 from amulet_local.text.json_position import JsonPosition
-from amulet_local.text.sentences import ends_sentence
 
-LIKELY_END = 0.5
-"""Probability from which on the end of an answer is likely."""
-
-TAIL_CHARACTERS = 16
-"""Of the text, to see whether a sentence ends there."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowPlan:
-    """Which rows a generation computes.
-
-    Attributes:
-        has_plain: whether row 0 is the plain prompt's; the others are the preferences'.
-        weights: one per preference row.
-    """
-
-    has_plain: bool
-    weights: tuple[float, ...]
-
-    @staticmethod
-    def of(method: DecodingMethod, weights: Sequence[float]) -> RowPlan:
-        """The rows that `method` needs for preferences of these weights."""
-        if not method.needs_preference:
-            return RowPlan(has_plain=True, weights=())
-        is_mix = tuple(weights) != (1.0,)
-        return RowPlan(has_plain=method.needs_plain or is_mix, weights=tuple(weights))
-
-    @property
-    def n_rows(self) -> int:
-        """Rows to compute."""
-        return self.has_plain + len(self.weights)
-
-
-class Combination(NamedTuple):
-    """l1 + (scale - 1) * (l1 - l0), for the tokens that may be chosen: a Realigner's arguments.
-
-    Attributes:
-        plain, preference: l0 and l1, float32, shape (n_vocab,).
-        scale: a.
-        tokens: ids of the tokens that may be chosen, None for all.
-    """
-
-    plain: Logits
-    preference: Logits
-    scale: float
-    tokens: Tokens | None
+Prompts = Sequence[Sequence[int]]
 
 
 class Steering:
@@ -78,7 +32,6 @@ class Steering:
         plan: the rows.
         amulet: strength and guards.
         noise: standard deviation of the model's rounding noise in l1 - l0, in logits.
-        in_reasoning: whether the next token is what a thinking model writes to itself.
     """
 
     def __init__(
@@ -87,65 +40,85 @@ class Steering:
         amulet: AmuletParams,
         realigner: Realigner,
         *,
+        prompts: Prompts = (),
         end_tokens: Iterable[int] = (),
-        recital: Recital | None = None,
+        vocabulary: Vocabulary | None = None,
         json_position: JsonPosition | None = None,
     ) -> None:
         """Start a generation.
 
         Args:
+            prompts: of each row, as token ids; without them there is no echo guard.
             end_tokens: what the end guard holds back.
-            recital: what the echo guard goes by.
+            vocabulary: the model's; the echo guard needs it.
             json_position: for an answer that is JSON: only its string values are steered.
         """
         self.plan = plan
         self.amulet = amulet
         self.noise = 0.0
-        self.in_reasoning = False
         self._realigner = realigner
-        self._end_tokens = sorted(end_tokens)
-        self._recital = recital
-        self._json_position = json_position
-        self._regions = CodeRegions()
-        self._watch = Watch()
-        self._ratios = [0.0] * len(plan.weights)
+        self._weights = MixWeights(plan.weights, amulet)
+        self._around = Surroundings(
+            amulet=amulet,
+            text=TextSoFar(json_position),
+            prompts=prompts,
+            end_tokens=sorted(end_tokens),
+            vocabulary=vocabulary,
+        )
+        self._guards: dict[type[Guard], Guard] = {}
+        self._active = self._chosen_guards()
         self._rows: Sequence[Logits] = ()
-        self._tail = ""
-        self._everything: Combination | None = None
-        self._reference_normaliser: float | None = None
+        self._step: Step | None = None
+
+    def _chosen_guards(self) -> list[Guard]:
+        """The guards that are on, in their order; those that were on before with their memory."""
+        chosen = []
+        for kind in guards.GUARDS:
+            if not kind.is_on(self._around):
+                continue
+            guard = self._guards.get(kind)
+            if guard is None:
+                guard = self._guards[kind] = kind(self._around)
+            else:
+                guard.change(self._around)
+            chosen.append(guard)
+        return chosen
+
+    @property
+    def in_reasoning(self) -> bool:
+        """Whether the next token is what a thinking model writes to itself."""
+        return self._around.text.in_reasoning
+
+    @in_reasoning.setter
+    def in_reasoning(self, value: bool) -> None:
+        self._around.text.in_reasoning = value
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the watch did."""
-        return self._watch.warnings
+        """What the guards did, those included that are off by now."""
+        made = (self._guards[kind] for kind in guards.GUARDS if kind in self._guards)
+        return tuple(text for guard in made for text in guard.warnings)
 
     def change(
-        self, plan: RowPlan, amulet: AmuletParams, recital: Recital | None, *, same_rows: bool
+        self, plan: RowPlan, amulet: AmuletParams, prompts: Prompts = (), *, same_rows: bool
     ) -> None:
         """Go on with other rows, another strength or other guards.
 
         Args:
+            prompts: of each row, without the answer.
             same_rows: whether the rows are those of the same prompts as before.
         """
-        if not same_rows:
-            self._ratios = [0.0] * len(plan.weights)
         self.plan, self.amulet = plan, amulet
-        self._recital = recital
+        if same_rows:
+            self._weights.change(plan.weights, amulet)
+        else:
+            self._weights = MixWeights(plan.weights, amulet)
+        self._around = replace(self._around, amulet=amulet, prompts=prompts)
+        self._active = self._chosen_guards()
 
     def weights(self) -> tuple[float, ...]:
-        """The weights of the next token.
-
-        Adaptive ones are w_k = W * w0_k exp(-R_k / tau) / sum_j w0_j exp(-R_j / tau), with W the
-        sum of the initial weights w0 and R_k = sum_t log p_k(y_t) - log p_0(y_t) over the text so
-        far (MATO, arXiv 2605.25342).
-        """
-        initial = self.plan.weights
-        if self.amulet.mix == "fixed" or len(initial) < 2:
-            return initial
-        lag = [-ratio / self.amulet.mix_temperature for ratio in self._ratios]
-        top = max(lag)
-        shares = [w * math.exp(value - top) for w, value in zip(initial, lag, strict=True)]
-        return tuple(math.fsum(initial) * share / math.fsum(shares) for share in shares)
+        """The weights of the next token."""
+        return self._weights.now()
 
     def combine(self, rows: Sequence[Logits]) -> Combination:
         """How to choose the next token.
@@ -157,108 +130,52 @@ class Steering:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
         self._rows = rows
-        self._reference_normaliser = None
-        realigner = self._realigner
-        plain = rows[0]
-        if not self.plan.weights:
-            self._everything = Combination(plain, plain, 1.0, None)
-            plain = self._without_refused(plain)
-            return Combination(plain, plain, 0.0, None)
-        preference = realigner.mix(plain, rows[self.plan.has_plain :], self.weights())
-        self._everything = Combination(preference, preference, 1.0, None)
-        chosen = self._guarded(plain, self._without_refused(preference))
-        if self.amulet.watch and chosen.scale > 1:
-            reference = Combination(chosen.preference, chosen.preference, 1.0, None)
-            self._watch.note_entropies(realigner.entropy(*chosen), realigner.entropy(*reference))
-        return chosen
+        step = self._step = self._unguarded(rows)
+        refused = [token for guard in self._active for token in guard.refused()]
+        if refused:
+            step.refuse(refused)
+        for guard in self._active:
+            if step.scale <= 1:
+                break
+            guard.act(step)
+        for guard in self._active:
+            guard.observe(step)
+        return step.combination
+
+    def _unguarded(self, rows: Sequence[Logits]) -> Step:
+        plan, plain = self.plan, rows[0]
+        preference, scale = plain, 0.0
+        if plan.weights:
+            mixed = rows[plan.has_plain :]
+            preference = self._realigner.mix(plain, mixed, self._weights.now())
+            scale = self.amulet.guidance_scale
+            if not plan.has_plain:
+                plain, scale = preference, 1.0
+        pair = RowPair(self._realigner, plain, preference)
+        return Step(self._realigner, pair, scale, self.noise, bool(plan.weights))
+
+    def likeliest(self) -> int:
+        """The token with the largest combined logit; between `combine` and `accept`.
+
+        Raises:
+            LogitsError: a row holds a NaN or +inf, or no token is left.
+        """
+        assert self._step is not None
+        return self._step.likeliest()
 
     def everything(self) -> Combination:
-        """What `combine` started from: the reference, with the tokens that guards refuse."""
-        assert self._everything is not None
-        return self._everything
+        """What `combine` started from: the reference, with the tokens that guards refuse.
 
-    def _guarded(self, plain: Logits, preference: Logits) -> Combination:
-        amulet, realigner = self.amulet, self._realigner
-        if not self.plan.has_plain:
-            return Combination(preference, preference, 1.0, None)
-        scale = amulet.guidance_scale
-        if scale <= 1:
-            return Combination(plain, preference, scale, None)
-        if self._on_structure():
-            return Combination(plain, preference, 1.0, None)
-        if amulet.watch:
-            scale = 1.0 + (scale - 1.0) * self._watch.factor
-            if scale <= 1:
-                return Combination(plain, preference, scale, None)
-        if amulet.end_guard:
-            preference = self._without_early_end(preference)
-        if amulet.noise_guard > 0:
-            plain = realigner.shrink(plain, preference, amulet.noise_guard * self.noise)
-        held = [] if self._recital is None else self._recital.held()
-        if held:
-            plain = realigner.restrain(plain, preference, np.array(held, dtype=np.int32))
-        tokens = realigner.plausible(plain, preference, *amulet.mask) if amulet.mask else None
-        if amulet.kl_budget is not None:
-            scale = realigner.scale_within(plain, preference, scale, amulet.kl_budget, tokens)
-        return Combination(plain, preference, scale, tokens)
-
-    def _on_structure(self) -> bool:
-        """Whether the next token is reasoning, code, or JSON outside of string values."""
-        if self.in_reasoning:
-            return self.amulet.reasoning_gating
-        if self._json_position is not None:
-            return not self._json_position.in_string_value
-        return self.amulet.region_gating and self._regions.in_code
-
-    def _without_refused(self, row: Logits) -> Logits:
-        """The row without tokens that would go on with a loop or a recital."""
-        refused = self._watch.refused() if self.amulet.watch else []
-        if refused and (self._regions.in_code or self._json_position is not None):
-            refused = []
-        recites = self._recital is not None and self.amulet.guidance_scale > 1
-        if recites and not (self.in_reasoning and self.amulet.reasoning_gating):
-            assert self._recital is not None
-            refused = [*refused, *self._recital.refused()]
-        if not refused:
-            return row
-        row = row.copy()
-        row[refused] = -np.inf
-        return row
-
-    def _without_early_end(self, row: Logits) -> Logits:
-        """In the middle of a sentence, the row without the end, unless that is likely."""
-        if not self._end_tokens or ends_sentence(self._tail):
-            return row
-        if sum(math.exp(self._reference_log_p(token)) for token in self._end_tokens) >= LIKELY_END:
-            return row
-        row = row.copy()
-        row[self._end_tokens] = -np.inf
-        return row
-
-    def _reference_log_p(self, token: int) -> float:
-        """Of a token under the combination at scale 1, with what guards refuse in it."""
-        row = self.everything().preference
-        if self._reference_normaliser is None:
-            self._reference_normaliser = self._realigner.log_normaliser(row)
-        return float(row[token]) - self._reference_normaliser
+        Between `combine` and `accept`.
+        """
+        assert self._step is not None
+        reference = self._step.reference.preference
+        return Combination(reference, reference, 1.0, None)
 
     def accept(self, token: int, text: str) -> None:
         """Take note of the chosen token and of the text that it completed."""
-        amulet = self.amulet
-        self._tail = (self._tail + text)[-TAIL_CHARACTERS:]
-        if not self.in_reasoning:
-            self._regions.push(text)
-            if self._json_position is not None:
-                self._json_position.push(text)
-        if self._recital is not None:
-            self._recital.accept(token)
-        if amulet.watch:
-            self._watch.accept(token)
-            if self._everything is not None and self.plan.weights:
-                self._watch.note_log_p(self._reference_log_p(token))
-        if amulet.mix == "adaptive" and len(self.plan.weights) > 1:
-            plain, *preferences = (
-                float(row[token]) - self._realigner.log_normaliser(row) for row in self._rows
-            )
-            for k, log_p in enumerate(preferences):
-                self._ratios[k] += log_p - plain
+        self._around.text.push(token, text)
+        for guard in self._active:
+            guard.accept(token, self._step)
+        self._weights.accept(token, self._rows, self._realigner)
+        self._rows, self._step = (), None

@@ -16,7 +16,7 @@ from amulet_local.answering.beams import Beams
 from amulet_local.answering.request import build_request
 from amulet_local.llama.execution_plan import ExecutionPlan
 from amulet_local.llama.rows import RowSet
-from amulet_local.steering.steering import RowPlan
+from amulet_local.steering.row_plan import RowPlan
 
 Evaluate = Callable[[tuple[int, ...]], NDArray[np.float64]]
 

@@ -12,7 +12,8 @@ from amulet_local import AmuletParams, Engine, SamplingParams, errors
 from amulet_local.answering.tracing import Tracer
 from amulet_local.common.results import Alternative, TokenTrace
 from amulet_local.optimizer.realigner import Realigner
-from amulet_local.steering.steering import RowPlan, Steering
+from amulet_local.steering.row_plan import RowPlan
+from amulet_local.steering.steering import Steering
 
 MESSAGES = [  # short, because most of the time goes into prompts
     {"role": "system", "content": "Be kind."},

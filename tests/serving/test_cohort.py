@@ -15,7 +15,7 @@ from amulet_local.answering.request import Request, build_request
 from amulet_local.llama.context import Context, ContextSettings, Logits
 from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.serving.cohort import Cohort
-from amulet_local.steering.steering import RowPlan
+from amulet_local.steering.row_plan import RowPlan
 
 N_CTX = 256
 SETTINGS = ContextSettings(

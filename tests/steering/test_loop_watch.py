@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amulet_local.steering.loop_watch import (
+from amulet_local.steering.guards.loop_watch import (
     COLLAPSED_SHARE,
     FOUND_LOG_P,
     MAX_PERIOD,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amulet_local import Engine
-from amulet_local.steering.recital import HELD_AFTER, REFUSED_AFTER, Recital
+from amulet_local.steering.guards.echo import HELD_AFTER, REFUSED_AFTER, Recital
 
 
 class Letters:

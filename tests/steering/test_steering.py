@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
 
 from amulet_local import METHODS, AmuletParams, Engine, Preference, SamplingParams, errors
 from amulet_local.optimizer.realigner import PLAUSIBLE, Realigner
-from amulet_local.steering.loop_watch import FOUND_LOG_P, STRAY_LOG_P, STRAY_TOKENS, STRICTNESS
-from amulet_local.steering.recital import Recital
-from amulet_local.steering.steering import LIKELY_END, Combination, RowPlan, Steering
+from amulet_local.steering.guards.early_end import LIKELY_END
+from amulet_local.steering.guards.loop_watch import (
+    FOUND_LOG_P,
+    STRAY_LOG_P,
+    STRAY_TOKENS,
+    STRICTNESS,
+)
+from amulet_local.steering.row_plan import RowPlan
+from amulet_local.steering.steering import Steering
+from amulet_local.steering.step import Combination
 from amulet_local.text.json_position import JsonPosition
 
 MESSAGES = [  # short, because most of the time goes into prompts
@@ -24,11 +32,12 @@ MIXES = [(1.0,), (-1.0,), (0.3,), (1.0, 1.0), (0.7, -0.4), (1.0, -1.0), (-0.5, -
 def steering(
     realigner: Realigner,
     weights: Sequence[float] = (1.0,),
-    recital: Recital | None = None,
+    prompts: Sequence[Sequence[int]] = (),
     **amulet: object,
 ) -> Steering:
     plan = RowPlan(has_plain=True, weights=tuple(weights))
-    return Steering(plan, AmuletParams(**amulet), realigner, recital=recital)
+    words: Any = Words()
+    return Steering(plan, AmuletParams(**amulet), realigner, prompts=prompts, vocabulary=words)
 
 
 @pytest.fixture(scope="module")
@@ -464,15 +473,14 @@ class Words:
         return [int(text.strip()[1:])] if text.startswith(" w") else [0, 0]
 
 
-def recital() -> Recital:
-    """An instruction of the words 10 to 15."""
-    return Recital([1, 2, 3], [[1, 2, 10, 11, 12, 13, 14, 15, 3]], Words())  # type: ignore[arg-type]
+INSTRUCTED = [[1, 2, 3], [1, 2, 10, 11, 12, 13, 14, 15, 3]]
+"""Prompts, the second with an instruction of the words 10 to 15."""
 
 
 def test_recited_word_gains_nothing_and_is_refused_if_it_goes_on(small: Realigner) -> None:
     plain, preference = small_rows()
     preference[[12, 13]] = plain[[12, 13]] + 5
-    echoing = steering(small, guidance_scale=4, recital=recital(), echo_guard=True)
+    echoing = steering(small, guidance_scale=4, prompts=INSTRUCTED, echo_guard=True)
     full = small.combine(*echoing.combine([plain, preference])).copy()
     np.testing.assert_allclose(full, mix64([plain, preference], (1.0,), 4.0), atol=1e-4)
     for token in (10, 11):
@@ -541,7 +549,7 @@ def test_changed_strength_holds_from_the_next_token_on(small: Realigner) -> None
     moved = steering(small, guidance_scale=4)
     moved.combine(small_rows())
     moved.accept(1, "a ")
-    moved.change(moved.plan, AmuletParams(guidance_scale=2), None, same_rows=True)
+    moved.change(moved.plan, AmuletParams(guidance_scale=2), same_rows=True)
     assert moved.combine(small_rows()).scale == 2
 
 
@@ -549,9 +557,7 @@ def test_gating_that_is_turned_on_inside_code_knows_it(small: Realigner) -> None
     moved = steering(small, guidance_scale=4)
     moved.combine(small_rows())
     moved.accept(1, "```py\n")
-    moved.change(
-        moved.plan, AmuletParams(guidance_scale=4, region_gating=True), None, same_rows=True
-    )
+    moved.change(moved.plan, AmuletParams(guidance_scale=4, region_gating=True), same_rows=True)
     assert moved.combine(small_rows()).scale == 1
     moved.accept(2, "x\n```\n")
     assert moved.combine(small_rows()).scale == 4
@@ -566,9 +572,9 @@ def test_running_ratios_outlive_a_change_of_strength_and_not_one_of_preferences(
     moved.accept(5, "")
     before = moved.weights()
     assert before != (1.0, 1.0)
-    moved.change(moved.plan, adaptive.replace(guidance_scale=2), None, same_rows=True)
+    moved.change(moved.plan, adaptive.replace(guidance_scale=2), same_rows=True)
     assert moved.weights() == before
-    moved.change(moved.plan, adaptive, None, same_rows=False)
+    moved.change(moved.plan, adaptive, same_rows=False)
     assert moved.weights() == (1.0, 1.0)
 
 
@@ -578,7 +584,7 @@ def test_preferences_can_be_added_and_taken_away(small: Realigner) -> None:
     moved = Steering(RowPlan(has_plain=True, weights=()), strength, small)
     for weights in ((), (1.0,), (0.5, 0.5), (), (1.0, 1.0)):
         plan = RowPlan(has_plain=True, weights=weights)
-        moved.change(plan, strength, None, same_rows=False)
+        moved.change(plan, strength, same_rows=False)
         chosen = moved.combine(rows[: plan.n_rows])
         expected = mix64(rows[: plan.n_rows], weights, 3.0) if weights else rows[0]
         np.testing.assert_allclose(small.combine(*chosen), expected, atol=1e-4)

@@ -2,6 +2,7 @@
 
 Knows nothing about logits. A preference in the prompt makes its own words likelier, whatever they
 mean, and a large guidance scale strengthens that until the answer spells its instruction out.
+`Recital` notices; `EchoGuard` is the guard that goes by it.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections.abc import Sequence
 
 from amulet_local.llama.row import common_length
 from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.steering.guards.base import Guard, Surroundings
+from amulet_local.steering.step import Step
 
 HELD_AFTER, REFUSED_AFTER = 2, 3
 """Tokens of the instruction at the answer's end after which the next one isn't strengthened, and
@@ -75,6 +78,51 @@ class Recital:
             if len(ids) == 1:
                 spellings.add(ids[0])
         return spellings
+
+
+class EchoGuard(Guard):
+    """Keeps the scale from strengthening a recital, and breaks one off."""
+
+    def __init__(self, around: Surroundings) -> None:
+        """Begin with the prompts of these surroundings."""
+        super().__init__(around)
+        self._recital = _recital(around)
+
+    @classmethod
+    def is_on(cls, around: Surroundings) -> bool:
+        """Whether the echo guard is on and there is an instruction to recite."""
+        return around.amulet.echo_guard and len(around.prompts) > 1
+
+    def change(self, around: Surroundings) -> None:
+        """Go on with the prompts of these surroundings."""
+        super().change(around)
+        self._recital = _recital(around)
+
+    def refused(self) -> Sequence[int]:
+        """The tokens that would go on with a recital."""
+        amulet = self.around.amulet
+        is_gated = self.around.text.in_reasoning and amulet.reasoning_gating
+        return () if amulet.guidance_scale <= 1 or is_gated else self._recital.refused()
+
+    def act(self, step: Step) -> None:
+        """Let the words of what may be a recital gain nothing."""
+        held = self._recital.held()
+        if held:
+            step.restrain(held)
+
+    def accept(self, token: int, step: Step | None) -> None:
+        """Take the answer's next token."""
+        self._recital.accept(token)
+
+
+def _recital(around: Surroundings) -> Recital:
+    """The recital of these prompts, in an answer that has begun, perhaps."""
+    plain, *preferences = around.prompts
+    assert around.vocabulary is not None
+    recital = Recital(plain, preferences, around.vocabulary)
+    for token in around.text.tokens[-REFUSED_AFTER:]:
+        recital.accept(token)
+    return recital
 
 
 def _added(plain: Sequence[int], prompt: Sequence[int]) -> Sequence[int]:

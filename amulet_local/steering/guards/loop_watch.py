@@ -1,13 +1,17 @@
 """Watches an answer for what a large guidance scale does to it: loops, collapsed entropy, and text
 that the preference prompt alone would hardly have written.
 
-Knows nothing about logits. It says which tokens would go on with a loop, and by how much the scale
-should be lowered.
+Knows nothing about logits. `Watch` says which tokens would go on with a loop, and by how much the
+scale should be lowered; `LoopWatch` is the guard that goes by it.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
+from collections.abc import Sequence
+
+from amulet_local.steering.guards.base import Guard, Surroundings
+from amulet_local.steering.step import Step
 
 MAX_PERIOD = 64
 """Longest stretch whose repetition is noticed, in tokens."""
@@ -134,6 +138,45 @@ class Watch:
         while n < MAX_PERIOD and position - n >= 0 and tokens[position - n] == tokens[end - n]:
             n += 1
         return n
+
+
+class LoopWatch(Guard):
+    """Breaks loops off, and lowers the scale where the watch wants it lower."""
+
+    def __init__(self, around: Surroundings) -> None:
+        """Begin to watch."""
+        super().__init__(around)
+        self._watch = Watch()
+
+    @classmethod
+    def is_on(cls, around: Surroundings) -> bool:
+        """Whether the watch is on."""
+        return around.amulet.watch
+
+    def refused(self) -> Sequence[int]:
+        """The tokens that would go on with a loop; code and JSON may repeat themselves."""
+        text = self.around.text
+        return () if text.in_code or text.is_json else self._watch.refused()
+
+    def act(self, step: Step) -> None:
+        """Lower the scale's excess over 1."""
+        step.scale = 1.0 + (step.scale - 1.0) * self._watch.factor
+
+    def observe(self, step: Step) -> None:
+        """Take note of the entropies where a token is steered."""
+        if step.scale > 1:
+            self._watch.note_entropies(step.entropy(), step.rows.entropy())
+
+    def accept(self, token: int, step: Step | None) -> None:
+        """Take note of the token and of how likely the reference found it."""
+        self._watch.accept(token)
+        if step is not None and step.has_preference:
+            self._watch.note_log_p(step.reference.log_p(token))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the watch did."""
+        return self._watch.warnings
 
 
 def _times(n: int) -> str:

@@ -1,0 +1,122 @@
+"""The two rows of one step, and where they are largest: found when first asked for, and only once.
+
+Knows nothing about guards or models. Rows of logits are views that the next decode overwrites. So
+what is remembered belongs to an object that is made anew for each step and dropped with it, and
+other rows are another object: a maximum can't outlive the rows that it is the maximum of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from amulet_local.optimizer.realigner import Logits, Realigner, Tokens
+
+
+class RowPair:
+    """l0 and l1 of one step.
+
+    Every method raises LogitsError where a row that it looks at holds a NaN or +inf, or leaves no
+    token.
+
+    Attributes:
+        plain, preference: l0 and l1, float32, shape (n_vocab,). They may not change while this
+            object is in use.
+    """
+
+    __slots__ = ("_best", "_normaliser", "_origin", "_realigner", "_top", "plain", "preference")
+
+    def __init__(
+        self,
+        realigner: Realigner,
+        plain: Logits,
+        preference: Logits,
+        origin: RowPair | None = None,
+    ) -> None:
+        """Take two rows.
+
+        Args:
+            origin: a pair with the same l1, but for tokens that one of these rows rules out.
+        """
+        self.plain = plain
+        self.preference = preference
+        self._realigner = realigner
+        self._origin = origin
+        self._best: int | None = None
+        self._top: int | None = None
+        self._normaliser: float | None = None
+
+    @property
+    def best(self) -> int:
+        """The token with the largest l1 of those that are possible in both rows."""
+        if self._best is None:
+            best = None if self._origin is None else self._origin.best
+            if best is None or -np.inf in (self.plain[best], self.preference[best]):
+                best, all_are_possible = self._realigner.peak(self.plain, self.preference)
+                if all_are_possible:
+                    self._top = best
+            self._best = best
+        return self._best
+
+    @property
+    def top(self) -> int:
+        """The token with the largest l1, whatever l0 is."""
+        if self._top is None:
+            self._top = self._find_top()
+        return self._top
+
+    def _find_top(self) -> int:
+        if self._origin is not None:
+            top = self._origin.top
+            if self.preference[top] != -np.inf:
+                return top
+        elif self.best == self._top:  # every token is possible
+            return self.best
+        return self._realigner.greedy(self.preference, self.preference, 1.0)
+
+    def log_p(self, token: int) -> float:
+        """The log-probability of a token under l1, in nats."""
+        if self._normaliser is None:
+            self._normaliser = self._realigner.log_normaliser(self.preference, best=self.top)
+        return float(self.preference[token]) - self._normaliser
+
+    def entropy(self) -> float:
+        """The entropy of l1's distribution, in nats."""
+        return self._realigner.entropy(self.preference, self.preference, 1.0, best=self.top)
+
+    def without(self, tokens: Sequence[int]) -> RowPair:
+        """The pair with these tokens ruled out in a copy of l1."""
+        preference = self.preference.copy()
+        preference[list(tokens)] = -np.inf
+        plain = preference if self.plain is self.preference else self.plain
+        return RowPair(self._realigner, plain, preference, self)
+
+    def shrunken(self, threshold: float) -> RowPair:
+        """The pair with `Realigner.shrink`'s plain row."""
+        plain = self._realigner.shrink(self.plain, self.preference, threshold, best=self.best)
+        return RowPair(self._realigner, plain, self.preference, self)
+
+    def restrained(self, held: Tokens) -> RowPair:
+        """The pair with `Realigner.restrain`'s plain row."""
+        plain = self._realigner.restrain(self.plain, self.preference, held, best=self.best)
+        return RowPair(self._realigner, plain, self.preference, self)
+
+    def plausible(self, min_plausibility: float, nucleus: float, temperature: float) -> Tokens:
+        """The tokens that `Realigner.plausible` finds."""
+        return self._realigner.plausible(
+            self.plain, self.preference, min_plausibility, nucleus, temperature, best=self.best
+        )
+
+    def scale_within(self, guidance_scale: float, kl_budget: float, tokens: Tokens | None) -> float:
+        """The scale that `Realigner.scale_within` finds.
+
+        Args:
+            guidance_scale: above 1.
+            kl_budget: in nats, >= 0.
+            tokens: what `plausible` just returned, None for all.
+        """
+        best = None if tokens is not None else self.best
+        return self._realigner.scale_within(
+            self.plain, self.preference, guidance_scale, kl_budget, tokens, best=best
+        )

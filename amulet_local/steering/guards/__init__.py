@@ -1,0 +1,32 @@
+"""The guards, one file each, and the order in which they act.
+
+To add one: a file here with a class of `Guard`, its field in params/amulet.py, its line in GUARDS.
+Knows nothing about rows; what a guard is stands in base.py.
+"""
+
+from __future__ import annotations
+
+from amulet_local.steering.guards.base import Guard
+from amulet_local.steering.guards.budget import KlBudget
+from amulet_local.steering.guards.code import CodeGate
+from amulet_local.steering.guards.early_end import EarlyEnd
+from amulet_local.steering.guards.echo import EchoGuard
+from amulet_local.steering.guards.json_structure import JsonGate
+from amulet_local.steering.guards.loop_watch import LoopWatch
+from amulet_local.steering.guards.noise import NoiseGuard
+from amulet_local.steering.guards.plausibility import Plausibility
+from amulet_local.steering.guards.reasoning import ReasoningGate
+
+GUARDS: tuple[type[Guard], ...] = (
+    ReasoningGate,
+    JsonGate,
+    CodeGate,
+    LoopWatch,
+    EarlyEnd,
+    NoiseGuard,
+    EchoGuard,
+    Plausibility,
+    KlBudget,
+)
+"""Every guard in its turn: first those that decide whether there is steering at all, then those
+that change the rows, then the mask over what is left of them, then the budget spent on that."""

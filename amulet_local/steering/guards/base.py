@@ -1,0 +1,81 @@
+"""What a guard is.
+
+Knows nothing about any guard in particular.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.steering.step import Step
+from amulet_local.steering.text_so_far import TextSoFar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a guard may know besides the rows. All but the text is replaced when settings change.
+
+    Attributes:
+        amulet: strength and guards.
+        text: the answer so far.
+        prompts: one per row, as token ids; none where they aren't known.
+        end_tokens: ids of the tokens that end an answer.
+        vocabulary: the model's; None where it isn't known.
+    """
+
+    amulet: AmuletParams
+    text: TextSoFar
+    prompts: Sequence[Sequence[int]] = ()
+    end_tokens: Sequence[int] = ()
+    vocabulary: Vocabulary | None = None
+
+
+class Guard:
+    """Keeps one answer from one kind of damage.
+
+    It is made when it is first on, and asked nothing while it is off; its memory outlives a change
+    of settings. For each token Steering collects what the guards refuse, lets each of them act
+    while the scale is above 1, and then has them observe what came of it. A guard overrides what it
+    needs; by default it does nothing.
+
+    Attributes:
+        around: what it may know.
+    """
+
+    def __init__(self, around: Surroundings) -> None:
+        """Begin."""
+        self.around = around
+
+    @classmethod
+    def is_on(cls, around: Surroundings) -> bool:
+        """Whether these settings want it; always, unless a guard says otherwise."""
+        return True
+
+    def change(self, around: Surroundings) -> None:
+        """Go on with other settings."""
+        self.around = around
+
+    def refused(self) -> Sequence[int]:
+        """The tokens that may not come next, at any scale."""
+        return ()
+
+    def act(self, step: Step) -> None:
+        """Change the rows, the scale, or which tokens may be chosen; the scale is above 1."""
+
+    def observe(self, step: Step) -> None:
+        """Take note of what the next token will be chosen from."""
+
+    def accept(self, token: int, step: Step | None) -> None:
+        """Take note of the chosen token; `around.text` has it already.
+
+        Args:
+            step: what it was chosen from; None if it wasn't chosen here.
+        """
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What it did, for the user."""
+        return ()

@@ -1,0 +1,98 @@
+"""One token on its way through the guards: from its rows to what it is chosen from.
+
+Knows nothing about what guards there are. A `Step` is made anew for each token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from amulet_local.optimizer.realigner import Logits, Realigner, Tokens
+from amulet_local.optimizer.row_pair import RowPair
+
+
+class Combination(NamedTuple):
+    """l1 + (scale - 1) * (l1 - l0), for the tokens that may be chosen: a Realigner's arguments.
+
+    Attributes:
+        plain, preference: l0 and l1, float32, shape (n_vocab,).
+        scale: a.
+        tokens: ids of the tokens that may be chosen, None for all.
+    """
+
+    plain: Logits
+    preference: Logits
+    scale: float
+    tokens: Tokens | None
+
+
+class Step:
+    """What the guards of a generation know about the next token, and change.
+
+    Attributes:
+        reference: the rows as they came; guards compare with its l1, the combination at scale 1.
+        rows: what the guards made of them so far.
+        scale: a, the same.
+        tokens: ids of the tokens that may be chosen, None for all.
+        noise: standard deviation of the model's rounding noise in l1 - l0, in logits.
+        has_preference: whether l1 is more than the plain row.
+    """
+
+    __slots__ = (
+        "_likeliest",
+        "_realigner",
+        "has_preference",
+        "noise",
+        "reference",
+        "rows",
+        "scale",
+        "tokens",
+    )
+
+    def __init__(
+        self, realigner: Realigner, rows: RowPair, scale: float, noise: float, has_preference: bool
+    ) -> None:
+        """Start with rows that no guard has seen."""
+        self.reference = self.rows = rows
+        self.scale = scale
+        self.tokens: Tokens | None = None
+        self.noise = noise
+        self.has_preference = has_preference
+        self._realigner = realigner
+        self._likeliest: int | None = None
+
+    def refuse(self, tokens: Sequence[int]) -> None:
+        """Rule these tokens out; before any guard narrows the choice down to `tokens`."""
+        assert self.tokens is None
+        self.rows = self.rows.without(tokens)
+
+    def restrain(self, tokens: Sequence[int]) -> None:
+        """Let these tokens gain nothing from a scale above 1."""
+        self.rows = self.rows.restrained(np.array(tokens, dtype=np.int32))
+
+    @property
+    def combination(self) -> Combination:
+        """What the token is chosen from."""
+        return Combination(self.rows.plain, self.rows.preference, self.scale, self.tokens)
+
+    def likeliest(self) -> int:
+        """The token with the largest combined logit; to be asked when the guards are done.
+
+        Raises:
+            LogitsError: a row holds a NaN or +inf, or no token is left.
+        """
+        if self._likeliest is None:
+            self._likeliest = self._realigner.greedy(*self.combination)
+        return self._likeliest
+
+    def entropy(self) -> float:
+        """The combination's entropy, in nats; to be asked when the guards are done.
+
+        Raises:
+            LogitsError: a row holds a NaN or +inf, or no token is left.
+        """
+        best = None if self.tokens is not None else self.likeliest()
+        return self._realigner.entropy(*self.combination, best=best)
