@@ -34,7 +34,7 @@ from amulet_local.params.choices import Placement
 from amulet_local.preferences.preference import resolve
 from amulet_local.prompts.prompter import Prompter
 from amulet_local.serving.cohort import Cohort
-from amulet_local.steering.presets import DEFAULT_PRESET, GUARDS, PRESETS
+from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, SWITCHED_ON
 from amulet_local.steering.rounding_noise import rounding_noise
 
 PRECISIONS = ("F16", "Q8_0", "Q4_1")
@@ -76,14 +76,14 @@ def _points() -> Iterator[StudyPoint]:
     yield point("preference prompt", guidance_scale=1.0)
     yield StudyPoint(name="paper", amulet=AmuletParams())
     for budget in (0.4, 0.5, 0.6, 0.8, 1.2):
-        yield point(f"KL {budget:g}, guarded", kl_budget=budget, **GUARDS)
-    yield point("guarded", **GUARDS)
+        yield point(f"KL {budget:g}, guarded", kl_budget=budget, **SWITCHED_ON)
+    yield point("guarded", **SWITCHED_ON)
     yield point("scale 3", guidance_scale=3.0)
     yield point("mask 0.1", min_plausibility=0.1)
     yield point("KL 0.8", kl_budget=0.8)
     yield point("noise guard 1", noise_guard=1.0)
     yield point("preference prompt, user", "user", guidance_scale=1.0)
-    yield point("scale 1.5, guarded, user", "user", guidance_scale=1.5, **GUARDS)
+    yield point("scale 1.5, guarded, user", "user", guidance_scale=1.5, **SWITCHED_ON)
 
 
 POINTS = {point.name: point for point in _points()}

@@ -34,7 +34,7 @@ class Preset:
     placement: Placement
 
 
-GUARDS: dict[str, Any] = dict.fromkeys(
+SWITCHED_ON: dict[str, Any] = dict.fromkeys(
     ("echo_guard", "end_guard", "region_gating", "reasoning_gating", "watch"), True
 )
 """What `balanced` and `strong` switch on besides their budget."""
@@ -51,13 +51,13 @@ PRESETS: dict[str, Preset] = {
         Preset(
             name="balanced",
             summary="as strong as goes with at most 2% of answers broken",
-            amulet=AmuletParams(kl_budget=0.5, **GUARDS),
+            amulet=AmuletParams(kl_budget=0.5, **SWITCHED_ON),
             placement="system",
         ),
         Preset(
             name="strong",
             summary="a larger budget, and an answer lost now and then",
-            amulet=AmuletParams(kl_budget=0.8, **GUARDS),
+            amulet=AmuletParams(kl_budget=0.8, **SWITCHED_ON),
             placement="system",
         ),
     )

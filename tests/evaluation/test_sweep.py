@@ -11,7 +11,7 @@ from amulet_local.common.errors import InvalidParameterError
 from amulet_local.evaluation.sweep import DEFAULT_VALUES, MAX_VALUES, settings_of
 from amulet_local.preferences.settings_editor import set_model_strength
 from amulet_local.preferences.user_settings import settings_of_model
-from amulet_local.steering.presets import DEFAULT_PRESET, GUARDS, PRESETS, choose_strength
+from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, SWITCHED_ON, choose_strength
 
 SWEEPS: tuple[Any, ...] = ("kl", "scale")
 
@@ -33,14 +33,14 @@ def test_budgets_are_tried_under_the_scale_and_guards_of_the_default_preset() ->
     for item in settings:
         assert item.amulet.kl_budget == item.value
         assert item.amulet.guidance_scale == default.guidance_scale
-        assert all(getattr(item.amulet, name) for name in GUARDS)
+        assert all(getattr(item.amulet, name) for name in SWITCHED_ON)
 
 
 def test_scales_are_tried_without_a_budget() -> None:
     for item in settings_of("scale")[:-1]:
         assert item.amulet.guidance_scale == item.value
         assert item.amulet.kl_budget is None
-        assert all(getattr(item.amulet, name) for name in GUARDS)
+        assert all(getattr(item.amulet, name) for name in SWITCHED_ON)
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
