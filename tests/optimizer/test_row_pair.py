@@ -11,6 +11,9 @@ from hypothesis.extra import numpy as hnp
 from amulet_local.common.errors import LogitsError
 from amulet_local.optimizer.realigner import Realigner
 from amulet_local.optimizer.row_pair import RowPair
+from amulet_local.steering.presets import PRESETS
+from amulet_local.steering.row_plan import RowPlan
+from amulet_local.steering.steering import Steering
 
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -83,6 +86,22 @@ def test_rows_are_searched_once_whatever_is_asked_of_them() -> None:
     guarded.scale_within(4.0, 0.2, None)
     guarded.entropy()
     assert realigner.n_passes == 1
+
+
+@pytest.mark.parametrize("text", ["word ", "End. "])
+@pytest.mark.parametrize("preset", ["balanced", "strong"])
+def test_a_guarded_step_searches_its_rows_once(preset: str, text: str) -> None:
+    rng = np.random.default_rng(3)
+    realigner = CountingRealigner(900)
+    plan = RowPlan(has_plain=True, weights=(1.0,))
+    steering = Steering(plan, PRESETS[preset].amulet, realigner, end_tokens=(900 - 1,))
+    for token in range(20):
+        rows = list(rng.normal(size=(2, 900)).astype(np.float32))
+        rows[1][token] = rows[0][token] = 9.0
+        assert steering.combine(rows).scale > 1
+        steering.likeliest()
+        steering.accept(token, text)
+        assert realigner.n_passes == token + 1
 
 
 def test_rows_without_their_likeliest_token_are_searched_again() -> None:
