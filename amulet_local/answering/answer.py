@@ -5,21 +5,19 @@ Knows nothing about how rows are computed: it is given their logits and says whi
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
+from amulet_local.answering.answer_reader import AnswerReader
+from amulet_local.answering.clock import Clock
+from amulet_local.answering.picker import Picker
 from amulet_local.answering.request import Request
 from amulet_local.answering.tracing import Tracer
-from amulet_local.common.results import Chunk, FinishReason, Generation, Timings, TokenTrace, Usage
-from amulet_local.llama.sampler import SamplerChain
-from amulet_local.llama.vocabulary import TextStream, Vocabulary
+from amulet_local.common.results import Chunk, FinishReason, Generation, TokenTrace, Usage
+from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.optimizer.realigner import Logits, Realigner
 from amulet_local.steering.steering import Steering
-from amulet_local.steering.step import Combination
 from amulet_local.text.json_position import JsonPosition
-from amulet_local.text.reasoning import Piece, ReasoningSplitter
-from amulet_local.text.stop_texts import StopFinder
 
 
 class Answer:
@@ -49,14 +47,8 @@ class Answer:
         self._request = request
         self._vocabulary = vocabulary
         self._picker = Picker(request, realigner, vocabulary)
-        self._stream = TextStream(vocabulary)
-        self._splitter: ReasoningSplitter | None = None
-        if request.sampling.reasoning_format == "separate":
-            self._splitter = ReasoningSplitter(request.closing_tag)
-            self.steering.in_reasoning = self._splitter.in_reasoning
-        self._stops = StopFinder(request.sampling.stop)
-        self._texts: list[str] = []
-        self._reasoning: list[str] = []
+        self._reader = AnswerReader.of(request, vocabulary)
+        self.steering.in_reasoning = self._reader.in_reasoning
         self._warnings = list(request.warnings)
         self._room = _room(request)
         self._tracer = None
@@ -84,10 +76,10 @@ class Answer:
         if token in self._vocabulary.end_tokens:
             self.finish_reason = "stop"
             return None
-        text = self._stream.push(token)
-        self.steering.accept(token, text)
-        piece = self._decided(text)
-        if self._stops.found is not None:
+        piece = self._reader.push(token)
+        self.steering.accept(token, self._reader.written)
+        self.steering.in_reasoning = self._reader.in_reasoning
+        if self._reader.stopped:
             self.finish_reason = "stop"
         elif len(self.tokens) >= self._request.sampling.max_tokens:
             self.finish_reason = "length"
@@ -98,31 +90,8 @@ class Answer:
             token_ids=(token,),
             trace=trace,
             reasoning=piece.reasoning,
-            is_reasoning=self._splitter is not None and self._splitter.is_before_answer,
+            is_reasoning=self._reader.is_before_answer,
         )
-
-    def _decided(self, text: str) -> Piece:
-        """What is certain to be reasoning, and answer, now that the model wrote `text`."""
-        piece = Piece("", text)
-        if self._splitter is not None:
-            piece = self._splitter.push(text)
-            self.steering.in_reasoning = self._splitter.in_reasoning
-        return self._kept(piece.reasoning, self._stops.push(piece.answer))
-
-    def _rest(self) -> Piece:
-        """What was held back, at the end."""
-        start = self._decided(self._stream.finish())
-        held = Piece("", "")
-        if self._splitter is not None:
-            held = self._splitter.finish()
-        answer = self._stops.push(held.answer) + self._stops.finish()
-        end = self._kept(held.reasoning, answer)
-        return Piece(start.reasoning + end.reasoning, start.answer + end.answer)
-
-    def _kept(self, reasoning: str, answer: str) -> Piece:
-        self._reasoning.append(reasoning)
-        self._texts.append(answer)
-        return Piece(reasoning, answer)
 
     def change(self, request: Request) -> bool:
         """Go on with the rows, strength and guards of `request`; its sampling is left aside.
@@ -161,10 +130,10 @@ class Answer:
         Args:
             computed_tokens: for the usage.
         """
-        request, rest = self._request, self._rest()
-        if self._stops.found is not None:
+        request, rest = self._request, self._reader.finish()
+        if self._reader.stopped:
             self.finish_reason = "stop"
-        if self.steering.in_reasoning and self.finish_reason != "cancelled":
+        if self._reader.in_reasoning and self.finish_reason != "cancelled":
             note = f"the model was still reasoning after {len(self.tokens)} tokens: no answer"
             if self.finish_reason == "length":
                 note += "; allow more of them (max_tokens, -n)"
@@ -174,8 +143,8 @@ class Answer:
             reasoning=rest.reasoning,
             finish_reason=self.finish_reason,
             generation=Generation(
-                text="".join(self._texts),
-                reasoning="".join(self._reasoning),
+                text=self._reader.text,
+                reasoning=self._reader.reasoning,
                 token_ids=tuple(self.tokens),
                 finish_reason=self.finish_reason or "cancelled",
                 usage=Usage(
@@ -198,94 +167,3 @@ class Answer:
 def _room(request: Request) -> int:
     """Tokens that the context holds after the prompts."""
     return request.n_ctx - max(len(prompt) for prompt in request.prompts)
-
-
-class Picker:
-    """Draws a token from a combination: the kernel's argmax, or llama.cpp's samplers."""
-
-    def __init__(self, request: Request, realigner: Realigner, vocabulary: Vocabulary) -> None:
-        self._realigner = realigner
-        self._chain: SamplerChain | None = None
-        sampling = request.sampling
-        if sampling.temperature == 0 and not sampling.changes_greedy:
-            return
-        self._chain = SamplerChain(
-            sampling, vocabulary=vocabulary, n_ctx=request.n_ctx, seed=request.seed
-        )
-        self._chain.accept_prompt(request.prompts[0])
-        self._n_likeliest = self._chain.n_likeliest
-
-    def pick(self, combination: Combination, steering: Steering) -> int:
-        """The next token.
-
-        Args:
-            steering: what made the combination; it may have found the best token already, and
-                knows what guards rule out where a grammar wants that.
-
-        Raises:
-            LogitsError: the logits allow none.
-        """
-        if self._chain is None:
-            return steering.likeliest()
-        fill = self._realigner.fill_candidates
-        token = self._chain.pick(
-            lambda: fill(*combination, n_likeliest=self._n_likeliest),
-            lambda: (
-                lambda: fill(*combination._replace(tokens=None)),
-                lambda: fill(*steering.everything()),
-            ),
-        )
-        self._chain.accept(token)
-        return token
-
-    def close(self) -> None:
-        """Free the samplers."""
-        if self._chain is not None:
-            self._chain.close()
-
-
-class Clock:
-    """Times the work; the time in which a consumer holds a chunk doesn't count as decoding."""
-
-    def __init__(self, started: float) -> None:
-        self._started = started
-        self._prompt_start = self._mark = time.perf_counter()
-        self._prompt_seconds: float | None = None
-        self._first: float | None = None
-        self._decode_seconds = 0.0
-        self._n_tokens = 0
-
-    def prompt_starts(self) -> None:
-        """The computation of the prompts begins."""
-        self._prompt_start = time.perf_counter()
-
-    def prompt_done(self) -> None:
-        """The prompts are computed."""
-        self._prompt_seconds = time.perf_counter() - self._prompt_start
-
-    def token_done(self) -> None:
-        """A token was chosen."""
-        now = time.perf_counter()
-        if self._first is None:
-            self._first = now
-        else:
-            self._decode_seconds += now - self._mark
-        self._mark = now
-        self._n_tokens += 1
-
-    def resumes(self) -> None:
-        """The consumer of a chunk is done with it."""
-        self._mark = time.perf_counter()
-
-    def timings(self) -> Timings:
-        """The times so far."""
-        now = time.perf_counter()
-        n_steps = self._n_tokens - 1
-        rate = n_steps / self._decode_seconds if n_steps > 0 and self._decode_seconds else 0.0
-        prompt = self._prompt_seconds
-        return Timings(
-            prompt_seconds=now - self._prompt_start if prompt is None else prompt,
-            time_to_first_token_seconds=(self._first or now) - self._started,
-            decode_seconds=self._decode_seconds,
-            tokens_per_second=rate,
-        )

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from amulet_local.answering.answer import Clock
+from amulet_local.answering.answer_reader import AnswerReader
 from amulet_local.answering.beams import Beams, Extension
+from amulet_local.answering.clock import Clock
 from amulet_local.answering.request import Request
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.common.results import FinishReason, Generation, Usage
@@ -20,11 +21,8 @@ from amulet_local.llama.context import Context, ContextSettings, Logits, Span
 from amulet_local.llama.model import Model
 from amulet_local.llama.rows import Progress
 from amulet_local.llama.stop_flag import StopFlag, StoppedError
-from amulet_local.llama.vocabulary import TextStream, Vocabulary
 from amulet_local.llama.worker import Worker, run_together
 from amulet_local.loading.runtime_setup import check_memory
-from amulet_local.text.reasoning import Piece, ReasoningSplitter
-from amulet_local.text.stop_texts import StopFinder
 
 Result = TypeVar("Result")
 
@@ -116,8 +114,12 @@ def beam_search(run: BeamRun, request: Request, progress: Progress | None = None
         sequences.close()
     tokens = beams.best().tokens
     ended = bool(tokens) and tokens[-1] in vocabulary.end_tokens
-    piece, stopped = _text(request, vocabulary, tokens[: len(tokens) - ended])
-    reason: FinishReason = "cancelled" if cancelled else "stop" if ended or stopped else "length"
+    reader = AnswerReader.of(request, vocabulary)
+    for token in tokens[: len(tokens) - ended]:
+        reader.push(token)
+    reader.finish()
+    ended = ended or reader.stopped
+    reason: FinishReason = "cancelled" if cancelled else "stop" if ended else "length"
     warnings = list(request.warnings)
     if reason == "length" and len(tokens) < request.sampling.max_tokens:
         warnings.append(
@@ -125,8 +127,8 @@ def beam_search(run: BeamRun, request: Request, progress: Progress | None = None
             f"{request.n_ctx} is full; use a larger one (n_ctx, -c)"
         )
     return Generation(
-        text=piece.answer,
-        reasoning=piece.reasoning,
+        text=reader.text,
+        reasoning=reader.reasoning,
         token_ids=tokens,
         finish_reason=reason,
         usage=Usage(
@@ -142,20 +144,6 @@ def beam_search(run: BeamRun, request: Request, progress: Progress | None = None
         seed=None,
         warnings=tuple(warnings),
     )
-
-
-def _text(request: Request, vocabulary: Vocabulary, tokens: Sequence[int]) -> tuple[Piece, bool]:
-    """Answer and reasoning, and whether a stop text ended it."""
-    stream = TextStream(vocabulary)
-    text = "".join(map(stream.push, tokens)) + stream.finish()
-    piece = Piece("", text)
-    if request.sampling.reasoning_format == "separate":
-        splitter = ReasoningSplitter(request.closing_tag)
-        first, rest = splitter.push(text), splitter.finish()
-        piece = Piece(first.reasoning + rest.reasoning, first.answer + rest.answer)
-    stops = StopFinder(request.sampling.stop)
-    answer = stops.push(piece.answer) + stops.finish()
-    return Piece(piece.reasoning, answer), stops.found is not None
 
 
 class _Sequences:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from amulet_local.answering.answer_reader import AnswerReader
 from amulet_local.answering.request import Request
 from amulet_local.answering.tracing import Tracer
 from amulet_local.common.results import Score, TokenTrace
 from amulet_local.llama.rows import RowSet
-from amulet_local.llama.vocabulary import TextStream, Vocabulary
+from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.optimizer.realigner import Realigner
 from amulet_local.steering.steering import Steering
-from amulet_local.text.reasoning import ReasoningSplitter
 
 
 def score(
@@ -46,8 +46,7 @@ def score(
         vocabulary=vocabulary,
     )
     steering.noise = noise
-    stream = TextStream(vocabulary)
-    splitter = ReasoningSplitter(request.closing_tag)
+    reader = AnswerReader(vocabulary, closing_tag=request.closing_tag)
     tracer = Tracer(realigner, vocabulary, n_top=0)
     trace: list[TokenTrace] = []
 
@@ -57,11 +56,10 @@ def score(
         else:
             rows.step(answer[n_done - 1])
         logits = [rows.logits(row) for row in range(plan.n_rows)]
-        steering.in_reasoning = splitter.in_reasoning
+        steering.in_reasoning = reader.in_reasoning
         trace.append(tracer.trace(logits, plan, steering.combine(logits), token))
-        text = stream.push(token)
-        steering.accept(token, text)
-        splitter.push(text)
+        reader.push(token)
+        steering.accept(token, reader.written)
     return Score(
         token_ids=tuple(answer),
         plain=tuple(item.plain for item in trace if item.plain is not None),

@@ -1,0 +1,57 @@
+"""Draws the tokens of one answer: the kernel's argmax, or llama.cpp's samplers.
+
+Knows nothing about how rows combine to what it draws from, or about text.
+"""
+
+from __future__ import annotations
+
+from amulet_local.answering.request import Request
+from amulet_local.llama.sampler import SamplerChain
+from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.optimizer.realigner import Realigner
+from amulet_local.steering.steering import Steering
+from amulet_local.steering.step import Combination
+
+
+class Picker:
+    """Draws tokens from combinations. `close` frees its samplers."""
+
+    def __init__(self, request: Request, realigner: Realigner, vocabulary: Vocabulary) -> None:
+        self._realigner = realigner
+        self._chain: SamplerChain | None = None
+        sampling = request.sampling
+        if sampling.temperature == 0 and not sampling.changes_greedy:
+            return
+        self._chain = SamplerChain(
+            sampling, vocabulary=vocabulary, n_ctx=request.n_ctx, seed=request.seed
+        )
+        self._chain.accept_prompt(request.prompts[0])
+        self._n_likeliest = self._chain.n_likeliest
+
+    def pick(self, combination: Combination, steering: Steering) -> int:
+        """The next token.
+
+        Args:
+            steering: what made the combination; it may have found the best token already, and
+                knows what guards rule out where a grammar wants that.
+
+        Raises:
+            LogitsError: the logits allow none.
+        """
+        if self._chain is None:
+            return steering.likeliest()
+        fill = self._realigner.fill_candidates
+        token = self._chain.pick(
+            lambda: fill(*combination, n_likeliest=self._n_likeliest),
+            lambda: (
+                lambda: fill(*combination._replace(tokens=None)),
+                lambda: fill(*steering.everything()),
+            ),
+        )
+        self._chain.accept(token)
+        return token
+
+    def close(self) -> None:
+        """Free the samplers."""
+        if self._chain is not None:
+            self._chain.close()
