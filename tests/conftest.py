@@ -20,6 +20,7 @@ from hypothesis import settings
 from amulet_local import Engine, load
 from amulet_local.loading import model_store
 from tests.gguf_edit import SHALLOW_LAYERS, copy_layers
+from tests.scripted import scripted_engine
 
 # Where everything has to be there, every run has the same examples; elsewhere each has new ones.
 settings.register_profile("untimed", deadline=None, derandomize="AMULET_REQUIRE_ALL" in os.environ)
@@ -35,6 +36,14 @@ def missing(reason: str) -> None:
     if os.environ.get("AMULET_REQUIRE_ALL"):
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks for a model's file, itself or through another fixture."""
+    for item in items:
+        if "model_path" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.model)
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -133,6 +142,13 @@ def shared_engine(model_path: Path) -> Iterator[Engine]:
 def shallow_engine(shallow_path: Path) -> Iterator[Engine]:
     """One engine on the shallow model for tests that leave it as they find it."""
     with load(shallow_path, n_ctx=512, reproducible=True) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
+def scripted() -> Iterator[Engine]:
+    """One engine without a model for tests that leave it as they find it: see tests/scripted.py."""
+    with scripted_engine(reproducible=True) as engine:
         yield engine
 
 

@@ -11,6 +11,8 @@ import pytest
 from tests.adapter_making import random_pairs, write_lora, write_vector
 from tests.cli.running import run
 
+pytestmark = pytest.mark.usefixtures("model_path")
+
 ASK = ("generate", "What is dew?", "-n", "6", "--json")
 
 

@@ -20,6 +20,8 @@ from amulet_local.steering.presets import PRESETS
 from tests.cli.conftest import CallCli
 from tests.cli.running import OnTerminal, Outcome, run
 
+pytestmark = pytest.mark.usefixtures("model_path")
+
 QUESTION = "How do I sleep better?"
 SHORT = ("-n", "12")
 FIGURES = r"guidance scale 5\.65 · plain [\d.]+ tokens/s · realigned [\d.]+ tokens/s \([\d.]+x\)\n"

@@ -171,6 +171,7 @@ def test_a_file_name_that_acts_on_a_terminal_is_shown(call: CallCli, tmp_path: P
     assert "\\x1b[2J error: \\u202emodel.gguf" in line
 
 
+@pytest.mark.usefixtures("model_path")
 def test_a_question_longer_than_the_context() -> None:
     line = run("generate", "word " * 300, "-c", "64", *PREFERENCE).error_line
     numbers = [int(digits) for digits in re.findall(r"\d+", line)]

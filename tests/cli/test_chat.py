@@ -15,6 +15,8 @@ from amulet_local.cli.chat.prompt import PLACEHOLDER
 from amulet_local.cli.chat.slash import COMMANDS
 from tests.cli.running import OnTerminal, run
 
+pytestmark = pytest.mark.usefixtures("model_path")
+
 QUESTION = "What is yeast?"
 SHORT = ("-c", "512", "-n", "12", "--reproducible")
 ENTER, ALT_ENTER, CTRL_C, CTRL_D = b"\r", b"\x1b\r", b"\x03", b"\x04"

@@ -12,6 +12,8 @@ import pytest
 
 from tests.cli.running import COMMAND, OnTerminal, environment, run
 
+pytestmark = pytest.mark.usefixtures("model_path")
+
 LONG_ANSWER = ("generate", "Write a long story about the sea.", "-n", "1500")
 # Long enough that Ctrl-C comes in the middle on any machine.
 LONG_QUESTION = ("generate", "-c", "4096", "-p", "word " * 4000, "-n", "1")

@@ -64,6 +64,7 @@ def test_models_says_how_to_install_what_is_missing(
     assert "pip install" in outcome.out
 
 
+@pytest.mark.usefixtures("model_path")
 def test_doctor_is_content() -> None:
     outcome = run("doctor")
     assert outcome.code == 0, outcome

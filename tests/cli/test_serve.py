@@ -16,6 +16,8 @@ import pytest
 from tests.cli.conftest import CallCli
 from tests.cli.running import COMMAND, environment
 
+pytestmark = pytest.mark.usefixtures("model_path")
+
 
 @contextmanager
 def serving(*arguments: str, **env: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
