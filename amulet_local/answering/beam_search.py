@@ -17,9 +17,10 @@ from amulet_local.answering.clock import Clock
 from amulet_local.answering.request import Request
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.common.results import FinishReason, Generation, Usage
-from amulet_local.llama.context import Context, ContextSettings, Logits, Span
+from amulet_local.llama.context import Context, ContextSettings, Logits
 from amulet_local.llama.model import Model
 from amulet_local.llama.rows import Progress
+from amulet_local.llama.sequences import Part, Sequences
 from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.llama.worker import Worker, run_together
 from amulet_local.loading.runtime_setup import check_memory
@@ -100,7 +101,7 @@ def beam_search(run: BeamRun, request: Request, progress: Progress | None = None
     clock = Clock(request.started_seconds)
     clock.prompt_starts()
     cancelled = False
-    sequences = _Sequences(run, request.n_beams, len(prompt) + request.n_beams * n_tokens)
+    sequences = _Memory(run, request.n_beams, len(prompt) + request.n_beams * n_tokens)
     try:
         logits = [sequences.prefill(prompt, progress)]
         clock.prompt_done()
@@ -146,7 +147,7 @@ def beam_search(run: BeamRun, request: Request, progress: Progress | None = None
     )
 
 
-class _Sequences:
+class _Memory:
     """The beams' memory: a sequence each, whose tokens are shared where they are the same."""
 
     def __init__(self, run: BeamRun, n_beams: int, n_cells: int) -> None:
@@ -160,25 +161,21 @@ class _Sequences:
         self._n_beams = n_beams
         self._places = [0]
         """The sequence of each running beam."""
-        self._n_tokens = 0
         try:
-            self._context = self._native(partial(Context, run.model, settings, run.stop_flag))
+            context = self._native(partial(Context, run.model, settings, run.stop_flag))
         except BaseException:
             self._worker.close()
             raise
-        self._context.set_threads(run.n_threads, run.n_threads_batch)
+        context.set_threads(run.n_threads, run.n_threads_batch)
+        self._sequences = Sequences(context, can_drop=run.model.can_drop_tokens)
 
     def prefill(self, prompt: Sequence[int], progress: Progress | None) -> Logits:
         """Compute the prompt in the first sequence; the logits after it."""
-        n_batch = self._context.n_batch
-        for start in range(0, len(prompt), n_batch):
-            part = prompt[start : start + n_batch]
-            last = start + len(part) == len(prompt)
-            self._decode([Span(0, start, part, int(last))])
+        while (n_done := len(self._sequences.held(0))) < len(prompt):
+            (output,) = self._decode(self._sequences.pack([(0, prompt[n_done:])]))
             if progress is not None:
-                progress(start + len(part), len(prompt))
-        self._n_tokens = len(prompt)
-        return self._context.logits().copy()
+                progress(len(self._sequences.held(0)), len(prompt))
+        return self._sequences.logits(output).copy()
 
     def extend(self, extensions: Sequence[Extension]) -> list[Logits]:
         """Go on with these beams; the logits of each, views until the next call.
@@ -192,30 +189,30 @@ class _Sequences:
             place = parent
             if parent in places:
                 place = free.pop()
-                self._context.copy_sequence(parent, place)
+                self._sequences.copy(parent, place)
             places.append(place)
         for place in free:
-            self._context.drop_from(place, -1)
+            self._sequences.forget(place)
         self._places = places
-        self._decode(
+        outputs = self._decode(
             [
-                Span(place, self._n_tokens, (extension.token,), 1)
+                Part(place, (extension.token,))
                 for place, extension in zip(places, extensions, strict=True)
             ]
         )
-        self._n_tokens += 1
-        return [self._context.logits(index) for index in range(len(places))]
+        return [self._sequences.logits(output) for output in outputs]
 
     def close(self) -> None:
         """Free the memory."""
-        self._context.close()
+        self._sequences.close()
         self._worker.close()
 
-    def _decode(self, spans: Sequence[Span]) -> None:
+    def _decode(self, parts: Sequence[Part]) -> list[int]:
         if self._stop_flag.is_set():
             raise StoppedError
-        self._native(partial(self._context.decode, spans))
-        self.n_decoded += sum(len(span.tokens) for span in spans)
+        outputs = self._native(partial(self._sequences.decode, parts))
+        self.n_decoded += sum(len(part.tokens) for part in parts)
+        return outputs
 
     def _native(self, task: Callable[[], Result]) -> Result:
         result: Result = run_together([self._worker], [task], self._stop_flag.set)[0]

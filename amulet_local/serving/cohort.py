@@ -9,24 +9,24 @@ computed in chunks between the tokens of the others.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from amulet_local.answering.answer import Answer
 from amulet_local.answering.generation import Control
 from amulet_local.answering.request import Request
-from amulet_local.common.errors import DecodeError, InvalidParameterError, LogitsError
+from amulet_local.common.errors import InvalidParameterError, LogitsError
 from amulet_local.common.results import Chunk, Generation
-from amulet_local.llama.context import Context, ContextSettings, Logits, Span
+from amulet_local.llama.context import Context, ContextSettings, Logits
 from amulet_local.llama.model import Model
 from amulet_local.llama.row import common_length
-from amulet_local.llama.stop_flag import StopFlag, StoppedError
+from amulet_local.llama.sequences import Sequences
+from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.optimizer.realigner import Realigner
 
 
 @dataclass
 class _Row:
     sequence: int
-    tokens: list[int] = field(default_factory=list)
     pending: Sequence[int] = ()
     logits: Logits | None = None
 
@@ -72,12 +72,13 @@ class Cohort:
             )
         n_sequences = n_places * n_rows
         self._model = model
-        self._context = Context(
+        context = Context(
             model,
             replace(settings, n_sequences=n_sequences, n_outputs=n_sequences),
             stop_flag,
         )
-        self._context.set_threads(n_threads, n_threads)
+        context.set_threads(n_threads, n_threads)
+        self._sequences = Sequences(context, can_drop=model.can_drop_tokens)
         self._realigner = Realigner(model.vocabulary.n_tokens)
         self._places = [
             _Place([_Row(place * n_rows + row) for row in range(n_rows)])
@@ -152,7 +153,7 @@ class Cohort:
     def in_memory(self, place: int, prompts: Sequence[Sequence[int]]) -> int:
         """How many tokens of these prompts a place has in memory."""
         rows = self._places[place].rows
-        return sum(max(common_length(row.tokens, prompt) for row in rows) for prompt in prompts)
+        return sum(max(self._in_common(row, prompt) for row in rows) for prompt in prompts)
 
     def step(self) -> list[tuple[int, Chunk | LogitsError]]:
         """Compute once, and choose a token for each answer whose prompts are computed.
@@ -196,13 +197,13 @@ class Cohort:
 
     def close(self) -> None:
         """Free the context."""
-        self._context.close()
+        self._sequences.close()
 
     def _read(self, place: _Place, prompts: Sequence[Sequence[int]]) -> None:
         """Compute these prompts next, but for what is in memory."""
         for row, prompt in zip(place.rows, prompts, strict=False):
             self._take_prefix(row, prompt)
-            row.pending = prompt[len(row.tokens) :]
+            row.pending = prompt[len(self._sequences.held(row.sequence)) :]
             row.logits = None
 
     def _heed(self, place: _Place) -> Chunk | None:
@@ -230,58 +231,34 @@ class Cohort:
     def _take_prefix(self, row: _Row, prompt: Sequence[int]) -> None:
         """Start from the row that has most of the prompt in memory, another one's if need be."""
         rows = [other for place in self._places for other in place.rows]
-        source = max(
-            (row, *rows),
-            key=lambda other: min(common_length(other.tokens, prompt), len(prompt) - 1),
-        )
-        n = min(common_length(source.tokens, prompt), len(prompt) - 1)
-        if source is not row and n > min(common_length(row.tokens, prompt), len(prompt) - 1):
-            self._context.copy_sequence(source.sequence, row.sequence)
-            row.tokens = list(source.tokens)
-        if not self._model.can_drop_tokens or not self._context.drop_from(row.sequence, n):
-            self._context.drop_from(row.sequence, -1)
-            n = 0
-        del row.tokens[n:]
+        most = len(prompt) - 1
+        source = max((row, *rows), key=lambda other: min(self._in_common(other, prompt), most))
+        n = min(self._in_common(source, prompt), most)
+        if source is not row and n > min(self._in_common(row, prompt), most):
+            self._sequences.copy(source.sequence, row.sequence)
+        self._sequences.keep_prefix(row.sequence, n if self._model.can_drop_tokens else 0)
+
+    def _in_common(self, row: _Row, prompt: Sequence[int]) -> int:
+        """How many tokens of the prompt the row has in memory."""
+        return common_length(self._sequences.held(row.sequence), prompt)
 
     def _decode(self, busy: Sequence[_Place]) -> None:
         """One llama_decode: a token for every row that goes on, and as much prompt as fits."""
         rows = [row for place in busy for row in place.rows if row.pending]
         rows.sort(key=lambda row: len(row.pending) > 1)
-        room = self._context.n_batch
-        spans, ends = [], []
-        for row in rows:
-            n = min(room, len(row.pending))
-            if n == 0:
-                break
-            room -= n
-            last = n == len(row.pending)
-            spans.append(Span(row.sequence, len(row.tokens), row.pending[:n], int(last)))
-            ends.append((row, self._context.n_batch - room - 1, n, last))
-        try:
-            self._context.decode(spans)
-        except (DecodeError, StoppedError):
-            self._forget()
-            raise
-        for row, end, n, last in ends:
-            row.tokens.extend(row.pending[:n])
-            row.pending = row.pending[n:]
-            row.logits = self._context.logits(end) if last else None
+        parts = self._sequences.pack((row.sequence, row.pending) for row in rows)
+        outputs = self._sequences.decode(parts)
+        for row, part, output in zip(rows, parts, outputs, strict=False):
+            row.pending = row.pending[len(part.tokens) :]
+            row.logits = self._sequences.logits(output) if part.n_outputs else None
         for place in busy:
-            place.n_computed += sum(
-                n for row, _, n, _ in ends if any(row is mine for mine in place.rows)
-            )
+            mine = [row.sequence for row in place.rows]
+            place.n_computed += sum(len(part.tokens) for part in parts if part.sequence in mine)
             active = self._active(place)
             if any(row.pending for row in active):  # a later decode overwrites what is there
                 for row in active:
                     if row.logits is not None:
                         row.logits = row.logits.copy()
-
-    def _forget(self) -> None:
-        """Empty every row: what a failed computation left in memory is anything."""
-        self._context.clear()
-        for place in self._places:
-            for row in place.rows:
-                row.tokens.clear()
 
     def _active(self, place: _Place) -> list[_Row]:
         assert place.request is not None
