@@ -21,14 +21,21 @@ MIN_PROBABILITY = 0.5
 """A text is in a language from this probability among the known ones, "no language" included."""
 
 
-@lru_cache(maxsize=1)
-def _identifier() -> Any:
+def require_library() -> None:
+    """Raise MissingExtraError if py3langid isn't installed."""
     try:
-        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+        import py3langid.langid  # noqa: F401
     except ImportError:
         raise MissingExtraError(
             "telling languages apart needs py3langid: pip install 'amulet-local[eval]'"
         ) from None
+
+
+@lru_cache(maxsize=1)
+def _identifier() -> Any:
+    require_library()
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
     identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
     identifier.set_languages([*KNOWN, "zxx"])
     return identifier

@@ -122,6 +122,15 @@ _MODULES: dict[str, tuple[ScorerEntry, ...]] = {
             needs=_EVAL,
         ),
     ),
+    "follows": (
+        ScorerEntry(
+            name="follows",
+            summary="1 if it follows its preference by the bank's rule, else 0; nothing where "
+            "there is no rule",
+            better="higher",
+            needs=_EVAL,
+        ),
+    ),
     "similarity": (
         ScorerEntry(
             name="similarity",
@@ -148,6 +157,9 @@ _MODULES: dict[str, tuple[ScorerEntry, ...]] = {
 
 SCORERS = {entry.name: entry for entries in _MODULES.values() for entry in entries}
 """Every scorer, by name."""
+
+_ELSEWHERE = {"follows": "amulet_local.evaluation.adherence.follows"}
+"""Modules that don't lie in this folder, because they import from it."""
 
 _HOMES = {entry.name: module for module, entries in _MODULES.items() for entry in entries}
 
@@ -218,7 +230,9 @@ def scorers_named(names: Sequence[str], **options: Any) -> list[Scorer]:
     made: dict[str, Scorer] = {}
     with ExitStack() as stack:
         for home in dict.fromkeys(_HOMES[name] for name in wanted):
-            make: Callable[..., list[Scorer]] = import_module(f"{_FOLDER}.{home}").make
+            make: Callable[..., list[Scorer]] = import_module(
+                _ELSEWHERE.get(home, f"{_FOLDER}.{home}")
+            ).make
             own = [SCORERS[name] for name in wanted if _HOMES[name] == home]
             for scorer in make(own, settings):
                 stack.callback(scorer.close)
