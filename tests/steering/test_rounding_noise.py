@@ -21,7 +21,7 @@ from amulet_local.steering.rounding_noise import rounding_noise
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AMULET_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "rounding_noise.json"
+    return tmp_path / "cache" / "noise.json"
 
 
 def measured(engine: Engine, **settings: Any) -> float:
@@ -45,7 +45,7 @@ def test_noise_is_the_spread_of_the_best_logits_between_two_ways_to_compute_them
     shared_engine: Engine, cache: Path
 ) -> None:
     model = shared_engine.model
-    tokens = model.vocabulary.tokenize(rounding_noise._TEXT, add_special=True, parse_special=False)
+    tokens = model.vocabulary.tokenize(measuring._TEXT, add_special=True, parse_special=False)
     settings = replace(shared_engine._settings, n_ctx=64, n_batch=64, n_outputs=64, n_sequences=1)
     ways = []
     for at_once in (len(tokens), 1):
