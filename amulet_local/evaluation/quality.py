@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from amulet_local.common.results import Generation
+from amulet_local.text.emojis import without_emojis_at_end
 from amulet_local.text.repetition import loops, repeated_share
 from amulet_local.text.sentences import ends_sentence
 
@@ -31,6 +32,18 @@ SIGNS = ("loops", "falls_apart", "recites", "stops_short")
 """Fields of Quality that make an answer broken."""
 
 _LIST_ITEM = re.compile(r"\s*([-*•]|\d+[.)])\s+\S")
+_SENTENCE_INSIDE = re.compile(r"[^\W\d_]{2}[.!?…][\"'”’»)*_]{0,3}\s|[。！？]")
+_OPEN = re.compile(
+    r"[,;:(\[{\-–—]\s*$|\b(?:a|an|the|and|or|but|so|because|that|which|of|to|in|on|at|by|for|from|with"
+    r"|who|what|how|where|as|is|are|was|were|be|your|my|their|its|if|when|while|than|not)\s*$",
+    re.IGNORECASE,
+)
+_CLOSED = ("|", "}", "]", ">")
+_FEW_WORDS = 6
+"""With fewer words and no mark, a text is a name or a phrase."""
+
+_VERSE_LINES, _VERSE_WORDS = 4, 12
+"""Verse is so many lines or more, none with more words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,12 +146,32 @@ def is_loop(tokens: Sequence[int]) -> bool:
 
 
 def stops_short(text: str, finish_reason: str) -> bool:
-    """Whether the model ended it in the middle of a sentence that isn't an item of a list."""
-    return (
-        finish_reason == "stop"
-        and not ends_sentence(text)
-        and not _LIST_ITEM.match(text.strip().rpartition("\n")[2])
-    )
+    """Whether the model ended it in the middle of a sentence that isn't an item of a list.
+
+    An emoji ends a sentence as a mark does, and a bracket a table or JSON. Verse, and a text that
+    has no sentences because it is all in one case or a few words, are in the middle of one only
+    if they end in what can't be last, such as a colon or "the". An empty answer stops short.
+    """
+    if finish_reason != "stop" or ends_sentence(text):
+        return False
+    if _LIST_ITEM.match(text.strip().rpartition("\n")[2]):
+        return False
+    if without_emojis_at_end(text) != text.rstrip() or text.rstrip().endswith(_CLOSED):
+        return False
+    if not text.strip() or _OPEN.search(text):
+        return True
+    return _has_sentences(text) and not _is_verse(text)
+
+
+def _has_sentences(text: str) -> bool:
+    """Whether one ended inside, or it begins like one: with a capital letter, and many words."""
+    begins = text.lstrip()[0].isupper() and not text.isupper()
+    return bool(_SENTENCE_INSIDE.search(text)) or (begins and len(text.split()) >= _FEW_WORDS)
+
+
+def _is_verse(text: str) -> bool:
+    lines = [line.split() for line in text.splitlines() if line.strip()]
+    return len(lines) >= _VERSE_LINES and max(map(len, lines)) <= _VERSE_WORDS
 
 
 def falls_apart(preference: Sequence[float]) -> bool:

@@ -101,6 +101,23 @@ def test_a_loop_and_an_answer_that_repeats_half_of_itself_loop() -> None:
         ("Three of them:\n- one\n- two", "stop", False),
         ("Three of them:\n1. one\n2. two", "stop", False),
         ("Three of them:\n1. one\nand so", "stop", True),
+        ("Sleep well 😴", "stop", False),
+        ("Sleep well! ❤️ ", "stop", False),
+        (
+            "The moon is high.\nThe house is still.\nI close my eyes\nand climb the hill",
+            "stop",
+            False,
+        ),
+        ("The moon is high.\nThe house is still.\nI close my eyes\nand climb the", "stop", True),
+        ("go to bed early and keep the room dark", "stop", False),
+        ("go to bed early and keep the", "stop", True),
+        ("GO TO BED EARLY AND KEEP IT DARK", "stop", False),
+        ("Marie Curie", "stop", False),
+        ("Marie Curie found two elements that shine", "stop", True),
+        ('{"tips": ["Sleep. Rest. Repeat"]}', "stop", False),
+        ("", "stop", True),
+        ("Go to bed early. Then keep the room dark", "stop", True),
+        ("go to bed early. then keep the room dark", "stop", True),
     ],
 )
 def test_an_answer_that_the_model_ends_in_mid_sentence_stops_short(

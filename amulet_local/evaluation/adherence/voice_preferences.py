@@ -229,7 +229,7 @@ VOICE: tuple[RuledPreference, ...] = (
         "fairy-tale",
         lexicons.FAIRY_TALE,
         "as a fairy tale",
-        "in the style of a fairy tale that begins with once upon a time",
+        'in the style of a fairy tale that begins with "once upon a time"',
     ),
     _persona(
         "grandmother",
