@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from amulet_local.llama.context import Context, Logits, Span
+from amulet_local.llama.context import Context, Logits
+from amulet_local.llama.sequences import Part, Sequences
 
 
 @dataclass(kw_only=True)
@@ -16,10 +17,8 @@ class Row:
     """A sequence of a context.
 
     Attributes:
-        context, sequence: where it is.
+        sequences, sequence: where it is.
         bare: whether it lacks the adapters that other rows have.
-        can_drop: whether the model can forget the last tokens alone.
-        tokens: what is in memory.
         ends: where each computation of these tokens ended.
         output: index of its logits in the last decode of its context.
         saved: its logits, where a later decode of the context overwrote them.
@@ -27,40 +26,52 @@ class Row:
             same to the bit.
     """
 
-    context: Context
+    sequences: Sequences
     sequence: int
     bare: bool
-    can_drop: bool
-    tokens: list[int] = field(default_factory=list)
     ends: list[int] = field(default_factory=list)
     output: int = -1
     saved: Logits | None = None
     prompt: tuple[int, ...] = ()
     prompt_logits: Logits | None = None
 
+    @property
+    def tokens(self) -> Sequence[int]:
+        """What is in memory."""
+        return self.sequences.held(self.sequence)
+
+    @property
+    def context(self) -> Context:
+        """Where its sequence is."""
+        return self.sequences.context
+
     def logits(self) -> Logits:
         """Of its next token, float32, shape (n_vocab,): a view until the next decode."""
         return self.context.logits(self.output) if self.saved is None else self.saved
 
-    def computed(self, span: Span, output: int) -> None:
-        """Take note of what was computed.
+    def decode(self, part: Part) -> None:
+        """Compute a part of it alone.
+
+        Raises:
+            StoppedError, DecodeError: as Sequences.decode does.
+        """
+        (output,) = self.sequences.decode([part])
+        self.computed(output)
+
+    def computed(self, output: int) -> None:
+        """Take note of where a computation ended.
 
         Args:
             output: index of the logits of its last token.
         """
-        self.tokens.extend(span.tokens)
         self.ends.append(len(self.tokens))
         self.output = output
         self.saved = None
 
     def keep(self, n_tokens: int) -> None:
         """Forget what comes after the first `n_tokens`, or everything where the model can't."""
-        possible = self.can_drop or len(self.tokens) == n_tokens
-        if not possible or not self.context.drop_from(self.sequence, n_tokens):
-            self.context.drop_from(self.sequence, -1)
-            n_tokens = 0
-        del self.tokens[n_tokens:]
-        self.ends[:] = [end for end in self.ends if end <= n_tokens]
+        n_kept = self.sequences.keep_prefix(self.sequence, n_tokens)
+        self.ends[:] = [end for end in self.ends if end <= n_kept]
 
     def keep_what_fits(self, prompt: Sequence[int], shared: int, *, exactly: bool) -> None:
         """Keep the prefix of a prompt that is in memory, or the whole prompt with its logits.
@@ -87,14 +98,26 @@ class Row:
         if self.saved is None or self.prompt_logits is not self.saved:
             self.prompt, self.prompt_logits = tuple(prompt), self.logits().copy()
 
-    def take(self, tokens: Sequence[int], ends: Sequence[int] = ()) -> None:
-        """Its memory holds these tokens now, copied from elsewhere."""
-        self.tokens[:] = tokens
-        self.ends[:] = ends
+    def copy(self, source: Row, state: bytes) -> None:
+        """Replace what it has with all of another row's; with nothing where llama.cpp refuses it.
+
+        Args:
+            state: the other row's, for one of another context.
+        """
+        self.ends[:] = source.ends
+        if self.sequences is source.sequences:
+            self.sequences.copy(source.sequence, self.sequence)
+        elif not self.sequences.restore(self.sequence, source.tokens, state):
+            self.ends.clear()
+
+    def restore(self, tokens: Sequence[int], state: bytes) -> bool:
+        """Replace what it has with an exported state. False, with nothing, if refused."""
+        self.ends.clear()
+        return self.sequences.restore(self.sequence, tokens, state)
 
     def forget(self) -> None:
-        """Nothing is in memory any more."""
-        self.take(())
+        """Nothing of its sequence is in memory any more."""
+        self.ends.clear()
         self.prompt_logits = self.saved = None
 
 
@@ -110,52 +133,46 @@ class Tail:
         self.row = row
         self._prompt = prompt
         self._n_outputs = n_outputs
-        self._next = len(row.tokens)
+
+    @property
+    def pending(self) -> Sequence[int]:
+        """What is left."""
+        return self._prompt[len(self.row.tokens) :]
 
     @property
     def unfinished(self) -> bool:
         """Whether a chunk is left."""
-        return self._next < len(self._prompt)
+        return len(self.row.tokens) < len(self._prompt)
 
-    def next(self, room: int | None = None) -> Span:
-        """The next chunk, of at most `room` tokens."""
-        start = self._next
-        most = self.row.context.n_batch
-        stop = min(len(self._prompt), start + min(most, room or most))
-        self._next = stop
-        last = stop == len(self._prompt)
-        return Span(
-            self.row.sequence, start, self._prompt[start:stop], self._n_outputs if last else 0
-        )
+    def next(self) -> Part:
+        """The next chunk."""
+        pending = self.pending
+        n = min(self.row.context.n_batch, len(pending))
+        return Part(self.row.sequence, pending[:n], self._n_outputs if n == len(pending) else 0)
 
 
 class Course:
     """A row on its way through given tokens, one decode each.
 
     Attributes:
-        row: it. What was computed isn't noted there.
-        spans: the tokens.
-        logits: copies, of the tokens so far.
+        logits: copies, after each of the tokens so far.
     """
 
     def __init__(self, row: Row, tokens: Sequence[int]) -> None:
         """At the first of the tokens."""
-        self.row = row
-        self.spans = [
-            Span(row.sequence, len(row.tokens) + index, (token,), 1)
-            for index, token in enumerate(tokens)
-        ]
+        self._row = row
+        self._tokens = tokens
         self.logits: list[Logits] = []
 
     @property
     def unfinished(self) -> bool:
         """Whether a token is left."""
-        return len(self.logits) < len(self.spans)
+        return len(self.logits) < len(self._tokens)
 
     def advance(self) -> None:
         """Compute the next token."""
-        self.row.context.decode([self.spans[len(self.logits)]])
-        self.logits.append(self.row.context.logits(0).copy())
+        self._row.decode(Part(self._row.sequence, [self._tokens[len(self.logits)]]))
+        self.logits.append(self._row.logits().copy())
 
 
 def computed_alike(ends: Sequence[int], kept: int, shared: int, n_batch: int) -> int:

@@ -15,14 +15,14 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import accumulate
 
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.llama.context import Context, ContextSettings, Logits, Span
+from amulet_local.llama.context import Context, ContextSettings, Logits
 from amulet_local.llama.execution_plan import ExecutionPlan, Schedule
 from amulet_local.llama.model import Model
 from amulet_local.llama.pace import Pace
 from amulet_local.llama.row import Course, Row, Tail, common_length
+from amulet_local.llama.sequences import Part, Sequences
 from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.llama.worker import Worker, run_together
 
@@ -60,7 +60,7 @@ class RowSet:
         self._model = model
         self._settings = settings
         self._stop_flag = stop_flag
-        self._contexts: list[Context] = []
+        self._sequences: list[Sequences] = []
         self._rows: list[Row] = []
         self._active: list[Row] = []
         self._workers: list[Worker] = [] if workers is None else workers
@@ -88,7 +88,7 @@ class RowSet:
     @property
     def n_outputs(self) -> int:
         """Most tokens that `extend` takes."""
-        context = self._contexts[0]
+        context = self._sequences[0].context
         return context.n_outputs // context.settings.n_sequences
 
     def change_plan(self, plan: ExecutionPlan) -> None:
@@ -123,30 +123,29 @@ class RowSet:
         if self.plan.schedule == "batched" and len(self._rows) < n_rows:
             self._close_contexts()
             settings = replace(self._settings, n_sequences=n_rows)
-            self._contexts = [self._new_context(settings)]
+            self._sequences = [self._new_sequences(settings)]
             self._rows = [self._new_row(sequence=sequence) for sequence in range(n_rows)]
         for bare in (True, False):
             settings = replace(self._settings, adapters=None) if bare else self._settings
             n_there = sum(row.bare == bare for row in self._rows)
             for _ in range(bareness.count(bare) - n_there):
-                self._contexts.append(self._new_context(settings))
+                self._sequences.append(self._new_sequences(settings))
                 self._rows.append(self._new_row(bare=bare))
 
     def _new_row(self, *, sequence: int = 0, bare: bool = False) -> Row:
         """In the newest context."""
-        can_drop = self._model.can_drop_tokens
-        return Row(context=self._contexts[-1], sequence=sequence, bare=bare, can_drop=can_drop)
+        return Row(sequences=self._sequences[-1], sequence=sequence, bare=bare)
 
     def _need_workers(self, n_workers: int) -> list[Worker]:
         while len(self._workers) < n_workers:
             self._workers.append(Worker(f"amulet-row-{len(self._workers)}"))
         return self._workers[:n_workers]
 
-    def _new_context(self, settings: ContextSettings) -> Context:
+    def _new_sequences(self, settings: ContextSettings) -> Sequences:
         """Created by a worker: llama.cpp's log comes in there, where Ctrl-C isn't raised."""
         task = partial(Context, self._model, settings, self._stop_flag)
         context: Context = run_together(self._need_workers(1), [task], self._stop_flag.set)[0]
-        return context
+        return Sequences(context, can_drop=self._model.can_drop_tokens)
 
     def prefill(
         self,
@@ -199,7 +198,7 @@ class RowSet:
         if self.plan.schedule == "batched":
             yield from self._prefill_packed(tails, reporter)
         while unfinished := [tail for tail in tails if tail.unfinished]:
-            self._run([(tail.row, [tail.next()]) for tail in unfinished])
+            self._run([(tail.row, tail.next()) for tail in unfinished])
             reporter.update(self._active)
             yield
             self.check_stop()
@@ -289,12 +288,7 @@ class RowSet:
                 if course.unfinished:
                     waiting.append(course)
 
-        def note() -> None:
-            for course in courses:
-                for span in course.spans:
-                    self._computed(course.row, span, 0)
-
-        self._guarded([[work]] * self._at_once(len(courses)), note)
+        self._guarded([[work]] * self._at_once(len(courses)), len(courses) * len(tokens))
         return [list(step) for step in zip(*(course.logits for course in courses), strict=True)]
 
     def logits(self, row: int) -> Logits:
@@ -307,8 +301,7 @@ class RowSet:
         A bare row lacks the adapters that others have.
         """
         exported = [
-            (list(row.tokens), row.context.export_sequence(row.sequence), row.bare)
-            for row in self._active
+            (list(row.tokens), row.sequences.export(row.sequence), row.bare) for row in self._active
         ]
         return [row for row in exported if row[0] and row[1]]
 
@@ -322,16 +315,15 @@ class RowSet:
         self.discard()
         self._active = self._matching_rows([()] * len(saved), bareness)
         for row, (tokens, state, _) in zip(self._active, saved, strict=True):
-            if not row.context.import_sequence(row.sequence, state):
+            if not row.restore(tokens, state):
                 self.discard()
                 return False
-            row.take(tokens)
         return True
 
     def discard(self) -> None:
         """Forget the tokens of every row."""
-        for context in self._contexts:
-            context.clear()
+        for sequences in self._sequences:
+            sequences.forget_all()
         for row in self._rows:
             row.forget()
 
@@ -344,9 +336,9 @@ class RowSet:
         self._close_contexts()
 
     def _close_contexts(self) -> None:
-        for context in self._contexts:
-            context.close()
-        self._contexts, self._rows, self._active = [], [], []
+        for sequences in self._sequences:
+            sequences.close()
+        self._sequences, self._rows, self._active = [], [], []
 
     def check_stop(self) -> None:
         """Raise StoppedError if the stop flag is set."""
@@ -405,7 +397,7 @@ class RowSet:
         self._set_threads([source])
         tail = Tail(source, prefix, n_outputs=0)
         while tail.unfinished:
-            self._run([(source, [tail.next()])])
+            self._run([(source, tail.next())])
             reporter.update(self._active)
             yield
             self.check_stop()
@@ -414,44 +406,33 @@ class RowSet:
         reporter.update(self._active)
 
     def _copy(self, source: Row, targets: Sequence[Row], n_tokens: int) -> None:
-        apart = any(row.context is not source.context for row in targets)
-        state = source.context.export_sequence(source.sequence) if apart else b""
+        apart = any(row.sequences is not source.sequences for row in targets)
+        state = source.sequences.export(source.sequence) if apart else b""
         for row in targets:
-            if row.context is source.context:
-                row.context.copy_sequence(source.sequence, row.sequence)
-            elif not row.context.import_sequence(row.sequence, state):
-                row.take(())
-                continue
-            row.take(source.tokens, source.ends)
-            row.keep(n_tokens)
+            row.copy(source, state)
+            if row.tokens:
+                row.keep(n_tokens)
 
     def _prefill_packed(self, tails: Sequence[Tail], reporter: _Reporter) -> Iterator[None]:
         """All rows in one context: fill each decode with as many tokens as fit."""
-        context = self._contexts[0]
-        while any(tail.unfinished for tail in tails):
-            room = context.n_batch
-            spans: list[tuple[Row, Span]] = []
-            for tail in tails:
-                if tail.unfinished and room > 0:
-                    span = tail.next(room)
-                    room -= len(span.tokens)
-                    spans.append((tail.row, span))
-            self._run_packed(spans)
+        sequences = self._sequences[0]
+        while unfinished := [tail for tail in tails if tail.unfinished]:
+            parts = sequences.pack((tail.row.sequence, tail.pending) for tail in unfinished)
+            work = [(tail.row, part) for tail, part in zip(unfinished, parts, strict=False)]
+            self._run_packed(work)
             reporter.update(self._active)
-            for row, span in spans:
-                if span.n_outputs:
-                    row.saved = context.logits(row.output).copy()
+            for row, part in work:
+                if part.n_outputs:
+                    row.saved = row.logits().copy()
             yield
             self.check_stop()
 
     def _append(self, tokens: Sequence[int], n_outputs: int, *, here: bool = False) -> None:
-        spans = [
-            (row, Span(row.sequence, len(row.tokens), tokens, n_outputs)) for row in self._active
-        ]
+        work = [(row, Part(row.sequence, tokens, n_outputs)) for row in self._active]
         if self.plan.schedule == "batched":
-            self._run_packed(spans, here=here)
+            self._run_packed(work, here=here)
         else:
-            self._run([(row, [span]) for row, span in spans], here=here)
+            self._run(work, here=here)
 
     def _at_once(self, n_rows: int) -> int:
         """Rows that are computed at the same time: no more than there are threads."""
@@ -481,39 +462,31 @@ class RowSet:
         for row in rows:
             row.context.set_threads(n_threads, n_threads_batch)
 
-    def _run_packed(self, spans: Sequence[tuple[Row, Span]], *, here: bool = False) -> None:
-        context = self._contexts[0]
-        ends = accumulate(len(span.tokens) for _, span in spans)
+    def _run_packed(self, work: Sequence[tuple[Row, Part]], *, here: bool = False) -> None:
+        """Decode all parts at once, in the one context."""
 
-        def note() -> None:
-            for (row, span), end in zip(spans, ends, strict=True):
-                self._computed(row, span, end - 1)
+        def decode() -> None:
+            outputs = self._sequences[0].decode([part for _, part in work])
+            for (row, _), output in zip(work, outputs, strict=True):
+                row.computed(output)
 
-        self._guarded([[partial(context.decode, [span for _, span in spans])]], note, here=here)
+        self._guarded([[decode]], _n_tokens(work), here=here)
 
-    def _run(self, work: Sequence[tuple[Row, Sequence[Span]]], *, here: bool = False) -> None:
-        """Decode each row's span in its own context, at once or in turn."""
-        decodes = [partial(row.context.decode, spans) for row, spans in work]
+    def _run(self, work: Sequence[tuple[Row, Part]], *, here: bool = False) -> None:
+        """Decode each row's part in its own context, at once or in turn."""
+        decodes = [partial(row.decode, part) for row, part in work]
         at_once = self._at_once(len(work))
-
-        def note() -> None:
-            for row, spans in work:
-                self._computed(row, spans[0], len(spans[0].tokens) - 1)
-
-        self._guarded([decodes[start::at_once] for start in range(at_once)], note, here=here)
-
-    def _computed(self, row: Row, span: Span, output: int) -> None:
-        row.computed(span, output)
-        self.n_decoded += len(span.tokens)
+        tasks = [decodes[start::at_once] for start in range(at_once)]
+        self._guarded(tasks, _n_tokens(work), here=here)
 
     def _guarded(
         self,
         tasks: Sequence[Sequence[Callable[[], None]]],
-        note: Callable[[], None] | None = None,
+        n_tokens: int = 0,
         *,
         here: bool = False,
     ) -> None:
-        """Run lists of native calls, one list a worker, then `note` what they did.
+        """Run lists of native calls, one list a worker; they compute `n_tokens`.
 
         With `here` the first list is run in this thread.
 
@@ -532,11 +505,14 @@ class RowSet:
                 self._stop_flag.set,
                 first_here=here,
             )
-            if note is not None:
-                note()
+            self.n_decoded += n_tokens
         except BaseException:
             self.discard()
             raise
+
+
+def _n_tokens(work: Sequence[tuple[Row, Part]]) -> int:
+    return sum(len(part.tokens) for _, part in work)
 
 
 class _Reporter:
