@@ -148,7 +148,7 @@ def shallow_engine(shallow_path: Path) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def scripted() -> Iterator[Engine]:
     """One engine without a model for tests that leave it as they find it: see tests/scripted.py."""
-    with scripted_engine(reproducible=True) as engine:
+    with scripted_engine(n_ctx=512, reproducible=True) as engine:
         yield engine
 
 

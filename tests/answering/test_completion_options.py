@@ -27,12 +27,12 @@ def thinking_engine(shallow_path: Any) -> Any:
 # ------------------------------------------------------------------------------- stop texts
 
 
-def test_a_stop_text_ends_the_answer_where_it_begins(shallow_engine: Engine) -> None:
-    free = shallow_engine.generate("What is yeast?", sampling=SamplingParams(max_tokens=24))
+def test_a_stop_text_ends_the_answer_where_it_begins(scripted: Engine) -> None:
+    free = scripted.generate("What is yeast?", sampling=SamplingParams(max_tokens=24))
     assert len(free.text) > 40
     for start in (9, 20, 33):
         stop = free.text[start : start + 7]
-        ended = shallow_engine.generate(
+        ended = scripted.generate(
             "What is yeast?", sampling=SamplingParams(max_tokens=24, stop=("never", stop))
         )
         assert ended.text == free.text[: free.text.index(stop)]
@@ -120,10 +120,10 @@ def short_engine(shallow_path: Any) -> Any:
 # --------------------------------------------------------------------------------- reasoning
 
 
-def test_reasoning_in_tags_is_no_part_of_the_answer(shallow_engine: Engine) -> None:
+def test_reasoning_in_tags_is_no_part_of_the_answer(scripted: Engine) -> None:
     def ask(**more: Any) -> Any:
         sampling = SamplingParams(max_tokens=64, grammar=THOUGHT, **more)
-        return shallow_engine.generate("What is yeast?", preset="paper", sampling=sampling)
+        return scripted.generate("What is yeast?", preset="paper", sampling=sampling)
 
     whole, inline = ask(), ask(reasoning_format="inline")
     assert inline.reasoning == ""
@@ -135,9 +135,9 @@ def test_reasoning_in_tags_is_no_part_of_the_answer(shallow_engine: Engine) -> N
     assert ask(stop=whole.reasoning[:6]).text == whole.text
 
 
-def test_a_stream_says_which_pieces_are_reasoning(shallow_engine: Engine) -> None:
+def test_a_stream_says_which_pieces_are_reasoning(scripted: Engine) -> None:
     sampling = SamplingParams(max_tokens=64, grammar=THOUGHT)
-    *chunks, last = shallow_engine.stream_generate("What is yeast?", sampling=sampling)
+    *chunks, last = scripted.stream_generate("What is yeast?", sampling=sampling)
     assert last.generation is not None
     assert "".join(c.reasoning for c in chunks) == last.generation.reasoning != ""
     assert "".join(c.text for c in chunks) + last.text == last.generation.text
@@ -174,9 +174,9 @@ def test_template_arguments_of_the_engine_hold_for_conversations(shallow_path: A
 
 
 @pytest.mark.parametrize("arguments", [{"messages": []}, {"x": object()}, ["a"], {3: 1}])
-def test_bad_template_arguments_are_refused(shallow_engine: Engine, arguments: Any) -> None:
+def test_bad_template_arguments_are_refused(scripted: Engine, arguments: Any) -> None:
     with pytest.raises(errors.InvalidRequestError, match="template"):
-        shallow_engine.generate("Hi", template_arguments=arguments)
+        scripted.generate("Hi", template_arguments=arguments)
 
 
 def test_reasoning_that_is_cut_off_is_said(thinking_engine: Engine) -> None:
@@ -243,9 +243,9 @@ def test_a_response_prefix_is_what_the_model_goes_on_from(exact_engine: Engine) 
         assert start + rest.text == whole.text
 
 
-def test_a_response_prefix_holds_no_control_tokens(shallow_engine: Engine) -> None:
+def test_a_response_prefix_holds_no_control_tokens(scripted: Engine) -> None:
     def n_tokens(prefix: str) -> int:
-        return shallow_engine.generate(
+        return scripted.generate(
             "Hi", response_prefix=prefix, sampling=SamplingParams(max_tokens=1)
         ).usage.prompt_tokens
 
@@ -254,22 +254,22 @@ def test_a_response_prefix_holds_no_control_tokens(shallow_engine: Engine) -> No
         n_tokens("\ud800")
 
 
-def test_choices_take_the_seeds_from_the_first_on(shallow_engine: Engine) -> None:
+def test_choices_take_the_seeds_from_the_first_on(scripted: Engine) -> None:
     sampling = SamplingParams(max_tokens=6, temperature=1.5, seed=2**32 - 3)
-    several = shallow_engine.generate_choices("Tell me a story.", 3, sampling=sampling)
+    several = scripted.generate_choices("Tell me a story.", 3, sampling=sampling)
     assert [one.seed for one in several] == [2**32 - 3, 2**32 - 2, 0]
     again = [
-        shallow_engine.generate("Tell me a story.", sampling=sampling.replace(seed=one.seed))
+        scripted.generate("Tell me a story.", sampling=sampling.replace(seed=one.seed))
         for one in several
     ]
     assert [one.text for one in again] == [one.text for one in several]
-    free = shallow_engine.generate_choices(
+    free = scripted.generate_choices(
         "Tell me a story.", 2, sampling=SamplingParams(max_tokens=2, temperature=1)
     )
     assert free[0].seed != free[1].seed
     for n in (0, 129, True, "2"):
         with pytest.raises(errors.InvalidParameterError, match="n must be"):
-            shallow_engine.generate_choices("Hi", n)  # type: ignore[arg-type]
+            scripted.generate_choices("Hi", n)  # type: ignore[arg-type]
 
 
 # ------------------------------------------------------------------------------ cancellation

@@ -92,21 +92,21 @@ def test_changed_answer_goes_on_as_from_the_new_prompts_and_the_tokens_so_far(
     assert answer.token_ids != unchanged.token_ids
 
 
-def test_change_of_strength_alone_computes_nothing_anew(shallow_engine: Engine) -> None:
+def test_change_of_strength_alone_computes_nothing_anew(scripted: Engine) -> None:
     """Not even with reproducible=True, where rows are never kept for another prompt."""
-    stream = begin(shallow_engine, preference="concise", amulet=THRICE)
+    stream = begin(scripted, preference="concise", amulet=THRICE)
     stream.change(preference="concise", amulet=TWICE)
     answer = finish(stream)
-    n_prompts = sum(len(prompt) for prompt in _prompts(shallow_engine, preference="concise"))
+    n_prompts = sum(len(prompt) for prompt in _prompts(scripted, preference="concise"))
     assert answer.usage.computed_tokens == n_prompts + 2 * (N_TOKENS - 1)
     assert answer.guidance_scale == 2
 
 
-def test_change_of_weights_alone_computes_nothing_anew(shallow_engine: Engine) -> None:
-    stream = begin(shallow_engine, preference=["concise", "formal"], amulet=TWICE)
+def test_change_of_weights_alone_computes_nothing_anew(scripted: Engine) -> None:
+    stream = begin(scripted, preference=["concise", "formal"], amulet=TWICE)
     stream.change(preference=["concise:0.2", "formal:-1"], amulet=TWICE)
     answer = finish(stream)
-    prompts = _prompts(shallow_engine, preference=["concise", "formal"])
+    prompts = _prompts(scripted, preference=["concise", "formal"])
     assert answer.usage.computed_tokens == sum(map(len, prompts)) + 3 * (N_TOKENS - 1)
 
 
@@ -138,38 +138,36 @@ def _prompts(engine: Engine, **arguments: Any) -> list[tuple[int, ...]]:
     return list(stream._make_request(**wanted).prompts)
 
 
-def test_change_before_the_first_token_holds_for_all_of_them(shallow_engine: Engine) -> None:
-    stream = shallow_engine.stream_generate(MESSAGES, preference="concise", sampling=SAMPLING)
+def test_change_before_the_first_token_holds_for_all_of_them(scripted: Engine) -> None:
+    stream = scripted.stream_generate(MESSAGES, preference="concise", sampling=SAMPLING)
     stream.change(preference="creative", amulet=TWICE)
     answer = finish(stream)
-    expected = shallow_engine.generate(
-        MESSAGES, preference="creative", amulet=TWICE, sampling=SAMPLING
-    )
+    expected = scripted.generate(MESSAGES, preference="creative", amulet=TWICE, sampling=SAMPLING)
     assert answer.token_ids == expected.token_ids
     assert answer.usage == expected.usage
     assert (answer.preferences, answer.guidance_scale) == (("creative",), 2.0)
 
 
-def test_the_last_of_several_changes_holds(shallow_engine: Engine) -> None:
+def test_the_last_of_several_changes_holds(scripted: Engine) -> None:
     answers = []
     for earlier in ((), ("formal", "verbose")):
-        stream = begin(shallow_engine, preference="concise")
+        stream = begin(scripted, preference="concise")
         for preference in (*earlier, "creative"):
             stream.change(preference=preference, amulet=TWICE)
         answers.append(finish(stream).token_ids)
     assert answers[0] == answers[1]
 
 
-def test_changed_back_in_time_nothing_changes(shallow_engine: Engine) -> None:
-    unchanged = shallow_engine.generate(MESSAGES, preference="concise", sampling=SAMPLING)
-    stream = begin(shallow_engine, preference="concise")
+def test_changed_back_in_time_nothing_changes(scripted: Engine) -> None:
+    unchanged = scripted.generate(MESSAGES, preference="concise", sampling=SAMPLING)
+    stream = begin(scripted, preference="concise")
     stream.change(preference="creative")
     stream.change(preference="concise")
     assert finish(stream).token_ids == unchanged.token_ids
 
 
-def test_result_names_what_it_ended_with(shallow_engine: Engine) -> None:
-    stream = begin(shallow_engine, preference="concise", preset="paper")
+def test_result_names_what_it_ended_with(scripted: Engine) -> None:
+    stream = begin(scripted, preference="concise", preset="paper")
     stream.change(preference=["formal", "creative:0.5"])
     answer = finish(stream)
     assert len(answer.preferences) == 2
@@ -177,17 +175,17 @@ def test_result_names_what_it_ended_with(shallow_engine: Engine) -> None:
     assert answer.preset == DEFAULT_PRESET
     assert answer.guidance_scale == PRESETS[DEFAULT_PRESET].amulet.guidance_scale
     assert len(answer.token_ids) == N_TOKENS
-    stream = begin(shallow_engine, preference="concise")
+    stream = begin(scripted, preference="concise")
     stream.change()
     answer = finish(stream)
     assert (answer.method, answer.preferences, answer.preset) == ("base", (), "")
 
 
-def test_a_change_is_made_from_another_thread(shallow_engine: Engine) -> None:
-    expected = begin(shallow_engine, preference="concise")
+def test_a_change_is_made_from_another_thread(scripted: Engine) -> None:
+    expected = begin(scripted, preference="concise")
     expected.change(preference="creative", amulet=TWICE)
     tokens = finish(expected).token_ids
-    stream = begin(shallow_engine, preference="concise")
+    stream = begin(scripted, preference="concise")
     thread = threading.Thread(target=lambda: stream.change(preference="creative", amulet=TWICE))
     thread.start()
     thread.join(30)
@@ -195,9 +193,9 @@ def test_a_change_is_made_from_another_thread(shallow_engine: Engine) -> None:
 
 
 def test_changes_from_another_thread_at_any_time_leave_a_whole_answer(
-    shallow_engine: Engine,
+    scripted: Engine,
 ) -> None:
-    stream = shallow_engine.stream_generate(
+    stream = scripted.stream_generate(
         MESSAGES, preference="concise", sampling=SamplingParams(max_tokens=24)
     )
     done = threading.Event()
@@ -223,11 +221,11 @@ def test_changes_from_another_thread_at_any_time_leave_a_whole_answer(
     assert len(answer.token_ids) == 24 or answer.finish_reason == "stop"
 
 
-def test_draws_go_on_with_their_seed_after_a_change(shallow_engine: Engine) -> None:
+def test_draws_go_on_with_their_seed_after_a_change(scripted: Engine) -> None:
     sampling = SamplingParams(max_tokens=N_TOKENS, temperature=1.0, seed=5)
     answers = []
     for _ in range(2):
-        stream = begin(shallow_engine, preference="concise", sampling=sampling)
+        stream = begin(scripted, preference="concise", sampling=sampling)
         stream.change(preference="creative", amulet=TWICE)
         answers.append(finish(stream))
     assert answers[0].token_ids == answers[1].token_ids
@@ -256,10 +254,10 @@ def test_draws_go_on_with_their_seed_after_a_change(shallow_engine: Engine) -> N
     ],
 )
 def test_bad_change_is_a_typed_error_and_the_answer_goes_on(
-    shallow_engine: Engine, change: dict[str, Any], kind: type[Exception]
+    scripted: Engine, change: dict[str, Any], kind: type[Exception]
 ) -> None:
-    unchanged = shallow_engine.generate(MESSAGES, preference="concise", sampling=SAMPLING)
-    stream = begin(shallow_engine, preference="concise")
+    unchanged = scripted.generate(MESSAGES, preference="concise", sampling=SAMPLING)
+    stream = begin(scripted, preference="concise")
     with pytest.raises(kind):
         stream.change(**change)
     assert finish(stream).token_ids == unchanged.token_ids
@@ -300,19 +298,19 @@ def test_change_that_just_fits_gets_its_last_token(small_engine: Engine) -> None
     assert len(answer.token_ids) == room + 1
 
 
-def test_change_after_the_end_does_nothing(shallow_engine: Engine) -> None:
-    stream = begin(shallow_engine, preference="concise")
+def test_change_after_the_end_does_nothing(scripted: Engine) -> None:
+    stream = begin(scripted, preference="concise")
     finish(stream)
     stream.change(preference="formal")
     assert list(stream) == []
 
 
-def test_closed_stream_frees_the_engine(shallow_engine: Engine) -> None:
-    stream = begin(shallow_engine, preference="concise")
+def test_closed_stream_frees_the_engine(scripted: Engine) -> None:
+    stream = begin(scripted, preference="concise")
     stream.change(preference="formal")
     stream.close()
     assert list(stream) == []
-    assert shallow_engine.generate(MESSAGES, sampling=SAMPLING).text
+    assert scripted.generate(MESSAGES, sampling=SAMPLING).text
 
 
 def test_change_on_a_closed_engine_is_a_typed_error(shallow_path: Path) -> None:

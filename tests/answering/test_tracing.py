@@ -151,11 +151,11 @@ def test_trace_of_an_answer_equals_its_score(
     assert {item.top_realigned for item in answer.trace} == {()}
 
 
-def test_a_score_is_what_the_generation_saw_to_the_bit(shallow_engine: Engine) -> None:
+def test_a_score_is_what_the_generation_saw_to_the_bit(scripted: Engine) -> None:
     """On quantised weights too: it is computed in the same steps."""
     arguments: dict[str, Any] = {"preference": "creative", "preset": "strong"}
-    answer = shallow_engine.generate(MESSAGES, sampling=SHORT, trace=0, **arguments)
-    scored = shallow_engine.score(MESSAGES, answer.token_ids, **arguments)
+    answer = scripted.generate(MESSAGES, sampling=SHORT, trace=0, **arguments)
+    scored = scripted.score(MESSAGES, answer.token_ids, **arguments)
     assert answer.trace is not None
     assert tuple(item.plain for item in answer.trace) == scored.plain
     assert tuple(item.preferences[0] for item in answer.trace) == scored.preferences[0]
@@ -171,8 +171,8 @@ def traced(engine: Engine, **arguments: Any) -> tuple[TokenTrace, ...]:
     return trace
 
 
-def test_greedy_token_is_the_best_alternative(shallow_engine: Engine) -> None:
-    for item in traced(shallow_engine, preference="creative"):
+def test_greedy_token_is_the_best_alternative(scripted: Engine) -> None:
+    for item in traced(scripted, preference="creative"):
         assert item.top_realigned[0].token_id == item.token_id
         assert item.top_realigned[0].text == item.text
         assert item.top_realigned[0].log_probability == pytest.approx(item.realigned)
@@ -181,35 +181,33 @@ def test_greedy_token_is_the_best_alternative(shallow_engine: Engine) -> None:
 
 
 def test_divergence_is_zero_at_scale_one_and_within_the_budget_above(
-    shallow_engine: Engine,
+    scripted: Engine,
 ) -> None:
-    at_one = traced(shallow_engine, preference="creative", amulet=AmuletParams(guidance_scale=1))
+    at_one = traced(scripted, preference="creative", amulet=AmuletParams(guidance_scale=1))
     assert 0 <= min(item.kl for item in at_one) <= max(item.kl for item in at_one) < 1e-5
-    free = traced(shallow_engine, preference="creative", preset="paper")
+    free = traced(scripted, preference="creative", preset="paper")
     assert min(item.kl for item in free) >= 0
     assert max(item.kl for item in free) > 0.3
     assert {item.scale for item in free} == {AmuletParams().guidance_scale}
-    held = traced(shallow_engine, preference="creative", amulet=AmuletParams(kl_budget=0.3))
+    held = traced(scripted, preference="creative", amulet=AmuletParams(kl_budget=0.3))
     assert max(item.kl for item in held) == pytest.approx(0.3, rel=0.01)
     assert min(item.scale for item in held) < AmuletParams().guidance_scale
 
 
-def test_rows_that_are_not_computed_are_not_traced(shallow_engine: Engine) -> None:
-    for item in traced(shallow_engine):
+def test_rows_that_are_not_computed_are_not_traced(scripted: Engine) -> None:
+    for item in traced(scripted):
         assert item.plain == item.realigned
         assert item.preferences == item.top_preferences == ()
         assert item.top_plain == item.top_realigned
         assert item.kl == 0
-    for item in traced(shallow_engine, preference="concise", method="pref"):
+    for item in traced(scripted, preference="concise", method="pref"):
         assert item.plain is None
         assert item.top_plain == ()
         assert item.preferences == (pytest.approx(item.realigned),)
 
 
-def test_chunks_have_their_tokens_traces(shallow_engine: Engine) -> None:
-    *chunks, last = shallow_engine.stream_generate(
-        MESSAGES, preference="formal", sampling=SHORT, trace=2
-    )
+def test_chunks_have_their_tokens_traces(scripted: Engine) -> None:
+    *chunks, last = scripted.stream_generate(MESSAGES, preference="formal", sampling=SHORT, trace=2)
     assert last.generation is not None
     assert last.trace is None
     assert tuple(chunk.trace for chunk in chunks) == last.generation.trace
@@ -228,9 +226,9 @@ def test_the_token_that_ends_an_answer_is_traced(shared_engine: Engine) -> None:
     assert answer.trace[-1].token_id in shared_engine.model.vocabulary.end_tokens
 
 
-def test_tracing_changes_no_token(shallow_engine: Engine) -> None:
+def test_tracing_changes_no_token(scripted: Engine) -> None:
     without, with_trace = (
-        shallow_engine.generate(MESSAGES, preference="creative", sampling=SHORT, trace=trace)
+        scripted.generate(MESSAGES, preference="creative", sampling=SHORT, trace=trace)
         for trace in (None, 5)
     )
     assert without.trace is None
@@ -251,6 +249,6 @@ def test_part_of_a_character_is_traced_as_the_replacement_character(
 
 
 @pytest.mark.parametrize("n_top", [-1, 101, 1.0, "3", True])
-def test_bad_number_of_alternatives_is_a_typed_error(shallow_engine: Engine, n_top: Any) -> None:
+def test_bad_number_of_alternatives_is_a_typed_error(scripted: Engine, n_top: Any) -> None:
     with pytest.raises(errors.InvalidParameterError, match="trace"):
-        shallow_engine.stream_generate(MESSAGES, preference="concise", trace=n_top)
+        scripted.stream_generate(MESSAGES, preference="concise", trace=n_top)

@@ -44,8 +44,14 @@ NEVER_ENDS = SamplingParams(max_tokens=400, ignore_eos=True)
 
 
 @pytest.fixture
-def talk(shallow_engine: Engine) -> Conversation:
+def talk(scripted: Engine) -> Conversation:
     """A new conversation with short greedy answers."""
+    return scripted.conversation(preference="concise", system="Be kind.", sampling=SHORT)
+
+
+@pytest.fixture
+def real_talk(shallow_engine: Engine) -> Conversation:
+    """A new conversation with short greedy answers, on a real model."""
     return shallow_engine.conversation(preference="concise", system="Be kind.", sampling=SHORT)
 
 
@@ -68,13 +74,9 @@ def draft_of(conversation: Conversation, question: str) -> Draft:
 # --- right -------------------------------------------------------------------------------------
 
 
-def test_the_first_turn_is_what_the_engine_answers(
-    shallow_engine: Engine, talk: Conversation
-) -> None:
+def test_the_first_turn_is_what_the_engine_answers(scripted: Engine, talk: Conversation) -> None:
     answer = talk.send(QUESTIONS[0])
-    alone = shallow_engine.generate(
-        QUESTIONS[0], preference="concise", system="Be kind.", sampling=SHORT
-    )
+    alone = scripted.generate(QUESTIONS[0], preference="concise", system="Be kind.", sampling=SHORT)
     assert answer.token_ids == alone.token_ids
     (turn,) = talk.turns
     assert turn == Turn(
@@ -88,15 +90,13 @@ def test_the_first_turn_is_what_the_engine_answers(
 
 @pytest.mark.parametrize("placement", ["system", "user"])
 def test_later_turns_are_what_the_engine_answers_to_all_messages(
-    shallow_engine: Engine, placement: Placement
+    scripted: Engine, placement: Placement
 ) -> None:
     arguments: Any = {"preference": "formal", "placement": placement, "sampling": SHORT}
-    talk = shallow_engine.conversation(system="Be kind.", **arguments)
+    talk = scripted.conversation(system="Be kind.", **arguments)
     for question in QUESTIONS[:2]:
         messages = [*talk.messages, {"role": "user", "content": question}]
-        assert talk.send(question).token_ids == (
-            shallow_engine.generate(messages, **arguments).token_ids
-        )
+        assert talk.send(question).token_ids == (scripted.generate(messages, **arguments).token_ids)
     assert talk.messages[:2] == [
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": QUESTIONS[0]},
@@ -104,7 +104,7 @@ def test_later_turns_are_what_the_engine_answers_to_all_messages(
     assert len(talk.messages) == 5
 
 
-def test_stream_and_send_agree(shallow_engine: Engine, talk: Conversation) -> None:
+def test_stream_and_send_agree(scripted: Engine, talk: Conversation) -> None:
     other = talk.fork()
     chunks = []
     for chunk in talk.stream(QUESTIONS[0]):
@@ -213,11 +213,11 @@ def test_settings_stay_until_they_are_changed(talk: Conversation) -> None:
 
 
 def test_a_change_reaches_the_next_token_of_a_running_turn(
-    shallow_engine: Engine, talk: Conversation
+    scripted: Engine, talk: Conversation
 ) -> None:
     change: Any = {"preference": "verbose", "amulet": AmuletParams(guidance_scale=3)}
     streams: Any = (
-        shallow_engine.stream_generate(
+        scripted.stream_generate(
             QUESTIONS[0], preference="concise", system="Be kind.", sampling=SHORT
         ),
         talk.stream(QUESTIONS[0]),
@@ -274,14 +274,14 @@ def test_sampling_of_an_answer_that_has_begun_stays(talk: Conversation) -> None:
     ],
 )  # fmt: skip
 def test_a_bad_setting_is_refused_at_once_and_changes_nothing(
-    shallow_engine: Engine, talk: Conversation, changes: dict[str, Any], kind: type[Exception]
+    scripted: Engine, talk: Conversation, changes: dict[str, Any], kind: type[Exception]
 ) -> None:
     before = talk.settings
     with pytest.raises(kind):
         talk.set(**changes)
     assert talk.settings is before
     with pytest.raises(kind):
-        shallow_engine.conversation(**{"preference": "concise", **changes})
+        scripted.conversation(**{"preference": "concise", **changes})
 
 
 def test_a_change_that_a_running_turn_has_no_room_for_is_refused(talk: Conversation) -> None:
@@ -407,12 +407,10 @@ def test_a_bad_question_is_an_error_at_once(
 # --- interrupted -------------------------------------------------------------------------------
 
 
-def test_a_cancelled_answer_stays_as_far_as_it_got(
-    shallow_engine: Engine, talk: Conversation
-) -> None:
+def test_a_cancelled_answer_stays_as_far_as_it_got(scripted: Engine, talk: Conversation) -> None:
     stream = talk.stream(QUESTIONS[0])
     seen = [next(stream).text for _ in range(3)]
-    shallow_engine.cancel()
+    scripted.cancel()
     *_, last = stream
     assert last.finish_reason == "cancelled"
     (turn,) = talk.turns
@@ -422,9 +420,7 @@ def test_a_cancelled_answer_stays_as_far_as_it_got(
 
 
 @pytest.mark.parametrize("how", ["close", "with", "forget"])
-def test_leaving_a_stream_cancels_its_turn(
-    shallow_engine: Engine, talk: Conversation, how: str
-) -> None:
+def test_leaving_a_stream_cancels_its_turn(scripted: Engine, talk: Conversation, how: str) -> None:
     stream = talk.stream(QUESTIONS[0])
     seen = [next(stream).text for _ in range(3)]
     if how == "close":
@@ -454,8 +450,10 @@ def test_a_turn_without_a_token_is_not_kept(shallow_path: Path) -> None:
         assert talk.send(QUESTIONS[1]).text
 
 
-def test_ctrl_c_keeps_what_was_said(talk: Conversation, monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = talk.stream(QUESTIONS[0])
+def test_ctrl_c_keeps_what_was_said(
+    real_talk: Conversation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = real_talk.stream(QUESTIONS[0])
     seen = [next(stream).text for _ in range(3)]
 
     def interrupted(self: object, token: int) -> None:
@@ -465,22 +463,22 @@ def test_ctrl_c_keeps_what_was_said(talk: Conversation, monkeypatch: pytest.Monk
         patch.setattr("amulet_local.llama.rows.RowSet.step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             next(stream)
-    (turn,) = talk.turns
+    (turn,) = real_talk.turns
     assert (turn.answer, turn.finish_reason) == ("".join(seen), "cancelled")
-    assert talk.send(QUESTIONS[1]).text
+    assert real_talk.send(QUESTIONS[1]).text
 
 
 @pytest.mark.parametrize(
     ("how", "failing_call"), [("send", 1), ("send", 4), ("regenerate", 3), ("edit", 2)]
 )
 def test_a_failed_turn_leaves_the_conversation_as_it_was(
-    talk: Conversation, monkeypatch: pytest.MonkeyPatch, failing_call: int, how: str
+    real_talk: Conversation, monkeypatch: pytest.MonkeyPatch, failing_call: int, how: str
 ) -> None:
     import llama_cpp
 
     for question in QUESTIONS[:2]:
-        talk.send(question)
-    before, expected = talk.turns, talk.fork().send(QUESTIONS[2]).token_ids
+        real_talk.send(question)
+    before, expected = real_talk.turns, real_talk.fork().send(QUESTIONS[2]).token_ids
     real = llama_cpp.llama_decode
     calls = itertools.count(1)
 
@@ -488,16 +486,16 @@ def test_a_failed_turn_leaves_the_conversation_as_it_was(
         return -3 if next(calls) == failing_call else real(*arguments)
 
     call: Callable[[], Any] = {
-        "send": lambda: talk.send(QUESTIONS[2]),
-        "regenerate": talk.regenerate,
-        "edit": lambda: talk.edit(0, "Really?"),
+        "send": lambda: real_talk.send(QUESTIONS[2]),
+        "regenerate": real_talk.regenerate,
+        "edit": lambda: real_talk.edit(0, "Really?"),
     }[how]
     with monkeypatch.context() as patch:
         patch.setattr(llama_cpp, "llama_decode", sometimes)
         with pytest.raises(errors.DecodeError):
             call()
-    assert talk.turns is before
-    assert talk.send(QUESTIONS[2]).token_ids == expected
+    assert real_talk.turns is before
+    assert real_talk.send(QUESTIONS[2]).token_ids == expected
 
 
 def test_a_closed_engine_ends_the_turn_and_refuses_the_next(shallow_path: Path) -> None:
@@ -592,29 +590,31 @@ def test_room_for_the_answer_is_max_tokens_and_at_most_a_quarter(
 ) -> None:
     n_ctx = shallow_engine.n_ctx
     room = n_ctx // share if share else max_tokens
-    talk = shallow_engine.conversation(system="", sampling=SamplingParams(max_tokens=max_tokens))
-    n_template = len(draft_of(talk, "a").request.prompts[0]) - 1
+    real_talk = shallow_engine.conversation(
+        system="", sampling=SamplingParams(max_tokens=max_tokens)
+    )
+    n_template = len(draft_of(real_talk, "a").request.prompts[0]) - 1
     fits = n_ctx - room + 1 - n_template
-    assert len(draft_of(talk, "a" + " a" * (fits - 1)).request.prompts[0]) == n_ctx - room + 1
+    assert len(draft_of(real_talk, "a" + " a" * (fits - 1)).request.prompts[0]) == n_ctx - room + 1
     with pytest.raises(errors.ConversationFullError) as caught:
-        talk.send("a" + " a" * fits)
+        real_talk.send("a" + " a" * fits)
     assert caught.value.n_answer_tokens == room
     assert caught.value.n_prompt_tokens == n_ctx - room + 2
 
 
 def test_an_answer_that_fills_the_context_is_cut_and_kept(shallow_engine: Engine) -> None:
-    talk = shallow_engine.conversation(system="", sampling=NEVER_ENDS)
-    answer = talk.send("river " * 330)
-    assert answer.finish_reason == talk.turns[0].finish_reason == "length"
+    real_talk = shallow_engine.conversation(system="", sampling=NEVER_ENDS)
+    answer = real_talk.send("river " * 330)
+    assert answer.finish_reason == real_talk.turns[0].finish_reason == "length"
     assert any("full" in text for text in answer.warnings)
     with pytest.raises(errors.ConversationFullError):
-        talk.send("And?")
+        real_talk.send("And?")
 
 
 # --- threads -----------------------------------------------------------------------------------
 
 
-def test_threads_take_turns(shallow_engine: Engine, talk: Conversation) -> None:
+def test_threads_take_turns(scripted: Engine, talk: Conversation) -> None:
     failures: list[BaseException] = []
 
     def ask(name: str) -> None:
@@ -631,7 +631,7 @@ def test_threads_take_turns(shallow_engine: Engine, talk: Conversation) -> None:
         thread.join(100)
     assert not failures
     assert sorted(questions(talk)) == ["Who 0?", "Who 1?", "Why 0?", "Why 1?"]
-    replayed = shallow_engine.conversation(**talk.settings.arguments())
+    replayed = scripted.conversation(**talk.settings.arguments())
     for turn in talk.turns:
         assert replayed.send(turn.question).token_ids == turn.token_ids
 
@@ -748,15 +748,15 @@ class Script:
 
 def test_sampling_for_later_needs_no_room_now(shallow_engine: Engine) -> None:
     source = Script(shallow_engine).source
-    talk = Conversation(source, ConversationSettings(system="", sampling=SHORT))
-    text = "a" + " a" * (source.n_ctx - len(draft_of(talk, "a").request.prompts[0]) - 10)
-    stream = talk.stream(text)
+    real_talk = Conversation(source, ConversationSettings(system="", sampling=SHORT))
+    text = "a" + " a" * (source.n_ctx - len(draft_of(real_talk, "a").request.prompts[0]) - 10)
+    stream = real_talk.stream(text)
     next(stream)
-    talk.set(sampling=SamplingParams(max_tokens=40))
-    talk.set(preset="paper")
+    real_talk.set(sampling=SamplingParams(max_tokens=40))
+    real_talk.set(preset="paper")
     assert stream.whole().preset == ""
     with pytest.raises(errors.ConversationFullError):
-        talk.send(text)
+        real_talk.send(text)
 
 
 CALLS = st.one_of(
@@ -792,50 +792,50 @@ def test_any_order_of_calls_keeps_the_history_of_a_simple_list(
 ) -> None:
     script = Script(shallow_engine)
     start = ConversationSettings(system="", on_full="drop_oldest", sampling=SHORT)
-    talk = Conversation(script.source, start)
+    real_talk = Conversation(script.source, start)
     history: list[tuple[str, tuple[int, ...]]] = []
     forks: list[tuple[Conversation, list[tuple[str, tuple[int, ...]]]]] = []
 
     def answered(kept: int, question: str, ids: tuple[int, ...]) -> None:
         """A turn was added: its prompt is the one that the turns alone give."""
         del history[kept:]
-        anew = Conversation(script.source, talk.settings, talk.turns[:kept])
+        anew = Conversation(script.source, real_talk.settings, real_talk.turns[:kept])
         assert draft_of(anew, question).request.prompts == script.prompts
-        assert draft_of(anew, question).n_dropped == talk.n_dropped
+        assert draft_of(anew, question).n_dropped == real_talk.n_dropped
         assert max(map(len, script.prompts)) + SHORT.max_tokens - 1 <= script.source.n_ctx
         history.append((question, ids))
 
     for name, argument in calls:
         n = len(history)
         if name == "send":
-            answered(n, argument, talk.send(argument).token_ids)
+            answered(n, argument, real_talk.send(argument).token_ids)
         elif name == "leave":
-            with talk.stream(argument) as stream:
+            with real_talk.stream(argument) as stream:
                 ids = next(stream).token_ids
             answered(n, argument, ids)
         elif name == "fail":
             script.fails = True
             with pytest.raises(errors.LogitsError):
-                talk.send(argument)
+                real_talk.send(argument)
             script.fails = False
         elif name == "set":
-            talk.set(**argument)
+            real_talk.set(**argument)
         elif name == "fork":
-            forks.append((talk, list(history)))
-            talk = talk.fork()
+            forks.append((real_talk, list(history)))
+            real_talk = real_talk.fork()
             if argument:
-                talk, forks[-1] = forks[-1][0], (talk, list(history))
+                real_talk, forks[-1] = forks[-1][0], (real_talk, list(history))
         elif name == "edit" and -n <= argument < n:
-            answered(argument % n, "Really?", talk.edit(argument, "Really?").token_ids)
+            answered(argument % n, "Really?", real_talk.edit(argument, "Really?").token_ids)
         elif not n or name == "edit":
             with pytest.raises(errors.InvalidRequestError):
-                talk.edit(argument, "Really?") if name == "edit" else talk.undo()
+                real_talk.edit(argument, "Really?") if name == "edit" else real_talk.undo()
         elif name == "undo":
-            taken = talk.undo()
+            taken = real_talk.undo()
             assert (taken.question, taken.token_ids) == history.pop()
         else:
-            answered(n - 1, history[-1][0], talk.regenerate().token_ids)
-        for other, expected in [(talk, history), *forks]:
+            answered(n - 1, history[-1][0], real_talk.regenerate().token_ids)
+        for other, expected in [(real_talk, history), *forks]:
             assert [(turn.question, turn.token_ids) for turn in other.turns] == expected
 
 

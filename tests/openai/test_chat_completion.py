@@ -12,14 +12,15 @@ import pytest
 from pydantic import ConfigDict, TypeAdapter, with_config
 
 from amulet_local import Engine, Preference, SamplingParams, errors, load
+from tests.scripted import scripted_engine
 
 MESSAGES = [{"role": "user", "content": "What is yeast?"}]
 
 
 @pytest.fixture(scope="module")
-def engine(shallow_path: Path) -> Iterator[Engine]:
-    with load(shallow_path, n_ctx=512, reproducible=True) as loaded:
-        yield loaded
+def engine() -> Iterator[Engine]:
+    with scripted_engine(n_ctx=512, reproducible=True) as engine:
+        yield engine
 
 
 def check_shape(name: str, value: Any) -> None:
@@ -152,14 +153,14 @@ def test_reasoning_has_a_place_of_its_own(engine: Engine) -> None:
         },
     ],
 )  # fmt: skip
-def test_json_formats_give_json(engine: Engine, response_format: Any) -> None:
+def test_json_formats_give_json(shallow_engine: Engine, response_format: Any) -> None:
     import llama_cpp
 
-    result = chat(engine, response_format=response_format, max_tokens=120, temperature=0.0)
+    result = chat(shallow_engine, response_format=response_format, max_tokens=120, temperature=0.0)
     value = json.loads(result["choices"][0]["message"]["content"])
     assert isinstance(value, list if response_format["type"] == "json_schema" else dict)
     same = llama_cpp.LlamaGrammar.from_string('root ::= "[" [0-9] "]"', verbose=False)
-    listed = chat(engine, grammar=same, max_tokens=20)["choices"][0]["message"]["content"]
+    listed = chat(shallow_engine, grammar=same, max_tokens=20)["choices"][0]["message"]["content"]
     assert isinstance(json.loads(listed), list)
 
 

@@ -105,12 +105,18 @@ def running(
         server.close()
 
 
+@contextmanager
+def lasting(engine: Engine) -> Iterator[Engine]:
+    """An engine that servers don't close."""
+    close, engine.close = engine.close, lambda: None  # type: ignore[method-assign]
+    yield engine
+    engine.close = close  # type: ignore[method-assign]
+
+
 @pytest.fixture(scope="package")
 def engine(model_path: Path) -> Iterator[Engine]:
-    with load(model_path, n_ctx=512, n_batch=64) as engine:
-        close, engine.close = engine.close, lambda: None  # type: ignore[method-assign]
+    with load(model_path, n_ctx=512, n_batch=64) as loaded, lasting(loaded) as engine:
         yield engine
-        engine.close = close  # type: ignore[method-assign]
 
 
 @pytest.fixture(scope="package")

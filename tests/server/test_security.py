@@ -13,14 +13,28 @@ from pathlib import Path
 import httpx
 import pytest
 
-from amulet_local import Engine, errors
+from amulet_local import Engine, errors, load
 from amulet_local.server.access import shallow
 from amulet_local.server.limits import Access, Limits
 from amulet_local.server.run import check_access, open_port
-from tests.server.conftest import Server, running
+from tests.scripted import scripted_engine
+from tests.server.conftest import Server, lasting, running
 
 SECRET = "xyzzy-plugh"
 SHORT = Limits(body_bytes=4096, body_seconds=0.5, head_seconds=0.5, stuck_seconds=0.5)
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """What its answers say doesn't matter here."""
+    with scripted_engine(n_ctx=512) as scripted, lasting(scripted) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def server(engine: Engine) -> Iterator[Server]:
+    with running(engine) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -191,8 +205,12 @@ def test_a_head_that_is_too_long_is_refused(server: Server) -> None:
         assert b"400" in connection.recv(4096).split(b"\r\n")[0]
 
 
-def test_a_client_that_never_reads_loses_its_place(engine: Engine) -> None:
-    with running(engine, places=1, waiting=0, limits=SHORT) as server:
+def test_a_client_that_never_reads_loses_its_place(model_path: Path) -> None:
+    with (
+        load(model_path, n_ctx=512, n_batch=64) as loaded,
+        lasting(loaded) as engine,
+        running(engine, places=1, waiting=0, limits=SHORT) as server,
+    ):
         body = json.dumps(
             {
                 "messages": [{"role": "user", "content": "Hi"}],

@@ -169,11 +169,11 @@ def test_a_plan_has_the_rows_that_the_method_needs(
     assert plan.n_rows == has_plain + len(kept)
 
 
-def test_what_to_avoid_counts_negative(shallow_engine: Engine) -> None:
+def test_what_to_avoid_counts_negative(scripted: Engine) -> None:
     strength = AmuletParams(guidance_scale=2)
     sampling = SamplingParams(max_tokens=6)
     avoided, negative = (
-        shallow_engine.generate(MESSAGES, amulet=strength, sampling=sampling, **wish)
+        scripted.generate(MESSAGES, amulet=strength, sampling=sampling, **wish)
         for wish in (
             {"preference": "concise", "avoid": "formal:0.5"},
             {"preference": ["concise", "formal:-0.5"]},
@@ -240,9 +240,9 @@ def test_ratios_that_grow_without_bound_keep_the_weights_finite(small: Realigner
     assert moved.weights() == pytest.approx((0.0, 2.0))
 
 
-def test_adaptive_weights_refuse_what_to_avoid(shallow_engine: Engine) -> None:
+def test_adaptive_weights_refuse_what_to_avoid(scripted: Engine) -> None:
     with pytest.raises(errors.InvalidParameterError, match="positive"):
-        shallow_engine.stream_generate(
+        scripted.stream_generate(
             MESSAGES, preference="creative", avoid="formal", amulet=AmuletParams(mix="adaptive")
         )
 
@@ -594,9 +594,9 @@ def test_preferences_can_be_added_and_taken_away(small: Realigner) -> None:
 # --- where a grammar or a bias wants what guards rule out ---------------------------------------
 
 
-def test_a_grammar_may_demand_what_the_echo_guard_refuses(shallow_engine: Engine) -> None:
+def test_a_grammar_may_demand_what_the_echo_guard_refuses(scripted: Engine) -> None:
     text = "in short and clear words like a good teacher"
-    answer = shallow_engine.generate(
+    answer = scripted.generate(
         MESSAGES,
         preference=Preference(text=text),
         amulet=AmuletParams(guidance_scale=3, echo_guard=True),
@@ -606,8 +606,8 @@ def test_a_grammar_may_demand_what_the_echo_guard_refuses(shallow_engine: Engine
     assert answer.finish_reason == "stop"
 
 
-def test_a_grammar_may_demand_what_the_mask_and_the_watch_refuse(shallow_engine: Engine) -> None:
-    answer = shallow_engine.generate(
+def test_a_grammar_may_demand_what_the_mask_and_the_watch_refuse(scripted: Engine) -> None:
+    answer = scripted.generate(
         MESSAGES,
         preference="concise",
         amulet=AmuletParams(guidance_scale=3, min_plausibility=0.9, watch=True),
@@ -617,14 +617,12 @@ def test_a_grammar_may_demand_what_the_mask_and_the_watch_refuse(shallow_engine:
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
-def test_a_bias_may_rule_out_everything_plausible(
-    shallow_engine: Engine, temperature: float
-) -> None:
+def test_a_bias_may_rule_out_everything_plausible(scripted: Engine, temperature: float) -> None:
     amulet = AmuletParams(guidance_scale=3, min_plausibility=1.0)
-    first = shallow_engine.generate(
+    first = scripted.generate(
         MESSAGES, preference="concise", amulet=amulet, sampling=SamplingParams(max_tokens=1)
     )
-    answer = shallow_engine.generate(
+    answer = scripted.generate(
         MESSAGES,
         preference="concise",
         amulet=amulet,
