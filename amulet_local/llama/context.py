@@ -14,29 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amulet_local.common.errors import ContextCreationError, DecodeError, EngineClosedError
-from amulet_local.llama import library
+from amulet_local.llama import library, native
 from amulet_local.llama.adapters import Adapters
 from amulet_local.llama.model import Model
 from amulet_local.llama.stop_flag import StopFlag, StoppedError
 
 Logits = NDArray[np.float32]
-
-_DECODE_STOPPED = 2
-"""What llama_decode returns when the stop flag ended it."""
-
-_CACHE_TYPES = {
-    "f32": 0,
-    "f16": 1,
-    "q4_0": 2,
-    "q4_1": 3,
-    "q5_0": 6,
-    "q5_1": 7,
-    "q8_0": 8,
-    "iq4_nl": 20,
-    "bf16": 30,
-}
-_POOLING_NONE = 0
-_FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +109,11 @@ class Context:
         params.n_outputs_max = max(min(n_outputs, params.n_batch), settings.n_sequences)
         params.embeddings = settings.embeddings
         if settings.embeddings and not settings.pooled:
-            params.pooling_type = _POOLING_NONE
+            params.pooling_type = native.POOLING_NONE
         params.n_seq_max = settings.n_sequences
-        params.type_k = _CACHE_TYPES[settings.cache_type_k]
-        params.type_v = _CACHE_TYPES[settings.cache_type_v]
-        params.flash_attn_type = _FLASH_ATTENTION[settings.flash_attention]
+        params.type_k = native.CACHE_TYPES[settings.cache_type_k]
+        params.type_v = native.CACHE_TYPES[settings.cache_type_v]
+        params.flash_attn_type = native.FLASH_ATTENTION[settings.flash_attention]
         params.op_offload = settings.offload
         params.offload_kqv = settings.offload_kqv
         params.abort_callback = llama_cpp.ggml_abort_callback(stop_flag.callback)
@@ -221,7 +204,7 @@ class Context:
         assert n_outputs <= self.n_outputs
         self._batch.n_tokens = start
         code = self._llama_cpp.llama_decode(self.pointer, self._batch)
-        if code == _DECODE_STOPPED:
+        if code == native.DECODE_STOPPED:
             raise StoppedError
         if code != 0:
             raise DecodeError(_decode_failure(code, start, spans[0].position), code=code)
@@ -342,7 +325,5 @@ class Context:
 
 
 def _decode_failure(code: int, n: int, position: int) -> str:
-    reason = {1: "no room left in the KV cache", -1: "an invalid batch"}.get(
-        code, library.log.last_error() or "no reason given"
-    )
+    reason = native.DECODE_FAILURES.get(code, library.log.last_error() or "no reason given")
     return f"llama_decode failed with code {code} on {n} tokens at position {position}: {reason}"

@@ -17,15 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from amulet_local.common.errors import BackendError
+from amulet_local.llama import native
 
-_GPU_TYPES = (1, 2)
-"""GGML_BACKEND_DEVICE_TYPE_GPU and _IGPU."""
 _SPIN_COUNT = "1000"
 """Turns of GNU OpenMP's waiting loop before a thread sleeps; a few microseconds."""
-_LOG_LEVEL_WARN = 3
-_LOG_LEVEL_ERROR = 4
-_LOG_LEVEL_DEBUG = 1
-_LOG_LEVEL_CONTINUE = 5
 
 
 class NativeLog:
@@ -42,9 +37,9 @@ class NativeLog:
 
     def write(self, level: int, text: bytes, _user_data: object) -> None:
         """Called by llama.cpp, from any thread. Debugging output is left out."""
-        if level != _LOG_LEVEL_CONTINUE:
+        if level != native.LOG_CONTINUE:
             self._level = level
-        if self._level == _LOG_LEVEL_DEBUG:
+        if self._level == native.LOG_DEBUG:
             return
         decoded = text.decode("utf-8", "replace")
         self._lines.append((self._level, decoded))
@@ -58,7 +53,7 @@ class NativeLog:
 
     def last_error(self) -> str:
         """The last error or warning since `mark`, one line, empty if there was none."""
-        for wanted in (_LOG_LEVEL_ERROR, _LOG_LEVEL_WARN):
+        for wanted in (native.LOG_ERROR, native.LOG_WARN):
             for level, text in reversed(self._lines):
                 if level == wanted and text.strip():
                     return " ".join(text.split())
@@ -133,6 +128,14 @@ def build_version() -> str:
     return str(llama_cpp.llama_version().decode("utf-8", "replace"))
 
 
+def binding_version() -> str:
+    """The version of llama-cpp-python, e.g. "0.3.36"."""
+    start()
+    import llama_cpp
+
+    return str(llama_cpp.__version__)
+
+
 def supports_gpu_offload() -> bool:
     """Whether this build can put layers on a GPU, and has found one."""
     start()
@@ -185,7 +188,7 @@ def devices() -> list[Device]:
                 description=library.ggml_backend_dev_description(device).decode("utf-8", "replace"),
                 free_bytes=free.value,
                 total_bytes=total.value,
-                is_gpu=library.ggml_backend_dev_type(device) in _GPU_TYPES,
+                is_gpu=library.ggml_backend_dev_type(device) in native.GPU_DEVICES,
             )
         )
     return found

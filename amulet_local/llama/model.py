@@ -21,14 +21,11 @@ from amulet_local.common.errors import (
     ModelFileError,
     UnsupportedModelError,
 )
-from amulet_local.llama import library
+from amulet_local.llama import library, native
 from amulet_local.llama.generative import reason_not_embedding, reason_not_generative
 from amulet_local.llama.gguf import GGUFHeader, read_header
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.llama.worker import Worker, run_together
-
-_LOAD_MODES = {"auto": -1, "none": 0, "mmap": 1, "mlock": 3}
-_SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +95,9 @@ class Model:
 
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = settings.n_gpu_layers
-        params.load_mode = _LOAD_MODES[settings.load_mode]
+        params.load_mode = native.LOAD_MODES[settings.load_mode]
         params.main_gpu = settings.main_gpu
-        params.split_mode = _SPLIT_MODES[settings.split_mode]
+        params.split_mode = native.SPLIT_MODES[settings.split_mode]
         if settings.tensor_split is not None:
             n_devices = llama_cpp.llama_max_devices()
             if len(settings.tensor_split) > n_devices:

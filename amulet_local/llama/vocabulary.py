@@ -13,9 +13,10 @@ from typing import Any
 
 from amulet_local.common.errors import EngineClosedError, InvalidTextError, InvalidTokenError
 from amulet_local.grammar.tokens import TokenTable
+from amulet_local.llama import native
 from amulet_local.text.reasoning import HARMONY_TOKENS, TAGS
 
-_SPECIAL = 1 << 0 | 1 << 3 | 1 << 4
+_SPECIAL = native.TOKEN_UNKNOWN | native.TOKEN_CONTROL | native.TOKEN_USER_DEFINED
 """Attributes of tokens that text must not spell by accident: unknown, control, user-defined."""
 
 MOST_PIECES = 8192

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 from amulet_local.common.errors import ContextCreationError, InvalidParameterError
-from amulet_local.llama import library, memory
+from amulet_local.llama import library, memory, native
 from amulet_local.llama.adapters import Adapters, AdapterSettings
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.execution_plan import ExecutionPlan
@@ -161,6 +161,8 @@ def scheduler_for(
 def runtime_warnings(runtime: RuntimeParams, n_ctx: int, n_ctx_train: int) -> tuple[str, ...]:
     """What the user should know about these options on this model and build."""
     warnings = []
+    if untested := native.version_warning(library.binding_version()):
+        warnings.append(untested)
     if n_ctx > n_ctx_train:
         warnings.append(
             f"the context of {n_ctx} tokens is longer than the {n_ctx_train} that the model was "
