@@ -1,6 +1,6 @@
 """The options that commands which answer share: flags, environment variables, help.
 
-Knows the words of the command line only. Which values are right is params.py's business: an option
+Knows the words of the command line only. Which values are right is params/'s business: an option
 that isn't given is None here and gets its default there, and a number out of range is an error of
 the request. Help texts repeat the defaults; a test compares them.
 """

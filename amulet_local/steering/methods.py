@@ -2,7 +2,7 @@
 
 Knows nothing about how rows are computed. Every method is one formula, l0 + a * (l1 - l0) with l0
 the plain row and l1 the (mixed) preference row: a method says which of the rows it needs and what
-its guidance scale a is. Guards (params.py) work with each of them that has both rows. A method may
+its guidance scale a is. Guards (params/) work with each of them that has both rows. A method may
 also search with several beams, on one row. A class in METHODS is all that a new method takes: the
 engine, the commands and their help go by that table.
 """
