@@ -13,8 +13,27 @@ from amulet_local import load
 from tests import help_in_docs
 from tests.cli.test_help import COMMANDS
 from tests.conftest import REPOSITORY
+from tests.test_layers import PACKAGE, ROOMS
 
 FENCE = re.compile(r"^```python(?P<rest>.*)\n(?P<code>(?:.*\n)*?)```$", re.MULTILINE)
+
+CODE_BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\((?P<file>[^()#\s:]*)(?:#(?P<place>[^()\s]+))?\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+PATH = re.compile(r"`(?P<path>[a-z_]+(?:/[a-z_]+)*/(?:[a-z_]+\.(?:py|md))?)`")
+
+
+def pages() -> list[Path]:
+    """Every document of the repository."""
+    inner = [path for folder in ("docs", "tests") for path in (REPOSITORY / folder).rglob("*.md")]
+    return sorted([*REPOSITORY.glob("*.md"), *inner])
+
+
+def places(path: Path) -> set[str]:
+    """What a link may name after `#`: headings as GitHub writes them."""
+    text = CODE_BLOCK.sub("", path.read_text(encoding="utf-8"))
+    plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in HEADING.findall(text)]
+    return {heading.strip().replace(" ", "-") for heading in plain}
 
 
 def examples(path: Path) -> list[tuple[int, str]]:
@@ -76,3 +95,39 @@ def test_the_help_of_every_command_is_shown() -> None:
     assert sorted(shown) == sorted(["", *COMMANDS])
     chat = (REPOSITORY / "docs" / "chat.md").read_text(encoding="utf-8")
     assert help_in_docs.SLASH_BLOCK.search(chat)
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
+def test_links_lead_to_what_is_there(path: Path) -> None:
+    text = CODE_BLOCK.sub("", path.read_text(encoding="utf-8"))
+    for link in LINK.finditer(text):
+        target = path.parent / link["file"] if link["file"] else path
+        assert target.exists(), link[0]
+        assert not link["place"] or link["place"] in places(target), link[0]
+
+
+@pytest.mark.parametrize("path", pages(), ids=lambda path: path.name)
+def test_files_that_documents_name_are_there(path: Path) -> None:
+    text = CODE_BLOCK.sub("", path.read_text(encoding="utf-8"))
+    for found in PATH.finditer(text):
+        bases = (REPOSITORY, PACKAGE, path.parent)
+        assert any((base / found["path"]).exists() for base in bases), found[0]
+
+
+def test_every_room_is_in_the_readme_and_in_the_architecture() -> None:
+    tree = (REPOSITORY / "README.md").read_text(encoding="utf-8").partition("```\namulet_local/")[2]
+    table = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for room in ROOMS:
+        name = f"{room}/" if (PACKAGE / room).is_dir() else f"{room}.py"
+        assert f"\n  {name} " in tree, name
+        assert f"\n| `{name}` |" in table, name
+
+
+@pytest.mark.parametrize("room", [room for room in ROOMS if (PACKAGE / room).is_dir()])
+def test_the_architecture_says_what_a_room_may_import(room: str) -> None:
+    text = " ".join((PACKAGE / room / "__init__.py").read_text(encoding="utf-8").split())
+    allowed = re.search(r"It may import (.+?)\.(?: |\"|$)", text)
+    table = (REPOSITORY / "docs" / "architecture.md").read_text(encoding="utf-8")
+    row = re.search(rf"^\| `{room}/` \|.*\| (.+) \|$", table, re.MULTILINE)
+    assert row is not None
+    assert row[1] == (allowed[1] if allowed else "-")

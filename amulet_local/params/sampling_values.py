@@ -1,4 +1,4 @@
-"""Checks of the sampling options that are more than a number; params.py uses them.
+"""Checks of the sampling options that are more than a number; sampling.py uses them.
 
 Knows nothing about models: whether a token id exists is checked where the vocabulary is known. A
 ValueError's message completes a sentence that begins with the option's name.

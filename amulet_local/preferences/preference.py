@@ -97,7 +97,7 @@ def resolve(
     A single word of Latin letters, digits, '-' and '_' is a name: a built-in one, or one of the
     user's settings file, which is only read for the latter; a mix stands for its parts. Anything
     else is free text. Both may end in a weight, "concise:0.7" or "in rhyme:-0.5", as
-    preference_names.py has it; the text of a Preference is taken as it stands.
+    names.py has it; the text of a Preference is taken as it stands.
 
     Args:
         preference: what the answer should be like.

@@ -19,7 +19,7 @@ changes it. Knows nothing about prompts or engines.
   and a mix can't share a name, and no name may be a built-in one.
 - The text of a preference is taken as it stands. What a mix is made of is written as for
   --preference: built-in names, names of [preferences] and free text, each with a weight if it isn't
-  1 (the rule is preference_names.py's). A mix can't be part of a mix.
+  1 (the rule is names.py's). A mix can't be part of a mix.
 - A model is called what -m gets, what the catalogue calls it, or as its file without the folder;
   '.gguf' may be left out. A name with a dot needs quotes. Where several fit, the first of these
   three counts.

@@ -1,6 +1,6 @@
 """The endpoints.
 
-Knows nothing about how a request gets here (guard.py) or how it is answered (running.py).
+Knows nothing about how a request gets here (access.py) or how it is answered (running.py).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 
 import { element, short, visible } from "./text.js";
 
-const MAX_WEIGHT = 1000; // as in preference_names.py
+const MAX_WEIGHT = 1000; // as in names.py
 const SHOWN_WEIGHT = 2; // where the slider of a weight ends
 
 export class Preferences {
