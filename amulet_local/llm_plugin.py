@@ -13,29 +13,50 @@ from typing import TYPE_CHECKING, Any
 
 import llm
 from llm.parts import StreamEvent, TextPart
-from pydantic import Field, field_validator
+from pydantic import Field, create_model, field_validator
 
 from amulet_local.common.errors import AmuletError
 from amulet_local.loading.model_store import catalogue, local_models
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.derived_fields import derived_fields
+from amulet_local.params.runtime import RuntimeParams
+from amulet_local.params.sampling import SamplingParams
 from amulet_local.steering.presets import adjusted_strength
 
 if TYPE_CHECKING:
     from amulet_local.engine import Engine
-    from amulet_local.params.amulet import AmuletParams
-    from amulet_local.params.sampling import SamplingParams
 
 PREFIX = "amulet-"
 """What the models' names begin with."""
 
-_STRENGTH = ("guidance_scale", "kl_budget", "max_guidance", "min_plausibility")
-_SAMPLING = (
-    *("max_tokens", "temperature", "top_k", "top_p"),
-    *("min_p", "repeat_penalty", "stop", "seed"),
+_STRENGTH, _SAMPLING, _RUNTIME = (
+    tuple(name for name, option in params.options.items() if option.plugin is not None)
+    for params in (AmuletParams, SamplingParams, RuntimeParams)
 )
-_RUNTIME = ("n_ctx", "n_gpu_layers", "n_threads")
+_TYPES = {"stop": str | list[str], "n_gpu_layers": int}
+"""Narrower than in params, or wider: what `-o` can write."""
+
+if TYPE_CHECKING:
+    from llm import Options as _Derived
+else:
+    _Derived = create_model(
+        "_Derived",
+        __base__=llm.Options,
+        **{
+            name: field
+            for params, names in (
+                (AmuletParams, _STRENGTH),
+                (SamplingParams, _SAMPLING),
+                (RuntimeParams, _RUNTIME),
+            )
+            for name, field in derived_fields(
+                params, names, types=_TYPES, descriptions=True
+            ).items()
+        },
+    )
 
 
-class AmuletOptions(llm.Options):
+class AmuletOptions(_Derived):
     """What `-o NAME VALUE` takes; values are checked as `amulet-local generate` checks them."""
 
     preference: str | list[str] | None = Field(
@@ -46,27 +67,6 @@ class AmuletOptions(llm.Options):
     )
     preset: str | None = Field(default=None, description="balanced, strong or paper")
     method: str | None = Field(default=None, description="amulet, pref, base, ...")
-    guidance_scale: float | None = Field(
-        default=None, description="0 the plain prompt, 1 the preference prompt, 5.65 the paper"
-    )
-    kl_budget: float | None = Field(
-        default=None, description="nats that a token's distribution may move by"
-    )
-    max_guidance: float | None = Field(default=None, description="a ceiling for the scale")
-    min_plausibility: float | None = Field(
-        default=None, description="least share of the likeliest token's probability"
-    )
-    max_tokens: int | None = Field(default=None, description="most tokens of the answer")
-    temperature: float | None = Field(default=None, description="0 is greedy")
-    top_k: int | None = Field(default=None, description="keep the k likeliest tokens")
-    top_p: float | None = Field(default=None, description="keep this share of probability")
-    min_p: float | None = Field(default=None, description="keep this share of the likeliest")
-    repeat_penalty: float | None = Field(default=None, description="1 is off")
-    stop: str | list[str] | None = Field(default=None, description="text that ends the answer")
-    seed: int | None = Field(default=None, description="of the draws")
-    n_ctx: int | None = Field(default=None, description="context length in tokens")
-    n_gpu_layers: int | None = Field(default=None, description="layers on the GPU")
-    n_threads: int | None = Field(default=None, description="threads of a step")
 
     @field_validator("preference", "avoid", "stop", mode="before")
     @classmethod
@@ -180,8 +180,6 @@ def _strength(options: AmuletOptions, engine: Engine) -> AmuletParams | None:
 
 
 def _sampling(options: AmuletOptions, schema: Any) -> SamplingParams:
-    from amulet_local.params.sampling import SamplingParams
-
     return SamplingParams(**options.chosen(_SAMPLING), json_schema=schema or None)
 
 

@@ -212,15 +212,15 @@ class SamplerChain:
         import llama_cpp
 
         add = self._drawing.add
-        if sampling.top_k > 0:
+        if sampling.uses("top_k"):
             add(llama_cpp.llama_sampler_init_top_k(sampling.top_k))
-        if sampling.typical_p < 1:
+        if sampling.uses("typical_p"):
             add(llama_cpp.llama_sampler_init_typical(sampling.typical_p, 1))
-        if sampling.top_p < 1 and (self._sorter is None or self._sorter.top_p is None):
+        if sampling.uses("top_p") and (self._sorter is None or self._sorter.top_p is None):
             add(llama_cpp.llama_sampler_init_top_p(sampling.top_p, 1))
-        if sampling.min_p > 0:
+        if sampling.uses("min_p"):
             add(llama_cpp.llama_sampler_init_min_p(sampling.min_p, 1))
-        if sampling.xtc_probability > 0:
+        if sampling.uses("xtc_probability"):
             add(
                 llama_cpp.llama_sampler_init_xtc(
                     sampling.xtc_probability, sampling.xtc_threshold, 1, seed

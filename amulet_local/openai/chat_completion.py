@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, create_model
 
 from amulet_local.answering.answer_stream import AnswerStream
 from amulet_local.common.errors import InvalidParameterError
@@ -20,6 +20,8 @@ from amulet_local.openai.shapes import ChatAnswers
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.base import StrictParams
 from amulet_local.params.choices import Placement
+from amulet_local.params.derived_fields import derived_fields
+from amulet_local.params.option_table import AMULET_OPTIONS
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.preference import PreferenceLike, PreferencesLike, resolve
 from amulet_local.preferences.user_settings import UserModelSettings
@@ -64,7 +66,18 @@ def _grammar(value: Any) -> str | None:
 PreferenceField = Annotated[Any, PlainValidator(_preferences)]
 
 
-class ChatCompletionFields(StrictParams):
+CHANGEABLE = tuple(name for name, option in AMULET_OPTIONS.items() if option.is_changeable)
+"""Fields of the strength; they may change while an answer streams."""
+
+if TYPE_CHECKING:
+    _StrengthFields = StrictParams
+else:
+    _StrengthFields = create_model(
+        "_StrengthFields", __base__=StrictParams, **derived_fields(AmuletParams, CHANGEABLE)
+    )
+
+
+class ChatCompletionFields(_StrengthFields):
     """What a chat completion is asked for besides its messages.
 
     Names and defaults are llama-cpp-python's `create_chat_completion`, so that a program written
@@ -92,7 +105,7 @@ class ChatCompletionFields(StrictParams):
             preference is a name, a text, or a list of these or of {"text": ..., "weight": ...};
             "name" may stand for "text".
         amulet: strength and guards at once.
-        guidance_scale, kl_budget, max_guidance, min_plausibility: single ones of a preset's.
+        guidance_scale and the like, of CHANGEABLE: single ones of a preset's.
         chat_template_kwargs: variables of the chat template.
     """
 
@@ -133,10 +146,6 @@ class ChatCompletionFields(StrictParams):
     placement: Placement | None = None
     response_prefix: str = ""
     amulet: AmuletParams | None = None
-    guidance_scale: float | None = None
-    kl_budget: float | None = None
-    max_guidance: float | None = None
-    min_plausibility: float | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
     def _check_together(self) -> None:
@@ -230,8 +239,7 @@ class ChatCompletionFields(StrictParams):
         Raises:
             InvalidParameterError: `amulet` comes with single values, or with a preset.
         """
-        names = ("guidance_scale", "kl_budget", "max_guidance", "min_plausibility")
-        changes = {name: value for name in names if (value := getattr(self, name)) is not None}
+        changes = {name: value for name in CHANGEABLE if (value := getattr(self, name)) is not None}
         if not changes:
             return self.amulet
         if self.amulet is not None:

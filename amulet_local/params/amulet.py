@@ -14,6 +14,7 @@ from amulet_local.common.errors import InvalidParameterError
 from amulet_local.optimizer import recurrence
 from amulet_local.params.base import Finite, NonNegative, Positive, StrictParams
 from amulet_local.params.choices import Mix
+from amulet_local.params.option_table import AMULET_OPTIONS
 
 MAX_ITERATIONS = 100_000
 """Largest T; the recurrence costs about 0.1 microseconds a step."""
@@ -66,6 +67,8 @@ class AmuletParams(StrictParams):
         InvalidParameterError: a value is out of range, both ways are mixed, or the scale overflows.
     """
 
+    options = AMULET_OPTIONS
+
     alpha: NonNegative = 2.0
     lambda_: Positive = 2.0
     eta: Positive = 10.0
@@ -108,7 +111,7 @@ class AmuletParams(StrictParams):
     @property
     def mask(self) -> tuple[float, ...]:
         """min_plausibility, nucleus and its temperature; nothing where both let all pass."""
-        if self.min_plausibility == 0 and self.nucleus == 1:
+        if not (self.uses("min_plausibility") or self.uses("nucleus")):
             return ()
         return self.min_plausibility, self.nucleus, self.nucleus_temperature
 

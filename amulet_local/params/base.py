@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from amulet_local.common.errors import InvalidParameterError
+from amulet_local.params.option import Options
 
 
 def _finite(value: float) -> float:
@@ -27,7 +28,13 @@ NonNegative = Annotated[Finite, Field(ge=0)]
 
 
 class StrictParams(BaseModel):
-    """Frozen, keyword-only, no unknown names; a bad value raises InvalidParameterError."""
+    """Frozen, keyword-only, no unknown names; a bad value raises InvalidParameterError.
+
+    Attributes:
+        options: what is said of each field outside of its type, limits and default.
+    """
+
+    options: ClassVar[Options] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -43,6 +50,10 @@ class StrictParams(BaseModel):
 
     def _check_together(self) -> None:
         """Raise InvalidParameterError where values exclude each other."""
+
+    def uses(self, name: str) -> bool:
+        """Whether an option has a value that changes anything."""
+        return bool(getattr(self, name) != self.options[name].neutral)
 
     def replace(self, **changes: Any) -> Any:
         """A copy with some fields changed, checked again."""

@@ -70,6 +70,7 @@ class Option:
         help: for the command's help.
         kind: how a value is written.
         metavar: what stands for a value in the help.
+        neutral: the value that changes nothing, of an option that has one.
         file: a flag that reads it from a file.
         is_served: whether a request to the server may have it as a field.
         is_changeable: whether it may change while an answer streams.
@@ -83,6 +84,7 @@ class Option:
     help: str
     kind: Kind = "number"
     metavar: str = "N"
+    neutral: float | None = None
     file: FromFile | None = None
     is_served: bool = False
     is_changeable: bool = False

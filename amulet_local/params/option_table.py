@@ -60,6 +60,7 @@ AMULET_OPTIONS = {
         is_changeable=True,
         eval="mask",
         plugin="least share of the likeliest token's probability",
+        neutral=0,
     ),
     "nucleus": Option(
         "--nucleus",
@@ -68,6 +69,7 @@ AMULET_OPTIONS = {
         "P; 1 is off.",
         metavar="P",
         eval="nucleus",
+        neutral=1,
     ),
     "nucleus_temperature": Option(
         "--nucleus-temperature",
@@ -93,6 +95,7 @@ AMULET_OPTIONS = {
         "noise; 0 is off.",
         metavar="C",
         eval="noise",
+        neutral=0,
     ),
     "echo_guard": Option(
         "--echo-guard",
@@ -163,6 +166,7 @@ SAMPLING_OPTIONS = {
         "The likeliest N only, 0 is off. Default: 40.",
         chat=("top_k",),
         plugin="keep the k likeliest tokens",
+        neutral=0,
     ),
     "top_p": Option(
         "--top-p",
@@ -171,6 +175,7 @@ SAMPLING_OPTIONS = {
         metavar="P",
         chat=("top_p",),
         plugin="keep this share of probability",
+        neutral=1,
     ),
     "min_p": Option(
         "--min-p",
@@ -179,12 +184,14 @@ SAMPLING_OPTIONS = {
         metavar="P",
         chat=("min_p",),
         plugin="keep this share of the likeliest",
+        neutral=0,
     ),
     "typical_p": Option(
         "--typical --typical-p",
         SAMPLING,
         "Those nearest to the expected surprise that make up P only, 1 is off. Default: 1.",
         metavar="P",
+        neutral=1,
     ),
     "xtc_probability": Option(
         "--xtc-probability",
@@ -192,6 +199,7 @@ SAMPLING_OPTIONS = {
         "How often the likeliest are left out, 0 is off. Default: 0.",
         metavar="P",
         is_served=True,
+        neutral=0,
     ),
     "xtc_threshold": Option(
         "--xtc-threshold",
@@ -207,6 +215,7 @@ SAMPLING_OPTIONS = {
         metavar="X",
         chat=("repeat_penalty",),
         plugin="1 is off",
+        neutral=1,
     ),
     "presence_penalty": Option(
         "--presence-penalty",
@@ -214,6 +223,7 @@ SAMPLING_OPTIONS = {
         "0 is off. Default: 0.",
         metavar="X",
         chat=("presence_penalty",),
+        neutral=0,
     ),
     "frequency_penalty": Option(
         "--frequency-penalty",
@@ -221,6 +231,7 @@ SAMPLING_OPTIONS = {
         "0 is off. Default: 0.",
         metavar="X",
         chat=("frequency_penalty",),
+        neutral=0,
     ),
     "repeat_last_n": Option(
         "--repeat-last-n",
@@ -234,6 +245,7 @@ SAMPLING_OPTIONS = {
         "DRY, against repeated sequences, 0 is off. Default: 0.",
         metavar="X",
         is_served=True,
+        neutral=0,
     ),
     "dry_base": Option(
         "--dry-base",
@@ -268,6 +280,7 @@ SAMPLING_OPTIONS = {
         SAMPLING,
         "Mirostat 1 or 2 instead of top-k to XTC, 0 is off. Default: 0.",
         is_served=True,
+        neutral=0,
     ),
     "mirostat_eta": Option("--mirostat-lr", SAMPLING, "Its rate, eta. Default: 0.1.", metavar="X"),
     "mirostat_tau": Option(
@@ -289,6 +302,7 @@ SAMPLING_OPTIONS = {
         "End the answer before TEXT, which isn't printed; repeat for more.",
         kind="words",
         metavar="TEXT",
+        plugin="text that ends the answer",
     ),
     "ignore_eos": Option(
         "--ignore-eos",

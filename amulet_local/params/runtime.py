@@ -19,6 +19,7 @@ from amulet_local.params.choices import (
     Schedule,
     SplitMode,
 )
+from amulet_local.params.option_table import RUNTIME_OPTIONS
 from amulet_local.params.scaled_files import ScaledFile, scaled_files
 
 Layer = Annotated[int, Field(ge=1, le=1024)]
@@ -58,6 +59,8 @@ class RuntimeParams(StrictParams):
             is, rows share no work, and there is no batched schedule.
         verbose: show llama.cpp's log on stderr.
     """
+
+    options = RUNTIME_OPTIONS
 
     n_ctx: Annotated[int, Field(ge=0, le=2**24)] = 2048
     n_batch: Annotated[int, Field(ge=1, le=2**16)] = 512

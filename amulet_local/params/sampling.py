@@ -14,6 +14,7 @@ from amulet_local.grammar import gbnf
 from amulet_local.grammar.json_schema import to_gbnf
 from amulet_local.params.base import Finite, NonNegative, StrictParams
 from amulet_local.params.choices import ReasoningFormat
+from amulet_local.params.option_table import SAMPLING_OPTIONS
 from amulet_local.params.sampling_values import (
     MAX_BREAKERS,
     biases,
@@ -67,6 +68,8 @@ class SamplingParams(StrictParams):
             answer; "inline" leaves it in the text, tags and all.
         seed: 0 to 2^32 - 2; None draws one, reported in the result.
     """
+
+    options = SAMPLING_OPTIONS
 
     max_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] = 512
     temperature: Annotated[NonNegative, Field(le=100)] = 0.0
@@ -128,15 +131,15 @@ class SamplingParams(StrictParams):
     def has_penalties(self) -> bool:
         """Whether the penalties change anything."""
         return self.repeat_last_n != 0 and (
-            self.repeat_penalty != 1.0
-            or self.presence_penalty != 0.0
-            or self.frequency_penalty != 0.0
+            self.uses("repeat_penalty")
+            or self.uses("presence_penalty")
+            or self.uses("frequency_penalty")
         )
 
     @property
     def has_dry(self) -> bool:
         """Whether DRY changes anything."""
-        return self.dry_multiplier > 0 and self.dry_penalty_last_n != 0
+        return self.uses("dry_multiplier") and self.dry_penalty_last_n != 0
 
     @property
     def changes_greedy(self) -> bool:

@@ -18,7 +18,7 @@ from amulet_local.preferences.names import BUILT_IN_PREFERENCES
 from amulet_local.server import openapi
 from amulet_local.server.access import json_object
 from amulet_local.server.failures import HttpError, as_http, log_error
-from amulet_local.server.fields import CHANGEABLE, IGNORED
+from amulet_local.server.fields import IGNORED, STRENGTH
 from amulet_local.server.loaded_model import Loaded
 from amulet_local.server.model_names import own_settings
 from amulet_local.server.replies import CompletionReply
@@ -95,7 +95,7 @@ def _add_completions(app: FastAPI, service: Service) -> None:
             running.cancel()
             return JSONResponse({"id": key, "cancelled": True})
         changes = {name: value for name, value in body.items() if name not in IGNORED}
-        unknown = sorted(set(changes) - {"preference", "avoid", *CHANGEABLE})
+        unknown = sorted(set(changes) - {"preference", "avoid", *STRENGTH})
         if unknown:
             raise InvalidParameterError(f"{unknown[0]:.40}: no such parameter")
         return JSONResponse({"id": key, "amulet": await running.change(changes)})

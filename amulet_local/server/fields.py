@@ -7,13 +7,14 @@ here are those that only a server gets: llama-server's names, and what clients s
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, create_model
 
 from amulet_local.common.errors import EmptyPromptError, InvalidParameterError
-from amulet_local.openai.chat_completion import ChatCompletionFields
-from amulet_local.params.choices import ReasoningFormat
+from amulet_local.openai.chat_completion import CHANGEABLE, ChatCompletionFields
+from amulet_local.params.derived_fields import derived_fields
+from amulet_local.params.option_table import SAMPLING_OPTIONS
 from amulet_local.params.sampling import SamplingParams
 
 IGNORED = frozenset(
@@ -26,16 +27,26 @@ IGNORED = frozenset(
 )
 """Fields of OpenAI and llama-server that clients send and that change nothing here."""
 
-CHANGEABLE = ("preset", "amulet", "guidance_scale", "kl_budget", "max_guidance", "min_plausibility")
+STRENGTH = ("preset", "amulet", *CHANGEABLE)
 """The strength: what a change in a stream sets as a whole."""
 
 MAX_TRACE = 20
 MAX_TEXT_PROMPT = 10_000_000
 
-Scaled = Annotated[float | None, Field()]
+SERVED = tuple(name for name, option in SAMPLING_OPTIONS.items() if option.is_served)
+"""Fields of SamplingParams that a request may have under the same name."""
+
+if TYPE_CHECKING:
+    _SamplingFields = ChatCompletionFields
+else:
+    _SamplingFields = create_model(
+        "_SamplingFields",
+        __base__=ChatCompletionFields,
+        **derived_fields(SamplingParams, SERVED, types={"json_schema": dict[str, Any]}),
+    )
 
 
-class ServedFields(ChatCompletionFields):
+class ServedFields(_SamplingFields):
     """Fields of both completions, besides what is to be answered.
 
     Attributes:
@@ -47,18 +58,6 @@ class ServedFields(ChatCompletionFields):
     """
 
     n_predict: int | None = None
-    mirostat: int | None = None
-    repeat_last_n: int | None = None
-    xtc_probability: float | None = None
-    xtc_threshold: float | None = None
-    dry_multiplier: float | None = None
-    dry_base: float | None = None
-    dry_allowed_length: int | None = None
-    dry_penalty_last_n: int | None = None
-    dry_sequence_breakers: tuple[str, ...] | None = None
-    ignore_eos: bool | None = None
-    json_schema: dict[str, Any] | None = None
-    reasoning_format: ReasoningFormat | None = None
     amulet_trace: Annotated[int, Field(ge=0, le=MAX_TRACE)] | None = None
 
     @property
@@ -73,12 +72,7 @@ class ServedFields(ChatCompletionFields):
         Raises:
             InvalidParameterError: a value is out of range.
         """
-        names = (
-            *("mirostat", "repeat_last_n", "xtc_probability", "xtc_threshold", "dry_multiplier"),
-            *("dry_base", "dry_allowed_length", "dry_penalty_last_n", "dry_sequence_breakers"),
-            *("ignore_eos", "json_schema", "reasoning_format"),
-        )
-        given = {name: value for name in names if (value := getattr(self, name)) is not None}
+        given = {name: value for name in SERVED if (value := getattr(self, name)) is not None}
         given_length = (self.max_tokens, self.max_completion_tokens)
         if self.n_predict is not None and given_length == (None, None):
             given["max_tokens"] = self.n_predict if self.n_predict >= 1 else n_ctx

@@ -16,7 +16,7 @@ from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.openai.chat_completion import choices
 from amulet_local.preferences.preference import resolve
 from amulet_local.server.fields import (
-    CHANGEABLE,
+    STRENGTH,
     ServedFields,
     chat_fields,
     messages_of,
@@ -49,11 +49,8 @@ class Defaults:
         given = {name: value for name, value in body.items() if value is not None}
         if named.preferences:
             given.setdefault("preference", list(named.preferences))
-        if "amulet" in given or "preset" in given:
-            strength = {"preset", "guidance_scale", "kl_budget", "max_guidance", "min_plausibility"}
-        else:
-            strength = set()
-        merged = {k: v for k, v in self.fields.items() if k not in strength} | given
+        replaced = STRENGTH if "amulet" in given or "preset" in given else ()
+        merged = {k: v for k, v in self.fields.items() if k not in replaced} | given
         none = [name for name in ("preference", "avoid") if merged.get(name) == []]
         return {name: value for name, value in merged.items() if name not in none}
 
@@ -190,8 +187,8 @@ class Asked:
             AmuletError: something about it can't be done; nothing has changed.
         """
         body = dict(self._body)
-        if set(changes) & set(CHANGEABLE):
-            body = {name: value for name, value in body.items() if name not in CHANGEABLE}
+        if set(changes) & set(STRENGTH):
+            body = {name: value for name, value in body.items() if name not in STRENGTH}
         body |= changes
         fields = self._read(body)
         request = self._request(fields, index)

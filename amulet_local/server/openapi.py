@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
+from amulet_local.openai.chat_completion import CHANGEABLE
 from amulet_local.server.fields import ServedFields, TextFields
 
 _ERROR = {
@@ -100,10 +101,7 @@ CONTROL = _body(
         preference={},
         avoid={},
         preset={"type": "string"},
-        guidance_scale={"type": "number"},
-        kl_budget={"type": "number"},
-        max_guidance={"type": "number"},
-        min_plausibility={"type": "number"},
+        **{name: {"type": "number"} for name in CHANGEABLE},
     )
 )
 

@@ -14,6 +14,7 @@ from amulet_local.cli.flags import number
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.conversation.conversation_settings import ConversationSettings
 from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.option_table import SAMPLING_OPTIONS
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.names import did_you_mean
 from amulet_local.preferences.preference import Preference, PreferenceLike
@@ -22,23 +23,17 @@ from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, adjusted_stre
 
 OFF = ("off", "none", "no")
 
-SAMPLING = {
-    "n": "max_tokens",
-    "temp": "temperature",
-    "top_k": "top_k",
-    "top_p": "top_p",
-    "min_p": "min_p",
-    "repeat_penalty": "repeat_penalty",
-    "presence_penalty": "presence_penalty",
-    "frequency_penalty": "frequency_penalty",
-    "seed": "seed",
-}
+SAMPLING = {option.chat[0]: name for name, option in SAMPLING_OPTIONS.items() if option.chat}
 """What `/set` takes -> the field."""
 
 _ALIASES = {
-    **dict.fromkeys(("predict", "n_predict", "num_predict", "max_tokens"), "n"),
-    "temperature": "temp",
+    other.lstrip("-").replace("-", "_"): option.chat[0]
+    for name, option in SAMPLING_OPTIONS.items()
+    if option.chat
+    for other in (name, *option.chat, *option.flags.split())
+    if not re.fullmatch("-.", other)
 }
+"""What else it understands -> what `/set` calls it."""
 _AT_START = {
     **dict.fromkeys(("num_ctx", "n_ctx", "ctx_size", "c"), "-c"),
     **dict.fromkeys(("num_thread", "threads", "t"), "-t"),
