@@ -282,8 +282,18 @@ sys.exit(tuple(int(part) for part in pip.__version__.split(".")[:2]) < (21, 3))'
         run_logged "$venv/bin/python" -m pip install --progress-bar off --upgrade pip
 }
 
+# AMX (tile registers, on server processors only): where a virtual machine doesn't keep them when a thread is
+# interrupted, llama.cpp dies of an illegal instruction as soon as the machine is busy. It is compiled without.
+compile_without_tiles() {
+    local flags='-mno-amx-tile -mno-amx-int8 -mno-amx-bf16'
+    if grep -qw amx_tile /proc/cpuinfo 2>/dev/null && ! printf '%s' "${CFLAGS:-}" | grep -q amx; then
+        export CFLAGS="${CFLAGS:-} $flags" CXXFLAGS="${CXXFLAGS:-} $flags"
+    fi
+}
+
 install_features() {
     local feature extras='' pip
+    compile_without_tiles
     pip=("$venv/bin/python" -m pip install --progress-bar off)
     if other_build_wanted; then
         pip=("${pip[@]}" --no-cache-dir) # the cache may hold a build made with other arguments

@@ -360,7 +360,7 @@ def in_child(script: str) -> list[str]:
     prelude = """
         import resource, sys
         from amulet_local import ConversationSettings, Turn, errors
-        from amulet_local.conversation_file import SavedConversation, write
+        from amulet_local.conversation.conversation_file import SavedConversation, write
 
         def saved(n):
             turn = Turn(question=str(n) * 1000, answer="a" * 1000, token_ids=tuple(range(500)),

@@ -212,7 +212,7 @@ from amulet_local.llama.adapters import Adapters, AdapterSettings
 from amulet_local.llama.context import Context, ContextSettings, Span
 from amulet_local.llama.model import Model
 from amulet_local.llama.stop_flag import StopFlag
-from amulet_local.scaled_files import ScaledFile
+from amulet_local.params.scaled_files import ScaledFile
 
 model = Model(sys.argv[1])
 mutated = sys.argv[2] + ".mutated"
