@@ -191,7 +191,7 @@ class Engine:
         Args:
             messages: a question, or OpenAI-style messages.
             preference: what the answer should follow.
-            method: a name from decoding.METHODS; "amulet" with a preference, else "base".
+            method: a name from METHODS; "amulet" with a preference, else "base".
             avoid: what it should not be like: preferences whose weights count negative.
             amulet: strength and guards, instead of a preset.
             preset: a name from presets.PRESETS; "balanced" if None.

@@ -206,7 +206,7 @@ class Session:
         """Answer with one method.
 
         Args:
-            method: a name from decoding.METHODS, None for the default.
+            method: a name from METHODS, None for the default.
             preset: instead of the question's own strength.
             sampling: instead of the question's own.
             stream: write the text to stdout as it comes, then a newline.
