@@ -58,7 +58,12 @@ class RowSchedule:
                 f"row), separated by commas; not {text!r}"
             )
         per_row = int(threads) if colon else None
-        RuntimeParams(threads_per_row=per_row)  # checks the range
+        try:
+            RuntimeParams(threads_per_row=per_row)
+        except InvalidParameterError:
+            raise InvalidParameterError(
+                f"--schedules {text!r:.60}: a row takes 1 thread at least, and 1024 at most"
+            ) from None
         return cls(name=text, schedule=schedule, threads_per_row=per_row)  # type: ignore[arg-type]
 
 

@@ -161,7 +161,7 @@ def test_ctrl_c_on_a_terminal_leaves_no_process(
         (["nonsense"], "decode, prefill, memory, start, busy, kernels; not 'nonsense'"),
         (["--schedules", "fast"], "'fast'"),
         (["--schedules", ""], "--schedules"),
-        (["--schedules", "parallel:0"], "--threads-per-row"),
+        (["--schedules", "parallel:0"], "--schedules 'parallel:0': a row takes 1 thread at least"),
         (["--preferences", "0"], "--preferences"),
         (["--tokens", "1"], "--tokens"),
         (["--tokens", "2000"], "--tokens"),
