@@ -142,11 +142,6 @@ def postscript() -> Check:
     return at_least(lambda answer: len(re.findall(r"\bp\.\s?s\.", answer.text, re.I)), 1)
 
 
-def placeholders(n: int) -> Check:
-    """detectable_content:number_placeholders: n or more [texts in square brackets]."""
-    return at_least(lambda answer: len(re.findall(r"\[.*?\]", answer.text)), n)
-
-
 def quotation() -> Check:
     """startend:quotation: all of it in double quotation marks."""
 

@@ -38,11 +38,6 @@ def all_of(*checks: Check) -> Check:
     return check
 
 
-def one_word() -> Check:
-    """A single word, whatever stands around it."""
-    return exactly(lambda answer: len(answer.words), 1)
-
-
 def paragraphs(n: int) -> Check:
     """Exactly n paragraphs, with blank lines between them."""
     return exactly(lambda answer: len(answer.paragraphs), n)

@@ -1,0 +1,325 @@
+"""What prompts and strengths do, judged by rules: the study that presets are chosen by.
+
+    scripts/study_adherence --model MODEL --out FOLDER
+
+Every preference of the bank is asked for with some questions, under every method of the list,
+greedy, one after the other. Each answer is stored as it is made, so that a run which was
+stopped goes on where it was, and other methods can be added. Half of the preferences are to choose
+by, the other half confirms. Knows nothing about how answers are made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+
+from amulet_local.common import private_files
+from amulet_local.common.errors import AmuletError, InvalidParameterError
+from amulet_local.common.results import Generation
+from amulet_local.engine import Engine, load
+from amulet_local.evaluation import statistics
+from amulet_local.evaluation.adherence.bank import BANK, RuledPreference, split
+from amulet_local.evaluation.adherence.checks import parse_check
+from amulet_local.evaluation.adherence.preference import ruled
+from amulet_local.evaluation.adherence.recital import opens_about_itself, recites
+from amulet_local.evaluation.experiment.contestants import Contestant, contestants
+from amulet_local.evaluation.experiment.run_folder import Log, read_log
+from amulet_local.evaluation.quality import falls_apart, is_loop
+from amulet_local.evaluation.questions import QUESTIONS, parse_questions
+from amulet_local.loading.model_store import DEFAULT_MODEL
+from amulet_local.params.choices import Placement
+from amulet_local.params.sampling import SamplingParams
+from amulet_local.preferences.preference import Preference
+
+DEFAULT_METHODS = (
+    "pref,context_steering,linear_alignment,amulet:paper,amulet:balanced,amulet:strong"
+)
+SEED = 1
+"""Of the halves."""
+N_CTX = 768
+_LOG = "adherence.jsonl"
+_FIELDS: dict[str, type | tuple[type, ...]] = {
+    "method": str,
+    "placement": str,
+    "preference": str,
+    "wording": str,
+    "question": str,
+    "max_tokens": int,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One answer to make.
+
+    Attributes:
+        contestant: the method and its strength.
+        placement: where the preference goes.
+        preference: what it is to follow, and the rule that checks it.
+        wording: how it is said.
+        question: what is asked.
+        max_tokens: most tokens of the answer.
+    """
+
+    contestant: Contestant
+    placement: Placement
+    preference: RuledPreference
+    wording: str
+    question: str
+    max_tokens: int
+
+    @property
+    def key(self) -> tuple[str | int, ...]:
+        """What an answer is known by in the log: the values of _FIELDS."""
+        return (
+            self.contestant.name,
+            self.placement,
+            self.preference.name,
+            self.wording,
+            self.question,
+            self.max_tokens,
+        )
+
+    def answer(self, engine: Engine) -> Generation:
+        """Make it, traced, from an empty memory.
+
+        Raises:
+            AmuletError: it can't be made.
+        """
+        engine.forget()
+        return engine.generate(
+            self.question,
+            preference=Preference(text=self.wording),
+            method=self.contestant.runs_as,
+            amulet=self.contestant.amulet,
+            placement=self.placement,
+            sampling=SamplingParams(max_tokens=self.max_tokens),
+            trace=0,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What one answer is worth.
+
+    Attributes:
+        follows: whether it follows its preference; None where that can't be told.
+        loops: it ends in a loop, holds one, or repeats half of itself.
+        falls_apart: a stretch of it is improbable under the preference prompt.
+        recites: it spells its instruction out, anywhere.
+        opens: it begins by saying what it is.
+        kl: mean of KL(chosen from || preference prompt), in nats per token.
+        n_tokens: its length.
+    """
+
+    follows: bool | None
+    loops: bool
+    falls_apart: bool
+    recites: bool
+    opens: bool
+    kl: float
+    n_tokens: int
+
+
+def tasks(
+    methods: Sequence[Contestant],
+    placements: Sequence[Placement],
+    preferences: Sequence[RuledPreference],
+    questions: Sequence[str],
+    *,
+    per_preference: int,
+    max_tokens: int,
+) -> Iterator[Task]:
+    """Every answer; preferences take the questions and their wordings in turn."""
+    for contestant in methods:
+        for placement in placements:
+            for index, preference in enumerate(preferences):
+                for n in range(per_preference):
+                    yield Task(
+                        contestant=contestant,
+                        placement=placement,
+                        preference=preference,
+                        wording=preference.wordings[(index + n) % len(preference.wordings)],
+                        question=questions[(index + n) % len(questions)],
+                        max_tokens=max_tokens,
+                    )
+
+
+def verdict(task: Task, generation: Generation) -> Verdict:
+    """Judge an answer by its text and its trace."""
+    trace = generation.trace or ()
+    preference = [item.preferences[0] for item in trace if item.preferences]
+    return Verdict(
+        follows=task.preference.follows(
+            task.question, generation.text, cut=generation.finish_reason == "length"
+        ),
+        loops=is_loop(generation.token_ids),
+        falls_apart=bool(preference) and falls_apart(preference),
+        recites=recites(task.wording, task.question, generation.text),
+        opens=opens_about_itself(generation.text),
+        kl=sum(item.kl for item in trace) / max(1, len(trace)),
+        n_tokens=len(generation.token_ids),
+    )
+
+
+def stored(path: Path) -> dict[tuple[str | int, ...], dict[str, Any]]:
+    """The answers in a log, by their tasks' keys.
+
+    Raises:
+        FileAccessError: it can't be read, or a line is damaged.
+    """
+    return {tuple(entry[name] for name in _FIELDS): entry for entry in read_log(path, _FIELDS)}
+
+
+def run(engine: Engine, wanted: Sequence[Task], path: Path) -> None:
+    """Make and store the answers that aren't there yet, and say how far that is.
+
+    Raises:
+        AmuletError: an answer can't be made, or the log can't be written.
+    """
+    there = stored(path)
+    missing = [task for task in wanted if task.key not in there]
+    with Log(path) as log:
+        for n, task in enumerate(missing, 1):
+            generation = task.answer(engine)
+            log.append(
+                {
+                    **dict(zip(_FIELDS, task.key, strict=True)),
+                    "text": generation.text,
+                    "finish_reason": generation.finish_reason,
+                    "warnings": list(generation.warnings),
+                    **asdict(verdict(task, generation)),
+                }
+            )
+            print(f"\r{n} of {len(missing)} answers", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
+
+
+def table(entries: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
+    """What each method does to these preferences, as Markdown."""
+    lines = [
+        "| method | preference at | follows | and whole | broken | recites | opens | KL | tokens "
+        "| n |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for key in dict.fromkeys((entry["method"], entry["placement"]) for entry in entries):
+        chosen = [
+            entry
+            for entry in entries
+            if (entry["method"], entry["placement"]) == key and entry["preference"] in names
+        ]
+        if chosen:
+            lines.append(_row(key, chosen))
+    return "\n".join(lines)
+
+
+def _row(key: tuple[str, str], entries: Sequence[dict[str, Any]]) -> str:
+    told = [entry for entry in entries if entry["follows"] is not None]
+    follows = _share([float(entry["follows"]) for entry in told])
+    whole = _share([float(entry["follows"] and not _broken(entry)) for entry in told])
+    broken = np.mean([_broken(entry) for entry in entries])
+    recital = np.mean([entry["recites"] for entry in entries])
+    opens = np.mean([entry["opens"] for entry in entries])
+    kl = np.mean([entry["kl"] for entry in entries])
+    length = np.mean([entry["n_tokens"] for entry in entries])
+    return (
+        f"| `{key[0]}` | {key[1]} | {follows} | {whole} | {broken:.1%} | {recital:.1%} "
+        f"| {opens:.1%} | {kl:.2f} | {length:.0f} | {len(entries)} |"
+    )
+
+
+def _broken(entry: dict[str, Any]) -> bool:
+    return bool(entry["loops"] or entry["falls_apart"])
+
+
+def _share(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    estimate = statistics.mean(np.array(values), share_of=1.0)
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
+
+
+def own_preference(text: str | None, check: str | None) -> tuple[RuledPreference, ...]:
+    """A preference of the caller's with its check; none if neither is given.
+
+    Raises:
+        InvalidParameterError: only one of them is given, or the check can't be used.
+        FileAccessError: the check's file can't be read.
+    """
+    if text is None and check is None:
+        return ()
+    if text is None or check is None:
+        raise InvalidParameterError("--preference and --check go together; give both")
+    return (ruled("own", "own", check, parse_check(check), text),)
+
+
+def placements_of(text: str) -> list[Placement]:
+    """The placements that a list names.
+
+    Raises:
+        InvalidParameterError: one isn't.
+    """
+    names = text.split(",")
+    if not set(names) <= set(get_args(Placement)):
+        raise InvalidParameterError(f"--placements takes system and user, not {text!r:.60}")
+    return cast("list[Placement]", names)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="study_adherence", description=__doc__)
+    parser.add_argument("--model", default=DEFAULT_MODEL, help="a GGUF file, or a name")
+    parser.add_argument("--out", type=Path, required=True, help="folder of one model's answers")
+    parser.add_argument("--methods", default=DEFAULT_METHODS, help="as for `amulet-local eval`")
+    parser.add_argument("--placements", default="system,user", help="where the preference goes")
+    parser.add_argument("--questions", type=Path, help="a file of them, instead of the built-in")
+    parser.add_argument("--preference", help="one of your own instead of the bank, with --check")
+    parser.add_argument("--check", help="its rule: regex:PATTERN or python:FILE")
+    parser.add_argument("--each", type=int, default=1, help="questions of each preference")
+    parser.add_argument("--max-tokens", type=int, default=64, help="of an answer")
+    parser.add_argument(
+        "--report", action="store_true", help="print what is there of it, make nothing"
+    )
+    options = parser.parse_args(arguments)
+    try:
+        own = own_preference(options.preference, options.check)
+        questions: Sequence[str] = QUESTIONS
+        if options.questions is not None:
+            text = private_files.read(options.questions, max_bytes=1 << 24).decode()
+            questions = parse_questions(text, str(options.questions))
+        methods = contestants(options.methods)
+        placements = placements_of(options.placements)
+        wanted = list(
+            tasks(
+                methods,
+                placements,
+                own or BANK,
+                questions,
+                per_preference=options.each,
+                max_tokens=options.max_tokens,
+            )
+        )
+        options.out.mkdir(parents=True, exist_ok=True)
+        path = options.out / _LOG
+        if not options.report:
+            with load(options.model, n_ctx=N_CTX) as engine:
+                run(engine, wanted, path)
+        asked = {task.key for task in wanted}
+        entries = [item for key, item in stored(path).items() if key in asked]
+        halves = {"to choose by": split(SEED)[0], "to confirm": split(SEED)[1], "of your own": own}
+        for title, preferences in halves.items():
+            names = [item.name for item in preferences]
+            if any(entry["preference"] in names for entry in entries):
+                print(f"\nPreferences {title}:\n\n{table(entries, names)}")
+    except AmuletError as error:
+        parser.exit(1, f"error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()
