@@ -60,7 +60,7 @@ def test_every_public_name_is_in_the_documentation_of_the_python_interface() -> 
     methods = [
         name
         for kind in (amulet_local.Engine, amulet_local.Conversation)
-        for name in vars(kind)
+        for name in dir(kind)
         if not name.startswith("_")
     ]
     assert len(methods) > 30

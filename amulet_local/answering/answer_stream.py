@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 
+from typing_extensions import Unpack
+
+from amulet_local.answering.ask import AskChange, check_names
 from amulet_local.answering.generation import Control
 from amulet_local.answering.request import Request
 from amulet_local.common.results import Chunk
-from amulet_local.params.amulet import AmuletParams
-from amulet_local.preferences.preference import PreferencesLike
 
 
 class AnswerStream(Iterator[Chunk]):
@@ -30,25 +31,20 @@ class AnswerStream(Iterator[Chunk]):
     def __next__(self) -> Chunk:
         return next(self._chunks)
 
-    def change(
-        self,
-        *,
-        preference: PreferencesLike = None,
-        avoid: PreferencesLike = None,
-        amulet: AmuletParams | None = None,
-        preset: str | None = None,
-    ) -> None:
+    def change(self, **arguments: Unpack[AskChange]) -> None:
         """Go on with this preference and strength from the next token on.
 
         From any thread, before or while the stream runs. What is left out is as for
         `Engine.stream_generate`: without preference the answer goes on plain.
 
+        Args:
+            preference, avoid, amulet, preset: as for `Engine.stream_generate`.
+
         Raises:
             As `Engine.stream_generate`; the answer then goes on as it was.
         """
-        self._control.change(
-            self._make_request(preference=preference, avoid=avoid, amulet=amulet, preset=preset)
-        )
+        check_names(AskChange, arguments)
+        self._control.change(self._make_request(**arguments))
 
     def cancel(self) -> None:
         """End this generation, from any thread, whether it runs or waits for its turn.

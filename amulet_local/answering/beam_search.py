@@ -6,7 +6,7 @@ answer and freed with it; its sequences share the prompt, and what beams have in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
@@ -16,7 +16,7 @@ from amulet_local.answering.beams import Beams, Extension
 from amulet_local.answering.clock import Clock
 from amulet_local.answering.request import Request
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.common.results import FinishReason, Generation, Usage
+from amulet_local.common.results import Chunk, FinishReason, Generation, Usage
 from amulet_local.llama.context import Context, ContextSettings, Logits
 from amulet_local.llama.model import Model
 from amulet_local.llama.rows import Progress
@@ -144,6 +144,23 @@ def beam_search(run: BeamRun, request: Request, progress: Progress | None = None
         preferences=request.preferences,
         seed=None,
         warnings=tuple(warnings),
+    )
+
+
+def searched(
+    run: BeamRun, request: Request, progress: Progress | None
+) -> Generator[Chunk | None, None, None]:
+    """The answer as a stream of one piece.
+
+    Args and Raises: as `beam_search`.
+    """
+    generation = beam_search(run, request, progress)
+    yield Chunk(
+        text=generation.text,
+        reasoning=generation.reasoning,
+        token_ids=generation.token_ids,
+        finish_reason=generation.finish_reason,
+        generation=generation,
     )
 
 

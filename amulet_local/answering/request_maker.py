@@ -5,9 +5,11 @@ Knows nothing about rows or about who may use the engine when.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from amulet_local.answering.ask import Ask, AskScore, AskTokens, check_names
+from amulet_local.answering.beam_search import check_beam_request
 from amulet_local.answering.request import (
     Request,
     as_list,
@@ -19,10 +21,7 @@ from amulet_local.answering.request import (
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.llama.sampler import check_biases
 from amulet_local.llama.vocabulary import Vocabulary
-from amulet_local.params.amulet import AmuletParams
-from amulet_local.params.choices import Placement
-from amulet_local.params.sampling import SamplingParams
-from amulet_local.preferences.preference import PreferencesLike, resolve
+from amulet_local.preferences.preference import resolve
 from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.prompts.dialogue import Dialogue
 from amulet_local.prompts.prompter import Messages, Prompter
@@ -58,32 +57,26 @@ class RequestMaker:
     def from_messages(
         self,
         messages: Messages | Dialogue,
+        ask: Ask,
         *,
-        preference: PreferencesLike,
-        avoid: PreferencesLike,
-        amulet: AmuletParams | None,
-        preset: str | None,
-        system: str | None,
-        placement: Placement | None,
-        method: str | None = None,
-        sampling: SamplingParams | None = None,
-        response_prefix: str = "",
-        template_arguments: Mapping[str, Any] | None = None,
-        n_answer: int = 1,
-        n_top: int | None = None,
+        answer: Sequence[int] | None = None,
     ) -> Request:
         """A request of the arguments of `Engine.generate`.
 
         Args:
-            n_answer: tokens that have to follow the prompt.
-            n_top: alternatives to trace at each token; None traces nothing.
+            messages: the first of them.
+            ask: the others.
+            answer: one that is there already and is to be scored; `ask` is an AskScore then.
 
         Raises:
             As `Engine.generate`.
         """
-        preferences = resolve(preference, avoid=avoid)
-        chosen = choose_method(method, has_preference=bool(preferences))
-        strength = choose_strength(chosen.name, amulet, preset, own=self._own_settings)
+        check_names(Ask if answer is None else AskScore, ask)
+        preferences = resolve(ask.get("preference"), avoid=ask.get("avoid"))
+        chosen = choose_method(ask.get("method"), has_preference=bool(preferences))
+        strength = choose_strength(
+            chosen.name, ask.get("amulet"), ask.get("preset"), own=self._own_settings
+        )
         plan = RowPlan.of(chosen, [item.weight for item in preferences])
         instructions = [""] if plan.has_plain else []
         if plan.weights:
@@ -91,10 +84,10 @@ class RequestMaker:
         prompts = self._prompter.prompts(
             messages,
             instructions,
-            system=system,
-            placement=placement or strength.placement,
-            response_prefix=response_prefix,
-            template_arguments=template_arguments,
+            system=ask.get("system"),
+            placement=ask.get("placement") or strength.placement,
+            response_prefix=ask.get("response_prefix", ""),
+            template_arguments=ask.get("template_arguments"),
         )
         request = build_request(
             chosen,
@@ -102,28 +95,22 @@ class RequestMaker:
             plan=plan,
             amulet=strength.amulet,
             preset=strength.preset,
-            sampling=sampling,
+            sampling=ask.get("sampling"),
             n_ctx=self._n_ctx,
-            n_answer=n_answer,
-            n_top=n_top,
+            n_answer=1 if answer is None else len(answer),
+            n_top=ask.get("trace"),
             closing_tag=prompts.closing_tag,
             preferences=[item.label for item in preferences],
             warnings=(*self._warnings, *prompts.notes),
         )
-        check_biases(request.sampling, self._vocabulary)
-        return request
+        return self._checked(request)
 
     def from_tokens(
         self,
         plain_ids: Sequence[int] | None,
         preference_ids: Sequence[int] | Sequence[Sequence[int]] | None,
+        ask: AskTokens,
         *,
-        method: str | None,
-        amulet: AmuletParams | None,
-        preset: str | None,
-        sampling: SamplingParams | None,
-        weights: Sequence[float] | None,
-        n_top: int | None,
         labels: Sequence[str] = (),
         default: str = "paper",
         own: UserModelSettings | None = None,
@@ -137,10 +124,13 @@ class RequestMaker:
         Raises:
             As `Engine.generate_from_tokens`.
         """
+        check_names(AskTokens, ask)
         preference_prompts = self._prompt_list(preference_ids)
-        weights = checked_weights(weights, len(preference_prompts))
-        chosen = choose_method(method, has_preference=bool(preference_prompts))
-        strength = choose_strength(chosen.name, amulet, preset, default=default, own=own)
+        weights = checked_weights(ask.get("weights"), len(preference_prompts))
+        chosen = choose_method(ask.get("method"), has_preference=bool(preference_prompts))
+        strength = choose_strength(
+            chosen.name, ask.get("amulet"), ask.get("preset"), default=default, own=own
+        )
         plan = RowPlan.of(chosen, weights)
         prompts = list(preference_prompts) if plan.weights else []
         if plan.has_plain:
@@ -153,13 +143,18 @@ class RequestMaker:
             plan=plan,
             amulet=strength.amulet,
             preset=strength.preset,
-            sampling=sampling,
+            sampling=ask.get("sampling"),
             n_ctx=self._n_ctx,
-            n_top=n_top,
+            n_top=ask.get("trace"),
             preferences=labels,
             warnings=self._warnings,
         )
+        return self._checked(request)
+
+    def _checked(self, request: Request) -> Request:
         check_biases(request.sampling, self._vocabulary)
+        if request.n_beams > 1:
+            check_beam_request(request)
         return request
 
     def _prompt_list(

@@ -10,13 +10,46 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from amulet_local.answering.answer_reader import AnswerReader
-from amulet_local.answering.request import Request
+from amulet_local.answering.request import Request, token_ids
 from amulet_local.answering.tracing import Tracer
+from amulet_local.common.errors import EmptyPromptError
 from amulet_local.common.results import Score, TokenTrace
 from amulet_local.llama.rows import RowSet
 from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.loading.shared_rows import SharedRows
 from amulet_local.optimizer.realigner import Realigner
 from amulet_local.steering.steering import Steering
+
+
+def score_answer(shared: SharedRows, request: Request, answer: Sequence[int]) -> Score:
+    """`score` on an engine's own rows, when it is this one's turn.
+
+    Args and Raises: as `score`, and
+        CancelledError: the stop flag was set.
+        EngineClosedError, EngineBusyError: see there.
+    """
+    with shared.cancellable("the scoring"):
+        shared.settle_schedule(request.plan.n_rows)
+        noise = shared.noise(request.amulet)
+        vocabulary = shared.parts.model.vocabulary
+        return score(request, answer, shared.rows, shared.realigner, vocabulary, noise=noise)
+
+
+def answer_ids(shared: SharedRows, answer: str | Sequence[int]) -> tuple[int, ...]:
+    """The token ids of an answer to score, checked.
+
+    Raises:
+        EmptyPromptError: it has none.
+        InvalidTokenError, InvalidTextError: see there.
+        EngineClosedError: see there.
+    """
+    vocabulary = shared.parts.model.vocabulary
+    if isinstance(answer, str):
+        with shared.lock.using():
+            answer = vocabulary.tokenize(answer, add_special=False, parse_special=False)
+        if not answer:
+            raise EmptyPromptError("there is no answer to score")
+    return token_ids(answer, vocabulary)
 
 
 def score(

@@ -37,6 +37,21 @@ _BUSY = (
 )
 
 
+def resume(source: AnswerSource, path: str | os.PathLike[str]) -> Conversation:
+    """Go on with a conversation that was saved, with whichever model.
+
+    Raises:
+        As `Engine.load_conversation`.
+    """
+    saved = conversation_file.read(path)
+    warnings = []
+    if saved.model != source.model:
+        warnings.append(
+            f"this conversation was had with {saved.model:.80}, and goes on with {source.model}"
+        )
+    return Conversation(source, saved.settings, saved.turns, warnings=warnings)
+
+
 class Conversation:
     """Turns with an engine; `Engine.conversation` makes one.
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Final, Literal, get_args
 
+from amulet_local.answering.ask import AskConversation
 from amulet_local.answering.request import check_mix, choose_method
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.amulet import AmuletParams
@@ -83,7 +84,7 @@ class ConversationSettings:
         settings._check()
         return settings
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> AskConversation:
         """What `Engine.generate` gets of it."""
         return {
             "preference": self.preference or None,

@@ -124,7 +124,7 @@ class Drafting:
         if wish.again and sampling.temperature > 0:
             seed = secrets.randbelow(2**32 - 1) if wish.seed is None else wish.seed
             sampling = sampling.replace(seed=seed)
-        arguments = {**settings.arguments(), "sampling": sampling, "n_top": wish.trace}
+        arguments = {**settings.arguments(), "sampling": sampling, "trace": wish.trace}
         n_dropped = kept[-1].n_dropped if kept else 0
         while True:
             request, n_tokens = self._request(kept[n_dropped:], question, arguments)

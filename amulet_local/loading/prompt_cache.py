@@ -22,6 +22,9 @@ from typing import BinaryIO
 
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
 from amulet_local.common.user_folders import cache_folder, private_folder
+from amulet_local.llama import library
+from amulet_local.loading.engine_parts import EngineParts
+from amulet_local.loading.shared_rows import SharedRows
 
 _NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,63}")
 _FORMAT = 1
@@ -41,6 +44,57 @@ class SavedRow:
     tokens: tuple[int, ...]
     state: bytes
     bare: bool = False
+
+
+def save_rows(shared: SharedRows, name: str) -> None:
+    """Keep what the rows of a model have in memory.
+
+    Args and Raises: as `Engine.save_prompt_cache`.
+    """
+    _check_reuse(shared)
+    with shared.at_work():
+        rows = [
+            SavedRow(tokens=tuple(tokens), state=state, bare=bare)
+            for tokens, state, bare in shared.rows.export()
+        ]
+        save(name, fingerprint_of(shared.parts), rows)
+
+
+def load_rows(shared: SharedRows, name: str) -> bool:
+    """Take over what `save_rows` kept; False if there is nothing that can be used.
+
+    Args and Raises: as `Engine.load_prompt_cache`.
+    """
+    _check_reuse(shared)
+    with shared.at_work():
+        rows = load(name, fingerprint_of(shared.parts))
+        if not rows or any(len(row.tokens) > shared.parts.settings.n_ctx for row in rows):
+            return False
+        shared.settle_schedule(len(rows))
+        return shared.rows.restore([(row.tokens, row.state, row.bare) for row in rows])
+
+
+def fingerprint_of(parts: EngineParts) -> str:
+    """What a state in memory depends on: model, adapters, llama.cpp build and cache types."""
+    settings = parts.settings
+    facts = [
+        parts.model.identity,
+        f"llama.cpp {library.build_version()}",
+        f"flash attention {settings.flash_attention}",
+        f"{settings.cache_type_k}/{settings.cache_type_v}",
+    ]
+    if settings.adapters is not None:
+        facts += [settings.adapters.fingerprint, f"on {parts.runtime.adapters_on} rows"]
+    return "; ".join(facts)
+
+
+def _check_reuse(shared: SharedRows) -> None:
+    shared.lock.check_open()
+    if shared.parts.runtime.reproducible:
+        raise InvalidParameterError(
+            "a prompt cache reuses earlier work, which reproducible=True (--reproducible) "
+            "rules out; leave one of them out"
+        )
 
 
 def save(name: str, fingerprint: str, rows: Sequence[SavedRow]) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, PlainValidator, create_model
 
 from amulet_local.answering.answer_stream import AnswerStream
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.loading.open_model import OpenModel
 from amulet_local.openai.shapes import ChatAnswers
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.base import StrictParams
@@ -281,46 +281,36 @@ def choices(sampling: SamplingParams | None, n: int) -> list[SamplingParams]:
     return [sampling.replace(seed=(sampling.seed + i) % _N_SEEDS) for i in range(n)]
 
 
-@dataclass(frozen=True, kw_only=True)
-class ChatSource:
-    """What a chat completion needs of an engine.
-
-    Attributes:
-        stream: `Engine.stream_generate`.
-        n_ctx: context length of each row, in tokens.
-        model: the name of the model's file.
-        own_settings: what the user keeps for the model.
-        vocabulary: of the model.
-    """
-
-    stream: Callable[..., AnswerStream]
-    n_ctx: int
-    model: str
-    own_settings: UserModelSettings
-    vocabulary: Vocabulary
-
-
 def create_chat_completion(
-    source: ChatSource, messages: Sequence[Mapping[str, Any]], fields: ChatCompletionFields
+    model: OpenModel,
+    stream: Callable[..., AnswerStream],
+    messages: Sequence[Mapping[str, Any]],
+    fields: ChatCompletionFields,
 ) -> dict[str, Any] | Iterator[dict[str, Any]]:
     """An answer in OpenAI's shape; pieces of one if the fields say so.
+
+    Args:
+        model: that answers.
+        stream: its `Engine.stream_generate`.
+        messages: OpenAI-style messages.
+        fields: everything else that is asked.
 
     Raises:
         As `Engine.generate`, before the first piece.
     """
     answers = ChatAnswers(
-        model=source.model if fields.model is None else fields.model,
-        vocabulary=source.vocabulary,
+        model=model.model.path.name if fields.model is None else fields.model,
+        vocabulary=model.model.vocabulary,
         stream=fields.stream,
         n_top=fields.n_top,
     )
     calls = [
-        fields.arguments(sampling, source.own_settings)
-        for sampling in choices(fields.sampling(source.n_ctx), fields.n)
+        fields.arguments(sampling, model.own_settings)
+        for sampling in choices(fields.sampling(model.n_ctx), fields.n)
     ]
-    first = source.stream(messages, **calls[0], trace=fields.n_top)
+    first = stream(messages, **calls[0], trace=fields.n_top)
     streams = (
-        source.stream(messages, **call, trace=fields.n_top) if index else first
+        stream(messages, **call, trace=fields.n_top) if index else first
         for index, call in enumerate(calls)
     )
     pieces = _pieces(answers, streams)

@@ -131,7 +131,7 @@ def test_engine_stays_as_it_was_when_the_cache_cant_be_used(
 
 def test_a_state_that_llama_cpp_refuses_leaves_empty_rows(shallow_path: Path, folder: Path) -> None:
     with load(shallow_path, n_ctx=256) as engine:
-        fingerprint = engine._fingerprint()
+        fingerprint = prompt_cache.fingerprint_of(engine._shared.parts)
         prompt_cache.save("mine", fingerprint, [SavedRow(tokens=(1, 2), state=b"\0" * 64)])
         assert not engine.load_prompt_cache("mine")
         assert engine.generate_from_tokens(PLAIN, PREFERENCE, sampling=SHORT).token_ids

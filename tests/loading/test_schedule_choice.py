@@ -110,10 +110,10 @@ def test_auto_measures_when_the_first_preference_is_asked_for(
 ) -> None:
     with load(shallow_path, n_ctx=256) as engine:
         engine.generate_from_tokens([5, 6, 7])
-        assert engine._schedule_choices == {}
+        assert engine._shared.schedule_choices == {}
         answer = engine.generate_from_tokens([5, 6, 7], [5, 6, 8])
         assert answer.token_ids
-        choice = engine._schedule_choices[2]
+        choice = engine._shared.schedule_choices[2]
         assert engine.plan.schedule == choice.schedule
         assert choice.milliseconds["parallel"] > 0
         if choice.steady:
@@ -124,12 +124,12 @@ def test_auto_measures_when_the_first_preference_is_asked_for(
 def test_reproducible_never_chooses_batched(shallow_path: Path, cache: Path) -> None:
     with load(shallow_path, n_ctx=256, reproducible=True) as engine:
         engine.generate_from_tokens([5, 6, 7], [5, 6, 8])
-        assert "batched" not in engine._schedule_choices[2].milliseconds
+        assert "batched" not in engine._shared.schedule_choices[2].milliseconds
 
 
 def test_a_schedule_that_is_named_is_not_measured(shallow_path: Path, cache: Path) -> None:
     with load(shallow_path, n_ctx=256, schedule="batched") as engine:
         engine.generate_from_tokens([5, 6, 7], [5, 6, 8])
         assert engine.plan.schedule == "batched"
-        assert engine._schedule_choices == {}
+        assert engine._shared.schedule_choices == {}
     assert RuntimeParams().schedule == "auto"

@@ -1,0 +1,133 @@
+"""A loaded model that makes checked requests, and answers several of them at once.
+
+Knows nothing about one answer after the other, conversations or who asks; `Engine` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from typing_extensions import Unpack
+
+from amulet_local.answering.ask import Ask, AskTokens
+from amulet_local.answering.beam_search import without_beams
+from amulet_local.answering.request import Request
+from amulet_local.answering.request_maker import RequestMaker
+from amulet_local.loading.engine_parts import EngineParts
+from amulet_local.loading.open_model import OpenModel
+from amulet_local.params.choices import Scheduler
+from amulet_local.preferences.user_settings import UserModelSettings
+from amulet_local.prompts.dialogue import Dialogue
+from amulet_local.prompts.prompter import Messages, Prompter
+from amulet_local.serving.opening import open_pool
+from amulet_local.serving.pool import Pool
+
+
+class ServingModel(OpenModel):
+    """A loaded model and its maker of requests."""
+
+    def _take(self, parts: EngineParts) -> None:
+        super()._take(parts)
+        try:
+            runtime = self.runtime
+            self._prompter = Prompter(self.model, runtime.chat_template, runtime.template_arguments)
+            self._requests = RequestMaker(
+                self.model.vocabulary,
+                self._prompter,
+                n_ctx=self.n_ctx,
+                own_settings=self.own_settings,
+                warnings=self.warnings,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def pool(
+        self,
+        *,
+        places: int,
+        waiting: int,
+        scheduler: Scheduler = "auto",
+        max_rows: int | None = None,
+        chunk: int | None = None,
+    ) -> Pool:
+        """Answer several requests at once, in memory of its own; the engine's own rows are freed.
+
+        Closing the engine closes the pool first.
+
+        Args:
+            places: requests at once.
+            waiting: most requests that wait for a place.
+            scheduler: "interleaved" (places take turns), "batched" (all in one computation), or
+                "auto": batched with layers on a GPU.
+            max_rows: most rows of a request, the plain one and one for each preference; 9, and 4
+                of a batched scheduler, if None.
+            chunk: tokens of a prompt computed at once on a CPU, instead of n_batch: what the other
+                places wait for.
+
+        Raises:
+            InvalidParameterError: settings that exclude each other.
+            ContextCreationError: no memory for so many.
+        """
+        return open_pool(
+            self._shared,
+            places=places,
+            waiting=waiting,
+            scheduler=scheduler,
+            max_rows=max_rows,
+            chunk=chunk,
+        )
+
+    def request(
+        self, messages: Messages, *, n_top: int | None = None, **ask: Unpack[Ask]
+    ) -> Request:
+        """A checked request, for a pool.
+
+        Args:
+            messages, **ask: as for `generate`.
+            n_top: another name of `trace`.
+
+        Raises:
+            As `generate`.
+        """
+        ask.setdefault("trace", n_top)
+        return without_beams(self._request(messages, **ask))
+
+    def request_from_tokens(
+        self,
+        plain_ids: Sequence[int] | None,
+        preference_ids: Sequence[Sequence[int]] | None,
+        *,
+        n_top: int | None = None,
+        labels: Sequence[str] = (),
+        default: str = "paper",
+        own: UserModelSettings | None = None,
+        **ask: Unpack[AskTokens],
+    ) -> Request:
+        """A checked request, for a pool.
+
+        Args:
+            plain_ids, preference_ids, **ask: as for `generate_from_tokens`.
+            n_top: another name of `trace`.
+            labels: what results call the preferences.
+            default: the preset where none is given, with the strength `own`.
+
+        Raises:
+            As there.
+        """
+        ask.setdefault("trace", n_top)
+        self._lock.check_open()
+        request = self._requests.from_tokens(
+            plain_ids, preference_ids, ask, labels=labels, default=default, own=own
+        )
+        return without_beams(request)
+
+    def _request(
+        self,
+        messages: Messages | Dialogue,
+        *,
+        answer: Sequence[int] | None = None,
+        **ask: Unpack[Ask],
+    ) -> Request:
+        with self._lock.using():
+            return self._requests.from_messages(messages, ask, answer=answer)

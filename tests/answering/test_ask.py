@@ -1,0 +1,98 @@
+"""The arguments of a question, written once: every door takes its part of them and no other."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import pydoc
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from amulet_local import Conversation, Engine, Generation, SamplingParams
+from amulet_local.answering.ask import Ask, AskChange, AskConversation, AskScore, AskTokens
+from amulet_local.conversation.conversation_settings import KEEP
+from tests.scripted import scripted_engine
+
+SHORT = SamplingParams(max_tokens=3)
+QUESTION = "Name three rivers."
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    with scripted_engine() as engine:
+        yield engine
+
+
+def names(kind: Any) -> set[str]:
+    return set(kind.__optional_keys__)
+
+
+@pytest.mark.parametrize(
+    ("door", "kind"),
+    [
+        (Engine.generate, Ask),
+        (Engine.generate_from_tokens, AskTokens),
+        (Engine.score, AskScore),
+        (Engine.conversation, AskConversation),
+    ],
+)
+def test_help_names_every_argument(door: Callable[..., Any], kind: Any) -> None:
+    told = pydoc.plain(pydoc.render_doc(door))
+    arguments = told[told.index("Args:") : told.index("Raises:")]
+    heads = re.findall(r"^ +([a-z_, ]+):", arguments, re.MULTILINE)
+    assert names(kind) <= {name.strip() for head in heads for name in head.split(",")}
+
+
+def test_a_name_that_no_door_has_is_refused_and_the_engine_stays_usable(engine: Engine) -> None:
+    doors: list[Callable[..., Any]] = [
+        engine.generate,
+        engine.stream_generate,
+        lambda text, **given: engine.generate_choices(text, 2, **given),
+        lambda text, **given: asyncio.run(engine.agenerate(text, **given)),
+        lambda text, **given: engine.score(text, "tea", **given),
+        lambda text, **given: engine.conversation(**given),
+        lambda text, **given: engine.generate_from_tokens([5, 6], **given),
+        engine.request,
+    ]
+    for door in doors:
+        with pytest.raises(TypeError, match="unexpected keyword argument 'temprature'"):
+            door(QUESTION, temprature=1.0)
+    assert isinstance(engine.generate(QUESTION, sampling=SHORT), Generation)
+
+
+def test_a_door_takes_its_own_part_only(engine: Engine) -> None:
+    with pytest.raises(TypeError, match="'method'"):
+        engine.score(QUESTION, "tea", method="base")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="'system'"):
+        engine.generate_from_tokens([5, 6], system="Be kind.")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="'trace'"):
+        engine.conversation(trace=1)  # type: ignore[call-arg]
+    with closing(engine.stream_generate(QUESTION, sampling=SHORT)) as stream:
+        with pytest.raises(TypeError, match="'sampling'"):
+            stream.change(sampling=SHORT)  # type: ignore[call-arg]
+        assert [*stream][-1].generation is not None
+
+
+def test_a_change_keeps_what_cant_be_changed(engine: Engine) -> None:
+    given: Ask = {"system": "Be kind.", "response_prefix": "Thanks", "sampling": SHORT}
+    expected = engine.generate(QUESTION, preference="creative", **given)
+    assert expected.token_ids != engine.generate(QUESTION, preference="creative").token_ids[:3]
+    with closing(engine.stream_generate(QUESTION, preference="concise", **given)) as stream:
+        stream.change(preference="creative")
+        changed = [*stream][-1].generation
+    assert changed is not None
+    assert changed.token_ids == expected.token_ids
+
+
+def test_what_a_conversation_is_given_can_be_set_later() -> None:
+    settable = inspect.signature(Conversation.set).parameters
+    assert names(AskConversation) < set(settable)
+    assert all(settable[name].default is KEEP for name in names(AskConversation))
+
+
+def test_parts_are_parts() -> None:
+    assert names(AskChange) < names(AskScore) < names(AskConversation) < names(Ask)
