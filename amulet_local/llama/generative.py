@@ -1,6 +1,6 @@
 """Whether a model can generate text, or embed it, as far as its file's header says.
 
-Knows nothing about how a header is read; gguf.py does.
+Knows nothing about how a header is read; gguf does.
 """
 
 from __future__ import annotations

