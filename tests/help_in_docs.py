@@ -1,6 +1,7 @@
-"""What the documentation shows of the program's help: blocks that begin with a `--help` command.
+"""What is repeated of the program's options: help in the documents, switches in scripts/demo.
 
-As a program (`python -m tests.help_in_docs`, scripts/update_help) it writes them anew.
+As a program (`python -m tests.help_in_docs`, scripts/update_help) it writes them anew. A block of
+help begins with a `--help` command.
 """
 
 from __future__ import annotations
@@ -11,12 +12,15 @@ import subprocess
 import sys
 from functools import lru_cache
 from pathlib import Path
+from textwrap import wrap
 
 REPOSITORY = Path(__file__).parent.parent
+DEMO = REPOSITORY / "scripts" / "demo"
 BLOCK = re.compile(
     r"^```console\n\$ amulet-local(?P<arguments>[ a-z]*) --help\n(?P<text>(?:.*\n)*?)```$",
     re.MULTILINE,
 )
+SWITCHES = re.compile(r"^switches='\n(?:.*\n)*?'$", re.MULTILINE)
 SLASH_BLOCK = re.compile(r"^```\n> /help\n(?P<text>(?:.*\n)*?)```$", re.MULTILINE)
 
 
@@ -47,19 +51,33 @@ def slash_help() -> str:
     return help_text(79)
 
 
+def switches() -> list[str]:
+    """Flags of `compare` that take no value, but for --help."""
+    from amulet_local.cli.app import command_named
+
+    return sorted(
+        flag
+        for option in command_named("compare").params
+        if getattr(option, "is_flag", False)
+        for flag in (*option.opts, *option.secondary_opts)
+    )
+
+
 def as_it_should_be(text: str) -> str:
-    """A document with the help that the program prints."""
+    """A document with the help that the program prints, or the demo with the switches."""
 
     def shown(block: re.Match[str]) -> str:
         arguments = block["arguments"]
         return f"```console\n$ amulet-local{arguments} --help\n{help_of(arguments)}```"
 
-    return SLASH_BLOCK.sub(lambda _: f"```\n> /help\n{slash_help()}```", BLOCK.sub(shown, text))
+    text = SLASH_BLOCK.sub(lambda _: f"```\n> /help\n{slash_help()}```", BLOCK.sub(shown, text))
+    lines = wrap(" ".join(switches()), 110, break_on_hyphens=False)
+    return SWITCHES.sub(lambda _: "\n".join(["switches='", *lines, "'"]), text)
 
 
 def main() -> None:
-    """Write every document anew that shows something else."""
-    for path in documents():
+    """Write every document anew that shows something else, and the demo."""
+    for path in [*documents(), DEMO]:
         text = path.read_text(encoding="utf-8")
         wanted = as_it_should_be(text)
         if wanted != text:

@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import typer
+
+from tests import help_in_docs
 
 REPOSITORY = Path(__file__).parent.parent
 TOOLS = (
@@ -414,18 +415,10 @@ def test_the_demo_adds_no_default_for_what_the_environment_sets(
 
 
 def test_the_demo_knows_which_flags_of_the_command_take_no_value() -> None:
-    from amulet_local.cli.app import app
-
-    compare = typer.main.get_command(app).commands["compare"]
-    script = (REPOSITORY / "scripts" / "demo").read_text()
-    listed = " ".join(re.findall("^switches=['\"](.*)['\"]$", script, re.MULTILINE))
-    flags = [
-        name
-        for option in compare.params
-        if getattr(option, "is_flag", False)
-        for name in (*option.opts, *option.secondary_opts)
-    ]
-    assert set(listed.replace("$switches", "").split()) == set(flags) - {"-h", "--help"}
+    text = help_in_docs.DEMO.read_text()
+    assert text == help_in_docs.as_it_should_be(text), "scripts/update_help writes it anew"
+    assert {"--json", "-v", "--watch", "--no-watch", "-nkvo"} < set(help_in_docs.switches())
+    assert not {"--temp", "-n", "--help"} & set(help_in_docs.switches())
 
 
 def test_asking_for_help_installs_nothing(checkout: Checkout) -> None:

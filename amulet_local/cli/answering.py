@@ -33,16 +33,15 @@ from amulet_local.cli.terminal import (
     write,
 )
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
-from amulet_local.params.option_table import AMULET_OPTIONS, RUNTIME_OPTIONS, SAMPLING_OPTIONS
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.runtime import RuntimeParams
+from amulet_local.params.sampling import SamplingParams
 
 if TYPE_CHECKING:
     from amulet_local.common.results import Chunk, Generation
     from amulet_local.engine import Engine
     from amulet_local.llama.vocabulary import Vocabulary
-    from amulet_local.params.amulet import AmuletParams
     from amulet_local.params.choices import Placement
-    from amulet_local.params.runtime import RuntimeParams
-    from amulet_local.params.sampling import SamplingParams
     from amulet_local.preferences.preference import Preference
 
 
@@ -110,7 +109,6 @@ def read_settings(options: AnswerOptions) -> Question:
         AmuletError: a value, a name or a file can't be used.
     """
     from amulet_local.loading.model_store import find_model, names_of
-    from amulet_local.params.sampling import SamplingParams
     from amulet_local.preferences.preference import Preference, PreferenceLike, resolve
     from amulet_local.preferences.user_settings import settings_of_model
     from amulet_local.steering.presets import (
@@ -137,7 +135,7 @@ def read_settings(options: AnswerOptions) -> Question:
     preset = None if options.preset is None else preset_named(options.preset)
     placement = options.placement
     amulet = None
-    changes = read(AMULET_OPTIONS, options.strength)
+    changes = read(AmuletParams.options, options.strength)
     if changes:
         start = preset or PRESETS[DEFAULT_PRESET]
         placement = placement or start.placement
@@ -151,7 +149,7 @@ def read_settings(options: AnswerOptions) -> Question:
         model=model,
         amulet=amulet,
         preset=None if amulet is not None or preset is None else preset.name,
-        sampling=SamplingParams(**read(SAMPLING_OPTIONS, options.sampling)),
+        sampling=SamplingParams(**read(SamplingParams.options, options.sampling)),
         runtime=runtime_params(options),
         preferences=resolve(preferences or None, avoid=options.avoid or None),
         system=options.system,
@@ -173,9 +171,8 @@ def runtime_params(options: ModelOptions, **others: Any) -> RuntimeParams:
     Raises:
         AmuletError: a value or a file can't be used.
     """
-    from amulet_local.params.runtime import RuntimeParams
 
-    return RuntimeParams(**{**others, **read(RUNTIME_OPTIONS, options.runtime)})
+    return RuntimeParams(**{**others, **read(RuntimeParams.options, options.runtime)})
 
 
 class Session:

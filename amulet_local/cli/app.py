@@ -1,34 +1,56 @@
 """The command line: what commands there are.
 
-Knows nothing about what they do; their modules load the engine when they run, so that help comes
-at once.
+Knows nothing about what they do: a command's module is imported when it is asked for, so that help
+comes at once.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
-from amulet_local.cli import (
-    bench,
-    chat,
-    compare,
-    doctor,
-    eval,
-    explain,
-    generate,
-    learn,
-    models,
-    preferences,
-    serve,
-    tune,
-)
 from amulet_local.cli.terminal import write
 from amulet_local.cli.version import package_version
 
+COMMANDS = {
+    "generate": "Answer one question, following a preference.",
+    "chat": "Talk with a model; the preference may change at any time.",
+    "compare": "Answers of several methods to one question.",
+    "explain": "One answer, and what moved each of its tokens.",
+    "serve": "Serve the model: OpenAI's API, with preferences.",
+    "tune": "Find the strength that suits your model, and keep it.",
+    "learn": "Learn a mix of preferences from texts you like.",
+    "eval": "Compare methods on your model, with scores and a report.",
+    "models": "List the models that have a name.",
+    "doctor": "Check the installation and this machine.",
+    "bench": "Measure speed and memory on this machine.",
+    "preferences": "List, show, add, import and remove preferences.",
+}
+"""Modules beside this one, and what the help says of their commands, in its order."""
+
+
+class Commands(TyperGroup):
+    """Commands that are names until one of them is asked for."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """The command that the arguments begin with, and the other arguments."""
+        name, command, others = super().resolve_command(ctx, args)
+        return name, command and command_named(command.name), others
+
+
+def command_named(name: str) -> Any:
+    """The command with its options."""
+    alone = typer.Typer(rich_markup_mode=None)
+    import_module(f"amulet_local.cli.{name}").add_to(alone)
+    return typer.main.get_group(alone).commands[name]
+
+
 app = typer.Typer(
     name="amulet-local",
+    cls=Commands,
     add_completion=True,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -61,8 +83,9 @@ def top(
     """
 
 
-for command in (
-    *(generate, chat, compare, explain, serve, tune, learn, eval),
-    *(preferences, models, doctor, bench),
-):
-    command.add_to(app)
+def _name() -> None:
+    """Stands for a command that is imported later."""
+
+
+for name, short_help in COMMANDS.items():
+    app.command(name, short_help=short_help)(_name)

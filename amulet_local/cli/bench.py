@@ -22,7 +22,7 @@ from amulet_local.cli.inputs import chosen_model
 from amulet_local.cli.terminal import StatusLine, note, stderr_is_terminal, write
 from amulet_local.cli.version import package_version
 from amulet_local.params.option import some_of
-from amulet_local.params.option_table import RUNTIME_OPTIONS
+from amulet_local.params.runtime import RuntimeParams
 
 if TYPE_CHECKING:
     from amulet_local.benchmark.settings import Settings
@@ -115,7 +115,9 @@ class BenchOptions:
     ] = None
     runtime: Given = field(
         default_factory=dict,
-        metadata=group(some_of(RUNTIME_OPTIONS, "n_threads", "n_gpu_layers", "flash_attention")),
+        metadata=group(
+            some_of(RuntimeParams.options, "n_threads", "n_gpu_layers", "flash_attention")
+        ),
     )
     json: Annotated[bool, json_option("Everything as one JSON object, each timing included.")] = (
         False
@@ -180,9 +182,8 @@ class _Status:
 def _settings(options: BenchOptions, parts: tuple[str, ...]) -> Settings:
     from amulet_local.benchmark.settings import Part, RowSchedule, Settings
     from amulet_local.loading.model_store import find_model
-    from amulet_local.params.runtime import RuntimeParams
 
-    runtime = read(RUNTIME_OPTIONS, options.runtime)
+    runtime = read(RuntimeParams.options, options.runtime)
     counts = {
         "n_preferences": options.preferences,
         "n_tokens": options.tokens,
@@ -237,7 +238,6 @@ def add_to(app: typer.Typer) -> None:
         BenchOptions,
         run,
         name="bench",
-        short_help="Measure speed and memory on this machine.",
         help=HELP,
         examples=EXAMPLES,
     )

@@ -63,9 +63,9 @@ def add_command(
     *,
     check: Callable[[Options], None] | None = None,
     name: str,
-    short_help: str,
     help: str,
     examples: str,
+    short_help: str | None = None,
     environment: bool = True,
 ) -> None:
     """Add the command `name`, which calls `run` with an instance of `options_type`.
@@ -73,7 +73,8 @@ def add_command(
     Args:
         options_type: a frozen dataclass; its annotations carry typer's Option and Argument.
         check: raises typer's usage errors.
-        examples: lines of shell for the end of the help.
+        name, help, examples: what it is called, what its help says, and lines of shell for the end.
+        short_help: what the help of the group above says, if it isn't app.py's.
         environment: whether its flags can be set by environment variables.
     """
 

@@ -197,7 +197,6 @@ def add_to(app: typer.Typer) -> None:
         run,
         check=require_question,
         name="compare",
-        short_help="Answers of several methods to one question.",
         help=HELP,
         examples=EXAMPLES,
     )

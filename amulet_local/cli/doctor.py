@@ -231,7 +231,6 @@ def add_to(app: typer.Typer) -> None:
         DoctorOptions,
         run,
         name="doctor",
-        short_help="Check the installation and this machine.",
         help=HELP,
         examples=EXAMPLES,
     )

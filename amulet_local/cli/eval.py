@@ -17,13 +17,12 @@ from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
 from amulet_local.cli.progress import AnswersProgress
 from amulet_local.cli.terminal import note, one_line, write
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
-from amulet_local.params.option_table import RUNTIME_OPTIONS
+from amulet_local.params.runtime import RuntimeParams
 
 if TYPE_CHECKING:
     from amulet_local.evaluation.experiment.datasets import Dataset
     from amulet_local.evaluation.experiment.plan import Experiment, PreferenceTarget
     from amulet_local.evaluation.experiment.results import Results
-    from amulet_local.params.runtime import RuntimeParams
 
 DEFAULT_FOLDER = "amulet-eval"
 DEFAULT_TOKENS, PAPER_TOKENS = 64, 128
@@ -340,9 +339,8 @@ def _prompts(path: str) -> tuple[str | None, dict[str, str]]:
 def _runtime(options: EvalOptions) -> RuntimeParams:
     from amulet_local.llama import library
     from amulet_local.loading.runtime_setup import resolve_gpu_layers
-    from amulet_local.params.runtime import RuntimeParams
 
-    runtime = RuntimeParams(**read(RUNTIME_OPTIONS, options.runtime))
+    runtime = RuntimeParams(**read(RuntimeParams.options, options.runtime))
     library.start()
     layers = resolve_gpu_layers(runtime)
     changes: dict[str, Any] = {"n_gpu_layers": layers}
@@ -371,7 +369,6 @@ def add_to(app: typer.Typer) -> None:
         run,
         check=check,
         name="eval",
-        short_help="Compare methods on your model, with scores and a report.",
         help=HELP,
         examples=EXAMPLES,
     )

@@ -20,7 +20,7 @@ from amulet_local.cli.flags import (
     option,
 )
 from amulet_local.params.option import some_of, with_help
-from amulet_local.params.option_table import RUNTIME_OPTIONS
+from amulet_local.params.runtime import RuntimeParams
 
 WHAT = "What to compare"
 SCORES = "How to score"
@@ -224,7 +224,7 @@ class EvalOptions:
         metadata=group(
             with_help(
                 some_of(
-                    RUNTIME_OPTIONS,
+                    RuntimeParams.options,
                     *("n_ctx", "n_threads", "n_gpu_layers", "flash_attention", "chat_template"),
                 ),
                 n_ctx="Context of a row, in tokens. Default: 2048.",

@@ -363,7 +363,6 @@ def add_to(app: typer.Typer) -> None:
         run,
         check=require_question,
         name="explain",
-        short_help="One answer, and what moved each of its tokens.",
         help=HELP,
         examples=EXAMPLES,
     )

@@ -56,7 +56,6 @@ def add_to(app: typer.Typer) -> None:
         run,
         check=require_question,
         name="generate",
-        short_help="Answer one question, following a preference.",
         help=HELP,
         examples=EXAMPLES,
     )

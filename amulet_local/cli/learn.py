@@ -21,24 +21,23 @@ from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import (
     ModelName,
     json_option,
-    numeric,
     option,
 )
 from amulet_local.cli.given_options import read
-from amulet_local.cli.inputs import check_text, chosen_model, given
+from amulet_local.cli.inputs import check_text, chosen_model
 from amulet_local.cli.loading import loaded
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import StatusLine, note, one_line, stderr_is_terminal, write
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
+from amulet_local.params.learn import LearnParams
 from amulet_local.params.option import PREFERENCE, some_of
-from amulet_local.params.option_table import RUNTIME_OPTIONS
+from amulet_local.params.runtime import RuntimeParams
 
 if TYPE_CHECKING:
     from amulet_local.engine import Engine
     from amulet_local.learning.learned import Learned
 
 TEXTS = "The texts"
-FIT = "The fit"
 
 HELP = """Learn a mix of preferences from texts that you like.
 
@@ -101,47 +100,13 @@ class LearnOptions:
             "Default: system.",
         ),
     ] = None
-    ridge: Annotated[
-        float | None,
-        numeric(
-            "--ridge",
-            panel=FIT,
-            metavar="X",
-            help="Prior: weights are expected within 0 +- 1/sqrt(X). 0 is off. Default: 1.",
-        ),
-    ] = None
-    holdout: Annotated[
-        float | None,
-        numeric(
-            "--holdout",
-            panel=FIT,
-            metavar="SHARE",
-            help="Share of the texts that isn't fitted but judges the fit. Default: 0.",
-        ),
-    ] = None
-    top_tokens: Annotated[
-        int | None,
-        numeric(
-            "--top-tokens",
-            panel=FIT,
-            help="Tokens of each position that are kept; the rest is lumped. Default: 256.",
-        ),
-    ] = None
-    fast: Annotated[
-        bool,
-        option(
-            "--fast",
-            panel=FIT,
-            help="Several tokens at once. For texts that this model wrote itself, quantised "
-            "weights make the result too small then.",
-        ),
-    ] = False
+    fit: Given = field(default_factory=dict, metadata=group(LearnParams.options))
     model: ModelName = None
     runtime: Given = field(
         default_factory=dict,
         metadata=group(
             some_of(
-                RUNTIME_OPTIONS,
+                RuntimeParams.options,
                 *("n_ctx", "n_threads", "n_threads_batch", "schedule", "n_gpu_layers"),
                 *("flash_attention", "lora", "control_vectors", "control_vector_layers"),
                 *("adapters_on", "chat_template"),
@@ -175,7 +140,6 @@ def run(options: LearnOptions) -> None:
     from amulet_local.common import private_files
     from amulet_local.learning.learned import as_toml, bank_of, check_mix_name
     from amulet_local.learning.liked_texts import read_texts
-    from amulet_local.params.learn import LearnParams
 
     if options.placement not in (None, "system", "user"):
         raise InvalidParameterError(
@@ -185,14 +149,7 @@ def run(options: LearnOptions) -> None:
         check_text("--preference", text)
     check_text("--system", options.system)
     output = _output(options)
-    settings = LearnParams(
-        **given(
-            ridge=options.ridge,
-            holdout=options.holdout,
-            top_tokens=options.top_tokens,
-            fast=options.fast,
-        )
-    )
+    settings = LearnParams(**read(LearnParams.options, options.fit))
     bank = bank_of(options.preference or None)
     name = options.name if options.name is not None else output.stem
     check_mix_name(name, bank)
@@ -250,9 +207,8 @@ def _output(options: LearnOptions) -> Path:
 
 
 def _engine(options: LearnOptions) -> AbstractContextManager[Engine]:
-    from amulet_local.params.runtime import RuntimeParams
 
-    runtime = RuntimeParams(**read(RUNTIME_OPTIONS, options.runtime), verbose=options.verbose)
+    runtime = RuntimeParams(**read(RuntimeParams.options, options.runtime), verbose=options.verbose)
     return loaded(chosen_model(options.model), runtime)
 
 
@@ -339,7 +295,6 @@ def add_to(app: typer.Typer) -> None:
         run,
         check=_require_output,
         name="learn",
-        short_help="Learn a mix of preferences from texts you like.",
         help=HELP,
         examples=EXAMPLES,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import ModelName
-from amulet_local.params.option_table import RUNTIME_OPTIONS
+from amulet_local.params.runtime import RuntimeParams
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,4 +14,4 @@ class ModelOptions:
     """Which model, and how it is loaded and run."""
 
     model: ModelName = None
-    runtime: Given = field(default_factory=dict, metadata=group(RUNTIME_OPTIONS))
+    runtime: Given = field(default_factory=dict, metadata=group(RuntimeParams.options))

@@ -161,7 +161,6 @@ def add_to(app: typer.Typer) -> None:
         ModelsOptions,
         run,
         name="models",
-        short_help="List the models that have a name.",
         help=HELP,
         examples=EXAMPLES,
     )

@@ -16,13 +16,14 @@ from amulet_local.cli import completions
 from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import json_option, option
 from amulet_local.cli.model_options import ModelOptions
+from amulet_local.params.amulet import HYPER_PARAMETERS, AmuletParams
 from amulet_local.params.option import OUTPUT, PREFERENCE, PROMPT, RUNTIME
-from amulet_local.params.option_table import AMULET_OPTIONS, SAMPLING_OPTIONS
+from amulet_local.params.sampling import SamplingParams
 
 EXCLUSIVE = (
     (("prompt",), ("prompt_option",), ("file",)),
     (("preference",), ("preference_file",)),
-    (("guidance_scale",), ("alpha", "lambda_", "eta", "num_iterations")),
+    (("guidance_scale",), HYPER_PARAMETERS),
     (("chat_template",), ("chat_template_file",)),
     (("grammar",), ("grammar_file",), ("json_schema",), ("json_schema_file",)),
 )
@@ -114,8 +115,8 @@ class AnswerOptions(ModelOptions):
             "The flags below change single values of it. Default: balanced.",
         ),
     ] = None
-    strength: Given = field(default_factory=dict, metadata=group(AMULET_OPTIONS))
-    sampling: Given = field(default_factory=dict, metadata=group(SAMPLING_OPTIONS))
+    strength: Given = field(default_factory=dict, metadata=group(AmuletParams.options))
+    sampling: Given = field(default_factory=dict, metadata=group(SamplingParams.options))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -320,7 +320,6 @@ def add_to(app: typer.Typer) -> None:
     group = typer.Typer(
         cls=HelpGroup,
         help=HELP,
-        short_help="List, show, add, import and remove preferences.",
         epilog=examples_epilog(LIST_EXAMPLES + ADD_EXAMPLES),
         no_args_is_help=True,
         rich_markup_mode=None,

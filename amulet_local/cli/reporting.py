@@ -21,19 +21,19 @@ from amulet_local.common.errors import (
     InvalidParameterError,
     PromptTooLongError,
 )
-from amulet_local.params.option_table import AMULET_OPTIONS, RUNTIME_OPTIONS, SAMPLING_OPTIONS
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.learn import LearnParams
+from amulet_local.params.runtime import RuntimeParams
+from amulet_local.params.sampling import SamplingParams
 
 _FLAGS = {
     **{
         name: option.flag
-        for options in (AMULET_OPTIONS, SAMPLING_OPTIONS, RUNTIME_OPTIONS)
-        for name, option in options.items()
+        for params in (AmuletParams, SamplingParams, RuntimeParams, LearnParams)
+        for name, option in params.options.items()
         if option.kind != "off"
     },
     "preference": "--preference",
-    "holdout": "--holdout",
-    "top_tokens": "--top-tokens",
-    "ridge": "--ridge",
 }
 """What the library calls an option -> what the command line calls it."""
 _UNMISTAKABLE = [name for name in _FLAGS if "_" in name]

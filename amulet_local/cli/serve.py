@@ -17,17 +17,18 @@ from amulet_local.cli.answering import runtime_params
 from amulet_local.cli.command import add_command
 from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import numeric, option
+from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
 from amulet_local.cli.model_options import ModelOptions
 from amulet_local.cli.terminal import StatusLine, note
 from amulet_local.cli.version import package_version
 from amulet_local.common.errors import FileAccessError, InvalidParameterError, MissingExtraError
-from amulet_local.params.option import PREFERENCE, with_help
-from amulet_local.params.option_table import RUNTIME_OPTIONS
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.option import PREFERENCE, some_of, with_help
+from amulet_local.params.runtime import RuntimeParams
 
 if TYPE_CHECKING:
     from amulet_local.params.choices import Scheduler
-    from amulet_local.params.runtime import RuntimeParams
     from amulet_local.server.limits import Access
     from amulet_local.server.loaded_model import Loaded
 
@@ -113,7 +114,7 @@ class ServeOptions(ModelOptions):
         default_factory=dict,
         metadata=group(
             with_help(
-                RUNTIME_OPTIONS,
+                RuntimeParams.options,
                 n_ctx="Most tokens of prompt and answer of a request; 0 is what the model was "
                 f"trained with. Default: {N_CTX}.",
                 n_batch="Tokens of a prompt computed at once; the others wait for so long. "
@@ -180,14 +181,16 @@ class ServeOptions(ModelOptions):
             help="For requests that set no strength: balanced, strong or paper. Default: balanced.",
         ),
     ] = None
-    guidance_scale: Annotated[
-        float | None,
-        numeric("--guidance-scale", panel=PREFERENCE, metavar="A", help="The same: the scale."),
-    ] = None
-    kl_budget: Annotated[
-        float | None,
-        numeric("--kl-budget", panel=PREFERENCE, metavar="NATS", help="The same: the KL budget."),
-    ] = None
+    strength: Given = field(
+        default_factory=dict,
+        metadata=group(
+            with_help(
+                some_of(AmuletParams.options, "guidance_scale", "kl_budget", panel=PREFERENCE),
+                guidance_scale="The same: the scale.",
+                kl_budget="The same: the KL budget.",
+            )
+        ),
+    )
 
 
 def run(options: ServeOptions) -> None:
@@ -344,8 +347,7 @@ def _defaults(options: ServeOptions) -> dict[str, Any]:
         preference=options.preference or None,
         avoid=options.avoid or None,
         preset=options.preset,
-        guidance_scale=options.guidance_scale,
-        kl_budget=options.kl_budget,
+        **read(AmuletParams.options, options.strength),
     )
     chat_fields(fields).arguments(None, UserModelSettings())
     if options.preset is not None:
@@ -371,7 +373,6 @@ def add_to(app: typer.Typer) -> None:
         ServeOptions,
         run,
         name="serve",
-        short_help="Serve the model: OpenAI's API, with preferences.",
         help=HELP,
         examples=EXAMPLES,
     )

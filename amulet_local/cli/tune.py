@@ -15,12 +15,11 @@ from amulet_local.cli.progress import AnswersProgress
 from amulet_local.cli.terminal import one_line, write
 from amulet_local.cli.tune_options import TuneOptions, check
 from amulet_local.common.errors import AmuletError, FileAccessError, InvalidParameterError
-from amulet_local.params.option_table import RUNTIME_OPTIONS
+from amulet_local.params.runtime import RuntimeParams
 
 if TYPE_CHECKING:
     from amulet_local.evaluation.recommendation import Recommendation
     from amulet_local.evaluation.tuning_study import Measurement, SweepPlan
-    from amulet_local.params.runtime import RuntimeParams
     from amulet_local.preferences.preference import Preference
     from amulet_local.preferences.user_settings import UserModelSettings
 
@@ -154,9 +153,8 @@ def _plot_path(name: str | None) -> Path | None:
 
 
 def _runtime(options: TuneOptions) -> RuntimeParams:
-    from amulet_local.params.runtime import RuntimeParams
 
-    return RuntimeParams(**read(RUNTIME_OPTIONS, options.runtime))
+    return RuntimeParams(**read(RuntimeParams.options, options.runtime))
 
 
 def _measured(
@@ -266,7 +264,6 @@ def add_to(app: typer.Typer) -> None:
         run,
         check=check,
         name="tune",
-        short_help="Find the strength that suits your model, and keep it.",
         help=HELP,
         examples=EXAMPLES,
     )

@@ -20,7 +20,7 @@ from amulet_local.cli.flags import (
     option,
 )
 from amulet_local.params.option import OUTPUT, some_of
-from amulet_local.params.option_table import RUNTIME_OPTIONS
+from amulet_local.params.runtime import RuntimeParams
 
 WHAT = "What to measure"
 KEPT = "What to recommend and keep"
@@ -118,7 +118,7 @@ class TuneOptions:
         default_factory=dict,
         metadata=group(
             some_of(
-                RUNTIME_OPTIONS,
+                RuntimeParams.options,
                 *("n_threads", "n_gpu_layers", "flash_attention", "chat_template"),
             )
         ),

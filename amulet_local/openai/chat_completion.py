@@ -21,7 +21,6 @@ from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.base import StrictParams
 from amulet_local.params.choices import Placement
 from amulet_local.params.derived_fields import derived_fields
-from amulet_local.params.option_table import AMULET_OPTIONS
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.preference import PreferenceLike, PreferencesLike, resolve
 from amulet_local.preferences.user_settings import UserModelSettings
@@ -66,7 +65,7 @@ def _grammar(value: Any) -> str | None:
 PreferenceField = Annotated[Any, PlainValidator(_preferences)]
 
 
-CHANGEABLE = tuple(name for name, option in AMULET_OPTIONS.items() if option.is_changeable)
+CHANGEABLE = tuple(name for name, option in AmuletParams.options.items() if option.is_changeable)
 """Fields of the strength; they may change while an answer streams."""
 
 if TYPE_CHECKING:
@@ -187,25 +186,21 @@ class ChatCompletionFields(_StrengthFields):
         n_tokens = self.max_completion_tokens
         if n_tokens is None:
             n_tokens = self.max_tokens
-        return SamplingParams(
-            max_tokens=n_ctx if n_tokens is None or n_tokens < 1 else n_tokens,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            top_k=max(self.top_k, 0),
-            min_p=self.min_p,
-            typical_p=self.typical_p,
-            stop=self.stop or (),
-            seed=None if self.seed == -1 else self.seed,
-            presence_penalty=self.presence_penalty,
-            frequency_penalty=self.frequency_penalty,
-            repeat_penalty=self.repeat_penalty,
-            mirostat=self.mirostat_mode,
-            mirostat_tau=self.mirostat_tau,
-            mirostat_eta=self.mirostat_eta,
-            logit_bias=self.logit_bias or {},
-            grammar=self.grammar,
-            json_schema=_json_schema(self.response_format),
-        )
+        fields = {
+            name: getattr(self, name)
+            for name in SamplingParams.options
+            if name in ChatCompletionFields.model_fields
+        }
+        otherwise = {
+            "max_tokens": n_ctx if n_tokens is None or n_tokens < 1 else n_tokens,
+            "top_k": max(self.top_k, 0),
+            "stop": self.stop or (),
+            "seed": None if self.seed == -1 else self.seed,
+            "mirostat": self.mirostat_mode,
+            "logit_bias": self.logit_bias or {},
+            "json_schema": _json_schema(self.response_format),
+        }
+        return SamplingParams(**{**fields, **otherwise})
 
     def arguments(self, sampling: SamplingParams | None, own: UserModelSettings) -> dict[str, Any]:
         """Arguments of `Engine.stream_generate`, but for the messages and the trace.

@@ -12,16 +12,16 @@ from pydantic import Field
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.optimizer import recurrence
-from amulet_local.params.base import Finite, NonNegative, Positive, StrictParams
+from amulet_local.params.base import Finite, NonNegative, Positive, Probability, StrictParams
 from amulet_local.params.choices import Mix
-from amulet_local.params.option_table import AMULET_OPTIONS
+from amulet_local.params.option import GUARDS, PREFERENCE, Option
 
 MAX_ITERATIONS = 100_000
 """Largest T; the recurrence costs about 0.1 microseconds a step."""
 STEEP_SCALE = 20.0
 """Guidance scale from which on noise is amplified 28 times and more (docs/mathematics.md)."""
-STRENGTH_FIELDS = ("fixed_scale", "alpha", "lambda_", "eta", "num_iterations")
-"""Fields of AmuletParams that the guidance scale comes from."""
+HYPER_PARAMETERS = ("alpha", "lambda_", "eta", "num_iterations")
+"""Fields of AmuletParams that the guidance scale comes from where it isn't given itself."""
 
 
 class AmuletParams(StrictParams):
@@ -67,29 +67,180 @@ class AmuletParams(StrictParams):
         InvalidParameterError: a value is out of range, both ways are mixed, or the scale overflows.
     """
 
-    options = AMULET_OPTIONS
-
-    alpha: NonNegative = 2.0
-    lambda_: Positive = 2.0
-    eta: Positive = 10.0
-    num_iterations: Annotated[int, Field(ge=1, le=MAX_ITERATIONS)] = 60
-    fixed_scale: Finite | None = Field(default=None, alias="guidance_scale", ge=-1000, le=1000)
-    max_guidance: Annotated[Finite | None, Field(ge=0, le=1000)] = None
-    min_plausibility: Annotated[Finite, Field(ge=0, le=1)] = 0.0
-    nucleus: Annotated[Finite, Field(ge=0, le=1)] = 1.0
-    nucleus_temperature: Annotated[Finite, Field(ge=0.01, le=100)] = 1.0
-    kl_budget: Annotated[NonNegative | None, Field(le=1000)] = None
-    noise_guard: Annotated[NonNegative, Field(le=100)] = 0.0
-    echo_guard: bool = False
-    end_guard: bool = False
-    mix: Mix = "fixed"
-    mix_temperature: Annotated[Finite, Field(ge=0.01, le=1e6)] = 10.0
-    region_gating: bool = False
-    reasoning_gating: bool = False
-    watch: bool = False
+    alpha: Annotated[
+        NonNegative,
+        Option(
+            "--alpha",
+            PREFERENCE,
+            "The paper's own parameters, which amount to a guidance scale. Default: 2.",
+            metavar="X",
+            eval="alpha",
+        ),
+    ] = 2.0
+    lambda_: Annotated[
+        Positive, Option("--lambda", PREFERENCE, "Default: 2.", metavar="X", eval="lambda")
+    ] = 2.0
+    eta: Annotated[
+        Positive, Option("--eta", PREFERENCE, "Default: 10.", metavar="X", eval="eta")
+    ] = 10.0
+    num_iterations: Annotated[
+        int,
+        Field(ge=1, le=MAX_ITERATIONS),
+        Option("--iterations", PREFERENCE, "Default: 60.", metavar="T", eval="iterations"),
+    ] = 60
+    fixed_scale: Annotated[
+        Finite | None,
+        Option(
+            "--guidance-scale",
+            PREFERENCE,
+            "Strength: 0 is the plain answer, 1 a preference in the prompt, more is "
+            "stronger. Default: 5.65, which the presets' KL budgets lower.",
+            metavar="A",
+            is_changeable=True,
+            eval="scale",
+            plugin="0 the plain prompt, 1 the preference prompt, 5.65 the paper",
+            place=-1,
+        ),
+    ] = Field(default=None, alias="guidance_scale", ge=-1000, le=1000)
+    max_guidance: Annotated[
+        Finite | None,
+        Field(ge=0, le=1000),
+        Option(
+            "--max-guidance",
+            GUARDS,
+            "No token gets a larger guidance scale, whatever else is set.",
+            metavar="A",
+            is_changeable=True,
+            plugin="a ceiling for the scale",
+        ),
+    ] = None
+    min_plausibility: Annotated[
+        Probability,
+        Option(
+            "--min-plausibility",
+            GUARDS,
+            "Only tokens with P times the likeliest's probability under the preference "
+            "prompt; 0 is off.",
+            metavar="P",
+            is_changeable=True,
+            eval="mask",
+            plugin="least share of the likeliest token's probability",
+            neutral=0,
+        ),
+    ] = 0.0
+    nucleus: Annotated[
+        Probability,
+        Option(
+            "--nucleus",
+            GUARDS,
+            "Only the preference prompt's likeliest tokens, as few as make up the probability "
+            "P; 1 is off.",
+            metavar="P",
+            eval="nucleus",
+            neutral=1,
+        ),
+    ] = 1.0
+    nucleus_temperature: Annotated[
+        Finite,
+        Field(ge=0.01, le=100),
+        Option(
+            "--nucleus-temperature",
+            GUARDS,
+            "The preference prompt's temperature for --nucleus. Default: 1.",
+            metavar="T",
+            eval="nucleus_temperature",
+        ),
+    ] = 1.0
+    kl_budget: Annotated[
+        NonNegative | None,
+        Field(le=1000),
+        Option(
+            "--kl-budget",
+            GUARDS,
+            "Lower the scale, token by token, until the distribution is within NATS of the "
+            "preference prompt's.",
+            metavar="NATS",
+            is_changeable=True,
+            eval="kl",
+            plugin="nats that a token's distribution may move by",
+        ),
+    ] = None
+    noise_guard: Annotated[
+        NonNegative,
+        Field(le=100),
+        Option(
+            "--noise-guard",
+            GUARDS,
+            "Leave out differences between the prompts below C times the model's rounding "
+            "noise; 0 is off.",
+            metavar="C",
+            eval="noise",
+            neutral=0,
+        ),
+    ] = 0.0
+    echo_guard: Annotated[
+        bool,
+        Option(
+            "--echo-guard", GUARDS, "Don't strengthen a recital of the preference.", kind="switch"
+        ),
+    ] = False
+    end_guard: Annotated[
+        bool,
+        Option(
+            "--end-guard",
+            GUARDS,
+            "Don't let the strength end the answer in mid-sentence.",
+            kind="switch",
+        ),
+    ] = False
+    mix: Annotated[
+        Mix,
+        Option(
+            "--mix",
+            GUARDS,
+            "Weights of several preferences: fixed, or adaptive (more for those that the "
+            "text lags behind on). Default: fixed.",
+            kind="text",
+            metavar="HOW",
+            place=1,
+        ),
+    ] = "fixed"
+    mix_temperature: Annotated[
+        Finite,
+        Field(ge=0.01, le=1e6),
+        Option(
+            "--mix-temperature",
+            GUARDS,
+            "How slowly adaptive weights shift. Default: 10.",
+            metavar="NATS",
+            place=1,
+        ),
+    ] = 10.0
+    region_gating: Annotated[
+        bool,
+        Option("--region-gating", GUARDS, "Don't strengthen anything inside code.", kind="switch"),
+    ] = False
+    reasoning_gating: Annotated[
+        bool,
+        Option(
+            "--reasoning-gating",
+            GUARDS,
+            "Don't strengthen anything while a thinking model reasons.",
+            kind="switch",
+        ),
+    ] = False
+    watch: Annotated[
+        bool,
+        Option(
+            "--watch",
+            GUARDS,
+            "Break loops, and lower the scale after one and in text that strays.",
+            kind="switch",
+        ),
+    ] = False
 
     def _check_together(self) -> None:
-        others = self.model_fields_set & set(STRENGTH_FIELDS[1:])
+        others = self.model_fields_set & set(HYPER_PARAMETERS)
         if self.fixed_scale is not None and others:
             raise InvalidParameterError(
                 f"guidance_scale sets the strength by itself; leave out {', '.join(sorted(others))}"
@@ -103,9 +254,8 @@ class AmuletParams(StrictParams):
     @property
     def sets_strength(self) -> bool:
         """Whether the scale or any of the four hyper-parameters was given."""
-        hyper_parameters = STRENGTH_FIELDS[1:]
         return self.fixed_scale is not None or not self.model_fields_set.isdisjoint(
-            hyper_parameters
+            HYPER_PARAMETERS
         )
 
     @property
@@ -149,7 +299,8 @@ class AmuletParams(StrictParams):
     def replace(self, **changes: Any) -> Any:
         """A copy with some fields changed, checked again; a new strength replaces the old one."""
         kept = self.model_dump(exclude_unset=True, by_alias=True)
-        if any(changes.get(name) is not None for name in ("guidance_scale", *STRENGTH_FIELDS[1:])):
-            for name in ("guidance_scale", *STRENGTH_FIELDS[1:]):
+        strength = ("guidance_scale", *HYPER_PARAMETERS)
+        if any(changes.get(name) is not None for name in strength):
+            for name in strength:
                 kept.pop(name, None)
         return type(self)(**{**kept, **changes})

@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.params.option import Options
+from amulet_local.params.option import Option, Options
 
 
 def _finite(value: float) -> float:
@@ -25,18 +25,32 @@ def _finite(value: float) -> float:
 Finite = Annotated[float, AfterValidator(_finite)]
 Positive = Annotated[Finite, Field(gt=0)]
 NonNegative = Annotated[Finite, Field(ge=0)]
+Probability = Annotated[Finite, Field(ge=0, le=1)]
+Share = Annotated[Finite, Field(gt=0, le=1)]
 
 
 class StrictParams(BaseModel):
     """Frozen, keyword-only, no unknown names; a bad value raises InvalidParameterError.
 
     Attributes:
-        options: what is said of each field outside of its type, limits and default.
+        options: what its fields say of themselves besides type, limits and default, by their public
+            names and in the order of the help.
     """
 
     options: ClassVar[Options] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Gather the options of the fields."""
+        found = [
+            (field.alias or name, item)
+            for name, field in cls.model_fields.items()
+            for item in field.metadata
+            if isinstance(item, Option)
+        ]
+        cls.options = dict(sorted(found, key=lambda pair: pair[1].place))
 
     @model_validator(mode="wrap")
     @classmethod

@@ -7,6 +7,10 @@ from typing import Annotated
 from pydantic import Field
 
 from amulet_local.params.base import NonNegative, StrictParams
+from amulet_local.params.option import Option
+
+FIT = "The fit"
+"""A heading of the help."""
 
 
 class LearnParams(StrictParams):
@@ -22,8 +26,43 @@ class LearnParams(StrictParams):
             otherwise than in generation: for texts that this model wrote, weights come out smaller.
     """
 
-    ridge: Annotated[NonNegative, Field(le=1e6)] = 1.0
-    holdout: Annotated[NonNegative, Field(le=0.9)] = 0.0
-    top_tokens: Annotated[int, Field(ge=1, le=2**16)] = 256
+    ridge: Annotated[
+        NonNegative,
+        Field(le=1e6),
+        Option(
+            "--ridge",
+            FIT,
+            "Prior: weights are expected within 0 +- 1/sqrt(X). 0 is off. Default: 1.",
+            metavar="X",
+        ),
+    ] = 1.0
+    holdout: Annotated[
+        NonNegative,
+        Field(le=0.9),
+        Option(
+            "--holdout",
+            FIT,
+            "Share of the texts that isn't fitted but judges the fit. Default: 0.",
+            metavar="SHARE",
+        ),
+    ] = 0.0
+    top_tokens: Annotated[
+        int,
+        Field(ge=1, le=2**16),
+        Option(
+            "--top-tokens",
+            FIT,
+            "Tokens of each position that are kept; the rest is lumped. Default: 256.",
+        ),
+    ] = 256
     tail_tokens: Annotated[int, Field(ge=1, le=2**16)] = 128
-    fast: bool = False
+    fast: Annotated[
+        bool,
+        Option(
+            "--fast",
+            FIT,
+            "Several tokens at once. For texts that this model wrote itself, quantised "
+            "weights make the result too small then.",
+            kind="flag",
+        ),
+    ] = False

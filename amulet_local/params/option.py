@@ -1,6 +1,9 @@
 """What an option is besides a field: its flags, its help, and who else may set it.
 
-Knows no option, and imports nothing that is slow to load: the command's help is made of it.
+An Option stands in the annotation of a field of pydantic's, beside type and limits; whatever takes
+options is derived from there: the command line and its variables, the messages' names, the server's
+fields, the plugin for `llm`, the chat's /set and the methods of `eval`. Knows no option. Help texts
+repeat the defaults; a test compares them.
 """
 
 from __future__ import annotations
@@ -72,11 +75,12 @@ class Option:
         metavar: what stands for a value in the help.
         neutral: the value that changes nothing, of an option that has one.
         file: a flag that reads it from a file.
-        is_served: whether a request to the server may have it as a field.
         is_changeable: whether it may change while an answer streams.
-        chat: its name in the chat's `/set`, then other names that are understood there.
+        chat: its name in the chat's `/set`, then other names that are understood there. Of what
+            holds from a model's loading on, those that are told apart from a mistake.
         eval: its short name in a method of `eval`.
         plugin: its description as an option of the plugin for `llm`; None leaves it out.
+        place: in the help, where it isn't the field's own: lower ones come first.
     """
 
     flags: str
@@ -86,11 +90,11 @@ class Option:
     metavar: str = "N"
     neutral: float | None = None
     file: FromFile | None = None
-    is_served: bool = False
     is_changeable: bool = False
     chat: tuple[str, ...] = ()
     eval: str | None = None
     plugin: str | None = None
+    place: int = 0
 
     @property
     def flag(self) -> str:
@@ -99,7 +103,7 @@ class Option:
 
 
 Options = Mapping[str, Option]
-"""Options by the names of their fields, in the order of the help."""
+"""Options by the public names of their fields, in the order of the help."""
 
 
 def with_help(options: Options, **helps: str) -> dict[str, Option]:
@@ -110,6 +114,15 @@ def with_help(options: Options, **helps: str) -> dict[str, Option]:
     }
 
 
-def some_of(options: Options, *names: str) -> dict[str, Option]:
-    """Some of the options in this order, without their flags for files."""
-    return {name: replace(options[name], file=None) for name in names}
+def some_of(options: Options, *names: str, panel: str | None = None) -> dict[str, Option]:
+    """Some of the options in this order, without their flags for files.
+
+    Args:
+        options: all of them.
+        *names: of those.
+        panel: the heading that they have; their own if None.
+    """
+    return {
+        name: replace(options[name], file=None, panel=panel or options[name].panel)
+        for name in names
+    }

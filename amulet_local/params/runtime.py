@@ -19,7 +19,7 @@ from amulet_local.params.choices import (
     Schedule,
     SplitMode,
 )
-from amulet_local.params.option_table import RUNTIME_OPTIONS
+from amulet_local.params.option import ADAPTERS, OUTPUT, RUNTIME, FromFile, Option
 from amulet_local.params.scaled_files import ScaledFile, scaled_files
 
 Layer = Annotated[int, Field(ge=1, le=1024)]
@@ -60,32 +60,225 @@ class RuntimeParams(StrictParams):
         verbose: show llama.cpp's log on stderr.
     """
 
-    options = RUNTIME_OPTIONS
-
-    n_ctx: Annotated[int, Field(ge=0, le=2**24)] = 2048
-    n_batch: Annotated[int, Field(ge=1, le=2**16)] = 512
-    n_threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    n_threads_batch: Annotated[int, Field(ge=1, le=1024)] | None = None
-    n_gpu_layers: Annotated[int, Field(ge=-1, le=100_000)] | Literal["auto"] = "auto"
-    main_gpu: Annotated[int, Field(ge=0, le=1024)] = 0
-    split_mode: SplitMode = "layer"
-    tensor_split: tuple[NonNegative, ...] | None = None
-    offload_kqv: bool = True
-    schedule: Schedule = "auto"
-    threads_per_row: Annotated[int, Field(ge=1, le=1024)] | None = None
-    cache_type_k: CacheType = "f16"
-    cache_type_v: CacheType = "f16"
-    flash_attention: FlashAttention = "auto"
-    load_mode: LoadMode = "auto"
-    reproducible: bool = False
-    retune: bool = False
-    chat_template: str | None = None
-    template_arguments: dict[str, Any] = Field(default={})
-    lora: Annotated[tuple[ScaledFile, ...], PlainValidator(scaled_files)] = ()
-    control_vectors: Annotated[tuple[ScaledFile, ...], PlainValidator(scaled_files)] = ()
-    control_vector_layers: tuple[Layer, Layer] | None = None
-    adapters_on: AdaptersOn = "all"
-    verbose: bool = False
+    n_ctx: Annotated[
+        int,
+        Field(ge=0, le=2**24),
+        Option(
+            "-c --ctx-size",
+            RUNTIME,
+            "Most tokens of prompt and answer; 0 is what the model was trained with. "
+            "Default: 2048.",
+            chat=("num_ctx",),
+            plugin="context length in tokens",
+        ),
+    ] = 2048
+    n_batch: Annotated[
+        int,
+        Field(ge=1, le=2**16),
+        Option("-b --batch-size", RUNTIME, "Tokens of the prompt computed at once. Default: 512."),
+    ] = 512
+    n_threads: Annotated[
+        Annotated[int, Field(ge=1, le=1024)] | None,
+        Option(
+            "-t --threads",
+            RUNTIME,
+            "Threads. Default: every core.",
+            chat=("num_thread",),
+            plugin="threads of a step",
+        ),
+    ] = None
+    n_threads_batch: Annotated[
+        Annotated[int, Field(ge=1, le=1024)] | None,
+        Option("-tb --threads-batch", RUNTIME, "For the prompt. Default: every core."),
+    ] = None
+    schedule: Annotated[
+        Schedule,
+        Option(
+            "--schedule",
+            RUNTIME,
+            "How the prompts are computed: parallel (a thread for each), serial (in turn), "
+            "batched (in one computation) or auto. Default: auto.",
+            kind="text",
+            metavar="HOW",
+        ),
+    ] = "auto"
+    threads_per_row: Annotated[
+        Annotated[int, Field(ge=1, le=1024)] | None,
+        Option(
+            "--threads-per-row",
+            RUNTIME,
+            "Threads for each prompt of a parallel schedule. Default: --threads split evenly.",
+        ),
+    ] = None
+    retune: Annotated[
+        bool,
+        Option(
+            "--retune",
+            RUNTIME,
+            "Measure again which schedule is fastest here, instead of remembering it.",
+            kind="flag",
+        ),
+    ] = False
+    n_gpu_layers: Annotated[
+        Annotated[int, Field(ge=-1, le=100_000)] | Literal["auto"],
+        Option(
+            "-ngl --gpu-layers --n-gpu-layers",
+            RUNTIME,
+            "Layers on the GPU: a number, 'all' or 'auto'. Default: auto.",
+            kind="layers",
+            chat=("num_gpu",),
+            plugin="layers on the GPU",
+        ),
+    ] = "auto"
+    main_gpu: Annotated[
+        int,
+        Field(ge=0, le=1024),
+        Option("-mg --main-gpu", RUNTIME, "With several GPUs: the main one."),
+    ] = 0
+    split_mode: Annotated[
+        SplitMode,
+        Option(
+            "-sm --split-mode",
+            RUNTIME,
+            "How several GPUs share the model: none, layer or row. Default: layer.",
+            kind="text",
+            metavar="MODE",
+        ),
+    ] = "layer"
+    tensor_split: Annotated[
+        tuple[NonNegative, ...] | None,
+        Option(
+            "-ts --tensor-split",
+            RUNTIME,
+            "Each GPU's share of the model, e.g. 3,1.",
+            kind="numbers",
+            metavar="N,N,...",
+        ),
+    ] = None
+    offload_kqv: Annotated[
+        bool, Option("-nkvo --no-kv-offload", RUNTIME, "Keep the KV cache off the GPU.", kind="off")
+    ] = True
+    cache_type_k: Annotated[
+        CacheType,
+        Option(
+            "-ctk --cache-type-k",
+            RUNTIME,
+            "f32, f16, bf16, q8_0, q5_1, q5_0, q4_1, q4_0 or iq4_nl. Default: f16.",
+            kind="text",
+            metavar="TYPE",
+        ),
+    ] = "f16"
+    cache_type_v: Annotated[
+        CacheType,
+        Option(
+            "-ctv --cache-type-v",
+            RUNTIME,
+            "The same for V; a quantised one needs flash attention. Default: f16.",
+            kind="text",
+            metavar="TYPE",
+        ),
+    ] = "f16"
+    flash_attention: Annotated[
+        FlashAttention,
+        Option(
+            "-fa --flash-attn",
+            RUNTIME,
+            "on, off or auto. Default: auto, off on the CPU.",
+            kind="text",
+            metavar="WHEN",
+        ),
+    ] = "auto"
+    lora: Annotated[
+        tuple[ScaledFile, ...],
+        PlainValidator(scaled_files),
+        Option(
+            "--lora --lora-scaled",
+            ADAPTERS,
+            "A LoRA adapter for this model, a GGUF file; 1 is the usual scale. Repeat for more.",
+            kind="texts",
+            metavar="FILE[:SCALE]",
+        ),
+    ] = ()
+    control_vectors: Annotated[
+        tuple[ScaledFile, ...],
+        PlainValidator(scaled_files),
+        Option(
+            "--control-vector --control-vector-scaled",
+            ADAPTERS,
+            "A control vector for this model, in the same way.",
+            kind="texts",
+            metavar="FILE[:SCALE]",
+        ),
+    ] = ()
+    control_vector_layers: Annotated[
+        tuple[Layer, Layer] | None,
+        Option(
+            "--control-vector-layer-range",
+            ADAPTERS,
+            "Layers that control vectors are added to, from 1. Default: all.",
+            kind="range",
+            metavar="FIRST LAST",
+        ),
+    ] = None
+    adapters_on: Annotated[
+        AdaptersOn,
+        Option(
+            "--adapters-on",
+            ADAPTERS,
+            "'all' prompts, or those with a 'preference' alone: then the plain answer that it "
+            "is compared with is the model's own. Default: all.",
+            kind="text",
+            metavar="ROWS",
+        ),
+    ] = "all"
+    load_mode: Annotated[
+        LoadMode,
+        Option(
+            "--load-mode",
+            RUNTIME,
+            "How weights are read: auto, mmap, mlock or none. Default: auto.",
+            kind="text",
+            metavar="MODE",
+        ),
+    ] = "auto"
+    chat_template: Annotated[
+        str | None,
+        Option(
+            "--chat-template",
+            RUNTIME,
+            "A built-in template's name (chatml, llama2, ...) or a Jinja template, instead "
+            "of the model's own.",
+            kind="text",
+            metavar="TEXT",
+            file=FromFile(
+                "--chat-template-file",
+                "the chat template file",
+                "Read the Jinja template from FILE.",
+            ),
+        ),
+    ] = None
+    template_arguments: Annotated[
+        dict[str, Any],
+        Option(
+            "--chat-template-kwargs",
+            RUNTIME,
+            "Variables of the template, e.g. '{\"enable_thinking\": false}'.",
+            kind="json",
+            metavar="JSON",
+        ),
+    ] = Field(default={})
+    reproducible: Annotated[
+        bool,
+        Option(
+            "--reproducible",
+            RUNTIME,
+            "No reuse of earlier work: an answer depends on its question only.",
+            kind="flag",
+        ),
+    ] = False
+    verbose: Annotated[
+        bool, Option("-v --verbose", OUTPUT, "Show llama.cpp's log on stderr.", kind="flag")
+    ] = False
 
     @property
     def splits_rows(self) -> bool:

@@ -11,18 +11,24 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Pri
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.grammar import gbnf
-from amulet_local.grammar.json_schema import to_gbnf
-from amulet_local.params.base import Finite, NonNegative, StrictParams
+from amulet_local.params.base import Finite, NonNegative, Probability, Share, StrictParams
 from amulet_local.params.choices import ReasoningFormat
-from amulet_local.params.option_table import SAMPLING_OPTIONS
+from amulet_local.params.option import OUTPUT, SAMPLING, FromFile, Option
 from amulet_local.params.sampling_values import (
     MAX_BREAKERS,
     biases,
     breaker,
     checked_rules,
     schema,
+    schema_rules,
     stop_texts,
 )
+
+UpTo100 = Annotated[NonNegative, Field(le=100)]
+Penalty = Annotated[Finite, Field(ge=-100, le=100)]
+Count = Annotated[int, Field(ge=0, le=2**31 - 1)]
+LookBack = Annotated[int, Field(ge=-1, le=2**31 - 1)]
+"""Tokens; -1 is the context."""
 
 
 class SamplingParams(StrictParams):
@@ -69,37 +75,275 @@ class SamplingParams(StrictParams):
         seed: 0 to 2^32 - 2; None draws one, reported in the result.
     """
 
-    options = SAMPLING_OPTIONS
-
-    max_tokens: Annotated[int, Field(ge=1, le=2**31 - 1)] = 512
-    temperature: Annotated[NonNegative, Field(le=100)] = 0.0
-    top_k: Annotated[int, Field(ge=0, le=2**31 - 1)] = 40
-    typical_p: Annotated[Finite, Field(gt=0, le=1)] = 1.0
-    top_p: Annotated[Finite, Field(gt=0, le=1)] = 0.95
-    min_p: Annotated[Finite, Field(ge=0, le=1)] = 0.05
-    xtc_probability: Annotated[Finite, Field(ge=0, le=1)] = 0.0
-    xtc_threshold: Annotated[Finite, Field(ge=0, le=1)] = 0.1
-    repeat_penalty: Annotated[Finite, Field(ge=0.01, le=100)] = 1.0
-    presence_penalty: Annotated[Finite, Field(ge=-100, le=100)] = 0.0
-    frequency_penalty: Annotated[Finite, Field(ge=-100, le=100)] = 0.0
-    repeat_last_n: Annotated[int, Field(ge=-1, le=2**31 - 1)] = 64
-    dry_multiplier: Annotated[NonNegative, Field(le=100)] = 0.0
-    dry_base: Annotated[Finite, Field(ge=1, le=100)] = 1.75
-    dry_allowed_length: Annotated[int, Field(ge=0, le=2**31 - 1)] = 2
-    dry_penalty_last_n: Annotated[int, Field(ge=-1, le=2**31 - 1)] = 64
+    max_tokens: Annotated[
+        int,
+        Field(ge=1, le=2**31 - 1),
+        Option(
+            "-n --predict --n-predict",
+            SAMPLING,
+            "Most tokens to generate. Default: 512.",
+            chat=("n", "num_predict"),
+            plugin="most tokens of the answer",
+        ),
+    ] = 512
+    temperature: Annotated[
+        UpTo100,
+        Option(
+            "--temp --temperature",
+            SAMPLING,
+            "Temperature. Default: 0, greedy.",
+            metavar="X",
+            chat=("temp",),
+            plugin="0 is greedy",
+        ),
+    ] = 0.0
+    top_k: Annotated[
+        Count,
+        Option(
+            "--top-k",
+            SAMPLING,
+            "The likeliest N only, 0 is off. Default: 40.",
+            chat=("top_k",),
+            plugin="keep the k likeliest tokens",
+            neutral=0,
+        ),
+    ] = 40
+    top_p: Annotated[
+        Share,
+        Option(
+            "--top-p",
+            SAMPLING,
+            "The likeliest that make up P only, 1 is off. Default: 0.95.",
+            metavar="P",
+            chat=("top_p",),
+            plugin="keep this share of probability",
+            neutral=1,
+        ),
+    ] = 0.95
+    min_p: Annotated[
+        Probability,
+        Option(
+            "--min-p",
+            SAMPLING,
+            "Those with P times the likeliest's probability only, 0 is off. Default: 0.05.",
+            metavar="P",
+            chat=("min_p",),
+            plugin="keep this share of the likeliest",
+            neutral=0,
+        ),
+    ] = 0.05
+    typical_p: Annotated[
+        Share,
+        Option(
+            "--typical --typical-p",
+            SAMPLING,
+            "Those nearest to the expected surprise that make up P only, 1 is off. Default: 1.",
+            metavar="P",
+            neutral=1,
+        ),
+    ] = 1.0
+    xtc_probability: Annotated[
+        Probability,
+        Option(
+            "--xtc-probability",
+            SAMPLING,
+            "How often the likeliest are left out, 0 is off. Default: 0.",
+            metavar="P",
+            neutral=0,
+        ),
+    ] = 0.0
+    xtc_threshold: Annotated[
+        Probability,
+        Option(
+            "--xtc-threshold",
+            SAMPLING,
+            "Of those with this probability all but the last. Default: 0.1.",
+            metavar="P",
+        ),
+    ] = 0.1
+    repeat_penalty: Annotated[
+        Finite,
+        Field(ge=0.01, le=100),
+        Option(
+            "--repeat-penalty",
+            SAMPLING,
+            "1 is off. Default: 1.",
+            metavar="X",
+            chat=("repeat_penalty",),
+            plugin="1 is off",
+            neutral=1,
+        ),
+    ] = 1.0
+    presence_penalty: Annotated[
+        Penalty,
+        Option(
+            "--presence-penalty",
+            SAMPLING,
+            "0 is off. Default: 0.",
+            metavar="X",
+            chat=("presence_penalty",),
+            neutral=0,
+        ),
+    ] = 0.0
+    frequency_penalty: Annotated[
+        Penalty,
+        Option(
+            "--frequency-penalty",
+            SAMPLING,
+            "0 is off. Default: 0.",
+            metavar="X",
+            chat=("frequency_penalty",),
+            neutral=0,
+        ),
+    ] = 0.0
+    repeat_last_n: Annotated[
+        LookBack,
+        Option(
+            "--repeat-last-n",
+            SAMPLING,
+            "Tokens that penalties look back at, -1 is all. Default: 64.",
+        ),
+    ] = 64
+    dry_multiplier: Annotated[
+        UpTo100,
+        Option(
+            "--dry-multiplier",
+            SAMPLING,
+            "DRY, against repeated sequences, 0 is off. Default: 0.",
+            metavar="X",
+            neutral=0,
+        ),
+    ] = 0.0
+    dry_base: Annotated[
+        Finite,
+        Field(ge=1, le=100),
+        Option(
+            "--dry-base",
+            SAMPLING,
+            "Its penalty grows by this factor with each token. Default: 1.75.",
+            metavar="X",
+        ),
+    ] = 1.75
+    dry_allowed_length: Annotated[
+        Count,
+        Option(
+            "--dry-allowed-length", SAMPLING, "Sequences of fewer tokens may repeat. Default: 2."
+        ),
+    ] = 2
+    dry_penalty_last_n: Annotated[
+        LookBack,
+        Option(
+            "--dry-penalty-last-n",
+            SAMPLING,
+            "Tokens that DRY looks back at, -1 is all. Default: 64.",
+        ),
+    ] = 64
     dry_sequence_breakers: Annotated[
-        tuple[Annotated[str, AfterValidator(breaker)], ...], Field(max_length=MAX_BREAKERS)
+        tuple[Annotated[str, AfterValidator(breaker)], ...],
+        Field(max_length=MAX_BREAKERS),
+        Option(
+            "--dry-sequence-breaker",
+            SAMPLING,
+            "A text that ends a sequence, 'none' for no such text; give it again for more. "
+            'Default: \\n, :, " and *.',
+            kind="escaped",
+            metavar="TEXT",
+        ),
     ] = ("\n", ":", '"', "*")
-    mirostat: Annotated[int, Field(ge=0, le=2)] = 0
-    mirostat_tau: Annotated[NonNegative, Field(le=100)] = 5.0
-    mirostat_eta: Annotated[NonNegative, Field(le=100)] = 0.1
-    logit_bias: Annotated[dict[int, float], BeforeValidator(biases)] = Field(default={})
-    ignore_eos: bool = False
-    grammar: str | None = None
-    json_schema: Annotated[dict[str, Any] | str | None, PlainValidator(schema)] = None
-    stop: Annotated[tuple[str, ...], BeforeValidator(stop_texts)] = ()
-    reasoning_format: ReasoningFormat = "separate"
-    seed: Annotated[int, Field(ge=0, le=2**32 - 2)] | None = None
+    mirostat: Annotated[
+        int,
+        Field(ge=0, le=2),
+        Option(
+            "--mirostat",
+            SAMPLING,
+            "Mirostat 1 or 2 instead of top-k to XTC, 0 is off. Default: 0.",
+            neutral=0,
+        ),
+    ] = 0
+    mirostat_eta: Annotated[
+        UpTo100,
+        Option("--mirostat-lr", SAMPLING, "Its rate, eta. Default: 0.1.", metavar="X"),
+    ] = 0.1
+    mirostat_tau: Annotated[
+        UpTo100,
+        Option(
+            "--mirostat-ent",
+            SAMPLING,
+            "Its target, tau, in bits per token. Default: 5.",
+            metavar="X",
+        ),
+    ] = 5.0
+    logit_bias: Annotated[
+        dict[int, float],
+        BeforeValidator(biases),
+        Option(
+            "-l --logit-bias",
+            SAMPLING,
+            "Add X to a token's logit, e.g. 15043+1, or 15043-inf for never; give it again for "
+            "more.",
+            kind="biases",
+            metavar="ID(+/-)X",
+        ),
+    ] = Field(default={})
+    stop: Annotated[
+        tuple[str, ...],
+        BeforeValidator(stop_texts),
+        Option(
+            "--stop -r --reverse-prompt",
+            SAMPLING,
+            "End the answer before TEXT, which isn't printed; repeat for more.",
+            kind="words",
+            metavar="TEXT",
+            plugin="text that ends the answer",
+        ),
+    ] = ()
+    ignore_eos: Annotated[
+        bool, Option("--ignore-eos", SAMPLING, "Never end before --predict tokens.", kind="flag")
+    ] = False
+    grammar: Annotated[
+        str | None,
+        Option(
+            "--grammar",
+            SAMPLING,
+            "What the answer has to match, in GBNF (as in llama.cpp).",
+            kind="text",
+            metavar="TEXT",
+            file=FromFile("--grammar-file", "the grammar file"),
+        ),
+    ] = None
+    json_schema: Annotated[
+        dict[str, Any] | str | None,
+        PlainValidator(schema),
+        Option(
+            "-j --json-schema",
+            SAMPLING,
+            "A JSON Schema that the answer has to validate against; {} is any JSON.",
+            kind="text",
+            metavar="TEXT",
+            file=FromFile("-jf --json-schema-file", "the JSON schema file"),
+        ),
+    ] = None
+    seed: Annotated[
+        Annotated[int, Field(ge=0, le=2**32 - 2)] | None,
+        Option(
+            "-s --seed",
+            SAMPLING,
+            "For the same draws again; -1 is random.",
+            kind="seed",
+            chat=("seed",),
+            plugin="of the draws",
+        ),
+    ] = None
+    reasoning_format: Annotated[
+        ReasoningFormat,
+        Option(
+            "--reasoning-format",
+            OUTPUT,
+            "separate: reasoning is no part of the answer; inline: it stays in it, with its tags.",
+            kind="text",
+            metavar="NAME",
+        ),
+    ] = "separate"
     _rules: gbnf.Grammar | None = PrivateAttr(default=None)
 
     def _check_together(self) -> None:
@@ -114,13 +358,7 @@ class SamplingParams(StrictParams):
         if self.grammar is not None:
             self._rules = checked_rules(self.grammar)
         elif self.json_schema is not None:
-            text = to_gbnf(self.json_schema)
-            try:
-                self._rules = checked_rules(text)
-            except InvalidParameterError:
-                raise InvalidParameterError(
-                    "json_schema: it is too large or too ambiguous"
-                ) from None
+            self._rules = schema_rules(self.json_schema)
 
     @property
     def rules(self) -> gbnf.Grammar | None:

@@ -10,7 +10,9 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from amulet_local.common.errors import InvalidParameterError
 from amulet_local.grammar import gbnf
+from amulet_local.grammar.json_schema import to_gbnf
 
 MAX_BIASES = 10_000
 """Tokens that `logit_bias` may name."""
@@ -88,3 +90,16 @@ def checked_rules(text: str) -> gbnf.Grammar:
     rules = gbnf.parse(text)
     Automaton(rules)  # raises where even the beginning explodes
     return rules
+
+
+def schema_rules(schema: Mapping[str, Any] | str) -> gbnf.Grammar:
+    """The grammar of what validates against a JSON Schema.
+
+    Raises:
+        InvalidParameterError: it is no schema that a grammar can say, or one too large.
+    """
+    text = to_gbnf(schema)
+    try:
+        return checked_rules(text)
+    except InvalidParameterError:
+        raise InvalidParameterError("json_schema: it is too large or too ambiguous") from None

@@ -37,7 +37,7 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, NoReturn, TypeAlias
@@ -68,9 +68,6 @@ MAX_MEMBERS = 16
 """Most preferences in a mix; each is a row to compute."""
 MAX_GUIDANCE_SCALE = 20
 MAX_KL_BUDGET = 1000
-MODEL_KEYS = ("guidance_scale", "kl_budget")
-"""What a model's table may hold."""
-
 KlBudget: TypeAlias = float | Literal["off"]
 """Nats a token, or no budget."""
 
@@ -97,22 +94,24 @@ class UserModelSettings:
     @property
     def as_written(self) -> dict[str, float | str]:
         """What is set of the strength, as the file has it."""
-        fields = {"guidance_scale": self.guidance_scale, "kl_budget": self.kl_budget}
         return {
             name: int(value) if isinstance(value, float) and value.is_integer() else value
-            for name, value in fields.items()
-            if value is not None
+            for name in MODEL_KEYS
+            if (value := getattr(self, name)) is not None
         }
 
     @property
     def strength(self) -> dict[str, float | None]:
         """What is set of the strength, as fields of AmuletParams."""
-        fields: dict[str, float | None] = {}
-        if self.guidance_scale is not None:
-            fields["guidance_scale"] = self.guidance_scale
-        if self.kl_budget is not None:
-            fields["kl_budget"] = None if self.kl_budget == "off" else self.kl_budget
-        return fields
+        return {
+            name: None if value == "off" else value
+            for name in MODEL_KEYS
+            if (value := getattr(self, name)) is not None
+        }
+
+
+MODEL_KEYS = tuple(one.name for one in fields(UserModelSettings) if one.name != "warnings")
+"""What a model's table may hold."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,6 @@ from pydantic import Field, create_model
 from amulet_local.common.errors import EmptyPromptError, InvalidParameterError
 from amulet_local.openai.chat_completion import CHANGEABLE, ChatCompletionFields
 from amulet_local.params.derived_fields import derived_fields
-from amulet_local.params.option_table import SAMPLING_OPTIONS
 from amulet_local.params.sampling import SamplingParams
 
 IGNORED = frozenset(
@@ -33,8 +32,10 @@ STRENGTH = ("preset", "amulet", *CHANGEABLE)
 MAX_TRACE = 20
 MAX_TEXT_PROMPT = 10_000_000
 
-SERVED = tuple(name for name, option in SAMPLING_OPTIONS.items() if option.is_served)
-"""Fields of SamplingParams that a request may have under the same name."""
+SERVED = tuple(
+    name for name in SamplingParams.options if name not in ChatCompletionFields.model_fields
+)
+"""Fields of SamplingParams that the Python interface hasn't, under the same names."""
 
 if TYPE_CHECKING:
     _SamplingFields = ChatCompletionFields

@@ -11,16 +11,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 from amulet_local.common.errors import InvalidParameterError, UnknownMethodError
 from amulet_local.optimizer.recurrence import (
     from_context_steering_lambda,
     from_linear_alignment_ratio,
 )
-
-if TYPE_CHECKING:
-    from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.amulet import AmuletParams
 
 LINEAR_ALIGNMENT_RATIO = 2.0
 """Ratio of Linear Alignment in the Amulet paper's comparison."""
@@ -35,13 +33,6 @@ CONTEXT_STEERING_LAMBDA = 1.0
 
 BEAMS = 16
 """Width of beam search in the Amulet paper's comparison."""
-
-
-def _params(**fields: Any) -> AmuletParams:
-    """Made when asked for: the help goes by this module, and is to come at once."""
-    from amulet_local.params.amulet import AmuletParams
-
-    return AmuletParams(**fields)
 
 
 class DecodingMethod(ABC):
@@ -79,7 +70,7 @@ class Base(DecodingMethod):
     needs_preference = False
 
     def settings(self, amulet: AmuletParams | None) -> AmuletParams:
-        return _params(guidance_scale=0.0)
+        return AmuletParams(guidance_scale=0.0)
 
 
 class PreferencePrompt(DecodingMethod):
@@ -90,7 +81,7 @@ class PreferencePrompt(DecodingMethod):
     needs_plain = False
 
     def settings(self, amulet: AmuletParams | None) -> AmuletParams:
-        return _params(guidance_scale=1.0)
+        return AmuletParams(guidance_scale=1.0)
 
 
 class BeamSearch(PreferencePrompt):
@@ -115,7 +106,7 @@ class _FixedScale(DecodingMethod):
     scale_is: ClassVar[str]
 
     def settings(self, amulet: AmuletParams | None) -> AmuletParams:
-        amulet = amulet or _params()
+        amulet = amulet or AmuletParams()
         if amulet.sets_strength and amulet.fixed_scale is None:
             raise InvalidParameterError(
                 f"{self.name} has no alpha, lambda_, eta or num_iterations; give it a "
@@ -162,7 +153,7 @@ class Amulet(DecodingMethod):
     takes_preset = True
 
     def settings(self, amulet: AmuletParams | None) -> AmuletParams:
-        return amulet or _params()
+        return amulet or AmuletParams()
 
 
 class Mato(Amulet):

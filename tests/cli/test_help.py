@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from amulet_local import AmuletParams, RuntimeParams, SamplingParams
 from amulet_local.cli.flags import environment_variable
+from amulet_local.params.learn import LearnParams
 from amulet_local.preferences.preference import BUILT_IN_PREFERENCES
 from amulet_local.steering.methods import METHODS
 from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS
@@ -59,48 +61,37 @@ def test_every_command_is_listed_and_has_an_example(call: CallCli, name: str) ->
     assert f"Examples:\n  amulet-local {name}" in call(name, "-h").out
 
 
-def test_help_says_the_defaults_that_hold(call: CallCli) -> None:
-    text = words(call("generate", "--help").out)
-    amulet, sampling, runtime = AmuletParams(), SamplingParams(), RuntimeParams()
-    for flag, default in {
-        "--guidance-scale": f"{PRESETS[DEFAULT_PRESET].amulet.guidance_scale:.3g}",
-        "--alpha": f"{amulet.alpha:g}",
-        "--lambda": f"{amulet.lambda_:g}",
-        "--eta": f"{amulet.eta:g}",
-        "--iterations": amulet.num_iterations,
-        "--predict": sampling.max_tokens,
-        "--temp": f"{sampling.temperature:g}",
-        "--top-k": sampling.top_k,
-        "--top-p": sampling.top_p,
-        "--min-p": sampling.min_p,
-        "--repeat-penalty": f"{sampling.repeat_penalty:g}",
-        "--presence-penalty": f"{sampling.presence_penalty:g}",
-        "--frequency-penalty": f"{sampling.frequency_penalty:g}",
-        "--repeat-last-n": sampling.repeat_last_n,
-        "--typical": f"{sampling.typical_p:g}",
-        "--xtc-probability": f"{sampling.xtc_probability:g}",
-        "--xtc-threshold": f"{sampling.xtc_threshold:g}",
-        "--dry-multiplier": f"{sampling.dry_multiplier:g}",
-        "--dry-base": f"{sampling.dry_base:g}",
-        "--dry-allowed-length": sampling.dry_allowed_length,
-        "--dry-penalty-last-n": sampling.dry_penalty_last_n,
-        "--dry-sequence-breaker": r'\n, :, " and *',
-        "--mirostat": sampling.mirostat,
-        "--mirostat-lr": f"{sampling.mirostat_eta:g}",
-        "--mirostat-ent": f"{sampling.mirostat_tau:g}",
-        "--ctx-size": runtime.n_ctx,
-        "--batch-size": runtime.n_batch,
-        "--gpu-layers": runtime.n_gpu_layers,
-        "--cache-type-k": runtime.cache_type_k,
-        "--cache-type-v": runtime.cache_type_v,
-        "--flash-attn": runtime.flash_attention,
-        "--load-mode": runtime.load_mode,
-        "--schedule": runtime.schedule,
-    }.items():
-        described = re.split(rf"{flag}(?:, --[\w-]+)? [A-Z]", text, maxsplit=1)[1].split(" --", 1)[
-            0
-        ]
-        assert re.search(rf"Default: {re.escape(str(default))}[.,]", described), flag
+PARAMS = (AmuletParams, SamplingParams, RuntimeParams, LearnParams)
+SILENT = {"min_plausibility", "nucleus", "noise_guard", "main_gpu", "reasoning_format"}
+"""Options of which the help says that they are the preset's, or what they are besides."""
+
+
+def in_words(default: Any) -> str:
+    """A default as the help has it."""
+    if isinstance(default, tuple):
+        texts = [text.replace("\n", r"\n") for text in default]
+        return f"{', '.join(texts[:-1])} and {texts[-1]}"
+    return f"{default:g}" if isinstance(default, float) else str(default)
+
+
+@pytest.mark.parametrize("params", PARAMS)
+def test_help_says_the_defaults_that_hold(params: type[Any]) -> None:
+    defaults = {field.alias or name: field.default for name, field in params.model_fields.items()}
+    defaults["guidance_scale"] = f"{PRESETS[DEFAULT_PRESET].amulet.guidance_scale:.3g}"
+    for name, one in params.options.items():
+        default = defaults[name]
+        if default in (None, (), {}) or isinstance(default, bool) or name in SILENT:
+            continue
+        assert re.search(rf"Default: {re.escape(in_words(default))}[.,]", one.help), name
+
+
+def test_help_shows_what_every_option_says_of_itself(call: CallCli) -> None:
+    commands = ["generate", "generate", "generate", "learn"]
+    for params, command in zip(PARAMS, commands, strict=True):
+        text = "".join(call(command, "--help").out.split())
+        for one in params.options.values():
+            assert "".join(one.help.split()) in text, one.flag
+            assert all(flag in text for flag in one.flags.split())
 
 
 def test_help_of_chat_says_the_defaults_that_hold(call: CallCli) -> None:
@@ -149,6 +140,23 @@ def test_help_loads_nothing_heavy() -> None:
     )
     loaded = set(done.stderr.split())
     assert not loaded & {"llama_cpp", "numba", "numpy", "jinja2", "rich", "prompt_toolkit"}
+
+
+def test_the_list_of_commands_loads_none_of_them(call: CallCli) -> None:
+    code = (
+        "import sys\n"
+        "from amulet_local.cli.main import main\n"
+        "sys.argv = ['amulet-local', '--help']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(*sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment(), capture_output=True, check=True, text=True
+    )
+    assert "Talk with a model" in done.stdout
+    assert "amulet_local.cli.app" in done.stderr.split()
+    assert not {"amulet_local.cli.chat", "amulet_local.params.base"} & set(done.stderr.split())
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import pytest
 from pydantic import ConfigDict, TypeAdapter, with_config
 
 from amulet_local import Engine, Preference, SamplingParams, errors, load
+from amulet_local.openai.chat_completion import ChatCompletionFields
 from tests.scripted import scripted_engine
 
 MESSAGES = [{"role": "user", "content": "What is yeast?"}]
@@ -21,6 +23,17 @@ MESSAGES = [{"role": "user", "content": "What is yeast?"}]
 def engine() -> Iterator[Engine]:
     with scripted_engine(n_ctx=512, reproducible=True) as engine:
         yield engine
+
+
+def test_names_and_defaults_are_those_of_llama_cpp_python() -> None:
+    from llama_cpp import Llama
+
+    theirs = dict(inspect.signature(Llama.create_chat_completion).parameters)
+    del theirs["self"], theirs["messages"]
+    ours = {name: ChatCompletionFields.model_fields[name].default for name in theirs}
+    wanted = {name: parameter.default for name, parameter in theirs.items()}
+    assert wanted.pop("stop") == []
+    assert ours == {**wanted, "stop": ()}
 
 
 def check_shape(name: str, value: Any) -> None:

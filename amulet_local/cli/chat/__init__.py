@@ -153,7 +153,6 @@ def add_to(app: typer.Typer) -> None:
         ChatOptions,
         run,
         name="chat",
-        short_help="Talk with a model; the preference may change at any time.",
         help=HELP,
         examples=EXAMPLES,
     )

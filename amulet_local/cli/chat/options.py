@@ -10,7 +10,7 @@ from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import MethodName, option
 from amulet_local.cli.options import AnswerOptions
 from amulet_local.params.option import OUTPUT, with_help
-from amulet_local.params.option_table import SAMPLING_OPTIONS
+from amulet_local.params.sampling import SamplingParams
 
 CHAT = "Which chat"
 MAX_TOKENS = 2048
@@ -52,7 +52,8 @@ class ChatOptions(AnswerOptions):
         default_factory=dict,
         metadata=group(
             with_help(
-                SAMPLING_OPTIONS, max_tokens=f"Most tokens of an answer. Default: {MAX_TOKENS}."
+                SamplingParams.options,
+                max_tokens=f"Most tokens of an answer. Default: {MAX_TOKENS}.",
             )
         ),
     )

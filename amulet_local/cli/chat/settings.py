@@ -14,7 +14,8 @@ from amulet_local.cli.flags import number
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.conversation.conversation_settings import ConversationSettings
 from amulet_local.params.amulet import AmuletParams
-from amulet_local.params.option_table import SAMPLING_OPTIONS
+from amulet_local.params.option import Option
+from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.names import did_you_mean
 from amulet_local.preferences.preference import Preference, PreferenceLike
@@ -23,22 +24,29 @@ from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, adjusted_stre
 
 OFF = ("off", "none", "no")
 
-SAMPLING = {option.chat[0]: name for name, option in SAMPLING_OPTIONS.items() if option.chat}
+
+def _spellings(name: str, option: Option) -> list[str]:
+    """What `/set` understands as this option; nothing if it isn't one of its."""
+    words = (name, *option.chat, *option.flags.split()) if option.chat else ()
+    return [word.lstrip("-").replace("-", "_") for word in words]
+
+
+SAMPLING = {option.chat[0]: name for name, option in SamplingParams.options.items() if option.chat}
 """What `/set` takes -> the field."""
 
 _ALIASES = {
-    other.lstrip("-").replace("-", "_"): option.chat[0]
-    for name, option in SAMPLING_OPTIONS.items()
-    if option.chat
-    for other in (name, *option.chat, *option.flags.split())
-    if not re.fullmatch("-.", other)
+    other: option.chat[0]
+    for name, option in SamplingParams.options.items()
+    for other in _spellings(name, option)
+    if len(other) > 1
 }
 """What else it understands -> what `/set` calls it."""
 _AT_START = {
-    **dict.fromkeys(("num_ctx", "n_ctx", "ctx_size", "c"), "-c"),
-    **dict.fromkeys(("num_thread", "threads", "t"), "-t"),
-    **dict.fromkeys(("num_gpu", "ngl", "gpu_layers"), "-ngl"),
+    other: option.flags.split()[0]
+    for name, option in RuntimeParams.options.items()
+    for other in _spellings(name, option)
 }
+"""What can't change in a chat -> the flag that sets it."""
 _STRENGTH = re.compile(r"(?:kl_budget|budget|kl)\s*=?\s*(\S+)", re.IGNORECASE)
 
 

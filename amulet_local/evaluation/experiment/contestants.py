@@ -13,11 +13,10 @@ from typing import Any
 
 from amulet_local.common.errors import InvalidParameterError, UnknownMethodError
 from amulet_local.params.amulet import AmuletParams
-from amulet_local.params.option_table import AMULET_OPTIONS
 from amulet_local.steering.methods import METHODS, DecodingMethod, method_named
 from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, preset_named
 
-KEYS = {option.eval: name for name, option in AMULET_OPTIONS.items() if option.eval}
+KEYS = {option.eval: name for name, option in AmuletParams.options.items() if option.eval}
 """Short names of AmuletParams' fields."""
 
 DEFAULT_METHODS = "base,pref,linear_alignment,amulet:paper,amulet:balanced"

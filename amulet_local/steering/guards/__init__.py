@@ -1,7 +1,7 @@
 """The guards, one file each, and the order in which they act.
 
-To add one: a file here with a class of `Guard`, its field in params/amulet.py (with its flag and
-help in params/option_table.py), and its line in GUARDS. What a guard is stands in base.py.
+To add one: a file here with a class of `Guard`, its field in params/amulet.py, and its line in
+GUARDS. What a guard is stands in base.py.
 Knows nothing about rows.
 """
 
