@@ -38,7 +38,7 @@ class Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """The command that the arguments begin with, and the other arguments."""
         name, command, others = super().resolve_command(ctx, args)
-        return name, command and command_named(command.name), others
+        return name, command and command_named(args[0]), others
 
 
 def command_named(name: str) -> Any:
