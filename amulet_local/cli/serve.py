@@ -30,7 +30,7 @@ from amulet_local.params.runtime import RuntimeParams
 if TYPE_CHECKING:
     from amulet_local.params.choices import Scheduler
     from amulet_local.server.limits import Access
-    from amulet_local.server.loaded_model import Loaded
+    from amulet_local.server.served_model import ServedModel
 
 NETWORK = "Where it listens, and who may ask (flags as in llama-server)"
 LOAD = "How many requests"
@@ -219,16 +219,16 @@ def run(options: ServeOptions) -> None:
         _log_requests()
     url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     status = StatusLine(enabled=not runtime.verbose)
-    loaded: list[Loaded] = []
+    models: list[ServedModel] = []
 
-    def load(ending: Callable[[], bool]) -> Loaded:
+    def load(ending: Callable[[], bool]) -> ServedModel:
         made = _load(options, runtime, defaults, status)
-        loaded.append(made)
+        models.append(made)
         return made
 
     def ready() -> None:
         status.erase()
-        _welcome(loaded[0], url, needs_key=bool(access.api_keys))
+        _welcome(models[0], url, needs_key=bool(access.api_keys))
 
     try:
         serve(
@@ -245,11 +245,11 @@ def run(options: ServeOptions) -> None:
 
 def _load(
     options: ServeOptions, runtime: RuntimeParams, defaults: dict[str, Any], status: StatusLine
-) -> Loaded:
+) -> ServedModel:
     from amulet_local.engine import Engine
     from amulet_local.loading.model_store import names_of
-    from amulet_local.server.loaded_model import Defaults, Loaded
     from amulet_local.server.model_names import ModelNames
+    from amulet_local.server.served_model import Defaults, ServedModel
 
     model = chosen_model(options.model)
     engine = Engine(
@@ -267,16 +267,16 @@ def _load(
         engine.close()
         raise
     names = ModelNames(names_of(model, engine.model.path))
-    return Loaded(engine, pool, names, Defaults(fields=defaults))
+    return ServedModel(engine, pool, names, Defaults(fields=defaults))
 
 
-def _welcome(loaded: Loaded, url: str, *, needs_key: bool) -> None:
-    pool, names = loaded.pool, loaded.names
-    for warning in loaded.engine.warnings:
+def _welcome(model: ServedModel, url: str, *, needs_key: bool) -> None:
+    pool, names = model.pool, model.names
+    for warning in model.engine.warnings:
         note(f"warning: {warning}")
     note(
         f"{names.main} is ready at {url} ({pool.n_places} requests at once, {pool.scheduler}, "
-        f"{loaded.engine.n_ctx} tokens each). Ctrl-C ends it."
+        f"{model.engine.n_ctx} tokens each). Ctrl-C ends it."
     )
     key = " -H 'Authorization: Bearer KEY'" if needs_key else ""
     note(

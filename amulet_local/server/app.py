@@ -1,6 +1,6 @@
 """The endpoints.
 
-Knows nothing about how a request gets here (access.py) or how it is answered (running.py).
+Knows nothing about how a request gets here (access.py) or is answered (completion_job.py).
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from amulet_local.llama import library
 from amulet_local.preferences.names import BUILT_IN_PREFERENCES
 from amulet_local.server import openapi
 from amulet_local.server.access import json_object
+from amulet_local.server.completion_job import CompletionJob
+from amulet_local.server.completion_prompt import ChatPrompt, CompletionPrompt, TextPrompt
 from amulet_local.server.failures import HttpError, as_http, log_error
 from amulet_local.server.fields import IGNORED, STRENGTH
-from amulet_local.server.loaded_model import Loaded
 from amulet_local.server.model_names import own_settings
 from amulet_local.server.replies import CompletionReply
-from amulet_local.server.running import Running
+from amulet_local.server.served_model import ServedModel
 from amulet_local.server.service import Service
 from amulet_local.steering.methods import METHODS
 from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, adjusted_strength
@@ -60,31 +61,31 @@ def make_app(service: Service, *, version: str) -> FastAPI:
 
 
 def _add_completions(app: FastAPI, service: Service) -> None:
-    async def complete(request: Request, *, chat: bool) -> Response:
+    async def complete(request: Request, kind: type[CompletionPrompt]) -> Response:
         body = json_object(await request.body())
-        loaded = service.loaded
-        asked = await asyncio.to_thread(loaded.chat if chat else loaded.text, body)
-        running = Running(asked, loaded, service.figures, service.running, chat=chat)
-        await running.check()
-        return CompletionReply(running, stream=asked.fields.stream)
+        job = await asyncio.to_thread(
+            CompletionJob, body, kind, service.model, service.figures, service.jobs
+        )
+        await job.check()
+        return CompletionReply(job)
 
     @app.post("/v1/chat/completions", openapi_extra=openapi.CHAT, responses=openapi.ERRORS)
     async def chat_completions(request: Request) -> Response:
         """Answer messages."""
-        return await complete(request, chat=True)
+        return await complete(request, ChatPrompt)
 
     @app.post("/v1/completions", openapi_extra=openapi.TEXT, responses=openapi.ERRORS)
     async def completions(request: Request) -> Response:
         """Go on with a text."""
-        return await complete(request, chat=False)
+        return await complete(request, TextPrompt)
 
     @app.post("/v1/amulet/control", openapi_extra=openapi.CONTROL, responses=openapi.ERRORS)
     async def control(request: Request) -> Response:
         """Change or end a completion while it is made."""
         body = json_object(await request.body())
         key = body.pop("id", None)
-        running = service.running.get(key) if isinstance(key, str) else None
-        if running is None:
+        job = service.jobs.get(key) if isinstance(key, str) else None
+        if job is None:
             raise HttpError(
                 404, "no completion of this id is under way", param="id", code="not_found"
             )
@@ -92,13 +93,13 @@ def _add_completions(app: FastAPI, service: Service) -> None:
         if not isinstance(cancel, bool):
             raise InvalidParameterError("cancel: must be true or false")
         if cancel:
-            running.cancel()
+            job.cancel()
             return JSONResponse({"id": key, "cancelled": True})
         changes = {name: value for name, value in body.items() if name not in IGNORED}
         unknown = sorted(set(changes) - {"preference", "avoid", *STRENGTH})
         if unknown:
             raise InvalidParameterError(f"{unknown[0]:.40}: no such parameter")
-        return JSONResponse({"id": key, "amulet": await running.change(changes)})
+        return JSONResponse({"id": key, "amulet": await job.change(changes)})
 
 
 def _add_tokens(app: FastAPI, service: Service) -> None:
@@ -106,7 +107,7 @@ def _add_tokens(app: FastAPI, service: Service) -> None:
     async def tokenize(request: Request) -> Response:
         """Token ids of a text."""
         body = json_object(await request.body())
-        vocabulary = service.loaded.vocabulary
+        vocabulary = service.model.vocabulary
         content = body.get("content")
         if not isinstance(content, str):
             raise InvalidParameterError("content: must be a text")
@@ -125,7 +126,7 @@ def _add_tokens(app: FastAPI, service: Service) -> None:
     async def detokenize(request: Request) -> Response:
         """The text of token ids."""
         body = json_object(await request.body())
-        vocabulary = service.loaded.vocabulary
+        vocabulary = service.model.vocabulary
         tokens = body.get("tokens")
         if not isinstance(tokens, list) or not all(type(token) is int for token in tokens):
             raise InvalidParameterError("tokens: must be a list of token ids")
@@ -139,22 +140,22 @@ def _add_state(app: FastAPI, service: Service, version: str) -> None:
     @app.get("/v1/models", responses=openapi.ERRORS)
     async def models() -> Response:
         """The model, also with each preference in its name."""
-        loaded = service.loaded
+        model = service.model
         entry = {"object": "model", "created": int(service.started_seconds), "owned_by": "local"}
-        names = await asyncio.to_thread(loaded.names.listed)
+        names = await asyncio.to_thread(model.names.listed)
         return JSONResponse({"object": "list", "data": [{"id": name, **entry} for name in names]})
 
     @app.get("/health", responses=openapi.ERRORS)
     @app.get("/v1/health", include_in_schema=False)
     async def health() -> Response:
         """Whether requests are answered; 503 while the model loads."""
-        assert service.loaded
+        assert service.model
         return JSONResponse({"status": "ok"})
 
     @app.get("/metrics", responses=openapi.ERRORS)
     async def metrics() -> Response:
         """Counters in Prometheus's format."""
-        pool = service.loaded.pool
+        pool = service.model.pool
         text = service.figures.text(
             processing=pool.n_active, waiting=pool.n_queued, places=pool.n_places
         )
@@ -163,21 +164,21 @@ def _add_state(app: FastAPI, service: Service, version: str) -> None:
     @app.get("/props", responses=openapi.ERRORS)
     async def props() -> Response:
         """What the server has: the model, preferences, presets."""
-        return JSONResponse(await asyncio.to_thread(_props, service.loaded, version))
+        return JSONResponse(await asyncio.to_thread(_props, service.model, version))
 
 
-def _props(loaded: Loaded, version: str) -> dict[str, Any]:
-    engine, own = loaded.engine, own_settings()
+def _props(model: ServedModel, version: str) -> dict[str, Any]:
+    engine, own = model.engine, own_settings()
     built_in = [{"name": name, "text": text} for name, text in BUILT_IN_PREFERENCES.items()]
     strength = adjusted_strength(None, {}, own=engine.own_settings)
     return {
         "default_generation_settings": {"n_ctx": engine.n_ctx},
-        "total_slots": loaded.pool.n_places,
-        "model_alias": loaded.names.main,
+        "total_slots": model.pool.n_places,
+        "model_alias": model.names.main,
         "model_path": engine.model.path.name,
         "chat_template": engine.model.chat_template or "",
-        "bos_token": loaded.vocabulary.bos_text,
-        "eos_token": loaded.vocabulary.eos_text,
+        "bos_token": model.vocabulary.bos_text,
+        "eos_token": model.vocabulary.eos_text,
         "build_info": f"amulet-local {version}, llama.cpp {library.build_version()}",
         "amulet": {
             "preferences": built_in
@@ -192,17 +193,17 @@ def _props(loaded: Loaded, version: str) -> dict[str, Any]:
                 }
                 for preset in PRESETS.values()
             ],
-            "default_preset": loaded.defaults.fields.get("preset", DEFAULT_PRESET),
+            "default_preset": model.defaults.fields.get("preset", DEFAULT_PRESET),
             "default_strength": {
-                "guidance_scale": loaded.defaults.fields.get(
+                "guidance_scale": model.defaults.fields.get(
                     "guidance_scale", strength.guidance_scale
                 ),
-                "kl_budget": loaded.defaults.fields.get("kl_budget", strength.kl_budget),
+                "kl_budget": model.defaults.fields.get("kl_budget", strength.kl_budget),
             },
             "methods": list(METHODS),
             "schedule": engine.plan.schedule,
-            "scheduler": loaded.pool.scheduler,
-            "parallel": loaded.pool.n_places,
+            "scheduler": model.pool.scheduler,
+            "parallel": model.pool.n_places,
         },
     }
 

@@ -20,7 +20,7 @@ MAX_NAME_LENGTH = 300
 
 
 @dataclass(frozen=True)
-class NamedModel:
+class ModelName:
     """A model's name taken apart.
 
     Attributes:
@@ -51,22 +51,22 @@ class ModelNames:
         own = own_settings()
         return [self.main] + [f"{self.main}+{name}" for name in (*BUILT_IN_PREFERENCES, *own.names)]
 
-    def find(self, asked: object) -> NamedModel:
+    def find(self, asked: object) -> ModelName:
         """The model that a request asks for; without a name the loaded one.
 
         Raises:
             HttpError: 404, no model is loaded under this name.
         """
         if asked in (None, ""):
-            return NamedModel(self.main)
+            return ModelName(self.main)
         if isinstance(asked, str) and len(asked) <= MAX_NAME_LENGTH:
             if asked.lower() in self._known:
-                return NamedModel(asked)
+                return ModelName(asked)
             for known in sorted(self._known, key=len, reverse=True):
                 if asked.lower().startswith(known + "+"):
                     parts = tuple(asked[len(known) + 1 :].split("+"))
                     if self._are_preferences(parts):
-                        return NamedModel(asked, parts)
+                        return ModelName(asked, parts)
         raise HttpError(
             404,
             f"no model is loaded under this name; loaded: {self.main}, and with a preference "

@@ -13,8 +13,8 @@ from typing import Any
 
 from starlette.responses import Response
 
+from amulet_local.server.completion_job import CompletionJob
 from amulet_local.server.failures import as_http
-from amulet_local.server.running import Running
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -29,14 +29,13 @@ _EVENTS = [
 class CompletionReply(Response):
     """The response to a request for a completion."""
 
-    def __init__(self, running: Running, *, stream: bool) -> None:
+    def __init__(self, job: CompletionJob) -> None:
         super().__init__()
-        self._running = running
-        self._stream = stream
+        self._job = job
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer, until all is said or the client leaves."""
-        work = asyncio.ensure_future(self._events(send) if self._stream else self._whole(send))
+        work = asyncio.ensure_future(self._events(send) if self._job.stream else self._whole(send))
         left = asyncio.ensure_future(_left(receive))
         try:
             await asyncio.wait({work, left}, return_when=asyncio.FIRST_COMPLETED)
@@ -49,10 +48,10 @@ class CompletionReply(Response):
             raise error
 
     async def _whole(self, send: Send) -> None:
-        async with aclosing(self._running.pieces()) as pieces:
+        async with aclosing(self._job.pieces()) as pieces:
             async for _ in pieces:
                 pass
-        body = json.dumps(self._running.answers.whole()).encode()
+        body = json.dumps(self._job.answers.whole()).encode()
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
@@ -62,7 +61,7 @@ class CompletionReply(Response):
 
     async def _events(self, send: Send) -> None:
         begun = False
-        async with aclosing(self._running.pieces()) as pieces:
+        async with aclosing(self._job.pieces()) as pieces:
             try:
                 async for piece in pieces:
                     if not begun:

@@ -9,10 +9,10 @@ import threading
 import time
 from collections.abc import Callable
 
+from amulet_local.server.completion_job import CompletionJob
 from amulet_local.server.failures import unavailable
 from amulet_local.server.figures import Figures
-from amulet_local.server.loaded_model import Loaded
-from amulet_local.server.running import Running
+from amulet_local.server.served_model import ServedModel
 
 
 class Service:
@@ -20,32 +20,32 @@ class Service:
 
     Attributes:
         figures: what is counted.
-        running: completions under way by their ids.
+        jobs: completions under way by their ids.
         failure: why loading failed.
     """
 
-    def __init__(self, load: Callable[[Callable[[], bool]], Loaded]) -> None:
+    def __init__(self, load: Callable[[Callable[[], bool]], ServedModel]) -> None:
         """Nothing is loaded yet.
 
         Args:
             load: loads the model; it is given a function that says whether the server ends.
         """
         self.figures = Figures()
-        self.running: dict[str, Running] = {}
+        self.jobs: dict[str, CompletionJob] = {}
         self.failure: BaseException | None = None
         self.started_seconds = time.time()
         self._load = load
-        self._loaded: Loaded | None = None
+        self._model: ServedModel | None = None
         self._ending = False
         self._lock = threading.Lock()
 
     @property
     def is_ready(self) -> bool:
         """Whether requests are answered."""
-        return self._loaded is not None and not self._ending
+        return self._model is not None and not self._ending
 
     @property
-    def loaded(self) -> Loaded:
+    def model(self) -> ServedModel:
         """The model.
 
         Raises:
@@ -53,9 +53,9 @@ class Service:
         """
         if self._ending:
             raise unavailable("the server is going down", "shutting_down")
-        if self._loaded is None:
+        if self._model is None:
             raise unavailable("the model is loading", "loading")
-        return self._loaded
+        return self._model
 
     def load(self) -> None:
         """Load the model; called in a thread of its own.
@@ -63,22 +63,22 @@ class Service:
         Raises:
             AmuletError: it can't be loaded.
         """
-        loaded = self._load(lambda: self._ending)
+        model = self._load(lambda: self._ending)
         with self._lock:
-            self._loaded = loaded
+            self._model = model
             if self._ending:
-                loaded.pool.drain()
+                model.pool.drain()
 
     def drain(self) -> None:
         """Take nothing in any more, and end what runs: its clients get what there is."""
         with self._lock:
             self._ending = True
-            if self._loaded is not None:
-                self._loaded.pool.drain()
+            if self._model is not None:
+                self._model.pool.drain()
 
     def close(self) -> None:
         """Free everything."""
         self.drain()
-        if self._loaded is not None:
-            self._loaded.pool.close()
-            self._loaded.engine.close()
+        if self._model is not None:
+            self._model.pool.close()
+            self._model.engine.close()

@@ -13,9 +13,9 @@ import pytest
 
 from amulet_local import Engine, load
 from amulet_local.server.limits import Access, Limits
-from amulet_local.server.loaded_model import Defaults, Loaded
 from amulet_local.server.model_names import ModelNames
 from amulet_local.server.run import open_port, serve
+from amulet_local.server.served_model import Defaults, ServedModel
 from amulet_local.server.service import Service
 
 Serving = Callable[..., Any]
@@ -30,7 +30,7 @@ class Server:
         client: a client for it, without a key.
     """
 
-    def __init__(self, load: Callable[..., Loaded], access: Access, limits: Limits) -> None:
+    def __init__(self, load: Callable[..., ServedModel], access: Access, limits: Limits) -> None:
         self.service = Service(load)
         listening = open_port("127.0.0.1", 0)
         self.port = listening.getsockname()[1]
@@ -87,14 +87,11 @@ def running(
         hold: loading waits for it.
     """
 
-    class Lasting(Loaded):
-        pass
-
-    def make(ending: Callable[[], bool]) -> Loaded:
+    def make(ending: Callable[[], bool]) -> ServedModel:
         if hold is not None:
             hold.wait()
         pool = engine.pool(places=places, waiting=waiting, scheduler=scheduler)
-        return Lasting(engine, pool, ModelNames(["smollm2"]), Defaults(fields=defaults or {}))
+        return ServedModel(engine, pool, ModelNames(["smollm2"]), Defaults(fields=defaults or {}))
 
     server = Server(make, access or Access(), limits or Limits())
     try:

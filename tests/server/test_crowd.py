@@ -72,7 +72,7 @@ def crowd(shallow_path: Path, n_rounds: int, n_short: int) -> tuple[int, int]:
                 if done <= n_short // 10:
                     early = process.memory_info().rss
             late = process.memory_info().rss
-            pool = server.service.loaded.pool
+            pool = server.service.model.pool
             assert server.client.get("/health").status_code == 200
             assert pool.n_queued == 0
         engine.close = close  # type: ignore[method-assign]

@@ -125,7 +125,7 @@ def test_a_client_that_leaves_frees_its_place(engine: Engine, stream: bool, when
     text = "Tell me about the sea. " * (70 if when == "reading" else 1)
     body = {"messages": [{"role": "user", "content": text}], "max_tokens": 400, "ignore_eos": True}
     with running(engine, places=1, waiting=1) as server:
-        pool = server.service.loaded.pool
+        pool = server.service.model.pool
         if when == "waiting":
             holder = threading.Thread(target=server.chat, kwargs=body | {"max_tokens": 60})
             holder.start()
@@ -141,7 +141,7 @@ def test_a_client_that_leaves_frees_its_place(engine: Engine, stream: bool, when
         if when == "waiting":
             assert until(lambda: pool.n_queued == 0)
             holder.join()
-        assert until(lambda: pool.n_active == 0 and not server.service.running)
+        assert until(lambda: pool.n_active == 0 and not server.service.jobs)
         assert server.chat().status_code == 200
 
 
@@ -193,7 +193,7 @@ def test_what_is_running_ends_cleanly_when_the_server_is_told_to_end(engine: Eng
                 waiting: list[httpx.Response] = []
                 waiter = threading.Thread(target=lambda: waiting.append(server.chat(**body)))
                 waiter.start()
-                assert until(lambda: server.service.loaded.pool.n_queued == 1)
+                assert until(lambda: server.service.model.pool.n_queued == 1)
                 server.stop()
                 rest = list(lines)
             waiter.join()

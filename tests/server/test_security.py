@@ -231,15 +231,15 @@ def test_a_client_that_never_reads_loses_its_place(model_path: Path) -> None:
             )
             ended = [0.0]
             for _ in range(600):
-                if server.service.running:
+                if server.service.jobs:
                     ended[0] = time.monotonic()
                 elif ended[0]:
                     break
                 time.sleep(0.1)
-            assert not server.service.running
+            assert not server.service.jobs
         metrics = httpx.get(f"{server.url}/metrics", timeout=60).text
         assert 'requests_total{end="cancelled"} 1' in metrics
-        assert server.service.loaded.pool.n_active == 0
+        assert server.service.model.pool.n_active == 0
 
 
 def test_too_many_connections_are_sent_away(engine: Engine) -> None:
@@ -351,11 +351,10 @@ def test_logs_have_no_prompt_no_key_and_one_line_a_request(
 def test_an_unexpected_error_says_nothing_of_its_inside(
     server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(body: object) -> None:
+    def fail(name: object) -> None:
         raise RuntimeError(f"{SECRET} /a/path")
 
-    loaded = server.service.loaded
-    monkeypatch.setattr(loaded, "chat", fail)
+    monkeypatch.setattr(server.service.model.names, "find", fail)
     response = server.chat()
     assert response.status_code == 500
     assert response.json()["error"]["type"] == "server_error"

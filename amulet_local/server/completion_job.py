@@ -1,0 +1,193 @@
+"""One request for a completion, from its body to its last piece.
+
+Knows nothing about HTTP but its errors: it gives pieces as JSON objects. Lives in the event loop;
+what may take a while (templates, tokenising) runs in a thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from amulet_local.answering.request import Request
+from amulet_local.common.errors import AmuletError, QueueFullError
+from amulet_local.common.results import Chunk
+from amulet_local.openai.chat_completion import choices
+from amulet_local.server.completion_prompt import CompletionPrompt
+from amulet_local.server.fields import STRENGTH, ServedFields
+from amulet_local.server.figures import Figures
+from amulet_local.server.served_model import ServedModel
+from amulet_local.server.traced_answers import followed
+from amulet_local.serving.ticket import Ticket
+
+Arrivals = asyncio.Queue[Chunk | AmuletError]
+"""What comes of one answer's request."""
+
+
+class CompletionJob:
+    """A completion that is asked for, then made, and may be changed or ended meanwhile.
+
+    Attributes:
+        stream: whether its client wants pieces.
+        answers: what came of it so far.
+    """
+
+    def __init__(
+        self,
+        body: Mapping[str, Any],
+        kind: type[CompletionPrompt],
+        model: ServedModel,
+        figures: Figures,
+        jobs: dict[str, CompletionJob],
+    ) -> None:
+        """Read and check the body; may take a while.
+
+        Args:
+            kind: what the body has to answer.
+            model: answers it.
+            figures: what it is counted in.
+            jobs: those under way, by their ids; it is among them while it runs.
+
+        Raises:
+            AmuletError, HttpError: it can't be done.
+        """
+        self._prompt = kind(body)
+        model_name = model.names.find(body.get("model"))
+        self._body = model.defaults.under(body, model_name)
+        self._fields = fields = self._prompt.fields(self._body)
+        self._samplings = choices(fields.sampling(model.engine.n_ctx), fields.n)
+        self._model, self._figures, self._jobs = model, figures, jobs
+        self.stream = fields.stream
+        self.answers = kind.answers(
+            model=model_name.name,
+            vocabulary=model.vocabulary,
+            stream=fields.stream,
+            n_top=fields.n_top,
+            n_traced=fields.amulet_trace,
+        )
+        self._first: Request | None = None
+        self._index = 0
+        self._ticket: Ticket | None = None
+        self._cancelled = False
+        self._one_request = asyncio.Lock()
+        """Held while a request is made of the fields and handed over: none misses a change."""
+
+    async def check(self) -> None:
+        """Make the first request, so that what is wrong with it is said before anything.
+
+        Raises:
+            AmuletError, HttpError: see `pieces`.
+        """
+        self._first = await asyncio.to_thread(self._request, self._fields, 0)
+
+    async def pieces(self) -> AsyncGenerator[dict[str, Any], None]:
+        """The answers in pieces, to the end. Left early, it ends the computation.
+
+        Raises:
+            QueueFullError: every place is taken and as many wait as may.
+            AmuletError: it can't be answered, or not to its end.
+        """
+        self._jobs[self.answers.id] = self
+        try:
+            for index in range(len(self._samplings)):
+                arrivals: Arrivals = asyncio.Queue()
+                ticket = await self._submit(index, arrivals)
+                if ticket is None:
+                    break
+                async with contextlib.aclosing(self._answer(index, ticket, arrivals)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+            if self._fields.include_usage:
+                yield self.answers.usage_piece()
+        finally:
+            self._jobs.pop(self.answers.id, None)
+
+    async def change(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """Go on with another strength or preference from the next token on; what is followed then.
+
+        Args:
+            changes: fields. A strength replaces all of the one before; preferences that aren't
+                mentioned stay, None is none.
+
+        Raises:
+            AmuletError, HttpError: it can't be done; the answer goes on as it was.
+        """
+        async with self._one_request:
+            body = dict(self._body)
+            if set(changes) & set(STRENGTH):
+                body = {name: value for name, value in body.items() if name not in STRENGTH}
+            body |= changes
+            fields, request = await asyncio.to_thread(self._changed, body)
+            self._body, self._fields = body, fields
+            if self._ticket is not None:
+                self._ticket.change(request)
+        return followed(request)
+
+    def cancel(self) -> None:
+        """End it; its client gets what there is."""
+        self._cancelled = True
+        if self._ticket is not None:
+            self._ticket.cancel()
+
+    def _request(self, fields: ServedFields, index: int) -> Request:
+        """The checked request for one of the answers."""
+        engine = self._model.engine
+        arguments = fields.arguments(self._samplings[index], engine.own_settings)
+        request = self._prompt.request(engine, fields, arguments)
+        self._model.pool.check(request)
+        return request
+
+    def _changed(self, body: Mapping[str, Any]) -> tuple[ServedFields, Request]:
+        fields = self._prompt.fields(body)
+        return fields, self._request(fields, self._index)
+
+    async def _submit(self, index: int, arrivals: Arrivals) -> Ticket | None:
+        """Ask for one of the answers; None if the job was cancelled before."""
+        loop = asyncio.get_running_loop()
+
+        def deliver(item: Chunk | AmuletError) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+                loop.call_soon_threadsafe(arrivals.put_nowait, item)
+
+        async with self._one_request:
+            request, self._first = self._first, None
+            if request is None:
+                request = await asyncio.to_thread(self._request, self._fields, index)
+            if self._cancelled:
+                return None
+            try:
+                ticket = self._model.pool.submit(request, deliver, again=index > 0)
+            except QueueFullError:
+                self._figures.rejected()
+                raise
+            self._index, self._ticket = index, ticket
+            self.answers.expect(request, ticket)
+            return ticket
+
+    async def _answer(
+        self, index: int, ticket: Ticket, arrivals: Arrivals
+    ) -> AsyncGenerator[dict[str, Any], None]:
+        """One of the answers in pieces."""
+        begun = False
+        try:
+            while True:
+                item = await arrivals.get()
+                if isinstance(item, AmuletError):
+                    self._figures.failed()
+                    raise item
+                if not begun:
+                    begun = True
+                    for piece in self.answers.begin(index):
+                        yield piece
+                for piece in self.answers.take(index, item):
+                    yield piece
+                if item.generation is not None:
+                    self._figures.ended(item.generation)
+                    yield self.answers.end(index, item.generation)
+                    return
+        finally:
+            if not ticket.done:
+                ticket.cancel()
+                self._figures.left()

@@ -1,0 +1,61 @@
+"""The model behind the server: its places, its names, and what holds where a body says nothing.
+
+Knows nothing about HTTP or about what is done with a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from amulet_local.engine import Engine
+from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.server.fields import STRENGTH
+from amulet_local.server.model_names import ModelName, ModelNames
+from amulet_local.serving.pool import Pool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """What holds for requests that say nothing.
+
+    Attributes:
+        fields: of a request's body: preference, avoid, preset, guidance_scale, kl_budget, ...
+    """
+
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    def under(self, body: Mapping[str, Any], model_name: ModelName) -> dict[str, Any]:
+        """A body with what it leaves open: from the model's name, then the defaults.
+
+        An empty list of preferences is none at all, whatever the defaults say.
+
+        A strength is one thing: where the body sets a part of it, no default preset of the
+        server's is mixed in, but for the values that the preset leaves open.
+        """
+        given = {name: value for name, value in body.items() if value is not None}
+        if model_name.preferences:
+            given.setdefault("preference", list(model_name.preferences))
+        replaced = STRENGTH if "amulet" in given or "preset" in given else ()
+        merged = {k: v for k, v in self.fields.items() if k not in replaced} | given
+        none = [name for name in ("preference", "avoid") if merged.get(name) == []]
+        return {name: value for name, value in merged.items() if name not in none}
+
+
+class ServedModel:
+    """A loaded model and its places.
+
+    Attributes:
+        engine, pool: these.
+        names: what the model is called.
+        defaults: what holds for requests that say nothing.
+    """
+
+    def __init__(self, engine: Engine, pool: Pool, names: ModelNames, defaults: Defaults) -> None:
+        self.engine, self.pool, self.names, self.defaults = engine, pool, names, defaults
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """Of the model."""
+        return self.engine.model.vocabulary

@@ -1,0 +1,146 @@
+"""Answers in OpenAI's shapes with what OpenAI doesn't know: how tokens were chosen, and how fast.
+
+Knows nothing about how answers are asked for; it is told what comes of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from amulet_local.answering.request import Request
+from amulet_local.common.results import Alternative, Chunk, Generation, TokenTrace
+from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.openai.shapes import Answers, ChatAnswers, TextAnswers, finite
+from amulet_local.serving.ticket import Ticket
+
+
+class TracedAnswers(Answers):
+    """Answers with traces, timings and what was followed."""
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        vocabulary: Vocabulary,
+        stream: bool,
+        n_top: int | None,
+        n_traced: int | None,
+    ) -> None:
+        """None yet.
+
+        Args:
+            model, vocabulary, stream, n_top: see Answers.
+            n_traced: alternatives in a token's trace; None gives no traces.
+        """
+        super().__init__(model=model, vocabulary=vocabulary, stream=stream, n_top=n_top)
+        self._n_traced = n_traced
+        self._request: Request | None = None
+        self._ticket: Ticket | None = None
+
+    def expect(self, request: Request, ticket: Ticket) -> None:
+        """Take note of what the next answer follows, and of who knows its times."""
+        self._request, self._ticket = request, ticket
+
+    def begin(self, index: int) -> list[dict[str, Any]]:
+        """The first piece says what is followed."""
+        pieces = super().begin(index)
+        if pieces and self._request is not None:
+            pieces[-1]["amulet"] = followed(self._request)
+        return pieces
+
+    def take(self, index: int, chunk: Chunk) -> list[dict[str, Any]]:
+        """Pieces for what came, with how their tokens were chosen."""
+        n_before = len(self._traces)
+        pieces = super().take(index, chunk)
+        traces = self._traces[n_before:]
+        if pieces and traces and self._n_traced is not None:
+            pieces[-1]["choices"][0]["amulet"] = self._tokens(traces)
+        return pieces
+
+    def end(self, index: int, generation: Generation) -> dict[str, Any]:
+        """The piece that ends an answer, with its timings and what was followed."""
+        piece = super().end(index, generation)
+        if self._n_traced is not None:
+            self._choices[-1]["amulet"] = self._tokens(self._traces)
+        self._end = {
+            "timings": _timings(generation, self._ticket),
+            "amulet": {
+                "warnings": list(generation.warnings),
+                "preset": generation.preset,
+                "guidance_scale": generation.guidance_scale,
+                "preferences": list(generation.preferences),
+                "method": generation.method,
+            },
+        }
+        return {**piece, **self._end}
+
+    def whole(self) -> dict[str, Any]:
+        """All answers."""
+        return {**super().whole(), **self._end}
+
+    def _tokens(self, traces: Sequence[TokenTrace]) -> dict[str, Any]:
+        return {"tokens": [_token(trace, self._n_traced or 0) for trace in traces]}
+
+
+class TracedChatAnswers(TracedAnswers, ChatAnswers):
+    """Those of a chat completion."""
+
+
+class TracedTextAnswers(TracedAnswers, TextAnswers):
+    """Those of a text completion."""
+
+
+def _token(trace: TokenTrace, n_top: int) -> dict[str, Any]:
+    def top(alternatives: Sequence[Alternative]) -> list[dict[str, Any]]:
+        return [
+            {"id": item.token_id, "text": item.text, "logprob": finite(item.log_probability)}
+            for item in alternatives[:n_top]
+        ]
+
+    return {
+        "id": trace.token_id,
+        "text": trace.text,
+        "plain": None if trace.plain is None else finite(trace.plain),
+        "preferences": [finite(value) for value in trace.preferences],
+        "realigned": finite(trace.realigned),
+        "scale": trace.scale,
+        "kl": trace.kl,
+        "top_plain": top(trace.top_plain),
+        "top_preferences": [top(row) for row in trace.top_preferences],
+        "top_realigned": top(trace.top_realigned),
+    }
+
+
+def followed(request: Request) -> dict[str, Any]:
+    """Which preferences an answer follows, and how strongly."""
+    return {
+        "preferences": list(request.preferences),
+        "preset": request.preset,
+        "guidance_scale": request.amulet.guidance_scale,
+        "kl_budget": request.amulet.kl_budget,
+    }
+
+
+def _timings(generation: Generation, ticket: Ticket | None) -> dict[str, Any]:
+    """As llama-server gives them: milliseconds on the clock, waiting for others' turns included.
+
+    prompt_n is the longest prompt of the rows. amulet_compute_ms is the time in which this answer's
+    own tokens were computed.
+    """
+    prompt_n, predicted_n = generation.usage.prompt_tokens, generation.usage.completion_tokens
+    prompt_ms = 1000 * generation.timings.prompt_seconds
+    predicted_ms = 1000 * generation.timings.decode_seconds
+    if ticket is not None and ticket.last_token_seconds and ticket.first_token_seconds:
+        predicted_ms = 1000 * (ticket.last_token_seconds - ticket.first_token_seconds)
+    return {
+        "prompt_n": prompt_n,
+        "prompt_ms": prompt_ms,
+        "prompt_per_token_ms": prompt_ms / prompt_n,
+        "prompt_per_second": 1000 * prompt_n / prompt_ms if prompt_ms else 0.0,
+        "predicted_n": predicted_n,
+        "predicted_ms": predicted_ms,
+        "predicted_per_token_ms": predicted_ms / max(1, predicted_n - 1),
+        "predicted_per_second": 1000 * (predicted_n - 1) / predicted_ms if predicted_ms else 0.0,
+        "amulet_compute_ms": 1000 * generation.timings.decode_seconds,
+    }
