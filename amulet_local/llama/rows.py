@@ -10,35 +10,27 @@ nothing that was computed with them.
 
 from __future__ import annotations
 
-import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.llama.context import Context, ContextSettings, Logits
-from amulet_local.llama.execution_plan import ExecutionPlan, Schedule
+from amulet_local.llama.context import ContextSettings, Logits
+from amulet_local.llama.execution_plan import ExecutionPlan
 from amulet_local.llama.model import Model
-from amulet_local.llama.pace import Pace
 from amulet_local.llama.row import Course, Row, Tail, common_length
-from amulet_local.llama.sequences import Part, Sequences
+from amulet_local.llama.row_store import RowStore
+from amulet_local.llama.row_threads import RowThreads, relay
+from amulet_local.llama.sequences import Part
 from amulet_local.llama.stop_flag import StopFlag, StoppedError
-from amulet_local.llama.worker import Worker, run_together
+from amulet_local.llama.worker import Task, Worker
 
 Progress = Callable[[int, int], None]
-
-SHORT_SECONDS = 0.1
-"""A row may be computed in the caller's thread where a step took less than this, because a Ctrl-C
-has to wait for it. Not with several threads a row: OpenMP would keep a pool of them for the caller
-beside the worker's, and spin less for having more threads than there are cores."""
 
 
 class RowSet:
     """Rows on one model, made when first needed.
 
     Attributes:
-        plan: how they are computed.
         n_decoded: tokens computed since the creation, all rows together.
     """
 
@@ -55,51 +47,49 @@ class RowSet:
         Args:
             workers: threads that several sets share, which the caller ends; own ones if None.
         """
-        self.plan = plan
         self.n_decoded = 0
         self._model = model
-        self._settings = settings
         self._stop_flag = stop_flag
-        self._sequences: list[Sequences] = []
-        self._rows: list[Row] = []
-        self._active: list[Row] = []
-        self._workers: list[Worker] = [] if workers is None else workers
-        self._own_workers = workers is None
-        self._paces: dict[tuple[Schedule, int], Pace] = {}
-        self._n_threads = 0
-        self._steps_are_short = False
+        self._has_bare_rows = settings.plain_row_is_bare
+        self._threads = RowThreads(plan, stop_flag, workers)
+        self._store = RowStore(model, settings, stop_flag, self._threads)
         self._check_plan()
+
+    @property
+    def plan(self) -> ExecutionPlan:
+        """How they are computed."""
+        return self._threads.plan
 
     @property
     def n_rows(self) -> int:
         """Rows in use since the last prefill."""
-        return len(self._active)
+        return len(self._store.in_use)
 
     @property
     def n_made(self) -> int:
         """Rows that there are, in use or not."""
-        return len(self._rows)
+        return len(self._store.rows)
 
     @property
     def n_tokens(self) -> list[int]:
         """Tokens in each row in use."""
-        return [len(row.tokens) for row in self._active]
+        return [len(row.tokens) for row in self._store.in_use]
 
     @property
     def n_outputs(self) -> int:
         """Most tokens that `extend` takes."""
-        context = self._sequences[0].context
+        context = self._store.rows[0].context
         return context.n_outputs // context.settings.n_sequences
 
     def change_plan(self, plan: ExecutionPlan) -> None:
         """Compute rows in another way from the next prefill on."""
         if plan.schedule != self.plan.schedule:
             self.close()
-        self.plan = plan
+        self._threads.plan = plan
         self._check_plan()
 
     def _check_plan(self) -> None:
-        if self.plan.schedule == "batched" and self._settings.plain_row_is_bare:
+        if self.plan.schedule == "batched" and self._has_bare_rows:
             raise InvalidParameterError(
                 "schedule 'batched' computes all rows in one context, so adapters are on all of "
                 "them or on none; use 'parallel' or 'serial', or adapters_on='all'"
@@ -111,41 +101,7 @@ class RowSet:
         Raises:
             ContextCreationError: llama.cpp can't.
         """
-        self._reserve(self._bareness(n_rows, has_plain))
-
-    def _bareness(self, n_rows: int, has_plain: bool) -> list[bool]:
-        """For each row whether it is to lack the adapters."""
-        first = has_plain and self._settings.plain_row_is_bare
-        return [first and row == 0 for row in range(n_rows)]
-
-    def _reserve(self, bareness: Sequence[bool]) -> None:
-        n_rows = len(bareness)
-        if self.plan.schedule == "batched" and len(self._rows) < n_rows:
-            self._close_contexts()
-            settings = replace(self._settings, n_sequences=n_rows)
-            self._sequences = [self._new_sequences(settings)]
-            self._rows = [self._new_row(sequence=sequence) for sequence in range(n_rows)]
-        for bare in (True, False):
-            settings = replace(self._settings, adapters=None) if bare else self._settings
-            n_there = sum(row.bare == bare for row in self._rows)
-            for _ in range(bareness.count(bare) - n_there):
-                self._sequences.append(self._new_sequences(settings))
-                self._rows.append(self._new_row(bare=bare))
-
-    def _new_row(self, *, sequence: int = 0, bare: bool = False) -> Row:
-        """In the newest context."""
-        return Row(sequences=self._sequences[-1], sequence=sequence, bare=bare)
-
-    def _need_workers(self, n_workers: int) -> list[Worker]:
-        while len(self._workers) < n_workers:
-            self._workers.append(Worker(f"amulet-row-{len(self._workers)}"))
-        return self._workers[:n_workers]
-
-    def _new_sequences(self, settings: ContextSettings) -> Sequences:
-        """Created by a worker: llama.cpp's log comes in there, where Ctrl-C isn't raised."""
-        task = partial(Context, self._model, settings, self._stop_flag)
-        context: Context = run_together(self._need_workers(1), [task], self._stop_flag.set)[0]
-        return Sequences(context, can_drop=self._model.can_drop_tokens)
+        self._store.reserve(self._store.bareness(n_rows, has_plain=has_plain))
 
     def prefill(
         self,
@@ -179,12 +135,12 @@ class RowSet:
 
         Args and Raises: as there.
         """
-        bareness = self._bareness(len(prompts), has_plain)
-        self._reserve(bareness)
+        bareness = self._store.bareness(len(prompts), has_plain=has_plain)
+        self._store.reserve(bareness)
         self.check_stop()
         if not self.plan.reuse:
             self.discard()
-        self._active = self._matching_rows(prompts, bareness)
+        self._store.choose(prompts, bareness)
         groups = self._groups(prompts)
         for rows, texts, shared in groups:
             for row, prompt in zip(rows, texts, strict=True):
@@ -193,25 +149,22 @@ class RowSet:
         for rows, texts, shared in groups:
             if shared:
                 yield from self._share_prefix(rows, texts[0][:shared], reporter)
-        self._set_threads(self._active)
-        tails = [Tail(row, prompt) for row, prompt in zip(self._active, prompts, strict=True)]
+        self._threads.share_out(self._store.in_use)
+        tails = [Tail(row, prompt) for row, prompt in zip(self._store.in_use, prompts, strict=True)]
         if self.plan.schedule == "batched":
             yield from self._prefill_packed(tails, reporter)
         while unfinished := [tail for tail in tails if tail.unfinished]:
             self._run([(tail.row, tail.next()) for tail in unfinished])
-            reporter.update(self._active)
+            reporter.update(self._store.in_use)
             yield
             self.check_stop()
         if self.plan.reuse:
-            for row, prompt in zip(self._active, prompts, strict=True):
+            for row, prompt in zip(self._store.in_use, prompts, strict=True):
                 row.remember(prompt)
 
     def in_memory(self, prompts: Sequence[Sequence[int]]) -> int:
         """How many tokens of these prompts are in memory, each in the row that has most of it."""
-        return sum(
-            max((common_length(row.tokens, prompt) for row in self._rows), default=0)
-            for prompt in prompts
-        )
+        return self._store.in_memory(prompts)
 
     def step(self, token: int) -> None:
         """Give every row `token` and compute the logits of what comes next.
@@ -220,15 +173,7 @@ class RowSet:
             StoppedError, DecodeError: as for `prefill`.
         """
         self.check_stop()
-        pace = self._pace()
-        if pace is not None and pace.n_threads != self._n_threads:
-            self._set_threads(self._active, pace.n_threads)
-        start = time.perf_counter()
-        self._append((token,), 1, here=self._steps_are_short and self._n_threads == 1)
-        seconds = time.perf_counter() - start
-        self._steps_are_short = seconds < SHORT_SECONDS
-        if pace is not None:
-            pace.took(seconds)
+        self._threads.step(self._store.in_use, partial(self._append, (token,), 1))
 
     def extend(self, tokens: Sequence[int]) -> list[list[Logits]]:
         """Give every row several tokens; for each token the logits of every row after it.
@@ -246,7 +191,7 @@ class RowSet:
         n = len(tokens)
         self._append(tokens, n)
         return [
-            [row.context.logits(row.output - n + 1 + index) for row in self._active]
+            [row.context.logits(row.output - n + 1 + index) for row in self._store.in_use]
             for index in range(n)
         ]
 
@@ -262,38 +207,21 @@ class RowSet:
         Raises:
             StoppedError, DecodeError: as for `prefill`.
         """
-        if self._at_once(len(self._active)) == 1:
+        if self._threads.at_once(len(self._store.in_use)) == 1:
             following = []
             for token in tokens:
                 self.step(token)
                 following.append([self.logits(row).copy() for row in range(self.n_rows)])
             return following
         self.check_stop()
-        courses = [Course(row, tokens) for row in self._active]
-        waiting = deque(courses)
-        failed = False
-
-        def work() -> None:
-            nonlocal failed
-            while not failed:
-                try:
-                    course = waiting.popleft()
-                except IndexError:
-                    return
-                try:
-                    course.advance()
-                except BaseException:
-                    failed = True
-                    raise
-                if course.unfinished:
-                    waiting.append(course)
-
-        self._guarded([[work]] * self._at_once(len(courses)), len(courses) * len(tokens))
+        courses = [Course(row, tokens) for row in self._store.in_use]
+        n_workers = self._threads.at_once(len(courses))
+        self._guarded([relay(courses)] * n_workers, len(courses) * len(tokens))
         return [list(step) for step in zip(*(course.logits for course in courses), strict=True)]
 
     def logits(self, row: int) -> Logits:
         """Logits of a row's next token, float32, shape (n_vocab,): a view until the next step."""
-        return self._active[row].logits()
+        return self._store.in_use[row].logits()
 
     def export(self) -> list[tuple[list[int], bytes, bool]]:
         """Of every row in use that llama.cpp can serialise: tokens, state, and whether it is bare.
@@ -301,7 +229,8 @@ class RowSet:
         A bare row lacks the adapters that others have.
         """
         exported = [
-            (list(row.tokens), row.sequences.export(row.sequence), row.bare) for row in self._active
+            (list(row.tokens), row.sequences.export(row.sequence), row.bare)
+            for row in self._store.in_use
         ]
         return [row for row in exported if row[0] and row[1]]
 
@@ -311,10 +240,10 @@ class RowSet:
         Returns False, with all rows empty, where llama.cpp refuses one.
         """
         bareness = [bare for _, _, bare in saved]
-        self._reserve(bareness)
+        self._store.reserve(bareness)
         self.discard()
-        self._active = self._matching_rows([()] * len(saved), bareness)
-        for row, (tokens, state, _) in zip(self._active, saved, strict=True):
+        self._store.choose([()] * len(saved), bareness)
+        for row, (tokens, state, _) in zip(self._store.in_use, saved, strict=True):
             if not row.restore(tokens, state):
                 self.discard()
                 return False
@@ -322,42 +251,17 @@ class RowSet:
 
     def discard(self) -> None:
         """Forget the tokens of every row."""
-        for sequences in self._sequences:
-            sequences.forget_all()
-        for row in self._rows:
-            row.forget()
+        self._store.forget()
 
     def close(self) -> None:
         """End the threads and free the contexts."""
-        if self._own_workers:
-            for worker in self._workers:
-                worker.close()
-            self._workers.clear()
-        self._close_contexts()
-
-    def _close_contexts(self) -> None:
-        for sequences in self._sequences:
-            sequences.close()
-        self._sequences, self._rows, self._active = [], [], []
+        self._threads.close()
+        self._store.close()
 
     def check_stop(self) -> None:
         """Raise StoppedError if the stop flag is set."""
         if self._stop_flag.is_set():
             raise StoppedError
-
-    def _matching_rows(
-        self, prompts: Sequence[Sequence[int]], bareness: Sequence[bool]
-    ) -> list[Row]:
-        """For each prompt the row, bare or not, that has most of it in memory."""
-        chosen: list[Row] = []
-        for prompt, bare in zip(prompts, bareness, strict=True):
-            free = [
-                row
-                for row in self._rows
-                if row.bare == bare and not any(row is taken for taken in chosen)
-            ]
-            chosen.append(max(free, key=lambda row: common_length(row.tokens, prompt)))
-        return chosen
 
     def _groups(
         self, prompts: Sequence[Sequence[int]]
@@ -367,7 +271,7 @@ class RowSet:
         for bare in (True, False):
             pairs = [
                 (row, prompt)
-                for row, prompt in zip(self._active, prompts, strict=True)
+                for row, prompt in zip(self._store.in_use, prompts, strict=True)
                 if row.bare == bare
             ]
             texts = [prompt for _, prompt in pairs]
@@ -394,16 +298,16 @@ class RowSet:
         source = max(rows, key=lambda row: len(row.tokens))
         if len(source.tokens) > shared and not self._model.can_drop_tokens:
             return
-        self._set_threads([source])
+        self._threads.share_out([source])
         tail = Tail(source, prefix, n_outputs=0)
         while tail.unfinished:
             self._run([(source, tail.next())])
-            reporter.update(self._active)
+            reporter.update(self._store.in_use)
             yield
             self.check_stop()
         targets = [row for row in lacking if row is not source]
-        self._guarded([[partial(self._copy, source, targets, shared)]])
-        reporter.update(self._active)
+        self._guarded([partial(self._copy, source, targets, shared)])
+        reporter.update(self._store.in_use)
 
     def _copy(self, source: Row, targets: Sequence[Row], n_tokens: int) -> None:
         apart = any(row.sequences is not source.sequences for row in targets)
@@ -415,12 +319,12 @@ class RowSet:
 
     def _prefill_packed(self, tails: Sequence[Tail], reporter: _Reporter) -> Iterator[None]:
         """All rows in one context: fill each decode with as many tokens as fit."""
-        sequences = self._sequences[0]
+        sequences = self._store.in_use[0].sequences
         while unfinished := [tail for tail in tails if tail.unfinished]:
             parts = sequences.pack((tail.row.sequence, tail.pending) for tail in unfinished)
             work = [(tail.row, part) for tail, part in zip(unfinished, parts, strict=False)]
             self._run_packed(work)
-            reporter.update(self._active)
+            reporter.update(self._store.in_use)
             for row, part in work:
                 if part.n_outputs:
                     row.saved = row.logits().copy()
@@ -428,87 +332,46 @@ class RowSet:
             self.check_stop()
 
     def _append(self, tokens: Sequence[int], n_outputs: int, *, here: bool = False) -> None:
-        work = [(row, Part(row.sequence, tokens, n_outputs)) for row in self._active]
+        work = [(row, Part(row.sequence, tokens, n_outputs)) for row in self._store.in_use]
         if self.plan.schedule == "batched":
             self._run_packed(work, here=here)
         else:
             self._run(work, here=here)
 
-    def _at_once(self, n_rows: int) -> int:
-        """Rows that are computed at the same time: no more than there are threads."""
-        if self.plan.schedule != "parallel":
-            return 1
-        return n_rows if self.plan.threads_per_row else min(n_rows, self.plan.n_threads)
-
-    def _pace(self) -> Pace | None:
-        """What the threads of a step are chosen by, where several work on one row or batch."""
-        n_rows = len(self._active)
-        if not self.plan.paced or self.plan.n_threads < 2 or self._at_once(n_rows) > 1:
-            return None
-        kind = self.plan.schedule, n_rows
-        if kind not in self._paces:
-            self._paces[kind] = Pace(self.plan.n_threads)
-        return self._paces[kind]
-
-    def _set_threads(self, rows: Sequence[Row], n_threads: int | None = None) -> None:
-        """Split the threads between the rows that are computed at once."""
-        plan = self.plan
-        at_once = self._at_once(len(rows))
-        n_threads = max(1, (n_threads or plan.n_threads) // at_once)
-        if at_once > 1 and plan.threads_per_row is not None:
-            n_threads = plan.threads_per_row
-        self._n_threads = n_threads
-        n_threads_batch = max(1, plan.n_threads_batch // at_once)
-        for row in rows:
-            row.context.set_threads(n_threads, n_threads_batch)
-
     def _run_packed(self, work: Sequence[tuple[Row, Part]], *, here: bool = False) -> None:
         """Decode all parts at once, in the one context."""
 
         def decode() -> None:
-            outputs = self._sequences[0].decode([part for _, part in work])
+            outputs = work[0][0].sequences.decode([part for _, part in work])
             for (row, _), output in zip(work, outputs, strict=True):
                 row.computed(output)
 
-        self._guarded([[decode]], _n_tokens(work), here=here)
+        self._guarded([decode], _n_tokens(work), here=here)
 
     def _run(self, work: Sequence[tuple[Row, Part]], *, here: bool = False) -> None:
         """Decode each row's part in its own context, at once or in turn."""
         decodes = [partial(row.decode, part) for row, part in work]
-        at_once = self._at_once(len(work))
-        tasks = [decodes[start::at_once] for start in range(at_once)]
+        at_once = self._threads.at_once(len(work))
+        tasks = [partial(_in_turn, decodes[start::at_once]) for start in range(at_once)]
         self._guarded(tasks, _n_tokens(work), here=here)
 
-    def _guarded(
-        self,
-        tasks: Sequence[Sequence[Callable[[], None]]],
-        n_tokens: int = 0,
-        *,
-        here: bool = False,
-    ) -> None:
-        """Run lists of native calls, one list a worker; they compute `n_tokens`.
-
-        With `here` the first list is run in this thread.
+    def _guarded(self, tasks: Sequence[Task], n_tokens: int = 0, *, here: bool = False) -> None:
+        """Run native calls at once, as RowThreads.run does; they compute `n_tokens`.
 
         All rows are discarded if anything fails or interrupts before the end of that: what is in
         memory and what is noted of it stay the same.
         """
-
-        def in_turn(decodes: Sequence[Callable[[], None]]) -> None:
-            for decode in decodes:
-                decode()
-
         try:
-            run_together(
-                self._need_workers(len(tasks)),
-                [partial(in_turn, decodes) for decodes in tasks],
-                self._stop_flag.set,
-                first_here=here,
-            )
+            self._threads.run(tasks, here=here)
             self.n_decoded += n_tokens
         except BaseException:
             self.discard()
             raise
+
+
+def _in_turn(tasks: Iterable[Task]) -> None:
+    for task in tasks:
+        task()
 
 
 def _n_tokens(work: Sequence[tuple[Row, Part]]) -> int:

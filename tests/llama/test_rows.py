@@ -132,7 +132,7 @@ def test_fewer_threads_on_a_busy_machine_change_nothing(
         contexts = []
         for rows in (fixed, paced):
             rows.reserve(n_rows)
-            contexts.append(rows._sequences[0].context)
+            contexts.append(rows._store.rows[0].context)
         set_threads = contexts[1].set_threads
         contexts[1].set_threads = lambda n, batch: (used.append(n), set_threads(n, batch))  # type: ignore[method-assign, func-returns-value]
         expected = fixed.run(PROMPTS[:n_rows], CONTINUATION)
