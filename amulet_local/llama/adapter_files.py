@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amulet_local.common.errors import AdapterFileError, ModelFileError, ModelNotFoundError
+from amulet_local.llama import native
 from amulet_local.llama.gguf import GGUFHeader, GGUFTensor, read_data, read_header
 from amulet_local.params.scaled_files import ScaledFile
 
-_F32 = 0
-_LORA_TYPES = {_F32: "F32", 1: "F16", 30: "BF16", 8: "Q8_0"}
+_F32 = native.CACHE_TYPES["f32"]
+_LORA_TYPES = {native.CACHE_TYPES[name]: name.upper() for name in ("f32", "f16", "bf16", "q8_0")}
 _DIRECTION = re.compile(r"direction\.([1-9][0-9]{0,3})")
 _A, _B = ".lora_a", ".lora_b"
 

@@ -20,7 +20,7 @@ from amulet_local.common.errors import (
     PromptTooLongError,
     UnsupportedModelError,
 )
-from amulet_local.llama import library
+from amulet_local.llama import library, native
 from amulet_local.llama.context import Context, ContextSettings, Span
 from amulet_local.llama.model import Model, ModelLoadSettings
 from amulet_local.llama.stop_flag import StopFlag
@@ -195,7 +195,7 @@ class Embedder:
     def _check_pooling(self) -> None:
         header = self.model.header
         pooling = header.metadata.get(f"{header.architecture}.pooling_type", 0)
-        if pooling not in (1, 2, 3):  # mean, first token, last token
+        if pooling not in native.POOLINGS_OF_TEXTS:
             raise UnsupportedModelError(
                 f"{self.model.path.name} doesn't say how texts are embedded "
                 f"({header.architecture}.pooling_type is {pooling!r}): use an embedding model"

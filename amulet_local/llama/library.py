@@ -172,8 +172,11 @@ def devices() -> list[Device]:
     library.ggml_backend_dev_count.restype = ctypes.c_size_t
     library.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
     library.ggml_backend_dev_get.restype = pointer
-    for name, result in (("name", text), ("description", text), ("type", ctypes.c_int)):
-        function = getattr(library, f"ggml_backend_dev_{name}")
+    for function, result in (
+        (library.ggml_backend_dev_name, text),
+        (library.ggml_backend_dev_description, text),
+        (library.ggml_backend_dev_type, ctypes.c_int),
+    ):
         function.argtypes, function.restype = [pointer], result
     library.ggml_backend_dev_memory.argtypes = [pointer, size_pointer, size_pointer]
     library.ggml_backend_dev_memory.restype = None
