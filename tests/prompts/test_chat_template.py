@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from amulet_local.common.errors import (
     InvalidRequestError,
     InvalidTextError,
 )
-from amulet_local.llama import library
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.params.choices import Placement
 from amulet_local.prompts.chat_template import (
@@ -30,15 +28,9 @@ from amulet_local.prompts.chat_template import (
     with_preference,
 )
 from amulet_local.prompts.literal_text import Literalizer
-from tests.conftest import missing
-from tests.llama_cpp_source import SourceMissingError, models_folder
+from tests.prompts.conftest import load_vocabulary
 
 CHATML = BUILTIN_TEMPLATES["chatml"]
-VOCABULARIES = [
-    "aquila", "baichuan", "command-r", "deepseek-coder", "deepseek-llm", "falcon", "gemma-4",
-    "gpt-2", "gpt-neox", "llama-bpe", "llama-spm", "mpt", "phi-3", "qwen2", "qwen35", "refact",
-    "starcoder",
-]  # fmt: skip
 ORDINARY = (
     "How do I sleep better?",
     " leading and trailing  ",
@@ -49,47 +41,6 @@ ORDINARY = (
 )
 ANY_TEXT = st.text(st.characters(codec="utf-8"), max_size=60)
 COMMON_TEXT = st.text(st.sampled_from([*map(chr, range(0x20, 0x7F)), *"\n\té🙂你"]), max_size=60)
-
-
-def load_vocabulary(path: Path) -> tuple[Any, Vocabulary]:
-    library.start()
-    import llama_cpp
-
-    params = llama_cpp.llama_model_default_params()
-    params.vocab_only = True
-    model = llama_cpp.llama_model_load_from_file(os.fsencode(path), params)
-    assert model, path
-    return model, Vocabulary(model)
-
-
-@pytest.fixture(scope="module")
-def smollm2(model_path: Path) -> Iterator[tuple[Vocabulary, str]]:
-    """SmolLM2's vocabulary and its own chat template."""
-    import llama_cpp
-
-    model, vocabulary = load_vocabulary(model_path)
-    buffer = ctypes.create_string_buffer(65536)
-    n = llama_cpp.llama_model_meta_val_str(model, b"tokenizer.chat_template", buffer, len(buffer))
-    yield vocabulary, buffer.raw[:n].decode()
-    llama_cpp.llama_model_free(model)
-
-
-@pytest.fixture(scope="module")
-def sdist_models() -> Path:
-    try:
-        return models_folder()
-    except SourceMissingError as error:
-        missing(str(error))
-        raise
-
-
-@pytest.fixture(scope="module", params=VOCABULARIES)
-def real_vocabulary(request: pytest.FixtureRequest, sdist_models: Path) -> Iterator[Vocabulary]:
-    import llama_cpp
-
-    model, vocabulary = load_vocabulary(sdist_models / f"ggml-vocab-{request.param}.gguf")
-    yield vocabulary
-    llama_cpp.llama_model_free(model)
 
 
 class FakeVocabulary:

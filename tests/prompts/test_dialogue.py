@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from amulet_local import Engine
 from amulet_local.common.errors import ChatTemplateError
 from amulet_local.llama.row import common_length
 from amulet_local.llama.vocabulary import TextStream, Vocabulary
@@ -19,14 +18,7 @@ from amulet_local.params.choices import Placement
 from amulet_local.prompts.chat_template import BUILTIN_TEMPLATES, ChatTemplate
 from amulet_local.prompts.dialogue import Dialogue, PromptMemory, Turn, generated_ids
 from amulet_local.prompts.known_text import KnownText
-from tests.conftest import missing
-from tests.llama_cpp_source import SourceMissingError, models_folder
-from tests.prompts.test_chat_template import (
-    VOCABULARIES,
-    FakeVocabulary,
-    load_vocabulary,
-    n_special,
-)
+from tests.prompts.test_chat_template import FakeVocabulary, n_special
 
 NOW = datetime(2026, 1, 2)
 PREFERENCE = "The answer should be like this: short."
@@ -55,32 +47,6 @@ KEEPS_ANSWERS = {
     "tencent-Hy3",
 }
 """Templates that write an answer as it was generated."""
-
-
-@pytest.fixture(scope="module")
-def smollm2(shallow_engine: Engine) -> tuple[Vocabulary, str]:
-    """SmolLM2's vocabulary and its own chat template."""
-    source = shallow_engine.model.chat_template
-    assert source is not None
-    return shallow_engine.model.vocabulary, source
-
-
-@pytest.fixture(scope="module")
-def sdist_models() -> Path:
-    try:
-        return models_folder()
-    except SourceMissingError as error:
-        missing(str(error))
-        raise
-
-
-@pytest.fixture(scope="module", params=VOCABULARIES)
-def real_vocabulary(request: pytest.FixtureRequest, sdist_models: Path) -> Iterator[Vocabulary]:
-    import llama_cpp
-
-    model, vocabulary = load_vocabulary(sdist_models / f"ggml-vocab-{request.param}.gguf")
-    yield vocabulary
-    llama_cpp.llama_model_free(model)
 
 
 def spelled(vocabulary: Vocabulary, ids: Sequence[int]) -> str:
