@@ -231,12 +231,17 @@ class Cohort:
     def _take_prefix(self, row: _Row, prompt: Sequence[int]) -> None:
         """Start from the row that has most of the prompt in memory, another one's if need be."""
         rows = [other for place in self._places for other in place.rows]
-        most = len(prompt) - 1
-        source = max((row, *rows), key=lambda other: min(self._in_common(other, prompt), most))
-        n = min(self._in_common(source, prompt), most)
-        if source is not row and n > min(self._in_common(row, prompt), most):
+        source = max((row, *rows), key=lambda other: self._usable(other, prompt))
+        n = self._usable(source, prompt)
+        if n > self._usable(row, prompt):
             self._sequences.copy(source.sequence, row.sequence)
-        self._sequences.keep_prefix(row.sequence, n if self._model.can_drop_tokens else 0)
+        self._sequences.keep_prefix(row.sequence, n)
+
+    def _usable(self, row: _Row, prompt: Sequence[int]) -> int:
+        """How many tokens of the prompt, but for its last, the row's memory can go on from."""
+        n = min(self._in_common(row, prompt), len(prompt) - 1)
+        is_all = n == len(self._sequences.held(row.sequence))
+        return n if is_all or self._model.can_drop_tokens else 0
 
     def _in_common(self, row: _Row, prompt: Sequence[int]) -> int:
         """How many tokens of the prompt the row has in memory."""

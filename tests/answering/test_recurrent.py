@@ -6,14 +6,20 @@ one of a fresh engine, and the plain one against llama-cpp-python.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from amulet_local import AmuletParams, Engine, SamplingParams, load
+from amulet_local import METHODS, AmuletParams, Engine, Generation, SamplingParams, load
+from amulet_local.answering.request import Request, build_request
+from amulet_local.llama.context import ContextSettings
+from amulet_local.llama.model import Model
+from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.serving.cohort import Cohort
+from amulet_local.steering.row_plan import RowPlan
 
 WIDTH, INNER, STATE, RANK, N_LAYERS = 64, 128, 16, 4, 2
 SHORT = SamplingParams(max_tokens=8)
@@ -167,3 +173,45 @@ def test_a_cancelled_answer_leaves_nothing_behind(
     answer = engine.generate(QUESTIONS[1], preference="formal", amulet=STRONG, sampling=SHORT)
     expected = fresh(QUESTIONS[1], preference="formal", amulet=STRONG)
     assert answer.token_ids == expected.token_ids
+
+
+def test_answers_made_together_go_on_from_all_that_a_row_has_or_from_nothing(mamba: Path) -> None:
+    settings = ContextSettings(
+        n_ctx=512,
+        n_batch=64,
+        n_outputs=1,
+        cache_type_k="f32",
+        cache_type_v="f32",
+        flash_attention="off",
+    )
+
+    def ask(*prompts: tuple[int, ...]) -> Request:
+        return build_request(
+            METHODS["amulet"],
+            prompts,
+            plan=RowPlan.of(METHODS["amulet"], (1.0,)),
+            amulet=STRONG,
+            sampling=SamplingParams(max_tokens=8, ignore_eos=True),
+            n_ctx=512,
+        )
+
+    def answers(requests: Sequence[Request], n_places: int = 1) -> list[Generation]:
+        places = {"n_places": n_places, "n_rows": 2, "n_threads": 2}
+        cohort = Cohort(model, settings, StopFlag(), **places)
+        try:
+            return [answer for request in requests for _, answer in cohort.run([request])]
+        finally:
+            cohort.close()
+
+    model = Model(mamba)
+    prompts = tuple(range(100, 140)), tuple(range(200, 250))
+    (first,) = answers([ask(*prompts)])
+    further = ask(*((*prompt, *first.token_ids, 7, 8) for prompt in prompts))
+    other = ask(*(prompt[:30] for prompt in prompts))
+    together = answers([ask(*prompts), further, other], n_places=2)
+    apart = [first, *answers([further]), *answers([other])]
+    assert [answer.token_ids for answer in together] == [answer.token_ids for answer in apart]
+    n_steps = 2 * (8 - 1)
+    n_computed = [answer.usage.computed_tokens for answer in together]
+    assert n_computed == [90 + n_steps, 2 * 3 + n_steps, 60 + n_steps]
+    model.close()
