@@ -14,6 +14,7 @@ from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.choices import Placement
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.preference import PreferencesLike
+from amulet_local.prompts.prompter import Messages
 
 
 class AskChange(TypedDict, total=False):
@@ -45,6 +46,12 @@ class Ask(AskConversation, total=False):
     trace: int | None
     response_prefix: str
     template_arguments: Mapping[str, Any] | None
+
+
+class AskMessages(Ask):
+    """A question, with everything that its answer is asked for."""
+
+    messages: Messages
 
 
 class AskTokens(TypedDict, total=False):

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from typing import Literal
 
 from amulet_local.answering.request import Request
+from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.loading.runtime_setup import (
     MAX_BATCHED_ROWS,
@@ -37,41 +39,62 @@ def open_pool(
 
     Args and Raises: as `Engine.pool`.
     """
-    parts, plan = shared.parts, shared.rows.plan
-    model, settings = parts.model, parts.settings
+    parts = shared.parts
+    settings = parts.settings
     with shared.at_work():
         shared.rows.close()
-
-    def noise(request: Request, stop_flag: StopFlag) -> float:
-        return shared.noise(request.amulet, stop_flag)
-
     chosen = scheduler_for(parts.runtime, scheduler, on_gpu=settings.offload)
     n_rows = max_rows or (MAX_BATCHED_ROWS if chosen == "batched" else MAX_ROWS)
     if chunk is not None and not settings.offload:
         settings = replace(settings, n_batch=chunk)
-    made: Places
-    if chosen == "batched":
-        check_memory(model, settings, n_rows=places * n_rows)
-        made = BatchedPlaces(
-            model,
-            settings,
-            n_places=places,
-            max_rows=n_rows,
-            n_threads=plan.n_threads,
-            noise=noise,
-        )
-    else:
-        check_memory(model, settings, n_rows=places * min(2, n_rows))
-        made = InterleavedPlaces(
-            model,
-            replace(settings, n_outputs=1),
-            replace(plan, exact_reuse=True),
-            n_places=places,
-            max_rows=n_rows,
-            noise=noise,
-            new_rows=parts.new_rows,
-            check_memory=partial(check_memory, model, settings),
-        )
+    made = new_places(shared, settings, scheduler=chosen, n_places=places, max_rows=n_rows)
     pool = Pool(made, n_waiting=waiting)
     shared.guests.add(pool)
     return pool
+
+
+def new_places(
+    shared: SharedRows,
+    settings: ContextSettings,
+    *,
+    scheduler: Literal["interleaved", "batched"],
+    n_places: int,
+    max_rows: int,
+) -> Places:
+    """Places on an engine's model.
+
+    Args:
+        settings: of their contexts; n_ctx is that of one row.
+        scheduler: how they are computed.
+        n_places: requests at once.
+        max_rows: most rows of a request.
+
+    Raises:
+        InvalidParameterError, ContextCreationError: as `Engine.pool`.
+    """
+    model, plan = shared.parts.model, shared.rows.plan
+
+    def noise(request: Request, stop_flag: StopFlag) -> float:
+        return shared.noise(request.amulet, stop_flag)
+
+    if scheduler == "batched":
+        check_memory(model, settings, n_rows=n_places * max_rows)
+        return BatchedPlaces(
+            model,
+            settings,
+            n_places=n_places,
+            max_rows=max_rows,
+            n_threads=plan.n_threads,
+            noise=noise,
+        )
+    check_memory(model, settings, n_rows=n_places * min(2, max_rows))
+    return InterleavedPlaces(
+        model,
+        replace(settings, n_outputs=1),
+        replace(plan, exact_reuse=True),
+        n_places=n_places,
+        max_rows=max_rows,
+        noise=noise,
+        new_rows=shared.parts.new_rows,
+        check_memory=partial(check_memory, model, settings),
+    )

@@ -5,14 +5,15 @@ Knows nothing about one answer after the other, conversations or who asks; `Engi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from typing_extensions import Unpack
 
-from amulet_local.answering.ask import Ask, AskTokens
+from amulet_local.answering.ask import Ask, AskMessages, AskTokens
 from amulet_local.answering.beam_search import without_beams
 from amulet_local.answering.request import Request
 from amulet_local.answering.request_maker import RequestMaker
+from amulet_local.common.errors import AmuletError
 from amulet_local.loading.engine_parts import EngineParts
 from amulet_local.loading.open_model import OpenModel
 from amulet_local.params.choices import Scheduler
@@ -21,6 +22,7 @@ from amulet_local.prompts.dialogue import Dialogue
 from amulet_local.prompts.prompter import Messages, Prompter
 from amulet_local.serving.opening import open_pool
 from amulet_local.serving.pool import Pool
+from amulet_local.serving.together import AllProgress, Answered, Outcome, answer_all
 
 
 class ServingModel(OpenModel):
@@ -78,10 +80,56 @@ class ServingModel(OpenModel):
             chunk=chunk,
         )
 
+    def answer_all(
+        self,
+        requests: Iterable[Request | AskMessages],
+        *,
+        at_once: int | None = None,
+        scheduler: Scheduler = "batched",
+        answered: Answered | None = None,
+        progress: AllProgress | None = None,
+    ) -> list[Outcome]:
+        """Answer many requests, by default all in one context, in memory of its own.
+
+        It is this engine's turn until the end: other threads wait. `cancel` ends it: what is under
+        way keeps what was generated, what waits gets a CancelledError.
+
+        Args:
+            requests: the arguments of `generate` as a mapping, `messages` among them, or what
+                `request` and `request_from_tokens` make. All are checked before the first answer.
+            at_once: most answers under way; as many as half of the free memory holds, 16 at most,
+                if None.
+            scheduler: as for `pool`. "interleaved" gives the answers of `generate`, to the bit with
+                reproducible=True; "batched" those of another rounding.
+            answered: called with a request's number, from 0, and its outcome, as soon as it is
+                there, in the thread of the caller.
+            progress: called with (answers done, tokens of those under way) when something has come,
+                in the same thread.
+
+        Returns:
+            What came of each request, in the order of the requests: its answer, or the AmuletError
+            that ended it or kept it from being asked. One that fails leaves the others.
+
+        Raises:
+            InvalidParameterError: `at_once` is no number, or the scheduler isn't for this engine.
+            ContextCreationError: no memory for so many.
+            EngineClosedError, EngineBusyError: see there.
+            What a callback raises; everything under way is lost then.
+        """
+        self._lock.check_open()
+        return answer_all(
+            self._shared,
+            [self._checked(request) for request in requests],
+            at_once=at_once,
+            scheduler=scheduler,
+            answered=answered,
+            progress=progress,
+        )
+
     def request(
         self, messages: Messages, *, n_top: int | None = None, **ask: Unpack[Ask]
     ) -> Request:
-        """A checked request, for a pool.
+        """A checked request, for a pool or `answer_all`.
 
         Args:
             messages, **ask: as for `generate`.
@@ -104,7 +152,7 @@ class ServingModel(OpenModel):
         own: UserModelSettings | None = None,
         **ask: Unpack[AskTokens],
     ) -> Request:
-        """A checked request, for a pool.
+        """A checked request, for a pool or `answer_all`.
 
         Args:
             plain_ids, preference_ids, **ask: as for `generate_from_tokens`.
@@ -121,6 +169,14 @@ class ServingModel(OpenModel):
             plain_ids, preference_ids, ask, labels=labels, default=default, own=own
         )
         return without_beams(request)
+
+    def _checked(self, request: Request | AskMessages) -> Request | AmuletError:
+        try:
+            if isinstance(request, Request):
+                return without_beams(request)
+            return self.request(**request)
+        except AmuletError as error:
+            return error
 
     def _request(
         self,
