@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,17 @@ from typing import Any
 from amulet_local.benchmark.outside import quantisation_type, quantise
 from amulet_local.benchmark.plot import check_plot
 from amulet_local.common.errors import AmuletError, FileAccessError, InvalidParameterError
+from amulet_local.engine import load
 from amulet_local.evaluation.frontier_plot import PlotMark, write_plot
-from amulet_local.evaluation.pairs import judged, pair_prompts, pair_request
+from amulet_local.evaluation.pairs import judged, pair_ask
 from amulet_local.evaluation.quality import SIGNS, Quality, fluency_limit, means
 from amulet_local.llama import library
-from amulet_local.llama.context import ContextSettings
-from amulet_local.llama.model import Model, ModelLoadSettings
-from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.loading import model_store
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.choices import Placement
 from amulet_local.preferences.preference import resolve
-from amulet_local.prompts.prompter import Prompter
-from amulet_local.serving.cohort import Cohort
+from amulet_local.serving.together import Outcome
 from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, SWITCHED_ON
-from amulet_local.steering.rounding_noise import rounding_noise
 
 PRECISIONS = ("F16", "Q8_0", "Q4_1")
 SCREEN_PREFERENCES = ("creative", "concise")
@@ -128,52 +124,55 @@ class Bench:
         if not path.exists() and name not in source.name:
             quantise(source, path.with_suffix(".part"), file_type)
             path.with_suffix(".part").replace(path)
-        library.start()
-        self._model = Model.load(
-            path if path.exists() else source, ModelLoadSettings(n_gpu_layers=0), progress=None
-        )
-        settings = ContextSettings(
+        self._engine = load(
+            path if path.exists() else source,
             n_ctx=N_CTX,
-            n_batch=512,
-            n_outputs=1,
+            n_threads=n_threads,
+            n_gpu_layers=0,
             cache_type_k="f16",
             cache_type_v="f16",
             flash_attention="off",
         )
-        flag = StopFlag()
-        self._prompter = Prompter(self._model, None)
-        self._noise = rounding_noise(self._model, settings, flag)
-        self._cohort = Cohort(
-            self._model, settings, flag, n_places=N_PLACES, n_rows=2, n_threads=n_threads
-        )
 
     def answer(
-        self, point: StudyPoint, preference: str, questions: Sequence[str]
-    ) -> Iterator[dict[str, Any]]:
-        """Answer the questions; a row of figures for each, as they are done."""
+        self,
+        point: StudyPoint,
+        preference: str,
+        questions: Sequence[str],
+        store: Callable[[dict[str, Any]], None],
+    ) -> None:
+        """Answer the questions, and store a row of figures for each, as they are done."""
         chosen = resolve(preference)[0]
-        requests = [
-            pair_request(
-                pair_prompts(self._prompter, chosen, question, point.placement),
+        vocabulary = self._engine.model.vocabulary
+
+        def answered(number: int, outcome: Outcome) -> None:
+            if isinstance(outcome, AmuletError):
+                raise outcome
+            judgement = judged(outcome, vocabulary, chosen, questions[number])
+            store(
+                {
+                    "question": questions[number],
+                    **asdict(judgement),
+                    "finish_reason": outcome.finish_reason,
+                    "text": outcome.text,
+                }
+            )
+
+        asks = [
+            pair_ask(
+                chosen,
+                question,
                 amulet=point.amulet,
+                placement=point.placement,
                 max_tokens=MAX_TOKENS,
-                n_ctx=N_CTX,
             )
             for question in questions
         ]
-        for index, generation in self._cohort.run(requests, noise=self._noise):
-            judgement = judged(generation, self._model.vocabulary, chosen, questions[index])
-            yield {
-                "question": questions[index],
-                **asdict(judgement),
-                "finish_reason": generation.finish_reason,
-                "text": generation.text,
-            }
+        self._engine.answer_all(asks, at_once=N_PLACES, answered=answered)
 
     def close(self) -> None:
         """Free the model."""
-        self._cohort.close()
-        self._model.close()
+        self._engine.close()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -225,11 +224,14 @@ def run(stage: Stage, precisions: Iterable[str], out: Path, n_threads: int) -> N
                 file.write("\n")  # a row that was cut off
             for name, preference, missing in todo:
                 settings = POINTS[name]
-                for row in bench.answer(settings, preference, missing):
-                    named = {"point": name, "preference": preference, **row}
+
+                def store(row: dict[str, Any], name: str = name, liked: str = preference) -> None:
+                    named = {"point": name, "preference": liked, **row}
                     file.write(json.dumps(named) + "\n")
                     file.flush()
-                    n_done += 1
+
+                bench.answer(settings, preference, missing, store)
+                n_done += len(missing)
                 left = (time.monotonic() - start) / n_done * (n_all - n_done)
                 print(
                     f"{stage.name} {precision}: {n_done} of {n_all} answers, "

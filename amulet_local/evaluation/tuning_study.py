@@ -15,40 +15,34 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from amulet_local.answering.request import Request
+from amulet_local.answering.ask import AskMessages
+from amulet_local.common.errors import AmuletError
 from amulet_local.common.results import Generation
+from amulet_local.engine import Engine
 from amulet_local.evaluation.lever import Lever, lever_of, steps_along
-from amulet_local.evaluation.pairs import judged, pair_prompts, pair_request
+from amulet_local.evaluation.pairs import judged, pair_ask
 from amulet_local.evaluation.quality import Means, Quality, means
 from amulet_local.evaluation.sweep import Setting
-from amulet_local.llama import library, memory
-from amulet_local.llama.model import Model
-from amulet_local.llama.rows import RowSet
-from amulet_local.llama.stop_flag import StopFlag, StoppedError
+from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.llama.worker import Worker, run_together
-from amulet_local.loading.runtime_setup import (
-    check_memory,
-    context_settings,
-    kernels_loading,
-    model_settings,
-    resolve_gpu_layers,
-    row_plan,
-)
+from amulet_local.loading.engine_parts import EngineParts, load_parts
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.preferences.preference import Preference
-from amulet_local.prompts.prompter import Prompter, Prompts
-from amulet_local.serving.cohort import Cohort
+from amulet_local.prompts.prompter import Prompter
+from amulet_local.serving.together import Outcome
 from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS
-from amulet_local.steering.rounding_noise import rounding_noise
 
-MAX_PLACES = 16
-"""Answers made at once, fewer where memory is short."""
+_STEP = 64
+"""The context's length is a multiple of so many tokens; that of the loaded model, before the
+prompts are known."""
 
 LEVER_QUESTIONS = 4
 """Questions per preference along whose answers the lever is measured."""
 
 MIN_SHARE = 0.02
 """Share of the work from which on the time for the rest can be told."""
+
+_PLACEMENT = PRESETS[DEFAULT_PRESET].placement
 
 Result = TypeVar("Result")
 Report = Callable[[str], None]
@@ -132,7 +126,7 @@ class _Task:
     setting: Setting
     preference: Preference
     question: str
-    prompts: Prompts
+    ask: AskMessages
 
 
 class Stand:
@@ -162,26 +156,14 @@ class Stand:
             ContextCreationError: no memory.
         """
         self._plan = plan
-        self._runtime = runtime
-        library.log.verbose = runtime.verbose
-        with kernels_loading():
-            library.start()
-            self._n_gpu_layers = resolve_gpu_layers(runtime)
-            self.model = Model.load(
-                path, model_settings(runtime, self._n_gpu_layers), progress=load_progress
-            )
         self._worker = Worker("amulet-tune")
-        self._cohort: Cohort | None = None
         self._stop_flag = StopFlag()
+        self._tasks = list(self._all_tasks())
         try:
-            self._tasks = list(self._all_tasks(Prompter(self.model, runtime.chat_template)))
-            longest = max(len(prompt) for task in self._tasks for prompt in task.prompts.rows)
-            self._n_ctx = -(-(longest + plan.max_tokens) // 64) * 64
-            self._settings = context_settings(runtime, self._n_ctx, self._n_gpu_layers)
-            check_memory(self.model, self._settings, n_rows=2)
-            self._cohort = self._call(self._new_cohort)
+            self._parts = self._load(path, runtime, load_progress)
+            self._engine = Engine.from_parts(self._parts)
         except BaseException:
-            self.close()
+            self._worker.close()
             raise
 
     def measure(self, result: Measurement, report: Report) -> None:
@@ -191,8 +173,9 @@ class Stand:
             BackendError: llama.cpp failed.
         """
         report("the model's rounding noise")
+        parts = self._parts
         result.noise = self._call(
-            partial(rounding_noise, self.model, self._settings, self._stop_flag)
+            partial(parts.measure_noise, parts.model, parts.settings, self._stop_flag)
         )
         texts = self._answer(result, report)
         report("what there is to strengthen")
@@ -200,11 +183,8 @@ class Stand:
 
     def close(self) -> None:
         """Free the model."""
-        if self._cohort is not None:
-            self._cohort.close()
-            self._cohort = None
         self._worker.close()
-        self.model.close()
+        self._engine.close()
 
     def __enter__(self) -> Stand:
         return self
@@ -221,82 +201,77 @@ class Stand:
         result: Result = run_together([self._worker], [task], self._stop_flag.set)[0]
         return result
 
-    def _all_tasks(self, prompter: Prompter) -> Iterator[_Task]:
+    def _load(
+        self, path: Path, runtime: RuntimeParams, progress: Callable[[float], None] | None
+    ) -> EngineParts:
+        """The model, with contexts that hold the longest prompt and an answer."""
+        parts = load_parts(path, runtime.replace(n_ctx=_STEP), progress=progress)
+        try:
+            prompter = Prompter(parts.model, runtime.chat_template, runtime.template_arguments)
+            longest = max(
+                len(prompt)
+                for question in self._plan.questions
+                for preference in self._plan.preferences
+                for prompt in prompter.prompts(
+                    question, ["", preference.instruction], system=None, placement=_PLACEMENT
+                ).rows
+            )
+            return parts.resized(-(-(longest + self._plan.max_tokens) // _STEP) * _STEP)
+        except BaseException:
+            parts.close()
+            raise
+
+    def _all_tasks(self) -> Iterator[_Task]:
         for question in self._plan.questions:
             for preference in self._plan.preferences:
-                prompts = pair_prompts(
-                    prompter, preference, question, PRESETS[DEFAULT_PRESET].placement
-                )
                 for setting in self._plan.settings:
                     yield _Task(
-                        setting=setting, preference=preference, question=question, prompts=prompts
+                        setting=setting,
+                        preference=preference,
+                        question=question,
+                        ask=pair_ask(
+                            preference,
+                            question,
+                            amulet=setting.amulet,
+                            placement=_PLACEMENT,
+                            max_tokens=self._plan.max_tokens,
+                        ),
                     )
-
-    def _new_cohort(self) -> Cohort:
-        return Cohort(
-            self.model,
-            self._settings,
-            self._stop_flag,
-            n_places=self._n_places(),
-            n_rows=2,
-            n_threads=self._runtime.n_threads or library.usable_cores(),
-        )
-
-    def _n_places(self) -> int:
-        """As many as half of the memory holds, and no more than there are answers."""
-        settings = self._settings
-        most = min(MAX_PLACES, len(self._tasks))
-        row = memory.kv_cache_bytes(
-            self.model.header, settings.n_ctx, settings.cache_type_k, settings.cache_type_v
-        )
-        available = memory.available_bytes()
-        if settings.offload_kqv or not row or available is None:
-            return most
-        return max(1, min(most, available // (4 * row)))
 
     def _answer(self, result: Measurement, report: Report) -> list[tuple[_Task, tuple[int, ...]]]:
         """Make and judge all answers; returns texts to measure the lever along."""
-        assert self._cohort is not None
         clock = RemainingTime(self._plan)
         texts: list[tuple[_Task, tuple[int, ...]]] = []
-
-        def note(n_under_way: int) -> None:
-            if self._stop_flag.is_set():  # a GPU asks nobody
-                raise StoppedError
-            report(clock.text(result.n_answers, n_under_way))
-
         first = self._plan.settings[0]
         lever_questions = self._plan.questions[:LEVER_QUESTIONS]
-        start = self._request(self._tasks[0], max_tokens=1)  # a prompt that the others copy
-        self._call(partial(list, self._cohort.run([start], progress=note)))
-        requests = (self._request(task, self._plan.max_tokens) for task in self._tasks)
-        answers = self._cohort.run(requests, progress=note)
-        step = partial(next, answers, None)
-        while (answered := self._call(step)) is not None:
-            task, generation = self._tasks[answered[0]], answered[1]
-            clock.count(generation)
+        vocabulary = self._engine.model.vocabulary
+
+        def note(number: int, outcome: Outcome) -> None:
+            if isinstance(outcome, AmuletError):
+                raise outcome
+            task = self._tasks[number]
+            clock.count(outcome)
             if task.setting is first and task.question in lever_questions:
-                texts.append((task, generation.token_ids))
-            judgement = judged(generation, self.model.vocabulary, task.preference, task.question)
+                texts.append((task, outcome.token_ids))
+            judgement = judged(outcome, vocabulary, task.preference, task.question)
             key = (task.setting.name, task.preference.label)
             result.answers.setdefault(key, []).append(judgement)
+
+        self._engine.answer_all(
+            [task.ask for task in self._tasks],
+            answered=note,
+            progress=lambda n_done, n_under_way: report(clock.text(n_done, n_under_way)),
+        )
         return texts
 
-    def _request(self, task: _Task, max_tokens: int) -> Request:
-        return pair_request(
-            task.prompts,
-            amulet=task.setting.amulet,
-            max_tokens=max_tokens,
-            n_ctx=self._n_ctx,
-        )
-
     def _lever(self, texts: Sequence[tuple[_Task, tuple[int, ...]]]) -> Lever:
-        rows = RowSet(
-            self.model, self._settings, self._stop_flag, row_plan(self._runtime, self._n_gpu_layers)
-        )
+        parts = self._parts
+        rows = parts.new_rows(parts.model, parts.settings, self._stop_flag, parts.plan)
         try:
             return lever_of(
-                step for task, text in texts for step in steps_along(rows, task.prompts.rows, text)
+                step
+                for task, text in texts
+                for step in steps_along(rows, self._engine.request(**task.ask).prompts, text)
             )
         finally:
             rows.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from amulet_local.llama import library
@@ -78,6 +78,16 @@ class EngineParts:
     warnings: tuple[str, ...] = ()
     new_rows: RowMaker = RowSet
     measure_noise: Callable[[Model, ContextSettings, StopFlag], float] = rounding_noise
+
+    def resized(self, n_ctx: int) -> EngineParts:
+        """The same, with contexts of another length, in tokens.
+
+        Raises:
+            ContextCreationError: this machine's memory can't hold two such rows.
+        """
+        settings = replace(self.settings, n_ctx=n_ctx)
+        check_memory(self.model, settings, n_rows=2)
+        return replace(self, settings=settings, runtime=self.runtime.replace(n_ctx=n_ctx))
 
     def close(self) -> None:
         """Free the adapters and the model. Every context has to be closed before."""

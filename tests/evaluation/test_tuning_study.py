@@ -139,20 +139,6 @@ def test_an_interrupt_ends_it_and_leaves_what_there_is(shallow_path: Path) -> No
     assert set(figures) == {item.name for item in plan.settings}
 
 
-def test_places_are_as_many_as_memory_holds(
-    shallow_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with Stand(shallow_path, RuntimeParams(n_threads=1), PLAN) as stand:
-        row = memory.kv_cache_bytes(stand.model.header, stand._n_ctx, "f16", "f16")
-        assert row
-        assert stand._n_places() == 12  # never more than answers
-        for places in (1, 3, 7):
-            monkeypatch.setattr(memory, "available_bytes", lambda n=places: 4 * n * row)
-            assert stand._n_places() == places
-        monkeypatch.setattr(memory, "available_bytes", lambda: 2 * row)
-        assert stand._n_places() == 1
-
-
 def test_no_memory_is_an_error_before_anything_is_measured(
     shallow_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

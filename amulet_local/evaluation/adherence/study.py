@@ -3,9 +3,9 @@
     scripts/study_adherence --model MODEL --out FOLDER
 
 Every preference of the bank is asked for with some questions, under every method of the list,
-greedy, one after the other. Each answer is stored as it is made, so that a run which was
-stopped goes on where it was, and other methods can be added. Half of the preferences are to choose
-by, the other half confirms. Knows nothing about how answers are made.
+greedy. Each answer is stored as it is made, so that a run which was stopped goes on where it was,
+and other methods can be added. Half of the preferences are to choose by, the other half confirms.
+Knows nothing about how answers are made.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, cast, get_args
 
 import numpy as np
 
+from amulet_local.answering.ask import AskMessages
 from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError, InvalidParameterError
 from amulet_local.common.results import Generation
@@ -36,6 +37,7 @@ from amulet_local.loading.model_store import DEFAULT_MODEL
 from amulet_local.params.choices import Placement
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.preference import Preference
+from amulet_local.serving.together import Outcome
 
 DEFAULT_METHODS = (
     "pref,context_steering,linear_alignment,amulet:paper,amulet:balanced,amulet:strong"
@@ -86,22 +88,18 @@ class Task:
             self.max_tokens,
         )
 
-    def answer(self, engine: Engine) -> Generation:
-        """Make it, traced, from an empty memory.
-
-        Raises:
-            AmuletError: it can't be made.
-        """
-        engine.forget()
-        return engine.generate(
-            self.question,
-            preference=Preference(text=self.wording),
-            method=self.contestant.runs_as,
-            amulet=self.contestant.amulet,
-            placement=self.placement,
-            sampling=SamplingParams(max_tokens=self.max_tokens),
-            trace=0,
-        )
+    @property
+    def ask(self) -> AskMessages:
+        """What the engine is asked, traced."""
+        return {
+            "messages": self.question,
+            "preference": Preference(text=self.wording),
+            "method": self.contestant.runs_as,
+            "amulet": self.contestant.amulet,
+            "placement": self.placement,
+            "sampling": SamplingParams(max_tokens=self.max_tokens),
+            "trace": 0,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,27 +175,43 @@ def stored(path: Path) -> dict[tuple[str | int, ...], dict[str, Any]]:
     return {tuple(entry[name] for name in _FIELDS): entry for entry in read_log(path, _FIELDS)}
 
 
-def run(engine: Engine, wanted: Sequence[Task], path: Path) -> None:
+def run(engine: Engine, wanted: Sequence[Task], path: Path, *, at_once: int = 1) -> None:
     """Make and store the answers that aren't there yet, and say how far that is.
+
+    Args:
+        at_once: answers computed together; a single one is computed as if it were alone.
 
     Raises:
         AmuletError: an answer can't be made, or the log can't be written.
     """
     there = stored(path)
     missing = [task for task in wanted if task.key not in there]
+    n_done = 0
     with Log(path) as log:
-        for n, task in enumerate(missing, 1):
-            generation = task.answer(engine)
+
+        def store(number: int, outcome: Outcome) -> None:
+            nonlocal n_done
+            if isinstance(outcome, AmuletError):
+                raise outcome
+            task = missing[number]
             log.append(
                 {
                     **dict(zip(_FIELDS, task.key, strict=True)),
-                    "text": generation.text,
-                    "finish_reason": generation.finish_reason,
-                    "warnings": list(generation.warnings),
-                    **asdict(verdict(task, generation)),
+                    "text": outcome.text,
+                    "finish_reason": outcome.finish_reason,
+                    "warnings": list(outcome.warnings),
+                    **asdict(verdict(task, outcome)),
                 }
             )
-            print(f"\r{n} of {len(missing)} answers", end="", file=sys.stderr, flush=True)
+            n_done += 1
+            print(f"\r{n_done} of {len(missing)} answers", end="", file=sys.stderr, flush=True)
+
+        engine.answer_all(
+            [task.ask for task in missing],
+            at_once=at_once,
+            scheduler="interleaved" if at_once == 1 else "batched",
+            answered=store,
+        )
     print(file=sys.stderr)
 
 
@@ -284,6 +298,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--each", type=int, default=1, help="questions of each preference")
     parser.add_argument("--max-tokens", type=int, default=64, help="of an answer")
     parser.add_argument(
+        "--at-once", type=int, default=1, help="answers computed together; 1 is each by itself"
+    )
+    parser.add_argument(
         "--report", action="store_true", help="print what is there of it, make nothing"
     )
     options = parser.parse_args(arguments)
@@ -309,7 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         path = options.out / _LOG
         if not options.report:
             with load(options.model, n_ctx=N_CTX) as engine:
-                run(engine, wanted, path)
+                run(engine, wanted, path, at_once=options.at_once)
         asked = {task.key for task in wanted}
         entries = [item for key, item in stored(path).items() if key in asked]
         halves = {"to choose by": split(SEED)[0], "to confirm": split(SEED)[1], "of your own": own}
