@@ -85,7 +85,8 @@ class Engine(ServingModel):
             sampling: length and sampling; greedy if None.
             system: system text of a conversation that brings none; a short default if None.
             placement: the preference goes to the end of the "system" text or of the last "user"
-                question; where the preset puts it if None.
+                question; "contrast" also puts a neutral sentence there in the plain prompt.
+                Where the preset puts it if None.
             trace: record how each token was chosen, with so many alternatives (0 to 100).
             response_prefix: what the answer begins with; `text` has what follows it.
             template_arguments: variables of the chat template, such as {"enable_thinking": False}.

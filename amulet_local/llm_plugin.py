@@ -21,7 +21,7 @@ from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.derived_fields import derived_fields
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.sampling import SamplingParams
-from amulet_local.steering.presets import adjusted_strength
+from amulet_local.steering.presets import adjusted_strength, placement_of
 
 if TYPE_CHECKING:
     from amulet_local.engine import Engine
@@ -127,6 +127,7 @@ class AmuletModel(llm.Model):
                 method=options.method,
                 amulet=_strength(options, engine),
                 preset=None if options.chosen(_STRENGTH) else options.preset,
+                placement=placement_of(options.preset),
                 sampling=_sampling(options, prompt.schema),
             )
             for chunk in chunks:

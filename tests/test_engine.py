@@ -76,7 +76,11 @@ def test_scale_one_gives_the_preference_prompts_answer(shallow_engine: Engine) -
 
 def test_scale_zero_gives_the_plain_answer(shallow_engine: Engine) -> None:
     steered = shallow_engine.generate(
-        QUESTION, preference="creative", amulet=AmuletParams(guidance_scale=0), sampling=SHORT
+        QUESTION,
+        preference="creative",
+        amulet=AmuletParams(guidance_scale=0),
+        placement="user",
+        sampling=SHORT,
     )
     plain = shallow_engine.generate(QUESTION, sampling=SHORT)
     assert steered.token_ids == plain.token_ids
@@ -221,7 +225,7 @@ def test_score_equals_llama_cpp_pythons_logits(f32_path: Path) -> None:
         scored = engine.score(QUESTION, response, preference="concise")
         instructions = ["", *(item.instruction for item in resolve("concise"))]
         prompts, *_ = engine._prompter.prompts(
-            QUESTION, instructions, system=None, placement="system"
+            QUESTION, instructions, system=None, placement="contrast"
         )
     reference = llama_cpp.Llama(
         str(f32_path),

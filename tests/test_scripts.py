@@ -363,7 +363,8 @@ def test_new_build_arguments_build_llama_cpp_again_and_past_the_cache(checkout: 
     assert checkout.recorded("-m pip") == []
 
 
-METHODS = ["--methods", "base,amulet"]
+COMPARED = ["--methods", "base,amulet"]
+METHODS = [*COMPARED, "--placement", "system"]
 DEFAULTS = [*METHODS, "-n", "128"]
 QUESTION = ["How can I learn to cook?"]
 WISH = ["--preference", "uplifting"]
@@ -378,6 +379,10 @@ WISH = ["--preference", "uplifting"]
         (["--json", "Why?"], [*DEFAULTS, *WISH, "--json", "Why?"]),
         (["--temp=0"], [*QUESTION, *DEFAULTS, *WISH, "--temp=0"]),
         (["--preference", "concise"], [*QUESTION, *DEFAULTS, "--preference", "concise"]),
+        (
+            ["--placement", "user"],
+            [*QUESTION, *COMPARED, "-n", "128", *WISH, "--placement", "user"],
+        ),
         (["--preference-file", "a b"], [*QUESTION, *DEFAULTS, "--preference-file", "a b"]),
         (["-f", "q.txt"], [*DEFAULTS, *WISH, "-f", "q.txt"]),
         (["-"], [*DEFAULTS, *WISH, "-"]),
@@ -405,6 +410,7 @@ def test_the_demo_passes_arguments_on_and_adds_only_the_defaults_that_lack(
         ("AMULET_PROMPT", [*DEFAULTS, *WISH]),
         ("AMULET_PREFERENCE", [*QUESTION, *DEFAULTS]),
         ("AMULET_PREDICT", [*QUESTION, *METHODS, *WISH]),
+        ("AMULET_PLACEMENT", [*QUESTION, *COMPARED, "-n", "128", *WISH]),
     ],
 )
 def test_the_demo_adds_no_default_for_what_the_environment_sets(

@@ -11,12 +11,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import (
     check_text,
     chosen_model,
+    placement_named,
     read_preference,
     read_question,
 )
@@ -32,7 +33,7 @@ from amulet_local.cli.terminal import (
     stdout_is_terminal,
     write,
 )
-from amulet_local.common.errors import FileAccessError, InvalidParameterError
+from amulet_local.common.errors import FileAccessError
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.sampling import SamplingParams
@@ -127,13 +128,10 @@ def read_settings(options: AnswerOptions) -> Question:
     if options.preference_file is not None:
         text = read_preference(options.preference_file)
         preferences.append(Preference(text=text, name=options.preference_file))
-    if options.placement not in (None, "system", "user"):
-        raise InvalidParameterError(
-            f"--placement must be 'system' or 'user', not {options.placement!r}"
-        )
+    asked_placement = placement_named(options.placement)
     model = chosen_model(options.model)
     preset = None if options.preset is None else preset_named(options.preset)
-    placement = options.placement
+    placement = asked_placement
     amulet = None
     changes = read(AmuletParams.options, options.strength)
     if changes:
@@ -153,8 +151,8 @@ def read_settings(options: AnswerOptions) -> Question:
         runtime=runtime_params(options),
         preferences=resolve(preferences or None, avoid=options.avoid or None),
         system=options.system,
-        placement=cast("Placement | None", placement),
-        asked_placement=cast("Placement | None", options.placement),
+        placement=placement,
+        asked_placement=asked_placement,
         changes=changes,
         text="",
         prompt_cache=None,

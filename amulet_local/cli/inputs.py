@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast, get_args
 
 import typer
 
@@ -19,9 +19,11 @@ from amulet_local.common.errors import (
     AmuletError,
     EmptyPromptError,
     FileAccessError,
+    InvalidParameterError,
     InvalidTextError,
     UnknownPreferenceError,
 )
+from amulet_local.params.choices import Placement
 
 MAX_TEXT_BYTES = 16 * 2**20
 """Far beyond any context; stops at /dev/zero."""
@@ -60,6 +62,18 @@ def check_text(place: str, text: str | None) -> None:
         raise InvalidTextError(
             f"{place} isn't UTF-8 text (character {error.start}): check the terminal's encoding"
         ) from None
+
+
+def placement_named(name: str | None) -> Placement | None:
+    """The placement that `--placement` names.
+
+    Raises:
+        InvalidParameterError: there is no such placement.
+    """
+    places = get_args(Placement)
+    if name not in (None, *places):
+        raise InvalidParameterError(f"--placement must be one of {', '.join(places)}, not {name!r}")
+    return cast("Placement | None", name)
 
 
 def has_question(options: AnswerOptions) -> bool:

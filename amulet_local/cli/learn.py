@@ -24,11 +24,11 @@ from amulet_local.cli.flags import (
     option,
 )
 from amulet_local.cli.given_options import read
-from amulet_local.cli.inputs import check_text, chosen_model
+from amulet_local.cli.inputs import check_text, chosen_model, placement_named
 from amulet_local.cli.loading import loaded
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import StatusLine, note, one_line, stderr_is_terminal, write
-from amulet_local.common.errors import FileAccessError, InvalidParameterError
+from amulet_local.common.errors import FileAccessError
 from amulet_local.params.learn import LearnParams
 from amulet_local.params.option import PREFERENCE, some_of
 from amulet_local.params.runtime import RuntimeParams
@@ -96,8 +96,9 @@ class LearnOptions:
             "--placement",
             panel=PREFERENCE,
             metavar="WHERE",
-            help="The preference goes to the end of the 'system' text or of the 'user' question. "
-            "Default: system.",
+            help="The preference goes to the end of the 'system' text or of the 'user' question; "
+            "'contrast' also puts a neutral sentence there in the plain prompt. "
+            "Default: the default preset's.",
         ),
     ] = None
     fit: Given = field(default_factory=dict, metadata=group(LearnParams.options))
@@ -141,10 +142,7 @@ def run(options: LearnOptions) -> None:
     from amulet_local.learning.learned import as_toml, bank_of, check_mix_name
     from amulet_local.learning.liked_texts import read_texts
 
-    if options.placement not in (None, "system", "user"):
-        raise InvalidParameterError(
-            f"--placement must be 'system' or 'user', not {options.placement!r}"
-        )
+    placement = placement_named(options.placement)
     for text in options.preference or ():
         check_text("--preference", text)
     check_text("--system", options.system)
@@ -160,7 +158,7 @@ def run(options: LearnOptions) -> None:
             texts,
             bank=bank,
             system=options.system,
-            placement=options.placement,  # type: ignore[arg-type]
+            placement=placement,
             progress=progress,
             **settings.model_dump(),
         )

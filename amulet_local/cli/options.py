@@ -100,8 +100,9 @@ class AnswerOptions(ModelOptions):
             "--placement",
             panel=PREFERENCE,
             metavar="WHERE",
-            help="The preference goes to the end of the 'system' text or of the 'user' question. "
-            "Default: the preset's.",
+            help="The preference goes to the end of the 'system' text or of the 'user' question; "
+            "'contrast' also puts a neutral sentence there in the plain prompt. Default: the "
+            "preset's.",
         ),
     ] = None
     preset: Annotated[

@@ -109,7 +109,7 @@ def _plan(options: TuneOptions) -> SweepPlan:
         if not all(questions):
             raise InvalidParameterError("a QUESTION is empty")
     return SweepPlan(
-        settings=settings_of("scale" if options.sweep == "scale" else "kl", options.values),
+        settings=settings_of("kl" if options.sweep == "kl" else "scale", options.values),
         preferences=_preferences(options.preference or DEFAULT_PREFERENCES),
         questions=questions,
         max_tokens=n_tokens,

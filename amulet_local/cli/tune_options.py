@@ -66,8 +66,8 @@ class TuneOptions:
             "--sweep",
             panel=WHAT,
             metavar="WHAT",
-            help="kl: KL budgets, which mean the same on every model; scale: guidance scales "
-            "without a budget. Default: kl.",
+            help="scale: guidance scales; kl: KL budgets, which lower the paper's scale token by "
+            "token. Default: scale.",
         ),
     ] = None
     values: Annotated[

@@ -70,7 +70,8 @@ def _points() -> Iterator[StudyPoint]:
         return StudyPoint(name=name, amulet=AmuletParams(**fields), placement=placement)
 
     yield point("preference prompt", guidance_scale=1.0)
-    yield StudyPoint(name="paper", amulet=AmuletParams())
+    for name, preset in PRESETS.items():
+        yield StudyPoint(name=name, amulet=preset.amulet, placement=preset.placement)
     for budget in (0.4, 0.5, 0.6, 0.8, 1.2):
         yield point(f"KL {budget:g}, guarded", kl_budget=budget, **SWITCHED_ON)
     yield point("guarded", **SWITCHED_ON)
@@ -90,7 +91,7 @@ CONFIRMED = (
     "KL 0.5, guarded",
     "KL 0.6, guarded",
     "KL 0.8, guarded",
-    "paper",
+    *PRESETS,
 )
 """The frontier, which is confirmed; names of points."""
 

@@ -1,7 +1,8 @@
 """What tuning tries: a row of strengths under the default preset's guards, and two references.
 
-Knows nothing about models. A KL budget means the same on every model, and with one a guidance scale
-is only a ceiling: so budgets are swept unless scales are asked for, which are tried without one.
+Knows nothing about models. One scale for all tokens buys the most preference for a given
+divergence (docs/mathematics.md), so scales are swept unless KL budgets are asked for, under which
+the paper's scale is only a ceiling.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from amulet_local.preferences.user_settings import (
     MAX_KL_BUDGET,
     UserModelSettings,
 )
-from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS
+from amulet_local.steering.presets import PRESETS, adjusted_strength
 
 Sweep: TypeAlias = Literal["kl", "scale"]
 
 DEFAULT_VALUES: dict[Sweep, tuple[float, ...]] = {
     "kl": (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.2),
-    "scale": (1.5, 2.0, 2.5, 3.0, 4.0, 5.65),
+    "scale": (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0),
 }
 """Nats a token, and guidance scales; the preference prompt comes before them."""
 
@@ -84,13 +85,11 @@ def settings_of(sweep: Sweep, values: Sequence[float] | None = None) -> tuple[Se
 
 
 def _setting(sweep: Sweep, value: float) -> Setting:
-    default = PRESETS[DEFAULT_PRESET].amulet
     if sweep == "kl":
-        name, amulet = f"KL {value:g}", default.replace(kl_budget=value)
-        own = UserModelSettings(kl_budget=value)
+        name, own = f"KL {value:g}", UserModelSettings(kl_budget=value)
     else:
-        name, amulet = f"scale {value:g}", default.replace(guidance_scale=value, kl_budget=None)
-        own = UserModelSettings(guidance_scale=value, kl_budget="off")
+        name, own = f"scale {value:g}", UserModelSettings(guidance_scale=value, kl_budget="off")
+    amulet = adjusted_strength(None, {}, own=own)
     if value == _REFERENCE[sweep]:
         name = "preference prompt"
     return Setting(name=name, label=f"{value:g}", amulet=amulet, value=value, own=own)

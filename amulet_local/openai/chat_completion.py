@@ -24,7 +24,7 @@ from amulet_local.params.derived_fields import derived_fields
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.preference import PreferenceLike, PreferencesLike, resolve
 from amulet_local.preferences.user_settings import UserModelSettings
-from amulet_local.steering.presets import adjusted_strength
+from amulet_local.steering.presets import adjusted_strength, placement_of
 
 MAX_CHOICES = 128
 """Most answers to one request; OpenAI's limit."""
@@ -220,7 +220,7 @@ class ChatCompletionFields(_StrengthFields):
             "amulet": amulet,
             "preset": self.preset if amulet is None else None,
             "sampling": sampling,
-            "placement": self.placement,
+            "placement": self.placement or placement_of(self.preset),
             "response_prefix": self.response_prefix,
             "template_arguments": self.chat_template_kwargs,
         }

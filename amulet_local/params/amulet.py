@@ -93,8 +93,8 @@ class AmuletParams(StrictParams):
         Option(
             "--guidance-scale",
             PREFERENCE,
-            "Strength: 0 is the plain answer, 1 a preference in the prompt, more is "
-            "stronger. Default: 5.65, which the presets' KL budgets lower.",
+            "Strength: 0 leaves the preference out, 1 has it in the prompt, more is "
+            "stronger. Default: 1.5, or what the preset says.",
             metavar="A",
             is_changeable=True,
             eval="scale",

@@ -17,5 +17,6 @@ Scheduler = Literal["auto", "interleaved", "batched"]
 Mix = Literal["fixed", "adaptive"]
 ReasoningFormat = Literal["separate", "inline"]
 AdaptersOn = Literal["all", "preference"]
-Placement = Literal["system", "user"]
-"""Where a preference goes: the end of the system text, or of the last question."""
+Placement = Literal["system", "user", "contrast"]
+"""Where a preference goes: the end of the system text, of the last question, or of that question
+against a neutral sentence there in the plain prompt."""

@@ -28,14 +28,15 @@ from amulet_local.common.errors import InvalidParameterError
 
 BUILT_IN_PREFERENCES = MappingProxyType(
     {
-        "creative": "creative, with original ideas, surprising angles and vivid images",
-        "sycophantic": "flattering, agreeing with the user and praising them warmly",
-        "verbose": "long and detailed, covering every aspect with explanations and examples",
-        "complex": "sophisticated, with advanced vocabulary, intricate sentences and deep analysis",
-        "formal": "formal, in polite, precise and professional language",
-        "pleasant": "pleasant, in a warm, friendly and kind tone",
-        "concise": "concise, with only the key points in as few words as possible",
-        "uplifting": "uplifting, with optimism, encouragement and hope",
+        "creative": "creatively, with original ideas, surprising angles and vivid images",
+        "sycophantic": "in a flattering way, agreeing with the user and praising them warmly",
+        "verbose": "at length, covering every aspect in detail with explanations and examples",
+        "complex": "in a sophisticated way, with advanced vocabulary, long intricate sentences and "
+        "deep analysis",
+        "formal": "formally, in polite, precise and professional language without contractions",
+        "pleasant": "pleasantly, in a warm, friendly and kind tone",
+        "concise": "concisely, with only the key points in as few words as possible",
+        "uplifting": "in an uplifting way, full of optimism, encouragement and hope",
     }
 )
 """The eight preferences of the Amulet paper, in this project's own words."""

@@ -20,6 +20,7 @@ from amulet_local.preferences.names import (
     weighted_label,
 )
 from amulet_local.preferences.user_settings import UserSettings, read_settings
+from amulet_local.preferences.wording import as_instruction
 
 __all__ = [
     "BUILT_IN_PREFERENCES",
@@ -78,8 +79,7 @@ class Preference:
     @property
     def instruction(self) -> str:
         """The sentence that goes into the prompt."""
-        text = self.text.strip()
-        return f"The answer should be like this: {text}{'' if text[-1] in '.!?' else '.'}"
+        return as_instruction(self.text)
 
 
 PreferenceLike: TypeAlias = str | Preference

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, get_args
 
 from amulet_local.common.errors import (
     ChatTemplateError,
@@ -127,7 +127,7 @@ def with_preference(
         messages: OpenAI-style dicts; content is a text or a list of text parts.
         system: the system text, if `messages` has no system message.
         preference: what the answer should be like; blank for the plain row.
-        placement: `system` appends it to the system message (after a space), `user` to the last
+        placement: `system` appends it to the system message (after a space), the others to the last
             user turn (on a new line).
 
     Raises:
@@ -135,8 +135,10 @@ def with_preference(
         InvalidRequestError: a message of another shape.
         InvalidTextError: a text with a lone surrogate.
     """
-    if placement not in ("system", "user"):
-        raise InvalidParameterError(f"placement must be 'system' or 'user', not {placement!r}")
+    if placement not in get_args(Placement):
+        raise InvalidParameterError(
+            f"placement must be one of {', '.join(get_args(Placement))}, not {placement!r}"
+        )
     _check_text("the system text", system)
     _check_text("the preference", preference)
     checked = _checked(messages)

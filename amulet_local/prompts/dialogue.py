@@ -18,6 +18,7 @@ from amulet_local.common.results import FinishReason
 from amulet_local.llama.vocabulary import TextStream, Vocabulary
 from amulet_local.params.choices import Placement
 from amulet_local.prompts.chat_template import ChatTemplate, Message, with_preference
+from amulet_local.prompts.contrast import row_instructions
 from amulet_local.prompts.known_text import KnownText
 
 
@@ -160,7 +161,7 @@ class Dialogue:
         prompts = []
         notes: dict[str, None] = {}
         rows: dict[str, _ToldTurns] = {}
-        for instruction in instructions:
+        for instruction in row_instructions(instructions, placement):
             begins, ends = (instruction, "") if placement == "system" else ("", instruction)
             (opening, *_) = with_preference(
                 [{"role": "user", "content": self.question}], system=system, preference=begins

@@ -15,6 +15,7 @@ from amulet_local.llama.model import Model
 from amulet_local.params.choices import Placement
 from amulet_local.preferences.preference import DEFAULT_SYSTEM_TEXT
 from amulet_local.prompts.chat_template import ChatTemplate, builtin_template, with_preference
+from amulet_local.prompts.contrast import row_instructions
 from amulet_local.prompts.dialogue import Dialogue
 from amulet_local.text.reasoning import closing_tag
 
@@ -100,7 +101,7 @@ class Prompter:
         now = datetime.now()
         rows = []
         noted: dict[str, None] = {}
-        for instruction in instructions:
+        for instruction in row_instructions(instructions, placement):
             encoded = self._template.encode(
                 with_preference(
                     messages,

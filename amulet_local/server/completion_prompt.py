@@ -92,9 +92,11 @@ class TextPrompt(CompletionPrompt):
 
     def request(self, engine: Engine, fields: ServedFields, arguments: dict[str, Any]) -> Request:
         """The text as it is, and once more after each preference."""
-        for name in ("placement", "response_prefix", "template_arguments"):
-            if arguments.pop(name):
+        for name in ("placement", "response_prefix", "chat_template_kwargs"):
+            if getattr(fields, name):
                 raise InvalidParameterError(f"{name}: is for chat completions only")
+        for name in ("placement", "response_prefix", "template_arguments"):
+            del arguments[name]
         preferences = resolve(arguments.pop("preference"), avoid=arguments.pop("avoid"))
         return engine.request_from_tokens(
             self._tokens(engine, ""),

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.amulet import HYPER_PARAMETERS, AmuletParams
 from amulet_local.params.choices import Placement
 from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.steering.methods import METHODS
@@ -37,7 +37,7 @@ class Preset:
 SWITCHED_ON: dict[str, Any] = dict.fromkeys(
     ("echo_guard", "end_guard", "region_gating", "reasoning_gating", "watch"), True
 )
-"""What `balanced` and `strong` switch on besides their budget."""
+"""What `balanced` and `strong` switch on besides their scale."""
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
@@ -50,15 +50,15 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             name="balanced",
-            summary="as strong as goes with at most 2% of answers broken",
-            amulet=AmuletParams(kl_budget=0.5, **SWITCHED_ON),
-            placement="system",
+            summary="follows in nearly all cases, and breaks next to nothing",
+            amulet=AmuletParams(guidance_scale=1.5, **SWITCHED_ON),
+            placement="contrast",
         ),
         Preset(
             name="strong",
-            summary="a larger budget, and an answer lost now and then",
-            amulet=AmuletParams(kl_budget=0.8, **SWITCHED_ON),
-            placement="system",
+            summary="follows more, and an answer is lost now and then",
+            amulet=AmuletParams(guidance_scale=2.0, **SWITCHED_ON),
+            placement="contrast",
         ),
     )
 }
@@ -95,7 +95,8 @@ def choose_strength(
     Args:
         method: the method's name; a preset's strength is for those that take one, its placement
             for all.
-        amulet, preset: what the caller gave, at most one of them.
+        amulet, preset: what the caller gave, at most one of them. Values that are a preset's put
+            the preference where that one does, others where the default preset does.
         default: the preset for a caller that gave neither.
         own: what the user keeps for this model, for such a caller.
 
@@ -110,13 +111,14 @@ def choose_strength(
                 "amulet= and preset= both set the strength; give one, e.g. "
                 "amulet=PRESETS['balanced'].amulet.replace(guidance_scale=3)"
             )
-        return Strength(amulet=amulet, preset="", placement="system")
+        alike = [item.placement for item in PRESETS.values() if item.amulet == amulet]
+        return Strength(amulet=amulet, preset="", placement=(*alike, placement_of(None))[0])
     chosen = preset_named(default if preset is None else preset)
     if not METHODS[method].takes_preset:
         return Strength(amulet=None, preset="", placement=chosen.placement)
     strength = chosen.amulet
     if preset is None and own is not None:
-        strength = strength.replace(**own.strength)
+        strength = _changed(strength, own.strength)
     return Strength(amulet=strength, preset=chosen.name, placement=chosen.placement)
 
 
@@ -124,6 +126,9 @@ def adjusted_strength(
     preset: str | None, changes: Mapping[str, Any], *, own: UserModelSettings | None = None
 ) -> AmuletParams:
     """A preset's strength with some of its fields changed.
+
+    A KL budget takes the place of a preset's scale: without a scale beside it, the paper's is the
+    ceiling that it lowers.
 
     Args:
         preset: its name; None is the default, with the strength that the user keeps for the model.
@@ -135,7 +140,23 @@ def adjusted_strength(
     """
     amulet = preset_named(DEFAULT_PRESET if preset is None else preset).amulet
     if preset is None and own is not None:
-        amulet = amulet.replace(**own.strength)
+        changes = {**own.strength, **changes}
+    return _changed(amulet, changes)
+
+
+def placement_of(preset: str | None) -> Placement:
+    """Where a preset puts the preference; the default one for None.
+
+    Raises:
+        InvalidParameterError: there is no such preset.
+    """
+    return preset_named(DEFAULT_PRESET if preset is None else preset).placement
+
+
+def _changed(amulet: AmuletParams, changes: Mapping[str, Any]) -> AmuletParams:
+    given = {name for name, value in changes.items() if value is not None}
+    if "kl_budget" in given and given.isdisjoint(("guidance_scale", *HYPER_PARAMETERS)):
+        amulet = amulet.replace(guidance_scale=None)
     return cast("AmuletParams", amulet.replace(**changes))
 
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("model_path")
 
 QUESTION = "How do I sleep better?"
 SHORT = ("-n", "12")
-FIGURES = r"guidance scale 5\.65 · plain [\d.]+ tokens/s · realigned [\d.]+ tokens/s \([\d.]+x\)\n"
+FIGURES = r"guidance scale 1\.5 · plain [\d.]+ tokens/s · realigned [\d.]+ tokens/s \([\d.]+x\)\n"
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_json_has_everything_of_the_generation(realigned: dict[str, Any]) -> Non
     }
     assert realigned["method"] == "amulet"
     assert realigned["preset"] == "balanced"
-    assert realigned["guidance_scale"] == pytest.approx(5.648699006951202)
+    assert realigned["guidance_scale"] == PRESETS["balanced"].amulet.guidance_scale
     assert realigned["preferences"] == ["concise"]
     assert realigned["usage"]["completion_tokens"] == len(realigned["token_ids"])
     assert realigned["usage"]["total_tokens"] > realigned["usage"]["prompt_tokens"]
@@ -266,10 +266,10 @@ def test_compare_shows_the_answers_under_headings(plain: Outcome) -> None:
     assert parts[1::2] == [
         "--- base: the plain answer ---\n",
         "--- pref: concise, guidance scale 1 ---\n",
-        "--- amulet: concise, guidance scale 5.65 ---\n",
+        "--- amulet: concise, guidance scale 1.5 ---\n",
     ]
     assert parts[2] == plain.out + "\n"
-    assert re.search(r"\n\nguidance scale 5\.65 · [^\n]+\n\Z", parts[-1])
+    assert re.search(r"\n\nguidance scale 1\.5 · [^\n]+\n\Z", parts[-1])
 
 
 def test_compare_of_chosen_methods_says_both_speeds() -> None:
@@ -280,7 +280,7 @@ def test_compare_of_chosen_methods_says_both_speeds() -> None:
 @pytest.fixture(scope="module")
 def compared() -> dict[str, Any]:
     """The plain answer and two presets' as JSON."""
-    methods = ("--methods", "base,paper,strong")
+    methods = ("--methods", "base,paper,balanced")
     outcome = run("compare", QUESTION, *SHORT, "--preference", "creative", *methods, "--json")
     assert outcome.code == 0, outcome
     result: dict[str, Any] = json.loads(outcome.out)
@@ -288,9 +288,9 @@ def compared() -> dict[str, Any]:
 
 
 def test_compare_takes_presets(compared: dict[str, Any]) -> None:
-    assert list(compared) == ["base", "paper", "strong"]
+    assert list(compared) == ["base", "paper", "balanced"]
     made = [(item["method"], item["preset"]) for item in compared.values()]
-    assert made == [("base", ""), ("amulet", "paper"), ("amulet", "strong")]
+    assert made == [("base", ""), ("amulet", "paper"), ("amulet", "balanced")]
 
 
 def test_no_preset_has_a_methods_name() -> None:
@@ -302,7 +302,7 @@ def test_compare_puts_answers_side_by_side(
     on_terminal: Callable[..., OnTerminal], compared: dict[str, Any], how: str
 ) -> None:
     command = ("compare", QUESTION, *SHORT, "--preference", "creative")
-    command = (*command, "--methods", "base,paper,strong")
+    command = (*command, "--methods", "base,paper,balanced")
     if how == "on a wide terminal":
         terminal = on_terminal(*command, COLUMNS="100")
         assert terminal.finish() == 0

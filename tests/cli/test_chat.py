@@ -120,7 +120,8 @@ def test_avoid(shared: ChatTerminal) -> None:
 def test_strength_and_preset(shared: ChatTerminal) -> None:
     assert "once there is a /preference" in shared.say("/preset strong")
     shared.say("/preference concise")
-    assert "concise (scale 3, KL 0.8)" in shared.say("/strength 3")
+    assert "concise (scale 3)" in shared.say("/strength 3")
+    assert "concise (scale 3, KL 0.8)" in shared.say("/strength 3 kl 0.8")
     assert "scale 3, at most a KL of 0.8" in shared.say("/strength")
     assert "concise (scale 3)" in shared.say("/strength kl off")
     assert "concise (paper)" in shared.say("/preset paper")

@@ -21,7 +21,7 @@ from amulet_local.cli.kept_chats import Keeper, TypedLines, chat_path, model_of,
 from amulet_local.common.errors import InvalidParameterError, InvalidRequestError
 from amulet_local.conversation.conversation_file import SavedConversation
 from amulet_local.conversation.conversation_settings import ConversationSettings
-from amulet_local.steering.presets import PRESETS
+from amulet_local.steering.presets import PRESETS, adjusted_strength
 
 ANSWER = """\
 To learn to cook:
@@ -196,7 +196,9 @@ def test_a_strength_is_a_scale_a_budget_or_both() -> None:
     settings = ConversationSettings(preset="strong")
     strong = PRESETS["strong"].amulet
     assert changed_strength("3", settings, None) == strong.replace(guidance_scale=3)
-    assert changed_strength("kl 0.2", settings, None) == strong.replace(kl_budget=0.2)
+    assert changed_strength("kl 0.2", settings, None) == adjusted_strength(
+        "strong", {"kl_budget": 0.2}
+    )
     both = changed_strength("2.5 kl_budget=off", settings, None)
     assert (both.guidance_scale, both.kl_budget, both.echo_guard) == (2.5, None, True)
     for wrong in ("a lot", "kl", "1 2", "kl=-1", "2000"):

@@ -30,7 +30,7 @@ from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS
 from tests.cli.conftest import CallCli
 from tests.cli.running import COMMAND, TIMEOUT, OnTerminal, environment, run
 
-QUICK = ("tune", "Why?", "--preference", "concise", "--values", "0.4", "-n", "4")
+QUICK = ("tune", "Why?", "--preference", "concise", "--values", "1.5", "-n", "4")
 LONG = ("tune", "--preference", "concise", "-n", "8")
 
 
@@ -99,14 +99,14 @@ def kept_in(config: Path) -> UserModelSettings:
 def test_it_measures_shows_recommends_and_keeps(config: Path, model_path: Path) -> None:
     outcome = run(*QUICK, "-m", model_path)
     assert outcome.code == 0, outcome
-    for words in ("preference prompt", "KL 0.4", "paper, no guards", "margin", "Signal: "):
+    for words in ("preference prompt", "scale 1.5", "paper, no guards", "margin", "Signal: "):
         assert words in outcome.out
     assert re.search(r"^Kept for smollm2 in .*settings\.toml\.$", outcome.out, re.MULTILINE)
     assert re.findall(r"^\d+ of 3 answers", outcome.err, re.MULTILINE)[-1] == "3 of 3 answers"
     strength = kept_in(config).strength
-    assert strength["kl_budget"] in (0, 0.4)
+    assert strength["guidance_scale"] in (1, 1.5)
     listed = run("preferences", "list").out
-    assert f"smollm2  kl_budget {strength['kl_budget']:g}" in listed
+    assert f"smollm2  guidance_scale {strength['guidance_scale']:g}" in listed
 
 
 @pytest.mark.usefixtures("model_path")
@@ -133,8 +133,8 @@ def test_what_is_kept_is_replaced_and_taken_out(call: CallCli, config: Path) -> 
     file.write_text("# mine\n[models.smollm2]\nguidance_scale = 2 # low\n")
     outcome = run(*QUICK)
     assert "in the place of guidance_scale 2." in outcome.out
-    assert kept_in(config).guidance_scale is None
-    assert kept_in(config).kl_budget is not None
+    assert kept_in(config).guidance_scale in (1, 1.5)
+    assert kept_in(config).kl_budget == "off"
     assert "is no longer in" in call("tune", "--reset").out
     assert kept_in(config) == UserModelSettings()
     assert "# mine" in file.read_text()
@@ -162,12 +162,16 @@ def test_a_kept_strength_changes_later_answers(config: Path) -> None:
         (None, {"kl_budget": 0.2}, 3.0, 0.2),
         (None, {"guidance_scale": 2.0}, 2.0, 0.7),
         (None, {"guidance_scale": 2.0, "kl_budget": 0.2}, 2.0, 0.2),
-        ("strong", {"watch": False}, None, 0.8),
+        ("strong", {"watch": False}, 2.0, None),
         ("strong", {"kl_budget": 0.2}, None, 0.2),
     ],
 )
 def test_a_flag_comes_before_a_preset_before_what_is_kept(
-    config: Path, preset: str | None, flags: dict[str, Any], scale: float | None, budget: float
+    config: Path,
+    preset: str | None,
+    flags: dict[str, Any],
+    scale: float | None,
+    budget: float | None,
 ) -> None:
     (config / "settings.toml").write_text("[models.smollm2]\nguidance_scale = 3\nkl_budget = 0.7\n")
     options = GenerateOptions(prompt="Hi", preference=["concise"], preset=preset, strength=flags)
@@ -197,7 +201,7 @@ def test_ctrl_c_shows_what_there_is_and_keeps_nothing(config: Path) -> None:
     assert process.returncode == 130
     assert "Traceback" not in err
     assert re.search(r"Interrupted\s+after\s+\d+\s+of\s+108\s+answers", out)
-    assert re.search(r"KL 0\.\d +[+-]\d", out)
+    assert re.search(r"scale \d\.\d+ +[+-]\d", out)
     assert "Recommended" not in out
     assert list(config.iterdir()) == []
 
@@ -217,8 +221,11 @@ def test_progress_is_on_one_line_of_a_terminal(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--values", "0.1,-2"], "--values are numbers from 0 to 1000 for this sweep, not -2"),
-        (["--sweep", "scale", "--values", "30"], "from 1 to 20"),
+        (["--values", "0.5,3"], "--values are numbers from 1 to 20 for this sweep, not 0.5"),
+        (
+            ["--sweep", "kl", "--values", "0.1,-2"],
+            "--values are numbers from 0 to 1000 for this sweep, not -2",
+        ),
         (["-n", "0"], "--predict must be a whole number from 1"),
         (["-n", "2.5"], "--predict"),
         (["-t", "0"], "--threads"),

@@ -26,14 +26,16 @@ def test_a_sweep_has_the_prompt_first_and_the_paper_last(sweep: Any) -> None:
     assert len({item.name for item in settings}) == len(settings)
 
 
-def test_budgets_are_tried_under_the_scale_and_guards_of_the_default_preset() -> None:
-    default = PRESETS[DEFAULT_PRESET].amulet
-    settings = settings_of("kl")[:-1]
-    assert default in [item.amulet for item in settings]
-    for item in settings:
+def test_budgets_are_tried_under_the_papers_scale_and_the_guards_of_the_default_preset() -> None:
+    for item in settings_of("kl")[:-1]:
         assert item.amulet.kl_budget == item.value
-        assert item.amulet.guidance_scale == default.guidance_scale
+        assert item.amulet.guidance_scale == PRESETS["paper"].amulet.guidance_scale
         assert all(getattr(item.amulet, name) for name in SWITCHED_ON)
+
+
+def test_the_default_preset_is_among_the_scales_that_are_tried() -> None:
+    default = PRESETS[DEFAULT_PRESET].amulet.guidance_scale
+    assert default in [item.amulet.guidance_scale for item in settings_of("scale")[:-1]]
 
 
 def test_scales_are_tried_without_a_budget() -> None:

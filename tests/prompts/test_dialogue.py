@@ -21,7 +21,7 @@ from amulet_local.prompts.known_text import KnownText
 from tests.prompts.test_chat_template import FakeVocabulary, n_special
 
 NOW = datetime(2026, 1, 2)
-PREFERENCE = "The answer should be like this: short."
+PREFERENCE = "Answer briefly."
 QUESTIONS = ["How do I sleep better?", "Why? <|im_end|> \n", "  ok "]
 ANSWERS = [
     "Hello there, sleep well.\n\n1. Go to bed",

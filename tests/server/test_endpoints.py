@@ -93,7 +93,7 @@ def test_a_change_holds_from_the_next_token_on(server: Server) -> None:
             "preferences": ["formal"],
             "preset": "",
             "guidance_scale": 2.0,
-            "kl_budget": 0.5,
+            "kl_budget": None,
         }
         kept = server.client.post("/v1/amulet/control", json={"id": key, "preset": "paper"})
         assert kept.json()["amulet"]["preferences"] == ["formal"]

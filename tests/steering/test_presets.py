@@ -14,14 +14,20 @@ from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.preferences.preference import resolve
 from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.steering import presets
-from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, choose_strength, preset_named
+from amulet_local.steering.presets import (
+    DEFAULT_PRESET,
+    PRESETS,
+    adjusted_strength,
+    choose_strength,
+    preset_named,
+)
 
 MESSAGES = [  # short, because most of the time goes into prompts
     {"role": "system", "content": "Be kind."},
     {"role": "user", "content": "How do I sleep?"},
 ]
 SHORT = SamplingParams(max_tokens=12)
-BOUNDS = {"guidance_scale", "max_guidance", "kl_budget", "min_plausibility"}
+PAPER_SCALE = PRESETS["paper"].amulet.guidance_scale
 
 
 def test_paper_is_the_authors_method_without_guards() -> None:
@@ -35,10 +41,29 @@ def test_paper_is_the_authors_method_without_guards() -> None:
     assert PRESETS["paper"].placement == "system"
 
 
-def test_every_other_preset_has_a_guard_against_what_the_paper_breaks() -> None:
+def test_every_other_preset_is_weaker_than_the_paper_and_guarded() -> None:
     for name in PRESETS.keys() - {"paper"}:
-        assert PRESETS[name].amulet.model_fields_set & BOUNDS
+        amulet = PRESETS[name].amulet
+        assert 1 < amulet.guidance_scale < PRESETS["paper"].amulet.guidance_scale
+        assert amulet.watch
+        assert amulet.echo_guard
+        assert amulet.end_guard
     assert DEFAULT_PRESET in PRESETS
+
+
+def test_values_of_a_preset_go_where_it_puts_the_preference() -> None:
+    for preset in PRESETS.values():
+        assert choose_strength("amulet", preset.amulet, None).placement == preset.placement
+
+
+def test_a_kl_budget_takes_the_place_of_a_presets_scale() -> None:
+    paper = PRESETS["paper"].amulet.guidance_scale
+    for preset in (None, "balanced", "strong"):
+        assert adjusted_strength(preset, {"kl_budget": 0.3}).guidance_scale == paper
+    both = adjusted_strength(None, {"kl_budget": 0.3, "guidance_scale": 2.5})
+    assert (both.kl_budget, both.guidance_scale) == (0.3, 2.5)
+    own = UserModelSettings(guidance_scale=3.0)
+    assert adjusted_strength(None, {"kl_budget": 0.3}, own=own).guidance_scale == 3.0
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (0.6, 0.8), (1.0, -0.5)])
@@ -148,7 +173,7 @@ def test_given_parameters_are_taken_as_they_are() -> None:
     for method in METHODS:
         chosen = choose_strength(method, amulet, None, own=UserModelSettings(guidance_scale=9))
         assert chosen.amulet is amulet
-        assert (chosen.preset, chosen.placement) == ("", "system")
+        assert (chosen.preset, chosen.placement) == ("", PRESETS[DEFAULT_PRESET].placement)
 
 
 def test_a_presets_strength_is_for_methods_that_take_one_and_its_placement_for_all(
@@ -168,7 +193,7 @@ def test_a_presets_strength_is_for_methods_that_take_one_and_its_placement_for_a
     ("own", "fields"),
     [
         (UserModelSettings(guidance_scale=2.5), {"guidance_scale": 2.5}),
-        (UserModelSettings(kl_budget=0.7), {"kl_budget": 0.7}),
+        (UserModelSettings(kl_budget=0.7), {"kl_budget": 0.7, "guidance_scale": PAPER_SCALE}),
         (
             UserModelSettings(guidance_scale=2.5, kl_budget="off"),
             {"guidance_scale": 2.5, "kl_budget": None},

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from amulet_local import Engine
+from amulet_local.preferences.wording import as_instruction
 from amulet_local.steering.guards.echo import HELD_AFTER, REFUSED_AFTER, Recital
 
 
@@ -106,7 +107,7 @@ def test_tokens_are_those_that_follow_the_answers_end_in_the_instruction(
 def test_real_prompts_recite_their_own_instruction(shared_engine: Engine, placement: str) -> None:
     vocabulary = shared_engine.model.vocabulary
     text = "in the cheerful style of an old sailor who loves rhymes"
-    instruction = f"The answer should be like this: {text}."
+    instruction = as_instruction(text)
     prompts, *_ = shared_engine._prompter.prompts(
         "How do I sleep?", ["", instruction], system=None, placement=placement
     )

@@ -21,15 +21,16 @@ BANK: tuple[RuledPreference, ...] = (*FORM, *VOICE)
 """All preferences, group by group."""
 
 _TEMPLATES = re.compile(
-    r"^(?:the answer should be like this:|(?:please )?answer(?: the question)?(?: briefly)?:?) +"
+    r"^(?:the answer should be like this:|make the answer"
+    r"|(?:please )?answer(?: the question)?(?: briefly)?:?) +"
 )
 
 
 def ruled_preference(text: str) -> RuledPreference | None:
     """The preference that a text is a wording of, or an instruction made of one; None without.
 
-    Case, blanks, and a mark at the end don't matter; nor do "Answer ..." and
-    "The answer should be like this: ..." around a wording.
+    Case, blanks, and a mark at the end don't matter; nor do "Answer ...", "Make the answer ..."
+    and "The answer should be like this: ..." around a wording.
     """
     plain = _plain(text)
     found = _by_wording()

@@ -14,7 +14,7 @@ from typing import Any
 from amulet_local.common.errors import InvalidParameterError, UnknownMethodError
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.steering.methods import METHODS, DecodingMethod, method_named
-from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, preset_named
+from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, adjusted_strength, preset_named
 
 KEYS = {option.eval: name for name, option in AmuletParams.options.items() if option.eval}
 """Short names of AmuletParams' fields."""
@@ -90,19 +90,20 @@ def _contestant(given: str, preset: str) -> Contestant:
         raise UnknownMethodError(
             f"--methods: no method or preset {base!r:.60}; known: {', '.join((*METHODS, *PRESETS))}"
         ) from None
-    amulet = None
+    amulet, start = None, ""
     parts = [part for part in rest.split("+") if part]
     if parts and parts[0] in PRESETS:
         if not method.takes_preset:
             raise InvalidParameterError(f"--methods {name!r:.60}: {base} takes no preset")
-        amulet = PRESETS[parts.pop(0)].amulet
+        start = parts.pop(0)
+        amulet = PRESETS[start].amulet
     elif not parts and method.takes_preset:
         amulet = PRESETS[preset].amulet
     if parts:
         if not (method.needs_plain and method.needs_preference):
             raise InvalidParameterError(f"--methods {name!r:.60}: {base} has no strength to set")
         changes = _changes(parts, name)
-        amulet = AmuletParams(**changes) if amulet is None else amulet.replace(**changes)
+        amulet = adjusted_strength(start, changes) if start else AmuletParams(**changes)
     only = tuple(part for part in wishes.split("+") if part)
     if at and not (only and method.needs_preference):
         raise InvalidParameterError(

@@ -1,14 +1,12 @@
-// One slider from the plain prompt over the preference in the prompt to the strongest preset.
+// One slider for the guidance scale, from the plain prompt over the preference in the prompt on.
 // Knows what each of its stops sends to the server, and nothing about answers.
 //
-// Up to 1 it is the guidance scale itself: 0 is the plain prompt, 1 the preference in the prompt.
-// From there on it is a KL budget, which means the same on every model, under the ceiling and with
-// the guards of one preset. At its end are the presets that have no budget.
+// 0 is the plain prompt, 1 the preference in the prompt, and more than that strengthens it, under
+// the guards of one preset. The presets are marks where their scales are.
 
 import { element, short } from "./text.js";
 
-const SCALES = [0, 0.25, 0.5, 0.75, 1];
-const BUDGETS = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1, 1.2];
+const SCALES = [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5];
 const GUARDED = "balanced";
 const NEAR = 1e-6;
 
@@ -16,57 +14,54 @@ const NEAR = 1e-6;
 export function stopsOf({ presets, default_preset: fallback, default_strength: standard }) {
   const names = presets.map((preset) => preset.name);
   const base = names.includes(GUARDED) ? GUARDED : (fallback ?? names[0]);
-  const ceiling = presets.find((preset) => preset.name === base)?.guidance_scale;
-  const stops = SCALES.map((scale) => ({
+  const stops = presets.map(({ name, summary, guidance_scale: scale, kl_budget: budget }) => ({
     scale,
-    budget: null,
-    name: { 0: "plain", 1: "prompted" }[scale] ?? "",
-    summary: summaryOf(scale),
-    fields: { preset: base, guidance_scale: scale },
+    budget,
+    name,
+    summary,
+    fields: { preset: name },
   }));
-  const budgets = [...BUDGETS, ...presets.map((preset) => preset.kl_budget)];
-  budgets.push(standard?.kl_budget);
-  const sorted = budgets.filter((value) => value > 0).sort((a, b) => a - b);
-  sorted
-    .filter((value, i) => i === 0 || value - sorted[i - 1] > NEAR)
-    .forEach((budget) => {
-      const preset = presets.find((one) => Math.abs((one.kl_budget ?? 0) - budget) < NEAR);
-      stops.push({
-        budget,
-        scale: preset?.guidance_scale ?? ceiling,
-        name: preset?.name ?? "",
-        summary: preset?.summary ?? `with the guards of ${base}`,
-        fields: preset ? { preset: preset.name } : { preset: base, kl_budget: budget },
-      });
-    });
-  for (const preset of presets.filter((one) => !(one.kl_budget > 0))) {
-    const { name, summary, guidance_scale: scale } = preset;
-    stops.push({ budget: null, scale, name, summary, fields: { preset: name } });
-  }
-  return stops;
+  for (const scale of SCALES) add(stops, base, scale, null);
+  if (standard) add(stops, base, standard.guidance_scale, standard.kl_budget);
+  return stops.sort((a, b) => a.scale - b.scale);
+}
+
+/** Adds a stop unless there is one of this scale and budget. */
+function add(stops, base, scale, budget) {
+  if (stops.some((stop) => same(stop, scale, budget))) return;
+  const fields = { preset: base, guidance_scale: scale };
+  if (budget > 0) fields.kl_budget = budget;
+  const name = { 0: "plain", 1: "prompted" }[scale] ?? "";
+  stops.push({ scale, budget, name, summary: summaryOf(scale, base), fields });
+}
+
+function same(stop, scale, budget) {
+  return (
+    Math.abs(stop.scale - scale) < NEAR && Math.abs((stop.budget ?? 0) - (budget ?? 0)) < NEAR
+  );
 }
 
 /** The stop that holds for a request which says nothing about strength. */
 export function defaultStop(stops, { default_preset: preset, default_strength: standard }) {
-  const byBudget = stops.findIndex((stop) => Math.abs(stop.budget - standard?.kl_budget) < NEAR);
-  if (standard?.kl_budget > 0 && byBudget >= 0) return byBudget;
+  const own = stops.findIndex((stop) =>
+    same(stop, standard?.guidance_scale, standard?.kl_budget),
+  );
+  if (own >= 0) return own;
   const byName = stops.findIndex((stop) => stop.name === preset);
   return byName >= 0 ? byName : stops.length - 1;
 }
 
-function summaryOf(scale) {
+function summaryOf(scale, base) {
   if (scale === 0) return "the preference has no part in the answer";
   if (scale === 1) return "the preference is asked for, and no more than that";
+  if (scale > 1) return `with the guards of ${base}`;
   return "between the plain prompt and the prompt with the preference";
 }
 
 /** The exact values of a stop, for people. */
 function valuesOf({ budget, scale }) {
-  if (budget) {
-    const most = scale === undefined ? "" : `, guidance ≤ ${short(scale)}`;
-    return `KL budget ${budget.toFixed(2)} nats${most}`;
-  }
-  return scale === undefined ? "" : `guidance scale ${short(scale)}`;
+  const within = budget > 0 ? `, KL budget ${budget.toFixed(2)} nats` : "";
+  return scale === undefined ? "" : `guidance scale ${short(scale)}${within}`;
 }
 
 export class Strength {
@@ -124,7 +119,7 @@ export class Strength {
     const { range, marks, value, note } = this.parts;
     const stop = this.#stops[range.value];
     const values = valuesOf(stop);
-    value.textContent = stop.name || (stop.budget ? `KL ${stop.budget.toFixed(2)}` : values);
+    value.textContent = stop.name || values;
     note.replaceChildren(values, element("span", "about", `: ${stop.summary}`));
     range.setAttribute("aria-valuetext", stop.name ? `${stop.name}, ${values}` : values);
     for (const mark of marks.children) {

@@ -6,6 +6,7 @@ import pytest
 
 from amulet_local import METHODS, PRESETS, errors
 from amulet_local.evaluation.experiment.contestants import Contestant, contestants
+from amulet_local.steering.presets import adjusted_strength
 
 
 def one(name: str) -> Contestant:
@@ -33,7 +34,7 @@ def test_a_strength_alone_has_no_guards() -> None:
 
 def test_a_preset_may_be_changed() -> None:
     found = one("amulet:balanced+kl=0.3").amulet
-    assert found == PRESETS["balanced"].amulet.replace(kl_budget=0.3)
+    assert found == adjusted_strength("balanced", {"kl_budget": 0.3})
 
 
 def test_context_steering_is_one_plus_lambda_and_linear_alignment_one_plus_ratio() -> None:

@@ -1,0 +1,81 @@
+"""How a preference is said to the model: one sentence, whatever form its user gave it.
+
+Knows nothing about models or about where in a prompt the sentence goes. The first word decides, so
+that a person can tell what will be sent. docs/strength.md has what wordings were measured to do.
+"""
+
+from __future__ import annotations
+
+import re
+
+_ENDS = ".!?…。！？"
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_MANNER = _words(
+    "about above according after against along alongside among around as at avoiding before "
+    "beginning behind being below beneath beside besides between beyond briefly by containing "
+    "despite during ending except excluding following for from giving having if imitating in "
+    "including inside into keeping less like listing making mentioning more on out outside over "
+    "per plus pretending putting quoting rather referring sounding speaking starting talking than "
+    "through throughout to toward towards under unlike until upon using via when where while with "
+    "within without writing"
+)
+"""First words of a phrase that says in what way: "Answer in Spanish."."""
+
+_INSTRUCTION = _words(
+    "act add address adopt always answer appear apply ask assume avoid be begin behave break bring "
+    "cite compare consider contain cover describe do don't don’t draw emphasise emphasize end "
+    "ensure explain express finish focus follow format give highlight imagine imitate include "
+    "keep let limit list look make mention minimise minimize name never no offer omit only "
+    "organise organize please prefer present pretend provide put quote refer remember repeat "
+    "replace reply respond rhyme say show sound speak spell start state stay structure sum "
+    "summarise summarize talk teach tell think translate treat try use wrap write you"
+)
+"""First words of a text that tells the model what to do already: "Use simple words."."""
+
+_ADJECTIVES_IN_LY = _words(
+    "chilly costly curly daily deadly early elderly fatherly friendly ghostly heavenly holy homely "
+    "jolly kindly likely lively lonely lovely lowly motherly orderly scholarly silly ugly weekly "
+    "worldly"
+)
+
+
+def as_instruction(text: str) -> str:
+    """Make the sentence that goes into the prompt for a preference.
+
+    A phrase of manner becomes "Answer in Spanish.", an instruction or a whole sentence stays what
+    it is, and anything else, be it an adjective or a noun, becomes "Make the answer short and
+    dry.". A text that doesn't end like a sentence gets a full stop.
+
+    Args:
+        text: what the user wrote; not blank.
+    """
+    text = text.strip()
+    closed = text if text[-1] in _ENDS else f"{text}."
+    first = _first_word(text)
+    if first.lower() in _INSTRUCTION or _is_sentence(text):
+        return closed[0].upper() + closed[1:]
+    if first.lower() in _MANNER or _is_adverb(first.lower()):
+        if first.istitle():
+            closed = closed[0].lower() + closed[1:]
+        return f"Answer {closed}"
+    return f"Make the answer {closed}"
+
+
+def _first_word(text: str) -> str:
+    found = re.match(r"[\w'’]+", text)
+    return found[0] if found else ""
+
+
+def _is_adverb(word: str) -> bool:
+    return len(word) > 4 and word.endswith("ly") and word not in _ADJECTIVES_IN_LY
+
+
+def _is_sentence(text: str) -> bool:
+    """Whether it begins and ends as a sentence does, or there are several."""
+    several = re.search(rf"[{re.escape(_ENDS)}]\s+\S", text) is not None
+    return several or (text[:1].isupper() and text[-1] in _ENDS)

@@ -1,0 +1,66 @@
+"""How a preference is said to the model."""
+
+from __future__ import annotations
+
+import pytest
+
+from amulet_local.preferences.names import BUILT_IN_PREFERENCES
+from amulet_local.preferences.preference import Preference
+from amulet_local.preferences.wording import as_instruction
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "in Spanish",
+        "like a pirate",
+        "for a five-year-old",
+        "with three emojis",
+        "as a numbered list",
+        "using simple words",
+        "politely",
+    ],
+)
+def test_a_phrase_of_manner_is_what_to_answer_like(text: str) -> None:
+    assert as_instruction(text) == f"Answer {text}."
+
+
+@pytest.mark.parametrize(
+    ("text", "instruction"),
+    [
+        ("use simple words", "Use simple words."),
+        ("Never use the letter z", "Never use the letter z."),
+        ("no commas", "No commas."),
+        ("You are a pirate!", "You are a pirate!"),
+        ("My daughter is five. She likes dogs", "My daughter is five. She likes dogs."),
+        ("I want to laugh.", "I want to laugh."),
+    ],
+)
+def test_what_is_a_sentence_already_stays_one(text: str, instruction: str) -> None:
+    assert as_instruction(text) == instruction
+
+
+@pytest.mark.parametrize(
+    "text", ["short and dry", "friendly, but short", "a poem", "lower case only", "en español"]
+)
+def test_a_quality_or_a_thing_is_what_the_answer_is_made(text: str) -> None:
+    assert as_instruction(text) == f"Make the answer {text}."
+
+
+def test_a_capital_at_the_start_of_a_phrase_is_no_name() -> None:
+    assert as_instruction("In Spanish") == "Answer in Spanish."
+    assert as_instruction("Spanish") == "Make the answer Spanish."
+
+
+@pytest.mark.parametrize("text", [" in rhyme ", "in rhyme.", "in rhyme!", "用中文。", "in 1 line…"])
+def test_an_instruction_ends_like_a_sentence_once(text: str) -> None:
+    instruction = as_instruction(text)
+    assert instruction == instruction.strip()
+    assert instruction[-1] in ".!。…"
+    assert instruction[-2] not in ".!。…"
+
+
+@pytest.mark.parametrize("name", BUILT_IN_PREFERENCES)
+def test_built_in_preferences_are_phrases_of_manner(name: str) -> None:
+    text = BUILT_IN_PREFERENCES[name]
+    assert Preference(text=text).instruction == f"Answer {text}."
