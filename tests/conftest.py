@@ -38,6 +38,19 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each of several pytest processes cores of its own.
+
+    Two models with a thread for every core of the machine wait for each other, spinning.
+    """
+    worker = getattr(config, "workerinput", None)
+    if worker is None or not hasattr(os, "sched_setaffinity"):
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    own = cores[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]
+    os.sched_setaffinity(0, own or cores)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what asks for a model's file, itself or through another fixture."""
