@@ -21,7 +21,7 @@ _SPIN = "while True: pass"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Crowded:
+class CrowdedWay:
     """One way, with default threads, on a quiet machine and on a busy one.
 
     Attributes:
@@ -51,7 +51,7 @@ class Crowded:
         }
 
 
-def measure_busy(settings: Settings, *, on_gpu: bool, progress: Progress) -> tuple[Crowded, ...]:
+def measure_busy(settings: Settings, *, on_gpu: bool, progress: Progress) -> tuple[CrowdedWay, ...]:
     """Time a plain token and a realigned one, in turns, quiet and busy.
 
     Raises:
@@ -78,7 +78,7 @@ def measure_busy(settings: Settings, *, on_gpu: bool, progress: Progress) -> tup
                 with _busy_cores(n_busy):
                     times[name, True].append(child.ask(command) / settings.n_tokens)
     return tuple(
-        Crowded(
+        CrowdedWay(
             way=way.name,
             quiet=Sample(seconds=tuple(times[way.name, False])),
             busy=Sample(seconds=tuple(times[way.name, True])),

@@ -16,7 +16,7 @@ from amulet_local.benchmark.settings import SAMPLINGS, Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Timed:
+class TimedWay:
     """A way and its speed.
 
     Attributes:
@@ -48,18 +48,18 @@ class Decode:
         outside_way: of which way.
     """
 
-    timed: tuple[Timed, ...]
+    timed: tuple[TimedWay, ...]
     together: bool
     outside: dict[str, Sample]
     outside_way: str
 
     @property
-    def best_plain(self) -> Timed:
+    def best_plain(self) -> TimedWay:
         """The plain way that the ratios refer to."""
         return _fastest(item for item in self.timed if item.way.kind == "plain")
 
     @property
-    def best_schedule(self) -> Timed:
+    def best_schedule(self) -> TimedWay:
         """The fastest way with one preference."""
         return _fastest(item for item in self.timed if item.way.n_preferences == 1)
 
@@ -111,7 +111,7 @@ class Decode:
         }
 
 
-def _fastest(items: Iterable[Timed]) -> Timed:
+def _fastest(items: Iterable[TimedWay]) -> TimedWay:
     return min(items, key=lambda item: item.seconds.median)
 
 
@@ -138,7 +138,7 @@ def measure_decode(settings: Settings, *, on_gpu: bool, progress: Progress) -> D
     }
     best = min(samples[name].median for name, way in found.items() if way.kind == "plain")
     timed = tuple(
-        Timed(
+        TimedWay(
             way=way,
             seconds=samples[name],
             facts=facts[name],

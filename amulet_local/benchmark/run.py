@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from amulet_local.benchmark.crew import Child, Progress
-from amulet_local.benchmark.crowding import Crowded, measure_busy
+from amulet_local.benchmark.crowding import CrowdedWay, measure_busy
 from amulet_local.benchmark.decoding import Decode, measure_decode
 from amulet_local.benchmark.footprint import PeakMemory, Start, measure_memory, measure_start
 from amulet_local.benchmark.prompting import FirstToken, measure_prefill
@@ -38,7 +38,7 @@ class Report:
     prefill: tuple[FirstToken, ...] | None = None
     memory: PeakMemory | None = None
     start: Start | None = None
-    busy: tuple[Crowded, ...] | None = None
+    busy: tuple[CrowdedWay, ...] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Everything as JSON values, single timings included; only the parts that were run."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from amulet_local.benchmark.crowding import Crowded
+from amulet_local.benchmark.crowding import CrowdedWay
 from amulet_local.benchmark.decoding import Decode
 from amulet_local.benchmark.footprint import PeakMemory, Start
 from amulet_local.benchmark.measure import Sample
@@ -145,7 +145,7 @@ def _start(start: Start) -> list[str]:
     ]
 
 
-def _busy(rows: Sequence[Crowded]) -> list[str]:
+def _busy(rows: Sequence[CrowdedWay]) -> list[str]:
     n = rows[0].n_busy
     others = f"beside {n} busy program{'s' if n > 1 else ''}"
     lines = [f"{'Default threads, milliseconds a token':37} {'quiet':>9} {others:>22} {'ratio':>8}"]

@@ -69,7 +69,7 @@ def _answers(
 ) -> Path:
     """Make the answers of one model; returns its run's folder."""
     from amulet_local.engine import Engine
-    from amulet_local.evaluation.experiment.answering import Answering
+    from amulet_local.evaluation.experiment.answering import ExperimentRun
     from amulet_local.evaluation.experiment.plan import settings_of
     from amulet_local.evaluation.experiment.run_folder import run_folder
     from amulet_local.loading.model_store import find_model
@@ -86,7 +86,7 @@ def _answers(
 
     try:
         with Engine(path, runtime, load_progress=loading) as engine:
-            Answering(engine, experiment, folder, progress.show).run()
+            ExperimentRun(engine, experiment, folder, progress.show).run()
     finally:
         progress.erase()
     return folder
@@ -128,9 +128,9 @@ def _finish(options: EvalOptions, folders: list[Path]) -> None:
 
 
 def _summary(results: Results, names: list[str], folder: Path) -> dict[str, Any]:
-    from amulet_local.evaluation.experiment.tables import Part, column
+    from amulet_local.evaluation.experiment.tables import TablePart, column
 
-    part = Part(wishes=results.wishes)
+    part = TablePart(wishes=results.wishes)
     columns = {name: column(results, name, part) for name in names} if results.questions else {}
     return {
         "model": results.settings["model"]["file"],
@@ -157,13 +157,13 @@ def _summary(results: Results, names: list[str], folder: Path) -> dict[str, Any]
 
 def _show(results: Results, names: list[str], folder: Path) -> None:
     from amulet_local.evaluation.experiment.report_text import figure
-    from amulet_local.evaluation.experiment.tables import Part, column
+    from amulet_local.evaluation.experiment.tables import TablePart, column
 
     n = len(results.questions)
     write(f"{one_line(results.settings['model']['file'])}: {n} of {results.n_all_questions} ")
     write("questions answered by every method\n\n")
     if n:
-        part = Part(wishes=results.wishes)
+        part = TablePart(wishes=results.wishes)
         columns = {name: column(results, name, part) for name in names[:6]}
         width = max(len(method.name) for method in results.methods) + 2
         write(f"{'':{width}}" + "".join(f"{name:>22}" for name in columns) + "\n")

@@ -20,7 +20,7 @@ from amulet_local.common.results import Chunk, Generation
 from amulet_local.conversation import conversation_file
 from amulet_local.conversation.conversation_file import SavedConversation
 from amulet_local.conversation.conversation_settings import KEEP, ConversationSettings, Keep, OnFull
-from amulet_local.conversation.turn_draft import AnswerSource, Draft, Drafting, TurnRequest
+from amulet_local.conversation.turn_draft import AnswerSource, Draft, TurnDrafter, TurnRequest
 from amulet_local.conversation.turn_stream import TurnStream
 from amulet_local.llama.rows import Progress
 from amulet_local.llama.stop_flag import StopFlag
@@ -72,15 +72,20 @@ class Conversation:
         turns: Sequence[Turn] = (),
         *,
         warnings: Sequence[str] = (),
+        drafter: TurnDrafter | None = None,
     ) -> None:
-        """Begin, or go on after `turns`."""
+        """Begin, or go on after `turns`.
+
+        Args:
+            drafter: of a conversation with these turns; None begins with nothing in memory.
+        """
         self.warnings = tuple(warnings)
         self._source = source
         self._settings = settings
         self._turns = tuple(turns)
-        self._drafting = Drafting(source, warnings=self.warnings)
+        self._drafter = drafter or TurnDrafter(source, warnings=self.warnings)
         self._order = StreamLock(StopFlag(), _nothing, busy=_BUSY)
-        self._guard = threading.RLock()  # re-entrant: a finalizer may end a stream anywhere
+        self._lock = threading.RLock()  # re-entrant: a finalizer may end a stream anywhere
         self._running: Draft | None = None
 
     @property
@@ -245,10 +250,14 @@ class Conversation:
         From then on neither knows about the other. A turn that is running isn't in it. The engine
         has one of them in memory: taking turns with both computes what they don't share anew.
         """
-        with self._guard:
-            other = Conversation(self._source, self._settings, self._turns, warnings=self.warnings)
-            other._drafting = self._drafting.copy()
-            return other
+        with self._lock:
+            return Conversation(
+                self._source,
+                self._settings,
+                self._turns,
+                warnings=self.warnings,
+                drafter=self._drafter.copy(),
+            )
 
     def set(
         self,
@@ -306,36 +315,36 @@ class Conversation:
             FileAccessError: it can't be written; a file that was there is as it was.
             InvalidRequestError: it is too large, or something in it can't be kept as JSON.
         """
-        with self._guard:
+        with self._lock:
             saved = SavedConversation(
                 model=self._source.model, settings=self._settings, turns=self._turns
             )
         conversation_file.write(path, saved)
 
     def _set(self, changes: dict[str, Any]) -> None:
-        with self._guard:
+        with self._lock:
             settings = self._settings.changed(changes)
             if self._running is not None:
-                self._drafting.change(self._running, settings)
+                self._drafter.change(self._running, settings)
             self._settings = settings
 
-    def _stream(self, wish: TurnRequest) -> TurnStream:
-        return TurnStream(self._run(wish, self._draft(wish)), self.set, wish.control.cancel)
+    def _stream(self, asked: TurnRequest) -> TurnStream:
+        return TurnStream(self._run(asked, self._draft(asked)), self.set, asked.control.cancel)
 
-    def _draft(self, wish: TurnRequest) -> Draft:
-        with self._guard:
-            return self._drafting.draft(self._turns, wish, self._settings)
+    def _draft(self, asked: TurnRequest) -> Draft:
+        with self._lock:
+            return self._drafter.draft(self._turns, asked, self._settings)
 
-    def _run(self, wish: TurnRequest, draft: Draft) -> Generator[Chunk, None, None]:
+    def _run(self, asked: TurnRequest, draft: Draft) -> Generator[Chunk, None, None]:
         with self._order.turn():
             said: list[Chunk] = []
             try:
-                with self._guard:
+                with self._lock:
                     if not draft.holds_for(self._turns, self._settings):
-                        draft = self._draft(wish)
+                        draft = self._draft(asked)
                     self._running = draft
                 with closing(
-                    self._source.stream(draft.request, wish.prompt_progress, draft.control)
+                    self._source.stream(draft.request, asked.prompt_progress, draft.control)
                 ) as pieces:
                     while True:
                         with self._order.using():

@@ -81,7 +81,7 @@ class ConversationSettings:
         if "sampling" in given and given["sampling"] is None:
             given["sampling"] = SamplingParams()
         settings = replace(self, **given)
-        settings._check()
+        settings.check()
         return settings
 
     def arguments(self) -> AskConversation:
@@ -97,7 +97,12 @@ class ConversationSettings:
             "placement": self.placement,
         }
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Refuse what can't be together, or is no value of a setting.
+
+        Raises:
+            As `Engine.generate`, for what doesn't depend on a model.
+        """
         preferences = resolve(self.preference or None, avoid=self.avoid or None)
         method = choose_method(self.method, has_preference=bool(preferences))
         strength = choose_strength(method.name, self.amulet, self.preset)

@@ -67,12 +67,12 @@ class Draft:
 
     Attributes:
         before: all turns when it was made.
-        kept, question: see Wish.
+        kept, question: see `TurnRequest.place`.
         n_dropped: how many turns its prompt leaves out.
         settings, request: what it runs with.
         sampling: of its answer, to the end.
         seed: of its draws, None if greedy.
-        control: the wish's.
+        control: changes and ends it.
     """
 
     before: tuple[Turn, ...]
@@ -90,28 +90,37 @@ class Draft:
         return self.before is turns and self.settings is settings
 
 
-class Drafting:
+class TurnDrafter:
     """Prepares the turns of one conversation. Not to be used by two threads at once."""
 
-    def __init__(self, source: AnswerSource, *, warnings: Sequence[str] = ()) -> None:
-        """Begin: what a template takes for the present is now.
+    def __init__(
+        self,
+        source: AnswerSource,
+        *,
+        warnings: Sequence[str] = (),
+        now: datetime | None = None,
+        memory: PromptMemory | None = None,
+    ) -> None:
+        """Begin.
 
         Args:
             warnings: for every result.
+            now: what a template takes for the present; None for the time of this call.
+            memory: what was made for the prompts before, if any were.
         """
         self._source = source
         self._warnings = tuple(warnings)
-        self._now = datetime.now()
-        self._memory = PromptMemory()
+        self._now = datetime.now() if now is None else now
+        self._memory = PromptMemory() if memory is None else memory
 
-    def copy(self) -> Drafting:
+    def copy(self) -> TurnDrafter:
         """Another one that starts with the same."""
-        other = Drafting(self._source, warnings=self._warnings)
-        other._now, other._memory = self._now, self._memory.copy()
-        return other
+        return TurnDrafter(
+            self._source, warnings=self._warnings, now=self._now, memory=self._memory.copy()
+        )
 
     def draft(
-        self, turns: tuple[Turn, ...], wish: TurnRequest, settings: ConversationSettings
+        self, turns: tuple[Turn, ...], turn_request: TurnRequest, settings: ConversationSettings
     ) -> Draft:
         """The turn that somebody asks for.
 
@@ -119,12 +128,12 @@ class Drafting:
             ConversationFullError: it doesn't fit the context, and nothing may or can be left out.
             As `Engine.generate`.
         """
-        kept, question = wish.place(turns)
+        kept, question = turn_request.place(turns)
         sampling = settings.sampling
-        if wish.again and sampling.temperature > 0:
-            seed = secrets.randbelow(2**32 - 1) if wish.seed is None else wish.seed
+        if turn_request.again and sampling.temperature > 0:
+            seed = secrets.randbelow(2**32 - 1) if turn_request.seed is None else turn_request.seed
             sampling = sampling.replace(seed=seed)
-        arguments = {**settings.arguments(), "sampling": sampling, "trace": wish.trace}
+        arguments = {**settings.arguments(), "sampling": sampling, "trace": turn_request.trace}
         n_dropped = kept[-1].n_dropped if kept else 0
         while True:
             request, n_tokens = self._request(kept[n_dropped:], question, arguments)
@@ -143,7 +152,7 @@ class Drafting:
             request=self._with_warnings(request, n_dropped, len(kept)),
             sampling=sampling,
             seed=request.seed if sampling.temperature > 0 else None,
-            control=wish.control,
+            control=turn_request.control,
         )
 
     def change(self, draft: Draft, settings: ConversationSettings) -> None:

@@ -122,7 +122,7 @@ class Measurement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Task:
+class _SweepTask:
     setting: Setting
     preference: Preference
     question: str
@@ -221,11 +221,11 @@ class Stand:
             parts.close()
             raise
 
-    def _all_tasks(self) -> Iterator[_Task]:
+    def _all_tasks(self) -> Iterator[_SweepTask]:
         for question in self._plan.questions:
             for preference in self._plan.preferences:
                 for setting in self._plan.settings:
-                    yield _Task(
+                    yield _SweepTask(
                         setting=setting,
                         preference=preference,
                         question=question,
@@ -238,10 +238,12 @@ class Stand:
                         ),
                     )
 
-    def _answer(self, result: Measurement, report: Report) -> list[tuple[_Task, tuple[int, ...]]]:
+    def _answer(
+        self, result: Measurement, report: Report
+    ) -> list[tuple[_SweepTask, tuple[int, ...]]]:
         """Make and judge all answers; returns texts to measure the lever along."""
         clock = RemainingTime(self._plan)
-        texts: list[tuple[_Task, tuple[int, ...]]] = []
+        texts: list[tuple[_SweepTask, tuple[int, ...]]] = []
         first = self._plan.settings[0]
         lever_questions = self._plan.questions[:LEVER_QUESTIONS]
         vocabulary = self._engine.model.vocabulary
@@ -264,7 +266,7 @@ class Stand:
         )
         return texts
 
-    def _lever(self, texts: Sequence[tuple[_Task, tuple[int, ...]]]) -> Lever:
+    def _lever(self, texts: Sequence[tuple[_SweepTask, tuple[int, ...]]]) -> Lever:
         parts = self._parts
         rows = parts.new_rows(parts.model, parts.settings, self._stop_flag, parts.plan)
         try:

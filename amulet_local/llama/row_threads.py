@@ -22,7 +22,7 @@ has to wait for it. Not with several threads a row: OpenMP would keep a pool of 
 beside the worker's, and spin less for having more threads than there are cores."""
 
 
-class Step(Protocol):
+class ComputeRow(Protocol):
     """Computes a token of every row, the first row in the caller's thread if `here`."""
 
     def __call__(self, *, here: bool) -> None: ...
@@ -70,7 +70,7 @@ class RowThreads:
         for row in rows:
             row.context.set_threads(n_threads, n_threads_batch)
 
-    def step(self, rows: Sequence[Row], compute: Step) -> None:
+    def step(self, rows: Sequence[Row], compute: ComputeRow) -> None:
         """Compute a token of every row, with as many threads as suit the machine now."""
         pace = self._pace(len(rows))
         if pace is not None and pace.n_threads != self._n_threads:

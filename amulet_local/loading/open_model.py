@@ -48,7 +48,7 @@ class OpenModel:
             ContextCreationError: no memory for the context. The parts are freed in both cases.
         """
         engine = cls.__new__(cls)
-        engine._take(parts)
+        cls._take(engine, parts)
         return engine
 
     def _take(self, parts: EngineParts) -> None:

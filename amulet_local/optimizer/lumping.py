@@ -33,7 +33,7 @@ _LOWEST = np.float32(-1e4)
 _FARTHEST = np.float32(10.0)
 
 
-class Lumped(NamedTuple):
+class LumpedRows(NamedTuple):
     """The candidates of one position: n = n_top + 1 + n_tail of them.
 
     Attributes:
@@ -77,7 +77,7 @@ def log_probabilities(
 
 def lump(
     rows: NDArray[np.float32], chosen: int, *, n_top: int, n_tail: int, phase: float
-) -> Lumped:
+) -> LumpedRows:
     """Some candidates instead of the vocabulary.
 
     Args:
@@ -113,7 +113,7 @@ def lump(
     there = tokens[is_there]
     base[is_there] = rows[0, there] + log_counts[is_there]
     differences[is_there] = (rows[1:, there] - rows[0, there]).T
-    return Lumped(base, differences, place)
+    return LumpedRows(base, differences, place)
 
 
 def _importance(rows: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -195,15 +195,15 @@ def _inverse(information: Floats) -> tuple[Floats, NDArray[np.bool_]]:
 
 
 @dataclass(frozen=True)
-class _Chunk:
+class _Positions:
     base: Floats
     differences: Floats
     chosen: NDArray[np.int32]
 
 
-def _chunk(choices: Choices, start: int) -> _Chunk:
+def _chunk(choices: Choices, start: int) -> _Positions:
     part = slice(start, start + _CHUNK)
-    return _Chunk(
+    return _Positions(
         choices.base[part].astype(np.float64),
         choices.differences[part].astype(np.float64),
         choices.chosen[part],

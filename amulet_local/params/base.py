@@ -59,7 +59,7 @@ class StrictParams(BaseModel):
             params = handler(data)
         except ValidationError as error:
             raise InvalidParameterError(_one_line(error)) from None
-        params._check_together()
+        cls._check_together(params)
         return params
 
     def _check_together(self) -> None:

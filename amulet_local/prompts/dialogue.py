@@ -10,7 +10,7 @@ What is made that way is remembered, and is the same when it is made anew from t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -49,7 +49,7 @@ class Turn:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _ToldTurns:
+class _RowTurns:
     """Turns as one row has them: the last prompt and the answer to it.
 
     Attributes:
@@ -62,7 +62,7 @@ class _ToldTurns:
     contents: tuple[str, ...] = ()
     known: KnownText = field(default_factory=KnownText)
 
-    def cut_to_common(self, turns: Sequence[Turn]) -> _ToldTurns:
+    def cut_to_common(self, turns: Sequence[Turn]) -> _RowTurns:
         """What of it holds for these turns as well."""
         n_common = 0
         for mine, other in zip(self.turns, turns):  # noqa: B905 (the shorter one ends it)
@@ -73,9 +73,9 @@ class _ToldTurns:
             return self
         known = self.known.cut_to(n_common)
         if not known.cuts:
-            return _ToldTurns()
+            return _RowTurns()
         kept = self.turns[: known.cuts[-1].n_turns]
-        return _ToldTurns(
+        return _RowTurns(
             turns=kept, contents=(*self.contents[: len(kept) - 1], kept[-1].answer), known=known
         )
 
@@ -83,22 +83,20 @@ class _ToldTurns:
 class PromptMemory:
     """What was made for the prompts before, by the text that a row begins with."""
 
-    def __init__(self) -> None:
-        self._told: dict[str, _ToldTurns] = {}
+    def __init__(self, rows: Mapping[str, _RowTurns] | None = None) -> None:
+        self._rows = {} if rows is None else dict(rows)
 
     def copy(self) -> PromptMemory:
         """Another one that starts with the same."""
-        other = PromptMemory()
-        other._told = dict(self._told)
-        return other
+        return PromptMemory(self._rows)
 
-    def of(self, system: str, turns: Sequence[Turn]) -> _ToldTurns:
+    def of(self, system: str, turns: Sequence[Turn]) -> _RowTurns:
         """The beginning of these turns, in a row with this system text."""
-        return self._told.get(system, _ToldTurns()).cut_to_common(turns)
+        return self._rows.get(system, _RowTurns()).cut_to_common(turns)
 
-    def keep(self, told: dict[str, _ToldTurns]) -> None:
+    def keep(self, rows: dict[str, _RowTurns]) -> None:
         """Remember these rows, and only these."""
-        self._told = told
+        self._rows = rows
 
     def turns_to_drop(self, n_tokens: int) -> int:
         """How many of the oldest turns to leave out, of those in the prompts made last.
@@ -106,7 +104,7 @@ class PromptMemory:
         The older half of them in tokens, and more where these aren't `n_tokens`: what is left is
         computed anew, which should not happen at every turn.
         """
-        longest = max(self._told.values(), key=lambda told: len(told.known.token_ids))
+        longest = max(self._rows.values(), key=lambda row: len(row.known.token_ids))
         cuts, n_turns = longest.known.cuts, len(longest.turns)
         if len(cuts) < 2:
             return (n_turns + 1) // 2
@@ -160,7 +158,7 @@ class Dialogue:
         """
         prompts = []
         notes: dict[str, None] = {}
-        rows: dict[str, _ToldTurns] = {}
+        rows: dict[str, _RowTurns] = {}
         for instruction in row_instructions(instructions, placement):
             begins, ends = (instruction, "") if placement == "system" else ("", instruction)
             (opening, *_) = with_preference(
@@ -175,44 +173,44 @@ class Dialogue:
         self.memory.keep(rows)
         return prompts, list(notes), prompt.text
 
-    def _caught_up(self, template: ChatTemplate, vocabulary: Vocabulary, system: str) -> _ToldTurns:
+    def _caught_up(self, template: ChatTemplate, vocabulary: Vocabulary, system: str) -> _RowTurns:
         """All turns, for rows with this system text."""
-        told = self.memory.of(system, self.turns)
-        for turn in self.turns[len(told.turns) :]:
-            prompt, contents, _ = self._prompt(template, told, system, turn.question, "")
+        row = self.memory.of(system, self.turns)
+        for turn in self.turns[len(row.turns) :]:
+            prompt, contents, _ = self._prompt(template, row, system, turn.question, "")
             ids = generated_ids(turn, vocabulary)
             if ids is not None:
                 markers = template.markers_in_answer(turn.answer)
-                prompt = prompt.with_answer(turn.answer, ids, markers, len(told.turns) + 1)
-            told = _ToldTurns(
-                turns=(*told.turns, turn), contents=(*contents, turn.answer), known=prompt
+                prompt = prompt.with_answer(turn.answer, ids, markers, len(row.turns) + 1)
+            row = _RowTurns(
+                turns=(*row.turns, turn), contents=(*contents, turn.answer), known=prompt
             )
-        return told
+        return row
 
     def _prompt(
-        self, template: ChatTemplate, told: _ToldTurns, system: str, question: str, instruction: str
+        self, template: ChatTemplate, row: _RowTurns, system: str, question: str, instruction: str
     ) -> tuple[KnownText, tuple[str, ...], tuple[str, ...]]:
         """The prompt of one row, what its template got of each answer, and notes.
 
         Some templates put a blank before an answer that begins with one already, so the last
         answer is tried without blanks around it if its ids don't fit as it is.
         """
-        n_turns = len(told.turns)
+        n_turns = len(row.turns)
         attempts = []
-        answer = told.contents[-1] if told.contents else ""
+        answer = row.contents[-1] if row.contents else ""
         for content in dict.fromkeys((answer, answer.strip())):
-            contents = (*told.contents[:-1], content) if told.contents else ()
+            contents = (*row.contents[:-1], content) if row.contents else ()
             messages: list[Message] = [{"role": "system", "content": system}]
-            for turn, text in zip(told.turns, contents, strict=True):
+            for turn, text in zip(row.turns, contents, strict=True):
                 messages.append({"role": "user", "content": turn.question})
                 messages.append({"role": "assistant", "content": text})
             messages.append({"role": "user", "content": question})
             messages = with_preference(
                 messages, system=system, preference=instruction, placement="user"
             )
-            prompt, notes = template.encode_after(told.known, messages, now=self.now)
+            prompt, notes = template.encode_after(row.known, messages, now=self.now)
             attempts.append((prompt, contents, notes))
-            cuts = told.known.cuts
+            cuts = row.known.cuts
             if not cuts or cuts[-1].n_turns < n_turns or prompt.cuts == cuts:
                 return attempts[-1]
         return attempts[0]

@@ -35,7 +35,7 @@ _MARKS = re.compile(rb'[\[\]{}"\\]')
 _log = logging.getLogger("amulet_local.server")
 
 
-class Guard:
+class AccessMiddleware:
     """An ASGI application that lets through to another one what is in order."""
 
     def __init__(self, app: Application, access: Access, limits: Limits) -> None:

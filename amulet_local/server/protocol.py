@@ -24,7 +24,7 @@ _FULL = (
 )
 
 
-class GuardedProtocol(H11Protocol):
+class LimitedProtocol(H11Protocol):
     """One connection."""
 
     limits: ClassVar[Limits] = Limits()
@@ -89,6 +89,6 @@ class GuardedProtocol(H11Protocol):
                 timer.cancel()
 
 
-def protocol_with(limits: Limits) -> type[GuardedProtocol]:
+def protocol_with(limits: Limits) -> type[LimitedProtocol]:
     """Connections with these limits."""
-    return type("LimitedProtocol", (GuardedProtocol,), {"limits": limits})
+    return type("LimitedProtocol", (LimitedProtocol,), {"limits": limits})

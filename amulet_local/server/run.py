@@ -18,7 +18,7 @@ from typing import Any
 import uvicorn
 
 from amulet_local.common.errors import InvalidParameterError, ServerError
-from amulet_local.server.access import Guard
+from amulet_local.server.access import AccessMiddleware
 from amulet_local.server.app import make_app
 from amulet_local.server.limits import Access, Limits
 from amulet_local.server.protocol import protocol_with
@@ -154,7 +154,7 @@ def serve(
         api_keys=access.api_keys, hosts=access.hosts | {host.lower()}, origins=access.origins
     )
     config = uvicorn.Config(
-        Guard(make_app(service, version=version), access, limits),
+        AccessMiddleware(make_app(service, version=version), access, limits),
         http=protocol_with(limits),
         ws="none",
         loop="asyncio",

@@ -8,14 +8,14 @@ computed in chunks between the tokens of the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from amulet_local.answering.answer import Answer
 from amulet_local.answering.generation import Control
 from amulet_local.answering.request import Request
 from amulet_local.common.errors import InvalidParameterError, LogitsError
-from amulet_local.common.results import Chunk, Generation
+from amulet_local.common.results import Chunk
 from amulet_local.llama.context import Context, ContextSettings, Logits
 from amulet_local.llama.model import Model
 from amulet_local.llama.row import common_length
@@ -25,15 +25,15 @@ from amulet_local.optimizer.realigner import Realigner
 
 
 @dataclass
-class _Row:
+class _CohortRow:
     sequence: int
     pending: Sequence[int] = ()
     logits: Logits | None = None
 
 
 @dataclass
-class _Place:
-    rows: list[_Row]
+class _CohortPlace:
+    rows: list[_CohortRow]
     request: Request | None = None
     answer: Answer | None = None
     control: Control | None = None
@@ -81,49 +81,9 @@ class Cohort:
         self._sequences = Sequences(context, can_drop=model.can_drop_tokens)
         self._realigner = Realigner(model.vocabulary.n_tokens)
         self._places = [
-            _Place([_Row(place * n_rows + row) for row in range(n_rows)])
+            _CohortPlace([_CohortRow(place * n_rows + row) for row in range(n_rows)])
             for place in range(n_places)
         ]
-
-    def run(
-        self,
-        requests: Iterable[Request],
-        *,
-        noise: float = 0.0,
-        progress: Callable[[int], None] | None = None,
-    ) -> Iterator[tuple[int, Generation]]:
-        """Answer all requests; each with its number, in the order in which they are done.
-
-        Args:
-            noise: standard deviation of the model's rounding noise in l1 - l0, for noise guards.
-            progress: called after each step with the tokens of the answers under way. What it
-                raises ends the run.
-
-        Raises:
-            DecodeError: llama.cpp failed.
-            StoppedError: the stop flag was set.
-        """
-        waiting = enumerate(requests)
-        free = list(range(len(self._places)))
-        numbers: dict[int, int] = {}
-        try:
-            while True:
-                while free and (item := next(waiting, None)) is not None:
-                    numbers[free[-1]] = item[0]
-                    self.admit(free.pop(), item[1], noise=noise)
-                busy = [place for place in self._places if place.answer is not None]
-                if not busy:
-                    return
-                for place, chunk in self.step():
-                    if isinstance(chunk, LogitsError):
-                        raise chunk
-                    if chunk.generation is not None:
-                        yield numbers[place], chunk.generation
-                        free.append(place)
-                if progress is not None:
-                    progress(sum(len(p.answer.tokens) for p in busy if p.answer is not None))
-        finally:
-            self.abandon()
 
     def admit(
         self, place: int, request: Request, *, noise: float = 0.0, control: Control | None = None
@@ -199,14 +159,14 @@ class Cohort:
         """Free the context."""
         self._sequences.close()
 
-    def _read(self, place: _Place, prompts: Sequence[Sequence[int]]) -> None:
+    def _read(self, place: _CohortPlace, prompts: Sequence[Sequence[int]]) -> None:
         """Compute these prompts next, but for what is in memory."""
         for row, prompt in zip(place.rows, prompts, strict=False):
             self._take_prefix(row, prompt)
             row.pending = prompt[len(self._sequences.held(row.sequence)) :]
             row.logits = None
 
-    def _heed(self, place: _Place) -> Chunk | None:
+    def _heed(self, place: _CohortPlace) -> Chunk | None:
         """What others want of this answer; its end, if it has come to that."""
         control, answer = place.control, place.answer
         assert answer is not None
@@ -228,7 +188,7 @@ class Cohort:
             self._read(place, [(*prompt, *answer.tokens) for prompt in changed.prompts])
         return None
 
-    def _take_prefix(self, row: _Row, prompt: Sequence[int]) -> None:
+    def _take_prefix(self, row: _CohortRow, prompt: Sequence[int]) -> None:
         """Start from the row that has most of the prompt in memory, another one's if need be."""
         rows = [other for place in self._places for other in place.rows]
         source = max((row, *rows), key=lambda other: self._usable(other, prompt))
@@ -237,17 +197,17 @@ class Cohort:
             self._sequences.copy(source.sequence, row.sequence)
         self._sequences.keep_prefix(row.sequence, n)
 
-    def _usable(self, row: _Row, prompt: Sequence[int]) -> int:
+    def _usable(self, row: _CohortRow, prompt: Sequence[int]) -> int:
         """How many tokens of the prompt, but for its last, the row's memory can go on from."""
         n = min(self._in_common(row, prompt), len(prompt) - 1)
         is_all = n == len(self._sequences.held(row.sequence))
         return n if is_all or self._model.can_drop_tokens else 0
 
-    def _in_common(self, row: _Row, prompt: Sequence[int]) -> int:
+    def _in_common(self, row: _CohortRow, prompt: Sequence[int]) -> int:
         """How many tokens of the prompt the row has in memory."""
         return common_length(self._sequences.held(row.sequence), prompt)
 
-    def _decode(self, busy: Sequence[_Place]) -> None:
+    def _decode(self, busy: Sequence[_CohortPlace]) -> None:
         """One llama_decode: a token for every row that goes on, and as much prompt as fits."""
         rows = [row for place in busy for row in place.rows if row.pending]
         rows.sort(key=lambda row: len(row.pending) > 1)
@@ -265,11 +225,11 @@ class Cohort:
                     if row.logits is not None:
                         row.logits = row.logits.copy()
 
-    def _active(self, place: _Place) -> list[_Row]:
+    def _active(self, place: _CohortPlace) -> list[_CohortRow]:
         assert place.request is not None
         return place.rows[: len(place.request.prompts)]
 
-    def _advance(self, place: _Place) -> list[Chunk]:
+    def _advance(self, place: _CohortPlace) -> list[Chunk]:
         """Choose the next token where every row is ready; the last piece as well at the end.
 
         Raises:
@@ -291,13 +251,13 @@ class Cohort:
             chunks.append(self._finish(place))
         return chunks
 
-    def _finish(self, place: _Place) -> Chunk:
+    def _finish(self, place: _CohortPlace) -> Chunk:
         answer = place.answer
         assert answer is not None
         self._leave(place)
         return answer.last_chunk(place.n_computed)
 
-    def _leave(self, place: _Place) -> None:
+    def _leave(self, place: _CohortPlace) -> None:
         if place.answer is not None:
             place.answer.close()
         place.answer = place.control = None

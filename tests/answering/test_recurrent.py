@@ -20,6 +20,7 @@ from amulet_local.llama.model import Model
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.serving.cohort import Cohort
 from amulet_local.steering.row_plan import RowPlan
+from tests.serving.cohort_run import run
 
 WIDTH, INNER, STATE, RANK, N_LAYERS = 64, 128, 16, 4, 2
 SHORT = SamplingParams(max_tokens=8)
@@ -199,7 +200,9 @@ def test_answers_made_together_go_on_from_all_that_a_row_has_or_from_nothing(mam
         places = {"n_places": n_places, "n_rows": 2, "n_threads": 2}
         cohort = Cohort(model, settings, StopFlag(), **places)
         try:
-            return [answer for request in requests for _, answer in cohort.run([request])]
+            return [
+                answer for request in requests for _, answer in run(cohort, n_places, [request])
+            ]
         finally:
             cohort.close()
 

@@ -13,8 +13,8 @@ import pytest
 from amulet_local import RuntimeParams, errors
 from amulet_local.benchmark import crew, plot
 from amulet_local.benchmark.crew import Child, take_turns
-from amulet_local.benchmark.crowding import Crowded
-from amulet_local.benchmark.decoding import Decode, Timed
+from amulet_local.benchmark.crowding import CrowdedWay
+from amulet_local.benchmark.decoding import Decode, TimedWay
 from amulet_local.benchmark.footprint import PeakMemory, Start
 from amulet_local.benchmark.kernels import kernel_table, measure_kernels
 from amulet_local.benchmark.measure import Sample
@@ -272,12 +272,12 @@ def test_kernels_are_timed() -> None:
 def report() -> Report:
     """A report with the longest names and largest numbers."""
 
-    def timed(kind: str, seconds: float, schedule: str | None = None, n: int = 0) -> Timed:
+    def timed(kind: str, seconds: float, schedule: str | None = None, n: int = 0) -> TimedWay:
         name = f"amulet, {schedule}, K = {n}" if schedule else f"{kind}, 16 threads"
         way = Way(name=name, kind=kind, spec={}, schedule=schedule, n_preferences=n)  # type: ignore[arg-type]
         facts = {"description": "llama 8B Q4_K - Medium", "schedule": "parallel"}
         seconds_each = sample(seconds, seconds * 1.1, seconds * 1.2)
-        return Timed(way=way, seconds=seconds_each, facts=facts, ratio=0.1)
+        return TimedWay(way=way, seconds=seconds_each, facts=facts, ratio=0.1)
 
     shape = Shape(system=100, history=1000, question=30, placement="system")
     ways = [timed("plain", 1.2), timed("amulet", 2.0, "auto", 1), timed("amulet", 2.5, "auto", 2)]
@@ -314,7 +314,7 @@ def report() -> Report:
             plain=sample(9e9), amulet=sample(10e9), way="amulet, auto (parallel)", kv_cache=10**9
         ),
         start=Start(first_output=sample(1, 2), exit=sample(2, 3)),
-        busy=(Crowded(way="amulet, auto", quiet=sample(1, 2), busy=sample(3, 4.5), n_busy=128),),
+        busy=(CrowdedWay(way="amulet, auto", quiet=sample(1, 2), busy=sample(3, 4.5), n_busy=128),),
     )
 
 

@@ -16,7 +16,7 @@ from amulet_local.cli.chat.markdown import Renderer
 from amulet_local.cli.chat.questions import without_quotes
 from amulet_local.cli.chat.settings import changed_strength
 from amulet_local.cli.chat.slash import help_text, parsed
-from amulet_local.cli.chat.typed_ahead import TypedAhead
+from amulet_local.cli.chat.type_ahead import TypeAhead
 from amulet_local.cli.kept_chats import Keeper, TypedLines, chat_path, model_of, remember_model
 from amulet_local.common.errors import InvalidParameterError, InvalidRequestError
 from amulet_local.conversation.conversation_file import SavedConversation
@@ -143,7 +143,7 @@ def test_only_lines_that_changed_are_drawn_again(monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_is_typed_ahead() -> None:
-    typed = TypedAhead()
+    typed = TypeAhead()
     typed.feed("/pref formol\x7f\x7fal\r")
     typed.feed("\x1b[A\x1b[3~next\x15ne")
     typed.feed("xt")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from amulet_local import errors
-from amulet_local.optimizer.lumping import Lumped, log_probabilities, lump
+from amulet_local.optimizer.lumping import LumpedRows, log_probabilities, lump
 
 NONE = np.array([], dtype=np.int64)
 
 
-def log_sums(rows: np.ndarray, lumped: Lumped, weights: np.ndarray) -> tuple[float, float]:
+def log_sums(rows: np.ndarray, lumped: LumpedRows, weights: np.ndarray) -> tuple[float, float]:
     """Log of the sum of exp z over the vocabulary, and over the candidates."""
     exact = rows[0] + weights @ (rows[1:] - rows[0])
     near = lumped.base + lumped.differences @ weights

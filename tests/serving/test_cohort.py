@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -12,10 +12,12 @@ import pytest
 
 from amulet_local import METHODS, AmuletParams, Engine, SamplingParams, errors
 from amulet_local.answering.request import Request, build_request
+from amulet_local.common.results import Generation
 from amulet_local.llama.context import Context, ContextSettings, Logits
 from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.serving.cohort import Cohort
 from amulet_local.steering.row_plan import RowPlan
+from tests.serving.cohort_run import run
 
 N_CTX = 256
 SETTINGS = ContextSettings(
@@ -41,6 +43,7 @@ class Places(Cohort):
 
     def __init__(self, engine: Engine, *, n_places: int, n_rows: int = 3, **settings: Any) -> None:
         self.stop = StopFlag()
+        self.n_places = n_places
         changed = ContextSettings(**{**SETTINGS.__dict__, **settings})
         super().__init__(
             engine.model, changed, self.stop, n_places=n_places, n_rows=n_rows, n_threads=2
@@ -51,6 +54,12 @@ class Places(Cohort):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def run(
+        self, requests: Iterable[Request], *, noise: float = 0.0
+    ) -> Iterator[tuple[int, Generation]]:
+        """See cohort_run."""
+        return run(self, self.n_places, requests, noise=noise)
 
     def answers(self, requests: list[Request]) -> list[tuple[int, ...]]:
         """The tokens of every answer, in the order of the requests."""
@@ -298,24 +307,6 @@ def test_stop_flag_ends_a_run_and_the_next_one_is_right(
             next(answers)
         cohort.stop.clear()
         assert cohort.answers(requests[:3]) == expected[:3]
-
-
-def test_progress_counts_the_tokens_under_way_and_may_end_the_run(
-    engine: Engine, requests: list[Request], expected: list[tuple[int, ...]]
-) -> None:
-    counts: list[int] = []
-    with Places(engine, n_places=1) as cohort:
-        ((_, answer),) = cohort.run(requests[:1], progress=counts.append)
-        n = len(answer.token_ids)
-        assert [count for count in counts if count] == list(range(1, n))
-        assert counts[-1] == 0
-
-        def end(_: int) -> None:
-            raise StoppedError
-
-        with pytest.raises(StoppedError):
-            list(cohort.run(requests, progress=end))
-        assert cohort.answers(requests) == expected
 
 
 def test_leaving_a_run_early_leaves_the_cohort_usable(

@@ -15,7 +15,7 @@ from amulet_local.common.errors import AmuletError, InvalidRequestError
 
 if TYPE_CHECKING:
     from amulet_local.cli.answering import Question
-    from amulet_local.cli.chat.commands import Commands
+    from amulet_local.cli.chat.commands import SlashCommands
     from amulet_local.cli.chat.questions import Questions
     from amulet_local.cli.chat.screen import Screen
     from amulet_local.cli.chat.talk import Chat
@@ -49,7 +49,7 @@ def run(options: ChatOptions) -> None:
         SystemExit: with 1, if questions came from a file or pipe and one of them failed.
     """
     from amulet_local.cli.answering import read_settings
-    from amulet_local.cli.chat.commands import Commands, resume, show_place
+    from amulet_local.cli.chat.commands import SlashCommands, resume, show_place
     from amulet_local.cli.chat.screen import Screen
     from amulet_local.cli.chat.talk import Chat
     from amulet_local.cli.kept_chats import (
@@ -76,7 +76,7 @@ def run(options: ChatOptions) -> None:
                 on_full=cast("OnFull", options.on_full or "drop_oldest"),
             )
             chat = Chat(engine, conversation, screen, keeper, model=Path(question.model).stem)
-            commands = Commands(chat)
+            commands = SlashCommands(chat)
             chat.warn(engine.warnings)
             if keeper.keeps:
                 remember_model(question.model, engine.model.path.name)
@@ -96,7 +96,7 @@ def run(options: ChatOptions) -> None:
         raise SystemExit(1)
 
 
-def converse(chat: Chat, commands: Commands, questions: Questions, lines: TypedLines) -> None:
+def converse(chat: Chat, commands: SlashCommands, questions: Questions, lines: TypedLines) -> None:
     """Take questions and commands until they end."""
     from amulet_local.cli.chat.commands import Leave
     from amulet_local.cli.chat.slash import parsed

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from amulet_local.cli.chat import settings as words
-from amulet_local.cli.chat.screen import Showing
-from amulet_local.cli.chat.slash import BY_NAME, Said, help_of, help_text, unknown
+from amulet_local.cli.chat.screen import AnswerDisplay
+from amulet_local.cli.chat.slash import BY_NAME, SlashLine, help_of, help_text, unknown
 from amulet_local.cli.chat.talk import Chat
 from amulet_local.cli.columns import cut, side_by_side, wrap
 from amulet_local.cli.compare import chosen_width
@@ -28,7 +28,7 @@ class Leave(Exception):
     """The user wants to leave."""
 
 
-class Commands:
+class SlashCommands:
     """Runs commands on a chat."""
 
     def __init__(self, chat: Chat) -> None:
@@ -50,7 +50,7 @@ class Commands:
             "exit": self._exit,
         }
 
-    def run(self, said: Said) -> None:
+    def run(self, said: SlashLine) -> None:
         """Do what was said.
 
         Raises:
@@ -64,7 +64,7 @@ class Commands:
         else:
             self._run[said.command.name](said.argument)
 
-    def change(self, said: Said) -> str:
+    def change(self, said: SlashLine) -> str:
         """Change what answers follow, also of the one that is coming; returns what holds then.
 
         Raises:
@@ -125,16 +125,16 @@ class Commands:
         plain = chat.conversation.fork()
         plain.set(preference=None, avoid=None, method=None)
         width = chosen_width(None, 2, total=chat.screen.width, is_terminal=stdout_is_terminal())
-        showing = Showing(chat.screen, lambda line: None)
-        stream = plain.stream_regenerate(seed=turn.seed, prompt_progress=showing.progress)
+        display = AnswerDisplay(chat.screen, lambda line: None)
+        stream = plain.stream_regenerate(seed=turn.seed, prompt_progress=display.progress)
         headings = ["without a preference", visible(", ".join(turn.preferences))]
         if not width:
             chat.screen.dim(f"--- {headings[0]} ---")
-            chat.show(stream, showing)
+            chat.show(stream, display)
             return
         most = settings.sampling.max_tokens
         with stream, chat.screen.interrupted_by(stream.cancel):
-            generation = showing.quietly(stream, "without a preference", most)
+            generation = display.quietly(stream, "without a preference", most)
         texts = [visible(generation.text.strip()), visible(turn.answer.strip())]
         heads = [" ".join(wrap(cut(heading, width), width)) for heading in headings]
         write(f"{side_by_side(heads, width)}\n{side_by_side(['-' * width] * 2, width)}\n")
@@ -201,7 +201,7 @@ class Commands:
         name, _, value = argument.removeprefix("parameter ").partition(" ")
         value = value.strip().strip("\"'")
         if name in ("preference", "avoid", "strength", "preset", "system"):
-            self.run(Said(name=name, command=BY_NAME[name], argument=value))
+            self.run(SlashLine(name=name, command=BY_NAME[name], argument=value))
             return
         if name and not value:
             raise InvalidRequestError(f"give a value: /set {name:.40} VALUE")

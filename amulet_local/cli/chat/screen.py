@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-from amulet_local.cli.chat.typed_ahead import TypedAhead
+from amulet_local.cli.chat.type_ahead import TypeAhead
 from amulet_local.cli.columns import wrap
 from amulet_local.cli.terminal import (
     ReasoningNote,
@@ -119,7 +119,7 @@ class Screen:
             signal.signal(signal.SIGINT, before)
 
 
-class Showing:
+class AnswerDisplay:
     """Shows one answer while it is made.
 
     Attributes:
@@ -145,7 +145,7 @@ class Showing:
     def run(self, chunks: Iterator[Chunk]) -> Generation:
         """Show all of it; returns the answer."""
         with contextlib.ExitStack() as stack:
-            ahead = stack.enter_context(TypedAhead()) if self._screen.is_full else None
+            ahead = stack.enter_context(TypeAhead()) if self._screen.is_full else None
             return self._show(chunks, ahead)
 
     def quietly(self, chunks: Iterator[Chunk], what: str, most: int) -> Generation:
@@ -160,7 +160,7 @@ class Showing:
         assert generation is not None
         return generation
 
-    def _show(self, chunks: Iterator[Chunk], ahead: TypedAhead | None) -> Generation:
+    def _show(self, chunks: Iterator[Chunk], ahead: TypeAhead | None) -> Generation:
         reasoning = ReasoningNote(enabled=True)
         text = _MarkdownView() if self._screen.has_markdown else _Plain()
         waiting: list[str] = []

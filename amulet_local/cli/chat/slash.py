@@ -103,7 +103,7 @@ _COMMAND = re.compile(r"/([A-Za-z]+|\?)(?:\s+(.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
+class SlashLine:
     """A line with a command: the command, None if there is none of that name; its argument."""
 
     name: str
@@ -111,13 +111,13 @@ class Said:
     argument: str
 
 
-def parsed(text: str) -> Said | None:
+def parsed(text: str) -> SlashLine | None:
     """The command of a text; None for a text that is to be answered, "/etc/hosts" say."""
     match = _COMMAND.fullmatch(text.strip())
     if match is None:
         return None
     name = match[1].lower()
-    return Said(name=name, command=_found(name), argument=(match[2] or "").strip())
+    return SlashLine(name=name, command=_found(name), argument=(match[2] or "").strip())
 
 
 def unknown(name: str) -> str:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from amulet_local.cli.chat import settings as words
-from amulet_local.cli.chat.screen import Screen, Showing
-from amulet_local.cli.chat.slash import Said, parsed
+from amulet_local.cli.chat.screen import AnswerDisplay, Screen
+from amulet_local.cli.chat.slash import SlashLine, parsed
 from amulet_local.cli.kept_chats import Keeper
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import one_line
@@ -63,7 +63,7 @@ class Chat:
         self.is_editing = False
         self.waiting: list[str] = []
         self.has_failed = False
-        self.change_live: Callable[[Said], str | None] = lambda said: None
+        self.change_live: Callable[[SlashLine], str | None] = lambda said: None
         self._asked_with: ConversationSettings | None = None
         self._warned: set[str] = set()
 
@@ -112,10 +112,10 @@ class Chat:
             self._asked_with = conversation.settings
             self.keep()  # with the settings that hold from here on
 
-    def show(self, stream: TurnStream, showing: Showing) -> Generation:
+    def show(self, stream: TurnStream, display: AnswerDisplay) -> Generation:
         """Show a stream; Ctrl-C ends it."""
         with stream, self.screen.interrupted_by(stream.cancel):
-            return showing.run(stream)
+            return display.run(stream)
 
     def keep(self) -> None:
         """Write the chat to its file; where that fails it is said, and the chat goes on."""
@@ -187,13 +187,13 @@ class Chat:
 
     def _turn(self, begin: Callable[[Progress], TurnStream], question: str) -> Generation | None:
         """Run a turn, show it, keep it; None if it was stopped before its first token."""
-        showing = Showing(self.screen, self._typed)
+        display = AnswerDisplay(self.screen, self._typed)
         self._changed_live = False
         asked_with = self.conversation.settings
         before = self.conversation.turns
         generation = None
         try:
-            generation = self.show(begin(showing.progress), showing)
+            generation = self.show(begin(display.progress), display)
         except AmuletError:
             self.question = question if self.screen.is_full else ""
             raise
@@ -202,7 +202,7 @@ class Chat:
                 self.last, self.last_is_steady = generation, not self._changed_live
                 self._asked_with = asked_with
                 self.keep()
-            lines, begun = showing.ahead
+            lines, begun = display.ahead
             self.waiting += lines
             self.question = self.question or begun
         if not generation.token_ids:

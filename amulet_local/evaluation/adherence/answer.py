@@ -55,7 +55,7 @@ class Sentence:
 
 
 @dataclass(frozen=True)
-class Answer:
+class AnswerText:
     """A question and the text of an answer to it.
 
     Attributes:

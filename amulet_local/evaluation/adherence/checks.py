@@ -10,7 +10,7 @@ import runpy
 from pathlib import Path
 
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
-from amulet_local.evaluation.adherence.answer import Answer
+from amulet_local.evaluation.adherence.answer import AnswerText
 from amulet_local.evaluation.adherence.published import Check
 
 FUNCTION = "follows"
@@ -47,7 +47,7 @@ def _regex(pattern: str) -> Check:
     except re.error as error:
         raise InvalidParameterError(f"{pattern[:80]!r} is no regular expression: {error}") from None
 
-    def check(answer: Answer) -> bool | None:
+    def check(answer: AnswerText) -> bool | None:
         return compiled.search(answer.text) is not None
 
     return check
@@ -65,7 +65,7 @@ def _function(path: Path) -> Check:
     if not callable(function):
         raise InvalidParameterError(f"{path} has no function {FUNCTION}(question, answer)")
 
-    def check(answer: Answer) -> bool | None:
+    def check(answer: AnswerText) -> bool | None:
         try:
             found = function(answer.question, answer.text)
         except Exception as error:

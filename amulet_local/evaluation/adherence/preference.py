@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from amulet_local.evaluation.adherence.answer import Answer
+from amulet_local.evaluation.adherence.answer import AnswerText
 from amulet_local.evaluation.adherence.published import Check
 
 GROUPS = (
@@ -57,7 +57,7 @@ class RuledPreference:
         Raises:
             MissingExtraError: the rule needs a package of the extra `eval`.
         """
-        return self.check(Answer(question, text, cut))
+        return self.check(AnswerText(question, text, cut))
 
 
 def ruled(

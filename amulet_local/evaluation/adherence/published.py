@@ -13,26 +13,26 @@ import re
 from collections.abc import Callable
 from typing import TypeAlias
 
-from amulet_local.evaluation.adherence.answer import Answer
+from amulet_local.evaluation.adherence.answer import AnswerText
 from amulet_local.evaluation.adherence.language import language_of
 
-Check: TypeAlias = Callable[[Answer], bool | None]
+Check: TypeAlias = Callable[[AnswerText], bool | None]
 """Whether an answer follows; None where one that was cut off can't tell."""
 
 
-def at_least(count: Callable[[Answer], int], n: int) -> Check:
+def at_least(count: Callable[[AnswerText], int], n: int) -> Check:
     """Check that there are n or more; a cut answer with fewer may have got there."""
 
-    def check(answer: Answer) -> bool | None:
+    def check(answer: AnswerText) -> bool | None:
         return True if count(answer) >= n else None if answer.cut else False
 
     return check
 
 
-def at_most(count: Callable[[Answer], int], n: int) -> Check:
+def at_most(count: Callable[[AnswerText], int], n: int) -> Check:
     """Check that there are n or fewer, and something at all; a cut answer may have gone on."""
 
-    def check(answer: Answer) -> bool | None:
+    def check(answer: AnswerText) -> bool | None:
         if count(answer) > n or not answer.text.strip():
             return False
         return None if answer.cut else True
@@ -40,10 +40,10 @@ def at_most(count: Callable[[Answer], int], n: int) -> Check:
     return check
 
 
-def exactly(count: Callable[[Answer], int], n: int) -> Check:
+def exactly(count: Callable[[AnswerText], int], n: int) -> Check:
     """Check that there are n, no more and no fewer; a cut answer may have gone on."""
 
-    def check(answer: Answer) -> bool | None:
+    def check(answer: AnswerText) -> bool | None:
         if count(answer) > n:
             return False
         return None if answer.cut else count(answer) == n
@@ -51,10 +51,10 @@ def exactly(count: Callable[[Answer], int], n: int) -> Check:
     return check
 
 
-def at_end(rule: Callable[[Answer], bool]) -> Check:
+def at_end(rule: Callable[[AnswerText], bool]) -> Check:
     """Check what only the end of an answer shows: a cut one can't tell."""
 
-    def check(answer: Answer) -> bool | None:
+    def check(answer: AnswerText) -> bool | None:
         return None if answer.cut else rule(answer)
 
     return check
@@ -68,7 +68,7 @@ def response_language(code: str) -> Check:
 def number_words(*, below: int = 0, least: int = 0) -> Check:
     """length_constraints:number_words: runs of letters and digits, below or at least so many."""
 
-    def count(answer: Answer) -> int:
+    def count(answer: AnswerText) -> int:
         return len(re.findall(r"\w+", answer.text))
 
     return at_most(count, below - 1) if below else at_least(count, least)
@@ -80,8 +80,8 @@ def number_sentences(*, below: int = 0, least: int = 0) -> Check:
     The unfinished one of a cut answer counts: it is one, whatever comes.
     """
 
-    def count(answer: Answer) -> int:
-        return len(Answer(answer.question, answer.text).sentences)
+    def count(answer: AnswerText) -> int:
+        return len(AnswerText(answer.question, answer.text).sentences)
 
     return at_most(count, below - 1) if below else at_least(count, least)
 
@@ -101,7 +101,7 @@ def highlighted_sections(n: int) -> Check:
 def json_format() -> Check:
     """detectable_format:json_format: all of it is JSON, perhaps in a fenced block."""
 
-    def is_json(answer: Answer) -> bool:
+    def is_json(answer: AnswerText) -> bool:
         text = re.sub(r"^```(?:json)?\s*|\s*```$", "", answer.text.strip(), flags=re.I)
         try:
             json.loads(text)
@@ -122,7 +122,7 @@ def title() -> Check:
 def two_responses() -> Check:
     """combination:two_responses: two different answers with six asterisks between them."""
 
-    def check(answer: Answer) -> bool | None:
+    def check(answer: AnswerText) -> bool | None:
         parts = [part.strip() for part in answer.text.split("******")]
         if parts and not parts[0]:
             parts = parts[1:]
@@ -145,7 +145,7 @@ def postscript() -> Check:
 def quotation() -> Check:
     """startend:quotation: all of it in double quotation marks."""
 
-    def check(answer: Answer) -> bool | None:
+    def check(answer: AnswerText) -> bool | None:
         text = answer.text.strip()
         if not text.startswith('"'):
             return False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection
 
-from amulet_local.evaluation.adherence.answer import Answer, is_item, words_of
+from amulet_local.evaluation.adherence.answer import AnswerText, is_item, words_of
 from amulet_local.evaluation.adherence.published import Check, at_least, exactly
 from amulet_local.evaluation.scorers.language import reading_ease, reading_grade
 from amulet_local.evaluation.scorers.syllables import count_syllables
@@ -31,7 +31,7 @@ _LINE_WORDS = 12
 def all_of(*checks: Check) -> Check:
     """Check that every one holds: False where one fails, else None where one can't tell."""
 
-    def check(answer: Answer) -> bool | None:
+    def check(answer: AnswerText) -> bool | None:
         found = [one(answer) for one in checks]
         return False if False in found else None if None in found else True
 
@@ -46,7 +46,7 @@ def paragraphs(n: int) -> Check:
 def short_sentences(most: int) -> Check:
     """No sentence of more words, of at least one sentence."""
 
-    def check(answer: Answer) -> bool | None:
+    def check(answer: AnswerText) -> bool | None:
         lengths = [len(words_of(sentence.text)) for sentence in answer.sentences]
         if any(length > most for length in lengths):
             return False
@@ -58,7 +58,7 @@ def short_sentences(most: int) -> Check:
 def numbered_list(least: int = 2) -> Check:
     """Lines numbered 1, 2, ... in order, `least` or more."""
 
-    def check(answer: Answer) -> bool | None:
+    def check(answer: AnswerText) -> bool | None:
         numbers = answer.numbers
         if numbers[:least] != list(range(1, least + 1))[: len(numbers)]:
             return False
@@ -70,7 +70,7 @@ def numbered_list(least: int = 2) -> Check:
 def steps() -> Check:
     """Lines that begin with Step 1, Step 2, ... in order, two or more."""
 
-    def check(answer: Answer) -> bool | None:
+    def check(answer: AnswerText) -> bool | None:
         found = re.findall(r"^[ \t#*_>\-]*step (\d+)\b", answer.text, re.I | re.M)
         if [int(n) for n in found] != list(range(1, len(found) + 1)):
             return False
@@ -82,7 +82,7 @@ def steps() -> Check:
 def table() -> Check:
     """A Markdown table: a row of names, a row of dashes, and at least one more row."""
 
-    def rows(answer: Answer) -> int:
+    def rows(answer: AnswerText) -> int:
         return sum(
             "|" in above and "|" in below and any(map(str.isalnum, below)) and is_dashes(dashes)
             for above, dashes, below in zip(
@@ -104,7 +104,7 @@ def headings(least: int) -> Check:
 def poem() -> Check:
     """Four short lines or more, which are most of the lines, and no list."""
 
-    def check(answer: Answer) -> bool | None:
+    def check(answer: AnswerText) -> bool | None:
         lines = [line for line in answer.whole_lines if words_of(line)]
         short = [line for line in lines if len(words_of(line)) <= _LINE_WORDS]
         if len(short) < 0.8 * len(lines) or sum(map(is_item, lines)) > 1:
@@ -120,7 +120,7 @@ def every_sentence_ends_in(mark: str) -> Check:
     Headings are none, and items of a list may do without any mark.
     """
 
-    def check(answer: Answer) -> bool | None:
+    def check(answer: AnswerText) -> bool | None:
         marked = [item for item in answer.sentences if item.mark or not item.is_item]
         if any(mark not in item.mark for item in marked):
             return False
@@ -165,7 +165,7 @@ def contractions(least: int) -> Check:
 def no_contractions() -> Check:
     """No contraction, and no exclamation mark or emoji either."""
 
-    def check(answer: Answer) -> bool:
+    def check(answer: AnswerText) -> bool:
         text = answer.prose
         return bool(text) and not (CONTRACTION.search(text) or "!" in text or emojis_of(text))
 
@@ -175,7 +175,7 @@ def no_contractions() -> Check:
 def letter() -> Check:
     """It opens by greeting somebody, and a short line near its end takes leave."""
 
-    def check(answer: Answer) -> bool | None:
+    def check(answer: AnswerText) -> bool | None:
         lines = answer.lines
         if not lines or not re.match(
             r"\W*(?:dear|hi|hello|hey|my dear)\b.{0,60}[,!:]", lines[0], re.I
@@ -217,7 +217,7 @@ def readability(measure: Callable[[str], float | None], lowest: float, highest: 
         measure: reading_ease or reading_grade.
     """
 
-    def check(answer: Answer) -> bool | None:
+    def check(answer: AnswerText) -> bool | None:
         value = measure(answer.readable)
         if value is None or len(words_of(answer.readable)) < MIN_READABLE_WORDS:
             return None if answer.cut else False
@@ -239,7 +239,7 @@ def ease(lowest: float, highest: float) -> Check:
 def long_words(most: float) -> Check:
     """At most this share of the words has three syllables or more."""
 
-    def check(answer: Answer) -> bool | None:
+    def check(answer: AnswerText) -> bool | None:
         words = [word for word in answer.words if word.isalpha()]
         if len(words) < MIN_READABLE_WORDS:
             return None if answer.cut else False

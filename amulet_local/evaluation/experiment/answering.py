@@ -54,7 +54,7 @@ def key_of(entry: Mapping[str, Any]) -> Response:
     return Response(**{name: str(entry[name]) for name in ("dataset", "index", "wish", "method")})
 
 
-class Answering:
+class ExperimentRun:
     """Goes through an experiment on a loaded model."""
 
     def __init__(
@@ -72,7 +72,7 @@ class Answering:
         self._sampling = SamplingParams(max_tokens=experiment.max_tokens)
         self._responses: dict[Response, dict[str, Any]] = {}
         self._measured: set[Response] = set()
-        self._clock = _Clock(experiment)
+        self._countdown = _Countdown(experiment)
 
     def run(self) -> int:
         """Make what isn't there; returns how many answers were made.
@@ -90,7 +90,7 @@ class Answering:
             self._measured = {key_of(line) for line in lines}
             self._logs = (responses, measures)
             n_before = len(self._responses)
-            self._clock.start(self._responses)
+            self._countdown.start(self._responses)
             for item in self._experiment.items():
                 for contestant in self._experiment.contestants:
                     if not contestant.method.needs_preference:
@@ -167,7 +167,7 @@ class Answering:
         }
         self._logs[0].append(entry)
         self._responses[key] = entry
-        self._report(self._clock.count(key, seconds))
+        self._report(self._countdown.count(key, seconds))
 
     def _traced(
         self, generation: Generation, item: Item, wish: PreferenceTarget | None
@@ -244,7 +244,7 @@ def figures(
     }
 
 
-class _Clock:
+class _Countdown:
     """Says how far it is and how long the rest will take, by what each method took so far."""
 
     def __init__(self, experiment: Experiment) -> None:

@@ -16,7 +16,7 @@ from amulet_local.evaluation.experiment import report_text as words
 from amulet_local.evaluation.experiment.answering import RESPONSES
 from amulet_local.evaluation.experiment.results import Results
 from amulet_local.evaluation.experiment.run_folder import existing_run, read_log
-from amulet_local.evaluation.experiment.tables import Part, column, methods_in
+from amulet_local.evaluation.experiment.tables import TablePart, column, methods_in
 from amulet_local.evaluation.scorers import DEFAULT_SCORERS, scorers_named
 from amulet_local.evaluation.tuning_study import duration
 
@@ -69,17 +69,17 @@ def section(results: Results) -> str:
 
 
 def _by_preference(results: Results, scorer: str) -> str:
-    return _across(results, scorer, {wish: Part(wishes=(wish,)) for wish in results.wishes})
+    return _across(results, scorer, {wish: TablePart(wishes=(wish,)) for wish in results.wishes})
 
 
 def _by_set(results: Results, scorer: str) -> str:
     wishes = results.wishes
     return _across(
-        results, scorer, {name: Part(wishes=wishes, dataset=name) for name in results.datasets}
+        results, scorer, {name: TablePart(wishes=wishes, dataset=name) for name in results.datasets}
     )
 
 
-def _across(results: Results, scorer: str, parts: dict[str, Part]) -> str:
+def _across(results: Results, scorer: str, parts: dict[str, TablePart]) -> str:
     columns = {name: column(results, scorer, part) for name, part in parts.items()}
     rows = []
     for method in results.methods:

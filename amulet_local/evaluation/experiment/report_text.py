@@ -15,7 +15,7 @@ from amulet_local.evaluation.experiment.results import Method, Results, better_o
 from amulet_local.evaluation.experiment.tables import (
     SHARES,
     Cell,
-    Part,
+    TablePart,
     Versus,
     column,
     matches,
@@ -73,7 +73,7 @@ def models_beside(runs: Sequence[Results], scorers: Sequence[str]) -> str:
     sections = [f"# {len(runs)} models"]
     for scorer in scorers:
         columns = [
-            column(results, scorer, Part(wishes=results.wishes)) if results.questions else {}
+            column(results, scorer, TablePart(wishes=results.wishes)) if results.questions else {}
             for results in runs
         ]
         rows = [
@@ -108,19 +108,19 @@ def summary(results: Results) -> str:
     return text
 
 
-def overall_parts(results: Results) -> list[tuple[str, Part]]:
+def overall_parts(results: Results) -> list[tuple[str, TablePart]]:
     """Everything, and what the methods that are limited to some preferences have."""
-    parts = [("All preferences and sets", Part(wishes=results.wishes))]
+    parts = [("All preferences and sets", TablePart(wishes=results.wishes))]
     limited = {method.only for method in results.methods if method.only is not None}
     for only in sorted(limited):
         wishes = tuple(wish for wish in results.wishes if wish in only)
         if wishes and wishes != results.wishes:
             shown = " and ".join(f"`{plain_text(wish)}`" for wish in wishes)
-            parts.append((f"{shown} only, with every method", Part(wishes=wishes)))
+            parts.append((f"{shown} only, with every method", TablePart(wishes=wishes)))
     return parts
 
 
-def overall_table(results: Results, scorers: Sequence[str], part: Part) -> str:
+def overall_table(results: Results, scorers: Sequence[str], part: TablePart) -> str:
     """A row for each method, a column for each score."""
     columns = {scorer: column(results, scorer, part) for scorer in scorers}
     rows = [
@@ -131,7 +131,7 @@ def overall_table(results: Results, scorers: Sequence[str], part: Part) -> str:
     return table(["method", "a", *map(heading, scorers)], rows)
 
 
-def reference_table(results: Results, scorers: Sequence[str], part: Part) -> str:
+def reference_table(results: Results, scorers: Sequence[str], part: TablePart) -> str:
     """Differences to the reference, with effect sizes and win rates; empty without others."""
     reference = reference_of(results)
     chosen = [scorer for scorer in scorers if better_of(scorer) != "neither"]
@@ -150,7 +150,7 @@ def guard_table(results: Results, scorers: Sequence[str]) -> str:
     """Each guarded method against the unguarded one of the nearest margin."""
     chosen = [scorer for scorer in scorers if better_of(scorer) != "neither"]
     rows = []
-    for match in matches(results, chosen, Part(wishes=results.wishes)):
+    for match in matches(results, chosen, TablePart(wishes=results.wishes)):
         row = [f"`{plain_text(match.guarded.name)}` - `{plain_text(match.plain.name)}`"]
         row.append(" - ".join(f"{value:+.3f}" for value in match.margins))
         row += [difference_text(match.versus.get(scorer), scorer) for scorer in chosen]
@@ -171,8 +171,10 @@ def detail_table(results: Results, scorer: str) -> str:
         sets.append(None)
     rows = []
     for wish in results.wishes:
-        columns = [column(results, scorer, Part(wishes=(wish,), dataset=name)) for name in sets]
-        for method in methods_in(results, Part(wishes=(wish,))):
+        columns = [
+            column(results, scorer, TablePart(wishes=(wish,), dataset=name)) for name in sets
+        ]
+        for method in methods_in(results, TablePart(wishes=(wish,))):
             cells = [shown(found[method.name], scorer) for found in columns]
             rows.append([plain_text(wish), f"`{plain_text(method.name)}`", *cells])
     names = ["all sets" if name is None else plain_text(name) for name in sets]

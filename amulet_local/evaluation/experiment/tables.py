@@ -73,7 +73,7 @@ class Match:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class TablePart:
     """A part of the table.
 
     Attributes:
@@ -94,7 +94,7 @@ def reference_of(results: Results) -> Method:
     return results.methods[0]
 
 
-def methods_in(results: Results, part: Part) -> list[Method]:
+def methods_in(results: Results, part: TablePart) -> list[Method]:
     """The methods that have answers under every preference of a part."""
     return [
         method
@@ -103,7 +103,7 @@ def methods_in(results: Results, part: Part) -> list[Method]:
     ]
 
 
-def column(results: Results, scorer: str, part: Part) -> dict[str, Cell]:
+def column(results: Results, scorer: str, part: TablePart) -> dict[str, Cell]:
     """A score of each method in a part, by the method's name."""
     methods = methods_in(results, part)
     by_question = {method.name: _by_question(results, scorer, method, part) for method in methods}
@@ -118,7 +118,7 @@ def column(results: Results, scorer: str, part: Part) -> dict[str, Cell]:
 
 
 def versus(
-    results: Results, scorer: str, first: Method, second: Method, part: Part
+    results: Results, scorer: str, first: Method, second: Method, part: TablePart
 ) -> Versus | None:
     """Two methods over what both have; None where that is nothing."""
     one, other = (
@@ -138,7 +138,7 @@ def versus(
     )
 
 
-def matches(results: Results, scorers: Sequence[str], part: Part) -> list[Match]:
+def matches(results: Results, scorers: Sequence[str], part: TablePart) -> list[Match]:
     """Each guarded method with the unguarded one of the nearest margin, if it has any strength."""
     methods = methods_in(results, part)
     margins = {
@@ -223,7 +223,7 @@ def _with_method(key: Any, name: str) -> Any:
     return type(key)(dataset=key.dataset, index=key.index, wish=key.wish, method=name)
 
 
-def _by_question(results: Results, scorer: str, method: Method, part: Part) -> Values:
+def _by_question(results: Results, scorer: str, method: Method, part: TablePart) -> Values:
     return _means(results.values(scorer, method, wishes=part.wishes, dataset=part.dataset))
 
 

@@ -7,22 +7,22 @@ from pathlib import Path
 import pytest
 
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
-from amulet_local.evaluation.adherence.answer import Answer
+from amulet_local.evaluation.adherence.answer import AnswerText
 from amulet_local.evaluation.adherence.checks import parse_check
 
 
 def test_a_pattern_is_looked_for_anywhere_line_by_line() -> None:
     check = parse_check("regex:^- .*:$")
-    assert check(Answer("Why?", "So:\n- a list:\n- of two")) is True
-    assert check(Answer("Why?", "So - a list:")) is False
+    assert check(AnswerText("Why?", "So:\n- a list:\n- of two")) is True
+    assert check(AnswerText("Why?", "So - a list:")) is False
 
 
 def test_a_function_gets_question_and_answer(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("def follows(question, answer):\n    return question in answer or None\n")
     check = parse_check(f"python:{file}")
-    assert check(Answer("Why?", "Why? So.")) is True
-    assert check(Answer("Why?", "So.")) is None
+    assert check(AnswerText("Why?", "Why? So.")) is True
+    assert check(AnswerText("Why?", "So.")) is None
 
 
 @pytest.mark.parametrize("text", ["", "regex:", "python: ", "regex", "perl:x", "regex:(", "^- "])
@@ -46,4 +46,4 @@ def test_a_function_that_fails_or_says_neither_is_an_error(tmp_path: Path, body:
     file = tmp_path / "mine.py"
     file.write_text(f"def follows(question, answer):\n    {body}\n")
     with pytest.raises(InvalidParameterError, match=r"mine\.py"):
-        parse_check(f"python:{file}")(Answer("Why?", "So."))
+        parse_check(f"python:{file}")(AnswerText("Why?", "So."))

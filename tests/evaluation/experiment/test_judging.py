@@ -10,7 +10,7 @@ import pytest
 from amulet_local import errors
 from amulet_local.evaluation.experiment.judging import JUDGE, compare_all
 from amulet_local.evaluation.experiment.results import Results
-from amulet_local.evaluation.experiment.tables import Part, column
+from amulet_local.evaluation.experiment.tables import TablePart, column
 from amulet_local.evaluation.judges import JudgeOptions, open_judge
 from tests.evaluation.experiment.made_runs import made_run
 from tests.evaluation.judges.endpoints import Reply, completion, serving, shown
@@ -42,7 +42,7 @@ def test_known_pairs_have_their_known_outcomes(tmp_path: Path) -> None:
         assert len(endpoint.requests) == n_asked
         judged(Results(tmp_path), endpoint.base_url, "another judge")
         assert len(endpoint.requests) == 2 * n_asked
-    found = column(results, JUDGE, Part(wishes=results.wishes))
+    found = column(results, JUDGE, TablePart(wishes=results.wishes))
     values = {name: cell.estimate and cell.estimate.value for name, cell in found.items()}
     assert values == {"base": 0.0, "pref": None, "amulet:paper": 0.5, "amulet:balanced": 1.0}
 

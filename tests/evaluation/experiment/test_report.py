@@ -15,7 +15,13 @@ from amulet_local.evaluation.experiment.documentation import section, with_secti
 from amulet_local.evaluation.experiment.report_page import page
 from amulet_local.evaluation.experiment.report_text import markdown, models_beside
 from amulet_local.evaluation.experiment.results import Results
-from amulet_local.evaluation.experiment.tables import Part, answers_to_read, column, matches, versus
+from amulet_local.evaluation.experiment.tables import (
+    TablePart,
+    answers_to_read,
+    column,
+    matches,
+    versus,
+)
 from amulet_local.evaluation.scorers import DEFAULT_SCORERS, scorers_named
 from tests.evaluation.experiment.made_runs import Figures, made_run
 
@@ -34,8 +40,8 @@ def results_of(folder: Path, figures: Figures = plain, **options: Any) -> Result
     return results
 
 
-def everything(results: Results) -> Part:
-    return Part(wishes=results.wishes)
+def everything(results: Results) -> TablePart:
+    return TablePart(wishes=results.wishes)
 
 
 def test_a_mean_is_that_of_the_questions(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from amulet_local.evaluation.experiment.results import Method, Results, better_o
 from amulet_local.evaluation.experiment.tables import (
     MIN_QUESTIONS,
     Cell,
-    Part,
+    TablePart,
     Versus,
     answers_to_read,
     column,
@@ -55,7 +55,7 @@ def page(results: Results, scorers: Sequence[str]) -> str:
     return document(f"{title} - amulet-local", "\n".join(filter(None, body)), style=style)
 
 
-def _parts(results: Results) -> list[tuple[str, Part]]:
+def _parts(results: Results) -> list[tuple[str, TablePart]]:
     return words.overall_parts(results)
 
 
@@ -63,7 +63,7 @@ def _prose(text: str) -> str:
     return foreign(text.replace("`", ""))
 
 
-def _overall(results: Results, scorers: Sequence[str], title: str, part: Part) -> str:
+def _overall(results: Results, scorers: Sequence[str], title: str, part: TablePart) -> str:
     columns = {scorer: column(results, scorer, part) for scorer in scorers}
     rows = []
     for method in methods_in(results, part):
@@ -82,7 +82,7 @@ def _overall(results: Results, scorers: Sequence[str], title: str, part: Part) -
 </section>"""
 
 
-def _against(results: Results, scorers: Sequence[str], part: Part) -> str:
+def _against(results: Results, scorers: Sequence[str], part: TablePart) -> str:
     reference = reference_of(results)
     chosen = [scorer for scorer in scorers if better_of(scorer) != "neither"]
     rows = []
@@ -99,7 +99,7 @@ def _against(results: Results, scorers: Sequence[str], part: Part) -> str:
 def _guards(results: Results, scorers: Sequence[str]) -> str:
     chosen = [scorer for scorer in scorers if better_of(scorer) != "neither"]
     rows = []
-    for match in matches(results, chosen, Part(wishes=results.wishes)):
+    for match in matches(results, chosen, TablePart(wishes=results.wishes)):
         cells = ""
         for scorer in chosen:
             found = match.versus.get(scorer)
@@ -119,7 +119,7 @@ what they make worse, where the interval excludes 0.</p>
 
 
 def _plots(results: Results, scorers: Sequence[str]) -> str:
-    part = Part(wishes=results.wishes)
+    part = TablePart(wishes=results.wishes)
     if "margin" not in scorers:
         return ""
     margins = column(results, "margin", part)
@@ -168,8 +168,10 @@ def _details(results: Results, scorers: Sequence[str]) -> str:
     for scorer in scorers:
         rows = []
         for wish in results.wishes:
-            columns = [column(results, scorer, Part(wishes=(wish,), dataset=name)) for name in sets]
-            methods = methods_in(results, Part(wishes=(wish,)))
+            columns = [
+                column(results, scorer, TablePart(wishes=(wish,), dataset=name)) for name in sets
+            ]
+            methods = methods_in(results, TablePart(wishes=(wish,)))
             for number, method in enumerate(methods):
                 first = f'<th scope="rowgroup" rowspan="{len(methods)}">{foreign(wish)}</th>'
                 cells = "".join(_cell(found[method.name], scorer) for found in columns)

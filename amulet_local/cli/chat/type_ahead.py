@@ -18,7 +18,7 @@ _SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.)?")
 _ERASE, _ERASE_ALL = "\x7f\b", "\x15"
 
 
-class TypedAhead:
+class TypeAhead:
     """Reads the keyboard in a thread of its own, inside the block.
 
     Lines that were ended with Enter can be taken one by one. Several lines that come at once are
@@ -54,7 +54,7 @@ class TypedAhead:
                 elif character.isprintable() or character in "\n\t":
                     self.line += character
 
-    def __enter__(self) -> TypedAhead:
+    def __enter__(self) -> TypeAhead:
         import termios
 
         try:
