@@ -70,6 +70,10 @@ class Question:
     prompt_cache: str | None
     response_prefix: str
 
+    def at_strength(self, amulet: AmuletParams) -> Question:
+        """The same at this strength, with what was asked for one by one changed in it."""
+        return dataclasses.replace(self, amulet=amulet.replace(**self.changes), preset=None)
+
     def at_preset(self, name: str) -> Question:
         """The same at a preset, with what was asked for one by one changed in it.
 
@@ -191,7 +195,7 @@ class Session:
         self,
         method: str | None,
         *,
-        preset: str | None = None,
+        question: Question | None = None,
         sampling: SamplingParams | None = None,
         stream: bool,
         show: Callable[[Chunk], None] | None = None,
@@ -202,7 +206,7 @@ class Session:
 
         Args:
             method: a name from METHODS, None for the default.
-            preset: instead of the question's own strength.
+            question: the same at another strength.
             sampling: instead of the question's own.
             stream: write the text to stdout as it comes, then a newline.
             show: writes a piece of that text, which may be empty, in a way of its own.
@@ -212,7 +216,7 @@ class Session:
         Raises:
             AmuletError: see Engine.generate. What was written so far ends with a newline.
         """
-        question = self._question if preset is None else self._question.at_preset(preset)
+        question = question or self._question
         sampling = sampling or question.sampling
         show = show or _write_chunk
         status = StatusLine(enabled=not question.runtime.verbose)
@@ -261,12 +265,11 @@ class Session:
         self.warn(chunk.generation.warnings)
         return chunk.generation
 
-    def guidance_scale(self, method: str, preset: str | None = None) -> float:
+    def guidance_scale(self, method: str, question: Question) -> float:
         """The scale that `answer` uses with these, before any guard lowers it."""
         from amulet_local.steering.methods import method_named
         from amulet_local.steering.presets import choose_strength
 
-        question = self._question if preset is None else self._question.at_preset(preset)
         strength = choose_strength(
             method,
             question.amulet,

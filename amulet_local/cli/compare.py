@@ -24,7 +24,7 @@ from amulet_local.cli.flags import METHOD_NAMES, option, switch
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.terminal import separator, stdout_is_terminal, visible, write
-from amulet_local.common.errors import InvalidParameterError, UnknownMethodError
+from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.option import OUTPUT, PREFERENCE
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ class CompareOptions(QuestionOptions):
             panel=PREFERENCE,
             metavar="NAMES",
             help=f"Which to compare: methods ({METHOD_NAMES}) and presets (balanced, strong, "
-            f"paper). Default: base,pref,amulet.",
+            f"paper), and as in eval a method with its strength, e.g. amulet:scale=2 or "
+            f"amulet:balanced+kl=0.5. Default: base,pref,amulet.",
         ),
     ] = "base,pref,amulet"
     columns: Annotated[
@@ -71,11 +72,11 @@ class CompareOptions(QuestionOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class ComparedMethod:
-    """A method, or a preset, which is the method amulet at that strength."""
+    """A method at a strength; a preset is the method amulet at that strength."""
 
     name: str
     method: str
-    preset: str | None
+    question: Question
 
 
 def run(options: CompareOptions) -> None:
@@ -93,13 +94,13 @@ def run(options: CompareOptions) -> None:
     headings: list[str] = []
     with session(question) as opened:
         for entry in entries:
-            headings.append(_heading(entry, question, opened))
+            headings.append(_heading(entry, opened))
             stream = not options.json and not width
             if stream:
                 write(f"{'' if entry is entries[0] else chr(10)}--- {headings[-1]} ---\n")
             generation = opened.answer(
                 entry.method,
-                preset=entry.preset,
+                question=entry.question,
                 sampling=sampling,
                 stream=stream,
                 progress=entry.name,
@@ -123,6 +124,7 @@ def _entries(text: str, question: Question) -> list[ComparedMethod]:
             for otherwise doesn't go with.
         UnknownMethodError: a name is neither a method's nor a preset's.
     """
+    from amulet_local.evaluation.experiment.contestants import contestants
     from amulet_local.steering.methods import METHODS
     from amulet_local.steering.presets import PRESETS
 
@@ -136,14 +138,20 @@ def _entries(text: str, question: Question) -> list[ComparedMethod]:
     entries = []
     for name in names:
         if name in PRESETS:
-            question.at_preset(name)
-            entries.append(ComparedMethod(name=name, method="amulet", preset=name))
+            entry = ComparedMethod(name=name, method="amulet", question=question.at_preset(name))
         elif name in METHODS:
-            entries.append(ComparedMethod(name=name, method=name, preset=None))
+            entry = ComparedMethod(name=name, method=name, question=question)
         else:
-            raise UnknownMethodError(
-                f"--methods: no method or preset {name!r}; known: {', '.join((*METHODS, *PRESETS))}"
+            (chosen,) = contestants(name)
+            if chosen.only:
+                raise InvalidParameterError(
+                    f"--methods {name!r:.60}: compare asks all methods for the same preferences; "
+                    f"@ is for eval"
+                )
+            entry = ComparedMethod(
+                name=name, method=chosen.method.name, question=question.at_strength(chosen.amulet)
             )
+        entries.append(entry)
     return entries
 
 
@@ -167,11 +175,11 @@ def _columns(headings: list[str], generations: dict[str, Generation], width: int
     return f"{heads}\n{rule}\n{side_by_side([visible(text) for text in texts], width)}\n"
 
 
-def _heading(entry: ComparedMethod, question: Question, opened: Session) -> str:
+def _heading(entry: ComparedMethod, opened: Session) -> str:
     if entry.name == "base":
         return "base: the plain answer"
-    wanted = ", ".join(item.label for item in question.preferences)
-    scale = opened.guidance_scale(entry.method, entry.preset)
+    wanted = ", ".join(item.label for item in entry.question.preferences)
+    scale = opened.guidance_scale(entry.method, entry.question)
     return f"{entry.name}: {' '.join(wanted.split())}, guidance scale {scale:.3g}"
 
 

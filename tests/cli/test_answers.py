@@ -293,6 +293,32 @@ def test_compare_takes_presets(compared: dict[str, Any]) -> None:
     assert made == [("base", ""), ("amulet", "paper"), ("amulet", "balanced")]
 
 
+def test_compare_takes_a_method_with_its_strength() -> None:
+    names = "amulet:scale=2,amulet:balanced+scale=3,context_steering:scale=0.5"
+    outcome = run(
+        "compare", QUESTION, *SHORT, "--preference", "concise", "--methods", names, "--json"
+    )
+    made = json.loads(outcome.out)
+    assert list(made) == names.split(",")
+    assert [item["guidance_scale"] for item in made.values()] == [2.0, 3.0, 0.5]
+    assert made["context_steering:scale=0.5"]["method"] == "context_steering"
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("amulet:strength=2", "no 'strength'"),
+        ("amulet:scale=much", "scale has to be a number"),
+        ("amulet:scale=2@concise", "@ is for eval"),
+        ("pref:scale=2", "has no strength to set"),
+        ("amulett", "no method or preset 'amulett'"),
+    ],
+)
+def test_compare_refuses_what_is_no_method(call: CallCli, name: str, words: str) -> None:
+    outcome = call("compare", QUESTION, "--preference", "concise", "--methods", name)
+    assert words in outcome.error_line
+
+
 def test_no_preset_has_a_methods_name() -> None:
     assert not set(PRESETS) & set(METHODS)
 
