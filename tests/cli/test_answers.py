@@ -102,6 +102,7 @@ def test_the_environment_sets_what_the_command_line_leaves_open(
 def test_the_command_line_comes_before_the_environment(plain: Outcome) -> None:
     outcome = run(
         *("generate", QUESTION, *SHORT, "--guidance-scale", "0", "--preference", "in rhyme"),
+        *("--placement", "system"),
         AMULET_PROMPT="Something else",
         AMULET_PREFERENCE_FILE="/missing",
         AMULET_ETA="-1",
