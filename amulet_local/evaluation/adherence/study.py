@@ -279,9 +279,9 @@ def placements_of(text: str) -> list[Placement]:
     Raises:
         InvalidParameterError: one isn't.
     """
-    names = text.split(",")
-    if not set(names) <= set(get_args(Placement)):
-        raise InvalidParameterError(f"--placements takes system and user, not {text!r:.60}")
+    names, places = text.split(","), get_args(Placement)
+    if not set(names) <= set(places):
+        raise InvalidParameterError(f"--placements takes {', '.join(places)}, not {text!r:.60}")
     return cast("list[Placement]", names)
 
 
@@ -291,7 +291,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default=DEFAULT_MODEL, help="a GGUF file, or a name")
     parser.add_argument("--out", type=Path, required=True, help="folder of one model's answers")
     parser.add_argument("--methods", default=DEFAULT_METHODS, help="as for `amulet-local eval`")
-    parser.add_argument("--placements", default="system,user", help="where the preference goes")
+    parser.add_argument(
+        "--placements", default=",".join(get_args(Placement)), help="where the preference goes"
+    )
     parser.add_argument("--questions", type=Path, help="a file of them, instead of the built-in")
     parser.add_argument("--preference", help="one of your own instead of the bank, with --check")
     parser.add_argument("--check", help="its rule: regex:PATTERN or python:FILE")

@@ -98,7 +98,7 @@ def test_a_preference_of_ones_own_needs_its_check(text: str | None, check: str |
 
 def test_an_unknown_placement_is_refused() -> None:
     assert placements_of("user,system") == ["user", "system"]
-    with pytest.raises(errors.InvalidParameterError, match="system and user"):
+    with pytest.raises(errors.InvalidParameterError, match="takes system, user, contrast"):
         placements_of("user,top")
 
 
