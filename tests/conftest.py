@@ -67,8 +67,16 @@ def _interrupts_work() -> None:
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _private_user_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _private_user_folders(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[None]:
     home = tmp_path_factory.mktemp("user")
+    # Compiled kernels alone are kept from run to run, beside pytest's own cache: Numba knows
+    # which are stale, and compiling them takes a process half a minute.
+    kernels = Path(request.config.rootpath) / ".pytest_cache" / "kernels"
+    kernels.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (home / "cache").mkdir(mode=0o700)
+    (home / "cache" / "numba").symlink_to(kernels, target_is_directory=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AMULET_CACHE", str(home / "cache"))
         patch.setenv("AMULET_CONFIG", str(home / "config"))

@@ -89,7 +89,8 @@ def drawn(
     monkeypatch: pytest.MonkeyPatch, text: str, step: int, *, columns: int = 60, rows: int = 24
 ) -> list[str]:
     monkeypatch.setattr(live, "REDRAW_SECONDS", 0.0)
-    monkeypatch.setattr(live.shutil, "get_terminal_size", lambda: os.terminal_size((columns, rows)))
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("LINES", str(rows))
     terminal = Terminal(columns, rows)
     shown = LiveText(Renderer(colours=True), terminal.put)
     for start in range(0, len(text), step):
