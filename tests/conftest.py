@@ -24,6 +24,7 @@ from tests.scripted import scripted_engine
 
 # Where everything has to be there, every run has the same examples; elsewhere each has new ones.
 settings.register_profile("untimed", deadline=None, derandomize="AMULET_REQUIRE_ALL" in os.environ)
+settings.register_profile("brief", settings.get_profile("untimed"), max_examples=15)
 settings.load_profile("untimed")
 
 REPOSITORY = Path(__file__).parent.parent
@@ -55,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what asks for a model's file, itself or through another fixture."""
     for item in items:
-        if "model_path" in getattr(item, "fixturenames", ()):
+        if {"model_path", "sdist_models"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.model)
 
 

@@ -84,6 +84,7 @@ def test_the_examples_run(
 
 
 @pytest.mark.parametrize("path", help_in_docs.documents(), ids=lambda path: path.name)
+@pytest.mark.lengthy
 def test_the_help_that_is_shown_is_the_programs(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert text == help_in_docs.as_it_should_be(text), "scripts/update_help writes it anew"

@@ -270,6 +270,7 @@ def test_the_test_extra_is_added_to_what_the_demo_installed(checkout: Checkout) 
         ("something else", "rm -rf .venv"),
     ],
 )
+@pytest.mark.lengthy
 def test_a_failed_install_shows_its_end_and_a_fix_and_is_done_again(
     checkout: Checkout, output: str, fix: str
 ) -> None:
@@ -295,6 +296,7 @@ def test_an_interrupted_install_is_done_again(checkout: Checkout) -> None:
     assert len(checkout.installs()) == 2
 
 
+@pytest.mark.lengthy
 def test_two_scripts_at_once_install_once(checkout: Checkout) -> None:
     with checkout.start("scripts/demo", STUB_PIP_SECONDS="0.5") as first:
         wait_until(checkout.installs)
@@ -395,6 +397,7 @@ WISH = ["--preference", "uplifting"]
         (["--method=pref"], [*QUESTION, *DEFAULTS, *WISH, "--methods=base,pref"]),
     ],
 )
+@pytest.mark.lengthy
 def test_the_demo_passes_arguments_on_and_adds_only_the_defaults_that_lack(
     checkout: Checkout, arguments: list[str], passed: list[str]
 ) -> None:

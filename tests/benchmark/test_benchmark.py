@@ -198,6 +198,7 @@ def test_little_memory_keeps_children_apart(monkeypatch: pytest.MonkeyPatch) -> 
     assert crew.fit_together(9, 1 << 40)
 
 
+@pytest.mark.lengthy
 def test_an_error_in_a_child_keeps_its_type(tmp_path: Path) -> None:
     with pytest.raises(errors.ModelNotFoundError, match="nothing"):
         Child(engine_spec(tmp_path / "nothing.gguf"))
@@ -219,6 +220,7 @@ def test_a_child_that_dies_is_reported(shallow_path: Path) -> None:
             child.ask({"do": "decode"})
 
 
+@pytest.mark.lengthy
 def test_an_interrupt_leaves_no_child() -> None:
     def interrupt(text: str) -> None:
         if text.startswith("round"):
@@ -361,6 +363,7 @@ def test_a_chart_that_can_not_be_written_is_refused_first(
         plot.check_plot(tmp_path / name)
 
 
+@pytest.mark.lengthy
 def test_a_chart_is_drawn(report: Report, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the extra `plot` isn't installed")
     path = tmp_path / "a.png"

@@ -52,6 +52,7 @@ def test_a_model_answers_and_has_the_type_that_was_asked_for(
         assert engine.model.vocabulary.n_tokens == 49_152
 
 
+@pytest.mark.lengthy
 def test_an_output_of_its_own_and_other_positions_are_written(tmp_path: Path) -> None:
     import gguf
 
@@ -102,6 +103,7 @@ def test_a_full_disk_is_noticed_before_anything_is_written(
 @pytest.mark.parametrize(
     "error", [errors.BackendError("no"), KeyboardInterrupt(), OSError(28, "full")]
 )
+@pytest.mark.lengthy
 def test_nothing_is_left_of_a_model_that_failed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
@@ -114,6 +116,7 @@ def test_nothing_is_left_of_a_model_that_failed(
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.lengthy
 def test_a_type_that_llama_cpp_can_not_make_is_its_error(tmp_path: Path) -> None:
     with pytest.raises(errors.BackendError):
         write(TINY, "IQ1_S", tmp_path / "a.gguf")  # needs an importance matrix
@@ -152,6 +155,7 @@ def test_the_script_says_what_is_wrong(
     assert words in captured.err
 
 
+@pytest.mark.lengthy
 def test_the_script_prints_where_the_model_is(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

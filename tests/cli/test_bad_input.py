@@ -124,6 +124,7 @@ def test_an_empty_preference_file(call: CallCli, tmp_path: Path) -> None:
     assert "empty.txt" in call("generate", "Hi", "--preference-file", empty).error_line
 
 
+@pytest.mark.lengthy
 def test_arguments_that_are_not_utf_8() -> None:
     text = os.fsdecode(b"caf\xe9")
     assert "PROMPT isn't UTF-8" in run("generate", text).error_line
@@ -162,6 +163,7 @@ def test_files_that_are_no_models(
     assert word in call("generate", "Hi", "-m", path).error_line
 
 
+@pytest.mark.lengthy
 def test_a_model_that_llama_cpp_refuses(tiny_gguf: Callable[..., Path]) -> None:
     assert "odd.gguf" in run("generate", "Hi", "-m", tiny_gguf("odd.gguf", "odd")).error_line
 

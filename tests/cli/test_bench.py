@@ -179,6 +179,7 @@ def test_bad_arguments_end_before_anything_is_measured(
     assert words in call("bench", *arguments).error_line
 
 
+@pytest.mark.lengthy
 def test_a_file_that_is_no_model_is_one_error(tmp_path: Path) -> None:
     path = tmp_path / "broken.gguf"
     path.write_bytes(b"GGUF and nothing more")

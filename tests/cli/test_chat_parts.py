@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pyte
@@ -101,6 +100,7 @@ def drawn(
 
 @pytest.mark.parametrize("columns", [20, 60])
 @pytest.mark.parametrize("rows", [12, 24])
+@pytest.mark.lengthy
 def test_text_that_grows_ends_up_as_text_drawn_at_once(
     monkeypatch: pytest.MonkeyPatch, columns: int, rows: int
 ) -> None:
@@ -117,6 +117,7 @@ def test_nothing_of_a_text_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(text=st.text("ab \n*_`#-1.|>[]()!<&\\~", max_size=80), step=st.integers(1, 9))
+@pytest.mark.lengthy
 def test_any_text_is_drawn_and_every_letter_of_it(text: str, step: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         shown = "\n".join(drawn(patch, text, step, rows=200))

@@ -27,6 +27,7 @@ def offered(line: str, **env: str) -> list[str]:
     return done.stdout.decode().split()
 
 
+@pytest.mark.lengthy
 def test_commands_and_flags_are_offered() -> None:
     assert offered("amulet-local ex") == ["explain"]
     assert offered("amulet-local ch") == ["chat"]
@@ -45,6 +46,7 @@ def test_commands_and_flags_are_offered() -> None:
         ("amulet-local learn x.jsonl --preference ", BUILT_IN_PREFERENCES),
     ],
 )
+@pytest.mark.lengthy
 def test_names_are_offered(line: str, names: object) -> None:
     assert set(offered(line)) == set(names)  # type: ignore[call-overload]
 

@@ -174,6 +174,7 @@ def test_models_are_put_side_by_side(questions: Path, tmp_path: Path, model_path
     assert str(tmp_path / "out" / "models.md") in done.out
 
 
+@pytest.mark.lengthy
 def test_own_prompts_stand_in_the_prompt_as_they_are(questions: Path, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.json"
     prompts.write_text(

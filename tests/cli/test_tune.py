@@ -323,6 +323,7 @@ def test_the_json_has_figures_of_every_preference(
     assert result["recommended"]["name"] == "KL 0.4"
 
 
+@pytest.mark.lengthy
 def test_a_plot_is_drawn(measurement: Measurement, chosen: Recommendation, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the extra `plot` isn't installed")
     for recommended in (chosen, None):

@@ -420,6 +420,7 @@ def test_a_cancelled_answer_stays_as_far_as_it_got(scripted: Engine, talk: Conve
 
 
 @pytest.mark.parametrize("how", ["close", "with", "forget"])
+@pytest.mark.lengthy
 def test_leaving_a_stream_cancels_its_turn(scripted: Engine, talk: Conversation, how: str) -> None:
     stream = talk.stream(QUESTIONS[0])
     seen = [next(stream).text for _ in range(3)]

@@ -388,6 +388,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.lengthy
 def test_kill_9_leaves_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "talk.json"
     script = f"""

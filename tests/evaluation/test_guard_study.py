@@ -83,6 +83,7 @@ def test_the_report_has_a_table_for_each_precision_and_one_for_all(tmp_path: Pat
     assert "| paper | +0.200 | -1.000 |" in text
 
 
+@pytest.mark.lengthy
 def test_a_study_goes_on_where_it_was_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -180,6 +180,7 @@ HOSTILE |= {
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.lengthy
 def test_work_is_bounded_whatever_the_grammar(name: str) -> None:
     refused = pytest.raises(InvalidParameterError, match="too many ways")
     with refused if name in REFUSED else nullcontext():

@@ -28,6 +28,7 @@ def automaton(schema: Any) -> Automaton:
 
 @given(SCHEMAS, st.randoms(use_true_random=False))
 @RELAXED
+@pytest.mark.lengthy
 def test_every_text_of_the_grammar_parses_and_validates(
     schema: dict[str, Any], random: Any
 ) -> None:

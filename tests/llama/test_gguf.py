@@ -531,6 +531,7 @@ def load_natively(paths: list[Path]) -> tuple[int, list[str]]:
     return done.returncode, done.stdout.splitlines()
 
 
+@pytest.mark.lengthy
 def test_what_is_accepted_does_not_kill_llama_cpp(tmp_path: Path) -> None:
     bases = [build()]
     for model in ("gpt2", "llama", "t5", "bert", "gemma4"):

@@ -70,6 +70,7 @@ def test_ctrl_c_reaches_a_waiting_main_thread_and_stops_the_task(workers: list[W
 
 @pytest.mark.skipif(os.name != "posix", reason="sends POSIX signals to this process")
 @pytest.mark.parametrize("first_here", [False, True])
+@pytest.mark.lengthy
 def test_no_outcome_is_lost_however_an_interrupt_falls(
     workers: list[Worker], first_here: bool
 ) -> None:

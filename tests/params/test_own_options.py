@@ -30,6 +30,7 @@ def places() -> dict[str, Any]:
     return found
 
 
+@pytest.mark.lengthy
 def test_the_help_shows_it_under_its_heading(places: dict[str, Any]) -> None:
     section = places["help"].split("Sampling (greedy")[1].split("\n\n")[0]
     for text in ("-W, --warmth X", "How warm the words are. Default: 1.5.", "--bubbly"):

@@ -287,6 +287,7 @@ ODD_FILES = (
 
 @settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.sampled_from(ODD_FILES), st.lists(changes, min_size=1, max_size=5))
+@pytest.mark.lengthy
 def test_every_change_is_made_whole_or_not_at_all(
     settings_file: Path, start: str, todo: list[tuple[str, str, object]]
 ) -> None:

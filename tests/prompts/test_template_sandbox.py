@@ -171,6 +171,7 @@ ESCAPES = [
 
 
 @pytest.mark.parametrize("source", BOMBS.values(), ids=BOMBS.keys())
+@pytest.mark.lengthy
 def test_a_bomb_ends_in_an_error_within_bounds_of_time_and_memory(source: str) -> None:
     start = time.thread_time()
     with pytest.raises(ChatTemplateError) as caught:
@@ -183,6 +184,7 @@ def test_a_bomb_ends_in_an_error_within_bounds_of_time_and_memory(source: str) -
 @pytest.mark.parametrize(
     "name", ["text times number", "sharing in lists", "big texts, split", "big lists, kept"]
 )
+@pytest.mark.lengthy
 def test_a_bomb_takes_tens_of_megabytes_at_most(name: str) -> None:
     tracemalloc.start()
     try:
@@ -224,6 +226,7 @@ def test_errors_do_not_outlive_a_render() -> None:
     assert template.render({"n": 3}) == "done"
 
 
+@pytest.mark.lengthy
 def test_threads_share_a_template_and_not_a_budget() -> None:
     template = CompiledTemplate(
         "{% for i in range(n) %}{% set x = i ~ word %}{% endfor %}{{ word }}"

@@ -68,6 +68,7 @@ def at_once(*calls: Callable[[], Any]) -> None:
         thread.join()
 
 
+@pytest.mark.lengthy
 def test_of_two_changes_at_once_both_hold(server: Server) -> None:
     body = {"preference": "creative", "preset": "strong", "max_tokens": 120, "ignore_eos": True}
     with streaming(server, **body) as pieces:

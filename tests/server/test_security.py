@@ -193,6 +193,7 @@ def test_a_body_that_trickles_is_given_up(impatient: Server) -> None:
 
 
 @pytest.mark.parametrize("start", [b"", b"GET / HTTP/1.1\r\nHost: loc"])
+@pytest.mark.lengthy
 def test_a_head_that_never_ends_is_given_up(impatient: Server, start: bytes) -> None:
     with socket.create_connection(("127.0.0.1", impatient.port), timeout=20) as connection:
         connection.sendall(start)

@@ -69,6 +69,7 @@ def documents(draw: st.DrawFn) -> tuple[str, set[int]]:
 
 
 @given(documents(), st.data())
+@pytest.mark.lengthy
 def test_characters_of_string_values_and_their_closing_quotes_are_inside(
     document: tuple[str, set[int]], data: st.DataObject
 ) -> None:

@@ -147,6 +147,7 @@ def test_any_text_can_be_checked(text: str, cut: bool) -> None:
     "stretch",
     ["- ", "a.b", "**", "`", "| ", "!", "<<", "[", "\n", " ", "a", "😴\u200d", "a. ", "***"],
 )
+@pytest.mark.lengthy
 def test_no_rule_takes_long_for_a_long_answer(stretch: str) -> None:
     for item in BANK:
         item.follows(QUESTION, stretch * 10_000 + "x")

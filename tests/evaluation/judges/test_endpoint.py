@@ -32,6 +32,7 @@ def options(base_url: str, **values: Any) -> JudgeOptions:
         [(500, {}, b"")],
     ],
 )
+@pytest.mark.lengthy
 def test_a_passing_failure_is_tried_again(failures: list[Reply]) -> None:
     with (
         serving(failing(*failures)) as endpoint,
@@ -41,6 +42,7 @@ def test_a_passing_failure_is_tried_again(failures: list[Reply]) -> None:
         assert len(endpoint.requests) == len(failures) + 1
 
 
+@pytest.mark.lengthy
 def test_retries_have_a_limit() -> None:
     busy = (429, {"Retry-After": "0"}, {"error": {"message": "quota used up"}})
     with (
@@ -140,6 +142,7 @@ WHOLE = {"id": "1", "object": "chat.completion", "created": 1, "model": "m"}
         },
     ],
 )
+@pytest.mark.lengthy
 def test_nonsense_is_a_judge_error(body: Any) -> None:
     with (
         serving(lambda _: (200, {}, body)) as endpoint,

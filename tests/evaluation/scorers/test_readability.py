@@ -82,6 +82,7 @@ def dictionary() -> dict[str, set[int]]:
     }
 
 
+@pytest.mark.lengthy
 def test_syllables_agree_with_the_dictionary(dictionary: dict[str, set[int]]) -> None:
     scorer_named("formality")  # loads the words without a warning
     from textblob.en import lexicon
@@ -113,6 +114,7 @@ def textstat(dictionary: Any, tmp_path_factory: pytest.TempPathFactory) -> Itera
     nltk.data.path.remove(str(folder))
 
 
+@pytest.mark.lengthy
 def test_scores_are_near_textstats(textstat: Any) -> None:
     for text in TEXTS:
         assert reading_ease(text) == pytest.approx(textstat.flesch_reading_ease(text), abs=5)

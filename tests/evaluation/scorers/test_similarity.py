@@ -105,6 +105,7 @@ def answered(text: str) -> AnsweredQuestion:
     return AnsweredQuestion(question=QUESTION, text=text)
 
 
+@pytest.mark.lengthy
 def test_cosines_are_those_of_the_definition(scorer: Scorer, folder: Path) -> None:
     asked = expected_embedding(folder, QUESTION)
     wanted = [float(asked @ expected_embedding(folder, text)) for text in ANSWERS]
@@ -143,6 +144,7 @@ def test_a_model_that_writes_text_embeds_none(model_path: Path) -> None:
         scorer_named("similarity", embedding_model=model_path)
 
 
+@pytest.mark.lengthy
 def test_a_file_of_an_embedding_model_can_be_named(
     scorer: Scorer, folder: Path, tmp_path: Path
 ) -> None:

@@ -78,6 +78,7 @@ def test_formality_is_heylighen_and_dewaeles_formula() -> None:
     assert formality_of([("!", ".")]) is None
 
 
+@pytest.mark.lengthy
 def test_formal_texts_are_more_formal_and_kind_ones_kinder() -> None:
     formal = "The committee of the ministry has submitted a final report on the state of the roads."
     casual = (
