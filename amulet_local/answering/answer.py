@@ -52,8 +52,8 @@ class Answer:
         self._warnings = list(request.warnings)
         self._room = _room(request)
         self._tracer = None
-        if request.n_top is not None:
-            self._tracer = Tracer(realigner, vocabulary, request.n_top)
+        if request.trace is not None:
+            self._tracer = Tracer(realigner, vocabulary, request.trace)
         self._trace: list[TokenTrace] = []
 
     def take(self, rows: Sequence[Logits]) -> Chunk | None:

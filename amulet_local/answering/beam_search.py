@@ -45,7 +45,7 @@ def check_beam_request(request: Request) -> None:
         raise InvalidParameterError(
             f"{request.method} takes one preference of weight 1; a mix has no prompt of its own"
         )
-    if request.n_top is not None:
+    if request.trace is not None:
         raise InvalidParameterError(
             f"{request.method} can't be traced; score its answer instead (Engine.score)"
         )

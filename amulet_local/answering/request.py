@@ -36,7 +36,7 @@ class Request:
         sampling: length and sampling.
         seed: for the draws.
         n_ctx: most tokens a row can hold.
-        n_top: alternatives to trace at each token; None traces nothing.
+        trace: alternatives to trace at each token; None traces nothing.
         n_beams: width of a beam search; 1 is one token after the other.
         closing_tag: what ends the reasoning that the prompts have opened; empty if none.
         started_seconds: time.perf_counter() when it was asked for.
@@ -51,7 +51,7 @@ class Request:
     sampling: SamplingParams
     seed: int
     n_ctx: int
-    n_top: int | None
+    trace: int | None
     started_seconds: float
     n_beams: int = 1
     closing_tag: str = ""
@@ -140,7 +140,7 @@ def build_request(
     sampling: SamplingParams | None,
     n_ctx: int,
     n_answer: int = 1,
-    n_top: int | None = None,
+    trace: int | None = None,
     closing_tag: str = "",
     preferences: Sequence[str] = (),
     warnings: Sequence[str] = (),
@@ -152,7 +152,7 @@ def build_request(
         amulet: strength and guards, the method's own if None.
         preset: the name of the preset that they come from.
         n_answer: tokens that have to follow the prompt; the last of them needs no room.
-        n_top: alternatives to trace at each token, 0 to MAX_TOP; None traces nothing.
+        trace: alternatives to trace at each token, 0 to MAX_TOP; None traces nothing.
         closing_tag: what ends the reasoning that the prompts have opened.
 
     Raises:
@@ -176,8 +176,8 @@ def build_request(
             n_prompt_tokens=longest,
             n_ctx=n_ctx,
         )
-    if n_top is not None and not (type(n_top) is int and 0 <= n_top <= MAX_TOP):
-        raise InvalidParameterError(f"trace must be None or 0 to {MAX_TOP}, got {n_top!r}")
+    if trace is not None and not (type(trace) is int and 0 <= trace <= MAX_TOP):
+        raise InvalidParameterError(f"trace must be None or 0 to {MAX_TOP}, got {trace!r}")
     settings = method.settings(amulet)
     check_mix(plan, settings)
     return Request(
@@ -189,7 +189,7 @@ def build_request(
         sampling=sampling,
         seed=secrets.randbelow(2**32 - 1) if sampling.seed is None else sampling.seed,
         n_ctx=n_ctx,
-        n_top=n_top,
+        trace=trace,
         n_beams=method.n_beams,
         started_seconds=time.perf_counter(),
         closing_tag=closing_tag,

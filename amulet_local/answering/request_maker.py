@@ -98,7 +98,7 @@ class RequestMaker:
             sampling=ask.get("sampling"),
             n_ctx=self._n_ctx,
             n_answer=1 if answer is None else len(answer),
-            n_top=ask.get("trace"),
+            trace=ask.get("trace"),
             closing_tag=prompts.closing_tag,
             preferences=[item.label for item in preferences],
             warnings=(*self._warnings, *prompts.notes),
@@ -145,7 +145,7 @@ class RequestMaker:
             preset=strength.preset,
             sampling=ask.get("sampling"),
             n_ctx=self._n_ctx,
-            n_top=ask.get("trace"),
+            trace=ask.get("trace"),
             preferences=labels,
             warnings=self._warnings,
         )

@@ -80,7 +80,7 @@ def score(
     )
     steering.noise = noise
     reader = AnswerReader(vocabulary, closing_tag=request.closing_tag)
-    tracer = Tracer(realigner, vocabulary, n_top=0)
+    tracer = Tracer(realigner, vocabulary, n_alternatives=0)
     trace: list[TokenTrace] = []
 
     for n_done, token in enumerate(answer):

@@ -23,15 +23,15 @@ _NEGLIGIBLE_NATS = 25.0
 class Tracer:
     """Makes a TokenTrace of each token."""
 
-    def __init__(self, realigner: Realigner, vocabulary: Vocabulary, n_top: int) -> None:
+    def __init__(self, realigner: Realigner, vocabulary: Vocabulary, n_alternatives: int) -> None:
         """Take note.
 
         Args:
-            n_top: how many alternatives to list under each row.
+            n_alternatives: how many alternatives to list under each row.
         """
         self._realigner = realigner
         self._vocabulary = vocabulary
-        self._n_top = n_top
+        self._n_alternatives = n_alternatives
 
     def trace(
         self, rows: Sequence[Logits], plan: RowPlan, combination: Combination, token: int
@@ -74,7 +74,7 @@ class Tracer:
         return max(0.0, float((np.exp(log_p) * (log_p - log_q)).sum()))
 
     def _top(self, row: Logits, normaliser: float) -> tuple[Alternative, ...]:
-        n = min(self._n_top, len(row))
+        n = min(self._n_alternatives, len(row))
         if n == 0:
             return ()
         best = np.argpartition(row, len(row) - n)[len(row) - n :]

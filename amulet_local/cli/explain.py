@@ -111,12 +111,12 @@ def run(options: ExplainOptions) -> None:
             "explain needs a preference: give one with --preference, e.g. --preference concise"
         )
     method = _method_name(options.method)
-    n_top = _checked_alternatives(options.alternatives)
+    trace = _checked_alternatives(options.alternatives)
     page = None if options.html is None else _checked_page(options.html)
     painted = has_colours() and not options.json
     with session(question) as opened:
         show = _painter(opened.vocabulary) if painted else None
-        generation = opened.answer(method, stream=not options.json, show=show, trace=n_top)
+        generation = opened.answer(method, stream=not options.json, show=show, trace=trace)
         explanation = explain(
             generation,
             opened.vocabulary,

@@ -170,8 +170,8 @@ class ChatCompletionFields(_StrengthFields):
         return bool((self.stream_options or {}).get("include_usage"))
 
     @property
-    def n_top(self) -> int | None:
-        """Alternatives to trace; None traces nothing."""
+    def n_logprobs(self) -> int | None:
+        """Alternatives whose log-probabilities are wanted; None asks for no log-probabilities."""
         return (self.top_logprobs or 0) if self.logprobs else None
 
     def sampling(self, n_ctx: int) -> SamplingParams:
@@ -297,15 +297,15 @@ def create_chat_completion(
         model=model.model.path.name if fields.model is None else fields.model,
         vocabulary=model.model.vocabulary,
         stream=fields.stream,
-        n_top=fields.n_top,
+        n_logprobs=fields.n_logprobs,
     )
     calls = [
         fields.arguments(sampling, model.own_settings)
         for sampling in choices(fields.sampling(model.n_ctx), fields.n)
     ]
-    first = stream(messages, **calls[0], trace=fields.n_top)
+    first = stream(messages, **calls[0], trace=fields.n_logprobs)
     streams = (
-        stream(messages, **call, trace=fields.n_top) if index else first
+        stream(messages, **call, trace=fields.n_logprobs) if index else first
         for index, call in enumerate(calls)
     )
     pieces = _pieces(answers, streams)

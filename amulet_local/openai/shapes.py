@@ -30,14 +30,15 @@ class Answers(ABC):
     whole_object = piece_object = prefix = ""
 
     def __init__(
-        self, *, model: str, vocabulary: Vocabulary, stream: bool, n_top: int | None
+        self, *, model: str, vocabulary: Vocabulary, stream: bool, n_logprobs: int | None
     ) -> None:
         """None yet.
 
         Args:
             model: what the response says.
             stream: pieces instead of a whole.
-            n_top: alternatives whose log-probabilities are given; None gives no log-probabilities.
+            n_logprobs: alternatives whose log-probabilities are given; None gives none, not even
+                those of the answer's tokens.
         """
         self.id = f"{self.prefix}-{uuid.uuid4()}"
         self.head: dict[str, Any] = {
@@ -47,7 +48,7 @@ class Answers(ABC):
             "model": model,
         }
         self._vocabulary = vocabulary
-        self._n_top = n_top
+        self._n_logprobs = n_logprobs
         self._prompt_tokens = 0
         self._completion_tokens = 0
         self._pending: list[TokenTrace] = []
@@ -104,7 +105,7 @@ class Answers(ABC):
         return traces
 
     def _top(self, trace: TokenTrace) -> Sequence[Alternative]:
-        return trace.top_realigned[: self._n_top or 0]
+        return trace.top_realigned[: self._n_logprobs or 0]
 
     @abstractmethod
     def _pieces_of(
@@ -174,7 +175,7 @@ class ChatAnswers(Answers):
         }
 
     def _logprobs(self, traces: Sequence[TokenTrace]) -> dict[str, Any] | None:
-        if self._n_top is None:
+        if self._n_logprobs is None:
             return None
         content = [
             {
@@ -235,7 +236,7 @@ class TextAnswers(Answers):
         return self._choice(index, text, traces, finish_reason(generation))
 
     def _logprobs(self, traces: Sequence[TokenTrace]) -> dict[str, Any] | None:
-        if self._n_top is None:
+        if self._n_logprobs is None:
             return None
         offsets = []
         for item in traces:

@@ -64,8 +64,8 @@ class CompletionJob:
             model=model_name.name,
             vocabulary=model.vocabulary,
             stream=fields.stream,
-            n_top=fields.n_top,
-            n_traced=fields.amulet_trace,
+            n_logprobs=fields.n_logprobs,
+            trace=fields.amulet_trace,
         )
         self._first: Request | None = None
         self._index = 0

@@ -75,7 +75,7 @@ class ChatPrompt(CompletionPrompt):
 
     def request(self, engine: Engine, fields: ServedFields, arguments: dict[str, Any]) -> Request:
         """The messages through the chat template."""
-        return engine.request(self._messages, system=None, n_top=fields.n_alternatives, **arguments)
+        return engine.request(self._messages, system=None, trace=fields.trace, **arguments)
 
 
 class TextPrompt(CompletionPrompt):
@@ -102,7 +102,7 @@ class TextPrompt(CompletionPrompt):
             self._tokens(engine, ""),
             [self._tokens(engine, f"{item.instruction}\n\n") for item in preferences] or None,
             weights=[item.weight for item in preferences],
-            n_top=fields.n_alternatives,
+            trace=fields.trace,
             labels=[item.label for item in preferences],
             default=DEFAULT_PRESET,
             own=engine.own_settings,

@@ -62,9 +62,9 @@ class ServedFields(_SamplingFields):
     amulet_trace: Annotated[int, Field(ge=0, le=MAX_TRACE)] | None = None
 
     @property
-    def n_alternatives(self) -> int | None:
+    def trace(self) -> int | None:
         """Alternatives to trace; None traces nothing."""
-        wanted = [n for n in (self.n_top, self.amulet_trace) if n is not None]
+        wanted = [n for n in (self.n_logprobs, self.amulet_trace) if n is not None]
         return max(wanted) if wanted else None
 
     def sampling(self, n_ctx: int) -> SamplingParams:

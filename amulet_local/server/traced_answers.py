@@ -24,17 +24,17 @@ class TracedAnswers(Answers):
         model: str,
         vocabulary: Vocabulary,
         stream: bool,
-        n_top: int | None,
-        n_traced: int | None,
+        n_logprobs: int | None,
+        trace: int | None,
     ) -> None:
         """None yet.
 
         Args:
-            model, vocabulary, stream, n_top: see Answers.
-            n_traced: alternatives in a token's trace; None gives no traces.
+            model, vocabulary, stream, n_logprobs: see Answers.
+            trace: alternatives in a token's trace; None gives no traces.
         """
-        super().__init__(model=model, vocabulary=vocabulary, stream=stream, n_top=n_top)
-        self._n_traced = n_traced
+        super().__init__(model=model, vocabulary=vocabulary, stream=stream, n_logprobs=n_logprobs)
+        self._n_alternatives = trace
         self._request: Request | None = None
         self._ticket: Ticket | None = None
 
@@ -54,14 +54,14 @@ class TracedAnswers(Answers):
         n_before = len(self._traces)
         pieces = super().take(index, chunk)
         traces = self._traces[n_before:]
-        if pieces and traces and self._n_traced is not None:
+        if pieces and traces and self._n_alternatives is not None:
             pieces[-1]["choices"][0]["amulet"] = self._tokens(traces)
         return pieces
 
     def end(self, index: int, generation: Generation) -> dict[str, Any]:
         """The piece that ends an answer, with its timings and what was followed."""
         piece = super().end(index, generation)
-        if self._n_traced is not None:
+        if self._n_alternatives is not None:
             self._choices[-1]["amulet"] = self._tokens(self._traces)
         self._end = {
             "timings": _timings(generation, self._ticket),
@@ -80,7 +80,7 @@ class TracedAnswers(Answers):
         return {**super().whole(), **self._end}
 
     def _tokens(self, traces: Sequence[TokenTrace]) -> dict[str, Any]:
-        return {"tokens": [_token(trace, self._n_traced or 0) for trace in traces]}
+        return {"tokens": [_token(trace, self._n_alternatives or 0) for trace in traces]}
 
 
 class TracedChatAnswers(TracedAnswers, ChatAnswers):
@@ -91,11 +91,11 @@ class TracedTextAnswers(TracedAnswers, TextAnswers):
     """Those of a text completion."""
 
 
-def _token(trace: TokenTrace, n_top: int) -> dict[str, Any]:
+def _token(trace: TokenTrace, n_alternatives: int) -> dict[str, Any]:
     def top(alternatives: Sequence[Alternative]) -> list[dict[str, Any]]:
         return [
             {"id": item.token_id, "text": item.text, "logprob": finite(item.log_probability)}
-            for item in alternatives[:n_top]
+            for item in alternatives[:n_alternatives]
         ]
 
     return {

@@ -126,19 +126,15 @@ class ServingModel(OpenModel):
             progress=progress,
         )
 
-    def request(
-        self, messages: Messages, *, n_top: int | None = None, **ask: Unpack[Ask]
-    ) -> Request:
+    def request(self, messages: Messages, **ask: Unpack[Ask]) -> Request:
         """A checked request, for a pool or `answer_all`.
 
         Args:
             messages, **ask: as for `generate`.
-            n_top: another name of `trace`.
 
         Raises:
             As `generate`.
         """
-        ask.setdefault("trace", n_top)
         return without_beams(self._request(messages, **ask))
 
     def request_from_tokens(
@@ -146,7 +142,6 @@ class ServingModel(OpenModel):
         plain_ids: Sequence[int] | None,
         preference_ids: Sequence[Sequence[int]] | None,
         *,
-        n_top: int | None = None,
         labels: Sequence[str] = (),
         default: str = "paper",
         own: UserModelSettings | None = None,
@@ -156,14 +151,12 @@ class ServingModel(OpenModel):
 
         Args:
             plain_ids, preference_ids, **ask: as for `generate_from_tokens`.
-            n_top: another name of `trace`.
             labels: what results call the preferences.
             default: the preset where none is given, with the strength `own`.
 
         Raises:
             As there.
         """
-        ask.setdefault("trace", n_top)
         self._lock.check_open()
         request = self._requests.from_tokens(
             plain_ids, preference_ids, ask, labels=labels, default=default, own=own

@@ -59,7 +59,7 @@ def test_figures_of_real_rows_are_those_of_float64(
     amulet: dict[str, Any],
 ) -> None:
     realigner = Realigner(real_rows.shape[-1])
-    tracer = Tracer(realigner, shallow_engine.model.vocabulary, n_top=5)
+    tracer = Tracer(realigner, shallow_engine.model.vocabulary, n_alternatives=5)
     plan = RowPlan(has_plain=True, weights=weights)
     steering = Steering(plan, AmuletParams(**amulet), realigner)
     for step in real_rows[::8]:
@@ -88,7 +88,7 @@ def test_figures_of_real_rows_are_those_of_float64(
 
 def test_masked_tokens_are_no_alternatives(shallow_engine: Engine, real_rows: np.ndarray) -> None:
     realigner = Realigner(real_rows.shape[-1])
-    tracer = Tracer(realigner, shallow_engine.model.vocabulary, n_top=100)
+    tracer = Tracer(realigner, shallow_engine.model.vocabulary, n_alternatives=100)
     plan = RowPlan(has_plain=True, weights=(1.0,))
     steering = Steering(plan, AmuletParams(guidance_scale=3, min_plausibility=0.2), realigner)
     for step in real_rows[::8]:
@@ -105,7 +105,7 @@ def test_equal_alternatives_come_in_the_order_of_their_ids(shallow_engine: Engin
     row = np.full(shallow_engine.model.vocabulary.n_tokens, -5.0, dtype=np.float32)
     row[[900, 30, 500, 700]] = 2.0
     row[40] = 3.0
-    tracer = Tracer(Realigner(len(row)), shallow_engine.model.vocabulary, n_top=5)
+    tracer = Tracer(Realigner(len(row)), shallow_engine.model.vocabulary, n_alternatives=5)
     plan = RowPlan(has_plain=True, weights=())
     steering = Steering(plan, AmuletParams(guidance_scale=0), Realigner(len(row)))
     trace = tracer.trace([row], plan, steering.combine([row]), 40)
@@ -244,11 +244,11 @@ def test_part_of_a_character_is_traced_as_the_replacement_character(
     realigner = Realigner(real_rows.shape[-1])
     row = real_rows[0, 0]
     combination = Steering(plan, AmuletParams(), realigner).combine([row])
-    trace = Tracer(realigner, vocabulary, n_top=0).trace([row], plan, combination, first)
+    trace = Tracer(realigner, vocabulary, n_alternatives=0).trace([row], plan, combination, first)
     assert "\N{REPLACEMENT CHARACTER}" in trace.text
 
 
-@pytest.mark.parametrize("n_top", [-1, 101, 1.0, "3", True])
-def test_bad_number_of_alternatives_is_a_typed_error(scripted: Engine, n_top: Any) -> None:
+@pytest.mark.parametrize("trace", [-1, 101, 1.0, "3", True])
+def test_bad_number_of_alternatives_is_a_typed_error(scripted: Engine, trace: Any) -> None:
     with pytest.raises(errors.InvalidParameterError, match="trace"):
-        scripted.stream_generate(MESSAGES, preference="concise", trace=n_top)
+        scripted.stream_generate(MESSAGES, preference="concise", trace=trace)

@@ -715,7 +715,7 @@ class Script:
         self, request: Request, progress: Progress | None, control: Control
     ) -> Generator[Chunk, None, None]:
         self.prompts = request.prompts
-        draw = random.Random(hash((request.prompts, request.seed if request.n_top else 0)))
+        draw = random.Random(hash((request.prompts, request.seed if request.trace else 0)))
         tokens, text = [], ""
         for _ in range(draw.randint(1, 4)):
             tokens.append(draw.randrange(300, 9000))
