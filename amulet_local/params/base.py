@@ -82,10 +82,15 @@ def _one_line(error: ValidationError) -> str:
         if detail["type"] == "extra_forbidden":
             parts.append(f"{where}: no such parameter")
         elif where:
-            shown = repr(detail["input"])
-            if len(shown) > 60:
-                shown = shown[:57] + "..."
-            parts.append(f"{where}: {message}, got {shown}")
+            parts.append(f"{where}: {message}, got {_shown(detail['input'])}")
         else:
             parts.append(message)
     return "; ".join(dict.fromkeys(parts))
+
+
+def _shown(value: object) -> str:
+    try:
+        shown = repr(value)
+    except (RecursionError, ValueError):  # nested too deep; a number of 5,000 digits
+        return f"a {type(value).__name__} that is too large to be shown"
+    return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -37,14 +37,17 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal, NoReturn, TypeAlias
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias
+
+from pydantic import Field
 
 from amulet_local.common.errors import FileAccessError, InvalidParameterError, SettingsError
 from amulet_local.common.toml_lines import line_of
 from amulet_local.common.user_folders import config_folder
+from amulet_local.params.base import StrictParams
 from amulet_local.preferences.names import (
     BUILT_IN_PREFERENCES,
     WeightedText,
@@ -68,7 +71,8 @@ MAX_MEMBERS = 16
 """Most preferences in a mix; each is a row to compute."""
 MAX_GUIDANCE_SCALE = 20
 MAX_KL_BUDGET = 1000
-KlBudget: TypeAlias = float | Literal["off"]
+Scale: TypeAlias = Annotated[float, Field(strict=True, ge=0, le=MAX_GUIDANCE_SCALE)]
+KlBudget: TypeAlias = Annotated[float, Field(strict=True, ge=0, le=MAX_KL_BUDGET)] | Literal["off"]
 """Nats a token, or no budget."""
 
 _FILE_NAME = "settings.toml"
@@ -77,18 +81,24 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _END = re.compile(r"(.*) \(at (?:line ([0-9]+), column [0-9]+|end of document)\)", re.DOTALL)
 
 
-@dataclass(frozen=True, kw_only=True)
-class UserModelSettings:
-    """What the user wants with one model.
+class UserModelSettings(StrictParams):
+    """What the user wants with one model. What a file may set is described, for what is wrong.
 
     Attributes:
         guidance_scale, kl_budget: the strength where none is asked for, each None for the default
             preset's.
         warnings: why the settings file wasn't used, if it wasn't.
+
+    Raises:
+        InvalidParameterError: a value is out of range.
     """
 
-    guidance_scale: float | None = None
-    kl_budget: KlBudget | None = None
+    guidance_scale: Scale | None = Field(
+        default=None, description=f"a number from 0 to {MAX_GUIDANCE_SCALE}"
+    )
+    kl_budget: KlBudget | None = Field(
+        default=None, description=f'a number from 0 to {MAX_KL_BUDGET} or "off"'
+    )
     warnings: tuple[str, ...] = ()
 
     @property
@@ -110,8 +120,12 @@ class UserModelSettings:
         }
 
 
-MODEL_KEYS = tuple(one.name for one in fields(UserModelSettings) if one.name != "warnings")
-"""What a model's table may hold."""
+MODEL_KEYS = {
+    name: one.description
+    for name, one in UserModelSettings.model_fields.items()
+    if one.description is not None
+}
+"""What a model's table may hold: keys, and what their values have to be."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -333,27 +347,17 @@ class _Document:
                 self._fail(where, f"models.{_quoted(taken[key])} is the same model")
             taken[key] = model
             for name, value in entries.items():
-                if name not in MODEL_KEYS:
-                    self._fail([*where, name], _unknown_model_key(model, name, value))
-            budget: KlBudget | None = "off"
-            if entries.get("kl_budget") != "off":
-                budget = self._number(model, entries, "kl_budget", MAX_KL_BUDGET, ' or "off"')
-            scale = self._number(model, entries, "guidance_scale", MAX_GUIDANCE_SCALE)
-            yield model, UserModelSettings(guidance_scale=scale, kl_budget=budget)
+                self._check_strength(where, name, value)
+            yield model, UserModelSettings(**entries)
 
-    def _number(
-        self, model: str, entries: dict[str, Any], key: str, largest: float, otherwise: str = ""
-    ) -> float | None:
-        value = entries.get(key)
-        if value is None:
-            return None
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not 0 <= value <= largest:
-            self._fail(
-                ["models", model, key],
-                f"has to be a number from 0 to {largest}{otherwise}, not {_short(value)}",
-            )
-        return float(value)
+    def _check_strength(self, model: Sequence[str], name: str, value: object) -> None:
+        where = [*model, name]
+        if name not in MODEL_KEYS:
+            self._fail(where, _unknown_model_key(model[-1], name, value))
+        try:
+            UserModelSettings(**{name: value})
+        except InvalidParameterError:
+            self._fail(where, f"has to be {MODEL_KEYS[name]}, not {_short(value)}")
 
     def _last_good_line(self) -> int:
         """The last line up to which the text can be parsed."""

@@ -7,6 +7,7 @@ from typing import Any, get_args, get_origin
 import pytest
 
 from amulet_local import AmuletParams, RuntimeParams, SamplingParams
+from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.derived_fields import plain_type
 from amulet_local.params.learn import LearnParams
 from amulet_local.params.option import Option
@@ -91,3 +92,12 @@ def test_a_neutral_value_is_within_the_limits_and_changes_nothing(params: Any) -
     for name, one in params.options.items():
         if one.neutral is not None:
             assert not params(**{name: one.neutral}).uses(name)
+
+
+@pytest.mark.parametrize("levels", [0, 100_000])
+def test_what_is_too_large_to_be_shown_is_refused_in_one_line(levels: int) -> None:
+    value: Any = 10**5000
+    for _ in range(levels):
+        value = {"x": value}
+    with pytest.raises(InvalidParameterError, match=r"^alpha: .{1,80}, got a (int|dict) that is"):
+        AmuletParams(alpha=value)
