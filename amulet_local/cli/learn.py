@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,11 +18,7 @@ from amulet_local.cli import completions
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.derived_options import Given, group
-from amulet_local.cli.flags import (
-    ModelName,
-    json_option,
-    option,
-)
+from amulet_local.cli.flags import ModelName, json_option, option
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, chosen_model, placement_named
 from amulet_local.cli.loading import loaded
@@ -34,7 +30,6 @@ from amulet_local.params.option import PREFERENCE, some_of
 from amulet_local.params.runtime import RuntimeParams
 
 if TYPE_CHECKING:
-    from amulet_local.engine import Engine
     from amulet_local.learning.learned import Learned
 
 TEXTS = "The texts"
@@ -103,17 +98,6 @@ class LearnOptions:
     ] = None
     fit: Given = field(default_factory=dict, metadata=group(LearnParams.options))
     model: ModelName = None
-    runtime: Given = field(
-        default_factory=dict,
-        metadata=group(
-            some_of(
-                RuntimeParams.options,
-                *("n_ctx", "n_threads", "n_threads_batch", "schedule", "n_gpu_layers"),
-                *("flash_attention", "lora", "control_vectors", "control_vector_layers"),
-                *("adapters_on", "chat_template"),
-            )
-        ),
-    )
     output: Annotated[
         str | None,
         option("-o", "--output", panel="Output", metavar="FILE", help="Where the mix goes."),
@@ -131,9 +115,17 @@ class LearnOptions:
         bool, option("--force", panel="Output", help="Replace FILE if it is there.")
     ] = False
     json: Annotated[bool, json_option("The result as one JSON object.")] = False
-    verbose: Annotated[
-        bool, option("-v", "--verbose", panel="Output", help="Show llama.cpp's log on stderr.")
-    ] = False
+    runtime: Given = field(
+        default_factory=dict,
+        metadata=group(
+            some_of(
+                RuntimeParams.options,
+                *("n_ctx", "n_threads", "n_threads_batch", "schedule", "n_gpu_layers"),
+                *("flash_attention", "lora", "control_vectors", "control_vector_layers"),
+                *("adapters_on", "chat_template", "verbose"),
+            )
+        ),
+    )
 
 
 def run(options: LearnOptions) -> None:
@@ -152,7 +144,11 @@ def run(options: LearnOptions) -> None:
     name = options.name if options.name is not None else output.stem
     check_mix_name(name, bank)
     texts = read_texts(options.liked)
-    with _engine(options) as engine, _progress(enabled=not options.verbose) as progress:
+    runtime = RuntimeParams(**read(RuntimeParams.options, options.runtime))
+    with (
+        loaded(chosen_model(options.model), runtime) as engine,
+        _progress(enabled=not runtime.verbose) as progress,
+    ):
         began = time.monotonic()
         learned = engine.learn(
             texts,
@@ -202,12 +198,6 @@ def _output(options: LearnOptions) -> Path:
     except (OSError, ValueError) as error:  # a name that is too long; a NUL
         raise FileAccessError(f"{options.output!r:.80} can't be written: {error}") from None
     return path
-
-
-def _engine(options: LearnOptions) -> AbstractContextManager[Engine]:
-
-    runtime = RuntimeParams(**read(RuntimeParams.options, options.runtime), verbose=options.verbose)
-    return loaded(chosen_model(options.model), runtime)
 
 
 @contextmanager
