@@ -38,7 +38,7 @@ from amulet_local.params.choices import Placement
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.preferences.preference import PreferencesLike
 from amulet_local.prompts.prompter import Messages
-from amulet_local.serving.serving_model import ServingModel
+from amulet_local.serving.concurrent_model import ConcurrentModel
 
 
 def load(
@@ -63,7 +63,7 @@ def load(
     return Engine(model, RuntimeParams(**runtime), load_progress=load_progress)
 
 
-class Engine(ServingModel):
+class Engine(ConcurrentModel):
     """A loaded model that answers.
 
     One generation runs at a time: another thread waits for its turn; the same thread, in the

@@ -25,8 +25,8 @@ from amulet_local.serving.pool import Pool
 from amulet_local.serving.together import AllProgress, Answered, Outcome, answer_all
 
 
-class ServingModel(OpenModel):
-    """A loaded model and its maker of requests."""
+class ConcurrentModel(OpenModel):
+    """A loaded model that makes checked requests, and answers several of them at once."""
 
     def _take(self, parts: EngineParts) -> None:
         super()._take(parts)
