@@ -2,37 +2,38 @@
 
     scripts/study_adherence --model MODEL --out FOLDER
 
-Every preference of the bank is asked for with some questions, under every method of the list,
-greedy. Each answer is stored as it is made, so that a run which was stopped goes on where it was,
-and other methods can be added. Half of the preferences are to choose by, the other half confirms.
-Knows nothing about how answers are made.
+Every preference of the bank is asked for with some questions, under every method of the list:
+greedy, or drawn with several seeds. Each answer is stored as it is made, so that a run which was
+stopped goes on where it was, and other methods can be added. Half of the preferences are to choose
+by, the other half confirms. Knows nothing about how answers are made.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, cast, get_args
-
-import numpy as np
 
 from amulet_local.answering.ask import AskMessages
 from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError, InvalidParameterError
 from amulet_local.common.results import Generation
 from amulet_local.engine import Engine, load
-from amulet_local.evaluation import statistics
 from amulet_local.evaluation.adherence.bank import BANK, RuledPreference, split
 from amulet_local.evaluation.adherence.checks import parse_check
 from amulet_local.evaluation.adherence.preference import ruled
 from amulet_local.evaluation.adherence.recital import opens_about_itself, recites
+from amulet_local.evaluation.adherence.report import table, with_topics
 from amulet_local.evaluation.experiment.contestants import Contestant, contestants
 from amulet_local.evaluation.experiment.run_folder import Log, read_log
 from amulet_local.evaluation.quality import falls_apart, is_loop
 from amulet_local.evaluation.questions import QUESTIONS, parse_questions
+from amulet_local.evaluation.scorers.registry import scorer_named
 from amulet_local.loading.model_store import DEFAULT_MODEL
 from amulet_local.params.choices import Placement
 from amulet_local.params.sampling import SamplingParams
@@ -53,6 +54,8 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "wording": str,
     "question": str,
     "max_tokens": int,
+    "sampling": str,
+    "seed": int,
 }
 
 
@@ -67,6 +70,8 @@ class Task:
         wording: how it is said.
         question: what is asked.
         max_tokens: most tokens of the answer.
+        sampling: how its tokens are drawn: fields of SamplingParams as JSON, keys in order.
+        seed: of the draws.
     """
 
     contestant: Contestant
@@ -75,6 +80,8 @@ class Task:
     wording: str
     question: str
     max_tokens: int
+    sampling: str = "{}"
+    seed: int = SEED
 
     @property
     def key(self) -> tuple[str | int, ...]:
@@ -86,6 +93,8 @@ class Task:
             self.wording,
             self.question,
             self.max_tokens,
+            self.sampling,
+            self.seed,
         )
 
     @property
@@ -97,7 +106,9 @@ class Task:
             "method": self.contestant.runs_as,
             "amulet": self.contestant.amulet,
             "placement": self.placement,
-            "sampling": SamplingParams(max_tokens=self.max_tokens),
+            "sampling": SamplingParams(
+                max_tokens=self.max_tokens, seed=self.seed, **json.loads(self.sampling)
+            ),
             "trace": 0,
         }
 
@@ -133,20 +144,23 @@ def tasks(
     *,
     per_preference: int,
     max_tokens: int,
+    sampling: str = "{}",
+    n_seeds: int = 1,
 ) -> Iterator[Task]:
     """Every answer; preferences take the questions and their wordings in turn."""
-    for contestant in methods:
-        for placement in placements:
-            for index, preference in enumerate(preferences):
-                for n in range(per_preference):
-                    yield Task(
-                        contestant=contestant,
-                        placement=placement,
-                        preference=preference,
-                        wording=preference.wordings[(index + n) % len(preference.wordings)],
-                        question=questions[(index + n) % len(questions)],
-                        max_tokens=max_tokens,
-                    )
+    for contestant, placement in product(methods, placements):
+        for index, preference in enumerate(preferences):
+            for n, seed in product(range(per_preference), range(n_seeds)):
+                yield Task(
+                    contestant=contestant,
+                    placement=placement,
+                    preference=preference,
+                    wording=preference.wordings[(index + n) % len(preference.wordings)],
+                    question=questions[(index + n) % len(questions)],
+                    max_tokens=max_tokens,
+                    sampling=sampling,
+                    seed=SEED + seed,
+                )
 
 
 def verdict(task: Task, generation: Generation) -> Verdict:
@@ -215,50 +229,6 @@ def run(engine: Engine, wanted: Sequence[Task], path: Path, *, at_once: int = 1)
     print(file=sys.stderr)
 
 
-def table(entries: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
-    """What each method does to these preferences, as Markdown."""
-    lines = [
-        "| method | preference at | follows | and whole | broken | recites | opens | KL | tokens "
-        "| n |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for key in dict.fromkeys((entry["method"], entry["placement"]) for entry in entries):
-        chosen = [
-            entry
-            for entry in entries
-            if (entry["method"], entry["placement"]) == key and entry["preference"] in names
-        ]
-        if chosen:
-            lines.append(_row(key, chosen))
-    return "\n".join(lines)
-
-
-def _row(key: tuple[str, str], entries: Sequence[dict[str, Any]]) -> str:
-    told = [entry for entry in entries if entry["follows"] is not None]
-    follows = _share([float(entry["follows"]) for entry in told])
-    whole = _share([float(entry["follows"] and not _broken(entry)) for entry in told])
-    broken = np.mean([_broken(entry) for entry in entries])
-    recital = np.mean([entry["recites"] for entry in entries])
-    opens = np.mean([entry["opens"] for entry in entries])
-    kl = np.mean([entry["kl"] for entry in entries])
-    length = np.mean([entry["n_tokens"] for entry in entries])
-    return (
-        f"| `{key[0]}` | {key[1]} | {follows} | {whole} | {broken:.1%} | {recital:.1%} "
-        f"| {opens:.1%} | {kl:.2f} | {length:.0f} | {len(entries)} |"
-    )
-
-
-def _broken(entry: dict[str, Any]) -> bool:
-    return bool(entry["loops"] or entry["falls_apart"])
-
-
-def _share(values: Sequence[float]) -> str:
-    if not values:
-        return "-"
-    estimate = statistics.mean(np.array(values), share_of=1.0)
-    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
-
-
 def own_preference(text: str | None, check: str | None) -> tuple[RuledPreference, ...]:
     """A preference of the caller's with its check; none if neither is given.
 
@@ -271,6 +241,25 @@ def own_preference(text: str | None, check: str | None) -> tuple[RuledPreference
     if text is None or check is None:
         raise InvalidParameterError("--preference and --check go together; give both")
     return (ruled("own", "own", check, parse_check(check), text),)
+
+
+def sampling_of(text: str) -> str:
+    """SamplingParams' fields in the form that a log has.
+
+    Raises:
+        InvalidParameterError: it isn't a JSON object of such fields, or has the study's own.
+    """
+    try:
+        fields = json.loads(text)
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict) or {"max_tokens", "seed"} & set(fields):
+        raise InvalidParameterError(
+            f"--sampling takes fields of SamplingParams but for max_tokens and seed, as in "
+            f'\'{{"temperature": 0.7, "top_p": 0.8}}\', not {text!r:.60}'
+        )
+    SamplingParams(**fields)
+    return json.dumps(fields, sort_keys=True)
 
 
 def placements_of(text: str) -> list[Placement]:
@@ -300,6 +289,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--each", type=int, default=1, help="questions of each preference")
     parser.add_argument("--max-tokens", type=int, default=64, help="of an answer")
     parser.add_argument(
+        "--sampling", default="{}", help="fields of SamplingParams as JSON; greedy without"
+    )
+    parser.add_argument("--seeds", type=int, default=1, help="answers drawn for each prompt")
+    parser.add_argument(
         "--at-once", type=int, default=1, help="answers computed together; 1 is each by itself"
     )
     parser.add_argument(
@@ -322,6 +315,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 questions,
                 per_preference=options.each,
                 max_tokens=options.max_tokens,
+                sampling=sampling_of(options.sampling),
+                n_seeds=options.seeds,
             )
         )
         options.out.mkdir(parents=True, exist_ok=True)
@@ -331,6 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 run(engine, wanted, path, at_once=options.at_once)
         asked = {task.key for task in wanted}
         entries = [item for key, item in stored(path).items() if key in asked]
+        entries = with_topics(entries, scorer_named("similarity"))
         halves = {"to choose by": split(SEED)[0], "to confirm": split(SEED)[1], "of your own": own}
         for title, preferences in halves.items():
             names = [item.name for item in preferences]

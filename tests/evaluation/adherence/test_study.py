@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,7 +15,7 @@ from amulet_local.evaluation.adherence.study import (
     own_preference,
     placements_of,
     run,
-    table,
+    sampling_of,
     tasks,
 )
 from amulet_local.evaluation.experiment.contestants import contestants
@@ -29,13 +28,6 @@ def asked(methods: str = "pref,amulet") -> list[Task]:
     return list(
         tasks(contestants(methods), ["user"], own, QUESTIONS, per_preference=2, max_tokens=6)
     )
-
-
-def entry(method: str, **values: Any) -> dict[str, Any]:
-    verdict = {"follows": True, "loops": False, "falls_apart": False, "recites": False}
-    figures = {"opens": False, "kl": 0.1, "n_tokens": 10}
-    where = {"method": method, "placement": "user", "preference": "own"}
-    return {**where, **verdict, **figures, **values}
 
 
 def test_every_preference_is_asked_for_under_every_method_and_placement() -> None:
@@ -72,22 +64,31 @@ def test_a_run_goes_on_where_it_was_and_takes_more_methods(
     assert all(item["kl"] == pytest.approx(0, abs=1e-6) for item in entries[:2])
 
 
-def test_a_table_counts_what_can_be_told_and_what_stays_whole() -> None:
-    entries = [
-        entry("a"),
-        entry("a", follows=False),
-        entry("a", loops=True, recites=True, kl=0.3),
-        entry("a", follows=None),
-        entry("b"),
-        entry("b", preference="another"),
-    ]
-    of_a, of_b = table(entries, ["own"]).splitlines()[2:]
-    cells = [cell.strip() for cell in of_a.strip("|").split("|")]
-    assert cells[:2] == ["`a`", "user"]
-    assert cells[2].startswith("0.67 [")
-    assert cells[3].startswith("0.33 [")
-    assert cells[4:] == ["25.0%", "25.0%", "0.0%", "0.15", "10", "4"]
-    assert of_b.endswith("| 1 |")
+def test_draws_of_each_seed_are_answers_of_their_own(scripted: Engine, tmp_path: Path) -> None:
+    own = own_preference("with the word bed", "regex:bed")
+    wanted = list(
+        tasks(
+            contestants("pref"),
+            ["user"],
+            own,
+            QUESTIONS,
+            per_preference=1,
+            max_tokens=6,
+            sampling=sampling_of('{"temperature": 2.0}'),
+            n_seeds=3,
+        )
+    )
+    path = tmp_path / "log.jsonl"
+    run(scripted, wanted, path)
+    entries = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [item["seed"] for item in entries] == [1, 2, 3]
+    assert len({item["text"] for item in entries}) > 1
+
+
+@pytest.mark.parametrize("text", ["0.7", "{", '{"seed": 1}', '{"temperatur": 1}'])
+def test_sampling_that_can_not_be_is_refused(text: str) -> None:
+    with pytest.raises(errors.InvalidParameterError):
+        sampling_of(text)
 
 
 @pytest.mark.parametrize(("text", "check"), [("in rhyme", None), (None, "regex:a")])

@@ -1,0 +1,102 @@
+"""The tables of the adherence study: what each method does, and what it adds to the first of them.
+
+Knows nothing about how answers are made or kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from amulet_local.evaluation import statistics
+from amulet_local.evaluation.scorers.base import AnsweredQuestion, Scorer
+
+_PAIRED = ("preference", "wording", "question", "max_tokens", "sampling", "seed")
+
+
+def with_topics(entries: Sequence[dict[str, Any]], scorer: Scorer) -> list[dict[str, Any]]:
+    """The entries, each with its answer's score as `topic`: None where it has none.
+
+    Raises:
+        AmuletError: the scorer's model can't be used.
+    """
+    answers = [AnsweredQuestion(question=item["question"], text=item["text"]) for item in entries]
+    return [
+        {**item, "topic": score}
+        for item, score in zip(entries, scorer.scores(answers), strict=True)
+    ]
+
+
+def table(entries: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
+    """What each method does to the preferences with these names, as Markdown.
+
+    An answer is whole if it isn't broken and doesn't recite its instruction. `gain` is the
+    difference of the share that follows and is whole to that of the first method, over the answers
+    to the same prompts that can be judged of both, with its interval.
+    """
+    lines = [
+        "| method | preference at | follows | and whole | gain | broken | recites | opens "
+        "| on topic | KL | tokens | n |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    chosen = [entry for entry in entries if entry["preference"] in names]
+    methods = list(dict.fromkeys((entry["method"], entry["placement"]) for entry in chosen))
+    groups = [
+        [entry for entry in chosen if (entry["method"], entry["placement"]) == method]
+        for method in methods
+    ]
+    for method, group in zip(methods, groups, strict=True):
+        lines.append(_row(method, group, _gain(group, groups[0]) if group is not groups[0] else ""))
+    return "\n".join(lines)
+
+
+def _row(method: tuple[str, str], entries: Sequence[dict[str, Any]], gain: str) -> str:
+    told = [entry for entry in entries if entry["follows"] is not None]
+    follows = _share([float(entry["follows"]) for entry in told])
+    whole = _share([_follows_whole(entry) for entry in told])
+    topics = [entry["topic"] for entry in entries if entry["topic"] is not None]
+    topic = f"{np.mean(topics):.3f}" if topics else "-"
+
+    def percentage(values: Sequence[bool]) -> str:
+        return f"{np.mean(values):.1%}"
+
+    return (
+        f"| `{method[0]}` | {method[1]} | {follows} | {whole} | {gain} "
+        f"| {percentage([_broken(entry) for entry in entries])} "
+        f"| {percentage([entry['recites'] for entry in entries])} "
+        f"| {percentage([entry['opens'] for entry in entries])} | {topic} "
+        f"| {np.mean([entry['kl'] for entry in entries]):.2f} "
+        f"| {np.mean([entry['n_tokens'] for entry in entries]):.0f} | {len(entries)} |"
+    )
+
+
+def _gain(entries: Sequence[dict[str, Any]], first: Sequence[dict[str, Any]]) -> str:
+    others = {tuple(entry[name] for name in _PAIRED): entry for entry in first}
+    pairs = [
+        (_follows_whole(entry), _follows_whole(other))
+        for entry in entries
+        if (other := others.get(tuple(entry[name] for name in _PAIRED)))
+        and None not in (entry["follows"], other["follows"])
+    ]
+    if not pairs:
+        return "-"
+    ours, theirs = np.array(pairs).T
+    estimate = statistics.difference(ours, theirs)
+    return f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}] of {len(pairs)}"
+
+
+def _follows_whole(entry: dict[str, Any]) -> float:
+    return float(entry["follows"] and not _broken(entry) and not entry["recites"])
+
+
+def _broken(entry: dict[str, Any]) -> bool:
+    return bool(entry["loops"] or entry["falls_apart"])
+
+
+def _share(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    estimate = statistics.mean(np.array(values), share_of=1.0)
+    return f"{estimate.value:.2f} [{estimate.low:.2f}, {estimate.high:.2f}]"
