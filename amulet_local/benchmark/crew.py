@@ -17,10 +17,10 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from amulet_local.common import errors
+from amulet_local.common.closing import Closing
 from amulet_local.common.errors import AmuletError, BackendError
 
 Spec = Mapping[str, Any]
@@ -44,7 +44,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": path}
 
 
-class Child:
+class Child(Closing):
     """A process that runs child.py. Use as a context manager.
 
     Attributes:
@@ -101,17 +101,6 @@ class Child:
             if stream is not None:
                 with contextlib.suppress(OSError):  # what was still to be written has no reader
                     stream.close()
-
-    def __enter__(self) -> Child:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _death(self) -> BackendError:
         code = self._process.wait()

@@ -6,13 +6,13 @@ Knows nothing about conversations; it holds what the conversation gave it.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from types import TracebackType
 from typing import Any
 
+from amulet_local.common.closing import Closing
 from amulet_local.common.results import Chunk, Generation
 
 
-class TurnStream(Iterator[Chunk]):
+class TurnStream(Iterator[Chunk], Closing):
     """The pieces of one answer; the last one has all of it in `generation`.
 
     The turn begins with the first piece. Use as a context manager, or `close` it, to leave it
@@ -63,14 +63,3 @@ class TurnStream(Iterator[Chunk]):
                 generation = chunk.generation
         assert generation is not None
         return generation
-
-    def __enter__(self) -> TurnStream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TypeVar
 
 from amulet_local.answering.ask import AskMessages
+from amulet_local.common.closing import Closing
 from amulet_local.common.errors import AmuletError
 from amulet_local.common.results import Generation
 from amulet_local.engine import Engine
@@ -129,7 +129,7 @@ class _SweepTask:
     ask: AskMessages
 
 
-class Stand:
+class Stand(Closing):
     """A loaded model with contexts for a plan. Use as a context manager.
 
     Native calls run in a thread of their own: a Ctrl-C ends them at once and leaves the
@@ -185,17 +185,6 @@ class Stand:
         """Free the model."""
         self._worker.close()
         self._engine.close()
-
-    def __enter__(self) -> Stand:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _call(self, task: Callable[[], Result]) -> Result:
         result: Result = run_together([self._worker], [task], self._stop_flag.set)[0]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from types import TracebackType
 
 from typing_extensions import Self
 
+from amulet_local.common.closing import Closing
 from amulet_local.llama.adapters import Adapter
 from amulet_local.llama.execution_plan import ExecutionPlan
 from amulet_local.loading import prompt_cache
@@ -19,7 +19,7 @@ from amulet_local.loading.shared_rows import SharedRows
 from amulet_local.params.runtime import RuntimeParams
 
 
-class OpenModel:
+class OpenModel(Closing):
     """A loaded model. Use as a context manager, or call `close`.
 
     Attributes:
@@ -115,14 +115,3 @@ class OpenModel:
     def close(self) -> None:
         """Free the model and its contexts; a running generation ends first. May be called twice."""
         self._shared.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()

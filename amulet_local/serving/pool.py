@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from types import TracebackType
 
 from amulet_local.answering.request import Request
+from amulet_local.common.closing import Closing
 from amulet_local.common.errors import (
     AmuletError,
     BackendError,
@@ -26,7 +26,7 @@ _PATIENCE_SECONDS = 1.0
 """For the computation that is under way when the pool is closed."""
 
 
-class Pool:
+class Pool(Closing):
     """Requests that are answered at the same time."""
 
     def __init__(self, places: Places, *, n_waiting: int) -> None:
@@ -119,17 +119,6 @@ class Pool:
         self._thread.join(_PATIENCE_SECONDS)
         self._places.interrupt()
         self._thread.join()
-
-    def __enter__(self) -> Pool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _wake(self) -> None:
         with self._changed:

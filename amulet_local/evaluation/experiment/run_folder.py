@@ -13,17 +13,17 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from amulet_local.common import private_files
+from amulet_local.common.closing import Closing
 from amulet_local.common.errors import FileAccessError
 
 SETTINGS = "settings.json"
 MAX_LOG_BYTES = 4 * 2**30
 
 
-class Log:
+class Log(Closing):
     """A file of JSON objects, one a line. Use as a context manager."""
 
     def __init__(self, path: Path) -> None:
@@ -61,17 +61,6 @@ class Log:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
-
-    def __enter__(self) -> Log:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _lock(self) -> None:
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+from amulet_local.common.closing import Closing
 from amulet_local.evaluation.judges.backend import Backend, Choice
 from amulet_local.evaluation.judges.prompts import JudgePrompts
 from amulet_local.evaluation.judges.verdicts import LEVELS, Comparison, Outcome, Rating
@@ -16,7 +17,7 @@ FIRST, SECOND, NEITHER = "A", "B", "C"
 """What the judge replies to a comparison: the answer's place, or a tie."""
 
 
-class Judge:
+class Judge(Closing):
     """A judge.
 
     Attributes:
@@ -79,12 +80,6 @@ class Judge:
     def close(self) -> None:
         """Free what it holds. May be called twice."""
         self._backend.close()
-
-    def __enter__(self) -> Judge:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def _with_nothing(first: bool, second: bool) -> Comparison:

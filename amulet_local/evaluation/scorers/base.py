@@ -5,10 +5,12 @@ Knows nothing about particular scorers, nor about how answers are made or kept.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from amulet_local.common.closing import Closing
 
 Better = Literal["higher", "lower", "neither"]
 """Which values are better; "neither" for what only describes an answer."""
@@ -45,7 +47,7 @@ class AnsweredQuestion:
     recites: bool | None = None
 
 
-class Scorer(ABC):
+class Scorer(Closing):
     """Gives each answer a figure.
 
     Attributes:
@@ -69,11 +71,5 @@ class Scorer(ABC):
             AmuletError: the scorer's model can't be used.
         """
 
-    def close(self) -> None:  # noqa: B027 (most have nothing to free)
+    def close(self) -> None:
         """Free what it holds, a model for instance. May be called twice."""
-
-    def __enter__(self) -> Scorer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
