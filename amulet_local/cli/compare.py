@@ -22,6 +22,7 @@ from amulet_local.cli.columns import NARROWEST, column_width, side_by_side
 from amulet_local.cli.command import add_command
 from amulet_local.cli.flags import METHOD_NAMES, option, switch
 from amulet_local.cli.inputs import require_question
+from amulet_local.cli.named_method import NamedMethod, named_method
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.terminal import separator, stdout_is_terminal, visible, write
 from amulet_local.common.errors import InvalidParameterError
@@ -70,15 +71,6 @@ class CompareOptions(QuestionOptions):
     ] = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ComparedMethod:
-    """A method at a strength; a preset is the method amulet at that strength."""
-
-    name: str
-    method: str
-    question: Question
-
-
 def run(options: CompareOptions) -> None:
     """Answer the question of `options` with each method."""
     question = read_options(options)
@@ -116,18 +108,14 @@ def run(options: CompareOptions) -> None:
     write(f"\n{figures(generations)}\n")
 
 
-def _entries(text: str, question: Question) -> list[ComparedMethod]:
+def _entries(text: str, question: Question) -> list[NamedMethod]:
     """The methods and presets that `text` names, each once.
 
     Raises:
-        InvalidParameterError: there is no preference, or no name, or a preset that what was asked
-            for otherwise doesn't go with.
+        InvalidParameterError: there is no preference, or no name, or what was asked for otherwise
+            doesn't go with one.
         UnknownMethodError: a name is neither a method's nor a preset's.
     """
-    from amulet_local.evaluation.experiment.contestants import contestants
-    from amulet_local.steering.methods import METHODS
-    from amulet_local.steering.presets import PRESETS
-
     if not question.preferences:
         raise InvalidParameterError(
             "compare needs a preference: give one with --preference, e.g. --preference concise"
@@ -135,24 +123,7 @@ def _entries(text: str, question: Question) -> list[ComparedMethod]:
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise InvalidParameterError("--methods names no method; e.g. --methods base,amulet")
-    entries = []
-    for name in names:
-        if name in PRESETS:
-            entry = ComparedMethod(name=name, method="amulet", question=question.at_preset(name))
-        elif name in METHODS:
-            entry = ComparedMethod(name=name, method=name, question=question)
-        else:
-            (chosen,) = contestants(name)
-            if chosen.only:
-                raise InvalidParameterError(
-                    f"--methods {name!r:.60}: compare asks all methods for the same preferences; "
-                    f"@ is for eval"
-                )
-            entry = ComparedMethod(
-                name=name, method=chosen.method.name, question=question.at_strength(chosen.amulet)
-            )
-        entries.append(entry)
-    return entries
+    return [named_method(name, question) for name in names]
 
 
 def chosen_width(asked: bool | None, n_columns: int, *, total: int, is_terminal: bool) -> int:
@@ -175,7 +146,7 @@ def _columns(headings: list[str], generations: dict[str, Generation], width: int
     return f"{heads}\n{rule}\n{side_by_side([visible(text) for text in texts], width)}\n"
 
 
-def _heading(entry: ComparedMethod, opened: Session) -> str:
+def _heading(entry: NamedMethod, opened: Session) -> str:
     if entry.name == "base":
         return "base: the plain answer"
     wanted = ", ".join(item.label for item in entry.question.preferences)

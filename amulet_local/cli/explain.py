@@ -19,6 +19,7 @@ from amulet_local.cli.columns import cells, cut, pad, wrap
 from amulet_local.cli.command import add_command
 from amulet_local.cli.flags import STEERING_NAMES, numeric, option
 from amulet_local.cli.inputs import require_question
+from amulet_local.cli.named_method import with_method
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.terminal import (
     has_characters,
@@ -75,7 +76,8 @@ class ExplainOptions(QuestionOptions):
             autocompletion=completions.methods,
             panel=PREFERENCE,
             metavar="NAME",
-            help=f"One of {STEERING_NAMES}. Default: amulet.",
+            help=f"One of {STEERING_NAMES}, a preset, or one with its strength, e.g. "
+            f"amulet:scale=2. Default: amulet.",
         ),
     ] = None
     all: Annotated[
@@ -105,12 +107,12 @@ def run(options: ExplainOptions) -> None:
     """Answer the question of `options` and explain the answer."""
     from amulet_local.explanation.explanation import explain
 
-    question = read_options(options)
+    name, question = with_method(options, options.method, read_options(options))
     if not question.preferences:
         raise InvalidParameterError(
             "explain needs a preference: give one with --preference, e.g. --preference concise"
         )
-    method = _method_name(options.method)
+    method = _method_name(name)
     trace = _checked_alternatives(options.alternatives)
     page = None if options.html is None else _checked_page(options.html)
     painted = has_colours() and not options.json

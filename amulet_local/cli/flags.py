@@ -142,6 +142,7 @@ MethodName = Annotated[
         autocompletion=completions.methods,
         panel=PREFERENCE,
         metavar="NAME",
-        help=f"One of {METHOD_NAMES}. Default: amulet with a preference, base without.",
+        help=f"One of {METHOD_NAMES}, a preset, or one with its strength, e.g. amulet:scale=2. "
+        f"Default: amulet with a preference, base without.",
     ),
 ]

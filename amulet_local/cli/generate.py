@@ -10,6 +10,7 @@ from amulet_local.cli.answering import figures, generation_json, read_options, s
 from amulet_local.cli.command import add_command
 from amulet_local.cli.flags import MethodName
 from amulet_local.cli.inputs import require_question
+from amulet_local.cli.named_method import with_method
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.terminal import note, stderr_is_terminal
 
@@ -36,8 +37,8 @@ def run(options: GenerateOptions) -> None:
     """Answer the question of `options`."""
     from amulet_local.answering.request import choose_method
 
-    question = read_options(options)
-    method = choose_method(options.method, has_preference=bool(question.preferences))
+    name, question = with_method(options, options.method, read_options(options))
+    method = choose_method(name, has_preference=bool(question.preferences))
     with session(question) as opened:
         if question.amulet is not None and not question.preferences:
             opened.warn(["without --preference the strength changes nothing"])

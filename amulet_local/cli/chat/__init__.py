@@ -60,12 +60,14 @@ def run(options: ChatOptions) -> None:
         remember_model,
     )
     from amulet_local.cli.loading import loaded
+    from amulet_local.cli.named_method import with_method
 
     first = _first_question(options)
     path = _chosen_chat(options)
     if path is not None and options.model is None:
         options = dataclasses.replace(options, model=model_of(read_chat(path)))
-    question = read_settings(options)
+    method, question = with_method(options, options.method, read_settings(options))
+    options = dataclasses.replace(options, method=method)
     keeper = Keeper(enabled=not options.no_save)
     screen = Screen(markdown=options.markdown, verbose="verbose" in options.runtime)
     lines = TypedLines(enabled=not options.no_save)

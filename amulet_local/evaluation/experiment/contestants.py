@@ -32,12 +32,14 @@ class Contestant:
         name: as it was asked for.
         method: the method.
         amulet: its strength and guards.
+        set_fields: the fields of it that the name sets one by one.
         only: labels of the preferences that it is limited to; None for all.
     """
 
     name: str
     method: DecodingMethod
     amulet: AmuletParams
+    set_fields: frozenset[str] = frozenset()
     only: tuple[str, ...] | None = None
 
     @property
@@ -73,13 +75,18 @@ def contestants(text: str, *, preset: str = DEFAULT_PRESET) -> tuple[Contestant,
     if not names:
         raise InvalidParameterError("--methods names no method; e.g. --methods base,pref,amulet")
     preset_named(preset)
-    found = tuple(_contestant(name, preset) for name in names)
+    found = tuple(contestant(name, preset=preset) for name in names)
     if len({item.name for item in found}) < len(found):
         raise InvalidParameterError("--methods names a method twice")
     return found
 
 
-def _contestant(given: str, preset: str) -> Contestant:
+def contestant(given: str, *, preset: str = DEFAULT_PRESET) -> Contestant:
+    """The contestant of one name.
+
+    Raises:
+        As `contestants`.
+    """
     name, at, wishes = given.partition("@")
     base, _, rest = name.partition(":")
     if base in PRESETS and base not in METHODS:
@@ -88,28 +95,35 @@ def _contestant(given: str, preset: str) -> Contestant:
         method = method_named(base)
     except UnknownMethodError:
         raise UnknownMethodError(
-            f"--methods: no method or preset {base!r:.60}; known: {', '.join((*METHODS, *PRESETS))}"
+            f"no method or preset {base!r:.60}; known: {', '.join((*METHODS, *PRESETS))}"
         ) from None
     amulet, start = None, ""
+    changes: dict[str, Any] = {}
     parts = [part for part in rest.split("+") if part]
     if parts and parts[0] in PRESETS:
         if not method.takes_preset:
-            raise InvalidParameterError(f"--methods {name!r:.60}: {base} takes no preset")
+            raise InvalidParameterError(f"the method {name!r:.60}: {base} takes no preset")
         start = parts.pop(0)
         amulet = PRESETS[start].amulet
     elif not parts and method.takes_preset:
         amulet = PRESETS[preset].amulet
     if parts:
         if not (method.needs_plain and method.needs_preference):
-            raise InvalidParameterError(f"--methods {name!r:.60}: {base} has no strength to set")
+            raise InvalidParameterError(f"the method {name!r:.60}: {base} has no strength to set")
         changes = _changes(parts, name)
         amulet = adjusted_strength(start, changes) if start else AmuletParams(**changes)
     only = tuple(part for part in wishes.split("+") if part)
     if at and not (only and method.needs_preference):
         raise InvalidParameterError(
-            f"--methods {given!r:.60}: @ has preferences after it that the method is limited to"
+            f"the method {given!r:.60}: @ has preferences after it that the method is limited to"
         )
-    return Contestant(name=name, method=method, amulet=method.settings(amulet), only=only or None)
+    return Contestant(
+        name=name,
+        method=method,
+        amulet=method.settings(amulet),
+        set_fields=frozenset(changes),
+        only=only or None,
+    )
 
 
 def _changes(parts: Sequence[str], name: str) -> dict[str, Any]:
@@ -118,11 +132,11 @@ def _changes(parts: Sequence[str], name: str) -> dict[str, Any]:
         key, _, value = part.partition("=")
         if key not in KEYS:
             known = ", ".join((*PRESETS, *(f"{key}=" for key in KEYS)))
-            raise InvalidParameterError(f"--methods {name!r:.60}: no {key!r:.40}; known: {known}")
+            raise InvalidParameterError(f"the method {name!r:.60}: no {key!r:.40}; known: {known}")
         try:
             changes[KEYS[key]] = int(value) if key == "iterations" else float(value)
         except ValueError:
             raise InvalidParameterError(
-                f"--methods {name!r:.60}: {key} has to be a number, not {value!r:.40}"
+                f"the method {name!r:.60}: {key} has to be a number, not {value!r:.40}"
             ) from None
     return changes

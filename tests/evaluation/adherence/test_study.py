@@ -107,4 +107,4 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as ended:
         main(["--out", str(tmp_path), "--methods", "magic"])
     assert ended.value.code == 1
-    assert capsys.readouterr().err.startswith("error: --methods: no method or preset 'magic'")
+    assert capsys.readouterr().err.startswith("error: no method or preset 'magic'")

@@ -1,0 +1,127 @@
+"""What --method takes: the names that `eval` and `compare` have, parsed without a model."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from amulet_local.cli.answering import Question, read_options
+from amulet_local.cli.generate import GenerateOptions
+from amulet_local.cli.named_method import with_method
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.steering.presets import PRESETS
+from tests.cli.conftest import CallCli
+from tests.cli.running import run
+
+BALANCED = PRESETS["balanced"].amulet
+
+
+def named(name: str, preset: str | None = None, **strength: Any) -> tuple[str | None, Question]:
+    """What --method NAME comes to beside these options."""
+    options = GenerateOptions(
+        prompt="Hi",
+        preference=["concise"],
+        model="smollm2",
+        method=name,
+        preset=preset,
+        strength=strength,
+    )
+    return with_method(options, name, read_options(options))
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "amulet"),
+    [
+        ("amulet:scale=2", "amulet", AmuletParams(guidance_scale=2)),
+        ("amulet:balanced+scale=2", "amulet", BALANCED.replace(guidance_scale=2)),
+        ("strong:mask=0.1", "amulet", PRESETS["strong"].amulet.replace(min_plausibility=0.1)),
+        ("context_steering:scale=0.5", "context_steering", AmuletParams(guidance_scale=0.5)),
+    ],
+)
+def test_a_name_has_the_strength_that_eval_gives_it(
+    name: str, method: str, amulet: AmuletParams
+) -> None:
+    found, question = named(name)
+    assert (found, question.amulet, question.preset) == (method, amulet, None)
+
+
+@pytest.mark.parametrize("name", ["strong", "amulet:strong"])
+def test_a_presets_name_is_the_preset(name: str) -> None:
+    method, question = named(name)
+    assert (method, question.amulet, question.preset) == ("amulet", None, "strong")
+
+
+def test_a_methods_name_leaves_the_strength_to_the_flags() -> None:
+    _, question = named("amulet", guidance_scale=3)
+    assert question.amulet == BALANCED.replace(guidance_scale=3)
+
+
+def test_a_flag_changes_what_the_name_leaves_open() -> None:
+    _, question = named("amulet:scale=2", echo_guard=True)
+    assert question.amulet == AmuletParams(guidance_scale=2, echo_guard=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "preset", "strength", "words"),
+    [
+        ("amulet:scale=2", None, {"guidance_scale": 3}, "--guidance-scale set the same"),
+        ("amulet:scale=2", None, {"alpha": 3}, "--alpha set the same"),
+        ("amulet:eta=2", None, {"guidance_scale": 3}, "--guidance-scale set the same"),
+        ("amulet:balanced+kl=1", None, {"kl_budget": 2}, "--kl-budget set the same"),
+        ("amulet:scale=2", "strong", {}, "--preset both set the strength"),
+        ("paper", "strong", {}, "--preset both set the strength"),
+    ],
+)
+def test_a_strength_that_is_given_twice_is_refused(
+    name: str, preset: str | None, strength: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(InvalidParameterError, match=words):
+        named(name, preset, **strength)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("amulet:strength=2", "no 'strength'"),
+        ("amulet:scale=much", "scale has to be a number"),
+        ("amulet:scale=2@concise", "@ is for eval"),
+        ("pref:scale=2", "has no strength to set"),
+        ("amulett", "no method or preset 'amulett'"),
+    ],
+)
+def test_every_command_says_the_same_of_what_is_no_method(
+    call: CallCli, name: str, words: str
+) -> None:
+    ask = ("Hi", "--preference", "concise", "--method", name)
+    said = {call(command, *ask).error_line for command in ("generate", "explain", "chat")}
+    assert len(said) == 1
+    compare = (*ask[:-2], "--methods", name)
+    assert said == {call("compare", *compare).error_line}
+    assert words in said.pop()
+
+
+@pytest.mark.usefixtures("shallow_by_default")
+@pytest.mark.parametrize("command", ["generate", "explain"])
+def test_an_answer_has_the_scale_of_its_methods_name(command: str) -> None:
+    ask = ("Hi", "-n", "3", "--preference", "concise", "--method", "context_steering:scale=0.5")
+    made = json.loads(run(command, *ask, "--json").out)
+    assert (made["method"], made["guidance_scale"]) == ("context_steering", 0.5)
+
+
+@pytest.mark.usefixtures("shallow_by_default")
+def test_a_chat_has_the_scale_of_its_methods_name() -> None:
+    ask = (
+        "chat",
+        "-n",
+        "3",
+        "--no-save",
+        "--preference",
+        "concise",
+        "--method",
+        "amulet:scale=2.5",
+    )
+    outcome = run(*ask, stdin=b"/stats\n")
+    assert "2.5" in outcome.out + outcome.err
