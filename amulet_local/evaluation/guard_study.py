@@ -21,7 +21,7 @@ from typing import Any
 from amulet_local.benchmark.outside import quantisation_type, quantise
 from amulet_local.benchmark.plot import check_plot
 from amulet_local.common.errors import AmuletError, FileAccessError, InvalidParameterError
-from amulet_local.engine import load
+from amulet_local.engine import Engine, load
 from amulet_local.evaluation.frontier_plot import PlotMark, write_plot
 from amulet_local.evaluation.pairs import judged, pair_ask
 from amulet_local.evaluation.quality import SIGNS, Quality, fluency_limit, means
@@ -115,65 +115,64 @@ def load_questions(folder: Path, first: int, n: int) -> list[str]:
     return chosen
 
 
-class Bench:
-    """The model at one precision, with places for answers."""
+def load_at(precision: str, folder: Path, n_threads: int) -> Engine:
+    """The default model at a precision; its file is made in the folder where there is none."""
+    source = model_store.find_model("smollm2")
+    path = folder / f"smollm2-{precision}.gguf"
+    name, file_type = quantisation_type(precision)
+    if not path.exists() and name not in source.name:
+        quantise(source, path.with_suffix(".part"), file_type)
+        path.with_suffix(".part").replace(path)
+    return load(
+        path if path.exists() else source,
+        n_ctx=N_CTX,
+        n_threads=n_threads,
+        n_gpu_layers=0,
+        cache_type_k="f16",
+        cache_type_v="f16",
+        flash_attention="off",
+    )
 
-    def __init__(self, precision: str, folder: Path, n_threads: int) -> None:
-        source = model_store.find_model("smollm2")
-        path = folder / f"smollm2-{precision}.gguf"
-        name, file_type = quantisation_type(precision)
-        if not path.exists() and name not in source.name:
-            quantise(source, path.with_suffix(".part"), file_type)
-            path.with_suffix(".part").replace(path)
-        self._engine = load(
-            path if path.exists() else source,
-            n_ctx=N_CTX,
-            n_threads=n_threads,
-            n_gpu_layers=0,
-            cache_type_k="f16",
-            cache_type_v="f16",
-            flash_attention="off",
+
+def answer(
+    engine: Engine,
+    point: StudyPoint,
+    preference: str,
+    questions: Sequence[str],
+    store: Callable[[dict[str, Any]], None],
+) -> None:
+    """Answer the questions, and store a row of figures for each, as they are done.
+
+    Raises:
+        AmuletError: one can't be answered; what is stored by then stays.
+    """
+    chosen = resolve(preference)[0]
+    vocabulary = engine.model.vocabulary
+
+    def answered(number: int, outcome: Outcome) -> None:
+        if isinstance(outcome, AmuletError):
+            raise outcome
+        judgement = judged(outcome, vocabulary, chosen, questions[number])
+        store(
+            {
+                "question": questions[number],
+                **asdict(judgement),
+                "finish_reason": outcome.finish_reason,
+                "text": outcome.text,
+            }
         )
 
-    def answer(
-        self,
-        point: StudyPoint,
-        preference: str,
-        questions: Sequence[str],
-        store: Callable[[dict[str, Any]], None],
-    ) -> None:
-        """Answer the questions, and store a row of figures for each, as they are done."""
-        chosen = resolve(preference)[0]
-        vocabulary = self._engine.model.vocabulary
-
-        def answered(number: int, outcome: Outcome) -> None:
-            if isinstance(outcome, AmuletError):
-                raise outcome
-            judgement = judged(outcome, vocabulary, chosen, questions[number])
-            store(
-                {
-                    "question": questions[number],
-                    **asdict(judgement),
-                    "finish_reason": outcome.finish_reason,
-                    "text": outcome.text,
-                }
-            )
-
-        asks = [
-            pair_ask(
-                chosen,
-                question,
-                amulet=point.amulet,
-                placement=point.placement,
-                max_tokens=MAX_TOKENS,
-            )
-            for question in questions
-        ]
-        self._engine.answer_all(asks, at_once=N_PLACES, answered=answered)
-
-    def close(self) -> None:
-        """Free the model."""
-        self._engine.close()
+    asks = [
+        pair_ask(
+            chosen,
+            question,
+            amulet=point.amulet,
+            placement=point.placement,
+            max_tokens=MAX_TOKENS,
+        )
+        for question in questions
+    ]
+    engine.answer_all(asks, at_once=N_PLACES, answered=answered)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -217,10 +216,12 @@ def run(stage: Stage, precisions: Iterable[str], out: Path, n_threads: int) -> N
         ]
         if not todo:
             continue
-        bench = Bench(precision, out, n_threads)
-        start, n_done = time.monotonic(), 0
-        n_all = sum(len(missing) for _, _, missing in todo)
-        with open(path, "a", encoding="utf-8") as file:
+        n_all, n_done = sum(len(missing) for _, _, missing in todo), 0
+        with (
+            load_at(precision, out, n_threads) as engine,
+            open(path, "a", encoding="utf-8") as file,
+        ):
+            start = time.monotonic()
             if path.stat().st_size and not path.read_bytes().endswith(b"\n"):
                 file.write("\n")  # a row that was cut off
             for name, preference, missing in todo:
@@ -231,7 +232,7 @@ def run(stage: Stage, precisions: Iterable[str], out: Path, n_threads: int) -> N
                     file.write(json.dumps(named) + "\n")
                     file.flush()
 
-                bench.answer(settings, preference, missing, store)
+                answer(engine, settings, preference, missing, store)
                 n_done += len(missing)
                 left = (time.monotonic() - start) / n_done * (n_all - n_done)
                 print(
@@ -239,7 +240,6 @@ def run(stage: Stage, precisions: Iterable[str], out: Path, n_threads: int) -> N
                     f"{left / 60:.0f} minutes left",
                     file=sys.stderr,
                 )
-        bench.close()
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from amulet_local import Engine, load
+from amulet_local.common.errors import PromptTooLongError
+from amulet_local.common.results import Generation
 from amulet_local.evaluation import guard_study
-from amulet_local.evaluation.guard_study import Stage, figures, markdown, read_rows, run, table
+from amulet_local.evaluation.guard_study import (
+    POINTS,
+    Stage,
+    answer,
+    figures,
+    markdown,
+    read_rows,
+    run,
+    table,
+)
+from amulet_local.evaluation.pairs import pair_ask
+from amulet_local.preferences.preference import resolve
 from amulet_local.steering.presets import PRESETS
 
 
@@ -83,12 +98,59 @@ def test_the_report_has_a_table_for_each_precision_and_one_for_all(tmp_path: Pat
     assert "| paper | +0.200 | -1.000 |" in text
 
 
-@pytest.mark.lengthy
-def test_a_study_goes_on_where_it_was_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+QUESTIONS = ("Why is the sky blue?", "What is yeast?")
+
+
+@pytest.fixture(scope="module")
+def engine(shallow_path: Path) -> Iterator[Engine]:
+    with load(shallow_path, n_ctx=guard_study.N_CTX, n_threads=1) as engine:
+        yield engine
+
+
+@pytest.fixture
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(guard_study, "MAX_TOKENS", 6)
     monkeypatch.setattr(guard_study, "N_PLACES", 2)
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_row_is_what_the_point_answers_and_what_that_is_worth(engine: Engine) -> None:
+    point, stored = POINTS["scale 1.5, guarded, user"], []
+    answer(engine, point, "concise", QUESTIONS, stored.append)
+    assert sorted(row["question"] for row in stored) == sorted(QUESTIONS)
+    preference = resolve("concise")[0]
+    rows = {row["question"]: row for row in stored}
+    asks = [
+        pair_ask(preference, text, amulet=point.amulet, placement=point.placement, max_tokens=6)
+        for text in QUESTIONS
+    ]
+    outcomes = engine.answer_all(asks, at_once=2)
+    for question, outcome in zip(QUESTIONS, outcomes, strict=True):
+        row = rows[question]
+        assert isinstance(outcome, Generation)
+        assert (row["text"], row["n_tokens"]) == (outcome.text, len(outcome.token_ids))
+        assert row["finish_reason"] == outcome.finish_reason
+        score = engine.score(
+            question,
+            outcome.token_ids,
+            preference=preference,
+            amulet=point.amulet,
+            placement=point.placement,
+        )
+        assert row["fluency"] == pytest.approx(score.fluency, abs=0.05)
+        assert row["margin"] == pytest.approx(score.margins[0], abs=0.05)
+
+
+@pytest.mark.usefixtures("brief")
+def test_a_question_that_cant_be_answered_ends_the_study_and_says_why(engine: Engine) -> None:
+    too_long = "long " * guard_study.N_CTX
+    with pytest.raises(PromptTooLongError):
+        answer(engine, POINTS["paper"], "concise", (*QUESTIONS, too_long), [].append)
+
+
+@pytest.mark.lengthy
+@pytest.mark.usefixtures("brief")
+def test_a_study_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
     stage = Stage(
         name="screen",
         points=("preference prompt", "KL 0.4, guarded"),
