@@ -48,6 +48,9 @@ LOG_DEBUG, LOG_WARN, LOG_ERROR, LOG_CONTINUE = 1, 3, 4, 5
 LIBRARY_NAMES = ("__version__", "llama_adapter_lora_p_ctypes", "llama_token")
 """What else is taken from llama_cpp: a text and two types."""
 
+GRAMMAR_TEXT = "_grammar"
+"""Attribute of a LlamaGrammar, llama-cpp-python's own, with its GBNF text: no public one has it."""
+
 CALLBACKS = {
     "ggml_abort_callback": 1,
     "llama_log_callback": 3,

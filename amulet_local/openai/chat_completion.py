@@ -15,6 +15,7 @@ from pydantic import Field, PlainValidator, create_model
 
 from amulet_local.answering.answer_stream import AnswerStream
 from amulet_local.common.errors import InvalidParameterError
+from amulet_local.llama import native
 from amulet_local.loading.open_model import OpenModel
 from amulet_local.openai.shapes import ChatAnswers
 from amulet_local.params.amulet import AmuletParams
@@ -56,7 +57,7 @@ def _preferences(value: Any) -> PreferencesLike:
 
 def _grammar(value: Any) -> str | None:
     """GBNF text, or llama-cpp-python's LlamaGrammar."""
-    text = getattr(value, "_grammar", value)
+    text = getattr(value, native.GRAMMAR_TEXT, value)
     if not isinstance(text, str | None):
         raise ValueError("must be GBNF text or a LlamaGrammar")
     return text

@@ -223,6 +223,12 @@ def test_other_names_are_there() -> None:
     assert all(hasattr(llama_cpp, name) for name in native.LIBRARY_NAMES)
 
 
+def test_a_grammar_of_llama_cpp_python_has_its_text() -> None:
+    text = 'root ::= "yes" | "no"'
+    grammar = llama_cpp.LlamaGrammar.from_string(text, verbose=False)
+    assert getattr(grammar, native.GRAMMAR_TEXT) == text
+
+
 def test_the_list_of_fields_is_what_the_code_sets_and_reads() -> None:
     assert used().fields == {name: set(fields) for name, fields in native.STRUCTS.items()}
 
