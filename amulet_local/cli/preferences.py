@@ -35,6 +35,8 @@ amulet-local preferences show "in the style of a pirate:0.5\""""
 ADD_EXAMPLES = """
 amulet-local preferences add teacher "like a patient teacher, with an example"
 amulet-local preferences add letters -f how-i-write.txt
+amulet-local preferences add rhyme "in rhyme" \\
+    --prompt "Write all of the answer {text}."
 amulet-local preferences add work --mix formal:0.7 --mix concise:0.5 \\
     --mix teacher --mix sycophantic:-0.5"""
 
@@ -107,6 +109,17 @@ class AddOptions:
             show_default=False,
         ),
     ] = None
+    prompt: Annotated[
+        str | None,
+        typer.Option(
+            "--prompt",
+            help="The sentence for the prompt, as it is to be; {text} stands for TEXT. Default: "
+            '"Answer ...".',
+            metavar="TEMPLATE",
+            rich_help_panel=PREFERENCE,
+            show_default=False,
+        ),
+    ] = None
     mix: Annotated[
         list[str] | None,
         typer.Option(
@@ -172,6 +185,7 @@ def list_all(options: ListOptions) -> None:
             {
                 "built_in": dict(BUILT_IN_PREFERENCES),
                 "preferences": dict(settings.preferences),
+                "prompts": dict(settings.prompts),
                 "mixes": {name: list(members) for name, members in settings.mixes.items()},
                 "models": models,
                 "path": str(settings_path()),
@@ -255,14 +269,14 @@ def add(options: AddOptions) -> None:
     from amulet_local.preferences.settings_editor import set_mix, set_preference
 
     name = options.name or ""  # see above
-    for text in (name, options.text, *(options.mix or ())):
+    for text in (name, options.text, options.prompt, *(options.mix or ())):
         check_text("the command line", text)
     if options.mix:
         path = set_mix(name, options.mix, force=options.force)
     else:
         text = read_preference(options.file) if options.file is not None else options.text
         assert text is not None
-        path = set_preference(name, text, force=options.force)
+        path = set_preference(name, text, prompt=options.prompt or "", force=options.force)
     write(f"{name} is in {one_line(path)}\n")
 
 
@@ -313,6 +327,8 @@ def _require_one_content(options: AddOptions) -> None:
     given = [options.text is not None, options.file is not None, bool(options.mix)]
     if sum(given) != 1:
         raise typer.BadParameter("give a TEXT, or -f FILE, or --mix for each part of a mix")
+    if options.mix and options.prompt is not None:
+        raise typer.BadParameter("--prompt is for a TEXT; the parts of a mix have their own")
 
 
 def add_to(app: typer.Typer) -> None:

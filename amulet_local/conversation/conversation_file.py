@@ -124,8 +124,8 @@ def _text(saved: SavedConversation) -> str:
     amulet, sampling = settings.amulet, settings.sampling
     fields: dict[str, Any] = {
         **vars(settings),
-        "preference": [vars(item) for item in settings.preference],
-        "avoid": [vars(item) for item in settings.avoid],
+        "preference": [_preference_fields(item) for item in settings.preference],
+        "avoid": [_preference_fields(item) for item in settings.avoid],
         "amulet": amulet and amulet.model_dump(exclude_unset=True, by_alias=True),
         "sampling": {name: getattr(sampling, name) for name in sorted(sampling.model_fields_set)},
     }
@@ -143,6 +143,13 @@ def _text(saved: SavedConversation) -> str:
         "turns": f"[\n{turns}\n ]" if turns else "[]",
     }
     return "{\n" + ",\n".join(f' "{name}": {value}' for name, value in parts.items()) + "\n}\n"
+
+
+def _preference_fields(preference: Preference) -> dict[str, Any]:
+    fields = dict(vars(preference))
+    if not preference.prompt:
+        del fields["prompt"]  # files of before have none
+    return fields
 
 
 def _json(data: bytes) -> Any:
@@ -261,8 +268,9 @@ def _preference(place: str, value: Any) -> Preference:
     fields = _Fields(place, value)
     text, weight = fields.take("text", _string), fields.take("weight", _number)
     name = fields.take("name", _string)
+    prompt = fields.take("prompt", _string) if "prompt" in fields.content else ""
     fields.end()
-    return _made(place, lambda: Preference(text=text, weight=weight, name=name))
+    return _made(place, lambda: Preference(text=text, weight=weight, name=name, prompt=prompt))
 
 
 def _settings(place: str, value: Any) -> ConversationSettings:

@@ -106,13 +106,13 @@ def as_toml(learned: Learned, name: str, *, model: str) -> bytes:
             left after rounding.
     """
     check_mix_name(name, learned.preferences)
-    texts: dict[str, str] = {}
+    values: dict[str, str] = {}
     taken = {item.name.lower() for item in learned.preferences} | set(BUILT_IN_PREFERENCES)
     members = []
     for preference in learned.preferences:
         weight = f"{preference.weight:.{DIGITS}f}"
         if float(weight):
-            members.append(_member(preference, weight, texts, _free_name(name, taken)))
+            members.append(_member(preference, weight, values, _free_name(name, taken)))
     if not members:
         raise InvalidParameterError(
             "every weight is 0: these texts are as likely under the plain prompt as under any "
@@ -127,9 +127,9 @@ def as_toml(learned: Learned, name: str, *, model: str) -> bytes:
         "# The weights hold at guidance scale 1; a higher one exaggerates.",
         "",
     ]
-    if texts:
+    if values:
         lines.append("[preferences]")
-        lines += [f"{key} = {_quoted(text)}" for key, text in texts.items()]
+        lines += [f"{key} = {value}" for key, value in values.items()]
         lines.append("")
     lines += ["[mixes]", f"{name} = [", *(f"    {_quoted(member)}," for member in members), "]", ""]
     data = "\n".join(lines).encode()
@@ -152,18 +152,22 @@ def check_mix_name(name: str, preferences: Iterable[Preference]) -> None:
         )
 
 
-def _member(preference: Preference, weight: str, texts: dict[str, str], free_name: str) -> str:
-    """A part of the mix as the file has it; adds to `texts` what has to be in [preferences]."""
+def _member(preference: Preference, weight: str, values: dict[str, str], free_name: str) -> str:
+    """A part of the mix as the file has it; adds to `values` what has to be in [preferences]."""
     name = preference.name
     if BUILT_IN_PREFERENCES.get(name) == preference.text:
         return f"{name}:{weight}"
-    if name_problem(name) is not None:
+    value = _quoted(preference.text)
+    if preference.prompt:
+        value = f"{{ text = {value}, prompt = {_quoted(preference.prompt)} }}"
+    elif name_problem(name) is not None:
         member = f"{preference.text}:{weight}"
         read = weighted(member)
         if not read.is_name and (read.text, read.weight) == (preference.text, float(weight)):
             return member
+    if name_problem(name) is not None:
         name = free_name
-    texts[name] = preference.text
+    values[name] = value
     return f"{name}:{weight}"
 
 

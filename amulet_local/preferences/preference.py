@@ -20,7 +20,11 @@ from amulet_local.preferences.names import (
     weighted_label,
 )
 from amulet_local.preferences.user_settings import UserSettings, read_settings
-from amulet_local.preferences.wording import as_instruction
+from amulet_local.preferences.wording import (
+    as_instruction,
+    from_template,
+    template_problem,
+)
 
 __all__ = [
     "BUILT_IN_PREFERENCES",
@@ -48,14 +52,18 @@ class Preference:
         text: the words, e.g. "like a patient teacher, with an example".
         weight: its share in a mix; negative means "less of this".
         name: what to call it in reports; the text if empty.
+        prompt: the sentence for the prompt as it is to be, in which {text} stands for the text; if
+            empty, the text is worded ("Answer ...").
 
     Raises:
-        InvalidParameterError: the text is empty or the weight is not a finite number.
+        InvalidParameterError: the text is empty, the weight is not a finite number, or the prompt
+            has an unknown field.
     """
 
     text: str
     weight: float = 1.0
     name: str = ""
+    prompt: str = ""
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str) or not self.text.strip():
@@ -70,6 +78,9 @@ class Preference:
                 f"got {str(self.weight)[:40]}"
             )
         object.__setattr__(self, "weight", float(self.weight))
+        problem = template_problem(self.prompt, has_text=True)
+        if problem is not None:
+            raise InvalidParameterError(f"the prompt of a preference: {problem}")
 
     @property
     def label(self) -> str:
@@ -79,6 +90,8 @@ class Preference:
     @property
     def instruction(self) -> str:
         """The sentence that goes into the prompt."""
+        if self.prompt:
+            return from_template(self.prompt, self.text)
         return as_instruction(self.text)
 
 
@@ -151,7 +164,7 @@ def _parts(item: PreferenceLike) -> list[Preference]:
     if own is None:
         raise UnknownPreferenceError(_unknown(wanted.text, settings))
     if own in settings.preferences:
-        return [Preference(text=settings.preferences[own], weight=wanted.weight, name=own)]
+        return [_own(own, wanted.weight, settings)]
     return [_member(part, wanted.weight, settings) for part in settings.mixes[own]]
 
 
@@ -163,10 +176,19 @@ def _member(text: str, factor: float, settings: UserSettings) -> Preference:
         return Preference(text=part.text, weight=weight)
     own = settings.own_name(part.text)
     if own is not None:
-        return Preference(text=settings.preferences[own], weight=weight, name=own)
+        return _own(own, weight, settings)
     built_in = _built_in(part.text, weight)
     assert built_in is not None
     return built_in
+
+
+def _own(name: str, weight: float, settings: UserSettings) -> Preference:
+    return Preference(
+        text=settings.preferences[name],
+        weight=weight,
+        name=name,
+        prompt=settings.prompts.get(name, ""),
+    )
 
 
 def _built_in(name: str, weight: float) -> Preference | None:

@@ -57,12 +57,13 @@ class _ChangedMeanwhileError(Exception):
     """The file isn't any more what was read."""
 
 
-def set_preference(name: str, text: str, *, force: bool = False) -> Path:
+def set_preference(name: str, text: str, *, prompt: str = "", force: bool = False) -> Path:
     """Give a text a name; returns the file.
 
     Args:
         name: Latin letters, digits, '-' and '_'; upper and lower case are the same.
         text: taken as it stands, whatever it ends in.
+        prompt: its template, if it has one of its own.
         force: replace a preference or mix of that name.
 
     Raises:
@@ -70,14 +71,16 @@ def set_preference(name: str, text: str, *, force: bool = False) -> Path:
         FileAccessError, SettingsError: the file can't be used or written; it is as it was.
     """
     _check_name(name)
-    text = text.replace("\r\n", "\n")
-    _check_text(name, text)
+    text, prompt = text.replace("\r\n", "\n"), prompt.replace("\r\n", "\n")
+    for part in (text, prompt) if prompt else (text,):
+        _check_text(name, part)
 
     def edit(settings: UserSettings) -> UserSettings:
         own = _name_to_use(settings, name, force=force)
         return replace(
             settings,
             preferences={**settings.preferences, own: text},
+            prompts=_without(settings.prompts, own) | ({own: prompt} if prompt else {}),
             mixes=_without(settings.mixes, own),
         )
 
@@ -104,6 +107,7 @@ def set_mix(name: str, members: Sequence[str], *, force: bool = False) -> Path:
         return replace(
             settings,
             preferences=_without(settings.preferences, own),
+            prompts=_without(settings.prompts, own),
             mixes={**settings.mixes, own: tuple(members)},
         )
 
@@ -134,16 +138,20 @@ def merge(other: UserSettings, *, force: bool = False) -> Path:
 
     def edit(settings: UserSettings) -> UserSettings:
         preferences, mixes = dict(settings.preferences), dict(settings.mixes)
+        prompts = dict(settings.prompts)
         for table, added in ((preferences, other.preferences), (mixes, other.mixes)):
             for name, value in added.items():
                 own = settings.own_name(name)
-                if own is not None and table.get(own) == value:
+                prompt = other.prompts.get(name)
+                if own is not None and (table.get(own), prompts.get(own)) == (value, prompt):
                     continue
                 own = _name_to_use(settings, name, force=force)
-                preferences.pop(own, None)
-                mixes.pop(own, None)
+                for old in (preferences, mixes, prompts):
+                    old.pop(own, None)
                 table[own] = value  # type: ignore[assignment]
-        return replace(settings, preferences=preferences, mixes=mixes)
+                if prompt is not None:
+                    prompts[own] = prompt
+        return replace(settings, preferences=preferences, prompts=prompts, mixes=mixes)
 
     return _change(edit)
 
@@ -174,6 +182,7 @@ def remove(name: str) -> Path:
         return replace(
             settings,
             preferences=_without(settings.preferences, own),
+            prompts=_without(settings.prompts, own),
             mixes=_without(settings.mixes, own),
         )
 
@@ -279,7 +288,7 @@ def _with_changes(text: str, settings: UserSettings, wanted: UserSettings) -> st
 
     document = tomlkit.parse(text)
     for table in ("preferences", "mixes"):
-        old, new = getattr(settings, table), getattr(wanted, table)
+        old, new = _written(settings, table), _written(wanted, table)
         for name in old:
             if name not in new:
                 del document[table][name]
@@ -290,15 +299,35 @@ def _with_changes(text: str, settings: UserSettings, wanted: UserSettings) -> st
                 if document.as_string().strip():
                     document.add(tomlkit.nl())
                 document.add(table, tomlkit.table())
-            if not isinstance(value, str):
-                value = list(value)
-            elif "\n" in value and value[0] != "\n":  # TOML drops a newline at the start
-                value = tomlkit.string(value, multiline=True)
-            document[table][name] = value
+            if name in document[table] and isinstance(old.get(name), dict):
+                del document[table][name]
+            document[table][name] = _toml_value(value)
     for name, model in wanted.models.items():
         if settings.models.get(name) != model:
             _change_model(document, name, model)
     return document.as_string()
+
+
+def _written(settings: UserSettings, table: str) -> dict[str, Any]:
+    """What a table of preferences or mixes says, as the file has it."""
+    if table == "mixes":
+        return {name: list(members) for name, members in settings.mixes.items()}
+    return {
+        name: {"text": text, "prompt": settings.prompts[name]} if name in settings.prompts else text
+        for name, text in settings.preferences.items()
+    }
+
+
+def _toml_value(value: Any) -> Any:
+    import tomlkit
+
+    if isinstance(value, dict):
+        table = tomlkit.inline_table()
+        table.update(value)
+        return table
+    if isinstance(value, str) and "\n" in value and value[0] != "\n":  # TOML drops one there
+        return tomlkit.string(value, multiline=True)
+    return value
 
 
 def _change_model(document: TOMLDocument, name: str, model: UserModelSettings) -> None:

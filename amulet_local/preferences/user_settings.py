@@ -2,6 +2,7 @@
 
     [preferences]
     teacher = "like a patient teacher, with an example"
+    rhyme = { text = "in rhyme", prompt = "Write all of the answer {text}." }
 
     [mixes]
     work = ["formal:0.7", "concise:0.5", "teacher", "sycophantic:-0.5"]
@@ -17,7 +18,10 @@ changes it. Knows nothing about prompts or engines.
 
 - Names have Latin letters, digits, '-' and '_'. Upper and lower case are the same, a preference
   and a mix can't share a name, and no name may be a built-in one.
-- The text of a preference is taken as it stands. What a mix is made of is written as for
+- The text of a preference is taken as it stands. Instead of a text there may be a table, whose
+  `prompt` is the sentence that goes into the prompt as it is, with {text} for the table's `text`; a
+  prompt without {text} needs none. {{ and }} are braces.
+- What a mix is made of is written as for
   --preference: built-in names, names of [preferences] and free text, each with a weight if it isn't
   1 (the rule is names.py's). A mix can't be part of a mix.
 - A model is called what -m gets, what the catalogue calls it, or as its file without the folder;
@@ -56,6 +60,7 @@ from amulet_local.preferences.names import (
     name_problem,
     weighted,
 )
+from amulet_local.preferences.wording import from_template, template_problem
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -120,6 +125,9 @@ class UserModelSettings(StrictParams):
         }
 
 
+PREFERENCE_KEYS = ("text", "prompt")
+"""What a preference's table may hold."""
+
 MODEL_KEYS = {
     name: one.description
     for name, one in UserModelSettings.model_fields.items()
@@ -134,11 +142,13 @@ class UserSettings:
 
     Attributes:
         preferences: texts by name.
+        prompts: templates of those that have one, by name.
         mixes: what they are made of, as it is written, by name.
         models: settings by model.
     """
 
     preferences: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    prompts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     mixes: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
     models: Mapping[str, UserModelSettings] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -268,10 +278,15 @@ class _Document:
             if len(entries) > MAX_ENTRIES:
                 self._fail([table], f"has {len(entries)} entries, at most {MAX_ENTRIES} can be")
         self._check_names()
-        preferences = {name: self._preference(name) for name in self._table("preferences")}
+        preferences, prompts = {}, {}
+        for name in self._table("preferences"):
+            preferences[name], prompt = self._preference(name)
+            if prompt:
+                prompts[name] = prompt
         mixes = {name: self._mix(name) for name in self._table("mixes")}
         return UserSettings(
             preferences=MappingProxyType(preferences),
+            prompts=MappingProxyType(prompts),
             mixes=MappingProxyType(mixes),
             models=MappingProxyType(dict(self._models())),
         )
@@ -291,11 +306,33 @@ class _Document:
                     self._fail([table, name], f"{taken[name.lower()]} is called so already")
                 taken[name.lower()] = f"{table}.{name}"
 
-    def _preference(self, name: str) -> str:
-        text = self._table("preferences")[name]
+    def _preference(self, name: str) -> tuple[str, str]:
+        """The text of a preference and its template, empty if it has none."""
+        where = ["preferences", name]
+        value = self._table("preferences")[name]
+        if not isinstance(value, dict):
+            return self._text_at(where, value), ""
+        for key in value:
+            if key not in PREFERENCE_KEYS:
+                hint = did_you_mean(key, PREFERENCE_KEYS)
+                self._fail([*where, key], f"unknown key; {hint}there are text and prompt")
+        if not value:
+            self._fail(where, "has neither a text nor a prompt")
+        text = self._text_at([*where, "text"], value["text"]) if "text" in value else ""
+        if "prompt" not in value:
+            return text, ""
+        prompt = self._text_at([*where, "prompt"], value["prompt"])
+        problem = template_problem(prompt, has_text=bool(text))
+        if problem is None:
+            problem = text_problem(from_template(prompt, text))
+        if problem is not None:
+            self._fail([*where, "prompt"], problem)
+        return text or from_template(prompt, ""), prompt
+
+    def _text_at(self, where: Sequence[str], text: object) -> str:
         problem = text_problem(text) if isinstance(text, str) else "has to be a text in quotes"
         if problem is not None:
-            self._fail(["preferences", name], problem)
+            self._fail(where, problem)
         assert isinstance(text, str)
         return text
 

@@ -1,12 +1,14 @@
 """How a preference is said to the model: one sentence, whatever form its user gave it.
 
 Knows nothing about models or about where in a prompt the sentence goes. The first word decides, so
-that a person can tell what will be sent. docs/strength.md has what wordings were measured to do.
+that a person can tell what will be sent; a template of the user's own takes the place of all that.
+docs/strength.md has what wordings were measured to do.
 """
 
 from __future__ import annotations
 
 import re
+import string
 
 _ENDS = ".!?…。！？"
 
@@ -44,6 +46,34 @@ _ADJECTIVES_IN_LY = _words(
 )
 
 
+def template_problem(prompt: str, *, has_text: bool) -> str | None:
+    """Why a template can't be used, None if it can.
+
+    Args:
+        prompt: the template: a sentence, in which {text} may stand; {{ and }} are braces.
+        has_text: whether there is a text for it.
+    """
+    try:
+        parts = list(string.Formatter().parse(prompt))
+    except ValueError:
+        return "a brace is alone; {{ and }} are braces that the model is to see"
+    for _, name, form, conversion in parts:
+        if name is not None and (name != "text" or form or conversion):
+            shown = name + (f"!{conversion}" if conversion else "") + (f":{form}" if form else "")
+            return (
+                f"unknown field {{{shown[:40]}}}; there is {{text}}, and {{{{ and }}}} are braces "
+                f"that the model is to see"
+            )
+        if name is not None and not has_text:
+            return '{text} stands for a text that isn\'t there; add text = "..."'
+    return None
+
+
+def from_template(prompt: str, text: str) -> str:
+    """The sentence that a sound template makes of a text."""
+    return prompt.format(text=text)
+
+
 def as_instruction(text: str) -> str:
     """Make the sentence that goes into the prompt for a preference.
 
@@ -76,6 +106,11 @@ def _is_adverb(word: str) -> bool:
 
 
 def _is_sentence(text: str) -> bool:
-    """Whether it begins and ends as a sentence does, or there are several."""
+    """Whether it begins and ends as a sentence does, or there are several.
+
+    A letter of a script without capitals begins one too, and so does a Spanish mark.
+    """
     several = re.search(rf"[{re.escape(_ENDS)}]\s+\S", text) is not None
-    return several or (text[:1].isupper() and text[-1] in _ENDS)
+    first = text.lstrip("¿¡")[:1]
+    begins = first.isalpha() and not first.islower()
+    return several or (text[-1] in _ENDS and (begins or first != text[:1]))

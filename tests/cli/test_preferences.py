@@ -65,6 +65,7 @@ def test_the_list_as_json(call: CallCli, filled: Path) -> None:
     assert json.loads(call("preferences", "list", "--json").out) == {
         "built_in": dict(BUILT_IN_PREFERENCES),
         "preferences": {"teacher": "like a patient teacher, with an example"},
+        "prompts": {},
         "mixes": {"work": ["formal:0.7", "teacher", "in rhyme:-0.5"]},
         "models": {},
         "path": str(filled),

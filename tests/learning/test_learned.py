@@ -63,17 +63,20 @@ AWKWARD = [
     Preference(text="another meaning", name="formal"),  # a built-in name
     Preference(text="taken", name="me-1"),
     Preference(text="Grüße: « 3 »"),
+    Preference(text="in rhyme", prompt='Write "{text}".'),
+    Preference(text="in verse", name="verse", prompt="Write {text}."),
 ]
 
 
 def test_the_mix_that_is_read_back_is_the_one_that_was_learned() -> None:
-    weights = [1.23456, -0.5, 0.25, -2, 1, 3.00004, 0.125, -1, 17.5, 0.0001]
+    weights = [1.23456, -0.5, 0.25, -2, 1, 3.00004, 0.125, -1, 17.5, 0.0001, 2, 3]
     fitted = learned(
         *(replace(item, weight=weight) for item, weight in zip(AWKWARD, weights, strict=True))
     )
     merge(parse_settings(as_toml(fitted, "me", model="m\x1b[2J\n.gguf")))
     read = resolve("me")
     assert [item.text for item in read] == [item.text for item in AWKWARD]
+    assert [item.prompt for item in read] == [item.prompt for item in AWKWARD]
     for item, weight in zip(read, weights, strict=True):
         assert item.weight == pytest.approx(weight, abs=5e-5)
 

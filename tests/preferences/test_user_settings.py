@@ -142,7 +142,7 @@ BROKEN = {
     "[mixes]\na = ['formal']\n[preferences]\nA = 'c'\n": (2, "preferences.A is called so already"),
     # texts
     "[preferences]\na = 1\n": (2, "preferences.a: has to be a text in quotes"),
-    "[preferences.a]\ntext = 'b'\n": (1, "preferences.a: has to be a text in quotes"),
+    "[preferences]\n\na = ['b']\n": (3, "preferences.a: has to be a text in quotes"),
     "[preferences]\n\na = ' \\t'\nb = ''\n": (4, "preferences.b: there is no text"),
     '[preferences]\na = """\nb\\u0000"""\n': (2, "preferences.a: the text has the control char"),
     '[preferences]\na = "\\u001b[2J"\n': (2, "control character '\\x1b'"),

@@ -34,6 +34,8 @@ def test_a_phrase_of_manner_is_what_to_answer_like(text: str) -> None:
         ("You are a pirate!", "You are a pirate!"),
         ("My daughter is five. She likes dogs", "My daughter is five. She likes dogs."),
         ("I want to laugh.", "I want to laugh."),
+        ("用中文回答。", "用中文回答。"),
+        ("¿puedes responder en español?", "¿puedes responder en español?"),
     ],
 )
 def test_what_is_a_sentence_already_stays_one(text: str, instruction: str) -> None:
