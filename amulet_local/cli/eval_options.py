@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from amulet_local.cli import completions
 from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import (
     METHOD_NAMES,
@@ -18,6 +17,7 @@ from amulet_local.cli.flags import (
     model_option,
     number,
     option,
+    preference_option,
 )
 from amulet_local.params.option import some_of, with_help
 from amulet_local.params.runtime import RuntimeParams
@@ -58,15 +58,12 @@ class EvalOptions:
     ] = None
     preference: Annotated[
         list[str] | None,
-        typer.Option(
+        preference_option(
             "--preference",
-            autocompletion=completions.preferences,
+            panel=WHAT,
             help="A name or a text; give it again for more, each is evaluated by itself; all for "
             "the eight built-in ones. Default: creative and concise.",
-            metavar="TEXT",
-            rich_help_panel=WHAT,
-            show_default=False,
-        ),  # its variable is read in command.py: typer would split it at spaces
+        ),
     ] = None
     preset: Annotated[
         str | None,

@@ -72,6 +72,21 @@ def option(*flags: str, panel: str, help: str, **more: Any) -> Any:
     )
 
 
+def preference_option(flag: str, *, panel: str, help: str) -> Any:
+    """An option of names and texts of preferences, given once for each.
+
+    Its variable is read in command.py: typer would split it at spaces.
+    """
+    return typer.Option(
+        flag,
+        autocompletion=completions.preferences,
+        help=help,
+        metavar="TEXT",
+        rich_help_panel=panel,
+        show_default=False,
+    )
+
+
 def numeric(*flags: str, panel: str, help: str, metavar: str = "N") -> Any:
     """An option that takes a number; whether it is in range is said where it is used."""
     return option(*flags, panel=panel, help=help, metavar=metavar, parser=number)

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from amulet_local.cli import completions
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.derived_options import Given, group
-from amulet_local.cli.flags import ModelName, json_option, option
+from amulet_local.cli.flags import ModelName, json_option, option, preference_option
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, chosen_model, placement_named
 from amulet_local.cli.loading import loaded
@@ -75,15 +74,12 @@ class LearnOptions:
     ] = None
     preference: Annotated[
         list[str] | None,
-        typer.Option(
+        preference_option(
             "--preference",
-            autocompletion=completions.preferences,
+            panel=PREFERENCE,
             help="What the mix may be made of: a name or a description, once for each. Default: "
             "the built-in preferences and those of your own.",
-            metavar="TEXT",
-            rich_help_panel=PREFERENCE,
-            show_default=False,
-        ),  # its variable is read in command.py: typer would split it at spaces
+        ),
     ] = None
     placement: Annotated[
         str | None,

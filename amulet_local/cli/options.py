@@ -14,7 +14,7 @@ import typer
 
 from amulet_local.cli import completions
 from amulet_local.cli.derived_options import Given, group
-from amulet_local.cli.flags import json_option, option
+from amulet_local.cli.flags import json_option, option, preference_option
 from amulet_local.cli.model_options import ModelOptions
 from amulet_local.params.amulet import HYPER_PARAMETERS, AmuletParams
 from amulet_local.params.option import OUTPUT, PREFERENCE, PROMPT, RUNTIME
@@ -62,28 +62,22 @@ class AnswerOptions(ModelOptions):
     ] = None
     preference: Annotated[
         list[str] | None,
-        typer.Option(
+        preference_option(
             "--preference",
-            autocompletion=completions.preferences,
+            panel=PREFERENCE,
             help="What the answer should be like: creative, sycophantic, verbose, complex, "
             "formal, pleasant, concise, uplifting, a name of your own (see `amulet-local "
             "preferences`), or a description in your own words. formal:0.7 has a weight. Give it "
             "again to mix several.",
-            metavar="TEXT",
-            rich_help_panel=PREFERENCE,
-            show_default=False,
-        ),  # its variable is read in command.py: typer would split it at spaces
+        ),
     ] = None
     avoid: Annotated[
         list[str] | None,
-        typer.Option(
+        preference_option(
             "--avoid",
-            autocompletion=completions.preferences,
+            panel=PREFERENCE,
             help="What the answer should not be like: as --preference, with the weight negated.",
-            metavar="TEXT",
-            rich_help_panel=PREFERENCE,
-            show_default=False,
-        ),  # as above
+        ),
     ] = None
     preference_file: Annotated[
         str | None,

@@ -16,7 +16,7 @@ from amulet_local.cli import completions
 from amulet_local.cli.answering import runtime_params
 from amulet_local.cli.command import add_command
 from amulet_local.cli.derived_options import Given, group
-from amulet_local.cli.flags import numeric, option
+from amulet_local.cli.flags import numeric, option, preference_option
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
 from amulet_local.cli.model_options import ModelOptions
@@ -150,25 +150,19 @@ class ServeOptions(ModelOptions):
     ] = None
     preference: Annotated[
         list[str] | None,
-        typer.Option(
+        preference_option(
             "--preference",
-            autocompletion=completions.preferences,
+            panel=PREFERENCE,
             help="For requests that name none: a name or a text, with a weight if need be. Give it "
             "again to mix several.",
-            metavar="TEXT",
-            rich_help_panel=PREFERENCE,
-            show_default=False,
-        ),  # its variable is read in command.py
+        ),
     ] = None
     avoid: Annotated[
         list[str] | None,
-        typer.Option(
+        preference_option(
             "--avoid",
-            autocompletion=completions.preferences,
+            panel=PREFERENCE,
             help="For requests that avoid nothing: what answers should not be like.",
-            metavar="TEXT",
-            rich_help_panel=PREFERENCE,
-            show_default=False,
         ),
     ] = None
     preset: Annotated[

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from amulet_local.cli import completions
 from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import (
     json_option,
@@ -18,6 +17,7 @@ from amulet_local.cli.flags import (
     number,
     numbers,
     option,
+    preference_option,
 )
 from amulet_local.params.option import OUTPUT, some_of
 from amulet_local.params.runtime import RuntimeParams
@@ -50,15 +50,12 @@ class TuneOptions:
     ] = None
     preference: Annotated[
         list[str] | None,
-        typer.Option(
+        preference_option(
             "--preference",
-            autocompletion=completions.preferences,
+            panel=WHAT,
             help="A name or a text; give it again for more, each is measured by itself. "
             "Default: creative and concise.",
-            metavar="TEXT",
-            rich_help_panel=WHAT,
-            show_default=False,
-        ),  # its variable is read in command.py: typer would split it at spaces
+        ),
     ] = None
     sweep: Annotated[
         str | None,
