@@ -54,17 +54,26 @@ def read(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
     """
     shown = _path(path)
     try:
-        # never waits for a pipe's other end
-        descriptor = os.open(shown, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise FileAccessError(f"{shown} isn't a file")
-            data = file.read(max_bytes + 1)
+        data = beginning(shown, max_bytes + 1)
     except OSError as error:
         raise FileAccessError(f"{shown} can't be read: {error.strerror}") from None
+    if data is None:
+        raise FileAccessError(f"{shown} isn't a file")
     if len(data) > max_bytes:
         raise FileAccessError(f"{shown} has more than {max_bytes >> 20} MiB; it isn't read")
     return data
+
+
+def beginning(path: Path, n_bytes: int) -> bytes | None:
+    """At most the first `n_bytes` of a file; None of what is no file, such as a pipe.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    # never waits for a pipe's other end
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read(n_bytes) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
 
 
 def _path(path: str | os.PathLike[str]) -> Path:

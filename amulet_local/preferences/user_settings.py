@@ -36,9 +36,7 @@ Whatever else is in the file is an error that says the line. No file is the same
 
 from __future__ import annotations
 
-import os
 import re
-import stat
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -48,6 +46,7 @@ from typing import Annotated, Any, Literal, NoReturn, TypeAlias
 
 from pydantic import Field
 
+from amulet_local.common import private_files
 from amulet_local.common.errors import FileAccessError, InvalidParameterError, SettingsError
 from amulet_local.common.toml_lines import line_of
 from amulet_local.common.user_folders import config_folder
@@ -206,16 +205,13 @@ def read_bytes(path: Path) -> bytes | None:
         FileAccessError: it can't be read, is too large, or is no file.
     """
     try:
-        # never waits for a pipe's other end
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise FileAccessError(f"the settings file {path} isn't a file")
-            data = file.read(MAX_FILE_BYTES + 1)
+        data = private_files.beginning(path, MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise FileAccessError(f"can't read the settings file {path}: {error.strerror}") from None
+    if data is None:
+        raise FileAccessError(f"the settings file {path} isn't a file")
     if len(data) > MAX_FILE_BYTES:
         raise FileAccessError(
             f"the settings file {path} has more than {MAX_FILE_BYTES // 1024} KiB"
