@@ -12,7 +12,6 @@ import contextlib
 import functools
 import importlib.util
 import os
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -23,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amulet_local.benchmark.outside import quantisation_type, quantise
+from amulet_local.common.disk_space import check_space
 from amulet_local.common.errors import (
     AmuletError,
     FileAccessError,
@@ -188,16 +188,12 @@ def _embedded_metadata() -> Metadata:
 def _check_place(target: Path, n_weights: int, type_name: str) -> None:
     if target.exists():
         raise FileAccessError(f"{target} exists; remove it, or give another name with -o")
-    if not target.parent.is_dir():
-        raise FileAccessError(f"there is no folder {target.parent}")
     is_quantised = type_name not in UNQUANTISED
-    needed = int(n_weights * (2 + 1.1 if is_quantised else UNQUANTISED[type_name].itemsize))
-    free = shutil.disk_usage(target.parent).free
-    if free < needed + (64 << 20):
-        raise FileAccessError(
-            f"too little room in {target.parent}: {free / 1e9:.1f} GB free, {needed / 1e9:.1f} GB "
-            f"needed{' (2 bytes a weight before quantising)' if is_quantised else ''}"
-        )
+    check_space(
+        target,
+        int(n_weights * (2 + 1.1 if is_quantised else UNQUANTISED[type_name].itemsize)),
+        note=" (2 bytes a weight before quantising)" if is_quantised else "",
+    )
 
 
 def _write_weights(

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from amulet_local.benchmark.outside import quantisation_type, quantise
+from amulet_local.common.disk_space import check_space
 from amulet_local.common.errors import AmuletError, FileAccessError, ModelFileError
 from amulet_local.evaluation.conversion.armorm_head import ArmoHead, head_path
 from amulet_local.evaluation.conversion.gguf_file import (
     DIRECT_TYPES,
-    check_room,
     need_gguf,
     write_gguf,
 )
@@ -58,7 +58,7 @@ def convert(folder: Path, target: Path, type_name: str, progress: Callable[[str]
     tensors = model.tensors()
     n_weights = sum(math.prod(tensor.shape) for tensor in tensors)
     direct = type_name in DIRECT_TYPES
-    check_room(target, int(n_weights * (BYTES_OF_WEIGHT[type_name] if direct else 3.1)))
+    check_space(target, int(n_weights * (BYTES_OF_WEIGHT[type_name] if direct else 3.1)))
     progress(f"writing {n_weights / 1e9:.2f} billion weights")
     plain = target if direct else target.with_name(f"{target.name}.weights")
     finished = target.with_name(f"{target.name}.quantised")

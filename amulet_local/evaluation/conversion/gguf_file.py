@@ -9,7 +9,6 @@ import contextlib
 import importlib.util
 import math
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,22 +44,6 @@ def need_gguf() -> None:
     """Raise MissingExtraError if the package `gguf` isn't installed."""
     if importlib.util.find_spec("gguf") is None:
         raise MissingExtraError("converting a model needs gguf: pip install 'amulet-local[eval]'")
-
-
-def check_room(target: Path, n_bytes: int) -> None:
-    """Refuse a place that has no room.
-
-    Raises:
-        FileAccessError: the folder doesn't exist, or has less free than needed.
-    """
-    if not target.parent.is_dir():
-        raise FileAccessError(f"there is no folder {target.parent}")
-    free = shutil.disk_usage(target.parent).free
-    if free < n_bytes + (64 << 20):
-        raise FileAccessError(
-            f"too little room in {target.parent}: {free / 1e9:.1f} GB free, {n_bytes / 1e9:.1f} GB "
-            f"needed"
-        )
 
 
 def write_gguf(

@@ -12,9 +12,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from amulet_local.common.disk_space import check_space
 from amulet_local.common.errors import FileAccessError, MissingExtraError, ModelFileError
 from amulet_local.common.user_folders import cache_folder, private_folder
-from amulet_local.evaluation.conversion.gguf_file import Tensor, check_room, write_gguf
+from amulet_local.evaluation.conversion.gguf_file import Tensor, write_gguf
 from amulet_local.evaluation.conversion.safetensors import Weights
 from amulet_local.loading.model_store import verify_checksum
 
@@ -99,7 +100,7 @@ def convert(source: Path, target: Path, type_name: str = "F16") -> None:
     """
     for name, digest in (("model.safetensors", WEIGHTS_SHA256), ("vocab.txt", VOCABULARY_SHA256)):
         verify_checksum(source / name, digest)
-    check_room(target, 100 << 20)
+    check_space(target, 100 << 20)
     weights = Weights(source)
     words = (source / "vocab.txt").read_text(encoding="utf-8").split("\n")[:-1]
     if len(words) != weights.shape("embeddings.word_embeddings.weight")[0]:
