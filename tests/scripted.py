@@ -22,6 +22,7 @@ from amulet_local.grammar.tokens import TokenTable
 from amulet_local.llama.gguf import GGUFHeader
 from amulet_local.llama.stop_flag import StoppedError
 from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.llama.word_starts import WordStarts
 from amulet_local.loading.engine_parts import EngineParts
 from amulet_local.loading.runtime_setup import context_settings, kernels_loading, row_plan
 from amulet_local.params.runtime import RuntimeParams
@@ -114,6 +115,11 @@ class ScriptedVocabulary:
     def token_table(self) -> TokenTable:
         """The texts of all tokens, sorted, for grammars."""
         return TokenTable(self.pieces, self.end_tokens)
+
+    @cached_property
+    def word_starts(self) -> WordStarts:
+        """Which tokens begin a word."""
+        return WordStarts(self.pieces)
 
 
 class ScriptedModel:

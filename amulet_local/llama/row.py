@@ -193,7 +193,7 @@ def computed_alike(ends: Sequence[int], kept: int, shared: int, n_batch: int) ->
     return alike
 
 
-def common_length(left: Sequence[int], right: Sequence[int]) -> int:
+def common_length(left: Sequence[object], right: Sequence[object]) -> int:
     """How many values two sequences begin with in common."""
     n = 0
     for a, b in zip(left, right):  # noqa: B905 (the shorter one ends it)

@@ -28,7 +28,7 @@ _MANNER = _words(
 )
 """First words of a phrase that says in what way: "Answer in Spanish."."""
 
-_INSTRUCTION = _words(
+INSTRUCTION_WORDS = _words(
     "act add address adopt always answer appear apply ask assume avoid be begin behave break bring "
     "cite compare consider contain cover describe do don't don’t draw emphasise emphasize end "
     "ensure explain express finish focus follow format give highlight imagine imitate include "
@@ -38,6 +38,9 @@ _INSTRUCTION = _words(
     "summarise summarize talk teach tell think translate treat try use wrap write you"
 )
 """First words of a text that tells the model what to do already: "Use simple words."."""
+
+MANNER_FRAME, QUALITY_FRAME = "Answer", "Make the answer"
+"""What is put before a text that isn't an instruction by itself."""
 
 _ADJECTIVES_IN_LY = _words(
     "chilly costly curly daily deadly early elderly fatherly friendly ghostly heavenly holy homely "
@@ -87,13 +90,13 @@ def as_instruction(text: str) -> str:
     text = text.strip()
     closed = text if text[-1] in _ENDS else f"{text}."
     first = _first_word(text)
-    if first.lower() in _INSTRUCTION or _is_sentence(text):
+    if first.lower() in INSTRUCTION_WORDS or _is_sentence(text):
         return closed[0].upper() + closed[1:]
     if first.lower() in _MANNER or _is_adverb(first.lower()):
         if first.istitle():
             closed = closed[0].lower() + closed[1:]
-        return f"Answer {closed}"
-    return f"Make the answer {closed}"
+        return f"{MANNER_FRAME} {closed}"
+    return f"{QUALITY_FRAME} {closed}"
 
 
 def _first_word(text: str) -> str:

@@ -1,124 +1,283 @@
-"""The echo guard's memory: which tokens would go on with the instruction."""
+"""What the echo guard takes for a recital, and that no answer gets around it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from amulet_local import Engine
+from amulet_local import AmuletParams, Engine
+from amulet_local.llama.word_starts import WordStarts
+from amulet_local.optimizer.realigner import Realigner
 from amulet_local.preferences.wording import as_instruction
-from amulet_local.steering.guards.echo import HELD_AFTER, REFUSED_AFTER, Recital
+from amulet_local.steering.guards.base import Surroundings
+from amulet_local.steering.guards.echo import EchoGuard
+from amulet_local.steering.recital import OPENING_WORDS, REFUSED_AFTER, Recital
+from amulet_local.steering.row_plan import RowPlan
+from amulet_local.steering.steering import Steering
+from amulet_local.steering.text_so_far import TextSoFar
+from amulet_local.text.words import GrowingWords, words_of
+
+QUESTION = "How can I learn to cook?"
+LATER = "one two three four five six seven eight nine ten and so on and on it goes "
 
 
-class Letters:
-    """A vocabulary of " a" to " z" (0 to 25), "a" to "z" (26 to 51) and "A" to "Z" (52 to 77)."""
+def after(text: str) -> GrowingWords:
+    words = GrowingWords()
+    words.push(text)
+    return words
 
-    spellings = tuple(
-        f"{blank}{chr(first + i)}"
-        for blank, first in ((" ", 97), ("", 97), ("", 65))
-        for i in range(26)
-    )
+
+def refused(preference: str, answer: str, question: str = QUESTION) -> set[str]:
+    return Recital([as_instruction(preference)], question).refused(after(answer))
+
+
+# --- the words ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("preference", "answer", "word"),
+    [
+        ("like a sarcastic uncle", "", "like"),
+        ("like a sarcastic uncle", "Sure! ", "like"),
+        ("as a bulleted list", "Here is your answer ", "as"),
+        ("in German", "Sure, here's an answer ", "in"),
+        ("for a five-year-old", "Let me explain it ", "for"),
+        ("for a five-year-old", "Cooking is fun for a ", "five"),
+        ("auf Deutsch, kurz und herzlich", "Auf ", "deutsch"),
+        ("for a ten-year-old, with a funny joke", "Okay, ", "with"),
+        ("with an example", "Learn with an ", "example"),
+        ("like a sarcastic uncle", "Speaking as a ", "sarcastic"),
+    ],
+)
+def test_the_opening_neither_recites_nor_announces(preference: str, answer: str, word: str) -> None:
+    assert word in refused(preference, answer)
+
+
+@pytest.mark.parametrize(
+    ("preference", "answer"),
+    [
+        ("like a sarcastic uncle", "Cooking is "),
+        ("in Spanish, as a list", "Ingredients: make a "),
+        ("in the style of a pirate", "You learn this in "),
+        ("in Spanish", LATER + "the word is "),
+        ("as a bulleted list", LATER + "and make a "),
+        ("use simple words", ""),
+        ("a haiku", ""),
+    ],
+)
+def test_words_of_an_ordinary_sentence_stay_possible(preference: str, answer: str) -> None:
+    assert not refused(preference, answer) & set(words_of(preference))
+
+
+def test_after_three_words_the_next_is_refused_and_after_two_it_gains_nothing() -> None:
+    recital = Recital([as_instruction("like a very old and tired sailor")], QUESTION)
+    for said, held, denied in (
+        ("like", set(), set()),
+        ("like a", {"very"}, set()),
+        ("like a very", {"old"}, {"old"}),
+        ("LIKE, A.\nVery  old", {"and"}, {"and"}),
+    ):
+        assert recital.held(after(LATER + said)) == held
+        assert recital.refused(after(LATER + said)) == denied
+
+
+def test_the_last_word_of_a_short_preference_is_refused() -> None:
+    assert refused("in German", LATER + "in") == {"german"}
+    assert refused("as a list", LATER + "as a") == {"list"}
+    assert refused("funny", LATER + "be") == set()
+
+
+def test_a_compound_is_decided_on_at_its_first_part() -> None:
+    assert refused("for a ten-year-old", LATER + "for a ") == {"ten"}
+    assert refused("for a ten-year-old", LATER + "for a ten-") == set()
+    assert refused("for a ten-year-old with wit", LATER + "for a Ten Year old ") == {"with"}
+
+
+def test_what_the_question_says_is_no_recital() -> None:
+    question = "How do I say thanks in Spanish?"
+    assert refused("in Spanish", LATER + "in", question) == set()
+
+
+def test_what_is_quoted_may_be_said() -> None:
+    preference = 'like a tale that begins with "once upon a time there was"'
+    assert refused(preference, LATER + "once upon a") == set()
+    assert refused(preference, LATER + "a tale that") == {"begins"}
+
+
+def test_equal_prompts_and_single_words_hold_nothing_back() -> None:
+    assert refused("funny", "") == set()
+    assert Recital([""], QUESTION).refused(after("")) == set()
+
+
+# --- the tokens ---------------------------------------------------------------------------------
+
+TEXTS = (
+    "like a sarcastic uncle",
+    "for a ten-year-old, with a funny joke",
+    "as a bulleted list",
+    "auf Deutsch, kurz und herzlich",
+    "über Äpfel, mit Gefühl und Ärger",
+    "in German",
+)
+FILLERS = (" well", " so", " then", " soup", ".", ",", "\n", " salt")
+
+
+class Spelled:
+    """A vocabulary with every beginning and end of the preferences' words, in three cases."""
+
+    def __init__(self) -> None:
+        words = {word for text in TEXTS for word in words_of(text)}
+        parts = {part for w in words for i in range(1, len(w) + 1) for part in (w[:i], w[i:])}
+        forms = {f(part) for part in parts if part for f in (str.lower, str.upper, str.capitalize)}
+        texts = sorted({mark + form for form in forms for mark in ("", " ", "-")} | {*FILLERS})
+        self.pieces = [bytes((i,)) for i in range(256)] + [text.encode() for text in texts]
+        self.n_tokens = len(self.pieces)
+        self.texts = [piece.decode("utf-8", "ignore") for piece in self.pieces]
+        self.is_filler = np.array([text in FILLERS for text in self.texts])
+        self.word_starts = WordStarts(self.pieces)
 
     def piece(self, token: int) -> bytes:
-        return self.spellings[token].encode()
-
-    def tokenize(self, text: str, **_: bool) -> list[int]:
-        return [self.spellings.index(text)] if text in self.spellings else [0, 0]
+        return self.pieces[token]
 
 
-def letters(text: str) -> list[int]:
-    return [ord(letter) - 97 for letter in text]
+@cache
+def spelled() -> Spelled:
+    return Spelled()
 
 
-def spelled(text: str) -> list[int]:
-    """Every token of these letters, in order."""
-    return sorted(token + 26 * way for token in letters(text) for way in range(3))
+def ids(text: str) -> list[int]:
+    return list(text.encode())
 
 
-def recital(plain: str, *preferences: str) -> Recital:
-    prompts = [letters(text) for text in preferences]
-    return Recital(letters(plain), prompts, Letters())  # type: ignore[arg-type]
+def guided(preference: str) -> Steering:
+    vocabulary = spelled()
+    asked = f"{QUESTION}\nAnswer"
+    prompts = [ids(f"{asked} the question."), ids(f"{QUESTION}\n{as_instruction(preference)}")]
+    return Steering(
+        RowPlan(has_plain=True, weights=(1.0,)),
+        AmuletParams(guidance_scale=1.5, echo_guard=True),
+        Realigner(vocabulary.n_tokens),
+        prompts=prompts,
+        vocabulary=vocabulary,  # type: ignore[arg-type]
+    )
 
 
-def after(memory: Recital, tokens: Sequence[int]) -> Recital:
-    for token in tokens:
-        memory.accept(token)
-    return memory
+class Reciter:
+    """Rows that recite a text: spelled as it is, or else in any other way, or else they ramble."""
+
+    def __init__(self, text: str, seed: int) -> None:
+        self.words = text.replace("-", " ").replace(",", "").split()
+        self.rng = np.random.default_rng(seed)
+        self.said = b""
+        self.next = 0
+
+    def row(self) -> np.ndarray:
+        row = self.rng.normal(size=spelled().n_tokens).astype(np.float32)
+        row[~spelled().is_filler] -= 9
+        rest, begun = self.words[self.next], self.begun
+        rest = rest[len(begun) :]
+        starts_bare = not self.ends_in_word or begun
+        for token, text in enumerate(spelled().texts):
+            bare = text if begun else text.lstrip(" -")
+            if not bare or (bare == text and not starts_bare):
+                continue
+            if rest.lower().startswith(bare.lower()):
+                row[token] += 40 if rest == bare else 20
+        return row
+
+    @property
+    def ends_in_word(self) -> bool:
+        return self.said.decode("utf-8", "ignore")[-1:].isalnum()
+
+    @property
+    def begun(self) -> str:
+        last = words_of(self.said.decode("utf-8", "ignore"))[-1:]
+        goal = self.words[self.next]
+        is_begun = self.ends_in_word and bool(last) and len(last[0]) < len(goal)
+        return last[0] if is_begun and goal.lower().startswith(last[0]) else ""
+
+    def push(self, piece: bytes) -> None:
+        self.said += piece
+        last = words_of(self.said.decode("utf-8", "ignore"))[-1:]
+        if last == [self.words[self.next].lower()] and self.ends_in_word:
+            self.next = (self.next + 1) % len(self.words)
+        elif not self.begun and self.rng.random() < 0.3:
+            self.next = int(self.rng.integers(len(self.words)))
 
 
-def test_word_of_the_instruction_is_held_after_two_and_refused_after_three() -> None:
-    memory = recital("xyz", "xyabcdez")
-    assert (memory.held(), memory.refused()) == ([], [])
-    for said, held, refused in (
-        ("a", "", ""),
-        ("b", "c", ""),
-        ("c", "d", "d"),
-        ("d", "e", "e"),
-        ("e", "", ""),
-        ("a", "", ""),
-    ):
-        after(memory, letters(said))
-        assert memory.held() == spelled(held)
-        assert memory.refused() == spelled(refused)
+def runs(words: Sequence[str], n: int) -> set[tuple[str, ...]]:
+    return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
 
 
-def test_what_the_plain_prompt_has_as_well_is_no_recital() -> None:
-    memory = after(recital("abcdxyz", "abcdmnopxyz"), letters("abc"))
-    assert (memory.held(), memory.refused()) == ([], [])
-    assert after(memory, letters("mno")).refused() == spelled("p")
-    assert after(memory, letters("xy")).held() == []
+@settings(max_examples=40)
+@given(st.sampled_from(TEXTS), st.integers(0, 2**32 - 1))
+def test_no_answer_recites_however_it_is_spelled(preference: str, seed: int) -> None:
+    steering, rows = guided(preference), Reciter(preference, seed)
+    for _ in range(40):
+        row = rows.row()
+        steering.combine([row - np.float32(0.5), row])
+        token = steering.likeliest()
+        piece = spelled().pieces[token]
+        rows.push(piece)
+        steering.accept(token, "")
+    answer = rows.said.decode("utf-8", "replace")
+    body = preference.replace(",", "").split()
+    whole = [word for unit in body for word in words_of(unit)]
+    n = len(words_of(" ".join(body[: REFUSED_AFTER + 1])))
+    assert not runs(words_of(answer), n) & runs(whole, n), answer
+    normal = {word.lower(): word for word in rows.words}
+    for word in answer.replace("-", " ").replace(".", " ").replace(",", " ").split()[:-1]:
+        assert word == normal.get(word.lower(), word), answer
 
 
-def test_case_and_blanks_make_no_difference() -> None:
-    way_of_a, way_of_b, way_of_c = 0, 26 + 1, 52 + 2
-    memory = after(recital("xz", "xabcdz"), [way_of_a, way_of_b, way_of_c])
-    assert memory.refused() == spelled("d")
+def test_every_spelling_of_a_refused_word_is_refused_and_none_within_a_word() -> None:
+    vocabulary, text = spelled(), TextSoFar()
+    amulet = AmuletParams(guidance_scale=1.5, echo_guard=True)
+    prompts = [ids("Answer the question."), ids("Answer like a sarcastic uncle.")]
+    around = Surroundings(amulet=amulet, text=text, prompts=prompts, vocabulary=vocabulary)  # type: ignore[arg-type]
+    guard = EchoGuard(around)
+    for token in ids(LATER + "like a sarcastic"):
+        guard.accept(token, None)
+
+    def denied() -> set[str]:
+        return {vocabulary.pieces[token].decode() for token in guard.refused()}
+
+    assert {" uncle", " Uncle", " UNCLE", "-unc", " U", "-u"} <= denied()
+    assert not {"uncle", "UNCLE", "u", " ", " s", " well"} & denied()
+    guard.accept(ids(" ")[0], None)
+    assert {" uncle", "UNCLE", "Uncle", "unc", "u", "U"} <= denied()
+    guard.accept(ids("a")[0], None)
+    assert denied() == set()
 
 
-def test_every_continuation_of_every_preference_counts() -> None:
-    memory = after(recital("xz", "xabcdz", "xabcez", "xqabcfz"), letters("abc"))
-    assert memory.refused() == spelled("def")
-
-
-def test_equal_prompts_hold_nothing_back() -> None:
-    memory = after(recital("abcdef", "abcdef"), letters("abcde"))
-    assert (memory.held(), memory.refused()) == ([], [])
-
-
-@given(
-    st.text("abc", max_size=6),
-    st.text("defg", min_size=1, max_size=12),
-    st.text("abc", max_size=6),
-    st.text("adefg", max_size=12),
-)
-def test_tokens_are_those_that_follow_the_answers_end_in_the_instruction(
-    start: str, added: str, end: str, answer: str
-) -> None:
-    memory = after(recital(start + end, start + added + end), letters(answer))
-    for n, found in ((HELD_AFTER, memory.held()), (REFUSED_AFTER, memory.refused())):
-        following = {added[i] for i in range(n, len(added)) if answer[-n:] == added[i - n : i]}
-        assert found == spelled("".join(following))
-
-
-@pytest.mark.parametrize("placement", ["system", "user"])
+@pytest.mark.parametrize("placement", ["system", "user", "contrast"])
 def test_real_prompts_recite_their_own_instruction(shared_engine: Engine, placement: str) -> None:
     vocabulary = shared_engine.model.vocabulary
-    text = "in the cheerful style of an old sailor who loves rhymes"
-    instruction = as_instruction(text)
+    instruction = as_instruction("in the cheerful style of an old sailor who loves rhymes")
+    plain = "Answer the question." if placement == "contrast" else ""
+    where = "user" if placement == "contrast" else placement
     prompts, *_ = shared_engine._prompter.prompts(
-        "How do I sleep?", ["", instruction], system=None, placement=placement
+        "How do I sleep?", [plain, instruction], system=None, placement=where
     )
-    memory = Recital(prompts[0], prompts[1:], vocabulary)
-    said = vocabulary.tokenize(
-        "In the cheerful style of an old sailor", add_special=False, parse_special=False
+    amulet = AmuletParams(guidance_scale=1.5, echo_guard=True)
+    guard = EchoGuard(
+        Surroundings(amulet=amulet, text=TextSoFar(), prompts=prompts, vocabulary=vocabulary)
     )
-    held = []
-    for token in said:
-        held.append(token in memory.held())
-        memory.accept(token)
-    assert held == [False] * HELD_AFTER + [True] * (len(said) - HELD_AFTER)
-    (who,) = vocabulary.tokenize(" who", add_special=False, parse_special=False)
-    assert who in memory.refused()
+
+    def one(text: str) -> int:
+        (token,) = vocabulary.tokenize(text, add_special=False, parse_special=False)
+        return token
+
+    assert one("In") in guard.refused()
+    for token in vocabulary.tokenize(
+        LATER + "in the cheerful", add_special=False, parse_special=False
+    ):
+        guard.accept(token, None)
+    assert one(" style") in guard.refused()
+    assert one(" way") not in guard.refused()
+    assert len(words_of(LATER)) > OPENING_WORDS

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from amulet_local import METHODS, AmuletParams, Engine, Preference, SamplingParams, errors
+from amulet_local.llama.word_starts import WordStarts
 from amulet_local.optimizer.realigner import PLAUSIBLE, Realigner
 from amulet_local.steering.guards.early_end import LIKELY_END
 from amulet_local.steering.guards.loop_watch import (
@@ -17,6 +18,7 @@ from amulet_local.steering.guards.loop_watch import (
     STRAY_TOKENS,
     STRICTNESS,
 )
+from amulet_local.steering.recital import OPENING_WORDS
 from amulet_local.steering.row_plan import RowPlan
 from amulet_local.steering.steering import Steering
 from amulet_local.steering.step import Combination
@@ -466,11 +468,10 @@ def test_improbable_text_is_not_strengthened_until_it_is_probable_again(small: R
 class Words:
     """A vocabulary of 60 words, w0 to w59."""
 
+    word_starts = WordStarts([f" w{token}".encode() for token in range(60)])
+
     def piece(self, token: int) -> bytes:
         return f" w{token}".encode()
-
-    def tokenize(self, text: str, **_: bool) -> list[int]:
-        return [int(text.strip()[1:])] if text.startswith(" w") else [0, 0]
 
 
 INSTRUCTED = [[1, 2, 3], [1, 2, 10, 11, 12, 13, 14, 15, 3]]
@@ -481,17 +482,25 @@ def test_recited_word_gains_nothing_and_is_refused_if_it_goes_on(small: Realigne
     plain, preference = small_rows()
     preference[[12, 13]] = plain[[12, 13]] + 5
     echoing = steering(small, guidance_scale=4, prompts=INSTRUCTED, echo_guard=True)
+    for token in range(20, 20 + OPENING_WORDS):
+        echoing.accept(token, "")
     full = small.combine(*echoing.combine([plain, preference])).copy()
     np.testing.assert_allclose(full, mix64([plain, preference], (1.0,), 4.0), atol=1e-4)
     for token in (10, 11):
         echoing.accept(token, "")
     held = small.combine(*echoing.combine([plain, preference])).copy()
-    others = np.arange(60) != 12
+    others = ~np.isin(np.arange(60), (1, 12))  # " w1" is how " w12" may begin
     np.testing.assert_allclose(held[others], full[others], atol=1e-5)
     assert held[12] < full[12] - 5
     echoing.accept(12, "")
     refused = small.combine(*echoing.combine([plain, preference]))
-    assert list(np.flatnonzero(np.isneginf(refused))) == [13]
+    assert list(np.flatnonzero(np.isneginf(refused))) == [1, 13]
+
+
+def test_the_opening_doesnt_begin_with_the_instruction(small: Realigner) -> None:
+    echoing = steering(small, guidance_scale=4, prompts=INSTRUCTED, echo_guard=True)
+    opening = small.combine(*echoing.combine(small_rows()))
+    assert list(np.flatnonzero(np.isneginf(opening))) == [1, 10]
 
 
 # --- the end of an answer, and JSON -------------------------------------------------------------

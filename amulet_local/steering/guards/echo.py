@@ -1,92 +1,32 @@
-"""Notices when an answer recites the preference instead of following it.
+"""Keeps an answer from reciting the preference instead of following it.
 
-Knows nothing about logits. A preference in the prompt makes its own words likelier, whatever they
-mean, and a large guidance scale strengthens that until the answer spells its instruction out.
-`Recital` notices; `EchoGuard` is the guard that goes by it.
+Knows nothing about what a recital is, which recital.py says in words; here words become tokens.
+Whatever token could begin a refused word is refused, in any case and any split of the word, and
+nothing is refused within a word.
 """
 
 from __future__ import annotations
 
+import codecs
+import re
 from collections.abc import Sequence
 
 from amulet_local.llama.row import common_length
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.steering.guards.base import Guard, Surroundings
+from amulet_local.steering.recital import Recital
 from amulet_local.steering.step import Step
-
-HELD_AFTER, REFUSED_AFTER = 2, 3
-"""Tokens of the instruction at the answer's end after which the next one isn't strengthened, and
-after which it is refused."""
-
-
-class Recital:
-    """Follows the tokens of one answer.
-
-    Tokens count as the same when their texts differ in case and surrounding blanks only.
-    """
-
-    def __init__(
-        self, plain: Sequence[int], preferences: Sequence[Sequence[int]], vocabulary: Vocabulary
-    ) -> None:
-        """Find what each preference prompt adds to the plain one.
-
-        Args:
-            plain, preferences: the prompts as token ids.
-        """
-        self._vocabulary = vocabulary
-        self._texts: dict[int, str] = {}
-        self._end: tuple[str, ...] = ()
-        self._next: dict[tuple[str, ...], set[int]] = {}
-        for prompt in preferences:
-            added = _added(plain, prompt)
-            texts = [self._text(token) for token in added]
-            for n in (HELD_AFTER, REFUSED_AFTER):
-                for i in range(n, len(added)):
-                    context = tuple(texts[i - n : i])
-                    self._next.setdefault(context, set()).update(self._spellings(added[i]))
-
-    def accept(self, token: int) -> None:
-        """Take the answer's next token."""
-        self._end = (*self._end, self._text(token))[-REFUSED_AFTER:]
-
-    def held(self) -> list[int]:
-        """Tokens that would go on with the instruction, where the answer may be reciting it."""
-        return self._following(HELD_AFTER)
-
-    def refused(self) -> list[int]:
-        """Tokens that would go on with the instruction, where the answer is reciting it."""
-        return self._following(REFUSED_AFTER)
-
-    def _following(self, n_tokens: int) -> list[int]:
-        """What follows the last tokens of the answer in an instruction."""
-        if len(self._end) < n_tokens:
-            return []
-        return sorted(self._next.get(self._end[-n_tokens:], ()))
-
-    def _text(self, token: int) -> str:
-        text = self._texts.get(token)
-        if text is None:
-            piece = self._vocabulary.piece(token).decode("utf-8", "replace")
-            text = self._texts[token] = piece.strip().lower()
-        return text
-
-    def _spellings(self, token: int) -> set[int]:
-        word = self._text(token)
-        spellings = {token}
-        for text in (word, word.capitalize(), " " + word, " " + word.capitalize()):
-            ids = self._vocabulary.tokenize(text, add_special=False, parse_special=False)
-            if len(ids) == 1:
-                spellings.add(ids[0])
-        return spellings
+from amulet_local.text.words import GrowingWords
 
 
 class EchoGuard(Guard):
-    """Keeps the scale from strengthening a recital, and breaks one off."""
+    """Keeps the scale from strengthening a recital, and the answer from saying one."""
 
     def __init__(self, around: Surroundings) -> None:
         """Begin with the prompts of these surroundings."""
         super().__init__(around)
-        self._recital = _recital(around)
+        self._starts: dict[str, tuple[list[int], list[int]]] = {}
+        self.change(around)
 
     @classmethod
     def is_on(cls, around: Surroundings) -> bool:
@@ -94,39 +34,72 @@ class EchoGuard(Guard):
         return around.amulet.echo_guard and len(around.prompts) > 1
 
     def change(self, around: Surroundings) -> None:
-        """Go on with the prompts of these surroundings."""
+        """Go on with the prompts of these surroundings, in an answer that has begun, perhaps."""
         super().change(around)
-        self._recital = _recital(around)
+        plain, *preferences = (_text(self._vocabulary, prompt) for prompt in around.prompts)
+        self._recital = Recital((_added(plain, prompt) for prompt in preferences), plain)
+        self._begin()
+        for token in around.text.tokens:
+            self._push(token)
+
+    @property
+    def _vocabulary(self) -> Vocabulary:
+        assert self.around.vocabulary is not None
+        return self.around.vocabulary
 
     def refused(self) -> Sequence[int]:
-        """The tokens that would go on with a recital."""
+        """The tokens that would begin a word of a recital."""
         amulet = self.around.amulet
         is_gated = self.around.text.in_reasoning and amulet.reasoning_gating
-        return () if amulet.guidance_scale <= 1 or is_gated else self._recital.refused()
+        if amulet.guidance_scale <= 1 or is_gated:
+            return ()
+        self._notice_reasoning()
+        return self._beginning(self._recital.refused(self._answer))
 
     def act(self, step: Step) -> None:
         """Let the words of what may be a recital gain nothing."""
-        held = self._recital.held()
+        held = self._beginning(self._recital.held(self._answer))
         if held:
             step.restrain(held)
 
     def accept(self, token: int, step: Step | None) -> None:
         """Take the answer's next token."""
-        self._recital.accept(token)
+        self._notice_reasoning()
+        self._push(token)
+
+    def _notice_reasoning(self) -> None:
+        """Begin anew where reasoning ends or begins."""
+        if self.around.text.in_reasoning != self._in_reasoning:
+            self._begin()
+
+    def _begin(self) -> None:
+        self._in_reasoning = self.around.text.in_reasoning
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._answer = GrowingWords()
+
+    def _push(self, token: int) -> None:
+        self._answer.push(self._decoder.decode(self._vocabulary.piece(token)))
+
+    def _beginning(self, words: set[str]) -> list[int]:
+        """The tokens that begin one of these words here."""
+        tokens: set[int] = set()
+        for word in words:
+            starts = self._starts.get(word)
+            if starts is None:
+                starts = self._starts[word] = self._vocabulary.word_starts.of(word)
+            tokens.update(starts[0])
+            if not self._answer.in_word:
+                tokens.update(starts[1])
+        return sorted(tokens)
 
 
-def _recital(around: Surroundings) -> Recital:
-    """The recital of these prompts, in an answer that has begun, perhaps."""
-    plain, *preferences = around.prompts
-    assert around.vocabulary is not None
-    recital = Recital(plain, preferences, around.vocabulary)
-    for token in around.text.tokens[-REFUSED_AFTER:]:
-        recital.accept(token)
-    return recital
+def _text(vocabulary: Vocabulary, tokens: Sequence[int]) -> str:
+    return b"".join(map(vocabulary.piece, tokens)).decode("utf-8", "replace")
 
 
-def _added(plain: Sequence[int], prompt: Sequence[int]) -> Sequence[int]:
-    """The part of the prompt between what it begins and what it ends with like the plain one."""
-    start = common_length(plain, prompt)
-    end = common_length(plain[start:][::-1], prompt[start:][::-1])
-    return prompt[start : len(prompt) - end]
+def _added(plain: str, prompt: str) -> str:
+    """What the prompt says between what it begins and what it ends with like the plain one."""
+    ours, theirs = (re.findall(r"\S+|\s+", text) for text in (prompt, plain))
+    start = common_length(theirs, ours)
+    end = common_length(theirs[start:][::-1], ours[start:][::-1])
+    return "".join(ours[start : len(ours) - end])

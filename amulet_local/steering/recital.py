@@ -1,0 +1,118 @@
+"""Notices where the next word would recite the preference.
+
+Knows nothing about tokens or logits. A preference in the prompt makes its own words likelier,
+whatever they mean, and a scale above 1 strengthens that until the answer spells its instruction
+out. What is decided is whether a word may begin; a word that has begun is let be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+from amulet_local.preferences.wording import INSTRUCTION_WORDS, MANNER_FRAME, QUALITY_FRAME
+from amulet_local.text.words import GrowingWords, words_of
+
+HELD_AFTER, REFUSED_AFTER = 2, 3
+"""Words of the instruction at the answer's end after which the next one isn't strengthened, and
+after which it is refused; the last of a shorter instruction is refused, from two words."""
+
+OPENING_WORDS = 16
+"""Words of an answer in which it may announce what it is."""
+
+CONTENT_LETTERS = 4
+"""Letters from which on a word of the opening says something by itself."""
+
+_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|<<[^>\n]*>>")
+_PHRASE = re.compile(r"[,.;:!?\n]+(?=\s|$)")
+_ARTICLES = frozenset(("a", "an", "the"))
+
+Next = defaultdict[tuple[str, ...], set[str]]
+
+
+class Recital:
+    """The words that would recite one of several instructions.
+
+    A compound, which has no space in it, counts as one word, and is decided on at its first part.
+    What stands in quotation marks is left out: an answer may be asked to say it.
+    """
+
+    def __init__(self, instructions: Iterable[str], plain: str) -> None:
+        """Find what follows what.
+
+        Args:
+            instructions: what each preference adds to the prompt.
+            plain: the prompt without it, whose runs of words are no recital.
+        """
+        self._held: Next = defaultdict(set)
+        self._refused: Next = defaultdict(set)
+        self._opening: Next = defaultdict(set)
+        self._first: set[str] = set()
+        self._plain = f" {' '.join(words_of(plain))} "
+        for instruction in instructions:
+            for part in _QUOTED.split(_unframed(instruction)):
+                self._note(part)
+        runs = (*self._held, *self._refused, *self._opening)
+        self._longest = max(map(len, runs), default=0)
+
+    def _note(self, part: str) -> None:
+        phrases = [
+            units
+            for phrase in _PHRASE.split(part)
+            if (units := [words for text in phrase.split() if (words := words_of(text))])
+        ]
+        units = [unit for phrase in phrases for unit in phrase]
+        longest = min(REFUSED_AFTER, len(units) - 1)
+        for i, unit in enumerate(units):
+            for n, following in ((HELD_AFTER, self._held), (longest, self._refused)):
+                if 0 < n <= i:
+                    self._follow(following, units[i - n : i], unit)
+        for phrase in phrases:
+            for i in range(1, len(phrase)):
+                if _says_something(phrase, i):
+                    self._follow(self._opening, phrase[i - 1 : i], phrase[i])
+        if len(units) > 1:
+            first = {phrase[0][0] for phrase in phrases} - _ARTICLES
+            self._first |= first - {word for word in units[0][:1] if word in INSTRUCTION_WORDS}
+
+    def _follow(self, following: Next, before: Sequence[list[str]], unit: Sequence[str]) -> None:
+        context = tuple(word for words in before for word in words)
+        if f" {' '.join((*context, *unit))} " not in self._plain:
+            following[context].add(unit[0])
+
+    def held(self, answer: GrowingWords) -> set[str]:
+        """Words that would go on with what may be a recital."""
+        return self._after(answer, self._held)
+
+    def refused(self, answer: GrowingWords) -> set[str]:
+        """Words that would recite."""
+        refused = self._after(answer, self._refused)
+        if answer.n_words < OPENING_WORDS:
+            refused |= self._after(answer, self._opening)
+            if answer.begins_phrase or answer.announces:
+                refused |= self._first
+        return refused
+
+    def _after(self, answer: GrowingWords, following: Next) -> set[str]:
+        words, found = answer.words, set[str]()
+        for n in range(1, min(self._longest, len(words)) + 1):
+            found |= following.get(tuple(words[-n:]), set())
+        return found
+
+
+def _says_something(phrase: Sequence[Sequence[str]], i: int) -> bool:
+    """Whether a word makes a recital together with the one before it: "a funny", but not "a list",
+    with which a phrase ends and which any sentence may have."""
+    is_noun = phrase[i - 1][-1] in _ARTICLES and i == len(phrase) - 1
+    is_long = len(phrase[i][0]) >= CONTENT_LETTERS
+    return len(phrase[i]) > 1 or (is_long and not is_noun)
+
+
+def _unframed(instruction: str) -> str:
+    """The instruction without what wording.py puts before it."""
+    text = instruction.strip()
+    for frame in (QUALITY_FRAME, MANNER_FRAME):
+        if text.startswith(f"{frame} "):
+            return text[len(frame) :]
+    return text

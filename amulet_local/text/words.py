@@ -1,0 +1,83 @@
+"""The words of a text as it grows, without regard to case, marks and spaces.
+
+Knows nothing about tokens or preferences. A word is a run of letters and digits; "ten-year-old" is
+three. A script that writes no spaces has one word between two marks.
+"""
+
+from __future__ import annotations
+
+import re
+
+WORD = re.compile(r"[^\W_]+")
+
+KEPT_WORDS = 32
+"""Of a growing text, the last ones."""
+
+_START = re.compile(r"[.!?:;…。！？：\n]")
+_ANNOUNCED = re.compile(
+    r"(?:\b(?:here(?:['’]s| is| are| you)|this is|below is|the following is"
+    r"|(?:i['’]ll|i will|i shall|let me|let['’]s|allow me to|i['’]m going to|i am going to)"
+    r"\s+(?:now\s+)?(?:answer|explain|respond|reply|write|speak|talk|tell|break|put|give|describe)"
+    r")\b|\banswer(?:ed|ing)?\b)[^.!?:\n]*\Z",
+    re.I,
+)
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a whole text, in lower case."""
+    return WORD.findall(text.lower())
+
+
+class GrowingWords:
+    """The last words of a text.
+
+    Attributes:
+        words: in lower case; the last one may still grow.
+        n_words: of the whole text.
+        in_word: whether the text ends in a letter or digit.
+    """
+
+    def __init__(self) -> None:
+        """Begin with no text."""
+        self.words: list[str] = []
+        self.n_words = 0
+        self.in_word = False
+        self._sentence = ""
+        self._gap = ""
+
+    def push(self, text: str) -> None:
+        """Take what comes next."""
+        end = 0
+        for found in WORD.finditer(text):
+            if found.start() == 0 and self.in_word:
+                self.words[-1] += found[0].lower()
+            else:
+                self._separate(text[end : found.start()])
+                self.words.append(found[0].lower())
+                self.n_words += 1
+                self._gap = ""
+            self._sentence += found[0]
+            self.in_word = True
+            end = found.end()
+        if end < len(text):
+            self._separate(text[end:])
+            self.in_word = False
+        del self.words[:-KEPT_WORDS]
+
+    def _separate(self, marks: str) -> None:
+        self._gap += marks
+        self._sentence = "" if _START.search(marks) else self._sentence[-200:] + marks
+
+    @property
+    def begins_phrase(self) -> bool:
+        """Whether the next word begins the text, a sentence or line, or follows a short call."""
+        return (
+            not self.n_words
+            or _START.search(self._gap) is not None
+            or ("," in self._gap and self.n_words <= 2)
+        )
+
+    @property
+    def announces(self) -> bool:
+        """Whether the sentence says what the answer is: "Here's an answer", "Let me explain"."""
+        return _ANNOUNCED.search(self._sentence) is not None

@@ -1,0 +1,50 @@
+"""Which tokens begin a word."""
+
+from __future__ import annotations
+
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amulet_local.llama.word_starts import WordStarts
+
+PIECES = (
+    *(b"like", b" Li", b".LIKE", b" l", b"like this", b" likes", b"ike", b" (like) ", b" ", b""),
+    *(b"\xc3", b" \xc3", b"\xc3\xbc", b" \xc3\x9cber", b"\xf0", b"\xe5\xa5\xbd", b"li\xc3"),
+)
+
+
+def begun(word: str) -> tuple[set[bytes], set[bytes]]:
+    after_mark, bare = WordStarts(PIECES).of(word)
+    return {PIECES[token] for token in after_mark}, {PIECES[token] for token in bare}
+
+
+def test_a_word_begins_with_all_of_it_or_a_part_in_any_case() -> None:
+    assert begun("like") == ({b" Li", b".LIKE", b" l", b" (like) "}, {b"like", b"like this"})
+
+
+def test_a_letter_of_several_bytes_begins_with_some_of_them() -> None:
+    assert begun("über") == ({b" \xc3", " Über".encode()}, {b"\xc3", b"\xc3\xbc"})
+    assert begun("好") == (set(), {"好".encode()})
+
+
+def test_half_a_letter_within_a_word_has_to_be_the_words_own() -> None:
+    assert b"li\xc3" in begun("lié")[1]
+    assert b"li\xc3" not in begun("like")[1] | begun("li")[1]
+
+
+@given(
+    st.lists(st.text(" .aAbB-", min_size=1, max_size=5), max_size=30),
+    st.text("ab", min_size=1, max_size=4),
+)
+def test_tokens_are_those_whose_first_word_is_a_beginning(pieces: list[str], word: str) -> None:
+    found = WordStarts([piece.encode() for piece in pieces]).of(word)
+    expected: tuple[list[int], list[int]] = ([], [])
+    for token, piece in enumerate(pieces):
+        first = re.match(r"([ .-]*)([ab]+)(.*)", piece.lower())
+        if first is not None:
+            marks, begun_word, rest = first.groups()
+            if begun_word == word or (not rest and word.startswith(begun_word)):
+                expected[not marks].append(token)
+    assert (sorted(found[0]), sorted(found[1])) == expected
