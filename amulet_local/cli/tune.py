@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,13 +13,19 @@ from amulet_local.cli.command import add_command
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, chosen_model, read_file
 from amulet_local.cli.progress import AnswersProgress
-from amulet_local.cli.terminal import one_line, write
+from amulet_local.cli.terminal import note, one_line, write
 from amulet_local.cli.tune_options import TuneOptions, check
-from amulet_local.common.errors import AmuletError, FileAccessError, InvalidParameterError
+from amulet_local.common.errors import (
+    AmuletError,
+    FileAccessError,
+    InvalidParameterError,
+    MissingExtraError,
+)
 from amulet_local.params.runtime import RuntimeParams
 
 if TYPE_CHECKING:
-    from amulet_local.evaluation.recommendation import Recommendation
+    from amulet_local.evaluation.following import PreferenceCheck
+    from amulet_local.evaluation.recommendation import CheckedRecommendation, Recommendation
     from amulet_local.evaluation.tuning_study import Measurement, SweepPlan
     from amulet_local.preferences.preference import Preference
     from amulet_local.preferences.user_settings import UserModelSettings
@@ -34,8 +41,9 @@ answers follow the preference (margin), how well they read to the plain model (f
 many break: loop, fall apart, recite the preference, or stop short.
 
 Recommended is the most margin with hardly any broken answers and at most half of the loss of
-fluency that the paper's strength has. It is written to your settings file, and later runs use it
-where you give neither a strength nor a preset.
+fluency that the paper's strength has. Where it can be told who follows, by --check or a rule, it
+is the smallest strength at which most answers follow and aren't broken. It is written to your
+settings file, and later runs use it where you give neither a strength nor a preset.
 
 Ctrl-C ends it, shows what is there, and keeps nothing. docs/guards.md says more."""
 
@@ -43,6 +51,7 @@ EXAMPLES = """
 amulet-local tune -m model.gguf
 amulet-local tune "How do I ask for a raise?" "What is yeast?" \\
     --preference formal --preference "like a patient teacher"
+amulet-local tune --preference "as a list with dashes" --check 'regex:^- '
 amulet-local tune --questions mine.txt --values 0.2,0.4,0.6,0.8 --dry-run
 amulet-local tune -m model.gguf --reset"""
 
@@ -50,6 +59,7 @@ amulet-local tune -m model.gguf --reset"""
 def run(options: TuneOptions) -> None:
     """Measure, show, recommend and keep."""
     from amulet_local.loading.model_store import find_model, names_of
+    from amulet_local.preferences.settings_editor import check_model_strength
     from amulet_local.preferences.user_settings import read_settings
 
     model = chosen_model(options.model)
@@ -62,7 +72,10 @@ def run(options: TuneOptions) -> None:
     share = _share(options.max_broken)
     png = _plot_path(options.plot)
     runtime = _runtime(options)
-    earlier = read_settings().of_model(names) if not options.dry_run else None
+    earlier = None
+    if not options.dry_run:
+        earlier = read_settings().of_model(names)
+        check_model_strength(names)
     measurement = _measured(path, runtime, plan, model, as_json=options.json)
     chosen = _recommended(measurement, share)
     kept, failure = None, None
@@ -81,7 +94,7 @@ def run(options: TuneOptions) -> None:
             marks_of(measurement, chosen),
             png,
             title=path.name,
-            least_fluency=None if chosen is None else chosen.least_fluency,
+            least_fluency=getattr(chosen, "least_fluency", None),
         )
     if failure is not None:
         raise failure
@@ -108,12 +121,27 @@ def _plan(options: TuneOptions) -> SweepPlan:
         questions = tuple(dict.fromkeys(text.strip() for text in options.question))
         if not all(questions):
             raise InvalidParameterError("a QUESTION is empty")
+    preferences = _preferences(options.preference or DEFAULT_PREFERENCES)
     return SweepPlan(
         settings=settings_of("kl" if options.sweep == "kl" else "scale", options.values),
-        preferences=_preferences(options.preference or DEFAULT_PREFERENCES),
+        preferences=preferences,
         questions=questions,
         max_tokens=n_tokens,
+        checks=_checks(preferences, options.check),
     )
+
+
+def _checks(
+    preferences: tuple[Preference, ...], given: str | None
+) -> Mapping[str, PreferenceCheck]:
+    from amulet_local.evaluation.following import checks_of
+
+    check_text("--check", given)
+    try:
+        return checks_of(preferences, given)
+    except MissingExtraError as error:
+        note(f"warning: the rule of this preference isn't used: {error}")
+        return {}
 
 
 def _preferences(texts: list[str] | tuple[str, ...]) -> tuple[Preference, ...]:
@@ -182,11 +210,15 @@ def _measured(
     return measurement
 
 
-def _recommended(measurement: Measurement, share: float) -> Recommendation:
-    from amulet_local.evaluation.recommendation import recommend
+def _recommended(measurement: Measurement, share: float) -> Recommendation | CheckedRecommendation:
+    from amulet_local.evaluation.recommendation import recommend, recommend_checked
 
     settings = measurement.plan.settings
-    return recommend(
+    followed = measurement.following()
+    checked = None
+    if followed:
+        checked = recommend_checked(followed, strengths=[item.name for item in settings[:-1]])
+    return checked or recommend(
         measurement.figures(),
         reference=settings[0].name,
         paper=settings[-1].name,
@@ -196,7 +228,7 @@ def _recommended(measurement: Measurement, share: float) -> Recommendation:
 
 def _show(
     measurement: Measurement,
-    chosen: Recommendation | None,
+    chosen: Recommendation | CheckedRecommendation | None,
     name: str,
     kept: tuple[Path, str] | None,
     *,
@@ -212,7 +244,7 @@ def _show(
 
 
 def _keep(
-    names: tuple[str, ...], measurement: Measurement, chosen: Recommendation
+    names: tuple[str, ...], measurement: Measurement, chosen: Recommendation | CheckedRecommendation
 ) -> tuple[Path, str]:
     """Write the recommendation; returns the file and what it calls the model."""
     from amulet_local.cli.tuning_report import setting_named

@@ -57,6 +57,18 @@ class TuneOptions:
             "Default: creative and concise.",
         ),
     ] = None
+    check: Annotated[
+        str | None,
+        option(
+            "--check",
+            panel=WHAT,
+            metavar="CHECK",
+            help="Whether an answer follows the preference: regex:PATTERN, if it is found in it; "
+            "python:FILE, by follows(question, answer) in it, which returns True, False or, where "
+            "it can't tell, None. FILE is run as it is: it is your own program. Default: a rule, "
+            "for preferences that have one.",
+        ),
+    ] = None
     sweep: Annotated[
         str | None,
         option(
@@ -139,6 +151,7 @@ def check(options: TuneOptions) -> None:
         "QUESTION": options.question,
         "--questions": options.questions,
         "--values": options.values,
+        "--check": options.check,
         "--dry-run": options.dry_run,
         "--plot": options.plot,
     }

@@ -13,7 +13,11 @@ from amulet_local.cli.scatter import CHOSEN, ScatterPoint, scatter
 from amulet_local.cli.terminal import one_line
 from amulet_local.evaluation.lever import PLAUSIBLE
 from amulet_local.evaluation.quality import Means
-from amulet_local.evaluation.recommendation import Recommendation, n_broken
+from amulet_local.evaluation.recommendation import (
+    CheckedRecommendation,
+    Recommendation,
+    n_broken,
+)
 from amulet_local.evaluation.sweep import Setting
 from amulet_local.evaluation.tuning_study import Measurement
 
@@ -37,6 +41,8 @@ def heading(measurement: Measurement, model: str) -> str:
         f"{model}: {len(plan.questions)} questions, {names}, answers of up to "
         f"{plan.max_tokens} tokens, greedy"
     )
+    if plan.checks:
+        text += f"; follows: {'; '.join(one_line(item.name) for item in plan.checks.values())}"
     if not measurement.is_complete:
         text += (
             f". Interrupted after {measurement.n_answers} of {plan.n_answers} answers: nothing is "
@@ -45,14 +51,16 @@ def heading(measurement: Measurement, model: str) -> str:
     return _wrapped(text)
 
 
-def table(measurement: Measurement, chosen: Recommendation | None) -> str:
+def table(measurement: Measurement, chosen: Recommendation | CheckedRecommendation | None) -> str:
     """A line for each setting that has answers."""
     figures = measurement.figures()
     labels = [item.label for item in measurement.plan.preferences]
     own = {}
-    if 1 < len(labels) <= _MAX_COLUMNS:
+    followed = measurement.following()
+    if 1 < len(labels) <= _MAX_COLUMNS and not followed:
         own = {label: measurement.figures(label) for label in labels}
     lines = [f"{'':2}{'setting':18}{'margin':>8}{'fluency':>9}{'broken':>10}{'tokens':>8}"]
+    lines[0] += f"{'follows':>10}" if followed else ""
     lines[0] += "".join(f"{_cut(label):>12}" for label in own)
     for setting in measurement.plan.settings:
         item = figures.get(setting.name)
@@ -61,12 +69,39 @@ def table(measurement: Measurement, chosen: Recommendation | None) -> str:
         mark = "*" if chosen is not None and chosen.name == setting.name else ""
         line = f"{mark:2}{setting.name:18}{item.margin:+8.3f}{item.fluency:9.3f}"
         line += f"{f'{n_broken(item)} of {item.answers}':>10}{item.tokens:8.0f}"
-        for found in own.values():
-            shown = f"{found[setting.name].margin:+.3f}" if setting.name in found else ""
+        if followed:
+            found = followed[setting.name]
+            line += f"{f'{found.n_sound} of {found.n_answers}':>10}"
+        for means in own.values():
+            shown = f"{means[setting.name].margin:+.3f}" if setting.name in means else ""
             line += f"{shown:>12}"
         lines.append(line.rstrip())
     if own:
         lines.append("  (the last columns: the margin of each preference)")
+    if followed:
+        text = "  (follows: answers that do and aren't broken"
+        n_unknown = sum(item.n_unknown for item in followed.values())
+        if n_unknown:
+            text += f"; {n_unknown} were cut off too early to tell, -n makes them longer"
+        lines.append(f"{text})")
+    return "\n".join(lines)
+
+
+def samples(measurement: Measurement) -> str:
+    """Each setting's answer to one question, a line each; empty where answers weren't checked."""
+    if not measurement.checked:
+        return ""
+    plan = measurement.plan
+    question, label = plan.questions[0], plan.preferences[0].label
+    lines = [_shortened(f"Answers to {one_line(question)!r}, {one_line(label)}:", WIDTH)]
+    for setting in plan.settings:
+        for answer in measurement.checked.get(setting.name, ()):
+            if (answer.question, answer.preference) == (question, label):
+                told = {True: "follows", False: "no", None: "can't tell"}[answer.follows]
+                told = "broken" if answer.is_broken else told
+                lines.append(
+                    _shortened(f"  {setting.name:18}{told:12}{one_line(answer.text)}", WIDTH)
+                )
     return "\n".join(lines)
 
 
@@ -84,7 +119,9 @@ def reasons(measurement: Measurement) -> str:
     return "\n".join(["Broken, some in several ways:", *lines]) if lines else ""
 
 
-def plot(measurement: Measurement, chosen: Recommendation | None, width: int) -> str:
+def plot(
+    measurement: Measurement, chosen: Recommendation | CheckedRecommendation | None, width: int
+) -> str:
     """Margin against fluency.
 
     Args:
@@ -126,9 +163,15 @@ def signal(measurement: Measurement) -> str:
     )
 
 
-def advice(measurement: Measurement, chosen: Recommendation) -> str:
+def advice(measurement: Measurement, chosen: Recommendation | CheckedRecommendation) -> str:
     """The recommendation, with its rule."""
     setting = setting_named(measurement, chosen.name)
+    if isinstance(chosen, CheckedRecommendation):
+        return _wrapped(
+            f"Recommended: {described(setting)}. It is the smallest strength at which the most "
+            f"answers follow and aren't broken: {chosen.n_sound} of {chosen.n_answers}, against "
+            f"{chosen.n_prompted} with the preference prompt alone."
+        )
     figures = measurement.figures()[chosen.name]
     allowed = "none" if chosen.most_broken == 0 else f"at most {chosen.most_broken}"
     text = (
@@ -138,6 +181,8 @@ def advice(measurement: Measurement, chosen: Recommendation) -> str:
         f"strength loses. With so many answers, the true share of broken ones is below "
         f"{chosen.highest_share:.0%} (95%)"
     )
+    if measurement.checked:
+        text = f"No answer follows and isn't broken, so the margin decides. {text}"
     return _wrapped(text + ("." if chosen.highest_share < 0.05 else "; more questions say more."))
 
 
@@ -156,11 +201,13 @@ def setting_named(measurement: Measurement, name: str) -> Setting:
     return next(item for item in measurement.plan.settings if item.name == name)
 
 
-def report_text(measurement: Measurement, chosen: Recommendation | None, model: str) -> str:
+def report_text(
+    measurement: Measurement, chosen: Recommendation | CheckedRecommendation | None, model: str
+) -> str:
     """Everything for a person to read, up to the recommendation."""
     parts = [heading(measurement, model)]
     if measurement.n_answers:
-        parts += [table(measurement, chosen), reasons(measurement)]
+        parts += [table(measurement, chosen), samples(measurement), reasons(measurement)]
         parts.append(plot(measurement, chosen, width=60))
     parts.append(signal(measurement))
     if chosen is not None:
@@ -168,11 +215,13 @@ def report_text(measurement: Measurement, chosen: Recommendation | None, model: 
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def report_json(measurement: Measurement, chosen: Recommendation | None) -> dict[str, Any]:
+def report_json(
+    measurement: Measurement, chosen: Recommendation | CheckedRecommendation | None
+) -> dict[str, Any]:
     """The same as JSON values."""
     plan = measurement.plan
     by_preference = {item.label: measurement.figures(item.label) for item in plan.preferences}
-    figures = measurement.figures()
+    figures, followed = measurement.figures(), measurement.following()
     lever, noise = measurement.lever, measurement.noise
     return {
         "complete": measurement.is_complete,
@@ -184,6 +233,7 @@ def report_json(measurement: Measurement, chosen: Recommendation | None) -> dict
                 "name": setting.name,
                 "strength": _strength(setting),
                 **_rounded(figures[setting.name]),
+                **({"follows": asdict(followed[setting.name])} if followed else {}),
                 "by_preference": {
                     label: _rounded(found[setting.name])
                     for label, found in by_preference.items()
@@ -221,6 +271,10 @@ def _rounded(item: Means) -> dict[str, float]:
 def _cut(label: str) -> str:
     text = one_line(label)
     return text if len(text) <= 10 else text[:8] + ".."
+
+
+def _shortened(text: str, width: int) -> str:
+    return text if len(text) <= width else text[: width - 3] + "..."
 
 
 def _wrapped(text: str) -> str:

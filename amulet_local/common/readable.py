@@ -1,4 +1,4 @@
-"""Figures and foreign text as people read them: percentages, factors, visible control characters.
+"""Figures and foreign text as people read them: percentages, times, visible control characters.
 
 Knows nothing about where they come from or where they are shown.
 """
@@ -63,6 +63,15 @@ def strip(values: list[float], *, ascii_only: bool = False) -> str:
     marks = "01234567" if ascii_only else _BLOCKS
     top = max(values, default=0.0) or 1.0
     return "".join(marks[min(7, int(8 * value / top))] for value in values)
+
+
+def duration(seconds: float) -> str:
+    """A time to wait, in the unit that a person would use."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90 * 60:
+        return f"{round(seconds / 60)} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 def _escape(match: re.Match[str]) -> str:

@@ -1,15 +1,17 @@
 """Which of the strengths that were tried is recommended, and by what rule.
 
 The most margin among those with few broken answers that lose at most half of the fluency which the
-paper's strength loses, as for the presets. Knows nothing about how answers were made.
+paper's strength loses, as for the presets. Where answers were checked, the smallest strength at
+which most of them follow and aren't broken. Knows nothing about how answers were made.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from amulet_local.evaluation.following import Following
 from amulet_local.evaluation.quality import Means, fluency_limit
 
 MAX_BROKEN = 0.02
@@ -65,6 +67,45 @@ def recommend(
         most_broken=most,
         least_fluency=least,
         highest_share=highest_share(n_broken(fit[best]), fit[best].answers),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedRecommendation:
+    """The choice by a check.
+
+    Attributes:
+        name: of the setting.
+        n_sound: its answers that follow and aren't broken.
+        n_prompted: those of the preference prompt.
+        n_answers: of each.
+    """
+
+    name: str
+    n_sound: int
+    n_prompted: int
+    n_answers: int
+
+
+def recommend_checked(
+    followed: Mapping[str, Following], *, strengths: Sequence[str]
+) -> CheckedRecommendation | None:
+    """Choose the smallest strength with the highest share of answers that follow, unbroken.
+
+    None if no answer does: then a check has nothing to choose by.
+
+    Args:
+        followed: by the setting's name.
+        strengths: names of the settings to choose among, from the preference prompt up.
+    """
+    best = max(strengths, key=lambda name: followed[name].share)  # the first of equals
+    if not followed[best].n_sound:
+        return None
+    return CheckedRecommendation(
+        name=best,
+        n_sound=followed[best].n_sound,
+        n_prompted=followed[strengths[0]].n_sound,
+        n_answers=followed[best].n_answers,
     )
 
 

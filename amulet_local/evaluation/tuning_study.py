@@ -8,7 +8,7 @@ recommended or shown.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,8 +17,15 @@ from typing import TypeVar
 from amulet_local.answering.ask import AskMessages
 from amulet_local.common.closing import Closing
 from amulet_local.common.errors import AmuletError
+from amulet_local.common.readable import duration
 from amulet_local.common.results import Generation
 from amulet_local.engine import Engine
+from amulet_local.evaluation.following import (
+    CheckedAnswer,
+    Following,
+    PreferenceCheck,
+    following,
+)
 from amulet_local.evaluation.lever import Lever, lever_of, steps_along
 from amulet_local.evaluation.pairs import judged, pair_ask
 from amulet_local.evaluation.quality import Means, Quality, means
@@ -58,12 +65,14 @@ class SweepPlan:
         preferences: each by itself, of weight 1.
         questions: each for every preference and setting.
         max_tokens: most tokens of an answer.
+        checks: of every preference, by its label; empty if it isn't to be checked who follows.
     """
 
     settings: tuple[Setting, ...]
     preferences: tuple[Preference, ...]
     questions: tuple[str, ...]
     max_tokens: int
+    checks: Mapping[str, PreferenceCheck] = field(default_factory=dict)
 
     @property
     def n_answers(self) -> int:
@@ -83,12 +92,14 @@ class Measurement:
     Attributes:
         plan: what was asked.
         answers: judgements by the names of setting and preference.
+        checked: the answers by the name of the setting, where the plan has checks.
         noise: standard deviation of the rounding noise in l1 - l0, in logits.
         lever: what there is to strengthen.
     """
 
     plan: SweepPlan
     answers: dict[tuple[str, str], list[Quality]] = field(default_factory=dict)
+    checked: dict[str, list[CheckedAnswer]] = field(default_factory=dict)
     noise: float | None = None
     lever: Lever | None = None
 
@@ -119,6 +130,10 @@ class Measurement:
             if of_setting:
                 found[setting.name] = means(of_setting)
         return found
+
+    def following(self) -> dict[str, Following]:
+        """How many answers of each setting follow, by its name; empty without checks."""
+        return {name: following(answers) for name, answers in self.checked.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,6 +262,17 @@ class Stand(Closing):
             judgement = judged(outcome, vocabulary, task.preference, task.question)
             key = (task.setting.name, task.preference.label)
             result.answers.setdefault(key, []).append(judgement)
+            check = self._plan.checks.get(task.preference.label)
+            if check is not None:
+                cut = outcome.finish_reason != "stop"
+                answer = CheckedAnswer(
+                    question=task.question,
+                    preference=task.preference.label,
+                    text=outcome.text,
+                    follows=check.follows(task.question, outcome.text, cut=cut),
+                    is_broken=judgement.is_broken,
+                )
+                result.checked.setdefault(task.setting.name, []).append(answer)
 
         self._engine.answer_all(
             [task.ask for task in self._tasks],
@@ -299,12 +325,3 @@ class RemainingTime:
             left = (self._now() - self._started) * (1 / share - 1)
             text += f", {duration(left)} left"
         return text
-
-
-def duration(seconds: float) -> str:
-    """A time to wait, in the unit that a person would use."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    if seconds < 90 * 60:
-        return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"

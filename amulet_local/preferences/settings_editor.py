@@ -201,6 +201,32 @@ def set_model_strength(names: Sequence[str], strength: UserModelSettings) -> Pat
         FileAccessError, SettingsError: the file can't be used or written; it is as it was.
     """
 
+    return _change(_model_edit(names, strength))
+
+
+def check_model_strength(names: Sequence[str]) -> None:
+    """Whether a strength for this model could be kept, before minutes are spent on finding it.
+
+    Raises:
+        FileAccessError, SettingsError: the file can't be used or written.
+    """
+    path = settings_path()
+    folder = Path(os.path.realpath(path)).parent
+    while not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+        raise FileAccessError(
+            f"the settings file {path} can't be written: {folder} is no folder that can be "
+            f"written to"
+        )
+    _edited(read_bytes(path) or b"", _model_edit(names, UserModelSettings(guidance_scale=1.5)))
+
+
+def _model_edit(
+    names: Sequence[str], strength: UserModelSettings
+) -> Callable[[UserSettings], UserSettings]:
+    """The edit that keeps a strength."""
+
     def edit(settings: UserSettings) -> UserSettings:
         own = settings.own_model(names)
         if own is None:
@@ -210,7 +236,7 @@ def set_model_strength(names: Sequence[str], strength: UserModelSettings) -> Pat
             own = re.sub(r"(?i)\.gguf$", "", name)
         return replace(settings, models={**settings.models, own: strength})
 
-    return _change(edit)
+    return edit
 
 
 def _check_name(name: str) -> None:

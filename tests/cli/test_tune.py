@@ -18,13 +18,16 @@ from amulet_local.cli.answering import read_options
 from amulet_local.cli.generate import GenerateOptions
 from amulet_local.cli.tuning_report import advice, plot, report_json, report_text
 from amulet_local.cli.tuning_report import signal as said
+from amulet_local.common.errors import SettingsError
 from amulet_local.evaluation import frontier_plot
+from amulet_local.evaluation.following import CheckedAnswer, PreferenceCheck
 from amulet_local.evaluation.lever import Lever
 from amulet_local.evaluation.quality import Quality
-from amulet_local.evaluation.recommendation import Recommendation, recommend
+from amulet_local.evaluation.recommendation import Recommendation, recommend, recommend_checked
 from amulet_local.evaluation.sweep import settings_of
 from amulet_local.evaluation.tuning_study import Measurement, SweepPlan
 from amulet_local.preferences.preference import Preference, resolve
+from amulet_local.preferences.settings_editor import check_model_strength
 from amulet_local.preferences.user_settings import UserModelSettings, settings_of_model
 from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS
 from tests.cli.conftest import CallCli
@@ -238,6 +241,10 @@ def test_progress_is_on_one_line_of_a_terminal(
         (["-m", "no/such.gguf"], "no such file"),
         (["--plot", "a.pdf"], ".png"),
         (["--reset", "-m", "no/such.gguf"], "no such file"),
+        (["--check", "regex:x"], "--check is for one preference, and there are 2"),
+        (["--preference", "in rhyme", "--check", "regex:("], "is no regular expression"),
+        (["--preference", "in rhyme", "--check", "rhyme"], "a check is regex:PATTERN or python:"),
+        (["--preference", "in rhyme", "--check", "python:no/such.py"], "can't read no/such.py"),
     ],
 )
 def test_bad_arguments_end_before_a_model_is_loaded(
@@ -256,6 +263,7 @@ def test_bad_arguments_end_before_a_model_is_loaded(
         ["--values", "much"],
         ["--reset", "Why?"],
         ["--reset", "--dry-run"],
+        ["--reset", "--check", "regex:x"],
     ],
 )
 def test_wrong_usage_ends_with_2(call: CallCli, config: Path, arguments: list[str]) -> None:
@@ -272,6 +280,75 @@ def test_a_broken_settings_file_is_said_before_anything_is_measured(
 ) -> None:
     (config / "settings.toml").write_text("[model]\n")
     assert "settings.toml, line 1" in call("tune", "Why?", "--preference", "in rhyme").error_line
+
+
+def test_a_settings_file_that_cant_be_written_is_said_before_anything_is_measured(
+    call: CallCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("AMULET_CONFIG", str(tmp_path / "file" / "folder"))
+    assert "settings file" in call("tune", "Why?", "--preference", "in rhyme").error_line
+
+
+def test_a_settings_file_that_cant_be_changed_is_said_before_anything_is_measured(
+    config: Path,
+) -> None:
+    (config / "settings.toml").write_text("models = { smollm2 = { kl_budget = 1 } }\n")
+    check_model_strength(["smollm2"])
+    assert (config / "settings.toml").read_text() == "models = { smollm2 = { kl_budget = 1 } }\n"
+    (config / "settings.toml").write_text("[models]\nsmollm2 = 3\n")
+    with pytest.raises(SettingsError):
+        check_model_strength(["smollm2"])
+
+
+def test_a_check_is_counted_shown_and_recommended_by(config: Path, model_path: Path) -> None:
+    """A check that the plain prompt's answers pass is passed by the preference prompt's first."""
+    check = config / "check.py"
+    check.write_text(
+        "def follows(question, answer):\n    return question == 'Why?' and bool(answer)\n"
+    )
+    outcome = run(*QUICK, "-m", model_path, "--check", f"python:{check}", "--json")
+    made = json.loads(outcome.out)
+    assert made["recommended"]["strength"] == {"guidance_scale": 1, "kl_budget": "off"}
+    assert (made["recommended"]["n_sound"], made["recommended"]["n_answers"]) == (1, 1)
+    for point in made["points"][:2]:
+        assert point["follows"] == {"n_sound": 1, "n_unknown": 0, "n_answers": 1}
+    assert kept_in(config).guidance_scale == 1
+    nobody = run(*QUICK, "-m", model_path, "--check", "regex:^no answer says so$", "--dry-run")
+    assert "No answer follows and isn't broken, so the margin decides." in " ".join(
+        nobody.out.split()
+    )
+    assert re.search(r"^  scale 1\.5 .* 0 of 1$", nobody.out, re.MULTILINE)
+    assert re.search(r"^  scale 1\.5 +(no|broken) +\S", nobody.out, re.MULTILINE)
+
+
+def test_the_report_of_a_check_marks_its_choice_and_fits(measurement: Measurement) -> None:
+    check = PreferenceCheck(check=lambda answer: True, name="regex:^- \x1b[2J")
+    labels = [item.label for item in measurement.plan.preferences]
+    plan = replace(measurement.plan, checks=dict.fromkeys(labels, check))
+    checked = replace(measurement, plan=plan)
+    for number, setting in enumerate(plan.settings):
+        checked.checked[setting.name] = [
+            CheckedAnswer(
+                question="abcdefghij"[9 - n % 10],
+                preference=labels[n // 10],
+                text=f"- tea {n} \x1b[2J\n- " + "milk " * 40,
+                follows=n < 7 * number,
+                is_broken=False,
+            )
+            for n in range(20)
+        ]
+    followed = checked.following()
+    chosen = recommend_checked(followed, strengths=[item.name for item in plan.settings[:-1]])
+    assert chosen is not None
+    assert chosen.name == "KL 0.8"
+    text = report_text(checked, chosen, "model.gguf")
+    assert re.search(r"^\* KL 0\.8 .* 14 of 20$", text, re.MULTILINE)
+    assert re.search(r"^  KL 0\.4 +no +- tea 9", text, re.MULTILINE)
+    assert "14 of 20, against 0 with" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= 80
+    assert "\x1b" not in text
+    assert report_json(checked, chosen)["points"][1]["follows"]["n_sound"] == 7
 
 
 def test_a_plot_needs_its_extra(

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from amulet_local.common.readable import factor, percent, strip
+from amulet_local.common.readable import duration, factor, percent, strip
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,11 @@ def test_the_strip_has_the_largest_value_at_full_height() -> None:
     assert strip([0.0, 5.0, 10.0], ascii_only=True) == "047"
     assert strip([0.0, 0.0]) == "▁▁"
     assert strip([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.2, "1 s"), (89.4, "89 s"), (90, "2 min"), (3600, "60 min"), (9000, "2.5 h")],
+)
+def test_times_have_the_unit_that_a_person_would_use(value: float, text: str) -> None:
+    assert duration(value) == text

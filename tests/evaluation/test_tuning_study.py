@@ -20,7 +20,6 @@ from amulet_local.evaluation.tuning_study import (
     RemainingTime,
     Stand,
     SweepPlan,
-    duration,
 )
 from amulet_local.llama import memory
 from amulet_local.params.runtime import RuntimeParams
@@ -178,11 +177,3 @@ def test_the_time_left_is_in_proportion_to_the_tokens(seconds: Iterator[float]) 
         clock.count(generation(4))
     assert clock.text(6, 0) == "6 of 12 answers, 10 s left"
     assert clock.text(12, 0) == "12 of 12 answers"
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [(0.2, "1 s"), (89.4, "89 s"), (90, "2 min"), (3600, "60 min"), (9000, "2.5 h")],
-)
-def test_times_have_the_unit_that_a_person_would_use(value: float, text: str) -> None:
-    assert duration(value) == text

@@ -16,6 +16,7 @@ from statistics import fmean
 from typing import Any
 
 from amulet_local.common.errors import PromptTooLongError
+from amulet_local.common.readable import duration
 from amulet_local.common.results import Generation
 from amulet_local.engine import Engine
 from amulet_local.evaluation.experiment.contestants import Contestant
@@ -23,7 +24,6 @@ from amulet_local.evaluation.experiment.datasets import Item
 from amulet_local.evaluation.experiment.plan import Experiment, PreferenceTarget, Response
 from amulet_local.evaluation.experiment.run_folder import Log, read_log
 from amulet_local.evaluation.quality import falls_apart, recites
-from amulet_local.evaluation.tuning_study import duration
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.sampling import SamplingParams
