@@ -254,7 +254,10 @@ def _kind(text: str) -> str:
     if wanted.text.lower() in BUILT_IN_PREFERENCES:
         return "built in"
     settings = read_settings()
-    return "your mix" if settings.own_name(wanted.text) in settings.mixes else "your own"
+    own = settings.own_name(wanted.text)
+    if own is None:
+        return "free text"
+    return "your mix" if own in settings.mixes else "your own"
 
 
 def _described(part: Preference) -> list[str]:

@@ -47,6 +47,10 @@ MAX_WEIGHT = 1000
 MAX_NAME_LENGTH = 64
 """Longest name, in characters."""
 
+_SHORTEST_MISTAKEN = 4
+"""Letters of the shortest name that another word is taken for a slip of."""
+
+_WORD = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _NAME_AND_REST = re.compile(r"([A-Za-z0-9_-]*)\s*:\s*(\S*)")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]*\.)?[0-9]+")
@@ -127,6 +131,41 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     by_lower = {item.lower(): item for item in known}
     close = difflib.get_close_matches(name.lower()[: 2 * MAX_NAME_LENGTH], by_lower, n=1)
     return f"did you mean {by_lower[close[0]]!r}? " if close else ""
+
+
+def word_problem(word: str, known: Iterable[str]) -> str | None:
+    """Why what has a name's characters and names nothing is no text either, None if it is one.
+
+    A text has letters alone, and hyphens between them, and isn't a slip of the fingers away from a
+    known name.
+    """
+    known = list(known)
+    near = [item for item in known if _is_slip(word.lower(), item.lower())]
+    if near:
+        text = f"; {word!r:.80} with a full stop after it is a text" if word.isalpha() else ""
+        return f"no preference is called {word!r:.80}; did you mean {near[0]!r}?{text}"
+    if _WORD.fullmatch(word) and len(word) <= MAX_NAME_LENGTH:
+        return None
+    shown = ", ".join(known[:40]) + (", ..." if len(known) > 40 else "")
+    return (
+        f"no preference is called {word!r:.80}; {did_you_mean(word, known)}known: {shown}; "
+        "or describe it in words"
+    )
+
+
+def _is_slip(word: str, name: str) -> bool:
+    """Whether one letter too many, too few or another, or two that are swapped, tell them apart."""
+    if len(name) < _SHORTEST_MISTAKEN or abs(len(word) - len(name)) > 1:
+        return False
+    pairs = enumerate(zip(word, name))  # noqa: B905 (the shorter one ends it)
+    i = next((i for i, (a, b) in pairs if a != b), min(len(word), len(name)))
+    swapped = word[i : i + 2] == name[i : i + 2][::-1]
+    return (
+        word[i + 1 :] == name[i + 1 :]
+        or word[i + 1 :] == name[i:]
+        or word[i:] == name[i + 1 :]
+        or (swapped and word[i + 2 :] == name[i + 2 :])
+    )
 
 
 def _in_range(digits: str) -> float:

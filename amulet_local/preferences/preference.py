@@ -15,9 +15,9 @@ from amulet_local.common.errors import InvalidParameterError, UnknownPreferenceE
 from amulet_local.preferences.names import (
     BUILT_IN_PREFERENCES,
     MAX_WEIGHT,
-    did_you_mean,
     weighted,
     weighted_label,
+    word_problem,
 )
 from amulet_local.preferences.user_settings import UserSettings, read_settings
 from amulet_local.preferences.wording import (
@@ -107,17 +107,19 @@ def resolve(
 ) -> tuple[Preference, ...]:
     """The preferences that a caller means, none for None.
 
-    A single word of Latin letters, digits, '-' and '_' is a name: a built-in one, or one of the
-    user's settings file, which is only read for the latter; a mix stands for its parts. Anything
-    else is free text. Both may end in a weight, "concise:0.7" or "in rhyme:-0.5", as
-    names.py has it; the text of a Preference is taken as it stands.
+    A single word of Latin letters, digits, '-' and '_' is a name, if there is one: built in, or of
+    the user's settings file, which is only read for the latter; a mix stands for its parts.
+    Anything else is free text, a word that names nothing too. Both may end in a weight,
+    "concise:0.7" or "in rhyme:-0.5", as names.py has it; the text of a Preference is taken as it
+    stands.
 
     Args:
         preference: what the answer should be like.
         avoid: what it should not be like: the same, with every weight negated.
 
     Raises:
-        UnknownPreferenceError: a name that is neither built in nor the user's.
+        UnknownPreferenceError: a name that is neither built in nor the user's, and is no word or
+            a slip of the fingers away from one that is.
         InvalidParameterError: an empty text or list, a wrong type or weight, or weights that leave
             nothing to follow.
         SettingsError, FileAccessError: the user's settings file is needed and can't be used.
@@ -162,7 +164,10 @@ def _parts(item: PreferenceLike) -> list[Preference]:
     settings = read_settings()
     own = settings.own_name(wanted.text)
     if own is None:
-        raise UnknownPreferenceError(_unknown(wanted.text, settings))
+        problem = word_problem(wanted.text, (*BUILT_IN_PREFERENCES, *settings.names))
+        if problem is not None:
+            raise UnknownPreferenceError(problem)
+        return [Preference(text=wanted.text, weight=wanted.weight)]
     if own in settings.preferences:
         return [_own(own, wanted.weight, settings)]
     return [_member(part, wanted.weight, settings) for part in settings.mixes[own]]
@@ -177,9 +182,7 @@ def _member(text: str, factor: float, settings: UserSettings) -> Preference:
     own = settings.own_name(part.text)
     if own is not None:
         return _own(own, weight, settings)
-    built_in = _built_in(part.text, weight)
-    assert built_in is not None
-    return built_in
+    return _built_in(part.text, weight) or Preference(text=part.text, weight=weight)
 
 
 def _own(name: str, weight: float, settings: UserSettings) -> Preference:
@@ -194,15 +197,6 @@ def _own(name: str, weight: float, settings: UserSettings) -> Preference:
 def _built_in(name: str, weight: float) -> Preference | None:
     text = BUILT_IN_PREFERENCES.get(name.lower())
     return None if text is None else Preference(text=text, weight=weight, name=name.lower())
-
-
-def _unknown(name: str, settings: UserSettings) -> str:
-    known = [*BUILT_IN_PREFERENCES, *settings.names]
-    shown = ", ".join(known[:40]) + (", ..." if len(known) > 40 else "")
-    return (
-        f"no preference is called {name!r:.80}; {did_you_mean(name, known)}known: {shown}; "
-        f"or describe it in more than one word, e.g. 'in the style of a {name:.40}'"
-    )
 
 
 def _check_weights(preferences: Sequence[Preference]) -> None:

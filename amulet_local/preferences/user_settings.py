@@ -58,6 +58,7 @@ from amulet_local.preferences.names import (
     is_name,
     name_problem,
     weighted,
+    word_problem,
 )
 from amulet_local.preferences.wording import from_template, template_problem
 
@@ -364,8 +365,9 @@ class _Document:
             return
         if name.lower() in map(str.lower, self._table("mixes")):
             self._fail(where, f"{name!r:.80} is a mix; a mix can't be part of a mix")
-        hint = did_you_mean(name, known).rstrip()
-        self._fail(where, f"no preference is called {name!r:.80}{'; ' if hint else ''}{hint}")
+        problem = word_problem(name, known)
+        if problem is not None:
+            self._fail(where, problem)
 
     def _models(self) -> Iterator[tuple[str, UserModelSettings]]:
         taken: dict[str, str] = {}

@@ -196,7 +196,7 @@ def test_own_prompts_stand_in_the_prompt_as_they_are(questions: Path, tmp_path: 
     [
         (["--methods", "magic"], "magic"),
         (["--scorers", "magic"], "magic"),
-        (["--preference", "no-such-name"], "no-such-name"),
+        (["--preference", "no_such_name"], "no_such_name"),
         (["--limit", "0"], "--limit"),
         (["--sample", "1.5"], "--sample"),
         (["-n", "0"], "--predict"),

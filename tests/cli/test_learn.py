@@ -133,7 +133,7 @@ def test_a_file_that_is_there_is_kept(call: CallCli, liked: Path, tmp_path: Path
         (["-o", "me.toml", "--top-tokens", "0"], "--top-tokens"),
         (["-o", "me.toml", "--placement", "top"], "--placement"),
         (["-o", "me.toml", "--preference", "formal:2"], "has a weight"),
-        (["-o", "me.toml", "--preference", "nonsense"], "no preference is called"),
+        (["-o", "me.toml", "--preference", "no_one"], "no preference is called"),
         (["-o", "me.toml"], "no-such-model"),
     ],
 )

@@ -159,7 +159,7 @@ def test_the_path_is_printed_alone(call: CallCli, settings_file: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["show", "nobody"], "no preference is called 'nobody'"),
+        (["show", "no_one"], "no preference is called 'no_one'"),
         (["show", "concis"], "did you mean 'concise'?"),
         (["show", ""], "text"),
         (["add", "", "x"], "a name has 1 to 64"),
@@ -307,3 +307,10 @@ def test_help_of_generate_knows_avoid(call: CallCli) -> None:
 )
 def test_what_leaves_nothing_to_follow_is_an_error(call: CallCli, arguments: list[str]) -> None:
     assert call("generate", "Hi", *arguments).error_line
+
+
+def test_a_word_that_names_nothing_is_shown_as_the_text_that_it_is(call: CallCli) -> None:
+    shown = call("preferences", "show", "funny")
+    assert shown.code == 0
+    assert "free text" in shown.out
+    assert "Make the answer funny." in shown.out

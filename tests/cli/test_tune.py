@@ -235,7 +235,7 @@ def test_progress_is_on_one_line_of_a_terminal(
         (["-fa", "maybe"], "--flash-attn"),
         (["--max-broken", "101"], "--max-broken is a percentage"),
         (["--preference", "concise:0.5"], "without a weight"),
-        (["--preference", "nobody"], "no preference is called 'nobody'"),
+        (["--preference", "no_one"], "no preference is called 'no_one'"),
         (["--questions", "no/such"], "can't read the file of questions 'no/such'"),
         (["", "Why?"], "a QUESTION is empty"),
         (["-m", "no/such.gguf"], "no such file"),

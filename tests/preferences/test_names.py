@@ -16,6 +16,7 @@ from amulet_local.preferences.names import (
     name_problem,
     weighted,
     weighted_label,
+    word_problem,
 )
 
 names = st.from_regex(r"[A-Za-z0-9_-]{1,20}", fullmatch=True)
@@ -170,3 +171,24 @@ def test_the_closest_name_is_suggested_as_its_owner_spells_it() -> None:
         "did you mean 'Teacher'? "
     )
     assert did_you_mean("x" * 10**6, BUILT_IN_PREFERENCES) == ""
+
+
+@pytest.mark.parametrize(
+    "word", ["forml", "fformal", "formel", "fromal", "Formal-", "ormal", "formals", "f0rmal"]
+)
+def test_a_slip_away_from_a_name_is_refused(word: str) -> None:
+    problem = word_problem(word, ["concise", "formal"])
+    assert problem is not None
+    assert "did you mean 'formal'?" in problem
+
+
+@pytest.mark.parametrize(
+    "word", ["informal", "formally", "norm", "a", "easy-going", "ago", "famous"]
+)
+def test_another_word_is_a_text(word: str) -> None:
+    assert word_problem(word, ["formal", "ado"]) is None
+
+
+@pytest.mark.parametrize("word", ["teacher2", "my_style", "-", "a-", "7", "y" * 65])
+def test_what_is_no_word_is_refused(word: str) -> None:
+    assert "known: formal; or describe it in words" in str(word_problem(word, ["formal"]))

@@ -141,7 +141,8 @@ def test_what_cancels_in_part_is_followed_in_part() -> None:
         ("concis", "did you mean 'concise'?"),
         ("teachr:0.5", "no preference is called 'teachr'; did you mean 'Teacher'?"),
         ("wrok", "did you mean 'work'?"),
-        ("qqq", "known: creative, .*, uplifting, Teacher, odd, work, twice; or describe"),
+        ("q_1", "known: creative, .*, uplifting, Teacher, odd, work, twice; or describe"),
+        ("formel", "'formel' with a full stop after it is a text"),
         ("x" * 100_000, "no preference is called"),
     ],
 )
@@ -151,20 +152,46 @@ def test_an_unknown_name_gets_a_suggestion(settings_file: Path, name: str, words
     assert len(str(error.value)) < 600
 
 
+@pytest.mark.parametrize(
+    ("word", "instruction"),
+    [
+        ("funny", "Make the answer funny."),
+        ("Shakespearean", "Make the answer Shakespearean."),
+        ("briefly", "Answer briefly."),
+        ("easy-going", "Make the answer easy-going."),
+        ("rhyme", "Rhyme."),
+        ("informal", "Make the answer informal."),
+        ("formel.", "Make the answer formel."),
+        ("add", "Add."),
+    ],
+)
+def test_a_word_that_names_nothing_is_a_text(
+    settings_file: Path, word: str, instruction: str
+) -> None:
+    (preference,) = resolve(word)
+    assert (preference.name, preference.text) == ("", word)
+    assert preference.instruction == instruction
+    assert summary(resolve(f"{word}:0.5", avoid="sad:2")) == [(word, 0.5), ("sad", -2)]
+
+
+def test_a_mix_may_have_a_word_that_names_nothing(settings_file: Path) -> None:
+    settings_file.write_text("[mixes]\nwork = ['funny:0.5', 'formal']\n")
+    assert summary(resolve("work:2")) == [("funny", 1), ("formal", 2)]
+
+
 def test_a_broken_file_disturbs_only_those_who_need_it(settings_file: Path) -> None:
     settings_file.write_text(SETTINGS + "oops\n")
     assert resolve(["concise", "formal:0.5", "like a pirate"], avoid="verbose")
-    for name in ("teacher", "work:0.5", "nobody"):
+    for name in ("teacher", "work:0.5", "funny"):
         with pytest.raises(SettingsError, match=r"settings\.toml, line 7: not TOML"):
             resolve(name)
 
 
 def test_the_file_is_read_when_it_is_needed(settings_file: Path) -> None:
     settings_file.unlink()
-    with pytest.raises(UnknownPreferenceError):
-        resolve("teacher")
+    assert resolve("teacher")[0].name == ""
     settings_file.write_text(SETTINGS)
-    assert resolve("teacher")
+    assert resolve("teacher")[0].name == "Teacher"
 
 
 def test_labels_say_name_and_weight() -> None:

@@ -194,7 +194,7 @@ def test_a_mix_may_take_the_place_of_a_preference_and_back(commented: Path) -> N
         (lambda: set_preference("x", "a\rb"), InvalidParameterError, r"'\r'"),
         (lambda: set_preference("x", "\udc80"), InvalidParameterError, "UTF-8"),
         (lambda: set_preference("x", "y" * 5000), InvalidParameterError, "at most 4000"),
-        (lambda: set_mix("x", ["nobody:0.5"]), InvalidParameterError, "no preference is called"),
+        (lambda: set_mix("x", ["no_one:0.5"]), InvalidParameterError, "no preference is called"),
         (lambda: set_mix("x", ["work"]), InvalidParameterError, "can't be part of a mix"),
         (lambda: set_mix("x", ["x"]), InvalidParameterError, "a mix"),
         (lambda: set_mix("x", ["formal:0"]), InvalidParameterError, "every weight is 0"),
@@ -221,7 +221,7 @@ def test_a_change_that_cant_be_leaves_the_file_alone(
 
 
 @pytest.mark.parametrize(
-    "broken", ["[preferences\n", "[preferences]\nx = 1\n", "[other]\n", "[mixes]\nx = ['y']\n"]
+    "broken", ["[preferences\n", "[preferences]\nx = 1\n", "[other]\n", "[mixes]\nx = ['y_']\n"]
 )
 def test_a_broken_file_stays_untouched(settings_file: Path, broken: str) -> None:
     settings_file.parent.mkdir(parents=True)

@@ -155,7 +155,7 @@ BROKEN = {
     ),
     "[mixes]\nwork = [\n  'concise', # [\n\n  'formel:0.7',\n]\n": (5, "did you mean 'formal'?"),
     "[preferences]\nteacher = 'a'\n[mixes]\nx = ['teachr']\n": (4, "did you mean 'teacher'?"),
-    "[mixes]\nx = ['qqqqqq']\n": (2, "mixes.x: no preference is called 'qqqqqq'"),
+    "[mixes]\nx = ['q_q']\n": (2, "mixes.x: no preference is called 'q_q'"),
     "[mixes]\na = ['formal']\nb = ['formal', 'A:0.5']\n": (3, "'A' is a mix; a mix can't be part"),
     "[mixes]\na = ['a']\n": (2, "'a' is a mix"),
     "[mixes]\na = 'formal'\n": (2, 'mixes.a: has to be a list such as ["formal:0.7", "concise"]'),

@@ -174,6 +174,7 @@ def test_the_server_s_defaults_hold_for_those_who_say_nothing(engine: Engine) ->
 
         assert followed() == (["concise"], "strong")
         assert followed(preference="formal") == (["formal"], "strong")
+        assert followed(preference="funny") == (["funny"], "strong")
         assert followed(preference=None, preset="paper") == (["concise"], "paper")
         assert followed(model="smollm2+creative") == (["creative"], "strong")
         assert followed(model="smollm2+creative", preference="formal")[0] == ["formal"]
