@@ -25,6 +25,7 @@ class WordStarts:
         Args:
             pieces: bytes of each token.
         """
+        self._pieces = pieces
         self._open: tuple[_Tokens, _Tokens] = ({}, {})
         self._closed: tuple[_Tokens, _Tokens] = ({}, {})
         self._bytes: tuple[dict[bytes, list[int]], dict[bytes, list[int]]] = ({}, {})
@@ -54,15 +55,16 @@ class WordStarts:
         place = self._open if end == len(text) else self._closed
         place[start == 0].setdefault(found[0].lower(), []).append(token)
 
-    def of(self, word: str) -> tuple[list[int], list[int]]:
+    def of(self, word: str) -> tuple[list[int], list[int], list[int]]:
         """The tokens with which this word may begin, all of it or a part.
 
         Args:
             word: in lower case.
 
         Returns:
-            Those that begin a word wherever they stand, because a mark or space comes first, and
-            those that do so only where no word is being written.
+            Those that begin a word wherever they stand, because a mark or space comes first; those
+            that do so only where no word is being written; and those of the latter that look like
+            another word after a small letter too: all of it, or with a capital letter.
         """
         after_mark, bare = (
             [
@@ -72,7 +74,12 @@ class WordStarts:
             ]
             for opened, closed, halves in zip(self._open, self._closed, self._bytes, strict=True)
         )
-        return after_mark, bare
+        whole = {*self._open[True].get(word, ()), *self._closed[True].get(word, ())}
+        glued = [token for token in bare if token in whole or self._is_capital(token)]
+        return after_mark, bare, glued
+
+    def _is_capital(self, token: int) -> bool:
+        return self._pieces[token].decode("utf-8", "ignore")[:1].isupper()
 
 
 def _halved(word: str) -> set[bytes]:

@@ -35,6 +35,7 @@ class GrowingWords:
         words: in lower case; the last one may still grow.
         n_words: of the whole text.
         in_word: whether the text ends in a letter or digit.
+        ends_small: whether it ends in a small letter.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,7 @@ class GrowingWords:
         self.words: list[str] = []
         self.n_words = 0
         self.in_word = False
+        self.ends_small = False
         self._sentence = ""
         self._gap = ""
 
@@ -62,6 +64,8 @@ class GrowingWords:
         if end < len(text):
             self._separate(text[end:])
             self.in_word = False
+        if text:
+            self.ends_small = text[-1].islower()
         del self.words[:-KEPT_WORDS]
 
     def _separate(self, marks: str) -> None:

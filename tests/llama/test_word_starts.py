@@ -16,7 +16,7 @@ PIECES = (
 
 
 def begun(word: str) -> tuple[set[bytes], set[bytes]]:
-    after_mark, bare = WordStarts(PIECES).of(word)
+    after_mark, bare, _ = WordStarts(PIECES).of(word)
     return {PIECES[token] for token in after_mark}, {PIECES[token] for token in bare}
 
 
@@ -48,3 +48,8 @@ def test_tokens_are_those_whose_first_word_is_a_beginning(pieces: list[str], wor
             if begun_word == word or (not rest and word.startswith(begun_word)):
                 expected[not marks].append(token)
     assert (sorted(found[0]), sorted(found[1])) == expected
+
+
+def test_another_word_may_be_glued_to_one_if_it_is_whole_or_has_a_capital_letter() -> None:
+    pieces = (b"british", b"British", b"Brit", b"b", b" British", b"\xc3", b"british, ")
+    assert sorted(WordStarts(pieces).of("british")[2]) == [0, 1, 2, 6]

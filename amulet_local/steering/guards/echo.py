@@ -2,7 +2,7 @@
 
 Knows nothing about what a recital is, which recital.py says in words; here words become tokens.
 Whatever token could begin a refused word is refused, in any case and any split of the word, and
-nothing is refused within a word.
+nothing is refused within a word but another word that is glued to it, as in "dryBritish".
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class EchoGuard(Guard):
     def __init__(self, around: Surroundings) -> None:
         """Begin with the prompts of these surroundings."""
         super().__init__(around)
-        self._starts: dict[str, tuple[list[int], list[int]]] = {}
+        self._starts: dict[str, tuple[list[int], list[int], list[int]]] = {}
         self.change(around)
 
     @classmethod
@@ -90,6 +90,8 @@ class EchoGuard(Guard):
             tokens.update(starts[0])
             if not self._answer.in_word:
                 tokens.update(starts[1])
+            elif self._answer.ends_small:
+                tokens.update(starts[2])
         return sorted(tokens)
 
 
