@@ -54,10 +54,17 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what asks for a model's file, itself or through another fixture."""
+    """Mark what asks for a model's file, itself or through another fixture.
+
+    Files with such tests come first: what is short is left for the end, when one of several
+    processes has nothing else to do.
+    """
+    with_model = set()
     for item in items:
         if {"model_path", "sdist_models"} & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.model)
+            with_model.add(item.path)
+    items.sort(key=lambda item: item.path not in with_model)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -162,7 +162,11 @@ def _settle(
             for name in {n for names in given if names not in typed for n in names}:
                 values[name] = None
         if len(typed or given) > 1:
-            raise typer.BadParameter(f"give only one of {_flags(ctx, typed or given)}")
+            chosen = [
+                tuple(name for name in names if _is_given(values.get(name)))
+                for names in typed or given
+            ]
+            raise typer.BadParameter(f"give only one of {_flags(ctx, chosen)}")
     return values
 
 
@@ -180,5 +184,7 @@ def _flags(ctx: typer.Context, alternatives: Iterable[tuple[str, ...]]) -> str:
     shown = []
     for alternative in alternatives:
         params = [names[name] for name in alternative if name in names]
-        shown.append("/".join(p.opts[-1] if p.opts[-1][0] == "-" else "PROMPT" for p in params))
+        shown.append(
+            "/".join(p.opts[-1] if p.opts[-1][0] == "-" else p.metavar or p.name for p in params)
+        )
     return ", ".join(shown)

@@ -237,27 +237,6 @@ def check(options: EvalOptions) -> None:
     Raises:
         typer.BadParameter: see above.
     """
-    if options.data and options.data_option:
-        raise typer.BadParameter("give only one of FILE, --data")
-    if options.limit is not None and options.sample is not None:
-        raise typer.BadParameter("give only one of --limit, --sample")
-    if options.report_only is not None:
-        others = {
-            "FILE": options.data,
-            "--data": options.data_option,
-            "--methods": options.methods,
-            "--preference": options.preference,
-            "--protocol": options.protocol,
-            "--limit": options.limit,
-            "--sample": options.sample,
-            "--predict": options.predict,
-            "--output": options.output,
-            "--model": options.model,
-        }
-        if given := [name for name, value in others.items() if value]:
-            raise typer.BadParameter(
-                f"--report-only makes no answers; leave out {', '.join(given)}"
-            )
     if options.protocol not in (None, "paper"):
         raise typer.BadParameter(f"--protocol is paper, not {options.protocol!r}")
     if options.judge is None and (

@@ -26,8 +26,17 @@ EXCLUSIVE = (
     (("guidance_scale",), HYPER_PARAMETERS),
     (("chat_template",), ("chat_template_file",)),
     (("grammar",), ("grammar_file",), ("json_schema",), ("json_schema_file",)),
+    (("data",), ("data_option",)),
+    (("limit",), ("sample",)),
+    (
+        ("report_only",),
+        (
+            *("data", "data_option", "methods", "preference", "protocol", "limit", "sample"),
+            *("predict", "output", "model"),
+        ),
+    ),
 )
-"""Options that set the same thing: at most one alternative of each row may be given."""
+"""Options that exclude each other: at most one alternative of each row may be given."""
 
 
 @dataclass(frozen=True, kw_only=True)

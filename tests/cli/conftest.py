@@ -23,6 +23,12 @@ def shallow_by_default(shallow_path: Path) -> Iterator[None]:
 
 
 @pytest.fixture
+def whole_by_default(shallow_by_default: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands that name no model use the whole one again: for what its words show."""
+    monkeypatch.delenv("AMULET_MODEL")
+
+
+@pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CallCli:
     """Run `main` in this process: for what ends before a model is loaded."""
     from amulet_local.cli.main import main

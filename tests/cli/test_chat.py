@@ -15,7 +15,7 @@ from amulet_local.cli.chat.prompt import PLACEHOLDER
 from amulet_local.cli.chat.slash import COMMANDS
 from tests.cli.running import OnTerminal, run
 
-pytestmark = pytest.mark.usefixtures("model_path")
+pytestmark = pytest.mark.usefixtures("shallow_by_default")
 
 QUESTION = "What is yeast?"
 SHORT = ("-c", "512", "-n", "12", "--reproducible")
@@ -71,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def _running(folder: Path) -> Iterator[ChatTerminal]:
-    terminal = ChatTerminal(*SHORT, AMULET_DATA=str(folder))
+    terminal = ChatTerminal(*SHORT, AMULET_DATA=str(folder), AMULET_MODEL="smollm2")
     yield terminal
     terminal.close()
 
@@ -324,6 +324,7 @@ def test_a_killed_chat_loses_no_finished_turn(chat: Callable[..., ChatTerminal])
     other.see("another process goes on with that chat")
 
 
+@pytest.mark.usefixtures("whole_by_default")
 def test_ctrl_c_stops_an_answer_and_not_the_program(
     chat: Callable[..., ChatTerminal], tmp_path: Path
 ) -> None:
@@ -418,6 +419,7 @@ def test_control_characters_of_a_model_or_a_file_do_nothing(
     assert "\x1b]" not in again.text
 
 
+@pytest.mark.usefixtures("whole_by_default")
 def test_lines_go_in_and_answers_come_out(shared_engine: Engine, tmp_path: Path) -> None:
     lines = f"{QUESTION}\n/preference formal\nAnd\\\nwine?\n/nonsense\n"
     done = run("chat", *SHORT, stdin=lines.encode(), AMULET_DATA=str(tmp_path / "data"))

@@ -12,7 +12,7 @@ import pytest
 
 from tests.cli.running import COMMAND, OnTerminal, environment, run
 
-pytestmark = pytest.mark.usefixtures("model_path")
+pytestmark = pytest.mark.usefixtures("shallow_by_default")
 
 LONG_ANSWER = ("generate", "Write a long story about the sea.", "-n", "1500")
 # Long enough that Ctrl-C comes in the middle on any machine.
@@ -26,6 +26,7 @@ def seconds_until(end: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
+@pytest.mark.usefixtures("whole_by_default")
 def test_ctrl_c_ends_an_answer_and_keeps_what_was_printed() -> None:
     process = subprocess.Popen(
         [*COMMAND, *LONG_ANSWER],

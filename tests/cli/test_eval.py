@@ -66,7 +66,7 @@ def killed_after(n: int, command: list[str | Path], out: Path) -> None:
     assert process.wait() == -signal.SIGKILL, "it ended by itself"
 
 
-@pytest.mark.usefixtures("model_path")
+@pytest.mark.usefixtures("shallow_by_default")
 def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_hadnt_been(
     questions: Path, tmp_path: Path
 ) -> None:
@@ -103,7 +103,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_hadnt_been(
     assert set(json.loads(again.out)["runs"][0]["scores"]) == {"words", "margin"}
 
 
-@pytest.mark.usefixtures("model_path")
+@pytest.mark.usefixtures("shallow_by_default")
 def test_answers_are_those_of_generate(questions: Path, tmp_path: Path) -> None:
     command = ["eval", questions, "-o", tmp_path / "out", "--methods", "linear_alignment"]
     assert run(*command, "--preference", "formal", "-n", "8", "--limit", "1").code == 0
@@ -122,7 +122,7 @@ def verdict(body: dict[str, Any]) -> Reply:
     return completion("5" if "story" in shown(body, "preference") else "2")
 
 
-@pytest.mark.usefixtures("model_path")
+@pytest.mark.usefixtures("shallow_by_default")
 def test_a_judge_rates_the_criteria_of_each_question_and_compares_answers(tmp_path: Path) -> None:
     levels = {str(n): f"{n} of 5" for n in range(1, 6)}
     rubrics = [
@@ -217,17 +217,28 @@ def test_bad_input_is_one_line_before_any_answer(
 
 
 @pytest.mark.parametrize(
-    "more",
+    ("more", "said"),
     [
-        ["a.json", "--data", "b.json"],
-        ["--limit", "1", "--sample", "1"],
-        ["--report-only", "x", "--methods", "base"],
-        ["--protocol", "mine"],
-        ["--judge-url", "http://127.0.0.1:1/v1"],
+        (["a.json", "--data", "b.json"], "give only one of FILE, --data"),
+        (["--limit", "1", "--sample", "1"], "give only one of --limit, --sample"),
+        (["--report-only", "x", "--methods", "base"], "give only one of --report-only, --methods"),
+        (["--protocol", "mine"], "--protocol is paper"),
+        (["--judge-url", "http://127.0.0.1:1/v1"], "--judge"),
     ],
 )
-def test_options_that_exclude_each_other_are_wrong_usage(call: CallCli, more: list[str]) -> None:
-    assert call("eval", *more).code == 2
+def test_options_that_exclude_each_other_are_wrong_usage(
+    call: CallCli, more: list[str], said: str
+) -> None:
+    outcome = call("eval", *more)
+    assert outcome.code == 2
+    assert said in " ".join(outcome.err.split())
+
+
+def test_a_report_needs_no_model_whatever_the_environment_names(
+    call: CallCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AMULET_MODEL", "no-such-model")
+    assert "no-such-folder" in call("eval", "--report-only", "no-such-folder").error_line
 
 
 def test_scorers_are_listed(call: CallCli) -> None:

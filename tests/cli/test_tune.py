@@ -112,7 +112,7 @@ def test_it_measures_shows_recommends_and_keeps(config: Path, model_path: Path) 
     assert f"smollm2  guidance_scale {strength['guidance_scale']:g}" in listed
 
 
-@pytest.mark.usefixtures("model_path")
+@pytest.mark.usefixtures("shallow_by_default")
 def test_a_dry_run_keeps_nothing_and_json_has_everything(config: Path) -> None:
     outcome = run(*QUICK, "--sweep", "scale", "--values", "3", "--dry-run", "--json")
     assert outcome.code == 0, outcome
@@ -130,7 +130,7 @@ def test_a_dry_run_keeps_nothing_and_json_has_everything(config: Path) -> None:
     assert list(config.iterdir()) == []
 
 
-@pytest.mark.usefixtures("model_path")
+@pytest.mark.usefixtures("whole_by_default")
 def test_what_is_kept_is_replaced_and_taken_out(call: CallCli, config: Path) -> None:
     file = config / "settings.toml"
     file.write_text("# mine\n[models.smollm2]\nguidance_scale = 2 # low\n")
@@ -145,7 +145,7 @@ def test_what_is_kept_is_replaced_and_taken_out(call: CallCli, config: Path) -> 
     assert json.loads(call("tune", "--reset", "--json").out) == {"removed": None}
 
 
-@pytest.mark.usefixtures("model_path")
+@pytest.mark.usefixtures("whole_by_default")
 def test_a_kept_strength_changes_later_answers(config: Path) -> None:
     def tokens(*flags: str) -> Any:
         arguments = ("generate", "How do I sleep?", "--preference", "creative", "-n", "12")
@@ -185,7 +185,7 @@ def test_a_flag_comes_before_a_preset_before_what_is_kept(
     assert amulet.kl_budget == budget
 
 
-@pytest.mark.usefixtures("model_path")
+@pytest.mark.usefixtures("shallow_by_default")
 def test_ctrl_c_shows_what_there_is_and_keeps_nothing(config: Path) -> None:
     process = subprocess.Popen(
         [*COMMAND, *LONG],
@@ -209,7 +209,7 @@ def test_ctrl_c_shows_what_there_is_and_keeps_nothing(config: Path) -> None:
     assert list(config.iterdir()) == []
 
 
-@pytest.mark.usefixtures("model_path")
+@pytest.mark.usefixtures("shallow_by_default")
 def test_progress_is_on_one_line_of_a_terminal(
     config: Path, on_terminal: Callable[..., OnTerminal]
 ) -> None:
