@@ -90,9 +90,12 @@ class Recital:
         refused = self._after(answer, self._refused)
         if answer.n_words < OPENING_WORDS:
             refused |= self._after(answer, self._opening)
-            if answer.begins_phrase or answer.announces:
-                refused |= self._first
         return refused
+
+    def openers(self, answer: GrowingWords) -> set[str]:
+        """Words with which what the opening says now would begin to recite."""
+        is_start = answer.begins_phrase or answer.announces
+        return self._first if is_start and answer.n_words < OPENING_WORDS else set()
 
     def _after(self, answer: GrowingWords, following: Next) -> set[str]:
         words, found = answer.words, set[str]()

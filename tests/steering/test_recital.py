@@ -33,7 +33,8 @@ def after(text: str) -> GrowingWords:
 
 
 def refused(preference: str, answer: str, question: str = QUESTION) -> set[str]:
-    return Recital([as_instruction(preference)], question).refused(after(answer))
+    recital = Recital([as_instruction(preference)], question)
+    return recital.refused(after(answer)) | recital.openers(after(answer))
 
 
 # --- the words ----------------------------------------------------------------------------------
@@ -232,7 +233,8 @@ def test_no_answer_recites_however_it_is_spelled(preference: str, seed: int) -> 
     assert not runs(words_of(answer), n) & runs(whole, n), answer
     normal = {word.lower(): word for word in rows.words}
     for word in answer.replace("-", " ").replace(".", " ").replace(",", " ").split()[:-1]:
-        assert word == normal.get(word.lower(), word), answer
+        spelled_as = normal.get(word.lower(), word)
+        assert word in (spelled_as, spelled_as.capitalize()), answer
 
 
 def test_every_spelling_of_a_refused_word_is_refused_and_none_within_a_word() -> None:
@@ -254,6 +256,21 @@ def test_every_spelling_of_a_refused_word_is_refused_and_none_within_a_word() ->
     assert {" uncle", "UNCLE", "Uncle", "unc", "u", "U"} <= denied()
     guard.accept(ids("a")[0], None)
     assert denied() == set()
+
+
+def test_a_letter_may_open_an_answer_whatever_word_it_begins() -> None:
+    vocabulary = spelled()
+    guard = EchoGuard(
+        Surroundings(
+            amulet=AmuletParams(guidance_scale=1.5, echo_guard=True),
+            text=TextSoFar(),
+            prompts=[ids("Answer the question."), ids("Answer as a bulleted list.")],
+            vocabulary=vocabulary,  # type: ignore[arg-type]
+        )
+    )
+    denied = {vocabulary.pieces[token].decode() for token in guard.refused()}
+    assert {"as", "As", " AS"} <= denied
+    assert not {"a", "A", " A"} & denied
 
 
 @pytest.mark.parametrize("placement", ["system", "user", "contrast"])

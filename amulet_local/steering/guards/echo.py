@@ -48,13 +48,19 @@ class EchoGuard(Guard):
         return self.around.vocabulary
 
     def refused(self) -> Sequence[int]:
-        """The tokens that would begin a word of a recital."""
+        """The tokens that would begin a word of a recital.
+
+        A letter alone may open an answer whatever word it begins: "A", "I".
+        """
         amulet = self.around.amulet
         is_gated = self.around.text.in_reasoning and amulet.reasoning_gating
         if amulet.guidance_scale <= 1 or is_gated:
             return ()
         self._notice_reasoning()
-        return self._beginning(self._recital.refused(self._answer))
+        openers = self._recital.openers(self._answer)
+        letters = {word[0] for word in openers if len(word) > 1}
+        refused = set(self._beginning(openers)).difference(self._beginning(letters))
+        return sorted(refused.union(self._beginning(self._recital.refused(self._answer))))
 
     def act(self, step: Step) -> None:
         """Let the words of what may be a recital gain nothing."""
