@@ -1,7 +1,7 @@
 """The presets by name: a strength, its guards and a placement of the preference.
 
-Knows nothing about how they are carried out. docs/guards.md has the measurements that `balanced`
-and `strong` were chosen by.
+Knows nothing about how they are carried out. docs/strength.md has the measurements that
+`balanced` and `strong` were chosen by.
 """
 
 from __future__ import annotations
@@ -50,13 +50,13 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             name="balanced",
-            summary="follows in nearly all cases, and breaks next to nothing",
+            summary="guidance scale 1.5 under guards: follows more, and breaks next to nothing",
             amulet=AmuletParams(guidance_scale=1.5, **SWITCHED_ON),
             placement="contrast",
         ),
         Preset(
             name="strong",
-            summary="follows more, and an answer is lost now and then",
+            summary="guidance scale 2 under guards: stronger, shorter; now and then one is lost",
             amulet=AmuletParams(guidance_scale=2.0, **SWITCHED_ON),
             placement="contrast",
         ),
