@@ -4,5 +4,7 @@ from __future__ import annotations
 
 EXIT_ERROR = 1
 """One line on stderr says what is wrong."""
+EXIT_CUT = 3
+"""The answer has a form to keep, JSON or a grammar's, and was cut before it was complete."""
 EXIT_INTERRUPTED = 130
 """Ctrl-C."""

@@ -8,6 +8,7 @@ import typer
 
 from amulet_local.cli.answering import figures, generation_json, read_options, session, write_json
 from amulet_local.cli.command import add_command
+from amulet_local.cli.exit_codes import EXIT_CUT
 from amulet_local.cli.flags import MethodName
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.named_method import with_method
@@ -17,7 +18,8 @@ from amulet_local.cli.terminal import note, stderr_is_terminal
 HELP = """Answer one question, following a preference.
 
 The answer streams to standard output; everything else goes to standard error. Without a
-preference the model answers as it would in llama.cpp."""
+preference the model answers as it would in llama.cpp. An answer that has a form to keep (JSON, a
+grammar) and was cut before it was complete ends with exit code 3."""
 
 EXAMPLES = """
 amulet-local generate "How do I sleep better?" --preference concise
@@ -47,6 +49,13 @@ def run(options: GenerateOptions) -> None:
             write_json(generation_json(generation))
         if options.stats or stderr_is_terminal():
             note(figures(generation))
+        shaped = question.sampling.uses("grammar") or question.sampling.uses("json_schema")
+        if shaped and generation.finish_reason == "length":
+            note(
+                f"error: the answer was cut after {generation.usage.completion_tokens} tokens, "
+                f"before its form was complete; allow more with --predict or --ctx-size"
+            )
+            raise SystemExit(EXIT_CUT)
 
 
 def add_to(app: typer.Typer) -> None:
