@@ -16,7 +16,8 @@ from amulet_local.text.words import GrowingWords, words_of
 
 HELD_AFTER, REFUSED_AFTER = 2, 3
 """Words of the instruction at the answer's end after which the next one isn't strengthened, and
-after which it is refused; the last of a shorter instruction is refused, from two words."""
+after which it is refused. The last of three words is refused; the last of two isn't: an answer that
+may not say "en français" says "en anglais", and goes on in English."""
 
 OPENING_WORDS = 16
 """Words of an answer in which it may announce what it is."""
@@ -63,14 +64,14 @@ class Recital:
             if (units := [words for text in phrase.split() if (words := words_of(text))])
         ]
         units = [unit for phrase in phrases for unit in phrase]
-        longest = min(REFUSED_AFTER, len(units) - 1)
+        n_refused = min(REFUSED_AFTER, max(len(units) - 1, 2))
         for i, unit in enumerate(units):
-            for n, following in ((HELD_AFTER, self._held), (longest, self._refused)):
-                if 0 < n <= i:
+            for n, following in ((HELD_AFTER, self._held), (n_refused, self._refused)):
+                if n <= i:
                     self._follow(following, units[i - n : i], unit)
         for phrase in phrases:
             for i in range(1, len(phrase)):
-                if _says_something(phrase, i):
+                if len(phrase) > 2 and _says_something(phrase, i):
                     self._follow(self._opening, phrase[i - 1 : i], phrase[i])
         if len(units) > 1:
             first = {phrase[0][0] for phrase in phrases} - _ARTICLES

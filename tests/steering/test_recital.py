@@ -49,7 +49,7 @@ def refused(preference: str, answer: str, question: str = QUESTION) -> set[str]:
         ("in German", "Sure, here's an answer ", "in"),
         ("for a five-year-old", "Let me explain it ", "for"),
         ("for a five-year-old", "Cooking is fun for a ", "five"),
-        ("auf Deutsch, kurz und herzlich", "Auf ", "deutsch"),
+        ("auf Deutsch, kurz und herzlich", "Klar, ", "auf"),
         ("for a ten-year-old, with a funny joke", "Okay, ", "with"),
         ("with an example", "Learn with an ", "example"),
         ("like a sarcastic uncle", "Speaking as a ", "sarcastic"),
@@ -88,9 +88,14 @@ def test_after_three_words_the_next_is_refused_and_after_two_it_gains_nothing() 
 
 
 def test_the_last_word_of_a_short_preference_is_refused() -> None:
-    assert refused("in German", LATER + "in") == {"german"}
+    assert refused("in rhymed German", LATER + "in rhymed") == {"german"}
     assert refused("as a list", LATER + "as a") == {"list"}
     assert refused("funny", LATER + "be") == set()
+
+
+@pytest.mark.parametrize("said", ["Bien sûr, je peux expliquer cela en ", LATER + "en "])
+def test_of_two_words_the_last_may_be_said(said: str) -> None:
+    assert refused("en français", said) == set()
 
 
 def test_a_compound_is_decided_on_at_its_first_part() -> None:
@@ -123,7 +128,7 @@ TEXTS = (
     "as a bulleted list",
     "auf Deutsch, kurz und herzlich",
     "über Äpfel, mit Gefühl und Ärger",
-    "in German",
+    "in rhymed German",
 )
 FILLERS = (" well", " so", " then", " soup", ".", ",", "\n", " salt")
 
