@@ -225,16 +225,22 @@ def test_a_schema_or_grammar_shapes_the_answer(tmp_path: Path) -> None:
     assert outcome.out in ("yes\n", "no\n")
 
 
-@pytest.mark.usefixtures("shallow_by_default")
-def test_a_cut_form_has_its_own_exit_code() -> None:
-    flags = ("-n", "3", "-j", '{"properties": {"a": {"type": "string"}}, "required": ["a"]}')
+def test_a_cut_form_has_its_own_exit_code(shallow_path: Path) -> None:
+    flags = (
+        "-m",
+        shallow_path,
+        "-n",
+        "3",
+        "-j",
+        '{"properties": {"a": {"type": "string"}}, "required": ["a"]}',
+    )
     outcome = run("generate", QUESTION, *flags)
     assert outcome.code == 3
     assert outcome.out.startswith("{")
     assert "cut after 3 tokens" in outcome.err
     assert "--predict" in outcome.err
     assert json.loads(run("generate", QUESTION, *flags, "--json").out)["finish_reason"] == "length"
-    assert run("generate", QUESTION, "-n", "3").code == 0
+    assert run("generate", QUESTION, "-m", shallow_path, "-n", "3").code == 0
 
 
 def test_a_seed_gives_the_same_draws_again() -> None:
