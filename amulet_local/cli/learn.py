@@ -24,6 +24,7 @@ from amulet_local.cli.loading import loaded
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import StatusLine, note, one_line, stderr_is_terminal, write
 from amulet_local.common.errors import FileAccessError
+from amulet_local.common.readable import duration
 from amulet_local.params.learn import LearnParams
 from amulet_local.params.option import PREFERENCE, some_of
 from amulet_local.params.runtime import RuntimeParams
@@ -209,7 +210,7 @@ def _progress(*, enabled: bool) -> Iterator[Callable[[int, int], None]]:
         now = time.monotonic()
         text = f"reading the texts: {done} of {total} tokens"
         if now > began and done:
-            text += f", {_duration((now - began) * (total - done) / done)} left"
+            text += f", {duration((now - began) * (total - done) / done)} left"
         status.show(text)
         if enabled and not is_terminal and now >= next_line:
             next_line = now + PROGRESS_SECONDS
@@ -219,11 +220,6 @@ def _progress(*, enabled: bool) -> Iterator[Callable[[int, int], None]]:
         yield show
     finally:
         status.erase()
-
-
-def _duration(seconds: float) -> str:
-    whole = math.ceil(seconds)
-    return f"{whole} s" if whole < 90 else f"{round(whole / 60)} min"
 
 
 def report(learned: Learned) -> str:
