@@ -10,8 +10,11 @@ it is data. Characters that an encoding lacks become escapes in both cases.
 
 from __future__ import annotations
 
+import functools
 import os
+import select
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -161,6 +164,33 @@ def write_raw(text: str) -> None:
         As `write`.
     """
     _put(cast(TerminalStream, sys.stdout).write_raw, text)
+
+
+def wait_for_line() -> None:
+    """Wait until standard input, a terminal, has a line; returns at once where it can't be told.
+
+    Ctrl-C between Python's last look at signals and the beginning of a read would be noticed only
+    when the read returns: here it ends the wait at any time.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C.
+    """
+    if os.name != "posix":  # select takes sockets only
+        return
+    reading, writing = _signal_pipe()
+    before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
+    try:
+        while sys.stdin not in select.select([sys.stdin, reading], [], [])[0]:
+            os.read(reading, 1)
+    finally:
+        signal.set_wakeup_fd(before)
+
+
+@functools.cache
+def _signal_pipe() -> tuple[int, int]:
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    return reading, writing
 
 
 class StatusLine:

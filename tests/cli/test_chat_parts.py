@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import select
+import subprocess
+import sys
 from pathlib import Path
 
 import pyte
@@ -272,3 +277,41 @@ def test_a_chat_goes_on_with_its_model(
     assert model_of(saved) == str(path)
     remember_model("smollm2", "Mine.gguf")
     assert model_of(saved) == "smollm2"
+
+
+_ASKS_AGAIN_AFTER_CTRL_C = """
+import fcntl, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+from amulet_local.cli.chat.questions import Lines
+from amulet_local.cli.terminal import prepare_streams
+prepare_streams()
+lines = Lines(shows_prompt=True)
+while True:
+    try:
+        lines.ask()
+    except KeyboardInterrupt:
+        pass
+"""
+
+
+@pytest.mark.lengthy
+def test_ctrl_c_is_noticed_however_soon_after_the_prompt_it_comes() -> None:
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", _ASKS_AGAIN_AFTER_CTRL_C],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+    ) as process:
+        try:
+            for _ in range(1000):
+                shown = b""
+                while not shown.endswith(b"> "):
+                    assert select.select([master], [], [], 20)[0], shown
+                    shown += os.read(master, 4096)
+                os.write(master, b"\x03")
+        finally:
+            process.kill()
+    os.close(slave)
+    os.close(master)

@@ -9,7 +9,7 @@ import sys
 from typing import Protocol
 
 from amulet_local.cli.inputs import MAX_TEXT_BYTES, check_text
-from amulet_local.cli.terminal import stdout_is_terminal, write
+from amulet_local.cli.terminal import stdout_is_terminal, wait_for_line, write
 from amulet_local.common.errors import FileAccessError, InvalidTextError
 
 QUOTES = '"""'
@@ -66,6 +66,7 @@ class Lines:
     def _line(self, prompt: str) -> str:
         if self._shows_prompt:
             write(prompt)
+            wait_for_line()
         try:
             data = sys.stdin.buffer.readline(MAX_TEXT_BYTES + 1)
         except OSError as error:
