@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -145,6 +146,7 @@ class AmuletModel(llm.Model):
         response.response_json = {
             "finish_reason": generation.finish_reason,
             "guidance_scale": generation.guidance_scale,
+            "applied": generation.applied and dataclasses.asdict(generation.applied),
             "preset": generation.preset,
             "warnings": list(generation.warnings),
         }

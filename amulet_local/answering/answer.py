@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from amulet_local.answering.answer_reader import AnswerReader
+from amulet_local.answering.applied import Applied
 from amulet_local.answering.clock import Clock
 from amulet_local.answering.picker import Picker
 from amulet_local.answering.request import Request
@@ -51,6 +52,7 @@ class Answer:
         self.steering.in_reasoning = self._reader.in_reasoning
         self._warnings = list(request.warnings)
         self._room = _room(request)
+        self._applied = Applied()
         self._tracer = None
         if request.trace is not None:
             self._tracer = Tracer(realigner, vocabulary, request.trace)
@@ -69,6 +71,8 @@ class Answer:
         token = self._picker.pick(combination, self.steering)
         self.clock.token_done()
         self.tokens.append(token)
+        if self.steering.plan.weights:
+            self._applied.note(combination.scale, self.steering.divergence())
         trace = None
         if self._tracer is not None:
             trace = self._tracer.trace(rows, self.steering.plan, combination, token)
@@ -160,6 +164,7 @@ class Answer:
                 seed=request.seed if request.sampling.temperature > 0 else None,
                 warnings=(*self._warnings, *self.steering.warnings),
                 trace=None if self._tracer is None else tuple(self._trace),
+                applied=self._applied.strength,
             ),
         )
 

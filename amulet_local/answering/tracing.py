@@ -16,9 +16,6 @@ from amulet_local.optimizer.realigner import Logits, Realigner
 from amulet_local.steering.row_plan import RowPlan
 from amulet_local.steering.step import Combination
 
-_NEGLIGIBLE_NATS = 25.0
-"""Tokens this far below the likeliest don't count for the divergence."""
-
 
 class Tracer:
     """Makes a TokenTrace of each token."""
@@ -52,7 +49,7 @@ class Tracer:
             normaliser = realigner.log_normaliser(combined)
             realigned = float(combined[token]) - normaliser
             top_realigned = self._top(combined, normaliser)
-            kl = self._divergence(combined, normaliser, combination.preference)
+            kl = realigner.divergence(*combination)
         return TokenTrace(
             token_id=token,
             text=self._text(token),
@@ -65,13 +62,6 @@ class Tracer:
             top_preferences=tuple(tops[plan.has_plain :]),
             top_realigned=top_realigned,
         )
-
-    def _divergence(self, combined: Logits, normaliser: float, reference: Logits) -> float:
-        """KL(softmax(combined) || softmax(reference)), in nats."""
-        tokens = np.flatnonzero(combined > normaliser - _NEGLIGIBLE_NATS)
-        log_p = combined[tokens].astype(np.float64) - normaliser
-        log_q = reference[tokens] - self._realigner.log_normaliser(reference)
-        return max(0.0, float((np.exp(log_p) * (log_p - log_q)).sum()))
 
     def _top(self, row: Logits, normaliser: float) -> tuple[Alternative, ...]:
         n = min(self._n_alternatives, len(row))

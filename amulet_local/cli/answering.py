@@ -25,6 +25,7 @@ from amulet_local.cli.loading import loaded
 from amulet_local.cli.model_options import ModelOptions
 from amulet_local.cli.options import AnswerOptions, QuestionOptions
 from amulet_local.cli.reporting import in_flags
+from amulet_local.cli.settings_used import settings_used
 from amulet_local.cli.terminal import (
     ReasoningNote,
     StatusLine,
@@ -39,7 +40,7 @@ from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.sampling import SamplingParams
 
 if TYPE_CHECKING:
-    from amulet_local.common.results import Chunk, Generation
+    from amulet_local.common.results import AppliedStrength, Chunk, Generation
     from amulet_local.engine import Engine
     from amulet_local.llama.vocabulary import Vocabulary
     from amulet_local.params.choices import Placement
@@ -54,6 +55,8 @@ class Question:
         amulet, preset, placement: the strength that was asked for, and where the preference goes.
         changes: the strength and the guards that were asked for one by one; `amulet` has them.
         asked_placement: the placement, if it was asked for itself.
+        strength_from: what the strength comes from, less the changes; None for the default.
+        sources: where each option came from, if it isn't a default: "flag" or "environment".
     """
 
     model: str
@@ -69,10 +72,21 @@ class Question:
     runtime: RuntimeParams
     prompt_cache: str | None
     response_prefix: str
+    strength_from: str | None
+    sources: Mapping[str, str]
 
-    def at_strength(self, amulet: AmuletParams) -> Question:
-        """The same at this strength, with what was asked for one by one changed in it."""
-        return dataclasses.replace(self, amulet=amulet.replace(**self.changes), preset=None)
+    def at_strength(self, amulet: AmuletParams, name: str) -> Question:
+        """The same at this strength, with what was asked for one by one changed in it.
+
+        Args:
+            name: what asks for it.
+        """
+        return dataclasses.replace(
+            self,
+            amulet=amulet.replace(**self.changes),
+            preset=None,
+            strength_from=f"method {name}",
+        )
 
     def at_preset(self, name: str) -> Question:
         """The same at a preset, with what was asked for one by one changed in it.
@@ -89,6 +103,7 @@ class Question:
             amulet=amulet,
             preset=None if amulet else name,
             placement=self.asked_placement or preset.placement,
+            strength_from=f"preset {name}",
         )
 
 
@@ -161,6 +176,8 @@ def read_settings(options: AnswerOptions) -> Question:
         text="",
         prompt_cache=None,
         response_prefix="",
+        strength_from=None if preset is None else f"preset {preset.name}",
+        sources=options.sources,
     )
 
 
@@ -265,8 +282,8 @@ class Session:
         self.warn(chunk.generation.warnings)
         return chunk.generation
 
-    def guidance_scale(self, method: str, question: Question) -> float:
-        """The scale that `answer` uses with these, before any guard lowers it."""
+    def strength(self, method: str, question: Question) -> AmuletParams:
+        """The strength that `answer` asks for with these, before any guard lowers it."""
         from amulet_local.steering.methods import method_named
         from amulet_local.steering.presets import choose_strength
 
@@ -276,7 +293,23 @@ class Session:
             question.preset,
             own=self._engine.own_settings,
         )
-        return method_named(method).settings(strength.amulet).guidance_scale
+        return method_named(method).settings(strength.amulet)
+
+    def json_of(self, generation: Generation, question: Question | None = None) -> dict[str, Any]:
+        """Everything of a generation as JSON values, and what it was made with.
+
+        Args:
+            question: the same at another strength.
+        """
+        question = question or self._question
+        amulet = None
+        if generation.preferences:
+            amulet = self.strength(generation.method, question)
+        return {
+            "model": {"name": question.model, "path": str(self._engine.model.path)},
+            **generation_json(generation),
+            "settings": settings_used(question, generation, self._engine, amulet),
+        }
 
     def load_prompt_cache(self) -> None:
         """Start from the prompt cache that was asked for; one that can't be used is no error."""
@@ -349,8 +382,18 @@ def figures(generation: Generation) -> str:
         rate(generation),
         f"first token after {timings.time_to_first_token_seconds:.2f} s",
     ]
-    if generation.method != "base":
-        parts.insert(0, f"guidance scale {generation.guidance_scale:.3g}")
+    if generation.applied is not None:
+        parts.insert(0, strength_in_words(generation.applied))
     if generation.seed is not None:
         parts.append(f"seed {generation.seed}")
     return separator(sys.stderr).join(parts)
+
+
+def strength_in_words(applied: AppliedStrength) -> str:
+    """How strongly an answer was steered in fact."""
+    low, high = (f"{scale:.3g}" for scale in (applied.lowest_scale, applied.highest_scale))
+    if low == high:
+        scale = f"guidance scale {high}"
+    else:
+        scale = f"guidance scale {applied.mean_scale:.3g} ({low} to {high})"
+    return f"{scale}, KL {applied.mean_kl:.2g} nats a token" if applied.mean_kl else scale

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperCommand
 
 from amulet_local.cli.derived_options import gathered, group_of, parameters_of, variables_of
-from amulet_local.cli.options import EXCLUSIVE
+from amulet_local.cli.options import EXCLUSIVE, SOURCES
 from amulet_local.cli.reporting import reporting
 from amulet_local.params.option import PANELS
 
@@ -80,7 +80,7 @@ def add_command(
 
     def callback(ctx: typer.Context, **values: Any) -> None:
         given = _settle(ctx, values, _variables(options_type))
-        options = options_type(**_arguments(options_type, given))
+        options = options_type(**_arguments(options_type, given, _sources(ctx, given)))
         if check is not None:
             check(options)
         with reporting(verbose=bool(given.get("verbose"))):
@@ -114,6 +114,8 @@ def _parameters(options_type: type[Any]) -> dict[str, tuple[Any, Any]]:
     found: dict[str, tuple[Any, Any]] = {}
     for field in fields(options_type):
         group = group_of(field)
+        if field.metadata == SOURCES:
+            continue
         if group is not None:
             found |= parameters_of(group)
         else:
@@ -130,12 +132,28 @@ def _variables(options_type: type[Any]) -> dict[str, str]:
     return found
 
 
-def _arguments(options_type: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments(
+    options_type: type[Any], values: Mapping[str, Any], sources: Mapping[str, str]
+) -> dict[str, Any]:
     """The values as the dataclass takes them."""
     found: dict[str, Any] = {}
     for field in fields(options_type):
         group = group_of(field)
-        found[field.name] = values[field.name] if group is None else gathered(group, values)
+        if field.metadata == SOURCES:
+            found[field.name] = sources
+        else:
+            found[field.name] = values[field.name] if group is None else gathered(group, values)
+    return found
+
+
+def _sources(ctx: typer.Context, values: Mapping[str, Any]) -> dict[str, str]:
+    """Where each value that isn't a default came from: "flag" or "environment"."""
+    found = {}
+    for name, value in values.items():
+        if _is_typed(ctx, name):
+            found[name.removesuffix("_file")] = "flag"
+        elif _is_given(value) and not _is_default(ctx, name, value):
+            found[name.removesuffix("_file")] = "environment"
     return found
 
 
@@ -177,6 +195,14 @@ def _is_given(value: Any) -> bool:
 def _is_typed(ctx: typer.Context, name: str) -> bool:
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def _is_default(ctx: typer.Context, name: str, value: Any) -> bool:
+    """Whether nobody set it; variables that `_settle` reads have the source of a default."""
+    source = ctx.get_parameter_source(name)
+    if source is None or source.name != "DEFAULT":
+        return False
+    return any(param.name == name and param.default == value for param in ctx.command.params)
 
 
 def _flags(ctx: typer.Context, alternatives: Iterable[tuple[str, ...]]) -> str:

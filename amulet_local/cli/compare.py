@@ -5,17 +5,17 @@ from __future__ import annotations
 import shutil
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from amulet_local.cli.answering import (
     Question,
     Session,
-    generation_json,
     rate,
     read_options,
     session,
+    strength_in_words,
     write_json,
 )
 from amulet_local.cli.columns import NARROWEST, column_width, side_by_side
@@ -35,7 +35,7 @@ HELP = """Show what a preference changes: the plain answer, the answer with the 
 the prompt, and the realigned one; or any methods and presets.
 
 On a terminal that is wide enough the answers stand side by side. Otherwise they stream to
-standard output one after another. A line of figures follows."""
+standard output one after another. Lines of figures follow."""
 
 EXAMPLES = """
 amulet-local compare "How do I sleep better?" --preference creative
@@ -83,13 +83,14 @@ def run(options: CompareOptions) -> None:
     )
     sampling = question.sampling
     generations: dict[str, Generation] = {}
+    made: dict[str, dict[str, Any]] = {}
     headings: list[str] = []
     with session(question) as opened:
         for entry in entries:
-            headings.append(_heading(entry, opened))
             stream = not options.json and not width
             if stream:
-                write(f"{'' if entry is entries[0] else chr(10)}--- {headings[-1]} ---\n")
+                heading = _heading(entry, _asked_strength(entry, opened))
+                write(f"{'' if entry is entries[0] else chr(10)}--- {heading} ---\n")
             generation = opened.answer(
                 entry.method,
                 question=entry.question,
@@ -98,10 +99,13 @@ def run(options: CompareOptions) -> None:
                 progress=entry.name,
             )
             generations[entry.name] = generation
+            applied = generation.applied
+            headings.append(_heading(entry, "" if applied is None else strength_in_words(applied)))
+            made[entry.name] = opened.json_of(generation, entry.question)
             if generation.seed is not None:  # the same draws for all
                 sampling = sampling.replace(seed=generation.seed)
     if options.json:
-        write_json({name: generation_json(item) for name, item in generations.items()})
+        write_json(made)
         return
     if width:
         write(_columns(headings, generations, width))
@@ -146,26 +150,32 @@ def _columns(headings: list[str], generations: dict[str, Generation], width: int
     return f"{heads}\n{rule}\n{side_by_side([visible(text) for text in texts], width)}\n"
 
 
-def _heading(entry: NamedMethod, opened: Session) -> str:
+def _heading(entry: NamedMethod, strength: str) -> str:
     if entry.name == "base":
         return "base: the plain answer"
     wanted = ", ".join(item.label for item in entry.question.preferences)
-    scale = opened.guidance_scale(entry.method, entry.question)
-    return f"{entry.name}: {' '.join(wanted.split())}, guidance scale {scale:.3g}"
+    return f"{entry.name}: {', '.join(filter(None, (' '.join(wanted.split()), strength)))}"
+
+
+def _asked_strength(entry: NamedMethod, opened: Session) -> str:
+    scale = opened.strength(entry.method, entry.question).guidance_scale
+    return f"guidance scale {'' if scale <= 1 else 'up to '}{scale:.3g}"
 
 
 def figures(generations: dict[str, Generation]) -> str:
-    """The line of figures: scale of the strongest, and the speed of each method."""
-    scale = max((item.guidance_scale for item in generations.values()), key=abs)
-    parts = [f"guidance scale {scale:.3g}"]
+    """A line of figures for each method: its speed, and how strongly it steered in fact."""
     plain = generations.get("base")
+    lines = []
     for name, item in generations.items():
-        part = f"{LABELS.get(name, name)} {rate(item)}"
+        speed = rate(item)
         if plain is not None and name not in ("base", "pref") and plain.timings.tokens_per_second:
             ratio = item.timings.tokens_per_second / plain.timings.tokens_per_second
-            part += f" ({ratio:.2f}x)" if ratio else ""
-        parts.append(part)
-    return separator(sys.stdout).join(parts)
+            speed += f" ({ratio:.2f}x)" if ratio else ""
+        parts = [speed]
+        if item.applied is not None:
+            parts.append(strength_in_words(item.applied))
+        lines.append(f"{LABELS.get(name, name)}: {separator(sys.stdout).join(parts)}")
+    return "\n".join(lines)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from amulet_local.cli import completions
-from amulet_local.cli.answering import figures, generation_json, read_options, session, write_json
+from amulet_local.cli.answering import figures, read_options, session, write_json
 from amulet_local.cli.columns import cells, cut, pad, wrap
 from amulet_local.cli.command import add_command
 from amulet_local.cli.flags import STEERING_NAMES, numeric, option
@@ -125,8 +125,9 @@ def run(options: ExplainOptions) -> None:
             question=question.text,
             model=Path(question.model).name,
         )
+        made = opened.json_of(generation, question)
     if options.json:
-        write_json(explanation_json(explanation))
+        write_json(explanation_json(explanation, made))
     else:
         show_explanation(explanation, all_tokens=options.all, painted=painted)
     if page is not None:
@@ -135,11 +136,13 @@ def run(options: ExplainOptions) -> None:
         note(figures(generation))
 
 
-def explanation_json(explanation: Explanation) -> dict[str, Any]:
-    """What `generate --json` gives, with the trace and the totals; null for minus infinity."""
-    values = generation_json(explanation.generation)
-    values["totals"] = dataclasses.asdict(explanation.totals)
-    finite: dict[str, Any] = _finite(values)
+def explanation_json(explanation: Explanation, made: dict[str, Any]) -> dict[str, Any]:
+    """What `generate --json` gives, with the trace and the totals; null for minus infinity.
+
+    Args:
+        made: what `generate --json` gives.
+    """
+    finite: dict[str, Any] = _finite({**made, "totals": dataclasses.asdict(explanation.totals)})
     return finite
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import typer
 
-from amulet_local.cli.answering import figures, generation_json, read_options, session, write_json
+from amulet_local.cli.answering import figures, read_options, session, write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.exit_codes import EXIT_CUT
 from amulet_local.cli.flags import MethodName
@@ -46,7 +46,7 @@ def run(options: GenerateOptions) -> None:
             opened.warn(["without --preference the strength changes nothing"])
         generation = opened.answer(method.name, stream=not options.json)
         if options.json:
-            write_json(generation_json(generation))
+            write_json(opened.json_of(generation))
         if options.stats or stderr_is_terminal():
             note(figures(generation))
         shaped = question.sampling.uses("grammar") or question.sampling.uses("json_schema")

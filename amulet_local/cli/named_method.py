@@ -60,7 +60,7 @@ def named_method(name: str, question: Question) -> NamedMethod:
     if preset in PRESETS:
         at_strength = question.at_preset(preset)
     else:
-        at_strength = question.at_strength(chosen.amulet)
+        at_strength = question.at_strength(chosen.amulet, name)
     return NamedMethod(name=name, method=method, question=at_strength)
 
 

@@ -7,6 +7,7 @@ of the request.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -39,10 +40,15 @@ EXCLUSIVE = (
 """Options that exclude each other: at most one alternative of each row may be given."""
 
 
+SOURCES = {"sources": True}
+"""Metadata of a field that holds where each option came from, if it isn't a default."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AnswerOptions(ModelOptions):
     """What all commands that answer have in common."""
 
+    sources: Mapping[str, str] = field(default_factory=dict, metadata=SOURCES)
     prompt: Annotated[
         str | None,
         typer.Argument(

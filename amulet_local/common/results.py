@@ -93,6 +93,21 @@ class TokenTrace:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AppliedStrength:
+    """How strongly an answer's tokens were steered in fact, after the guards.
+
+    Attributes:
+        mean_scale, lowest_scale, highest_scale: of the guidance scale, over the tokens.
+        mean_kl: of KL(realigned || combination at scale 1), in nats per token.
+    """
+
+    mean_scale: float
+    lowest_scale: float
+    highest_scale: float
+    mean_kl: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Generation:
     """An answer.
 
@@ -104,7 +119,8 @@ class Generation:
         usage, timings: what it cost.
         method: the decoding method's name.
         preset: the preset's name; empty where the caller set the strength, or there is none.
-        guidance_scale: the scale a it was made with, before any guard lowered it.
+        guidance_scale: the scale a that was asked for: guards lower it, token by token.
+        applied: what came of it; None without a preference, and after a beam search.
         preferences: what it was to follow.
         seed: the seed of the draws, None if greedy.
         warnings: what the caller should know, one line each.
@@ -124,6 +140,7 @@ class Generation:
     warnings: tuple[str, ...]
     trace: tuple[TokenTrace, ...] | None = None
     reasoning: str = ""
+    applied: AppliedStrength | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

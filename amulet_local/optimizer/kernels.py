@@ -316,6 +316,34 @@ def entropy(plain: Any, preference: Any, extra: Any, peak: Any, scratch: Any, po
 
 
 @lazy_njit
+def divergence(
+    plain: Any, preference: Any, extra: Any, peak: Any, scratch: Any, powers: Any
+) -> Any:
+    """E[extra * d] - log sum_j exp(z_j) in nats, float64, d = l1 - l0: with log Z_1 a divergence.
+
+    Arguments as in `entropy`.
+    """
+    n = plain.shape[0]
+    total, first = 0.0, 0.0
+    values = np.empty(BLOCK, dtype=np.float32)
+    for start in range(0, n, BLOCK):
+        stop = min(start + BLOCK, n)
+        block = scratch[: stop - start]
+        differences = values[: stop - start]
+        combine_block(plain[start:stop], preference[start:stop], extra, block)
+        part, part_plain = preference[start:stop], plain[start:stop]
+        for j in range(block.shape[0]):
+            below = block[j] - peak
+            counts = below > _LOWEST_EXPONENT and part_plain[j] != -np.inf
+            differences[j] = part[j] - part_plain[j] if counts else np.float32(0)
+            block[j] = below if counts else _LOWEST_EXPONENT
+        exp_block(block, powers)
+        total += sum_block(block)
+        first += moments_block(block, differences)[0]
+    return np.float64(extra) * first / total - np.float64(peak) - np.log(total)
+
+
+@lazy_njit
 def mean_difference(plain: Any, reference: Any, floor: Any) -> Any:
     """Mean of reference - plain over the tokens with reference >= floor, float64.
 
@@ -364,8 +392,8 @@ def collect(
     m_j - m_best + max(0, extra * (d_j - d_best)) >= limit: its distance is linear in the scale.
     Writes the index, m_j - m_best and d_j - d_best of each; returns how many there are.
 
-    plain, reference: float32[V]; extra, limit: float32, extra >= 0, limit <= 0; best: index of
-    the largest m; scratch: float32[BLOCK]; indices: int32[V]; logits, differences: float32[V].
+    plain, reference: float32[V]; extra, limit: float32, limit <= 0; best: index of the largest m;
+    scratch: float32[BLOCK]; indices: int32[V]; logits, differences: float32[V].
     """
     n = plain.shape[0]
     peak = reference[best]

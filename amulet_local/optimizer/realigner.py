@@ -75,6 +75,7 @@ class Realigner:
         self.fill_candidates(row, row, 1.0, n_likeliest=1)
         self.scale_within(row, row, 2.0, 1.0)
         self.entropy(row, row, 2.0)
+        self.divergence(row, row, 2.0)
 
     def mix(self, plain: Logits, preferences: Sequence[Logits], weights: Sequence[float]) -> Logits:
         """Preference row of a mix: l0 + sum_k w_k (l_k - l0), the combination at scale 1.
@@ -298,6 +299,39 @@ class Realigner:
         return float(
             self._kernels.entropy(plain, preference, extra, peak, self._scratch, self._powers)
         )
+
+    def divergence(
+        self,
+        plain: Logits,
+        preference: Logits,
+        guidance_scale: float,
+        tokens: Tokens | None = None,
+        *,
+        best: int | None = None,
+        normaliser: float | None = None,
+    ) -> float:
+        """KL(combination || combination at scale 1), in nats.
+
+        With d = l1 - l0, pi_a ~ pi_1 exp((a - 1) d): KL = (a - 1) E_a[d] - log Z_a + log Z_1.
+        Other arguments and errors are those of `greedy`.
+
+        Args:
+            best: what `greedy` finds, where it is known.
+            normaliser: log Z_1, where it is known.
+        """
+        extra = np.float32(guidance_scale - 1.0)
+        if extra == 0 and tokens is None:
+            return 0.0
+        if best is None:
+            best = self.greedy(plain, preference, guidance_scale, tokens)
+        if normaliser is None:
+            normaliser = self.log_normaliser(preference)
+        if tokens is not None:
+            plain, preference = plain[tokens], preference[tokens]
+            best = int(np.searchsorted(tokens, best))
+        peak = preference[best] + extra * (preference[best] - plain[best])
+        rest = self._kernels.divergence(plain, preference, extra, peak, self._scratch, self._powers)
+        return max(0.0, float(rest) + normaliser)
 
     def log_normaliser(self, row: Logits, *, best: int | None = None) -> float:
         """log sum exp of a row of logits, to about 1e-6.

@@ -77,9 +77,14 @@ class RowPair:
 
     def log_p(self, token: int) -> float:
         """The log-probability of a token under l1, in nats."""
+        return float(self.preference[token]) - self.normaliser
+
+    @property
+    def normaliser(self) -> float:
+        """log sum exp of l1."""
         if self._normaliser is None:
             self._normaliser = self._realigner.log_normaliser(self.preference, best=self.top)
-        return float(self.preference[token]) - self._normaliser
+        return self._normaliser
 
     def entropy(self) -> float:
         """The entropy of l1's distribution, in nats."""
@@ -106,6 +111,20 @@ class RowPair:
         """The tokens that `Realigner.plausible` finds."""
         return self._realigner.plausible(
             self.plain, self.preference, min_plausibility, nucleus, temperature, best=self.best
+        )
+
+    def divergence(self, scale: float, tokens: Tokens | None, best: int) -> float:
+        """What `Realigner.divergence` finds.
+
+        Args:
+            scale: a.
+            tokens: those that may be chosen, None for all.
+            best: the likeliest of them at that scale.
+        """
+        if scale == 1 and tokens is None:
+            return 0.0
+        return self._realigner.divergence(
+            self.plain, self.preference, scale, tokens, best=best, normaliser=self.normaliser
         )
 
     def scale_within(self, guidance_scale: float, kl_budget: float, tokens: Tokens | None) -> float:

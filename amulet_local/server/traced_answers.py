@@ -5,6 +5,7 @@ Knows nothing about how answers are asked for; it is told what comes of them.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,6 +70,7 @@ class TracedAnswers(Answers):
                 "warnings": list(generation.warnings),
                 "preset": generation.preset,
                 "guidance_scale": generation.guidance_scale,
+                "applied": generation.applied and dataclasses.asdict(generation.applied),
                 "preferences": list(generation.preferences),
                 "method": generation.method,
             },

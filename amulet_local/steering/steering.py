@@ -172,6 +172,17 @@ class Steering:
         reference = self._step.reference.preference
         return Combination(reference, reference, 1.0, None)
 
+    def divergence(self) -> float:
+        """KL(what the token is chosen from || combination at scale 1), in nats.
+
+        Between the choice of the token and `accept`.
+
+        Raises:
+            LogitsError: a row holds a NaN or +inf, or no token is left.
+        """
+        assert self._step is not None
+        return self._step.divergence()
+
     def accept(self, token: int, text: str) -> None:
         """Take note of the chosen token and of the text that it completed."""
         self._around.text.push(token, text)

@@ -88,6 +88,14 @@ class Step:
             self._likeliest = self._realigner.greedy(*self.combination)
         return self._likeliest
 
+    def divergence(self) -> float:
+        """KL(combination || combination at scale 1), in nats; to be asked when guards are done.
+
+        Raises:
+            LogitsError: a row holds a NaN or +inf, or no token is left.
+        """
+        return self.rows.divergence(self.scale, self.tokens, self.likeliest())
+
     def entropy(self) -> float:
         """The combination's entropy, in nats; to be asked when the guards are done.
 

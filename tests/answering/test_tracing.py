@@ -194,6 +194,24 @@ def test_divergence_is_zero_at_scale_one_and_within_the_budget_above(
     assert min(item.scale for item in held) < AmuletParams().guidance_scale
 
 
+@pytest.mark.parametrize("preset", ["paper", "balanced"])
+def test_the_applied_strength_is_the_traces_mean(scripted: Engine, preset: str) -> None:
+    ask: dict[str, Any] = {"preference": "creative", "preset": preset, "sampling": SHORT}
+    traced = scripted.generate(MESSAGES, trace=0, **ask)
+    applied = scripted.generate(MESSAGES, **ask).applied
+    assert applied is not None
+    assert traced.trace is not None
+    scales = [item.scale for item in traced.trace]
+    assert applied.mean_scale == pytest.approx(np.mean(scales))
+    assert (applied.lowest_scale, applied.highest_scale) == (min(scales), max(scales))
+    assert applied.mean_kl == pytest.approx(np.mean([item.kl for item in traced.trace]), abs=1e-6)
+    assert applied.mean_kl > 0
+
+
+def test_without_a_preference_no_strength_is_applied(scripted: Engine) -> None:
+    assert scripted.generate(MESSAGES, sampling=SHORT).applied is None
+
+
 def test_rows_that_are_not_computed_are_not_traced(scripted: Engine) -> None:
     for item in traced(scripted):
         assert item.plain == item.realigned

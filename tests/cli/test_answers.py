@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from amulet_local import SamplingParams
+from amulet_local import AmuletParams, SamplingParams
 from amulet_local.cli.answering import read_options
 from amulet_local.cli.columns import cells, column_width, side_by_side
 from amulet_local.cli.compare import CompareOptions, chosen_width
@@ -24,7 +24,8 @@ pytestmark = pytest.mark.usefixtures("model_path")
 
 QUESTION = "How do I sleep better?"
 SHORT = ("-n", "12")
-FIGURES = r"guidance scale 1\.5 · plain [\d.]+ tokens/s · realigned [\d.]+ tokens/s \([\d.]+x\)\n"
+STEERED = r"guidance scale [\d.]+( \([\d.]+ to [\d.]+\))?, KL [\d.e-]+ nats a token"
+FIGURES = rf"plain: [\d.]+ tokens/s\nrealigned: [\d.]+ tokens/s \([\d.]+x\) · {STEERED}\n"
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +56,7 @@ def test_json_has_everything_of_the_generation(realigned: dict[str, Any]) -> Non
     assert set(realigned) == {
         *("text", "token_ids", "finish_reason", "usage", "timings", "method"),
         *("guidance_scale", "preferences", "preset", "seed", "warnings", "reasoning"),
+        *("applied", "model", "settings"),
     }
     assert realigned["method"] == "amulet"
     assert realigned["preset"] == "balanced"
@@ -62,6 +64,47 @@ def test_json_has_everything_of_the_generation(realigned: dict[str, Any]) -> Non
     assert realigned["preferences"] == ["concise"]
     assert realigned["usage"]["completion_tokens"] == len(realigned["token_ids"])
     assert realigned["usage"]["total_tokens"] > realigned["usage"]["prompt_tokens"]
+
+
+def test_json_says_where_each_setting_came_from(
+    call: CallCli, shallow_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AMULET_MODEL", str(shallow_path))
+    monkeypatch.setenv("AMULET_TOP_K", "7")
+    outcome = call(
+        *("generate", QUESTION, "-n", "2", "--preference", "concise", "--json"),
+        *("--kl-budget", "0.5"),
+    )
+    made = json.loads(outcome.out)
+    assert made["model"] == {"name": str(shallow_path), "path": str(shallow_path)}
+    settings = made["settings"]
+    sources = {name: (item["value"], item["from"]) for name, item in settings.items()}
+    assert sources["max_tokens"] == (2, "flag")
+    assert sources["kl_budget"] == (0.5, "flag")
+    assert sources["top_k"] == (7, "environment")
+    assert sources["echo_guard"] == (True, "preset balanced")
+    assert sources["eta"] == (10.0, "default")
+    assert sources["placement"] == ("contrast", "preset balanced")
+    assert sources["system"][1] == "default"
+    assert sources["top_p"] == (SamplingParams().top_p, "default")
+    assert {*SamplingParams.options, *AmuletParams.options} <= set(settings)
+    applied = made["applied"]
+    assert 1 <= applied["lowest_scale"] <= applied["mean_scale"] <= applied["highest_scale"]
+    assert applied["highest_scale"] < made["guidance_scale"]
+    assert 0 < applied["mean_kl"] <= 0.5
+
+
+def test_a_models_own_strength_is_said_to_be_its_own(
+    call: CallCli, shallow_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "settings.toml").write_text("[models.shallow]\nguidance_scale = 2.5\n")
+    (tmp_path / "settings.toml").chmod(0o600)
+    monkeypatch.setenv("AMULET_CONFIG", str(tmp_path))
+    command = ("generate", QUESTION, "-n", "1", "--preference", "concise", "--json")
+    made = json.loads(call(*command, "-m", shallow_path).out)
+    assert made["settings"]["guidance_scale"] == {"value": 2.5, "from": "the settings file"}
+    made = json.loads(call(*command, "-m", shallow_path, "--preset", "strong").out)
+    assert made["settings"]["guidance_scale"] == {"value": 2.0, "from": "preset strong"}
 
 
 def test_the_preference_changes_the_answer(plain: Outcome, realigned: dict[str, Any]) -> None:
@@ -279,15 +322,15 @@ def test_compare_shows_the_answers_under_headings(plain: Outcome) -> None:
     assert parts[1::2] == [
         "--- base: the plain answer ---\n",
         "--- pref: concise, guidance scale 1 ---\n",
-        "--- amulet: concise, guidance scale 1.5 ---\n",
+        "--- amulet: concise, guidance scale up to 1.5 ---\n",
     ]
     assert parts[2] == plain.out + "\n"
-    assert re.search(r"\n\nguidance scale 1\.5 · [^\n]+\n\Z", parts[-1])
+    assert re.search(rf"\nrealigned: [^\n]+ · {STEERED}\n\Z", parts[-1])
 
 
 def test_compare_of_chosen_methods_says_both_speeds() -> None:
     arguments = ("compare", QUESTION, *SHORT, "--preference", "concise", "--methods", "base,amulet")
-    assert re.fullmatch(FIGURES, run(*arguments).out.splitlines(keepends=True)[-1])
+    assert re.search(rf"\n\n{FIGURES}\Z", run(*arguments).out)
 
 
 @pytest.fixture(scope="module")
@@ -334,7 +377,7 @@ def test_compare_puts_answers_side_by_side(
     else:
         text = run(*command, "--columns", COLUMNS="100").out
     expected = [item["text"] for item in compared.values()]
-    assert f"{side_by_side(expected, column_width(3, 100))}\n\nguidance scale 5.65 · " in text
+    assert f"{side_by_side(expected, column_width(3, 100))}\n\nplain: " in text
     assert text.startswith("base: the plain answer ")
     assert max(cells(line) for line in text.split("\n\n")[0].split("\n")) <= 100
 

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from amulet_local import Engine
+from amulet_local.cli.answering import generation_json
 from amulet_local.cli.columns import cells
 from amulet_local.cli.explain import explanation_json, table, totals_line
 from amulet_local.common.results import Alternative, Generation, TokenTrace
@@ -67,7 +68,9 @@ def hostile(vocabulary: Vocabulary) -> Explanation:
 
 
 def test_json_is_the_generation_with_its_trace_and_totals(as_json: dict[str, Any]) -> None:
-    assert set(as_json) == {field.name for field in dataclasses.fields(Generation)} | {"totals"}
+    assert set(as_json) == {field.name for field in dataclasses.fields(Generation)} | {
+        *("totals", "model", "settings")
+    }
     assert set(as_json["totals"]) == {"margins", "fluency", "kl", "scale"}
     assert len(as_json["trace"]) == len(as_json["token_ids"])
     for item in as_json["trace"]:
@@ -82,7 +85,10 @@ def test_json_is_the_generation_with_its_trace_and_totals(as_json: dict[str, Any
 def test_json_has_null_where_a_logarithm_is_infinite(vocabulary: Vocabulary) -> None:
     answer = traced_text(vocabulary, "one")
     trace = tuple(dataclasses.replace(item, plain=-math.inf) for item in answer.trace or ())
-    values = explanation_json(explain(dataclasses.replace(answer, trace=trace), vocabulary))
+    values = explanation_json(
+        explain(dataclasses.replace(answer, trace=trace), vocabulary),
+        generation_json(dataclasses.replace(answer, trace=trace)),
+    )
     read = json.loads(json.dumps(values, allow_nan=False))
     assert read["trace"][0]["plain"] is None
     assert read["totals"]["fluency"] is None

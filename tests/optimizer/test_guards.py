@@ -446,6 +446,24 @@ def test_entropy_among_tokens_is_that_of_their_distribution(real_pairs: list[Pai
         assert realigner.entropy(*pair, 4.0, tokens) == pytest.approx(expected, abs=2e-5)
 
 
+@pytest.mark.parametrize("scale", SCALES)
+def test_divergence_of_real_rows_is_that_of_float64(real_pairs: list[Pair], scale: float) -> None:
+    for pair in real_pairs:
+        everything = np.ones(len(pair[0]), dtype=bool)
+        expected = divergence64(pair, scale, everything)
+        assert realigner_for(pair).divergence(*pair, scale) == pytest.approx(expected, abs=1e-4)
+
+
+def test_divergence_among_tokens_is_from_all_that_scale_one_has(real_pairs: list[Pair]) -> None:
+    for pair in real_pairs:
+        realigner = realigner_for(pair)
+        tokens = realigner.plausible(*pair, 0.02).copy()
+        log_p = log_softmax(combined64(pair, 4.0)[tokens])
+        log_q = log_softmax(combined64(pair, 1.0))[tokens]
+        expected = float((np.exp(log_p) * (log_p - log_q)).sum())
+        assert realigner.divergence(*pair, 4.0, tokens) == pytest.approx(expected, abs=1e-4)
+
+
 def test_normaliser_of_real_rows_is_that_of_float64(real_rows: np.ndarray) -> None:
     for row in real_rows.reshape(-1, real_rows.shape[-1]):
         expected = np.logaddexp.reduce(row.astype(np.float64))

@@ -62,7 +62,7 @@ def _title(explanation: Explanation) -> str:
 
 def _header(explanation: Explanation) -> str:
     generation, totals = explanation.generation, explanation.totals
-    strength = f"guidance scale {generation.guidance_scale:.3g}"
+    strength = f"guidance scale up to {generation.guidance_scale:.3g}"
     if generation.preset:
         strength = f"preset {generation.preset}, {strength}"
     facts = {
@@ -77,7 +77,7 @@ def _header(explanation: Explanation) -> str:
     ]
     if totals.fluency is not None:
         figures.append(("fluency", f"{totals.fluency:.3f}"))
-    figures += [("KL", f"{totals.kl:.3f}"), ("scale", f"{totals.scale:.3g}")]
+    figures += [("KL", f"{totals.kl:.3f}"), ("mean scale", f"{totals.scale:.3g}")]
     shown = "\n".join(
         f'<div><dt>{name}</dt><dd dir="auto">{foreign(value)}</dd></div>'
         for name, value in facts.items()
