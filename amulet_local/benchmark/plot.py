@@ -6,6 +6,7 @@ import importlib.util
 from pathlib import Path
 
 from amulet_local.benchmark.run import Report
+from amulet_local.common import private_files
 from amulet_local.common.errors import FileAccessError, InvalidParameterError, MissingExtraError
 
 _COLOURS = {"plain": "#7a7a7a", "completion": "#b0b0b0", "bare": "#d0d0d0", "amulet": "#c8882b"}
@@ -17,7 +18,7 @@ def check_plot(path: Path) -> None:
     Raises:
         MissingExtraError: matplotlib isn't installed.
         InvalidParameterError: the name doesn't end in .png.
-        FileAccessError: there is no such folder.
+        FileAccessError: it can't be written.
     """
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingExtraError(
@@ -26,8 +27,7 @@ def check_plot(path: Path) -> None:
         )
     if path.suffix.lower() != ".png":
         raise InvalidParameterError(f"--plot writes a PNG file; {path.name!r} doesn't end in .png")
-    if not path.parent.is_dir():
-        raise FileAccessError(f"can't write {path}: there is no folder {path.parent}")
+    private_files.check(path)
 
 
 def write_plot(report: Report, path: Path) -> None:

@@ -8,22 +8,12 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from amulet_local.cli.given_options import read
-from amulet_local.cli.inputs import (
-    check_text,
-    chosen_model,
-    placement_named,
-    read_preference,
-    read_question,
-)
 from amulet_local.cli.loading import loaded
-from amulet_local.cli.model_options import ModelOptions
-from amulet_local.cli.options import AnswerOptions, QuestionOptions
+from amulet_local.cli.question import Question
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.settings_used import settings_used
 from amulet_local.cli.terminal import (
@@ -36,162 +26,12 @@ from amulet_local.cli.terminal import (
 )
 from amulet_local.common.errors import FileAccessError
 from amulet_local.params.amulet import AmuletParams
-from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.sampling import SamplingParams
 
 if TYPE_CHECKING:
     from amulet_local.common.results import AppliedStrength, Chunk, Generation
     from amulet_local.engine import Engine
     from amulet_local.llama.vocabulary import Vocabulary
-    from amulet_local.params.choices import Placement
-    from amulet_local.preferences.preference import Preference
-
-
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """What is asked of which model, checked as far as it can be without one.
-
-    Attributes:
-        amulet, preset, placement: the strength that was asked for, and where the preference goes.
-        changes: the strength and the guards that were asked for one by one; `amulet` has them.
-        asked_placement: the placement, if it was asked for itself.
-        strength_from: what the strength comes from, less the changes; None for the default.
-        sources: where each option came from, if it isn't a default: "flag" or "environment".
-    """
-
-    model: str
-    text: str
-    preferences: tuple[Preference, ...]
-    system: str | None
-    placement: Placement | None
-    asked_placement: Placement | None
-    amulet: AmuletParams | None
-    preset: str | None
-    changes: Mapping[str, Any]
-    sampling: SamplingParams
-    runtime: RuntimeParams
-    prompt_cache: str | None
-    response_prefix: str
-    strength_from: str | None
-    sources: Mapping[str, str]
-
-    def at_strength(self, amulet: AmuletParams, name: str) -> Question:
-        """The same at this strength, with what was asked for one by one changed in it.
-
-        Args:
-            name: what asks for it.
-        """
-        return dataclasses.replace(
-            self,
-            amulet=amulet.replace(**self.changes),
-            preset=None,
-            strength_from=f"method {name}",
-        )
-
-    def at_preset(self, name: str) -> Question:
-        """The same at a preset, with what was asked for one by one changed in it.
-
-        Raises:
-            InvalidParameterError: there is no such preset, or they don't go together.
-        """
-        from amulet_local.steering.presets import adjusted_strength, preset_named
-
-        preset = preset_named(name)
-        amulet = adjusted_strength(name, self.changes) if self.changes else None
-        return dataclasses.replace(
-            self,
-            amulet=amulet,
-            preset=None if amulet else name,
-            placement=self.asked_placement or preset.placement,
-            strength_from=f"preset {name}",
-        )
-
-
-def read_options(options: QuestionOptions) -> Question:
-    """Check the options and read the files that they name.
-
-    Raises:
-        AmuletError: a value, a name or a file can't be used.
-    """
-    check_text("--response-prefix", options.response_prefix)
-    return dataclasses.replace(
-        read_settings(options),
-        text=read_question(options),
-        prompt_cache=options.prompt_cache,
-        response_prefix=options.response_prefix or "",
-    )
-
-
-def read_settings(options: AnswerOptions) -> Question:
-    """The same without a question: its text is empty.
-
-    Raises:
-        AmuletError: a value, a name or a file can't be used.
-    """
-    from amulet_local.loading.model_store import find_model, names_of
-    from amulet_local.preferences.preference import Preference, PreferenceLike, resolve
-    from amulet_local.preferences.user_settings import settings_of_model
-    from amulet_local.steering.presets import (
-        DEFAULT_PRESET,
-        PRESETS,
-        adjusted_strength,
-        preset_named,
-    )
-
-    check_text("--system", options.system)
-    for text in options.preference or ():
-        check_text("--preference", text)
-    for text in options.avoid or ():
-        check_text("--avoid", text)
-    preferences: list[PreferenceLike] = list(options.preference or ())
-    if options.preference_file is not None:
-        text = read_preference(options.preference_file)
-        preferences.append(Preference(text=text, name=options.preference_file))
-    asked_placement = placement_named(options.placement)
-    model = chosen_model(options.model)
-    preset = None if options.preset is None else preset_named(options.preset)
-    placement = asked_placement
-    amulet = None
-    changes = read(AmuletParams.options, options.strength)
-    if changes:
-        start = preset or PRESETS[DEFAULT_PRESET]
-        placement = placement or start.placement
-        own = settings_of_model(names_of(model, find_model(model)))
-        amulet = adjusted_strength(
-            None if preset is None else preset.name,
-            changes,
-            own=own,
-        )
-    return Question(
-        model=model,
-        amulet=amulet,
-        preset=None if amulet is not None or preset is None else preset.name,
-        sampling=SamplingParams(**read(SamplingParams.options, options.sampling)),
-        runtime=runtime_params(options),
-        preferences=resolve(preferences or None, avoid=options.avoid or None),
-        system=options.system,
-        placement=placement,
-        asked_placement=asked_placement,
-        changes=changes,
-        text="",
-        prompt_cache=None,
-        response_prefix="",
-        strength_from=None if preset is None else f"preset {preset.name}",
-        sources=options.sources,
-    )
-
-
-def runtime_params(options: ModelOptions, **others: Any) -> RuntimeParams:
-    """How the model is loaded and run.
-
-    Args:
-        **others: defaults that aren't RuntimeParams' own.
-
-    Raises:
-        AmuletError: a value or a file can't be used.
-    """
-
-    return RuntimeParams(**{**others, **read(RuntimeParams.options, options.runtime)})
 
 
 class Session:

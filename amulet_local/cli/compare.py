@@ -9,21 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from amulet_local.cli.answering import (
-    Question,
-    Session,
-    rate,
-    read_options,
-    session,
-    strength_in_words,
-    write_json,
-)
+from amulet_local.cli.answering import Session, rate, session, strength_in_words, write_json
 from amulet_local.cli.columns import NARROWEST, column_width, side_by_side
 from amulet_local.cli.command import add_command
+from amulet_local.cli.cut_forms import require_complete_forms
 from amulet_local.cli.flags import METHOD_NAMES, option, switch
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.named_method import NamedMethod, named_method
 from amulet_local.cli.options import QuestionOptions
+from amulet_local.cli.question import Question, read_options
 from amulet_local.cli.terminal import separator, stdout_is_terminal, visible, write
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.option import OUTPUT, PREFERENCE
@@ -106,10 +100,11 @@ def run(options: CompareOptions) -> None:
                 sampling = sampling.replace(seed=generation.seed)
     if options.json:
         write_json(made)
-        return
-    if width:
-        write(_columns(headings, generations, width))
-    write(f"\n{figures(generations)}\n")
+    else:
+        if width:
+            write(_columns(headings, generations, width))
+        write(f"\n{figures(generations)}\n")
+    require_complete_forms(question, generations.values())
 
 
 def _entries(text: str, question: Question) -> list[NamedMethod]:
@@ -171,7 +166,8 @@ def figures(generations: dict[str, Generation]) -> str:
         if plain is not None and name not in ("base", "pref") and plain.timings.tokens_per_second:
             ratio = item.timings.tokens_per_second / plain.timings.tokens_per_second
             speed += f" ({ratio:.2f}x)" if ratio else ""
-        parts = [speed]
+        cut = " (cut off)" if item.finish_reason == "length" else ""
+        parts = [f"{item.usage.completion_tokens} tokens{cut}", speed]
         if item.applied is not None:
             parts.append(strength_in_words(item.applied))
         lines.append(f"{LABELS.get(name, name)}: {separator(sys.stdout).join(parts)}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -14,13 +13,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from amulet_local.cli import completions
-from amulet_local.cli.answering import figures, read_options, session, write_json
+from amulet_local.cli.answering import figures, session, write_json
 from amulet_local.cli.columns import cells, cut, pad, wrap
 from amulet_local.cli.command import add_command
+from amulet_local.cli.cut_forms import require_complete_forms
 from amulet_local.cli.flags import STEERING_NAMES, numeric, option
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.named_method import with_method
 from amulet_local.cli.options import QuestionOptions
+from amulet_local.cli.question import read_options
 from amulet_local.cli.terminal import (
     has_characters,
     has_colours,
@@ -33,7 +34,8 @@ from amulet_local.cli.terminal import (
     write,
     write_painted,
 )
-from amulet_local.common.errors import FileAccessError, InvalidParameterError
+from amulet_local.common import private_files
+from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.option import OUTPUT, PREFERENCE
 
 if TYPE_CHECKING:
@@ -114,7 +116,8 @@ def run(options: ExplainOptions) -> None:
         )
     method = _method_name(name)
     trace = _checked_alternatives(options.alternatives)
-    page = None if options.html is None else _checked_page(options.html)
+    if options.html is not None:
+        private_files.check(options.html)
     painted = has_colours() and not options.json
     with session(question) as opened:
         show = _painter(opened.vocabulary) if painted else None
@@ -130,10 +133,11 @@ def run(options: ExplainOptions) -> None:
         write_json(explanation_json(explanation, made))
     else:
         show_explanation(explanation, all_tokens=options.all, painted=painted)
-    if page is not None:
-        _write_page(page, explanation)
+    if options.html is not None:
+        _write_page(options.html, explanation)
     if options.stats or stderr_is_terminal():
         note(figures(generation))
+    require_complete_forms(question, [generation])
 
 
 def explanation_json(explanation: Explanation, made: dict[str, Any]) -> dict[str, Any]:
@@ -195,18 +199,7 @@ def _checked_alternatives(n: object) -> int:
     return n
 
 
-def _checked_page(path: str) -> str:
-    """Refuse what can't become a file, before the answer is made."""
-    folder = os.path.dirname(os.path.realpath(path)) if "\0" not in path else ""
-    if not path or os.path.isdir(path) or not os.path.isdir(folder):
-        raise FileAccessError(
-            f"--html {path!r} can't be written: give a file's name in a folder that is there"
-        )
-    return path
-
-
 def _write_page(path: str, explanation: Explanation) -> None:
-    from amulet_local.common import private_files
     from amulet_local.explanation.page import page
 
     private_files.write(path, page(explanation).encode())

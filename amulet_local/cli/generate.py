@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import typer
 
-from amulet_local.cli.answering import figures, read_options, session, write_json
+from amulet_local.cli.answering import figures, session, write_json
 from amulet_local.cli.command import add_command
-from amulet_local.cli.exit_codes import EXIT_CUT
+from amulet_local.cli.cut_forms import require_complete_forms
 from amulet_local.cli.flags import MethodName
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.named_method import with_method
 from amulet_local.cli.options import QuestionOptions
+from amulet_local.cli.question import read_options
 from amulet_local.cli.terminal import note, stderr_is_terminal
 
 HELP = """Answer one question, following a preference.
@@ -49,13 +50,7 @@ def run(options: GenerateOptions) -> None:
             write_json(opened.json_of(generation))
         if options.stats or stderr_is_terminal():
             note(figures(generation))
-        shaped = question.sampling.uses("grammar") or question.sampling.uses("json_schema")
-        if shaped and generation.finish_reason == "length":
-            note(
-                f"error: the answer was cut after {generation.usage.completion_tokens} tokens, "
-                f"before its form was complete; allow more with --predict or --ctx-size"
-            )
-            raise SystemExit(EXIT_CUT)
+        require_complete_forms(question, [generation])
 
 
 def add_to(app: typer.Typer) -> None:

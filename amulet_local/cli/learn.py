@@ -23,6 +23,7 @@ from amulet_local.cli.inputs import check_text, chosen_model, placement_named
 from amulet_local.cli.loading import loaded
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import StatusLine, note, one_line, stderr_is_terminal, write
+from amulet_local.common import private_files
 from amulet_local.common.errors import FileAccessError
 from amulet_local.common.readable import duration
 from amulet_local.params.learn import LearnParams
@@ -127,7 +128,6 @@ class LearnOptions:
 
 def run(options: LearnOptions) -> None:
     """Learn, write the file, and print the table."""
-    from amulet_local.common import private_files
     from amulet_local.learning.learned import as_toml, bank_of, check_mix_name
     from amulet_local.learning.liked_texts import read_texts
 
@@ -179,21 +179,15 @@ def _output(options: LearnOptions) -> Path:
     """Where the file goes: what could be wrong with that is said before anything is computed.
 
     Raises:
-        FileAccessError: there is no such folder, or something is there already.
+        FileAccessError: it can't be written, or something is there already.
     """
     assert options.output is not None
     check_text("-o", options.output)
     path = Path(options.output).expanduser()
-    try:
-        if not path.parent.is_dir():
-            raise FileAccessError(f"{path} can't be written: there is no folder {path.parent}")
-        if os.path.lexists(path) and not (options.force and path.is_file()):
-            hint = "--force replaces it" if path.is_file() else "choose another name"
-            raise FileAccessError(f"{path} is there already; {hint}")
-        if not os.access(path.parent, os.W_OK):
-            raise FileAccessError(f"{path} can't be written: no right to write into its folder")
-    except (OSError, ValueError) as error:  # a name that is too long; a NUL
-        raise FileAccessError(f"{options.output!r:.80} can't be written: {error}") from None
+    private_files.check(path)
+    if os.path.lexists(path) and not (options.force and path.is_file()):
+        hint = "--force replaces it" if path.is_file() else "choose another name"
+        raise FileAccessError(f"{path} is there already; {hint}")
     return path
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 
-from amulet_local.cli.answering import Question
 from amulet_local.cli.options import AnswerOptions
+from amulet_local.cli.question import Question
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.amulet import HYPER_PARAMETERS, AmuletParams
 

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from amulet_local.cli import completions
-from amulet_local.cli.answering import runtime_params
 from amulet_local.cli.command import add_command
 from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import numeric, option, preference_option
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
 from amulet_local.cli.model_options import ModelOptions
+from amulet_local.cli.question import runtime_params
 from amulet_local.cli.terminal import StatusLine, note
 from amulet_local.cli.version import package_version
 from amulet_local.common.errors import FileAccessError, InvalidParameterError, MissingExtraError

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from amulet_local.params.amulet import HYPER_PARAMETERS, AmuletParams
 
 if TYPE_CHECKING:
-    from amulet_local.cli.answering import Question
+    from amulet_local.cli.question import Question
     from amulet_local.common.results import Generation
     from amulet_local.engine import Engine
 

@@ -14,7 +14,7 @@ from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, chosen_model, read_file
 from amulet_local.cli.progress import AnswersProgress
 from amulet_local.cli.terminal import note, one_line, write
-from amulet_local.cli.tune_options import TuneOptions, check
+from amulet_local.cli.tune_options import FEWEST_QUESTIONS, TuneOptions, check
 from amulet_local.common.errors import (
     AmuletError,
     FileAccessError,
@@ -43,14 +43,15 @@ many break: loop, fall apart, recite the preference, or stop short.
 Recommended is the most margin with hardly any broken answers and at most half of the loss of
 fluency that the paper's strength has. Where it can be told who follows, by --check or a rule, it
 is the smallest strength at which most answers follow and aren't broken. It is written to your
-settings file, and later runs use it where you give neither a strength nor a preset.
+settings file, and later runs use it where you give neither a strength nor a preset; what fewer
+than 5 questions recommend is written with --keep only.
 
 Ctrl-C ends it, shows what is there, and keeps nothing. docs/guards.md says more."""
 
 EXAMPLES = """
 amulet-local tune -m model.gguf
 amulet-local tune "How do I ask for a raise?" "What is yeast?" \\
-    --preference formal --preference "like a patient teacher"
+    --preference formal --preference "like a patient teacher" --keep
 amulet-local tune --preference "as a list with dashes" --check 'regex:^- '
 amulet-local tune --questions mine.txt --values 0.2,0.4,0.6,0.8 --dry-run
 amulet-local tune -m model.gguf --reset"""
@@ -73,7 +74,8 @@ def run(options: TuneOptions) -> None:
     png = _plot_path(options.plot)
     runtime = _runtime(options)
     earlier = None
-    if not options.dry_run:
+    few = len(plan.questions) < FEWEST_QUESTIONS and not options.keep
+    if not (options.dry_run or few):
         earlier = read_settings().of_model(names)
         check_model_strength(names)
     measurement = _measured(path, runtime, plan, model, as_json=options.json)
@@ -87,6 +89,11 @@ def run(options: TuneOptions) -> None:
     _show(measurement, chosen, path.name, kept, as_json=options.json)
     if kept is not None and not options.json:
         write(f"\n{_kept_text(earlier, kept)}\n")
+    elif few and not options.dry_run:
+        note(
+            f"Nothing is kept: so few questions ({len(plan.questions)}) can't tell. Ask "
+            f"{FEWEST_QUESTIONS} or more, or give --keep."
+        )
     if png is not None:
         from amulet_local.evaluation.frontier_plot import marks_of, write_plot
 

@@ -25,6 +25,9 @@ from amulet_local.params.runtime import RuntimeParams
 WHAT = "What to measure"
 KEPT = "What to recommend and keep"
 
+FEWEST_QUESTIONS = 5
+"""Of whose answers a recommendation is kept without being told to."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TuneOptions:
@@ -109,6 +112,14 @@ class TuneOptions:
             "which is none of fewer than 50.",
         ),
     ] = None
+    keep: Annotated[
+        bool,
+        option(
+            "--keep",
+            panel=KEPT,
+            help=f"Keep what fewer than {FEWEST_QUESTIONS} questions recommend, too.",
+        ),
+    ] = False
     dry_run: Annotated[
         bool, option("--dry-run", panel=KEPT, help="Recommend only; write nothing.")
     ] = False
@@ -152,10 +163,13 @@ def check(options: TuneOptions) -> None:
         "--questions": options.questions,
         "--values": options.values,
         "--check": options.check,
+        "--keep": options.keep,
         "--dry-run": options.dry_run,
         "--plot": options.plot,
     }
     if options.reset and (given := [name for name, value in others.items() if value]):
         raise typer.BadParameter(f"--reset measures nothing; leave out {', '.join(given)}")
+    if options.keep and options.dry_run:
+        raise typer.BadParameter("--keep and --dry-run exclude each other; leave one out")
     if options.sweep not in (None, "kl", "scale"):
         raise typer.BadParameter(f"--sweep is kl or scale, not {options.sweep!r}")

@@ -88,21 +88,27 @@ def table(measurement: Measurement, chosen: Recommendation | CheckedRecommendati
 
 
 def samples(measurement: Measurement) -> str:
-    """Each setting's answer to one question, a line each; empty where answers weren't checked."""
-    if not measurement.checked:
+    """Each setting's answer to the first question, a line each; empty where there is none."""
+    if not measurement.samples:
         return ""
     plan = measurement.plan
     question, label = plan.questions[0], plan.preferences[0].label
     lines = [_shortened(f"Answers to {one_line(question)!r}, {one_line(label)}:", WIDTH)]
     for setting in plan.settings:
-        for answer in measurement.checked.get(setting.name, ()):
-            if (answer.question, answer.preference) == (question, label):
-                told = {True: "follows", False: "no", None: "can't tell"}[answer.follows]
-                told = "broken" if answer.is_broken else told
-                lines.append(
-                    _shortened(f"  {setting.name:18}{told:12}{one_line(answer.text)}", WIDTH)
-                )
+        if setting.name in measurement.samples:
+            told = _told(measurement, setting.name, question, label)
+            text = one_line(measurement.samples[setting.name])
+            lines.append(_shortened(f"  {setting.name:18}{told}{text}", WIDTH))
     return "\n".join(lines)
+
+
+def _told(measurement: Measurement, setting: str, question: str, label: str) -> str:
+    """What is known of a sample, in a column; empty where answers weren't checked."""
+    for answer in measurement.checked.get(setting, ()):
+        if (answer.question, answer.preference) == (question, label):
+            told = {True: "follows", False: "no", None: "can't tell"}[answer.follows]
+            return f"{'broken' if answer.is_broken else told:12}"
+    return ""
 
 
 def reasons(measurement: Measurement) -> str:
@@ -234,6 +240,7 @@ def report_json(
                 "strength": _strength(setting),
                 **_rounded(figures[setting.name]),
                 **({"follows": asdict(followed[setting.name])} if followed else {}),
+                "sample": measurement.samples.get(setting.name),
                 "by_preference": {
                     label: _rounded(found[setting.name])
                     for label, found in by_preference.items()

@@ -45,6 +45,27 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
                 os.unlink(temporary)
 
 
+def check(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that `write` can't write, before time is spent on what is to be written.
+
+    Raises:
+        InvalidParameterError: not a path.
+        FileAccessError: there is no such folder, it can't be written to, or something that isn't
+            a file is there.
+    """
+    shown = _path(path)
+    try:
+        target = Path(os.path.realpath(shown))
+        if target.exists() and not target.is_file():
+            raise FileAccessError(f"{shown} can't be written: it is there and isn't a file")
+        if not target.parent.is_dir():
+            raise FileAccessError(f"{shown} can't be written: there is no folder {target.parent}")
+        if not os.access(target.parent, os.W_OK | os.X_OK):
+            raise FileAccessError(f"{shown} can't be written: no right to write into its folder")
+    except OSError as error:  # a name that is too long
+        raise FileAccessError(f"{shown!s:.80} can't be written: {error.strerror}") from None
+
+
 def read(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:
     """All of a file.
 

@@ -93,6 +93,7 @@ class Measurement:
         plan: what was asked.
         answers: judgements by the names of setting and preference.
         checked: the answers by the name of the setting, where the plan has checks.
+        samples: the answer to the first question under the first preference, by setting.
         noise: standard deviation of the rounding noise in l1 - l0, in logits.
         lever: what there is to strengthen.
     """
@@ -100,6 +101,7 @@ class Measurement:
     plan: SweepPlan
     answers: dict[tuple[str, str], list[Quality]] = field(default_factory=dict)
     checked: dict[str, list[CheckedAnswer]] = field(default_factory=dict)
+    samples: dict[str, str] = field(default_factory=dict)
     noise: float | None = None
     lever: Lever | None = None
 
@@ -262,6 +264,9 @@ class Stand(Closing):
             judgement = judged(outcome, vocabulary, task.preference, task.question)
             key = (task.setting.name, task.preference.label)
             result.answers.setdefault(key, []).append(judgement)
+            plan = self._plan
+            if (task.question, task.preference) == (plan.questions[0], plan.preferences[0]):
+                result.samples[task.setting.name] = outcome.text
             check = self._plan.checks.get(task.preference.label)
             if check is not None:
                 cut = outcome.finish_reason != "stop"

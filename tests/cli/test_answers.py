@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from amulet_local import AmuletParams, SamplingParams
-from amulet_local.cli.answering import read_options
 from amulet_local.cli.columns import cells, column_width, side_by_side
 from amulet_local.cli.compare import CompareOptions, chosen_width
 from amulet_local.cli.generate import GenerateOptions
+from amulet_local.cli.question import read_options
 from amulet_local.steering.methods import METHODS
 from amulet_local.steering.presets import PRESETS
 from tests.cli.conftest import CallCli
@@ -25,7 +25,11 @@ pytestmark = pytest.mark.usefixtures("model_path")
 QUESTION = "How do I sleep better?"
 SHORT = ("-n", "12")
 STEERED = r"guidance scale [\d.]+( \([\d.]+ to [\d.]+\))?, KL [\d.e-]+ nats a token"
-FIGURES = rf"plain: [\d.]+ tokens/s\nrealigned: [\d.]+ tokens/s \([\d.]+x\) · {STEERED}\n"
+CUT_SCHEMA = '{"properties": {"a": {"type": "string"}}, "required": ["a"]}'
+CUT = r"12 tokens \(cut off\)"
+FIGURES = (
+    rf"plain: {CUT} · [\d.]+ tokens/s\nrealigned: {CUT} · [\d.]+ tokens/s \([\d.]+x\) · {STEERED}\n"
+)
 
 
 @pytest.fixture(scope="module")
@@ -268,9 +272,16 @@ def test_a_schema_or_grammar_shapes_the_answer(tmp_path: Path) -> None:
     assert outcome.out in ("yes\n", "no\n")
 
 
+@pytest.mark.parametrize("command", ["compare", "explain"])
+def test_a_cut_form_ends_any_command_so(call: CallCli, shallow_path: Path, command: str) -> None:
+    flags = ("-m", shallow_path, "-n", "3", "-j", CUT_SCHEMA, "--preference", "concise")
+    outcome = call(command, QUESTION, *flags)
+    assert outcome.code == 3
+    assert "cut after 3 tokens" in outcome.err
+
+
 def test_a_cut_form_has_its_own_exit_code(shallow_path: Path) -> None:
-    schema = '{"properties": {"a": {"type": "string"}}, "required": ["a"]}'
-    flags = ("-m", shallow_path, "-n", "3", "-j", schema)
+    flags = ("-m", shallow_path, "-n", "3", "-j", CUT_SCHEMA)
     outcome = run("generate", QUESTION, *flags)
     assert outcome.code == 3
     assert outcome.out.startswith("{")

@@ -182,4 +182,4 @@ def test_a_page_that_cant_be_written_is_said_before_the_answer(
     call: CallCli, tmp_path: Path, place: str
 ) -> None:
     path = f"{tmp_path}/{place}" if place else ""
-    assert "--html" in call(*ASK, "--html", path).error_line
+    assert "can't be written" in call(*ASK, "--html", path).error_line

@@ -122,7 +122,7 @@ def test_a_file_that_is_there_is_kept(call: CallCli, liked: Path, tmp_path: Path
     ("arguments", "reason"),
     [
         (["-o", "missing/me.toml"], "no folder"),
-        (["-o", "."], "there already"),
+        (["-o", "."], "is there and"),
         (["-o", "x" * 300], "can't be"),
         (["-o", "two words.toml"], "--name"),
         (["-o", "concise.toml"], "--name"),

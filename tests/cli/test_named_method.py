@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from amulet_local.cli.answering import Question, read_options
 from amulet_local.cli.generate import GenerateOptions
 from amulet_local.cli.named_method import with_method
+from amulet_local.cli.question import Question, read_options
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.steering.presets import PRESETS

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from amulet_local.cli.answering import read_options
 from amulet_local.cli.generate import GenerateOptions
+from amulet_local.cli.question import read_options
 from amulet_local.cli.tuning_report import advice, plot, report_json, report_text
 from amulet_local.cli.tuning_report import signal as said
 from amulet_local.common.errors import SettingsError
@@ -100,8 +100,9 @@ def kept_in(config: Path) -> UserModelSettings:
 
 
 def test_it_measures_shows_recommends_and_keeps(config: Path, model_path: Path) -> None:
-    outcome = run(*QUICK, "-m", model_path)
+    outcome = run(*QUICK, "--keep", "-m", model_path)
     assert outcome.code == 0, outcome
+    assert re.search(r"^Answers to 'Why\?', concise:\n  preference prompt +\S", outcome.out, re.M)
     for words in ("preference prompt", "scale 1.5", "paper, no guards", "margin", "Signal: "):
         assert words in outcome.out
     assert re.search(r"^Kept for smollm2 in .*settings\.toml\.$", outcome.out, re.MULTILINE)
@@ -128,13 +129,25 @@ def test_a_dry_run_keeps_nothing_and_json_has_everything(config: Path) -> None:
     assert result["questions"] == ["Why?"]
     assert result["noise"] > 0
     assert list(config.iterdir()) == []
+    assert all(point["sample"] for point in result["points"])
+
+
+def test_what_few_questions_recommend_is_kept_only_when_told_to(
+    call: CallCli, config: Path, shallow_path: Path
+) -> None:
+    outcome = call(*QUICK, "-m", shallow_path)
+    assert outcome.code == 0, outcome
+    assert "Recommended: " in outcome.out
+    assert "Nothing is kept" in outcome.err
+    assert "--keep" in outcome.err
+    assert list(config.iterdir()) == []
 
 
 @pytest.mark.usefixtures("whole_by_default")
 def test_what_is_kept_is_replaced_and_taken_out(call: CallCli, config: Path) -> None:
     file = config / "settings.toml"
     file.write_text("# mine\n[models.smollm2]\nguidance_scale = 2 # low\n")
-    outcome = run(*QUICK)
+    outcome = run(*QUICK, "--keep")
     assert "in the place of guidance_scale 2." in outcome.out
     assert kept_in(config).guidance_scale in (1, 1.5)
     assert kept_in(config).kl_budget == "off"
@@ -279,7 +292,10 @@ def test_a_broken_settings_file_is_said_before_anything_is_measured(
     call: CallCli, config: Path
 ) -> None:
     (config / "settings.toml").write_text("[model]\n")
-    assert "settings.toml, line 1" in call("tune", "Why?", "--preference", "in rhyme").error_line
+    assert (
+        "settings.toml, line 1"
+        in call("tune", "Why?", "--preference", "in rhyme", "--keep").error_line
+    )
 
 
 def test_a_settings_file_that_cant_be_written_is_said_before_anything_is_measured(
@@ -287,7 +303,7 @@ def test_a_settings_file_that_cant_be_written_is_said_before_anything_is_measure
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("AMULET_CONFIG", str(tmp_path / "file" / "folder"))
-    assert "settings file" in call("tune", "Why?", "--preference", "in rhyme").error_line
+    assert "settings file" in call("tune", "Why?", "--preference", "in rhyme", "--keep").error_line
 
 
 def test_a_settings_file_that_cant_be_changed_is_said_before_anything_is_measured(
@@ -307,7 +323,7 @@ def test_a_check_is_counted_shown_and_recommended_by(config: Path, model_path: P
     check.write_text(
         "def follows(question, answer):\n    return question == 'Why?' and bool(answer)\n"
     )
-    outcome = run(*QUICK, "-m", model_path, "--check", f"python:{check}", "--json")
+    outcome = run(*QUICK, "-m", model_path, "--check", f"python:{check}", "--json", "--keep")
     made = json.loads(outcome.out)
     assert made["recommended"]["strength"] == {"guidance_scale": 1, "kl_budget": "off"}
     assert (made["recommended"]["n_sound"], made["recommended"]["n_answers"]) == (1, 1)
@@ -338,6 +354,7 @@ def test_the_report_of_a_check_marks_its_choice_and_fits(measurement: Measuremen
             )
             for n in range(20)
         ]
+        checked.samples[setting.name] = f"- tea 9 \x1b[2J\n- {'milk ' * 40}"
     followed = checked.following()
     chosen = recommend_checked(followed, strengths=[item.name for item in plan.settings[:-1]])
     assert chosen is not None

@@ -90,9 +90,9 @@ def asked(*arguments: str, **environment: str) -> dict[str, Any]:
     """The values that a command gets."""
     import typer
 
-    from amulet_local.cli.answering import read_settings
     from amulet_local.cli.command import add_command
     from amulet_local.cli.options import AnswerOptions
+    from amulet_local.cli.question import read_settings
 
     found: list[AnswerOptions] = []
     app = typer.Typer()

@@ -14,12 +14,12 @@ from amulet_local.cli.terminal import write
 from amulet_local.common.errors import AmuletError, InvalidRequestError
 
 if TYPE_CHECKING:
-    from amulet_local.cli.answering import Question
     from amulet_local.cli.chat.commands import SlashCommands
     from amulet_local.cli.chat.questions import Questions
     from amulet_local.cli.chat.screen import Screen
     from amulet_local.cli.chat.talk import Chat
     from amulet_local.cli.kept_chats import TypedLines
+    from amulet_local.cli.question import Question
     from amulet_local.conversation.conversation_settings import OnFull
 
 HELP = """Talk with a model, following a preference that may change at any time.
@@ -48,7 +48,6 @@ def run(options: ChatOptions) -> None:
     Raises:
         SystemExit: with 1, if questions came from a file or pipe and one of them failed.
     """
-    from amulet_local.cli.answering import read_settings
     from amulet_local.cli.chat.commands import SlashCommands, resume, show_place
     from amulet_local.cli.chat.screen import Screen
     from amulet_local.cli.chat.talk import Chat
@@ -61,6 +60,7 @@ def run(options: ChatOptions) -> None:
     )
     from amulet_local.cli.loading import loaded
     from amulet_local.cli.named_method import with_method
+    from amulet_local.cli.question import read_settings
 
     first = _first_question(options)
     path = _chosen_chat(options)
