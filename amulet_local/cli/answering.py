@@ -81,6 +81,7 @@ class Session:
         def show_progress(done: int, total: int) -> None:
             status.show(f"reading the prompt: {done} of {total} tokens")
 
+        status.show("getting ready")
         chunks = self._engine.stream_generate(
             question.text,
             preference=question.preferences or None,

@@ -6,13 +6,14 @@ comes at once.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from amulet_local.cli.terminal import write
+from amulet_local.cli.terminal import note, write
 from amulet_local.cli.version import package_version
 
 COMMANDS = {
@@ -32,11 +33,62 @@ COMMANDS = {
 """Modules beside this one, and what the help says of their commands, in its order."""
 
 
+ANSWERS = {
+    **dict.fromkeys(
+        ("run", "cli"),
+        "to talk with a model: amulet-local chat -m MODEL; for one answer: "
+        'amulet-local generate -m MODEL "question"',
+    ),
+    **dict.fromkeys(
+        ("pull", "download"),
+        "nothing is downloaded here. Any GGUF file will do: `hf download REPOSITORY FILE "
+        "--local-dir models` puts one where `amulet-local models` finds it; what Ollama, LM Studio "
+        "and llama.cpp have downloaded is found as well",
+    ),
+    **dict.fromkeys(
+        ("ps", "stop"),
+        "no program runs in the background. A server is `amulet-local serve`, in the foreground; "
+        "its GET /metrics says what it does, Ctrl-C ends it",
+    ),
+    "show": "`amulet-local models` shows models and what they are, `amulet-local preferences show "
+    "NAME` a preference",
+    **dict.fromkeys(
+        ("rm", "cp", "push", "create"),
+        "models are files that you keep yourself: `amulet-local models` says where they are; a "
+        "system text is --system, settings of a model stand in the settings file",
+    ),
+    "server": "the server is `amulet-local serve`",
+}
+"""Commands of other programs -> the one that does it here."""
+
+
+def in_own_words(args: list[str]) -> list[str]:
+    """Arguments that another program would understand, as this one does.
+
+    `run MODEL`, or a model's file alone, is a chat; `run MODEL QUESTION` one answer; `list` lists
+    models.
+    """
+    first, *others = args
+    if first in ("list", "ls"):
+        return ["models", *others]
+    if first == "run" and others and not others[0].startswith("-"):
+        model, *rest = others
+        asks = (rest and not rest[0].startswith("-")) or not sys.stdin.isatty()
+        return ["generate" if asks else "chat", *rest, "-m", model]
+    if first.lower().endswith(".gguf") and first not in COMMANDS:
+        return ["chat", *others, "-m", first]
+    return args
+
+
 class Commands(TyperGroup):
     """Commands that are names until one of them is asked for."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """The command that the arguments begin with, and the other arguments."""
+        args = in_own_words(args)
+        if args[0] not in COMMANDS and args[0] in ANSWERS:
+            note(f"There is no `amulet-local {args[0]}`: {ANSWERS[args[0]]}.")
+            raise typer.Exit(2)
         name, command, others = super().resolve_command(ctx, args)
         return name, command and command_named(args[0]), others
 

@@ -14,6 +14,7 @@ from amulet_local.cli.command import add_command
 from amulet_local.cli.eval_options import EvalOptions, check
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
+from amulet_local.cli.loading import loading_progress
 from amulet_local.cli.progress import AnswersProgress
 from amulet_local.cli.terminal import note, one_line, write
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
@@ -81,9 +82,7 @@ def _answers(
     note(f"{one_line(path.name)}: {one_line(str(folder))}")
     progress = AnswersProgress(sum(1 for _ in experiment.responses()))
 
-    def loading(share: float) -> None:
-        progress.show(f"loading {one_line(model)}: {share:.0%}")
-
+    loading = loading_progress(model, progress.show)
     try:
         with Engine(path, runtime, load_progress=loading) as engine:
             ExperimentRun(engine, experiment, folder, progress.show).run()

@@ -5,7 +5,7 @@ Knows the engine's public names and nothing below them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -27,10 +27,25 @@ def loaded(model: str, runtime: RuntimeParams) -> Iterator[Engine]:
 
     status = StatusLine(enabled=not runtime.verbose)
     try:
-        engine = Engine(
-            model, runtime, load_progress=lambda share: status.show(f"loading {model}: {share:.0%}")
-        )
+        engine = Engine(model, runtime, load_progress=loading_progress(model, status.show))
     finally:
         status.erase()
     with engine:
         yield engine
+
+
+def loading_progress(model: str, show: Callable[[str], None]) -> Callable[[float], None]:
+    """A function that says how far a model's loading is; at the end kernels may be compiled still.
+
+    Args:
+        show: shows a line.
+    """
+    from amulet_local.common.jit import has_compiled
+
+    show(f"loading {model}")
+    what = "getting ready" if has_compiled() else "compiling, once on this machine"
+
+    def progress(share: float) -> None:
+        show(f"loading {model}: {share:.0%}" if share < 1 else f"{model} is loaded; {what}")
+
+    return progress

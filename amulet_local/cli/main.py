@@ -20,13 +20,28 @@ def main() -> None:
         from amulet_local.cli.terminal import prepare_streams
 
         prepare_streams()
-        app(prog_name="amulet-local")
+        arguments = sys.argv[1:] or _welcomed()
+        app(arguments, prog_name="amulet-local")
     except KeyboardInterrupt:
         _end_at_once()
     except SystemExit as end:
         if end.code == EXIT_INTERRUPTED:
             _end_at_once()
         raise
+
+
+def _welcomed() -> list[str]:
+    """What a person chooses on the first screen; nothing where nobody is there to choose."""
+    from amulet_local.cli import welcome
+    from amulet_local.cli.reporting import reporting
+
+    if not welcome.is_wanted():
+        return []
+    with reporting():
+        arguments = welcome.choose_command()
+    if not arguments:
+        raise SystemExit(0)
+    return arguments
 
 
 def _end_at_once() -> NoReturn:

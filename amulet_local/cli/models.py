@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import os
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,8 @@ from amulet_local.common.errors import AmuletError
 HELP = """List the models that have a name.
 
 Any GGUF file that generates text can be used: give its path with -m, or put it into ./models or
-a folder that AMULET_MODELS names to give just its name."""
+a folder that AMULET_MODELS names to give just its name. What llama.cpp, Ollama, LM Studio and
+Hugging Face have downloaded has the name that it has there."""
 
 EXAMPLES = """
 amulet-local models
@@ -53,6 +55,7 @@ class ModelListing:
         kind: architecture and quantisation.
         problem: why it can't be used, None if nothing is known to speak against it.
         description: of a catalogue entry.
+        program: the program that has downloaded it; empty for others.
     """
 
     name: str
@@ -61,6 +64,7 @@ class ModelListing:
     kind: str
     problem: str | None
     description: str = ""
+    program: str = ""
 
 
 def run(options: ModelsOptions) -> None:
@@ -69,12 +73,14 @@ def run(options: ModelsOptions) -> None:
 
     catalogue = [_from_catalogue(entry) for entry in model_store.catalogue().values()]
     files = [_inspected(path.stem, path) for path in model_store.local_models()]
+    others = _of_other_programs()
     folders = [str(folder) for folder in model_store.model_folders()]
     if options.json:
         write_json(
             {
                 "catalogue": [asdict(item) for item in catalogue],
                 "files": [asdict(item) for item in files],
+                "others": [asdict(item) for item in others],
                 "folders": folders,
             }
         )
@@ -83,11 +89,35 @@ def run(options: ModelsOptions) -> None:
     for folder in folders:
         inside = [item for item in files if str(Path(item.path or "").parent) == folder]
         lines += [f"In {one_line(folder)}:", *(_table(inside) or ["  no GGUF files"]), ""]
+    for program in dict.fromkeys(item.program for item in others):
+        lines += [f"Of {program}:", *_table([i for i in others if i.program == program]), ""]
     lines += [
         "Give a name or the path of any GGUF file with -m. Files in ./models and in the",
-        "folders that AMULET_MODELS names are found by name.",
+        "folders that AMULET_MODELS names are found by name, and so is what llama.cpp,",
+        "Ollama, LM Studio and Hugging Face have downloaded.",
     ]
     write("\n".join(lines) + "\n")
+
+
+def usable_models() -> list[ModelListing]:
+    """What a chat could be had with as far as is known, the user's own first; each file once."""
+    from amulet_local.loading import model_store
+
+    found: dict[str, ModelListing] = {}
+    own = (_inspected(path.stem, path) for path in model_store.local_models())
+    catalogue = map(_from_catalogue, model_store.catalogue().values())
+    for item in (*own, *_of_other_programs(), *catalogue):
+        if item.path is not None and item.problem is None:
+            found.setdefault(os.path.realpath(item.path), item)
+    return list(found.values())
+
+
+def _of_other_programs() -> list[ModelListing]:
+    from amulet_local.loading.other_programs import found_models
+
+    return [
+        replace(_inspected(item.name, item.path), program=item.program) for item in found_models()
+    ]
 
 
 def _from_catalogue(entry: object) -> ModelListing:
@@ -136,7 +166,7 @@ def _inspected(name: str, path: Path, description: str = "") -> ModelListing:
 
 
 def _table(items: list[ModelListing]) -> list[str]:
-    rows = [(one_line(item.name), _size(item.size_bytes), item.kind) for item in items]
+    rows = [(one_line(item.name), size_in_words(item.size_bytes), item.kind) for item in items]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
     lines = []
     for row, item in zip(rows, items, strict=True):
@@ -146,7 +176,8 @@ def _table(items: list[ModelListing]) -> list[str]:
     return lines
 
 
-def _size(n_bytes: int | None) -> str:
+def size_in_words(n_bytes: int | None) -> str:
+    """A file's size; "-" where it isn't known."""
     if n_bytes is None:
         return "-"
     if n_bytes < 1e9:

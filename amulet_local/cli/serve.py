@@ -18,6 +18,7 @@ from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import numeric, option, preference_option
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
+from amulet_local.cli.loading import loading_progress
 from amulet_local.cli.model_options import ModelOptions
 from amulet_local.cli.question import runtime_params
 from amulet_local.cli.terminal import StatusLine, note
@@ -246,9 +247,7 @@ def _load(
     from amulet_local.server.served_model import Defaults, ServedModel
 
     model = chosen_model(options.model)
-    engine = Engine(
-        model, runtime, load_progress=lambda share: status.show(f"loading {model}: {share:.0%}")
-    )
+    engine = Engine(model, runtime, load_progress=loading_progress(model, status.show))
     try:
         pool = engine.pool(
             places=options.parallel,

@@ -194,9 +194,10 @@ def _signal_pipe() -> tuple[int, int]:
 
 
 class StatusLine:
-    """A line on stderr that says what is going on, rewritten in place and erased at the end.
+    """A dim line on stderr that says what is going on, rewritten in place and erased at the end.
 
-    Shown on a terminal only, and only for work that takes a while. Any thread may call it.
+    Shown on a terminal only, and only for work that takes a while: then it comes by itself, also
+    while what is going on doesn't call. Any thread may call it.
     """
 
     def __init__(self, *, enabled: bool = True) -> None:
@@ -204,24 +205,49 @@ class StatusLine:
         self._enabled = enabled and stderr_is_terminal() and not is_dumb
         self._shown = 0
         self._next = time.monotonic() + STATUS_DELAY_SECONDS
+        self._waiting: str | None = None
+        self._timer: threading.Timer | None = None
         self._lock = threading.Lock()
 
     def show(self, text: str) -> None:
-        """Replace the line."""
+        """Replace the line, as soon as it may be."""
         with self._lock:
-            if not self._enabled or time.monotonic() < self._next:
+            if not self._enabled:
                 return
-            self._next = time.monotonic() + 0.1
-            text = one_line(text)[: shutil.get_terminal_size().columns - 1]
-            self._put("\r" + text + " " * (self._shown - len(text)))
-            self._shown = len(text)
+            delay = self._next - time.monotonic()
+            if delay <= 0:
+                self._draw(text)
+                return
+            self._waiting = text
+            if self._timer is None:
+                self._timer = threading.Timer(delay, self._draw_waiting)
+                self._timer.daemon = True
+                self._timer.start()
 
     def erase(self) -> None:
         """Remove the line."""
         with self._lock:
+            self._waiting = None
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
             if self._shown:
                 self._put("\r" + " " * self._shown + "\r")
                 self._shown = 0
+
+    def _draw_waiting(self) -> None:
+        with self._lock:
+            self._timer = None
+            if self._waiting is not None:
+                self._draw(self._waiting)
+
+    def _draw(self, text: str) -> None:
+        self._waiting = None
+        self._next = time.monotonic() + 0.1
+        text = one_line(text)[: shutil.get_terminal_size().columns - 1]
+        dim, plain = dimming()
+        self._put(f"\r{dim}{text}{plain}" + " " * (self._shown - len(text)))
+        self._shown = len(text)
 
     def _put(self, text: str) -> None:
         try:
@@ -231,13 +257,19 @@ class StatusLine:
             self._enabled = False
 
 
+def dimming() -> tuple[str, str]:
+    """What begins and ends dim text on stderr, a terminal; both empty for who wants no colours."""
+    if "NO_COLOR" in os.environ or os.environ.get("TERM", "dumb") == "dumb":
+        return "", ""
+    return "\x1b[2m", "\x1b[0m"
+
+
 class ReasoningNote:
     """Shows what a thinking model writes to itself, dimmed, on stderr, if that is a terminal."""
 
     def __init__(self, *, enabled: bool) -> None:
         self._enabled = enabled and stderr_is_terminal()
-        has_colours = "NO_COLOR" not in os.environ and os.environ.get("TERM", "dumb") != "dumb"
-        self._dim, self._plain = ("\x1b[2m", "\x1b[0m") if has_colours else ("", "")
+        self._dim, self._plain = dimming()
         self._is_open = False
 
     def show(self, reasoning: str) -> None:

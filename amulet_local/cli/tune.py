@@ -12,6 +12,7 @@ from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, chosen_model, read_file
+from amulet_local.cli.loading import loading_progress
 from amulet_local.cli.progress import AnswersProgress
 from amulet_local.cli.terminal import note, one_line, write
 from amulet_local.cli.tune_options import FEWEST_QUESTIONS, TuneOptions, check
@@ -201,9 +202,7 @@ def _measured(
     measurement = Measurement(plan=plan)
     progress = AnswersProgress(plan.n_answers)
 
-    def loading(share: float) -> None:
-        progress.show(f"loading {one_line(model)}: {share:.0%}")
-
+    loading = loading_progress(model, progress.show)
     try:
         with Stand(path, runtime, plan, load_progress=loading) as stand:
             stand.measure(measurement, progress.show)

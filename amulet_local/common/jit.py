@@ -25,6 +25,12 @@ def kernel_cache_folder() -> Path | None:
     return private_folder(cache_folder() / "numba")
 
 
+def has_compiled() -> bool:
+    """Whether there is compiled code from an earlier run."""
+    folder = kernel_cache_folder()
+    return folder is not None and any(folder.rglob("*.nbc"))
+
+
 def compile_with(
     decorator: Callable[..., Any], function: Callable[..., Any], **options: Any
 ) -> Any:

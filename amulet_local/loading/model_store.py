@@ -1,7 +1,8 @@
 """Finds the GGUF file that a name stands for.
 
 Knows nothing about what is in the file. A model is, in this order: a path; a file in a folder that
-AMULET_MODELS names, in ./models or in the checkout's models/; an entry of the catalogue.
+AMULET_MODELS names, in ./models or in the checkout's models/; an entry of the catalogue; what
+another program has downloaded, under its name there.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from amulet_local.common.errors import (
     ModelFileError,
     ModelNotFoundError,
 )
+from amulet_local.loading.other_programs import found_models
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -125,6 +127,9 @@ def _find(text: str) -> Path:
     if os.path.lexists(path) and not (is_bare_name and path.is_dir()):
         return path
     if not is_bare_name:
+        for model in found_models():
+            if model.name.lower() == text.lower():
+                return model.path
         raise ModelNotFoundError(f"no such file: {path}")
     wanted = text.lower().removesuffix(".gguf")
     found = {p.stem.lower(): p for p in reversed(list(local_models()))}
@@ -134,7 +139,12 @@ def _find(text: str) -> Path:
     if entry is None and path.is_dir():
         return path
     if entry is None:
-        known = ", ".join(sorted({*catalogue(), *(p.stem for p in found.values())}))
+        others = {model.name.lower(): model for model in reversed(found_models())}
+        for called in (wanted, f"{wanted}:latest"):
+            if called in others:
+                return others[called].path
+        names = (model.name for model in others.values())
+        known = ", ".join(sorted({*catalogue(), *(p.stem for p in found.values()), *names}))
         raise ModelNotFoundError(
             f"no model {text!r}: give the path of a GGUF file, or put it in ./models or a folder "
             f"that AMULET_MODELS names; known names: {known}"

@@ -168,6 +168,13 @@ def runtime_warnings(runtime: RuntimeParams, n_ctx: int, n_ctx_train: int) -> tu
             f"the context of {n_ctx} tokens is longer than the {n_ctx_train} that the model was "
             f"trained with; long texts may come out badly"
         )
+    cores = library.usable_cores()
+    if max(runtime.n_threads or 0, runtime.n_threads_batch or 0) > cores:
+        name = "n_threads" if (runtime.n_threads or 0) > cores else "n_threads_batch"
+        warnings.append(
+            f"{name} is {getattr(runtime, name)}, and this machine has {cores} cores: threads that "
+            f"wait for each other make it slower; leave it out"
+        )
     if runtime.n_gpu_layers not in ("auto", 0) and not library.supports_gpu_offload():
         warnings.append(
             "n_gpu_layers has no effect: this build of llama-cpp-python finds no GPU; "

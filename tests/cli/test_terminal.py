@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
+import threading
 import unicodedata
 
 import pytest
@@ -123,3 +124,51 @@ def test_an_encoding_that_lacks_a_character_gets_an_escape(monkeypatch: pytest.M
     terminal.prepare_streams()
     terminal.write("It’s 日")
     assert buffer.getvalue() == rb"It\u2019s \u65e5"
+
+
+class _Terminal(io.StringIO):
+    """A terminal that says when something was written to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = threading.Event()
+
+    def isatty(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        self.written.set()
+        return super().write(text)
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> _Terminal:
+    """In a test itself: between fixtures and tests pytest replaces the stream."""
+    inner = _Terminal()
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys, "stderr", TerminalStream(inner))  # type: ignore[arg-type]
+    return inner
+
+
+def test_work_that_takes_a_while_is_announced_though_it_says_no_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stderr = on_a_terminal(monkeypatch)
+    monkeypatch.setattr(terminal, "STATUS_DELAY_SECONDS", 0.01)
+    line = terminal.StatusLine()
+    line.show("compiling")
+    assert stderr.written.wait(timeout=60)
+    line.erase()
+    assert "\x1b[2mcompiling\x1b[0m" in stderr.getvalue()
+    assert stderr.getvalue().endswith("\r" + " " * len("compiling") + "\r")
+
+
+def test_work_that_is_done_soon_is_not_announced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stderr = on_a_terminal(monkeypatch)
+    monkeypatch.setattr(terminal, "STATUS_DELAY_SECONDS", 60)
+    line = terminal.StatusLine()
+    line.show("compiling")
+    line.erase()
+    assert stderr.getvalue() == ""

@@ -77,7 +77,8 @@ def run(options: ChatOptions) -> None:
                 **_wanted(options, question),
                 on_full=cast("OnFull", options.on_full or "drop_oldest"),
             )
-            chat = Chat(engine, conversation, screen, keeper, model=Path(question.model).stem)
+            name = Path(question.model).name.removesuffix(".gguf")
+            chat = Chat(engine, conversation, screen, keeper, model=name)
             commands = SlashCommands(chat)
             chat.warn(engine.warnings)
             if keeper.keeps:

