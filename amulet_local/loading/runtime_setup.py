@@ -191,7 +191,7 @@ def kernels_loading() -> Iterator[None]:
     main thread would be lost.
     """
     worker = Worker("amulet-kernels")
-    job = Job(_load_kernels)
+    job = Job(load_kernels)
     worker.submit(job)
     try:
         yield
@@ -202,6 +202,7 @@ def kernels_loading() -> Iterator[None]:
         raise job.error
 
 
-def _load_kernels() -> None:
+def load_kernels() -> None:
+    """Compile what every answer needs, or load it from the cache, in this thread."""
     StopFlag()
     Realigner(1).warm_up()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import pty
 import re
 import select
-import signal
 import struct
 import subprocess
 import sys
@@ -17,10 +17,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
+from typing import Any
 
 import pyte
 
-REPOSITORY = Path(__file__).parent.parent.parent
+from tests.cli.forking import REPOSITORY, ForkedCommand, ForkServer
+
 COMMAND = [sys.executable, "-m", "amulet_local"]
 TIMEOUT = 120
 HEIGHT = 400
@@ -61,16 +64,43 @@ class Outcome:
         return self.err.removeprefix("error: ").rstrip("\n")
 
 
+@functools.cache
+def _fork_server() -> ForkServer | None:
+    """What forks commands, None where forks can't be relied on: macOS's own libraries forbid it."""
+    return ForkServer(environment()) if sys.platform == "linux" else None
+
+
+def _forking(env: dict[str, str]) -> ForkServer | None:
+    server = _fork_server()
+    return server if server is not None and server.can_run_in(env) else None
+
+
 def run(*arguments: str | Path, stdin: bytes | None = None, **env: str) -> Outcome:
     """Run a command to its end, without a terminal."""
-    done = subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        env=environment(**env),
-        capture_output=True,
-        timeout=TIMEOUT,
-        **({"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}),
-    )
-    return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+    given, surroundings = [*map(str, arguments)], environment(**env)
+    server = _forking(surroundings)
+    if server is None:
+        feed: dict[str, Any] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+        started = [*COMMAND, *given]
+        done = subprocess.run(
+            started, env=surroundings, capture_output=True, timeout=TIMEOUT, **feed
+        )
+        return Outcome(done.returncode, done.stdout.decode(), done.stderr.decode())
+    with TemporaryFile() as fed, TemporaryFile() as out, TemporaryFile() as err:
+        fed.write(stdin or b"")
+        fed.seek(0)
+        with open(os.devnull, "rb") if stdin is None else contextlib.nullcontext(fed) as source:
+            streams = (source.fileno(), out.fileno(), err.fileno())
+            command = server.start(given, surroundings, streams)
+        try:
+            code = command.wait(TIMEOUT)
+        finally:
+            command.kill()
+        texts = []
+        for file in (out, err):
+            file.seek(0)
+            texts.append(file.read().decode())
+        return Outcome(code, *texts)
 
 
 class _Screen(pyte.Screen):
@@ -101,14 +131,23 @@ class OnTerminal:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         self.screen = _Screen(size[1], size[0], self._master)
         self._shown = pyte.ByteStream(self.screen)
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _ON_TERMINAL, *map(str, arguments)],
-            env=environment(**{"TERM": "xterm", "COLUMNS": "80", **env}),
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            start_new_session=True,
-        )
+        self._lines = [""] * HEIGHT
+        given = [*map(str, arguments)]
+        surroundings = environment(**{"TERM": "xterm", "COLUMNS": "80", **env})
+        server = _forking(surroundings)
+        self._process: subprocess.Popen[bytes] | ForkedCommand
+        if server is None:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _ON_TERMINAL, *given],
+                env=surroundings,
+                stdin=slave,
+                stdout=slave,
+                stderr=slave,
+                start_new_session=True,
+            )
+        else:
+            streams = (slave, slave, slave)
+            self._process = server.start(given, surroundings, streams, on_terminal=True)
         os.close(slave)
 
     def read_until(self, pattern: str) -> None:
@@ -125,7 +164,11 @@ class OnTerminal:
     @property
     def lines(self) -> list[str]:
         """The lines on the screen."""
-        return [line.rstrip() for line in self.screen.display]
+        for row in self.screen.dirty:
+            cells = self.screen.buffer[row]
+            self._lines[row] = "".join(cells[i].data for i in range(self.screen.columns)).rstrip()
+        self.screen.dirty.clear()
+        return self._lines
 
     @property
     def line(self) -> str:
@@ -167,7 +210,5 @@ class OnTerminal:
 
     def close(self) -> None:
         """End it in any case."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGKILL)
-        self._process.wait(TIMEOUT)
+        self.kill()
         os.close(self._master)
