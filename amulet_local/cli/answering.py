@@ -186,6 +186,7 @@ def session(question: Question) -> Iterator[Session]:
         AmuletError: see `load`.
     """
     with loaded(question.model, question.runtime) as engine:
+        engine.check_chat()
         opened = Session(engine, question)
         if question.amulet is not None and question.preferences:
             opened.warn(question.amulet.warnings)

@@ -56,6 +56,7 @@ class ModelListing:
         problem: why it can't be used, None if nothing is known to speak against it.
         description: of a catalogue entry.
         program: the program that has downloaded it; empty for others.
+        has_template: whether it has a chat template.
     """
 
     name: str
@@ -65,6 +66,7 @@ class ModelListing:
     problem: str | None
     description: str = ""
     program: str = ""
+    has_template: bool = False
 
 
 def run(options: ModelsOptions) -> None:
@@ -100,7 +102,7 @@ def run(options: ModelsOptions) -> None:
 
 
 def usable_models() -> list[ModelListing]:
-    """What a chat could be had with as far as is known, the user's own first; each file once."""
+    """What can be asked as far as is known, each file once; chat models and own ones first."""
     from amulet_local.loading import model_store
 
     found: dict[str, ModelListing] = {}
@@ -109,7 +111,7 @@ def usable_models() -> list[ModelListing]:
     for item in (*own, *_of_other_programs(), *catalogue):
         if item.path is not None and item.problem is None:
             found.setdefault(os.path.realpath(item.path), item)
-    return list(found.values())
+    return sorted(found.values(), key=lambda item: not item.has_template)
 
 
 def _of_other_programs() -> list[ModelListing]:
@@ -141,11 +143,12 @@ def _inspected(name: str, path: Path, description: str = "") -> ModelListing:
     from amulet_local.llama.generative import reason_not_generative
     from amulet_local.llama.gguf import read_header
 
-    kind, problem = "", None
+    kind, problem, has_template = "", None, False
     try:
         header = read_header(path)
         reason = reason_not_generative(header)
         problem = f"can't generate text: {reason}" if reason else None
+        has_template = isinstance(header.metadata.get("tokenizer.chat_template"), str)
         file_type = header.metadata.get("general.file_type")
         quantisation = FILE_TYPES.get(file_type, "") if isinstance(file_type, int) else ""
         kind = one_line(f"{header.architecture} {quantisation}")
@@ -162,6 +165,7 @@ def _inspected(name: str, path: Path, description: str = "") -> ModelListing:
         kind=kind,
         problem=problem,
         description=description,
+        has_template=has_template,
     )
 
 

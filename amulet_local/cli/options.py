@@ -25,7 +25,7 @@ EXCLUSIVE = (
     (("prompt",), ("prompt_option",), ("file",)),
     (("preference",), ("preference_file",)),
     (("guidance_scale",), HYPER_PARAMETERS),
-    (("chat_template",), ("chat_template_file",)),
+    (("chat_template",), ("chat_template_file",), ("raw",)),
     (("grammar",), ("grammar_file",), ("json_schema",), ("json_schema_file",)),
     (("data",), ("data_option",)),
     (("limit",), ("sample",)),
@@ -140,6 +140,15 @@ class QuestionOptions(AnswerOptions):
             panel=RUNTIME,
             metavar="NAME",
             help="Keep the computed prompt under NAME, and start from it the next time.",
+        ),
+    ] = None
+    raw: Annotated[
+        bool | None,
+        option(
+            "--raw",
+            panel=PROMPT,
+            help="The model goes on with the text as it is: no chat template, no system text. For "
+            "base models; a preference is a paragraph before it.",
         ),
     ] = None
     response_prefix: Annotated[

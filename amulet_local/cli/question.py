@@ -96,11 +96,25 @@ def read_options(options: QuestionOptions) -> Question:
         AmuletError: a value, a name or a file can't be used.
     """
     check_text("--response-prefix", options.response_prefix)
+    question = read_settings(options)
+    if options.raw:
+        question = _as_a_text(question)
     return dataclasses.replace(
-        read_settings(options),
+        question,
         text=read_question(options),
         prompt_cache=options.prompt_cache,
         response_prefix=options.response_prefix or "",
+    )
+
+
+def _as_a_text(question: Question) -> Question:
+    """The same without a form; what is asked for itself holds."""
+    return dataclasses.replace(
+        question,
+        system="" if question.system is None else question.system,
+        placement=question.asked_placement or "system",
+        asked_placement=question.asked_placement or "system",
+        runtime=question.runtime.replace(chat_template="raw"),
     )
 
 
@@ -172,5 +186,9 @@ def runtime_params(options: ModelOptions, **others: Any) -> RuntimeParams:
     Raises:
         AmuletError: a value or a file can't be used.
     """
+    from amulet_local.prompts.builtin_templates import builtin_template
 
-    return RuntimeParams(**{**others, **read(RuntimeParams.options, options.runtime)})
+    runtime = RuntimeParams(**{**others, **read(RuntimeParams.options, options.runtime)})
+    if runtime.chat_template is not None and "{" not in runtime.chat_template:
+        builtin_template(runtime.chat_template)
+    return runtime

@@ -23,7 +23,12 @@ from amulet_local.cli.model_options import ModelOptions
 from amulet_local.cli.question import runtime_params
 from amulet_local.cli.terminal import StatusLine, note
 from amulet_local.cli.version import package_version
-from amulet_local.common.errors import FileAccessError, InvalidParameterError, MissingExtraError
+from amulet_local.common.errors import (
+    ChatTemplateError,
+    FileAccessError,
+    InvalidParameterError,
+    MissingExtraError,
+)
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.option import PREFERENCE, some_of, with_help
 from amulet_local.params.runtime import RuntimeParams
@@ -267,14 +272,21 @@ def _welcome(model: ServedModel, url: str, *, needs_key: bool) -> None:
     pool, names = model.pool, model.names
     for warning in model.engine.warnings:
         note(f"warning: {warning}")
+    path = "/v1/chat/completions"
+    fields = '"messages": [{"role": "user", "content": "Hi"}]'
+    try:
+        model.engine.check_chat()
+    except ChatTemplateError as error:
+        note(f"warning: {error}. Until then /v1/completions alone works.")
+        path, fields = "/v1/completions", '"prompt": "Once upon a time"'
     note(
         f"{names.main} is ready at {url} ({pool.n_places} requests at once, {pool.scheduler}, "
         f"{model.engine.n_ctx} tokens each). Ctrl-C ends it."
     )
     key = " -H 'Authorization: Bearer KEY'" if needs_key else ""
     note(
-        f"curl {url}/v1/chat/completions -H 'Content-Type: application/json'{key} "
-        f"""-d '{{"messages": [{{"role": "user", "content": "Hi"}}], "preference": "creative"}}'"""
+        f"curl {url}{path} -H 'Content-Type: application/json'{key} "
+        f"""-d '{{{fields}, "preference": "creative"}}'"""
     )
 
 

@@ -45,7 +45,7 @@ def choose_command() -> list[str]:
     write("\nModels on this machine:\n")
     for number, model in enumerate(listed, 1):
         cells = [text.ljust(width) for text, width in zip(_cells(model), widths, strict=True)]
-        line = "  ".join([f"  {number}", *cells, one_line(model.program or model.description)])
+        line = "  ".join([f"  {number}", *cells, one_line(_remark(model))])
         write(line.rstrip() + "\n")
     if len(models) > MOST_LISTED:
         write(f"  and {len(models) - MOST_LISTED} more: `amulet-local models` lists all\n")
@@ -72,6 +72,13 @@ def _answered(listed: list[ModelListing]) -> list[str]:
         if named:
             return ["chat", "-m", named[0]]
         write(f"There is no {one_line(text)!r:.60} here.\n")
+
+
+def _remark(model: ModelListing) -> str:
+    parts = [model.program or model.description]
+    if not model.has_template:
+        parts.append("no chat template: for `generate --raw`")
+    return ", ".join(filter(None, parts))
 
 
 def _cells(model: ModelListing) -> tuple[str, str, str]:

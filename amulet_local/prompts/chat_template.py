@@ -29,11 +29,9 @@ from amulet_local.prompts.template_budget import TemplateRunsAwayError
 from amulet_local.prompts.template_sandbox import CompiledTemplate
 
 __all__ = [
-    "BUILTIN_TEMPLATES",
     "ChatTemplate",
     "EncodedPrompt",
     "Tokenizer",
-    "builtin_template",
     "with_preference",
 ]
 
@@ -43,42 +41,6 @@ _ROLES = ("system", "user", "assistant")
 _RESERVED = ("messages", "add_generation_prompt", "bos_token", "eos_token")
 _PROBE = {"system": "Qzsystemprobe", "user": "Qzuserprobe"}
 _FOLDED_NOTE = "this template has no system role: the system text went into the first user turn"
-
-BUILTIN_TEMPLATES: Mapping[str, str] = {
-    "chatml": (
-        "{% for message in messages %}"
-        "{{ '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}"
-        "{% endfor %}"
-        "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-    ),
-    "llama2": (
-        "{% set ns = namespace(system='') %}"
-        "{% for message in messages %}"
-        "{% if message.role == 'system' %}"
-        "{% set ns.system = '<<SYS>>\n' + message.content + '\n<</SYS>>\n\n' %}"
-        "{% elif message.role == 'user' %}"
-        "{{ bos_token + '[INST] ' + ns.system + message.content + ' [/INST]' }}"
-        "{% set ns.system = '' %}"
-        "{% else %}{{ ' ' + message.content + ' ' + eos_token }}{% endif %}"
-        "{% endfor %}"
-    ),
-    "alpaca": (
-        "{% for message in messages %}"
-        "{% if message.role == 'system' %}{{ message.content + '\n\n' }}"
-        "{% elif message.role == 'user' %}{{ '### Instruction:\n' + message.content + '\n\n' }}"
-        "{% else %}{{ '### Response:\n' + message.content + eos_token + '\n\n' }}{% endif %}"
-        "{% endfor %}"
-        "{% if add_generation_prompt %}{{ '### Response:\n' }}{% endif %}"
-    ),
-    "vicuna": (
-        "{% for message in messages %}"
-        "{% if message.role == 'system' %}{{ message.content + '\n\n' }}"
-        "{% elif message.role == 'user' %}{{ 'USER: ' + message.content + '\n' }}"
-        "{% else %}{{ 'ASSISTANT: ' + message.content + eos_token + '\n' }}{% endif %}"
-        "{% endfor %}"
-        "{% if add_generation_prompt %}{{ 'ASSISTANT:' }}{% endif %}"
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -94,20 +56,6 @@ class EncodedPrompt:
     token_ids: list[int]
     text: str
     notes: tuple[str, ...] = ()
-
-
-def builtin_template(name: str) -> str:
-    """The source of a template that this package brings along, for models that have none.
-
-    Raises:
-        InvalidParameterError: there is no built-in template of that name.
-    """
-    try:
-        return BUILTIN_TEMPLATES[name]
-    except (KeyError, TypeError):
-        raise InvalidParameterError(
-            f"no built-in chat template {name!r}; there are: {', '.join(BUILTIN_TEMPLATES)}"
-        ) from None
 
 
 def with_preference(

@@ -14,7 +14,8 @@ from amulet_local.common.errors import ChatTemplateError, InvalidRequestError
 from amulet_local.llama.model import Model
 from amulet_local.params.choices import Placement
 from amulet_local.preferences.preference import DEFAULT_SYSTEM_TEXT
-from amulet_local.prompts.chat_template import ChatTemplate, builtin_template, with_preference
+from amulet_local.prompts.builtin_templates import builtin_template, likely_template
+from amulet_local.prompts.chat_template import ChatTemplate, with_preference
 from amulet_local.prompts.contrast import row_instructions
 from amulet_local.prompts.dialogue import Dialogue
 from amulet_local.text.reasoning import closing_tag
@@ -118,6 +119,15 @@ class Prompter:
         opened = encoded.text[: len(encoded.text) - len(response_prefix)]
         return Prompts(rows, list(noted), closing_tag(opened, response_prefix))
 
+    def check(self) -> None:
+        """Whether there is a template, before the first question.
+
+        Raises:
+            ChatTemplateError: there is none, or one that can't be used.
+            InvalidParameterError: no built-in template has the name that was given.
+        """
+        _ = self._template
+
     @cached_property
     def _template(self) -> ChatTemplate:
         source = self._chosen
@@ -126,8 +136,14 @@ class Prompter:
         elif "{" not in source:
             source = builtin_template(source)
         if source is None:
+            vocabulary = self._model.vocabulary
+            family = likely_template(
+                lambda text: vocabulary.tokenize(text, add_special=False, parse_special=True)
+            )
             raise ChatTemplateError(
-                f"{self._model.path.name} has no chat template; name one with --chat-template "
-                f"(chat_template= in Python), e.g. chatml, or give token ids"
+                f"{self._model.path.name} has no chat template, so it can't chat. If it is a base "
+                f"model, `generate --raw` (chat_template='raw' in Python) goes on with a text; if "
+                f"it was trained to chat, name its family: --chat-template {family or 'chatml'} "
+                f"(chat_template= in Python)"
             )
         return ChatTemplate(source, self._model.vocabulary, self._arguments)

@@ -44,6 +44,15 @@ class ConcurrentModel(OpenModel):
             self.close()
             raise
 
+    def check_chat(self) -> None:
+        """Whether the model can be asked at all, before the first question.
+
+        Raises:
+            ChatTemplateError: it has no chat template, or one that can't be used.
+            InvalidParameterError: no built-in template has the name that was given.
+        """
+        self._prompter.check()
+
     def pool(
         self,
         *,

@@ -59,6 +59,7 @@ def test_the_answer_says_which_model_a_chat_is_had_with(
     assert "  1  first   " in shown
     assert "  2  second  " in shown
     assert "garbage" not in shown
+    assert "no chat template" in shown
 
 
 def test_without_a_model_it_says_how_to_get_one(

@@ -15,7 +15,8 @@ from amulet_local.common.errors import ChatTemplateError
 from amulet_local.llama.row import common_length
 from amulet_local.llama.vocabulary import TextStream, Vocabulary
 from amulet_local.params.choices import Placement
-from amulet_local.prompts.chat_template import BUILTIN_TEMPLATES, ChatTemplate
+from amulet_local.prompts.builtin_templates import BUILTIN_TEMPLATES
+from amulet_local.prompts.chat_template import ChatTemplate
 from amulet_local.prompts.dialogue import Dialogue, PromptMemory, Turn, generated_ids
 from amulet_local.prompts.known_text import KnownText
 from tests.prompts.test_chat_template import FakeVocabulary, n_special

@@ -73,6 +73,7 @@ def run(options: ChatOptions) -> None:
     lines = TypedLines(enabled=not options.no_save)
     try:
         with loaded(question.model, question.runtime) as engine:
+            engine.check_chat()
             conversation = engine.conversation(
                 **_wanted(options, question),
                 on_full=cast("OnFull", options.on_full or "drop_oldest"),
