@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal, overload
 
 from typing_extensions import Unpack
 
@@ -20,6 +20,7 @@ from amulet_local.answering.generation import Control
 from amulet_local.answering.request import Request
 from amulet_local.answering.scoring import answer_ids, score_answer
 from amulet_local.answering.streaming import last_of, stream_answer
+from amulet_local.common.errors import InvalidParameterError
 from amulet_local.common.results import Chunk, Generation, Score
 from amulet_local.conversation.conversation import Conversation, resume
 from amulet_local.conversation.conversation_settings import ConversationSettings, OnFull
@@ -36,6 +37,8 @@ from amulet_local.openai.chat_completion import (
 )
 from amulet_local.params.choices import Placement
 from amulet_local.params.runtime import RuntimeParams
+from amulet_local.params.runtime_fields import RuntimeFields
+from amulet_local.params.where_it_goes import instead_of
 from amulet_local.preferences.preference import PreferencesLike
 from amulet_local.prompts.prompter import Messages
 from amulet_local.serving.concurrent_model import ConcurrentModel
@@ -45,7 +48,7 @@ def load(
     model: str | os.PathLike[str] = model_store.DEFAULT_MODEL,
     *,
     load_progress: Callable[[float], None] | None = None,
-    **runtime: Any,
+    **runtime: Unpack[RuntimeFields],
 ) -> Engine:
     """Load a model.
 
@@ -60,6 +63,9 @@ def load(
         AdapterFileError: a LoRA adapter or control vector can't be used with this model.
         ContextCreationError: no memory for the context, or settings that exclude each other.
     """
+    for name in runtime.keys() - RuntimeParams.options.keys():
+        hint = instead_of(name, RuntimeParams.options)
+        raise InvalidParameterError(f"{name}: no such parameter{hint}")
     return Engine(model, RuntimeParams(**runtime), load_progress=load_progress)
 
 
@@ -156,6 +162,16 @@ class Engine(ConcurrentModel):
         """
         make = partial(self.stream_generate, messages, prompt_progress=prompt_progress, **ask)
         return AsyncAnswerStream(make)
+
+    @overload
+    def create_chat_completion(
+        self, messages: Sequence[Mapping[str, Any]], *, stream: Literal[False] = ..., **fields: Any
+    ) -> dict[str, Any]: ...
+
+    @overload
+    def create_chat_completion(
+        self, messages: Sequence[Mapping[str, Any]], *, stream: Literal[True], **fields: Any
+    ) -> Iterator[dict[str, Any]]: ...
 
     def create_chat_completion(
         self, messages: Sequence[Mapping[str, Any]], **fields: Any

@@ -13,6 +13,7 @@ from typing import Any, TypedDict, cast
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.choices import Placement
 from amulet_local.params.sampling import SamplingParams
+from amulet_local.params.where_it_goes import instead_of
 from amulet_local.preferences.preference import PreferencesLike
 from amulet_local.prompts.prompter import Messages
 
@@ -77,7 +78,8 @@ def check_names(kind: type, arguments: Mapping[str, Any]) -> None:
     """
     for name in arguments:
         if name not in _names(kind):
-            raise TypeError(f"got an unexpected keyword argument {name!r}")
+            hint = instead_of(name, _names(kind))
+            raise TypeError(f"got an unexpected keyword argument {name!r}{hint}")
 
 
 def unchangeable(ask: Ask) -> Ask:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -58,7 +59,8 @@ class StrictParams(BaseModel):
         try:
             params = handler(data)
         except ValidationError as error:
-            raise InvalidParameterError(_one_line(error)) from None
+            known = [field.alias or name for name, field in cls.model_fields.items()]
+            raise InvalidParameterError(_one_line(error, known)) from None
         cls._check_together(params)
         return params
 
@@ -74,13 +76,15 @@ class StrictParams(BaseModel):
         return type(self)(**{**self.model_dump(exclude_unset=True), **changes})
 
 
-def _one_line(error: ValidationError) -> str:
+def _one_line(error: ValidationError, known: list[str]) -> str:
     parts = []
     for detail in error.errors(include_url=False):
         where = ".".join(str(part) for part in detail["loc"] if isinstance(part, str))
         message = detail["msg"].removeprefix("Value error, ").replace("Input should", "must")
         if detail["type"] == "extra_forbidden":
-            parts.append(f"{where}: no such parameter")
+            close = get_close_matches(where[:64], known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            parts.append(f"{where}: no such parameter{hint}")
         elif where:
             parts.append(f"{where}: {message}, got {_shown(detail['input'])}")
         else:

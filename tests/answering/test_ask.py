@@ -13,7 +13,14 @@ from typing import Any
 import pytest
 
 from amulet_local import Conversation, Engine, Generation, SamplingParams
-from amulet_local.answering.ask import Ask, AskChange, AskConversation, AskScore, AskTokens
+from amulet_local.answering.ask import (
+    Ask,
+    AskChange,
+    AskConversation,
+    AskScore,
+    AskTokens,
+    check_names,
+)
 from amulet_local.conversation.conversation_settings import KEEP
 from tests.scripted import scripted_engine
 
@@ -62,6 +69,23 @@ def test_a_name_that_no_door_has_is_refused_and_the_engine_stays_usable(engine: 
         with pytest.raises(TypeError, match="unexpected keyword argument 'temprature'"):
             door(QUESTION, temprature=1.0)
     assert isinstance(engine.generate(QUESTION, sampling=SHORT), Generation)
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("preferense", "did you mean 'preference'"),
+        ("max_tokens", "sampling=SamplingParams(max_tokens=...)"),
+        ("temp", "sampling=SamplingParams(temperature=...)"),
+        ("seeds", "sampling=SamplingParams(seed=...)"),
+        ("guidance_scale", ".replace(guidance_scale=...)"),
+        ("n_ctx", "load(..., n_ctx=...)"),
+        ("xyz", "'xyz'"),
+    ],
+)
+def test_a_name_of_another_place_is_answered_with_what_to_write(name: str, hint: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(hint)):
+        check_names(Ask, {name: 1})
 
 
 def test_a_door_takes_its_own_part_only(engine: Engine) -> None:

@@ -1,0 +1,46 @@
+"""What to write in the place of an argument that a call doesn't have.
+
+Knows the names of all options, and the words that llama-cpp-python and OpenAI have for some.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.runtime import RuntimeParams
+from amulet_local.params.sampling import SamplingParams
+
+_OTHER_WORDS = {
+    "temp": "temperature",
+    "max_new_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "n_predict": "max_tokens",
+    "scale": "guidance_scale",
+    "strength": "guidance_scale",
+}
+
+
+def instead_of(name: str, known: Iterable[str]) -> str:
+    """A clause that says what to write, with a comma or the like before it; empty for no idea.
+
+    Args:
+        name: what was given.
+        known: what the call has.
+    """
+    close = difflib.get_close_matches(name[:64], list(known), n=1)
+    if close and name not in _OTHER_WORDS:
+        return f"; did you mean {close[0]!r}?"
+    name = _OTHER_WORDS.get(name, name)
+    if name in SamplingParams.options:
+        return f"; write sampling=SamplingParams({name}=...)"
+    if name in AmuletParams.options:
+        return f"; write preset='strong', or amulet=PRESETS['balanced'].amulet.replace({name}=...)"
+    if name in RuntimeParams.options:
+        return f"; it is for the model: load(..., {name}=...)"
+    for kind, call in ((SamplingParams, "sampling=SamplingParams"), (RuntimeParams, "load")):
+        close = difflib.get_close_matches(name[:64], list(kind.options), n=1)
+        if close:
+            return f"; did you mean {call}({close[0]}=...)?"
+    return ""
