@@ -10,6 +10,7 @@ import pytest
 
 import amulet_local
 from amulet_local import load
+from amulet_local.preferences.preference import DEFAULT_SYSTEM_TEXT
 from tests import help_in_docs
 from tests.cli.test_help import COMMANDS
 from tests.conftest import REPOSITORY
@@ -53,6 +54,11 @@ def test_every_block_is_found(name: str, n_blocks: int) -> None:
     text = (REPOSITORY / "docs" / name).read_text(encoding="utf-8")
     assert len(FENCE.findall(text)) == text.count("\n```python") >= n_blocks
     assert text.count("\n```") % 2 == 0
+
+
+def test_the_manual_has_the_default_system_text() -> None:
+    text = (REPOSITORY / "docs" / "manual.md").read_text(encoding="utf-8")
+    assert DEFAULT_SYSTEM_TEXT in " ".join(text.replace("\n> ", " ").split())
 
 
 def test_every_public_name_is_in_the_documentation_of_the_python_interface() -> None:

@@ -188,11 +188,30 @@ def session(question: Question) -> Iterator[Session]:
     with loaded(question.model, question.runtime) as engine:
         engine.check_chat()
         opened = Session(engine, question)
+        if question.runtime.verbose:
+            for line in what_is_added(question):
+                note(line)
         if question.amulet is not None and question.preferences:
             opened.warn(question.amulet.warnings)
         opened.load_prompt_cache()
         yield opened
         opened.save_prompt_cache()
+
+
+def what_is_added(question: Question) -> list[str]:
+    """Lines about what the prompts have besides the question."""
+    from amulet_local.preferences.preference import DEFAULT_SYSTEM_TEXT
+    from amulet_local.steering.presets import placement_of
+
+    if question.system is None:
+        lines = [f"system text (the default; --system '' leaves it out): {DEFAULT_SYSTEM_TEXT}"]
+    else:
+        lines = [f"system text: {question.system or 'none'}"]
+    placement = question.placement or placement_of(question.preset)
+    return lines + [
+        f"preference, placement {placement}, weight {item.weight:g}: {item.instruction}"
+        for item in question.preferences
+    ]
 
 
 def generation_json(generation: Generation) -> dict[str, Any]:

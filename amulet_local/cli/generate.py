@@ -19,8 +19,10 @@ from amulet_local.cli.terminal import note, stderr_is_terminal
 HELP = """Answer one question, following a preference.
 
 The answer streams to standard output; everything else goes to standard error. Without a
-preference the model answers as it would in llama.cpp. An answer that has a form to keep (JSON, a
-grammar) and was cut before it was complete ends with exit code 3."""
+preference the answer is plain: what llama.cpp gives for the same question, chat template and
+system text. The system text is a short default (-v shows it); --system '' leaves it out. An
+answer that has a form to keep (JSON, a grammar) and was cut before it was complete ends with exit
+code 3."""
 
 EXAMPLES = """
 amulet-local generate "How do I sleep better?" --preference concise

@@ -71,7 +71,7 @@ class LearnOptions:
             *("-sys", "--system"),
             panel=TEXTS,
             metavar="TEXT",
-            help="System text, instead of a short default.",
+            help="System text, instead of a short default; '' leaves it out.",
         ),
     ] = None
     preference: Annotated[

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from amulet_local.cli.options import AnswerOptions
 from amulet_local.cli.question import Question
+from amulet_local.cli.terminal import note
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.amulet import HYPER_PARAMETERS, AmuletParams
 
@@ -87,7 +88,7 @@ def with_method(
     Raises:
         As `named_method`; also InvalidParameterError where --preset sets the strength as well.
     """
-    from amulet_local.steering.methods import METHODS
+    from amulet_local.steering.methods import METHODS, method_named
 
     if name is None:
         return None, question
@@ -95,5 +96,10 @@ def with_method(
     if name not in METHODS and options.preset is not None:
         raise InvalidParameterError(
             f"--method {name!r:.60} and --preset both set the strength; leave one out"
+        )
+    if question.preferences and not method_named(named.method).needs_preference:
+        note(
+            f"warning: the method {named.method!r} follows no preference: --preference and --avoid "
+            f"change nothing"
         )
     return named.method, named.question

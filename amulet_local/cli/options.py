@@ -72,7 +72,7 @@ class AnswerOptions(ModelOptions):
             *("-sys", "--system"),
             panel=PROMPT,
             metavar="TEXT",
-            help="System text, instead of a short default.",
+            help="System text, instead of a short default; '' leaves it out.",
         ),
     ] = None
     preference: Annotated[

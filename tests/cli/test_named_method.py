@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
 import pytest
 
+from amulet_local.cli.answering import what_is_added
 from amulet_local.cli.generate import GenerateOptions
 from amulet_local.cli.named_method import with_method
 from amulet_local.cli.question import Question, read_options
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.amulet import AmuletParams
+from amulet_local.preferences.preference import DEFAULT_SYSTEM_TEXT
 from amulet_local.steering.presets import PRESETS
 from tests.cli.conftest import CallCli
 from tests.cli.running import run
@@ -125,3 +128,25 @@ def test_a_chat_has_the_scale_of_its_methods_name() -> None:
     )
     outcome = run(*ask, stdin=b"/stats\n")
     assert "2.5" in outcome.out + outcome.err
+
+
+@pytest.mark.parametrize("how", ["preference", "avoid"])
+def test_a_method_that_follows_no_preference_says_so(
+    capsys: pytest.CaptureFixture[str], how: str
+) -> None:
+    options = GenerateOptions(prompt="Hi", model="smollm2", **{how: ["concise"]})  # type: ignore[arg-type]
+    with_method(options, "pref", read_options(options))
+    assert capsys.readouterr().err == ""
+    with_method(options, "base", read_options(options))
+    assert "'base' follows no preference" in capsys.readouterr().err
+
+
+def test_what_is_added_to_a_question_can_be_seen() -> None:
+    options = GenerateOptions(prompt="Hi", model="smollm2", preference=["like a pirate"])
+    default, preference = what_is_added(read_options(options))
+    assert DEFAULT_SYSTEM_TEXT in default
+    assert "--system ''" in default
+    assert "contrast" in preference
+    assert "like a pirate" in preference
+    options = dataclasses.replace(options, system="", preference=None)
+    assert what_is_added(read_options(options)) == ["system text: none"]
