@@ -34,6 +34,9 @@ N_LINES = 1000
 N_LISTED = 20
 """Chats in a list."""
 
+PIPED = "-piped"
+"""How the names of chats end in which a program asked."""
+
 _MODELS = "chat-models.json"
 _MAX_HISTORY_BYTES = 4 << 20
 _NAME = re.compile(r"[\w.-]{1,80}", re.ASCII)
@@ -66,6 +69,11 @@ def saved_chats() -> list[Path]:
         dated = [(path.stat().st_mtime, path) for path in chats_folder().glob("*.json")]
         return [path for _, path in sorted(dated, reverse=True)]
     return []
+
+
+def last_chat() -> Path | None:
+    """The last one that a person had; None if there is none."""
+    return next((path for path in saved_chats() if not path.stem.endswith(PIPED)), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +146,15 @@ class Keeper:
         path: the file; None where nothing is kept.
     """
 
-    def __init__(self, *, enabled: bool) -> None:
+    def __init__(self, *, enabled: bool, is_typed: bool = True) -> None:
+        """Keep nothing yet.
+
+        Args:
+            enabled: whether anything is to be kept.
+            is_typed: whether a person types; what a program asks is no chat to go on with.
+        """
         self.path: Path | None = None
+        self._ending = "" if is_typed else PIPED
         self._lock: IO[bytes] | None = None
         self._folder = _folder("chats") if enabled else None
 
@@ -153,7 +168,8 @@ class Keeper:
         self.close()
         if self._folder is not None:
             stamp = time.strftime("%Y-%m-%d-%H%M%S")
-            names = (f"{stamp}-{n}" if n else stamp for n in range(1000))
+            numbered = (f"{stamp}-{n}" if n else stamp for n in range(1000))
+            names = (f"{name}{self._ending}" for name in numbered)
             self.path = next(path for path in self._paths(names) if self._take(path))
 
     def go_on(self, path: Path) -> bool:

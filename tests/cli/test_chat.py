@@ -359,6 +359,7 @@ def test_ctrl_c_stops_an_answer_and_not_the_program(
     terminal.wait(lambda: terminal.is_ready)
     terminal.press(CTRL_C)
     assert terminal.finish() == 0
+    assert PLACEHOLDER not in "\n".join(terminal.lines)
     assert max(map(len, terminal.lines)) <= 60
 
 
@@ -443,6 +444,15 @@ def test_a_full_context_is_said_in_words(tmp_path: Path) -> None:
     assert "/undo" in refused.err
     assert "turns       2" in refused.out
     assert refused.code == 1
+
+
+def test_a_program_that_asks_has_no_chat_to_continue(tmp_path: Path) -> None:
+    done = run("chat", "-n", "2", stdin=b"Hi\n", AMULET_DATA=str(tmp_path))
+    assert done.code == 0
+    (kept,) = (tmp_path / "chats").iterdir()
+    assert kept.stem.endswith("-piped")
+    nothing = run("chat", "--continue", AMULET_DATA=str(tmp_path))
+    assert "no chat to continue" in nothing.error_line
 
 
 def test_nothing_to_continue_is_an_error(tmp_path: Path) -> None:

@@ -68,8 +68,8 @@ def run(options: ChatOptions) -> None:
         options = dataclasses.replace(options, model=model_of(read_chat(path)))
     method, question = with_method(options, options.method, read_settings(options))
     options = dataclasses.replace(options, method=method)
-    keeper = Keeper(enabled=not options.no_save)
     screen = Screen(markdown=options.markdown, verbose="verbose" in options.runtime)
+    keeper = Keeper(enabled=not options.no_save, is_typed=screen.is_typed)
     lines = TypedLines(enabled=not options.no_save)
     try:
         with loaded(question.model, question.runtime) as engine:
@@ -199,15 +199,15 @@ def _chosen_chat(options: ChatOptions) -> Path | None:
         InvalidRequestError: there is none.
         FileAccessError, ConversationFileError: it can't be read or used.
     """
-    from amulet_local.cli.kept_chats import chat_path, read_chat, saved_chats
+    from amulet_local.cli.kept_chats import chat_path, last_chat, read_chat
 
     if options.resume is not None:
         path = chat_path(options.resume)
     elif options.continue_:
-        chats = saved_chats()
-        if not chats:
+        last = last_chat()
+        if last is None:
             raise InvalidRequestError("there is no chat to continue yet; leave out --continue")
-        path = chats[0]
+        path = last
     else:
         return None
     read_chat(path)

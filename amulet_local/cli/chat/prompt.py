@@ -62,7 +62,7 @@ class ChatInput:
             FormattedText([("class:prompt", PROMPT)]),
             multiline=True,
             prompt_continuation=MORE,
-            placeholder=FormattedText([("class:placeholder", PLACEHOLDER)]),
+            placeholder=_placeholder,
             history=_History(lines),
             completer=_Names(),
             complete_while_typing=Condition(_is_command),
@@ -76,6 +76,12 @@ class ChatInput:
     def ask(self, begun: str = "") -> str:
         """See Questions."""
         return without_quotes(self._session.prompt(default=begun))
+
+
+def _placeholder() -> FormattedText:
+    """What stands where nothing is typed yet; a line that is left stays empty."""
+    shown = "" if get_app().is_done else PLACEHOLDER
+    return FormattedText([("class:placeholder", shown)])
 
 
 class _History(History):
