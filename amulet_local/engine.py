@@ -82,7 +82,8 @@ class Engine(ConcurrentModel):
         """Answer.
 
         Args:
-            messages: a question, or OpenAI-style messages.
+            messages: a question, or OpenAI-style messages; a last one of the assistant is gone on
+                with.
             preference: what the answer should follow.
             method: a name from METHODS; "amulet" with a preference, else "base".
             avoid: what it should not be like: preferences whose weights count negative.
@@ -96,6 +97,10 @@ class Engine(ConcurrentModel):
             trace: record how each token was chosen, with so many alternatives (0 to 100).
             response_prefix: what the answer begins with; `text` has what follows it.
             template_arguments: variables of the chat template, such as {"enable_thinking": False}.
+            bare: without a preference, messages without a system text stay without one.
+            continue_final_message: whether the answer goes on with the last message; None does so
+                where that is the assistant's, False closes it and begins another.
+            add_generation_prompt: whether the prompt ends with the opening of an answer.
             prompt_progress: called with (tokens computed, tokens in all) during prefill.
 
         Raises:

@@ -75,7 +75,8 @@ class ScriptedVocabulary:
         self._specials = re.compile("(" + "|".join(map(re.escape, SPECIAL)) + ")")
         self._closed = False
 
-    check = Vocabulary.check
+    check, text, around_gap = Vocabulary.check, Vocabulary.text, Vocabulary.around_gap
+    gap_tokens = (None, None, None)
 
     @property
     def pointer(self) -> Any:
@@ -190,7 +191,7 @@ class ScriptedRows:
     """Rows as the class RowSet makes them, whose logits are the rule's. Nothing is reused."""
 
     def __init__(self, settings: Any, stop_flag: Any, plan: Any, rule: Rule) -> None:
-        self.plan, self.n_decoded, self.n_made = plan, 0, 0
+        self.plan, self.n_decoded, self.n_kept, self.n_made = plan, 0, 0, 0
         self._n_ctx, self._stop_flag, self._rule = settings.n_ctx, stop_flag, rule
         self._tokens: list[list[int]] = []
         self._logits: list[np.ndarray] = []

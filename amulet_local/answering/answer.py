@@ -29,6 +29,7 @@ class Answer:
         tokens: what was chosen so far.
         finish_reason: why it ended; None while it goes on.
         clock: where the time went.
+        n_cached: tokens of the longest prompt that were in memory before.
     """
 
     def __init__(self, request: Request, realigner: Realigner, vocabulary: Vocabulary) -> None:
@@ -45,6 +46,7 @@ class Answer:
         self.tokens: list[int] = []
         self.finish_reason: FinishReason | None = None
         self.clock = Clock(request.started_seconds)
+        self.n_cached = 0
         self._request = request
         self._vocabulary = vocabulary
         self._picker = Picker(request, realigner, vocabulary)
@@ -155,6 +157,7 @@ class Answer:
                     prompt_tokens=max(len(prompt) for prompt in request.prompts),
                     completion_tokens=len(self.tokens),
                     computed_tokens=computed_tokens,
+                    cached_tokens=self.n_cached,
                 ),
                 timings=self.clock.timings(),
                 method=request.method,

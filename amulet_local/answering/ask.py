@@ -47,6 +47,9 @@ class Ask(AskConversation, total=False):
     trace: int | None
     response_prefix: str
     template_arguments: Mapping[str, Any] | None
+    bare: bool
+    continue_final_message: bool | None
+    add_generation_prompt: bool
 
 
 class AskMessages(Ask):

@@ -101,6 +101,7 @@ def generate(
         for _ in steps:
             yield None
         answer.clock.prompt_done()
+        answer.n_cached = rows.n_kept
         while True:
             chunk = answer.take([rows.logits(row) for row in range(rows.n_rows)])
             if chunk is None:

@@ -88,6 +88,9 @@ class RequestMaker:
             placement=ask.get("placement") or strength.placement,
             response_prefix=ask.get("response_prefix", ""),
             template_arguments=ask.get("template_arguments"),
+            bare=ask.get("bare", False),
+            continue_final_message=ask.get("continue_final_message"),
+            add_generation_prompt=ask.get("add_generation_prompt", True),
         )
         request = build_request(
             chosen,

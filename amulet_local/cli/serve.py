@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from amulet_local.server.served_model import ServedModel
 
 NETWORK = "Where it listens, and who may ask (flags as in llama-server)"
+CLIENTS = "What clients may send"
 LOAD = "How many requests"
 
 N_CTX = 4096
@@ -112,10 +113,38 @@ class ServeOptions(ModelOptions):
             "--cors-origin",
             panel=NETWORK,
             metavar="ORIGIN",
-            help="Web pages that may ask, e.g. https://chat.example.org; give it again for more. "
-            "Default: none but its own.",
+            help="Web pages and apps that may ask, e.g. https://chat.example.org or "
+            "app://obsidian.md, or * for any; give it again for more. Default: none but its own.",
         ),
     ] = None
+    alias: Annotated[
+        list[str] | None,
+        option(
+            "-a",
+            "--alias",
+            panel=CLIENTS,
+            metavar="NAME",
+            help="What the model is called in answers and lists; give it again for more names. "
+            "Default: the file's name.",
+        ),
+    ] = None
+    strict_model: Annotated[
+        bool,
+        option(
+            "--strict-model",
+            panel=CLIENTS,
+            help="Refuse requests that name another model, which the loaded one answers otherwise.",
+        ),
+    ] = False
+    strict_fields: Annotated[
+        bool,
+        option(
+            "--strict-fields",
+            panel=CLIENTS,
+            help="Refuse requests with fields that aren't known here, which are otherwise named in "
+            "the answer's warnings.",
+        ),
+    ] = False
     runtime: Given = field(
         default_factory=dict,
         metadata=group(
@@ -134,8 +163,8 @@ class ServeOptions(ModelOptions):
     ] = 2
     queue: Annotated[
         int,
-        numeric("--queue", panel=LOAD, help="Requests that wait for their turn. Default: 16."),
-    ] = 16
+        numeric("--queue", panel=LOAD, help="Requests that wait for their turn. Default: 1000."),
+    ] = 1000
     scheduler: Annotated[
         str,
         option(
@@ -264,8 +293,18 @@ def _load(
     except BaseException:
         engine.close()
         raise
-    names = ModelNames(names_of(model, engine.model.path))
-    return ServedModel(engine, pool, names, Defaults(fields=defaults))
+    names = ModelNames(
+        names_of(model, engine.model.path),
+        aliases=[name for text in options.alias or () for name in text.split(",") if name],
+        is_strict=options.strict_model,
+    )
+    return ServedModel(
+        engine,
+        pool,
+        names,
+        Defaults(fields=defaults),
+        has_strict_fields=options.strict_fields,
+    )
 
 
 def _welcome(model: ServedModel, url: str, *, needs_key: bool) -> None:
@@ -310,7 +349,7 @@ def _access(options: ServeOptions) -> Access:
     known = Access()
     hosts = {host.strip("[]").lower() for host in options.allowed_host or ()}
     for origin in options.cors_origin or ():
-        if not re.fullmatch(r"https?://[A-Za-z0-9.\-\[\]:]+", origin):
+        if not re.fullmatch(r"\*|[a-z][a-z0-9+.\-]*://[A-Za-z0-9.\-\[\]:_]+", origin):
             raise InvalidParameterError(
                 f"--cors-origin must be like https://chat.example.org, got {origin!r:.80}"
             )

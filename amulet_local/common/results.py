@@ -21,11 +21,13 @@ class Usage:
         prompt_tokens: length of the longest prompt (the plain one, or one with a preference).
         completion_tokens: tokens generated, the one that ends the answer included.
         computed_tokens: tokens that went through the model, all rows together.
+        cached_tokens: of the longest prompt, tokens that were in memory from before.
     """
 
     prompt_tokens: int
     completion_tokens: int
     computed_tokens: int
+    cached_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:

@@ -16,7 +16,7 @@ from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.choices import Placement
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.preference import Preference, resolve
-from amulet_local.prompts.chat_template import with_preference
+from amulet_local.prompts.messages import with_preference
 from amulet_local.steering.presets import choose_strength
 from amulet_local.steering.row_plan import RowPlan
 

@@ -32,6 +32,7 @@ class RowSet:
 
     Attributes:
         n_decoded: tokens computed since the creation, all rows together.
+        n_kept: of the prompts of the last prefill, most tokens of one that were in memory before.
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class RowSet:
         Args:
             workers: threads that several sets share, which the caller ends; own ones if None.
         """
-        self.n_decoded = 0
+        self.n_decoded = self.n_kept = 0
         self._model = model
         self._stop_flag = stop_flag
         self._has_bare_rows = settings.plain_row_is_bare
@@ -145,6 +146,7 @@ class RowSet:
         for rows, texts, shared in groups:
             for row, prompt in zip(rows, texts, strict=True):
                 row.keep_what_fits(prompt, shared, exactly=self.plan.exact_reuse)
+        self.n_kept = max(len(row.tokens) for row in self._store.in_use)
         reporter = _Reporter(prompts, progress)
         for rows, texts, shared in groups:
             if shared:

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import codecs
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from amulet_local.common.errors import EngineClosedError, InvalidTextError, InvalidTokenError
+from amulet_local.common.errors import (
+    EngineClosedError,
+    InvalidParameterError,
+    InvalidTextError,
+    InvalidTokenError,
+)
 from amulet_local.grammar.tokens import TokenTable
 from amulet_local.llama import native
 from amulet_local.llama.word_starts import WordStarts
@@ -140,6 +145,36 @@ class Vocabulary:
                 raise InvalidTextError("the text is too long to tokenise")
             size = -n
 
+    @cached_property
+    def gap_tokens(self) -> tuple[int | None, int | None, int | None]:
+        """Tokens before a gap's beginning, its end and its text; None where there are none."""
+        import llama_cpp
+
+        begin, end, middle = (
+            self._optional(get(self.pointer))
+            for get in (
+                llama_cpp.llama_vocab_fim_pre,
+                llama_cpp.llama_vocab_fim_suf,
+                llama_cpp.llama_vocab_fim_mid,
+            )
+        )
+        return begin, end, middle
+
+    def around_gap(self, before: Sequence[int], after: str) -> list[int]:
+        """What asks a model that was trained for it to fill a gap between two texts.
+
+        Raises:
+            InvalidParameterError: the vocabulary has no tokens for that.
+        """
+        begin, end, middle = self.gap_tokens
+        if begin is None or end is None or middle is None:
+            raise InvalidParameterError(
+                "suffix: this model wasn't trained to fill in; leave it out, or load one with "
+                "fill-in-the-middle tokens, such as Qwen2.5-Coder"
+            )
+        rest = self.tokenize(after, add_special=False, parse_special=False)
+        return [begin, *before, end, *rest, middle]
+
     def piece(self, token: int) -> bytes:
         """The bytes that `token` adds to a text; none for control tokens.
 
@@ -163,6 +198,11 @@ class Vocabulary:
             buffer = ctypes.create_string_buffer(-n)
             n = llama_cpp.llama_token_to_piece(self.pointer, token, buffer, len(buffer), 0, False)
         return buffer.raw[:n]
+
+    def text(self, tokens: Iterable[int]) -> str:
+        """The text of tokens, control tokens as they are written."""
+        pieces = (self.piece(token) or self.spelling(token).encode() for token in tokens)
+        return b"".join(pieces).decode("utf-8", "replace")
 
     @cached_property
     def reasoning_markers(self) -> dict[int, bytes]:

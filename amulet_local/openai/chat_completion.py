@@ -88,7 +88,7 @@ class ChatCompletionFields(_StrengthFields):
             repeat_penalty, mirostat_mode, mirostat_tau, mirostat_eta, logit_bias: see
             SamplingParams. top_k below 1 is off.
         stop: a text, or several, that end the answer.
-        seed: None and -1 draw one.
+        seed: None and -1 draw one; any other whole number is taken modulo 2^32 - 1.
         max_tokens, max_completion_tokens: most tokens; None (and below 1) is the whole context.
         response_format: {"type": "text"}, {"type": "json_object"} (with llama-cpp-python's
             "schema"), or {"type": "json_schema", "json_schema": {"schema": ...}}.
@@ -196,7 +196,7 @@ class ChatCompletionFields(_StrengthFields):
             "max_tokens": n_ctx if n_tokens is None or n_tokens < 1 else n_tokens,
             "top_k": max(self.top_k, 0),
             "stop": self.stop or (),
-            "seed": None if self.seed == -1 else self.seed,
+            "seed": None if self.seed in (None, -1) else self.seed % _N_SEEDS,
             "mirostat": self.mirostat_mode,
             "logit_bias": self.logit_bias or {},
             "json_schema": _json_schema(self.response_format),
@@ -299,6 +299,7 @@ def create_chat_completion(
         vocabulary=model.model.vocabulary,
         stream=fields.stream,
         n_logprobs=fields.n_logprobs,
+        n=fields.n,
     )
     calls = [
         fields.arguments(sampling, model.own_settings)

@@ -30,7 +30,13 @@ class Answers(ABC):
     whole_object = piece_object = prefix = ""
 
     def __init__(
-        self, *, model: str, vocabulary: Vocabulary, stream: bool, n_logprobs: int | None
+        self,
+        *,
+        model: str,
+        vocabulary: Vocabulary,
+        stream: bool,
+        n_logprobs: int | None,
+        n: int = 1,
     ) -> None:
         """None yet.
 
@@ -39,6 +45,7 @@ class Answers(ABC):
             stream: pieces instead of a whole.
             n_logprobs: alternatives whose log-probabilities are given; None gives none, not even
                 those of the answer's tokens.
+            n: answers to one prompt; those to another follow.
         """
         self.id = f"{self.prefix}-{uuid.uuid4()}"
         self.head: dict[str, Any] = {
@@ -49,14 +56,15 @@ class Answers(ABC):
         }
         self._vocabulary = vocabulary
         self._n_logprobs = n_logprobs
-        self._prompt_tokens = 0
+        self._n = n
+        self._prompt_tokens = self._cached_tokens = 0
         self._completion_tokens = 0
         self._pending: list[TokenTrace] = []
         self._traces: list[TokenTrace] = []
         self._choices: list[dict[str, Any]] = []
 
     @property
-    def usage(self) -> dict[str, int]:
+    def usage(self) -> dict[str, Any]:
         """Token counts of the answers that are complete."""
         return {
             "prompt_tokens": self._prompt_tokens,
@@ -77,7 +85,9 @@ class Answers(ABC):
 
     def end(self, index: int, generation: Generation) -> dict[str, Any]:
         """The piece that ends an answer."""
-        self._prompt_tokens = generation.usage.prompt_tokens
+        if index % self._n == 0:
+            self._prompt_tokens += generation.usage.prompt_tokens
+            self._cached_tokens += generation.usage.cached_tokens
         self._completion_tokens += generation.usage.completion_tokens
         self._choices.append(self._whole_choice(index, generation, self._traces))
         return self._piece(self._last_choice(index, generation))
@@ -195,15 +205,21 @@ class ChatAnswers(Answers):
 
 
 class TextAnswers(Answers):
-    """A `text_completion`, whole or in pieces."""
+    """A `text_completion`, whole or in pieces.
+
+    Attributes:
+        echoed: what the text of the answer under way begins with.
+    """
 
     whole_object = piece_object = "text_completion"
     prefix = "cmpl"
+    echoed = ""
 
     def begin(self, index: int) -> list[dict[str, Any]]:
-        """Nothing; the text begins at 0."""
+        """The prompt, where it is to be said again; the text begins at 0."""
         self._offset = 0
-        return super().begin(index)
+        super().begin(index)
+        return [self._piece(self._choice(index, self.echoed, []))] if self.echoed else []
 
     def _pieces_of(
         self, index: int, chunk: Chunk, traces: Sequence[TokenTrace]
@@ -232,7 +248,7 @@ class TextAnswers(Answers):
         self, index: int, generation: Generation, traces: Sequence[TokenTrace]
     ) -> dict[str, Any]:
         self._offset = 0
-        text = generation.reasoning + generation.text
+        text = self.echoed + generation.reasoning + generation.text
         return self._choice(index, text, traces, finish_reason(generation))
 
     def _logprobs(self, traces: Sequence[TokenTrace]) -> dict[str, Any] | None:

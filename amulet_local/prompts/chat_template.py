@@ -13,34 +13,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeAlias, get_args
+from typing import Any
 
-from amulet_local.common.errors import (
-    ChatTemplateError,
-    EmptyPromptError,
-    InvalidParameterError,
-    InvalidRequestError,
-    InvalidTextError,
-)
-from amulet_local.params.choices import Placement
+from amulet_local.common.errors import ChatTemplateError, InvalidRequestError
 from amulet_local.prompts.known_text import KnownText
 from amulet_local.prompts.literal_text import Disguise, Literalizer, Match, Tokenizer
+from amulet_local.prompts.messages import Message, check_text, checked, texts_of
+from amulet_local.prompts.simpler_forms import Rendered, has_tools, simpler_forms
 from amulet_local.prompts.template_budget import TemplateRunsAwayError
 from amulet_local.prompts.template_sandbox import CompiledTemplate
+from amulet_local.text.reasoning import closing_tag
 
-__all__ = [
-    "ChatTemplate",
-    "EncodedPrompt",
-    "Tokenizer",
-    "with_preference",
-]
+__all__ = ["ChatTemplate", "EncodedPrompt", "Tokenizer"]
 
-Message: TypeAlias = dict[str, str]
-
-_ROLES = ("system", "user", "assistant")
 _RESERVED = ("messages", "add_generation_prompt", "bos_token", "eos_token")
 _PROBE = {"system": "Qzsystemprobe", "user": "Qzuserprobe"}
-_FOLDED_NOTE = "this template has no system role: the system text went into the first user turn"
 
 
 @dataclass(frozen=True)
@@ -56,55 +43,6 @@ class EncodedPrompt:
     token_ids: list[int]
     text: str
     notes: tuple[str, ...] = ()
-
-
-def with_preference(
-    messages: Sequence[Mapping[str, Any]],
-    *,
-    system: str,
-    preference: str,
-    placement: Placement = "system",
-) -> list[Message]:
-    """The messages of one row. An empty preference gives the plain row.
-
-    The plain row's text is what the preference row's text begins with, so the two prompts share
-    the longest prefix. A system message is always there, even an empty one: some templates put in
-    a text of their own where there is none, and the rows would differ by that.
-
-    Args:
-        messages: OpenAI-style dicts; content is a text or a list of text parts.
-        system: the system text, if `messages` has no system message.
-        preference: what the answer should be like; blank for the plain row.
-        placement: `system` appends it to the system message (after a space), the others to the last
-            user turn (on a new line).
-
-    Raises:
-        EmptyPromptError: no messages, no user turn, or a last user turn that is blank.
-        InvalidRequestError: a message of another shape.
-        InvalidTextError: a text with a lone surrogate.
-    """
-    if placement not in get_args(Placement):
-        raise InvalidParameterError(
-            f"placement must be one of {', '.join(get_args(Placement))}, not {placement!r}"
-        )
-    _check_text("the system text", system)
-    _check_text("the preference", preference)
-    checked = _checked(messages)
-    roles = [message["role"] for message in checked]
-    if "system" not in roles:
-        checked.insert(0, {"role": "system", "content": system})
-        roles.insert(0, "system")
-    if not preference.strip():
-        return checked
-    if placement == "system":
-        target, separator = checked[roles.index("system")], " "
-    else:
-        target, separator = checked[len(roles) - 1 - roles[::-1].index("user")], "\n"
-    content = target["content"]
-    if not content or content[-1].isspace():
-        separator = ""
-    target["content"] = content + separator + preference
-    return checked
 
 
 class ChatTemplate:
@@ -143,26 +81,32 @@ class ChatTemplate:
         *,
         add_generation_prompt: bool = True,
         response_prefix: str = "",
+        is_answer: bool = False,
         now: datetime | None = None,
         template_arguments: Mapping[str, Any] | None = None,
     ) -> EncodedPrompt:
         """Render and tokenise.
 
         Args:
-            messages: as for `with_preference`.
+            messages: as for `messages.checked`.
             add_generation_prompt: end with the opening of an assistant turn.
             response_prefix: what the answer begins with; reasoning tags in it are tags.
+            is_answer: it belongs to the answer; reasoning that the template opens is closed first.
             now: what the template takes for the present; rows of one prompt should agree on it.
             template_arguments: variables of this prompt, besides those of all.
 
         Raises:
             ChatTemplateError: the template refuses these messages, fails or runs away.
-            EmptyPromptError, InvalidRequestError, InvalidTextError: as for `with_preference`.
+            EmptyPromptError, InvalidRequestError, InvalidTextError: as for `messages.checked`.
         """
-        _check_text("the response prefix", response_prefix)
+        check_text("the response prefix", response_prefix)
         rendered, disguise, notes = self._rendered(
             messages, add_generation_prompt, now, template_arguments or {}, response_prefix
         )
+        opened = closing_tag(rendered) if is_answer else ""
+        if opened and opened not in response_prefix:
+            rendered += f"\n{opened}\n\n"
+        rendered += disguise.hide(response_prefix, keep_reasoning_tags=True)
         token_ids = self._literalizer.encode(rendered, disguise)
         return EncodedPrompt(token_ids, disguise.reveal(rendered), notes)
 
@@ -206,31 +150,54 @@ class ChatTemplate:
         response_prefix: str = "",
     ) -> tuple[str, Disguise, tuple[str, ...]]:
         """The text with the users' markers in a disguise, which it needs to be read, and notes."""
-        checked, notes = self._placed(_checked(messages))
+        rows = checked(messages)
         template_arguments = {**self._arguments, **template_arguments}
         reserved = [name for name in template_arguments if name in _RESERVED]
         if reserved:
             raise InvalidRequestError(f"a template argument can't be named {reserved[0]!r}")
-        known = [self._source, response_prefix, *(message["content"] for message in checked)]
+        known = [self._source, response_prefix, *texts_of(rows)]
         try:
             _collect_texts(template_arguments, known)
+            _collect_texts([row.get("tool_calls") for row in rows], known)
         except RecursionError:
             raise InvalidRequestError("the template arguments are nested too deeply") from None
         disguise = self._literalizer.disguise("".join(known))
-        hidden = [
-            {
-                "role": message["role"],
-                "content": disguise.hide(
-                    message["content"], keep_reasoning_tags=message["role"] == "assistant"
-                ),
-            }
-            for message in checked
-        ]
-        rendered = self._render(
-            hidden, add_generation_prompt, now, _hidden(template_arguments, disguise)
-        )
-        rendered += disguise.hide(response_prefix, keep_reasoning_tags=True)
+        arguments = {name: _hidden(value, disguise) for name, value in template_arguments.items()}
+        rendered, notes = self._whole(rows, disguise, add_generation_prompt, now, arguments)
         return rendered, disguise, notes
+
+    def _whole(
+        self,
+        rows: list[Message],
+        disguise: Disguise,
+        add_generation_prompt: bool,
+        now: datetime | None,
+        arguments: dict[str, Any],
+    ) -> tuple[str, tuple[str, ...]]:
+        """The rendered conversation in the first form that has all of its texts, and notes."""
+        best: tuple[str, tuple[str, ...]] | None = None
+        refusal: ChatTemplateError | None = None
+        n_lost = len(rows) + 1
+        for form, notes in simpler_forms(rows, has_system_role=self.has_system_role):
+            try:
+                hidden = [_hidden_message(message, disguise) for message in form]
+                rendered = self._render(hidden, add_generation_prompt, now, arguments)
+            except TemplateRunsAwayError:
+                raise
+            except ChatTemplateError as error:
+                refusal = refusal or error
+                continue
+            lost = Rendered(disguise.reveal(rendered)).lost(rows)
+            if len(lost) < n_lost:
+                n_lost = len(lost)
+                said = (f"the chat template leaves out: {', '.join(lost)} text",) if lost else ()
+                best = rendered, (*notes, *said)
+            if "system" not in lost and not (lost and has_tools(rows)):
+                break
+        if best is None:
+            assert refusal is not None
+            raise refusal
+        return best
 
     def _render(
         self,
@@ -240,7 +207,7 @@ class ChatTemplate:
         arguments: dict[str, Any],
     ) -> str:
         shaped: list[dict[str, Any]] = [
-            {"role": message["role"], "content": [{"type": "text", "text": message["content"]}]}
+            {**message, "content": [{"type": "text", "text": message["content"]}]}
             if self._typed_content
             else dict(message)
             for message in messages
@@ -253,22 +220,6 @@ class ChatTemplate:
             "eos_token": self._vocabulary.eos_text,
         }
         return self._compiled.render(variables, now=now)
-
-    def _placed(self, messages: list[Message]) -> tuple[list[Message], tuple[str, ...]]:
-        """Where there is no system role, the system text goes into the first user turn."""
-        if self.has_system_role:
-            return messages, ()
-        system = "\n\n".join(
-            message["content"]
-            for message in messages
-            if message["role"] == "system" and message["content"]
-        )
-        rest = [dict(message) for message in messages if message["role"] != "system"]
-        if not system:
-            return rest, ()
-        first = next(message for message in rest if message["role"] == "user")
-        first["content"] = f"{system}\n\n{first['content']}"
-        return rest, (_FOLDED_NOTE,)
 
     def _probe(self) -> None:
         """Find out whether the template takes system messages, and content as text or parts."""
@@ -292,74 +243,10 @@ class ChatTemplate:
             return ""
 
 
-def _checked(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
-    """New messages of role and text content, validated."""
-    if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence):
-        raise InvalidRequestError(
-            f"messages must be a list of dicts with role and content, not a "
-            f"{type(messages).__name__}"
-        )
-    if not messages:
-        raise EmptyPromptError("there are no messages")
-    checked: list[Message] = []
-    for index, message in enumerate(messages):
-        where = f"messages[{index}]"
-        if not isinstance(message, Mapping):
-            raise InvalidRequestError(f"{where} must be a dict, not a {type(message).__name__}")
-        role = message.get("role")
-        if role not in _ROLES:
-            raise InvalidRequestError(
-                f"{where}: the role must be one of {', '.join(_ROLES)}, not {str(role)[:50]!r}"
-            )
-        if message.get("tool_calls"):
-            raise InvalidRequestError(f"{where}: tool calls are not supported")
-        checked.append({"role": role, "content": _content_text(where, message.get("content"))})
-    questions = [message["content"] for message in checked if message["role"] == "user"]
-    if not questions:
-        raise EmptyPromptError("there is no user turn to answer")
-    if not questions[-1].strip():
-        raise EmptyPromptError("the last user turn is blank")
-    return checked
-
-
-def _content_text(where: str, content: Any) -> str:
-    if isinstance(content, list | tuple):
-        for part in content:
-            if not (
-                isinstance(part, Mapping)
-                and part.get("type") == "text"
-                and isinstance(part.get("text"), str)
-            ):
-                raise InvalidRequestError(
-                    f"{where}: a content part must be {{'type': 'text', 'text': ...}}; "
-                    f"images, audio and other parts are not supported"
-                )
-        content = "".join(part["text"] for part in content)
-    if not isinstance(content, str):
-        raise InvalidRequestError(
-            f"{where}: the content must be a text or a list of text parts, not a "
-            f"{type(content).__name__}"
-        )
-    return _check_text(where, content)
-
-
-def _check_text(what: str, text: Any) -> str:
-    if not isinstance(text, str):
-        raise InvalidRequestError(f"{what} must be a text, not a {type(text).__name__}")
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError as error:
-        raise InvalidTextError(
-            f"{what} holds a lone surrogate (U+{ord(text[error.start]):04X} at character "
-            f"{error.start}), which UTF-8 can't express"
-        ) from None
-    return text
-
-
 def _collect_texts(value: Any, texts: list[str]) -> None:
     """Append every text of plain data to `texts`; refuse what isn't plain data."""
     if isinstance(value, str):
-        texts.append(_check_text("a template argument", value))
+        texts.append(check_text("a template argument", value))
     elif isinstance(value, list | tuple):
         for item in value:
             _collect_texts(item, texts)
@@ -380,5 +267,26 @@ def _hidden(value: Any, disguise: Disguise) -> Any:
     if isinstance(value, list | tuple):
         return [_hidden(item, disguise) for item in value]
     if isinstance(value, dict):
-        return {key: _hidden(item, disguise) for key, item in value.items()}
+        return {_hidden(key, disguise): _hidden(item, disguise) for key, item in value.items()}
     return value
+
+
+def _hidden_message(message: Message, disguise: Disguise) -> Message:
+    """A message with the markers in its texts hidden, but for an answer's reasoning tags."""
+    is_answer = message["role"] == "assistant"
+    content = disguise.hide(message["content"], keep_reasoning_tags=is_answer)
+    result = {**message, "content": content}
+    for key in {"name", "tool_call_id"} & set(message):
+        result[key] = disguise.hide(message[key])
+    if "tool_calls" in message:
+        result["tool_calls"] = [
+            {
+                "id": disguise.hide(call["id"]),
+                "type": "function",
+                "function": {
+                    name: _hidden(value, disguise) for name, value in call["function"].items()
+                },
+            }
+            for call in message["tool_calls"]
+        ]
+    return result

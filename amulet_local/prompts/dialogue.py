@@ -17,9 +17,10 @@ from datetime import datetime
 from amulet_local.common.results import FinishReason
 from amulet_local.llama.vocabulary import TextStream, Vocabulary
 from amulet_local.params.choices import Placement
-from amulet_local.prompts.chat_template import ChatTemplate, Message, with_preference
+from amulet_local.prompts.chat_template import ChatTemplate
 from amulet_local.prompts.contrast import row_instructions
 from amulet_local.prompts.known_text import KnownText
+from amulet_local.prompts.messages import Message, with_preference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,8 +140,8 @@ class Dialogue:
         *,
         system: str,
         placement: Placement,
-    ) -> tuple[list[tuple[int, ...]], list[str], str]:
-        """Token ids of one prompt per instruction, notes on how they were made, and a text.
+    ) -> tuple[list[tuple[int, ...]], list[str], list[str]]:
+        """Token ids of one prompt per instruction, notes on how they were made, and their texts.
 
         An instruction in the user's turn is in the question only: the turns before it are the same
         in all rows.
@@ -151,12 +152,12 @@ class Dialogue:
             placement: where the instruction goes.
 
         Returns:
-            The ids, the notes, and the text of the last prompt.
+            The ids, the notes, and the texts of the prompts.
 
         Raises:
             As `ChatTemplate.encode`.
         """
-        prompts = []
+        prompts, texts = [], []
         notes: dict[str, None] = {}
         rows: dict[str, _RowTurns] = {}
         for instruction in row_instructions(instructions, placement):
@@ -169,9 +170,10 @@ class Dialogue:
                 rows[first] = self._caught_up(template, vocabulary, first)
             prompt, _, more = self._prompt(template, rows[first], first, self.question, ends)
             prompts.append(prompt.token_ids)
+            texts.append(prompt.text)
             notes.update(dict.fromkeys(more))
         self.memory.keep(rows)
-        return prompts, list(notes), prompt.text
+        return prompts, list(notes), texts
 
     def _caught_up(self, template: ChatTemplate, vocabulary: Vocabulary, system: str) -> _RowTurns:
         """All turns, for rows with this system text."""

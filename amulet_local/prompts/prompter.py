@@ -15,9 +15,11 @@ from amulet_local.llama.model import Model
 from amulet_local.params.choices import Placement
 from amulet_local.preferences.preference import DEFAULT_SYSTEM_TEXT
 from amulet_local.prompts.builtin_templates import builtin_template, likely_template
-from amulet_local.prompts.chat_template import ChatTemplate, with_preference
+from amulet_local.prompts.chat_template import ChatTemplate
 from amulet_local.prompts.contrast import row_instructions
 from amulet_local.prompts.dialogue import Dialogue
+from amulet_local.prompts.messages import continued, with_preference
+from amulet_local.prompts.simpler_forms import Rendered
 from amulet_local.text.reasoning import closing_tag
 
 Messages: TypeAlias = str | Sequence[Mapping[str, Any]]
@@ -53,9 +55,14 @@ class Prompter:
             model: whose vocabulary and template it is.
             chat_template: a built-in template's name or the text of one; None is the model's own.
             template_arguments: further variables for it, plain data, for every prompt.
+
+        Raises:
+            InvalidParameterError: there is no built-in template of that name.
         """
         self._model = model
         self._arguments = template_arguments
+        if chat_template is not None and "{" not in chat_template:
+            chat_template = builtin_template(chat_template)
         self._chosen = chat_template
 
     def prompts(
@@ -67,8 +74,14 @@ class Prompter:
         placement: Placement,
         response_prefix: str = "",
         template_arguments: Mapping[str, Any] | None = None,
+        bare: bool = False,
+        continue_final_message: bool | None = None,
+        add_generation_prompt: bool = True,
     ) -> Prompts:
-        """One prompt per instruction.
+        """One prompt per instruction, each with its instruction in it.
+
+        A template may leave out what is put into it, without a word; then the instruction goes
+        elsewhere, and a note says so.
 
         Args:
             messages: a question, OpenAI-style messages, or a conversation with a question.
@@ -77,21 +90,19 @@ class Prompter:
             placement: where the instruction goes.
             response_prefix: what the answer begins with; not for a conversation.
             template_arguments: variables of the template for these prompts; not for a conversation.
+            bare: where there is only a plain row, None is no system text at all.
+            continue_final_message: whether the answer goes on with the last message; where it is
+                an assistant's if None.
+            add_generation_prompt: whether the prompts end with the opening of an answer.
 
         Raises:
-            ChatTemplateError: there is no template, or it can't render these messages.
+            ChatTemplateError: there is no template, it can't render these messages, or it leaves
+                out the instruction wherever that is put.
             InvalidRequestError: the messages can't be used.
         """
-        default = DEFAULT_SYSTEM_TEXT if system is None else system
-        if isinstance(messages, Dialogue):
-            rows, notes, text = messages.prompts(
-                self._template,
-                self._model.vocabulary,
-                instructions,
-                system=default,
-                placement=placement,
-            )
-            return Prompts(rows, notes, closing_tag(text))
+        default: str | None = DEFAULT_SYSTEM_TEXT if system is None else system
+        if system is None and bare and not any(instructions):
+            default = None
         arguments = template_arguments or {}
         if not (
             isinstance(arguments, Mapping) and all(isinstance(name, str) for name in arguments)
@@ -99,25 +110,53 @@ class Prompter:
             raise InvalidRequestError("template_arguments must map names to plain data")
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
+        asked: Sequence[Mapping[str, Any]] | Dialogue = messages
+        if not isinstance(messages, Dialogue):
+            asked, begun = continued(messages, continue_final_message)
+            response_prefix = begun + response_prefix
+        continues = asked is not messages
         now = datetime.now()
-        rows = []
-        noted: dict[str, None] = {}
-        for instruction in row_instructions(instructions, placement):
-            encoded = self._template.encode(
-                with_preference(
-                    messages,
-                    system=default,
-                    preference=instruction,
-                    placement=placement,
-                ),
-                response_prefix=response_prefix,
-                now=now,
-                template_arguments=arguments,
+
+        def at(place: Placement) -> tuple[list[tuple[int, ...]], list[str], list[str]]:
+            if isinstance(asked, Dialogue):
+                return asked.prompts(
+                    self._template,
+                    self._model.vocabulary,
+                    instructions,
+                    system=default or "",
+                    placement=place,
+                )
+            encoded = [
+                self._template.encode(
+                    with_preference(asked, system=default, preference=instruction, placement=place),
+                    add_generation_prompt=add_generation_prompt or continues,
+                    response_prefix=response_prefix,
+                    is_answer=continues,
+                    now=now,
+                    template_arguments=arguments,
+                )
+                for instruction in row_instructions(instructions, place)
+            ]
+            notes = dict.fromkeys(note for one in encoded for note in one.notes)
+            return [tuple(one.token_ids) for one in encoded], list(notes), [e.text for e in encoded]
+
+        otherwise: Placement = "user" if placement == "system" else "system"
+        for place in (placement, otherwise):
+            rows, notes, texts = at(place)
+            if _are_told(instructions, rows, texts):
+                break
+        else:
+            raise ChatTemplateError(
+                "the chat template leaves out the preference, in the system text and in the "
+                "question; choose another one with --chat-template (chat_template= in Python)"
             )
-            rows.append(tuple(encoded.token_ids))
-            noted.update(dict.fromkeys(encoded.notes))
-        opened = encoded.text[: len(encoded.text) - len(response_prefix)]
-        return Prompts(rows, list(noted), closing_tag(opened, response_prefix))
+        if place != placement:
+            notes.append(
+                f"the chat template leaves out a preference at placement {placement!r}: it is at "
+                f"{place!r}"
+            )
+        opened = texts[-1][: len(texts[-1]) - len(response_prefix)]
+        return Prompts(rows, notes, closing_tag(opened, response_prefix))
 
     def check(self) -> None:
         """Whether there is a template, before the first question.
@@ -130,11 +169,7 @@ class Prompter:
 
     @cached_property
     def _template(self) -> ChatTemplate:
-        source = self._chosen
-        if source is None:
-            source = self._model.chat_template
-        elif "{" not in source:
-            source = builtin_template(source)
+        source = self._model.chat_template if self._chosen is None else self._chosen
         if source is None:
             vocabulary = self._model.vocabulary
             family = likely_template(
@@ -147,3 +182,13 @@ class Prompter:
                 f"(chat_template= in Python)"
             )
         return ChatTemplate(source, self._model.vocabulary, self._arguments)
+
+
+def _are_told(
+    instructions: Sequence[str], rows: Sequence[tuple[int, ...]], texts: Sequence[str]
+) -> bool:
+    """Whether each prompt has its instruction, and is another one than those with others."""
+    return len(set(rows)) == len(set(instructions)) and all(
+        Rendered(text).has(instruction)
+        for text, instruction in zip(texts, instructions, strict=True)
+    )

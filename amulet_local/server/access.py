@@ -70,11 +70,12 @@ class AccessMiddleware:
             self._check_host(scope, headers)
             self._check_origin(origin, headers)
             if scope["method"] == "OPTIONS" and cors:
-                await _reply(send_on, 204, b"", _PREFLIGHT)
+                await _reply(send_on, 204, b"", _preflight(headers))
             else:
                 self._check_key(scope["path"], headers)
                 body = await self._body(scope, headers, receive)
-                await self._app(scope, _replaying(body, receive), send_on)
+                asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+                await self._app(asked, _replaying(body, receive), send_on)
         except Exception as error:
             if complete:  # it was answered with an error, and said in the log
                 return
@@ -103,7 +104,7 @@ class AccessMiddleware:
             )
 
     def _check_origin(self, origin: str | None, headers: _Headers) -> None:
-        if origin is None or origin in self._access.origins:
+        if origin is None or self._access.allows(origin):
             return
         try:
             parts = urlsplit(origin)
@@ -119,7 +120,7 @@ class AccessMiddleware:
             )
 
     def _cors(self, origin: str | None) -> list[tuple[bytes, bytes]]:
-        if origin is None or origin not in self._access.origins:
+        if origin is None or not self._access.allows(origin):
             return []
         return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
 
@@ -241,7 +242,7 @@ def json_object(body: bytes) -> dict[str, Any]:
         raise ValueError(f"{text} is no JSON")
 
     try:
-        value = json.loads(body.decode("utf-8"), parse_constant=refuse)
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=refuse)
     except (ValueError, RecursionError):
         raise HttpError(400, "the body is no valid JSON in UTF-8", code="invalid_json") from None
     if not isinstance(value, dict):
@@ -271,11 +272,18 @@ _ALWAYS = [
     (b"x-frame-options", b"DENY"),
     (b"cross-origin-resource-policy", b"same-origin"),
 ]
-_PREFLIGHT = [
-    (b"access-control-allow-methods", b"GET, POST"),
-    (b"access-control-allow-headers", b"authorization, content-type, x-api-key"),
-    (b"access-control-max-age", b"600"),
-]
+
+
+def _preflight(headers: _Headers) -> list[tuple[bytes, bytes]]:
+    """What a page that may ask is told beforehand: any header, as clients send many."""
+    wanted = headers.get("access-control-request-headers", "")
+    if not re.fullmatch(r"[A-Za-z0-9_, -]{1,2000}", wanted):
+        wanted = "authorization, content-type, x-api-key"
+    return [
+        (b"access-control-allow-methods", b"GET, HEAD, POST"),
+        (b"access-control-allow-headers", wanted.encode()),
+        (b"access-control-max-age", b"600"),
+    ]
 
 
 class _Headers:

@@ -11,16 +11,19 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.routing import APIRoute
 
 from amulet_local.common.errors import AmuletError, InvalidParameterError
 from amulet_local.llama import library
+from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.preferences.names import BUILT_IN_PREFERENCES
 from amulet_local.server import openapi
 from amulet_local.server.access import json_object
+from amulet_local.server.client_fields import HABITS
 from amulet_local.server.completion_job import CompletionJob
 from amulet_local.server.completion_prompt import ChatPrompt, CompletionPrompt, TextPrompt
 from amulet_local.server.failures import HttpError, as_http, log_error
-from amulet_local.server.fields import IGNORED, STRENGTH
+from amulet_local.server.fields import STRENGTH
 from amulet_local.server.model_names import own_settings
 from amulet_local.server.replies import CompletionReply
 from amulet_local.server.served_model import ServedModel
@@ -56,6 +59,7 @@ def make_app(service: Service, *, version: str) -> FastAPI:
     _add_tokens(app, service)
     _add_state(app, service, version)
     _add_page(app)
+    _add_short_paths(app)
     openapi.describe(app)
     return app
 
@@ -95,7 +99,7 @@ def _add_completions(app: FastAPI, service: Service) -> None:
         if cancel:
             job.cancel()
             return JSONResponse({"id": key, "cancelled": True})
-        changes = {name: value for name, value in body.items() if name not in IGNORED}
+        changes = {name: value for name, value in body.items() if name not in HABITS}
         unknown = sorted(set(changes) - {"preference", "avoid", *STRENGTH})
         if unknown:
             raise InvalidParameterError(f"{unknown[0]:.40}: no such parameter")
@@ -118,7 +122,7 @@ def _add_tokens(app: FastAPI, service: Service) -> None:
         )
         if not _flag(body, "with_pieces", False):
             return JSONResponse({"tokens": tokens})
-        pieces = await asyncio.to_thread(lambda: [_piece(vocabulary.piece(t)) for t in tokens])
+        pieces = await asyncio.to_thread(lambda: [_piece(vocabulary, t) for t in tokens])
         listed = [{"id": t, "piece": piece} for t, piece in zip(tokens, pieces, strict=True)]
         return JSONResponse({"tokens": listed})
 
@@ -132,18 +136,25 @@ def _add_tokens(app: FastAPI, service: Service) -> None:
             raise InvalidParameterError("tokens: must be a list of token ids")
         for token in tokens:
             vocabulary.check(token)
-        text = await asyncio.to_thread(lambda: b"".join(vocabulary.piece(t) for t in tokens))
-        return JSONResponse({"content": text.decode("utf-8", "replace")})
+        return JSONResponse({"content": await asyncio.to_thread(vocabulary.text, tokens)})
 
 
 def _add_state(app: FastAPI, service: Service, version: str) -> None:
+    def entry(name: str) -> dict[str, Any]:
+        created = int(service.started_seconds)
+        return {"id": name, "object": "model", "created": created, "owned_by": "local"}
+
     @app.get("/v1/models", responses=openapi.ERRORS)
     async def models() -> Response:
         """The model, also with each preference in its name."""
-        model = service.model
-        entry = {"object": "model", "created": int(service.started_seconds), "owned_by": "local"}
-        names = await asyncio.to_thread(model.names.listed)
-        return JSONResponse({"object": "list", "data": [{"id": name, **entry} for name in names]})
+        names = await asyncio.to_thread(service.model.names.listed)
+        return JSONResponse({"object": "list", "data": [entry(name) for name in names]})
+
+    @app.get("/v1/models/{name:path}", responses=openapi.ERRORS)
+    async def model(name: str) -> Response:
+        """One of them."""
+        found = await asyncio.to_thread(service.model.names.find, name)
+        return JSONResponse(entry(found.name))
 
     @app.get("/health", responses=openapi.ERRORS)
     @app.get("/v1/health", include_in_schema=False)
@@ -208,6 +219,16 @@ def _props(model: ServedModel, version: str) -> dict[str, Any]:
     }
 
 
+def _add_short_paths(app: FastAPI) -> None:
+    """The same addresses without /v1, for clients whose base URL has none."""
+    for route in [route for route in app.routes if isinstance(route, APIRoute)]:
+        short = route.path.removeprefix("/v1")
+        if short != route.path and short != "/health":
+            app.add_api_route(
+                short, route.endpoint, methods=sorted(route.methods or ()), include_in_schema=False
+            )
+
+
 def _add_page(app: FastAPI) -> None:
     folder = resources.files("amulet_local.server") / "page"
 
@@ -264,8 +285,9 @@ def _flag(body: dict[str, Any], name: str, default: bool) -> bool:
     return value
 
 
-def _piece(piece: bytes) -> str | list[int]:
-    """A text; bytes where they are no text by themselves."""
+def _piece(vocabulary: Vocabulary, token: int) -> str | list[int]:
+    """A token's text; bytes where they are no text by themselves."""
+    piece = vocabulary.piece(token) or vocabulary.spelling(token).encode()
     try:
         return piece.decode("utf-8")
     except UnicodeDecodeError:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from amulet_local.answering.request import Request
-from amulet_local.common.errors import AmuletError, QueueFullError
+from amulet_local.common.errors import AmuletError, InvalidParameterError, QueueFullError
 from amulet_local.common.results import Chunk
-from amulet_local.openai.chat_completion import choices
+from amulet_local.openai.chat_completion import MAX_CHOICES, choices
 from amulet_local.server.completion_prompt import CompletionPrompt
 from amulet_local.server.fields import STRENGTH, ServedFields
 from amulet_local.server.figures import Figures
@@ -53,11 +54,18 @@ class CompletionJob:
         Raises:
             AmuletError, HttpError: it can't be done.
         """
+        body, unknown = model.understood(body, kind.known)
+        self._warnings = tuple(unknown)
         self._prompt = kind(body)
         model_name = model.names.find(body.get("model"))
         self._body = model.defaults.under(body, model_name)
         self._fields = fields = self._prompt.fields(self._body)
         self._samplings = choices(fields.sampling(model.engine.n_ctx), fields.n)
+        self._n_answers = len(self._samplings) * self._prompt.n_prompts
+        if self._n_answers > MAX_CHOICES:
+            raise InvalidParameterError(
+                f"n: must not be more than {MAX_CHOICES} answers for all prompts together"
+            )
         self._model, self._figures, self._jobs = model, figures, jobs
         self.stream = fields.stream
         self.answers = kind.answers(
@@ -65,7 +73,9 @@ class CompletionJob:
             vocabulary=model.vocabulary,
             stream=fields.stream,
             n_logprobs=fields.n_logprobs,
+            n=fields.n,
             trace=fields.amulet_trace,
+            echo=getattr(fields, "echo", False),
         )
         self._first: Request | None = None
         self._index = 0
@@ -91,7 +101,7 @@ class CompletionJob:
         """
         self._jobs[self.answers.id] = self
         try:
-            for index in range(len(self._samplings)):
+            for index in range(self._n_answers):
                 arrivals: Arrivals = asyncio.Queue()
                 ticket = await self._submit(index, arrivals)
                 if ticket is None:
@@ -134,10 +144,11 @@ class CompletionJob:
     def _request(self, fields: ServedFields, index: int) -> Request:
         """The checked request for one of the answers."""
         engine = self._model.engine
-        arguments = fields.arguments(self._samplings[index], engine.own_settings)
-        request = self._prompt.request(engine, fields, arguments)
+        which, choice = divmod(index, len(self._samplings))
+        arguments = fields.arguments(self._samplings[choice], engine.own_settings)
+        request = self._prompt.request(engine, fields, arguments, which)
         self._model.pool.check(request)
-        return request
+        return replace(request, warnings=(*request.warnings, *self._warnings))
 
     def _changed(self, body: Mapping[str, Any]) -> tuple[ServedFields, Request]:
         fields = self._prompt.fields(body)
@@ -177,6 +188,8 @@ class CompletionJob:
                 if isinstance(item, AmuletError):
                     self._figures.failed()
                     raise item
+                if self._fields.is_prompt_only:
+                    item = _without_text(item)
                 if not begun:
                     begun = True
                     for piece in self.answers.begin(index):
@@ -191,3 +204,14 @@ class CompletionJob:
             if not ticket.done:
                 ticket.cancel()
                 self._figures.left()
+
+
+def _without_text(chunk: Chunk) -> Chunk:
+    """A piece of an answer of which no token is wanted."""
+    whole = chunk.generation
+    if whole is not None:
+        usage = replace(whole.usage, completion_tokens=0)
+        whole = replace(
+            whole, text="", reasoning="", token_ids=(), finish_reason="length", usage=usage
+        )
+    return Chunk(text="", finish_reason=None if whole is None else "length", generation=whole)

@@ -6,18 +6,20 @@ Knows nothing about HTTP, nor when a request is made or how often.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from amulet_local.answering.request import Request
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.engine import Engine
+from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.preferences.preference import resolve
 from amulet_local.server.fields import (
     ServedFields,
+    TextFields,
     chat_fields,
     messages_of,
-    prompt_of,
+    prompts_of,
     text_fields,
 )
 from amulet_local.server.traced_answers import TracedAnswers, TracedChatAnswers, TracedTextAnswers
@@ -29,9 +31,13 @@ class CompletionPrompt(ABC):
 
     Attributes:
         answers: the shape that answers to it have.
+        known: names of the fields that a body may have.
+        n_prompts: how many prompts there are, each of which is answered.
     """
 
     answers: ClassVar[type[TracedAnswers]]
+    known: ClassVar[frozenset[str]]
+    n_prompts = 1
 
     @abstractmethod
     def __init__(self, body: Mapping[str, Any]) -> None:
@@ -50,11 +56,14 @@ class CompletionPrompt(ABC):
         """
 
     @abstractmethod
-    def request(self, engine: Engine, fields: ServedFields, arguments: dict[str, Any]) -> Request:
+    def request(
+        self, engine: Engine, fields: ServedFields, arguments: dict[str, Any], which: int
+    ) -> Request:
         """A checked request.
 
         Args:
             arguments: of `fields`, for one of the answers.
+            which: of the prompts.
 
         Raises:
             AmuletError: something about it can't be done.
@@ -65,6 +74,7 @@ class ChatPrompt(CompletionPrompt):
     """Messages."""
 
     answers = TracedChatAnswers
+    known = frozenset({"messages", *ServedFields.model_fields})
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         self._messages = messages_of(body)
@@ -73,34 +83,54 @@ class ChatPrompt(CompletionPrompt):
         """Those of a chat completion."""
         return chat_fields(body)
 
-    def request(self, engine: Engine, fields: ServedFields, arguments: dict[str, Any]) -> Request:
-        """The messages through the chat template."""
-        return engine.request(self._messages, system=None, trace=fields.trace, **arguments)
+    def request(
+        self, engine: Engine, fields: ServedFields, arguments: dict[str, Any], which: int
+    ) -> Request:
+        """The messages through the chat template, and nothing else where nothing else is asked."""
+        return engine.request(
+            self._messages,
+            system=None,
+            bare=True,
+            continue_final_message=fields.continue_final_message,
+            add_generation_prompt=fields.add_generation_prompt,
+            trace=fields.trace,
+            **arguments,
+        )
 
 
 class TextPrompt(CompletionPrompt):
     """A text, or token ids. A preference becomes a line before it, in a row of its own."""
 
     answers = TracedTextAnswers
+    known = frozenset({"prompt", *TextFields.model_fields})
 
     def __init__(self, body: Mapping[str, Any]) -> None:
-        self._prompt = prompt_of(body)
+        self._prompts = prompts_of(body)
+        self.n_prompts = len(self._prompts)
 
     def fields(self, body: Mapping[str, Any]) -> ServedFields:
         """Those of a text completion."""
         return text_fields(body)
 
-    def request(self, engine: Engine, fields: ServedFields, arguments: dict[str, Any]) -> Request:
+    def request(
+        self, engine: Engine, fields: ServedFields, arguments: dict[str, Any], which: int
+    ) -> Request:
         """The text as it is, and once more after each preference."""
+        assert isinstance(fields, TextFields)
         for name in ("placement", "response_prefix", "chat_template_kwargs"):
             if getattr(fields, name):
                 raise InvalidParameterError(f"{name}: is for chat completions only")
         for name in ("placement", "response_prefix", "template_arguments"):
             del arguments[name]
         preferences = resolve(arguments.pop("preference"), avoid=arguments.pop("avoid"))
+        begins = ["", *(f"{item.instruction}\n\n" for item in preferences)]
+        plain, *others = (
+            _tokens(engine.model.vocabulary, self._prompts[which], begin, fields)
+            for begin in begins
+        )
         return engine.request_from_tokens(
-            self._tokens(engine, ""),
-            [self._tokens(engine, f"{item.instruction}\n\n") for item in preferences] or None,
+            plain,
+            others or None,
             weights=[item.weight for item in preferences],
             trace=fields.trace,
             labels=[item.label for item in preferences],
@@ -109,13 +139,27 @@ class TextPrompt(CompletionPrompt):
             **arguments,
         )
 
-    def _tokens(self, engine: Engine, before: str) -> list[int]:
-        """The prompt's, with a text before it: after a beginning-of-text token that it has."""
-        vocabulary, prompt = engine.model.vocabulary, self._prompt
-        if isinstance(prompt, str):
-            return vocabulary.tokenize(before + prompt, add_special=True, parse_special=False)
-        if not before:
-            return list(prompt)
+
+def _tokens(
+    vocabulary: Vocabulary, prompt: str | Sequence[int], before: str, fields: TextFields
+) -> list[int]:
+    """A prompt's, with a text before it: after a beginning-of-text token that it has.
+
+    Control tokens in the prompt are read as such: it is all that the model gets, and there is no
+    template that would write them. With a suffix the prompt is what comes before a gap.
+    """
+    if isinstance(prompt, str):
+        starts = fields.parse_special and vocabulary.add_bos
+        text = prompt.removeprefix(vocabulary.bos_text) if starts else prompt
+        ids = vocabulary.tokenize(
+            before + text, add_special=not fields.suffix, parse_special=fields.parse_special
+        )
+        if not fields.suffix:
+            return ids
+        first = [vocabulary.bos_id] if vocabulary.add_bos and vocabulary.bos_id is not None else []
+    else:
+        n_first = int(prompt[0] == vocabulary.bos_id)
+        first = list(prompt[:n_first])
         start = vocabulary.tokenize(before, add_special=False, parse_special=False)
-        n_first = int(bool(prompt) and prompt[0] == vocabulary.bos_id)
-        return [*prompt[:n_first], *start, *prompt[n_first:]]
+        ids = [*start, *prompt[n_first:]]
+    return [*first, *(vocabulary.around_gap(ids, fields.suffix) if fields.suffix else ids)]

@@ -1,7 +1,7 @@
 """What may stand in the body of a request.
 
 Knows nothing about HTTP. chat_completion.py has the fields that the Python interface takes as well;
-here are those that only a server gets: llama-server's names, and what clients send out of habit.
+here are those that only a server gets, under llama-server's names.
 """
 
 from __future__ import annotations
@@ -12,25 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, create_model
 
 from amulet_local.common.errors import EmptyPromptError, InvalidParameterError
-from amulet_local.openai.chat_completion import CHANGEABLE, ChatCompletionFields
+from amulet_local.openai.chat_completion import CHANGEABLE, MAX_CHOICES, ChatCompletionFields
 from amulet_local.params.derived_fields import derived_fields
 from amulet_local.params.sampling import SamplingParams
-
-IGNORED = frozenset(
-    {
-        *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"),
-        *("parallel_tool_calls", "prompt_cache_retention", "verbosity", "modalities"),
-        *("cache_prompt", "id_slot", "slot_id", "timings_per_token", "return_progress"),
-        *("return_tokens", "post_sampling_probs", "n_keep", "samplers", "t_max_predict_ms"),
-    }
-)
-"""Fields of OpenAI and llama-server that clients send and that change nothing here."""
 
 STRENGTH = ("preset", "amulet", *CHANGEABLE)
 """The strength: what a change in a stream sets as a whole."""
 
 MAX_TRACE = 20
-MAX_TEXT_PROMPT = 10_000_000
 
 SERVED = tuple(
     name for name in SamplingParams.options if name not in ChatCompletionFields.model_fields
@@ -56,9 +45,12 @@ class ServedFields(_SamplingFields):
             dry_allowed_length, dry_penalty_last_n, dry_sequence_breakers, ignore_eos,
             json_schema, reasoning_format: see SamplingParams.
         amulet_trace: record how each token was chosen, with so many alternatives.
+        continue_final_message, add_generation_prompt: see Engine.generate; for chats.
     """
 
     n_predict: int | None = None
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool = True
     amulet_trace: Annotated[int, Field(ge=0, le=MAX_TRACE)] | None = None
 
     @property
@@ -67,6 +59,16 @@ class ServedFields(_SamplingFields):
         wanted = [n for n in (self.n_logprobs, self.amulet_trace) if n is not None]
         return max(wanted) if wanted else None
 
+    @property
+    def is_prompt_only(self) -> bool:
+        """Whether the prompt is to be computed, and nothing generated."""
+        return self._length == 0
+
+    @property
+    def _length(self) -> int | None:
+        lengths = (self.max_completion_tokens, self.max_tokens, self.n_predict)
+        return next((length for length in lengths if length is not None), None)
+
     def sampling(self, n_ctx: int) -> SamplingParams:
         """Length and sampling.
 
@@ -74,9 +76,9 @@ class ServedFields(_SamplingFields):
             InvalidParameterError: a value is out of range.
         """
         given = {name: value for name in SERVED if (value := getattr(self, name)) is not None}
-        given_length = (self.max_tokens, self.max_completion_tokens)
-        if self.n_predict is not None and given_length == (None, None):
-            given["max_tokens"] = self.n_predict if self.n_predict >= 1 else n_ctx
+        length = self._length
+        if length is not None:
+            given["max_tokens"] = n_ctx if length < 0 else max(length, 1)
         sampling = super().sampling(n_ctx)
         return sampling.replace(**given) if given else sampling
 
@@ -85,19 +87,19 @@ class TextFields(ServedFields):
     """Fields of a text completion, besides its prompt.
 
     Attributes:
-        echo, suffix, best_of: not supported; only the values that ask for nothing are taken.
+        echo: the answer's text begins with the prompt's.
+        suffix: what comes after the answer, for models that were trained to fill in.
+        parse_special: whether spellings of control tokens in the prompt are these tokens.
+        best_of: not supported; only the values that ask for nothing are taken.
     """
 
     echo: bool = False
     suffix: str | None = None
+    parse_special: bool = True
     best_of: int | None = None
 
     def _check_together(self) -> None:
         super()._check_together()
-        if self.echo:
-            raise InvalidParameterError("echo: it is not supported; leave it out")
-        if self.suffix:
-            raise InvalidParameterError("suffix: it is not supported; leave it out")
         if self.best_of not in (None, 1, self.n):
             raise InvalidParameterError("best_of: it is not supported; leave it out, or use n")
 
@@ -138,35 +140,33 @@ def messages_of(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
         raise EmptyPromptError("messages: there are none; nothing to answer")
     if not isinstance(messages, list) or not all(isinstance(item, dict) for item in messages):
         raise InvalidParameterError("messages: must be a list of objects with role and content")
-    for item in messages:
-        if item.get("tool_calls") or item.get("role") in ("tool", "function"):
-            raise InvalidParameterError("messages: tools and functions are not supported")
     return messages
 
 
-def prompt_of(body: Mapping[str, Any]) -> str | Sequence[int]:
-    """The prompt of a text completion: a text, or token ids.
+def prompts_of(body: Mapping[str, Any]) -> list[str | Sequence[int]]:
+    """The prompts of a text completion, each a text or token ids.
 
     Raises:
         EmptyPromptError: there is none.
-        InvalidParameterError: it is something else, or several.
+        InvalidParameterError: one is something else.
     """
     prompt = body.get("prompt")
-    if isinstance(prompt, list) and len(prompt) == 1 and not isinstance(prompt[0], int):
-        prompt = prompt[0]
-    if prompt in (None, "", []):
-        raise EmptyPromptError("prompt: it is empty; nothing to go on with")
-    if isinstance(prompt, str):
-        return prompt
-    if isinstance(prompt, list) and all(type(token) is int for token in prompt):
-        return prompt
-    raise InvalidParameterError("prompt: must be one text, or a list of token ids")
+    several = isinstance(prompt, list) and prompt and not isinstance(prompt[0], int)
+    prompts: list[Any] = prompt if several else [prompt]  # type: ignore[assignment]
+    if len(prompts) > MAX_CHOICES:
+        raise InvalidParameterError(f"prompt: must not be more than {MAX_CHOICES} prompts")
+    for item in prompts:
+        if item in (None, "", []):
+            raise EmptyPromptError("prompt: it is empty; nothing to go on with")
+        if not isinstance(item, str) and not (
+            isinstance(item, list) and all(type(token) is int for token in item)
+        ):
+            raise InvalidParameterError(
+                "prompt: must be a text, a list of token ids, or a list of these"
+            )
+    return prompts
 
 
 def _asked(body: Mapping[str, Any], content: str) -> dict[str, Any]:
-    """What is set and asks for something."""
-    return {
-        name: value
-        for name, value in body.items()
-        if value is not None and name != content and name not in IGNORED
-    }
+    """What is set, but for what is to be answered."""
+    return {name: value for name, value in body.items() if value is not None and name != content}

@@ -25,7 +25,7 @@ class Limits:
     head_seconds: float = 15.0
     stuck_seconds: float = 30.0
     json_depth: int = 64
-    n_connections: int = 256
+    n_connections: int = 512
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +35,13 @@ class Access:
     Attributes:
         api_keys: each of them opens the server; without any, everybody who reaches it may ask.
         hosts: names that may stand in the header Host, besides the address that was reached.
-        origins: web pages that may ask from elsewhere, as their browsers call them.
+        origins: web pages that may ask from elsewhere, as their browsers call them; "*" is any.
     """
 
     api_keys: tuple[str, ...] = ()
     hosts: frozenset[str] = frozenset({"localhost", "127.0.0.1", "::1"})
     origins: frozenset[str] = field(default_factory=frozenset)
+
+    def allows(self, origin: str) -> bool:
+        """Whether a page from there may ask."""
+        return origin in self.origins or "*" in self.origins

@@ -35,16 +35,21 @@ class ModelName:
 class ModelNames:
     """The names of one loaded model."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(
+        self, names: Sequence[str], *, aliases: Sequence[str] = (), is_strict: bool = False
+    ) -> None:
         """Take note.
 
         Args:
             names: what it can be called; of a path only the file's name counts.
+            aliases: further ones; the first is the one that is listed.
+            is_strict: whether a name that isn't one of these is an error.
         """
+        self._is_strict = is_strict
         files = [name.replace("\\", "/").rsplit("/", 1)[-1] for name in names]
         stems = [Path(file).stem if file.lower().endswith(".gguf") else file for file in files]
-        self.main = stems[0]
-        self._known = {name.lower() for name in (*files, *stems)}
+        self.main = next(iter(aliases), stems[0])
+        self._known = {name.lower() for name in (*aliases, *files, *stems)}
 
     def listed(self) -> list[str]:
         """The model, and with each single preference."""
@@ -52,10 +57,13 @@ class ModelNames:
         return [self.main] + [f"{self.main}+{name}" for name in (*BUILT_IN_PREFERENCES, *own.names)]
 
     def find(self, asked: object) -> ModelName:
-        """The model that a request asks for; without a name the loaded one.
+        """The model that a request asks for: the loaded one, whatever a client calls it.
+
+        Programs have names of their own in their settings. A preference in the name counts.
 
         Raises:
-            HttpError: 404, no model is loaded under this name.
+            HttpError: 404, the name has something else after the model's, or it is another model's
+                and that is an error here.
         """
         if asked in (None, ""):
             return ModelName(self.main)
@@ -67,13 +75,11 @@ class ModelNames:
                     parts = tuple(asked[len(known) + 1 :].split("+"))
                     if self._are_preferences(parts):
                         return ModelName(asked, parts)
-        raise HttpError(
-            404,
-            f"no model is loaded under this name; loaded: {self.main}, and with a preference "
-            f"{self.main}+creative",
-            param="model",
-            code="model_not_found",
-        )
+                    raise _not_found(self.main)
+            if not self._is_strict:
+                parts = tuple(asked.split("+")[1:])
+                return ModelName(asked, parts if parts and self._are_preferences(parts) else ())
+        raise _not_found(self.main)
 
     def _are_preferences(self, parts: Sequence[str]) -> bool:
         try:
@@ -81,6 +87,16 @@ class ModelNames:
             return named and bool(resolve(list(parts)))
         except AmuletError:
             return False
+
+
+def _not_found(main: str) -> HttpError:
+    return HttpError(
+        404,
+        f"no model is loaded under this name; loaded: {main}, and with a preference "
+        f"{main}+creative",
+        param="model",
+        code="model_not_found",
+    )
 
 
 def own_settings() -> UserSettings:

@@ -5,15 +5,20 @@ Knows nothing about HTTP or about what is done with a request.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from amulet_local.common.errors import InvalidParameterError
 from amulet_local.engine import Engine
 from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.server.client_fields import understood
 from amulet_local.server.fields import STRENGTH
 from amulet_local.server.model_names import ModelName, ModelNames
 from amulet_local.serving.pool import Pool
+
+_log = logging.getLogger("amulet_local.server")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,12 +55,44 @@ class ServedModel:
         engine, pool: these.
         names: what the model is called.
         defaults: what holds for requests that say nothing.
+        has_strict_fields: whether a field that isn't known here is an error.
     """
 
-    def __init__(self, engine: Engine, pool: Pool, names: ModelNames, defaults: Defaults) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        pool: Pool,
+        names: ModelNames,
+        defaults: Defaults,
+        *,
+        has_strict_fields: bool = False,
+    ) -> None:
         self.engine, self.pool, self.names, self.defaults = engine, pool, names, defaults
+        self.has_strict_fields = has_strict_fields
 
     @property
     def vocabulary(self) -> Vocabulary:
         """Of the model."""
         return self.engine.model.vocabulary
+
+    def understood(
+        self, body: Mapping[str, Any], known: Collection[str]
+    ) -> tuple[dict[str, Any], list[str]]:
+        """The fields of a body that are read here, and a line for each other one.
+
+        Args:
+            known: their names.
+
+        Raises:
+            InvalidParameterError: there is another one, and that is an error here.
+        """
+
+        def biased(text: str) -> list[int]:
+            return self.vocabulary.tokenize(text, add_special=False, parse_special=False)
+
+        fields, unknown = understood(body, known, biased)
+        if unknown and self.has_strict_fields:
+            raise InvalidParameterError(unknown[0])
+        for line in unknown:
+            _log.warning("%s", line)
+        return fields, unknown

@@ -26,15 +26,21 @@ class TracedAnswers(Answers):
         vocabulary: Vocabulary,
         stream: bool,
         n_logprobs: int | None,
+        n: int,
         trace: int | None,
+        echo: bool,
     ) -> None:
         """None yet.
 
         Args:
-            model, vocabulary, stream, n_logprobs: see Answers.
+            model, vocabulary, stream, n_logprobs, n: see Answers.
             trace: alternatives in a token's trace; None gives no traces.
+            echo: an answer's text begins with its prompt's.
         """
-        super().__init__(model=model, vocabulary=vocabulary, stream=stream, n_logprobs=n_logprobs)
+        super().__init__(
+            model=model, vocabulary=vocabulary, stream=stream, n_logprobs=n_logprobs, n=n
+        )
+        self._echo = echo
         self._n_alternatives = trace
         self._request: Request | None = None
         self._ticket: Ticket | None = None
@@ -42,6 +48,11 @@ class TracedAnswers(Answers):
     def expect(self, request: Request, ticket: Ticket) -> None:
         """Take note of what the next answer follows, and of who knows its times."""
         self._request, self._ticket = request, ticket
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        """Token counts, and how many of the prompts' were in memory."""
+        return {**super().usage, "prompt_tokens_details": {"cached_tokens": self._cached_tokens}}
 
     def begin(self, index: int) -> list[dict[str, Any]]:
         """The first piece says what is followed."""
@@ -92,6 +103,12 @@ class TracedChatAnswers(TracedAnswers, ChatAnswers):
 class TracedTextAnswers(TracedAnswers, TextAnswers):
     """Those of a text completion."""
 
+    def expect(self, request: Request, ticket: Ticket) -> None:
+        """Take note, also of what is to be said again."""
+        super().expect(request, ticket)
+        if self._echo:
+            self.echoed = self._vocabulary.text(request.prompts[0])
+
 
 def _token(trace: TokenTrace, n_alternatives: int) -> dict[str, Any]:
     def top(alternatives: Sequence[Alternative]) -> list[dict[str, Any]]:
@@ -127,18 +144,20 @@ def followed(request: Request) -> dict[str, Any]:
 def _timings(generation: Generation, ticket: Ticket | None) -> dict[str, Any]:
     """As llama-server gives them: milliseconds on the clock, waiting for others' turns included.
 
-    prompt_n is the longest prompt of the rows. amulet_compute_ms is the time in which this answer's
-    own tokens were computed.
+    Tokens of the longest prompt of the rows: cache_n were in memory, prompt_n were computed.
+    amulet_compute_ms is the time in which this answer's own tokens were computed.
     """
-    prompt_n, predicted_n = generation.usage.prompt_tokens, generation.usage.completion_tokens
+    cache_n, predicted_n = generation.usage.cached_tokens, generation.usage.completion_tokens
+    prompt_n = generation.usage.prompt_tokens - cache_n
     prompt_ms = 1000 * generation.timings.prompt_seconds
     predicted_ms = 1000 * generation.timings.decode_seconds
     if ticket is not None and ticket.last_token_seconds and ticket.first_token_seconds:
         predicted_ms = 1000 * (ticket.last_token_seconds - ticket.first_token_seconds)
     return {
+        "cache_n": cache_n,
         "prompt_n": prompt_n,
         "prompt_ms": prompt_ms,
-        "prompt_per_token_ms": prompt_ms / prompt_n,
+        "prompt_per_token_ms": prompt_ms / max(1, prompt_n),
         "prompt_per_second": 1000 * prompt_n / prompt_ms if prompt_ms else 0.0,
         "predicted_n": predicted_n,
         "predicted_ms": predicted_ms,

@@ -109,6 +109,9 @@ class Cohort:
         taken.answer.steering.noise = noise
         taken.answer.clock.prompt_starts()
         self._read(taken, request.prompts)
+        taken.answer.n_cached = max(
+            len(self._sequences.held(row.sequence)) for row in self._active(taken)
+        )
 
     def in_memory(self, place: int, prompts: Sequence[Sequence[int]]) -> int:
         """How many tokens of these prompts a place has in memory."""

@@ -85,7 +85,7 @@ def test_a_model_that_is_not_there_is_one_line(call: CallCli) -> None:
         (["--parallel", "0"], "--parallel"),
         (["--queue", "-1"], "--queue"),
         (["--api-key", "two words"], "API key"),
-        (["--cors-origin", "*"], "--cors-origin"),
+        (["--cors-origin", "chat.example.org"], "--cors-origin"),
         (["--preference", "formel"], "did you mean"),
         (["--preset", "none"], "no preset"),
         (["--api-key-file", "/none"], "key file"),

@@ -22,8 +22,9 @@ from amulet_local.common.errors import (
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.params.choices import Placement
 from amulet_local.prompts.builtin_templates import BUILTIN_TEMPLATES, builtin_template
-from amulet_local.prompts.chat_template import ChatTemplate, with_preference
+from amulet_local.prompts.chat_template import ChatTemplate
 from amulet_local.prompts.literal_text import Literalizer
+from amulet_local.prompts.messages import with_preference
 from tests.prompts.conftest import load_vocabulary
 
 CHATML = BUILTIN_TEMPLATES["chatml"]
@@ -144,21 +145,20 @@ def test_the_preference_goes_to_the_last_user_turn() -> None:
 def test_content_parts_are_joined() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     row = with_preference([{"role": "user", "content": parts}], system="s", preference="")
-    assert row[1] == {"role": "user", "content": "ab"}
+    assert row[1] == {"role": "user", "content": "a\nb"}
 
 
 @pytest.mark.parametrize(
     ("messages", "error"),
     [
         ([], EmptyPromptError),
-        ([{"role": "system", "content": "a"}], EmptyPromptError),
         ([{"role": "user", "content": " \n"}], EmptyPromptError),
         ([*ask("a"), {"role": "user", "content": ""}], EmptyPromptError),
         ("hello", InvalidRequestError),
         ({"role": "user", "content": "a"}, InvalidRequestError),
         (None, InvalidRequestError),
         (["a"], InvalidRequestError),
-        ([{"role": "tool", "content": "a"}], InvalidRequestError),
+        ([{"role": "wizard", "content": "a"}], InvalidRequestError),
         ([{"content": "a"}], InvalidRequestError),
         ([{"role": ["user"], "content": "a"}], InvalidRequestError),
         ([{"role": "user"}], InvalidRequestError),

@@ -80,18 +80,22 @@ def running(
     limits: Limits | None = None,
     hold: threading.Event | None = None,
     scheduler: Any = "auto",
+    strict: bool = False,
 ) -> Iterator[Server]:
     """A server on an engine that stays open after it.
 
     Args:
         hold: loading waits for it.
+        strict: the model is called "mine", and what isn't known here is refused.
     """
 
     def make(ending: Callable[[], bool]) -> ServedModel:
         if hold is not None:
             hold.wait()
         pool = engine.pool(places=places, waiting=waiting, scheduler=scheduler)
-        return ServedModel(engine, pool, ModelNames(["smollm2"]), Defaults(fields=defaults or {}))
+        names = ModelNames(["smollm2"], aliases=["mine"] if strict else (), is_strict=strict)
+        given = Defaults(fields=defaults or {})
+        return ServedModel(engine, pool, names, given, has_strict_fields=strict)
 
     server = Server(make, access or Access(), limits or Limits())
     try:

@@ -289,7 +289,6 @@ def test_a_prompt_beyond_the_context_says_the_counts(server: Server) -> None:
         {"temperature": 1e400},
         {"temperature": 1e9},
         {"top_p": -0.1},
-        {"seed": 2**40},
         {"n": 0},
         {"n": 1000},
         {"logit_bias": {"99999999": 1}},
@@ -312,7 +311,6 @@ def test_a_prompt_beyond_the_context_says_the_counts(server: Server) -> None:
         {"grammar": "root ::= " + "(" * 5000},
         {"json_schema": {"$ref": "#"}},
         {"chat_template_kwargs": "text"},
-        {"preferense": "formal"},
     ],
 )
 def test_a_bad_field_gets_400_in_openai_s_shape(server: Server, body: dict[str, Any]) -> None:

@@ -15,7 +15,9 @@ import pytest
 
 from amulet_local import Engine, errors, load
 from amulet_local.server.access import shallow
+from amulet_local.server.failures import HttpError
 from amulet_local.server.limits import Access, Limits
+from amulet_local.server.model_names import ModelNames
 from amulet_local.server.run import check_access, open_port
 from tests.scripted import scripted_engine
 from tests.server.conftest import Server, lasting, running
@@ -303,9 +305,15 @@ def test_what_is_no_json_object_is_refused(server: Server, body: bytes) -> None:
     ["/etc/passwd", "../smollm2", "smollm2.gguf/..", "smollm2+/etc/passwd", "smollm2+", "+"],
 )
 def test_models_are_never_paths(server: Server, model: str) -> None:
+    """The loaded model answers by any name, or by its own alone; nothing is read by one."""
     response = server.chat(model=model)
-    assert response.status_code == 404
-    assert code_of(response) == "model_not_found"
+    if model.startswith("smollm2+"):
+        assert (response.status_code, code_of(response)) == (404, "model_not_found")
+    else:
+        assert response.json()["amulet"]["preferences"] == []
+    with pytest.raises(HttpError) as refused:
+        ModelNames(["smollm2"], is_strict=True).find(model)
+    assert refused.value.status == 404
 
 
 @pytest.mark.parametrize("path", ["../app.py", "..%2fapp.py", "%2e%2e/app.py", "app.py", "", "."])

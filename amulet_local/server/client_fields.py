@@ -1,0 +1,232 @@
+"""What programs send beside what they ask for: other names, neutral values, habits.
+
+Knows nothing about HTTP, models or what the fields do. Bodies of chat front ends, editors and
+gateways hold each server's own fields at once; `understood` leaves those that fields.py reads, and
+says which ask for something that isn't done here. A misspelt one is among these.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.common.readable import visible
+
+HABITS = frozenset(
+    {
+        *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"),
+        *("parallel_tool_calls", "prompt_cache_retention", "prediction", "drop_params"),
+        *("cache_prompt", "id_slot", "slot_id", "backend_sampling", "dynatemp_exponent"),
+        *("adaptive_decay", "min_keep", "n_indent", "n_cache_reuse", "keep_alive", "truncation"),
+        *("skip_special_tokens", "spaces_between_special_tokens", "chat_format"),
+    }
+)
+"""Fields that change nothing about an answer, here or anywhere, whatever their value."""
+
+RENAMED = {
+    "repetition_penalty": "repeat_penalty",
+    "typ_p": "typical_p",
+    "guided_json": "json_schema",
+    "guided_grammar": "grammar",
+}
+"""Other servers' names for the same."""
+
+_SAMPLERS: Mapping[str, tuple[str, dict[str, float]]] = {
+    "penalties": (
+        "e",
+        {"repeat_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0},
+    ),
+    "dry": ("d", {"dry_multiplier": 0.0}),
+    "top_n_sigma": ("s", {}),
+    "top_k": ("k", {"top_k": 0}),
+    "typ_p": ("y", {"typical_p": 1.0}),
+    "top_p": ("p", {"top_p": 1.0}),
+    "min_p": ("m", {"min_p": 0.0}),
+    "xtc": ("x", {"xtc_probability": 0.0}),
+    "temperature": ("t", {}),
+}
+"""llama.cpp's samplers in its order: the letter, and what leaving it out means."""
+_NOTHING: tuple[Any, ...] = (False, 0, "", [], {})
+NEUTRAL: Mapping[str, Collection[Any] | Callable[[Any], bool]] = {
+    "adaptive_target": lambda value: _is_number(value) and value < 0,
+    "best_of": (1,),
+    "length_penalty": (1,),
+    "modalities": (["text"],),
+    "n_keep": (0, -1),
+    "num_beams": (1,),
+    "reasoning_budget": (-1,),
+    "t_max_predict_ms": (0, -1),
+    "tfs_z": (1,),
+    "thinking_budget_tokens": (-1,),
+    "top_n_sigma": lambda value: _is_number(value) and value <= 0,
+    "verbosity": ("medium",),
+}
+"""Fields that nothing is done for, and what asks for nothing, besides 0, false and none."""
+
+_REASONING_FORMATS = {
+    "auto": "separate",
+    "deepseek": "separate",
+    "deepseek-legacy": "separate",
+    "none": "inline",
+}
+_SMALLEST_SHARE = 1e-6
+"""Of probability: the likeliest token alone."""
+
+
+def understood(
+    body: Mapping[str, Any], known: Collection[str], biased: Callable[[str], list[int]]
+) -> tuple[dict[str, Any], list[str]]:
+    """The fields that are read here, and a line for each other one that asks for something.
+
+    Args:
+        body: what a client sent.
+        known: names that are read.
+        biased: token ids of a text whose tokens are to be biased.
+
+    Raises:
+        InvalidParameterError: tools are to be called, or a logit_bias is no list or object.
+    """
+    given = {name: value for name, value in body.items() if value is not None}
+    nested = given.pop("extra_body", None)  # of the openai client, sent as it is by gateways
+    if isinstance(nested, Mapping):
+        given = {**{k: v for k, v in nested.items() if v is not None}, **given}
+    for name, own in RENAMED.items():
+        if name in given and name not in known:
+            given.setdefault(own, given.pop(name))
+    _without_tools(given)
+    _plain_values(given, biased)
+    _reasoning(given)
+    kept, unknown = {}, []
+    for name, value in given.items():
+        if name in known:
+            kept[name] = value
+        elif (
+            name not in HABITS
+            and not name.startswith("speculative")
+            and not _asks_nothing(name, value)
+        ):
+            unknown.append(_unknown(name, known))
+    return kept, unknown
+
+
+def _unknown(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    hint = f"; did you mean {near[0]}?" if near else ""
+    return f"{visible(f'{name:.40}')}: no such parameter, so it changes nothing{hint}"
+
+
+def _asks_nothing(name: str, value: Any) -> bool:
+    neutral = NEUTRAL.get(name, ())
+    if callable(neutral):
+        return value in _NOTHING or neutral(value)
+    return value in _NOTHING or value in neutral
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float)
+
+
+def _choice_of_samplers(given: dict[str, Any]) -> None:
+    """Turn off the samplers that a client leaves out; another order than llama.cpp's stays."""
+    value = given.get("samplers")
+    if isinstance(value, str):
+        letters = {letter: name for name, (letter, _) in _SAMPLERS.items()}
+        value = [letters.get(letter, letter) for letter in value]
+    if not isinstance(value, list) or "temperature" not in value:
+        return
+    if value != [name for name in _SAMPLERS if name in value]:
+        return
+    del given["samplers"]
+    for name, (_, off) in _SAMPLERS.items():
+        if name not in value:
+            given.update(off)
+
+
+def _without_tools(given: dict[str, Any]) -> None:
+    """Leave out tools that aren't to be called.
+
+    Raises:
+        InvalidParameterError: they are.
+    """
+    for tools, choice in (("tools", "tool_choice"), ("functions", "function_call")):
+        chosen = given.get(choice, "auto")
+        if chosen == "none" or (not given.get(tools) and chosen == "auto"):
+            given.pop(tools, None)
+            given.pop(choice, None)
+        else:
+            raise InvalidParameterError(
+                f"{tools}: calling tools isn't supported; leave them out, send {choice} "
+                '"none", or ask for JSON with response_format'
+            )
+
+
+def _plain_values(given: dict[str, Any], biased: Callable[[str], list[int]]) -> None:
+    """Values in the one form that fields.py reads."""
+    stop = given.get("stop")
+    if isinstance(stop, list):
+        given["stop"] = [text for text in stop if text not in ("", None)]
+    if given.get("stop") in ("", []):
+        del given["stop"]
+    for name in ("top_p", "typical_p"):
+        if name in given and given[name] == 0 and given[name] is not False:
+            given[name] = _SMALLEST_SHARE
+    if given.get("top_logprobs") == 0 or given.get("logprobs") is False:
+        given.pop("top_logprobs", None)
+    if not given.get("stream"):
+        given.pop("stream_options", None)
+    for name in ("grammar", "response_prefix"):
+        if given.get(name) == "":
+            del given[name]
+    _choice_of_samplers(given)
+    if "logit_bias" in given:
+        given["logit_bias"] = _biases(given["logit_bias"], biased)
+
+
+def _biases(value: Any, biased: Callable[[str], list[int]]) -> dict[Any, Any]:
+    """Biases by token id; a text in place of an id stands for each of its tokens."""
+    pairs = list(value.items()) if isinstance(value, Mapping) else value
+    if not isinstance(pairs, list) or not all(
+        isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
+    ):
+        raise InvalidParameterError(
+            "logit_bias: must map tokens to biases, or be a list of such pairs"
+        )
+    result: dict[Any, Any] = {}
+    for token, bias in pairs:
+        is_text = isinstance(token, str) and not token.strip().lstrip("-").isdecimal()
+        for one in biased(token) if is_text else [token]:
+            if isinstance(one, list | dict):
+                raise InvalidParameterError("logit_bias: a token must be an id or a text")
+            result[one] = bias
+    return result
+
+
+def _reasoning(given: dict[str, Any]) -> None:
+    """How much a thinking model is to think, as variables of its chat template."""
+    if isinstance(given.get("reasoning_format"), str):
+        name = given["reasoning_format"]
+        given["reasoning_format"] = _REASONING_FORMATS.get(name, name)
+    reasoning = given.pop("reasoning", None)
+    effort = given.pop("reasoning_effort", None)
+    if isinstance(reasoning, Mapping):
+        effort = reasoning.get("effort", effort)
+    thinking = given.pop("thinking", None)
+    enabled = given.pop("enable_thinking", None)
+    if isinstance(thinking, Mapping):
+        enabled = thinking.get("type") != "disabled"
+    if effort == "none" or 0 in (
+        given.get("reasoning_budget"),
+        given.get("thinking_budget_tokens"),
+    ):
+        enabled = False
+    arguments = given.get("chat_template_kwargs", {})
+    if not isinstance(arguments, Mapping):
+        return
+    wanted = {
+        **({"reasoning_effort": effort} if isinstance(effort, str) and effort != "none" else {}),
+        **({"enable_thinking": enabled} if isinstance(enabled, bool) else {}),
+    }
+    if wanted:
+        given["chat_template_kwargs"] = {**wanted, **arguments}
