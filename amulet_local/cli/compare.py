@@ -211,8 +211,7 @@ def _heading(entry: NamedMethod, strength: str) -> str:
 
 
 def _asked_strength(entry: NamedMethod, opened: Session) -> str:
-    scale = opened.strength(entry.method, entry.question).guidance_scale
-    return f"guidance scale {'' if scale <= 1 else 'up to '}{scale:.3g}"
+    return opened.strength(entry.method, entry.question).in_words
 
 
 def figures(generations: dict[str, Generation]) -> str:

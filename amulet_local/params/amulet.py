@@ -49,6 +49,10 @@ class AmuletParams(StrictParams):
         nucleus_temperature: the temperature that the reference has for it, > 0.
         kl_budget: most nats of KL(realigned || reference) per token; the scale is lowered, token
             by token, until it holds. None is off.
+        kl_target: nats of KL(realigned || reference) per token, on average over the answer: the
+            scale starts as given and is moved from token to token, between half its excess over 1
+            and twice the scale, at most `max_guidance`. None is off, and so is it where a strength
+            is given without it.
         noise_guard: c, >= 0; differences between the rows below c times the model's rounding noise
             don't count, and larger ones count less by that much. 0 is off.
         echo_guard: the words of the preference itself gain nothing from the scale, so that the
@@ -163,6 +167,20 @@ class AmuletParams(StrictParams):
             is_changeable=True,
             eval="kl",
             plugin="nats that a token's distribution may move by",
+        ),
+    ] = None
+    kl_target: Annotated[
+        NonNegative | None,
+        Field(le=1000),
+        Option(
+            "--kl-target",
+            PREFERENCE,
+            "Raise and lower the scale from token to token until the answer is on average NATS a "
+            "token from the preference prompt's.",
+            metavar="NATS",
+            is_changeable=True,
+            eval="target",
+            plugin="nats that an answer's tokens move by on average",
         ),
     ] = None
     noise_guard: Annotated[
@@ -281,6 +299,18 @@ class AmuletParams(StrictParams):
         return min(scale, self.max_guidance)
 
     @property
+    def in_words(self) -> str:
+        """The scale that is asked for, and what moves it."""
+        scale = f"{self.guidance_scale:.3g}"
+        if self.guidance_scale <= 1:
+            return f"guidance scale {scale}"
+        if self.kl_target is not None:
+            return f"guidance scale {scale}, then towards {self.kl_target:g} nats a token"
+        if self.kl_budget is not None:
+            return f"guidance scale up to {scale}, at most {self.kl_budget:g} nats a token"
+        return f"guidance scale up to {scale}"
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know about this strength."""
         if abs(self.guidance_scale) <= STEEP_SCALE or self.kl_budget is not None:
@@ -301,6 +331,6 @@ class AmuletParams(StrictParams):
         kept = self.model_dump(exclude_unset=True, by_alias=True)
         strength = ("guidance_scale", *HYPER_PARAMETERS)
         if any(changes.get(name) is not None for name in strength):
-            for name in strength:
+            for name in (*strength, "kl_target"):
                 kept.pop(name, None)
         return type(self)(**{**kept, **changes})

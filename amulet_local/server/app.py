@@ -201,6 +201,7 @@ def _props(model: ServedModel, version: str) -> dict[str, Any]:
                     "summary": preset.summary,
                     "guidance_scale": preset.amulet.guidance_scale,
                     "kl_budget": preset.amulet.kl_budget,
+                    "kl_target": preset.amulet.kl_target,
                 }
                 for preset in PRESETS.values()
             ],
@@ -210,6 +211,7 @@ def _props(model: ServedModel, version: str) -> dict[str, Any]:
                     "guidance_scale", strength.guidance_scale
                 ),
                 "kl_budget": model.defaults.fields.get("kl_budget", strength.kl_budget),
+                "kl_target": strength.kl_target,
             },
             "methods": list(METHODS),
             "schedule": engine.plan.schedule,

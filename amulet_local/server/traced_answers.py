@@ -138,6 +138,7 @@ def followed(request: Request) -> dict[str, Any]:
         "preset": request.preset,
         "guidance_scale": request.amulet.guidance_scale,
         "kl_budget": request.amulet.kl_budget,
+        "kl_target": request.amulet.kl_target,
     }
 
 

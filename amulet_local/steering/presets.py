@@ -51,7 +51,7 @@ PRESETS: dict[str, Preset] = {
         Preset(
             name="balanced",
             summary="guidance scale 1.5 under guards: follows more, and breaks next to nothing",
-            amulet=AmuletParams(guidance_scale=1.5, **SWITCHED_ON),
+            amulet=AmuletParams(guidance_scale=1.5, kl_target=0.12, **SWITCHED_ON),
             placement="contrast",
         ),
         Preset(
@@ -156,7 +156,7 @@ def placement_of(preset: str | None) -> Placement:
 def _changed(amulet: AmuletParams, changes: Mapping[str, Any]) -> AmuletParams:
     given = {name for name, value in changes.items() if value is not None}
     if "kl_budget" in given and given.isdisjoint(("guidance_scale", *HYPER_PARAMETERS)):
-        amulet = amulet.replace(guidance_scale=None)
+        amulet = amulet.replace(guidance_scale=None, kl_target=None)
     return cast("AmuletParams", amulet.replace(**changes))
 
 

@@ -42,6 +42,7 @@ class Step:
     """
 
     __slots__ = (
+        "_divergence",
         "_likeliest",
         "_realigner",
         "has_preference",
@@ -63,6 +64,7 @@ class Step:
         self.has_preference = has_preference
         self._realigner = realigner
         self._likeliest: int | None = None
+        self._divergence: float | None = None
 
     def refuse(self, tokens: Sequence[int]) -> None:
         """Rule these tokens out; before any guard narrows the choice down to `tokens`."""
@@ -94,7 +96,9 @@ class Step:
         Raises:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
-        return self.rows.divergence(self.scale, self.tokens, self.likeliest())
+        if self._divergence is None:
+            self._divergence = self.rows.divergence(self.scale, self.tokens, self.likeliest())
+        return self._divergence
 
     def entropy(self) -> float:
         """The combination's entropy, in nats; to be asked when the guards are done.

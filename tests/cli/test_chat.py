@@ -122,7 +122,7 @@ def test_strength_and_preset(shared: ChatTerminal) -> None:
     shared.say("/preference concise")
     assert "concise (scale 3)" in shared.say("/strength 3")
     assert "concise (scale 3, KL 0.8)" in shared.say("/strength 3 kl 0.8")
-    assert "scale 3, at most a KL of 0.8" in shared.say("/strength")
+    assert "guidance scale up to 3, at most 0.8 nats a token" in shared.say("/strength")
     assert "concise (scale 3)" in shared.say("/strength kl off")
     assert "concise (paper)" in shared.say("/preset paper")
     assert "preset: paper; there are" in shared.say("/preset")

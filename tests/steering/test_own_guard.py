@@ -111,7 +111,8 @@ def test_rows_that_a_decode_overwrites_are_looked_at_again() -> None:
     """The arrays stay the same objects, and every step is that of a steering that sees it first."""
     rng = np.random.default_rng(1)
     rows = [np.empty(700, dtype=np.float32) for _ in range(2)]
-    kept = Steering(PLAN, PRESETS["balanced"].amulet, Realigner(700), end_tokens=(1, 2))
+    amulet = PRESETS["balanced"].amulet.replace(kl_target=None)  # which remembers earlier rows
+    kept = Steering(PLAN, amulet, Realigner(700), end_tokens=(1, 2))
     for token in range(30):
         rows[0][:] = 4 * rng.normal(size=700)
         rows[1][:] = rows[0] + rng.normal(size=700)

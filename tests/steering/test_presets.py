@@ -59,11 +59,20 @@ def test_values_of_a_preset_go_where_it_puts_the_preference() -> None:
 def test_a_kl_budget_takes_the_place_of_a_presets_scale() -> None:
     paper = PRESETS["paper"].amulet.guidance_scale
     for preset in (None, "balanced", "strong"):
-        assert adjusted_strength(preset, {"kl_budget": 0.3}).guidance_scale == paper
+        adjusted = adjusted_strength(preset, {"kl_budget": 0.3})
+        assert (adjusted.guidance_scale, adjusted.kl_target) == (paper, None)
     both = adjusted_strength(None, {"kl_budget": 0.3, "guidance_scale": 2.5})
     assert (both.kl_budget, both.guidance_scale) == (0.3, 2.5)
     own = UserModelSettings(guidance_scale=3.0)
     assert adjusted_strength(None, {"kl_budget": 0.3}, own=own).guidance_scale == 3.0
+
+
+def test_a_scale_takes_the_place_of_a_presets_target() -> None:
+    assert PRESETS["balanced"].amulet.kl_target
+    assert adjusted_strength(None, {"guidance_scale": 2.5}).kl_target is None
+    assert adjusted_strength(None, {"guidance_scale": 2.5, "kl_target": 0.2}).kl_target == 0.2
+    assert adjusted_strength(None, {"watch": False}).kl_target
+    assert adjusted_strength(None, {}, own=UserModelSettings(guidance_scale=3.0)).kl_target is None
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (0.6, 0.8), (1.0, -0.5)])

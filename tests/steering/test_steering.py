@@ -551,6 +551,75 @@ def test_json_may_repeat_itself(small: Realigner) -> None:
     assert np.isfinite(small.combine(*structured.combine(small_rows()))).all()
 
 
+# --- a divergence on average --------------------------------------------------------------------
+
+
+def run_on(moved: Steering, n_tokens: int, spread: float) -> tuple[list[float], list[float]]:
+    """The scales and divergences of tokens whose rows differ by normal noise of this size."""
+    rng = np.random.default_rng(5)
+    scales, divergences = [], []
+    for _ in range(n_tokens):
+        plain = (2 * rng.normal(size=60)).astype(np.float32)
+        preference = plain + (spread * rng.normal(size=60)).astype(np.float32)
+        scale = moved.combine([plain, preference]).scale
+        ours, theirs = (log_softmax(mix64([plain, preference], [1.0], a)) for a in (scale, 1.0))
+        scales.append(scale)
+        divergences.append(float((np.exp(ours) * (ours - theirs)).sum()))
+        moved.accept(0, "a ")
+    return scales, divergences
+
+
+@pytest.mark.parametrize("spread", [0.3, 0.8])
+def test_a_target_is_the_mean_divergence_of_the_answer(small: Realigner, spread: float) -> None:
+    scales, divergences = run_on(steering(small, guidance_scale=2, kl_target=0.12), 600, spread)
+    assert scales[0] == 2
+    assert np.mean(divergences[100:]) == pytest.approx(0.12, rel=0.05)
+    fixed = run_on(steering(small, guidance_scale=2), 600, spread)[1]
+    assert abs(np.mean(fixed[100:]) - 0.12) > 0.05
+
+
+def test_a_target_moves_the_scale_within_bounds_alone(small: Realigner) -> None:
+    rising, _ = run_on(steering(small, guidance_scale=2, kl_target=0.12), 60, 0.01)
+    assert (min(rising), max(rising)) == (2, 4)
+    falling, _ = run_on(steering(small, guidance_scale=2, kl_target=0.0), 60, 5.0)
+    assert (min(falling), max(falling)) == (1.5, 2)
+    limited = steering(small, guidance_scale=2, kl_target=0.12, max_guidance=3)
+    assert max(run_on(limited, 60, 0.01)[0]) == 3
+
+
+def test_one_token_costs_a_target_no_more_than_a_nat(small: Realigner) -> None:
+    moved = steering(small, guidance_scale=5, kl_target=0.5)
+    plain, preference = np.zeros((2, 60), dtype=np.float32)
+    plain[7] = -6.0  # so that the scale takes it from 1/60 to nearly 1, which is 4.1 nats
+    moved.combine([plain, preference])
+    moved.accept(7, "a ")
+    assert moved.combine(small_rows()).scale == pytest.approx(4.5)
+
+
+def test_a_scale_that_the_watch_lowered_isnt_raised_again(small: Realigner) -> None:
+    moved = steering(small, guidance_scale=2, kl_target=0.12, watch=True)
+    loop(moved)
+    scales = []
+    for token in range(40, 50):
+        row = np.zeros(60, dtype=np.float32)
+        row[token] = 12.0  # likely, so that nothing strays
+        scales.append(moved.combine([row, row]).scale)
+        moved.accept(token, "a ")
+    assert set(scales) == {2.5}  # the scale had risen to 4, of which the excess is halved
+
+
+def test_a_target_outlives_a_change_and_another_scale_begins_anew(small: Realigner) -> None:
+    moved = steering(small, guidance_scale=2, kl_target=0.12)
+    risen = run_on(moved, 10, 0.01)[0][-1]
+    assert risen > 2.9
+    amulet = AmuletParams(guidance_scale=2, kl_target=0.2)
+    moved.change(moved.plan, amulet, same_rows=True)
+    assert moved.combine(small_rows()).scale > risen
+    moved.accept(1, "a ")
+    moved.change(moved.plan, amulet.replace(guidance_scale=1.2, kl_target=0.2), same_rows=True)
+    assert moved.combine(small_rows()).scale == pytest.approx(1.2)
+
+
 # --- changes on the way -------------------------------------------------------------------------
 
 

@@ -106,10 +106,7 @@ class SlashCommands:
                 present = words.preferences_in_words(settings) or "none"
                 return f"preference: {present}; e.g. /{name} concise, or your own words; off"
             case "strength":
-                budget = "no KL budget"
-                if strength.kl_budget is not None:
-                    budget = f"at most a KL of {strength.kl_budget:g} nats a token"
-                return f"strength: guidance scale {strength.guidance_scale:.3g}, {budget}"
+                return f"strength: {strength.in_words}"
         held = words.strength_in_words(settings)
         return f"preset: {held}; there are {', '.join(PRESETS)}"
 

@@ -100,8 +100,9 @@ def strength_in_words(settings: ConversationSettings) -> str:
         if preset.amulet == settings.amulet:
             return name
     scale = f"scale {settings.amulet.guidance_scale:.3g}"
-    budget = settings.amulet.kl_budget
-    return scale if budget is None else f"{scale}, KL {budget:g}"
+    target, budget = settings.amulet.kl_target, settings.amulet.kl_budget
+    parts = [scale, f"KL towards {target:g}" if target is not None else ""]
+    return ", ".join(filter(None, [*parts, f"KL {budget:g}" if budget is not None else ""]))
 
 
 def preferences_in_words(settings: ConversationSettings) -> str:

@@ -13,6 +13,7 @@ from amulet_local.steering.guards.code import CodeGate
 from amulet_local.steering.guards.early_end import EarlyEnd
 from amulet_local.steering.guards.echo import EchoGuard
 from amulet_local.steering.guards.json_structure import JsonGate
+from amulet_local.steering.guards.kl_target import KlTarget
 from amulet_local.steering.guards.loop_watch import LoopWatch
 from amulet_local.steering.guards.noise import NoiseGuard
 from amulet_local.steering.guards.plausibility import Plausibility
@@ -22,6 +23,7 @@ GUARDS: tuple[type[Guard], ...] = (
     ReasoningGate,
     JsonGate,
     CodeGate,
+    KlTarget,
     LoopWatch,
     EarlyEnd,
     NoiseGuard,
