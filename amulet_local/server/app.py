@@ -211,7 +211,6 @@ def _props(model: ServedModel, version: str) -> dict[str, Any]:
                     "guidance_scale", strength.guidance_scale
                 ),
                 "kl_budget": model.defaults.fields.get("kl_budget", strength.kl_budget),
-                "kl_target": strength.kl_target,
             },
             "methods": list(METHODS),
             "schedule": engine.plan.schedule,

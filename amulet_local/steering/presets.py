@@ -50,7 +50,7 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             name="balanced",
-            summary="guidance scale 1.5 under guards: follows more, and breaks next to nothing",
+            summary="guidance scale 1.5 at first, then as the answer needs it; with all guards",
             amulet=AmuletParams(guidance_scale=1.5, kl_target=0.12, **SWITCHED_ON),
             placement="contrast",
         ),

@@ -94,6 +94,7 @@ def test_a_change_holds_from_the_next_token_on(server: Server) -> None:
             "preset": "",
             "guidance_scale": 2.0,
             "kl_budget": None,
+            "kl_target": None,
         }
         kept = server.client.post("/v1/amulet/control", json={"id": key, "preset": "paper"})
         assert kept.json()["amulet"]["preferences"] == ["formal"]
