@@ -56,8 +56,8 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             name="strong",
-            summary="guidance scale 2 under guards: stronger, shorter; now and then one is lost",
-            amulet=AmuletParams(guidance_scale=2.0, **SWITCHED_ON),
+            summary="guidance scale 2 at first, then stronger than balanced; answers become shorter",
+            amulet=AmuletParams(guidance_scale=2.0, kl_target=0.2, **SWITCHED_ON),
             placement="contrast",
         ),
     )
