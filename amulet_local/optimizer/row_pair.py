@@ -25,7 +25,16 @@ class RowPair:
             object is in use.
     """
 
-    __slots__ = ("_best", "_normaliser", "_origin", "_realigner", "_top", "plain", "preference")
+    __slots__ = (
+        "_best",
+        "_entropy",
+        "_normaliser",
+        "_origin",
+        "_realigner",
+        "_top",
+        "plain",
+        "preference",
+    )
 
     def __init__(
         self,
@@ -46,6 +55,7 @@ class RowPair:
         self._best: int | None = None
         self._top: int | None = None
         self._normaliser: float | None = None
+        self._entropy: float | None = None
 
     @property
     def best(self) -> int:
@@ -88,7 +98,13 @@ class RowPair:
 
     def entropy(self) -> float:
         """The entropy of l1's distribution, in nats."""
-        return self._realigner.entropy(self.preference, self.preference, 1.0, best=self.top)
+        if self._entropy is None:
+            if self._origin is not None and self._origin.preference is self.preference:
+                self._entropy = self._origin.entropy()
+            else:
+                row = self.preference
+                self._entropy = self._realigner.entropy(row, row, 1.0, best=self.top)
+        return self._entropy
 
     def without(self, tokens: Sequence[int]) -> RowPair:
         """The pair with these tokens ruled out in a copy of l1."""

@@ -56,7 +56,7 @@ PRESETS: dict[str, Preset] = {
         ),
         Preset(
             name="strong",
-            summary="guidance scale 2 at first, then stronger than balanced; answers become shorter",
+            summary="guidance scale 2 at first, then further than balanced; shorter answers",
             amulet=AmuletParams(guidance_scale=2.0, kl_target=0.2, **SWITCHED_ON),
             placement="contrast",
         ),

@@ -13,8 +13,8 @@ from amulet_local.llama.word_starts import WordStarts
 from amulet_local.optimizer.realigner import PLAUSIBLE, Realigner
 from amulet_local.steering.guards.early_end import LIKELY_END
 from amulet_local.steering.guards.loop_watch import (
-    FOUND_LOG_P,
-    STRAY_LOG_P,
+    FOUND_NATS,
+    STRAY_NATS,
     STRAY_TOKENS,
     STRICTNESS,
 )
@@ -450,17 +450,18 @@ def test_improbable_text_is_not_strengthened_until_it_is_probable_again(small: R
     plain, preference = small_rows()
     watched = steering(small, guidance_scale=4, watch=True)
     log_p = log_softmax(preference)
+    surprise = -log_p + (np.exp(log_p) * log_p).sum()
     unlikely = [int(token) for token in np.argsort(log_p)[20 : 20 + STRAY_TOKENS]]
-    assert log_p[unlikely].mean() < STRAY_LOG_P
+    assert surprise[unlikely].mean() > STRAY_NATS
     for token in unlikely:
         assert watched.combine([plain, preference]).scale == 4
         watched.accept(token, "word ")
     scales = []
-    for token in range(STRAY_TOKENS):
+    for token in range(STRAY_TOKENS + 1):
         scales.append(watched.combine([plain, preference]).scale)
         say(watched, token)
-    mean_after = [log_p[unlikely[n:]].sum() / STRAY_TOKENS for n in range(STRAY_TOKENS)]
-    assert scales == [1.0 if mean < FOUND_LOG_P else 4.0 for mean in mean_after]
+    mean_after = [surprise[unlikely[n:]].sum() / STRAY_TOKENS for n in range(STRAY_TOKENS + 1)]
+    assert scales == [1.0 if mean > FOUND_NATS else 4.0 for mean in mean_after]
     assert set(scales) == {1.0, 4.0}
     assert "became improbable (once)" in watched.warnings[0]
 

@@ -30,9 +30,9 @@ UNSURE_NATS = 0.5
 """Entropy of the reference from which on a choice is a choice."""
 
 STRAY_TOKENS = 8
-STRAY_LOG_P, FOUND_LOG_P = -1.8, -1.3
-"""An answer strays when its last tokens have a lower mean log-probability under the reference than
-the first of these, and has found its way when it is above the second."""
+STRAY_NATS, FOUND_NATS = 0.25, 0.0
+"""An answer strays when its last tokens surprise the reference by more nats on average than the
+first of these, and has found its way when they do so by less than the second."""
 
 
 class Watch:
@@ -42,7 +42,7 @@ class Watch:
         self._factor = 1.0
         self._strays = False
         self._n_strays = 0
-        self._log_p: deque[float] = deque(maxlen=STRAY_TOKENS)
+        self._surprises: deque[float] = deque(maxlen=STRAY_TOKENS)
         self._tokens: list[int] = []
         self._positions: defaultdict[int, list[int]] = defaultdict(list)
         self._refused: list[int] = []
@@ -97,15 +97,20 @@ class Watch:
             self._factor *= 0.5
             self._entropies.clear()
 
-    def note_log_p(self, log_p: float) -> None:
-        """Take the log-probability of the chosen token under the reference, in nats."""
-        self._log_p.append(log_p)
-        if len(self._log_p) < STRAY_TOKENS:
+    def note_surprise(self, surprise: float) -> None:
+        """Take by how many nats the chosen token is less likely than one that the reference draws.
+
+        This is -log p1(token) - H(p1), 0 on average for text that the reference itself draws, in
+        whatever language and however sure of itself the model is (the typicality of Meister et al.,
+        arXiv 2202.00666).
+        """
+        self._surprises.append(surprise)
+        if len(self._surprises) < STRAY_TOKENS:
             return
-        mean = sum(self._log_p) / STRAY_TOKENS
+        mean = sum(self._surprises) / STRAY_TOKENS
         if self._strays:
-            self._strays = mean < FOUND_LOG_P
-        elif mean < STRAY_LOG_P:
+            self._strays = mean > FOUND_NATS
+        elif mean > STRAY_NATS:
             self._strays = True
             self._n_strays += 1
 
@@ -168,10 +173,10 @@ class LoopWatch(Guard):
             self._watch.note_entropies(step.entropy(), step.rows.entropy())
 
     def accept(self, token: int, step: Step | None) -> None:
-        """Take note of the token and of how likely the reference found it."""
+        """Take note of the token and of how much it surprises the reference."""
         self._watch.accept(token)
         if step is not None and step.has_preference:
-            self._watch.note_log_p(step.reference.log_p(token))
+            self._watch.note_surprise(-step.reference.log_p(token) - step.reference.entropy())
 
     @property
     def warnings(self) -> tuple[str, ...]:
