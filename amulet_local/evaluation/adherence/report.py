@@ -5,6 +5,7 @@ Knows nothing about how answers are made or kept.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 from amulet_local.evaluation import statistics
 from amulet_local.evaluation.scorers.base import AnsweredQuestion, Scorer
 
+_METHOD = ("method", "placement", "examples")
 _PAIRED = ("preference", "wording", "question", "max_tokens", "sampling", "seed")
 
 
@@ -42,17 +44,16 @@ def table(entries: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     chosen = [entry for entry in entries if entry["preference"] in names]
-    methods = list(dict.fromkeys((entry["method"], entry["placement"]) for entry in chosen))
-    groups = [
-        [entry for entry in chosen if (entry["method"], entry["placement"]) == method]
-        for method in methods
-    ]
-    for method, group in zip(methods, groups, strict=True):
-        lines.append(_row(method, group, _gain(group, groups[0]) if group is not groups[0] else ""))
+    groups: defaultdict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    for entry in chosen:
+        groups[tuple(entry[name] for name in _METHOD)].append(entry)
+    first, *others = groups.values()
+    lines += [_row(first, ""), *(_row(group, _gain(group, first)) for group in others)]
     return "\n".join(lines)
 
 
-def _row(method: tuple[str, str], entries: Sequence[dict[str, Any]], gain: str) -> str:
+def _row(entries: Sequence[dict[str, Any]], gain: str) -> str:
+    method, placement, examples = (entries[0][name] for name in _METHOD)
     told = [entry for entry in entries if entry["follows"] is not None]
     follows = _share([float(entry["follows"]) for entry in told])
     whole = _share([_follows_whole(entry) for entry in told])
@@ -62,8 +63,9 @@ def _row(method: tuple[str, str], entries: Sequence[dict[str, Any]], gain: str) 
     def percentage(values: Sequence[bool]) -> str:
         return f"{np.mean(values):.1%}"
 
+    name = f"`{method}`" + (", examples" if examples else "")
     return (
-        f"| `{method[0]}` | {method[1]} | {follows} | {whole} | {gain} "
+        f"| {name} | {placement} | {follows} | {whole} | {gain} "
         f"| {percentage([_broken(entry) for entry in entries])} "
         f"| {percentage([entry['recites'] for entry in entries])} "
         f"| {percentage([entry['opens'] for entry in entries])} | {topic} "

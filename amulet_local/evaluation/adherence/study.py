@@ -14,7 +14,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -45,6 +45,9 @@ DEFAULT_METHODS = (
 )
 SEED = 1
 """Of the halves."""
+EXAMPLE_QUESTIONS = ("What is a rainbow?", "How do I make good coffee?")
+"""What examples answer; no question of the study."""
+EXAMPLE_METHOD = "amulet:balanced"
 N_CTX = 768
 _LOG = "adherence.jsonl"
 _FIELDS: dict[str, type | tuple[type, ...]] = {
@@ -56,6 +59,7 @@ _FIELDS: dict[str, type | tuple[type, ...]] = {
     "max_tokens": int,
     "sampling": str,
     "seed": int,
+    "examples": int,
 }
 
 
@@ -72,6 +76,8 @@ class Task:
         max_tokens: most tokens of the answer.
         sampling: how its tokens are drawn: fields of SamplingParams as JSON, keys in order.
         seed: of the draws.
+        examples: questions and answers in the wished style that stand before the question, as far
+            as there are any; None if there are to be none.
     """
 
     contestant: Contestant
@@ -82,6 +88,7 @@ class Task:
     max_tokens: int
     sampling: str = "{}"
     seed: int = SEED
+    examples: tuple[tuple[str, str], ...] | None = None
 
     @property
     def key(self) -> tuple[str | int, ...]:
@@ -95,13 +102,21 @@ class Task:
             self.max_tokens,
             self.sampling,
             self.seed,
+            int(self.examples is not None),
         )
 
     @property
     def ask(self) -> AskMessages:
         """What the engine is asked, traced."""
         return {
-            "messages": self.question,
+            "messages": [
+                *(
+                    {"role": role, "content": text}
+                    for example in self.examples or ()
+                    for role, text in zip(("user", "assistant"), example, strict=True)
+                ),
+                {"role": "user", "content": self.question},
+            ],
             "preference": Preference(text=self.wording),
             "method": self.contestant.runs_as,
             "amulet": self.contestant.amulet,
@@ -229,6 +244,42 @@ def run(engine: Engine, wanted: Sequence[Task], path: Path, *, at_once: int = 1)
     print(file=sys.stderr)
 
 
+def with_examples(
+    engine: Engine, wanted: Sequence[Task], path: Path, *, at_once: int = 1
+) -> list[Task]:
+    """The tasks, each with the answers to EXAMPLE_QUESTIONS that follow its preference.
+
+    Those are made once for each wording and place, greedily, and stored like all the others. What
+    doesn't follow its preference, is broken or recites it is no example.
+
+    Raises:
+        As `run`.
+    """
+    (method,) = contestants(EXAMPLE_METHOD)
+    made = {
+        (task.placement, task.wording, question): replace(
+            task, contestant=method, question=question, sampling="{}", seed=SEED
+        )
+        for task in wanted
+        for question in EXAMPLE_QUESTIONS
+    }
+    run(engine, list(made.values()), path, at_once=at_once)
+    there = stored(path)
+
+    def example(task: Task, question: str) -> tuple[str, str] | None:
+        entry = there[made[task.placement, task.wording, question].key]
+        faults = (entry[name] for name in ("loops", "falls_apart", "recites", "opens"))
+        return (question, entry["text"]) if entry["follows"] and not any(faults) else None
+
+    return [
+        replace(
+            task,
+            examples=tuple(filter(None, (example(task, text) for text in EXAMPLE_QUESTIONS))),
+        )
+        for task in wanted
+    ]
+
+
 def own_preference(text: str | None, check: str | None) -> tuple[RuledPreference, ...]:
     """A preference of the caller's with its check; none if neither is given.
 
@@ -293,6 +344,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seeds", type=int, default=1, help="answers drawn for each prompt")
     parser.add_argument(
+        "--examples",
+        action="store_true",
+        help="also with up to two answers in the wished style before each question",
+    )
+    parser.add_argument(
         "--at-once", type=int, default=1, help="answers computed together; 1 is each by itself"
     )
     parser.add_argument(
@@ -324,6 +380,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if not options.report:
             with load(options.model, n_ctx=N_CTX) as engine:
                 run(engine, wanted, path, at_once=options.at_once)
+                if options.examples:
+                    shown = with_examples(engine, wanted, path, at_once=options.at_once)
+                    run(engine, shown, path, at_once=options.at_once)
+        if options.examples:
+            wanted += [replace(task, examples=()) for task in wanted]
         asked = {task.key for task in wanted}
         entries = [item for key, item in stored(path).items() if key in asked]
         entries = with_topics(entries, scorer_named("similarity"))

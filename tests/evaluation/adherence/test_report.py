@@ -18,6 +18,7 @@ def entry(method: str, question: str = "Why?", **values: Any) -> dict[str, Any]:
         "max_tokens": 64,
         "sampling": "{}",
         "seed": 1,
+        "examples": 0,
         "text": "Because.",
         "follows": True,
         "loops": False,
@@ -52,6 +53,12 @@ def test_a_table_counts_what_can_be_told_and_what_stays_whole() -> None:
     assert of_a[3].startswith("0.33 [")
     assert of_a[4:] == ["", "25.0%", "25.0%", "0.0%", "0.367", "0.15", "10", "4"]
     assert of_b[-1] == "1"
+
+
+def test_answers_with_examples_are_a_row_of_their_own() -> None:
+    alone, shown = cells_of([entry("a", follows=False), entry("a", examples=1)])
+    assert (alone[0], shown[0]) == ("`a`", "`a`, examples")
+    assert shown[4].startswith("+1.00 [")
 
 
 def test_an_answer_that_recites_is_not_whole() -> None:

@@ -10,13 +10,16 @@ import pytest
 from amulet_local import Engine, errors
 from amulet_local.evaluation.adherence.bank import BANK
 from amulet_local.evaluation.adherence.study import (
+    EXAMPLE_QUESTIONS,
     Task,
     main,
     own_preference,
     placements_of,
     run,
     sampling_of,
+    stored,
     tasks,
+    with_examples,
 )
 from amulet_local.evaluation.experiment.contestants import contestants
 
@@ -62,6 +65,27 @@ def test_a_run_goes_on_where_it_was_and_takes_more_methods(
     assert len(entries) == 6
     assert all(item["follows"] == ("bed" in item["text"]) for item in entries)
     assert all(item["kl"] == pytest.approx(0, abs=1e-6) for item in entries[:2])
+
+
+@pytest.mark.parametrize(("check", "n"), [("regex:^", 2), ("regex:no such text", 0)])
+def test_examples_are_answers_that_follow_and_stand_before_the_question(
+    scripted: Engine, tmp_path: Path, check: str, n: int
+) -> None:
+    own = own_preference("with a word", check)
+    wanted = list(
+        tasks(contestants("pref"), ["user"], own, QUESTIONS, per_preference=2, max_tokens=6)
+    )
+    path = tmp_path / "log.jsonl"
+    shown = with_examples(scripted, wanted, path)
+    made = {entry["question"]: entry["text"] for entry in stored(path).values()}
+    assert set(made) == set(EXAMPLE_QUESTIONS)
+    for task in shown:
+        texts = [message["content"] for message in task.ask["messages"]]
+        pairs = [text for question in EXAMPLE_QUESTIONS for text in (question, made[question])]
+        assert texts == [*pairs[: 2 * n], task.question]
+    run(scripted, [*wanted, *shown], path)
+    entries = list(stored(path).values())
+    assert [entry["examples"] for entry in entries] == [0, 0, 0, 0, 1, 1]
 
 
 def test_draws_of_each_seed_are_answers_of_their_own(scripted: Engine, tmp_path: Path) -> None:
