@@ -334,7 +334,7 @@ def test_compare_shows_the_answers_under_headings(plain: Outcome) -> None:
     assert parts[1::2] == [
         "--- base: the plain answer ---\n",
         "--- pref: concise, guidance scale 1 ---\n",
-        "--- amulet: concise, guidance scale up to 1.5 ---\n",
+        "--- amulet: concise, guidance scale 1.5, then towards 0.12 nats a token ---\n",
     ]
     assert parts[2] == plain.out + "\n"
     assert re.search(rf"\nrealigned: [^\n]+ · {STEERED}\n\Z", parts[-1])

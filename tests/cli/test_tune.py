@@ -227,7 +227,7 @@ def test_progress_is_on_one_line_of_a_terminal(
     config: Path, on_terminal: Callable[..., OnTerminal]
 ) -> None:
     terminal = on_terminal(*LONG, AMULET_CONFIG=str(config))
-    terminal.read_until(r"\r\d+ of 108 answers, \d+ (s|min|h) left")
+    terminal.read_until(r"\r\x1b\[2m\d+ of 108 answers, \d+ (s|min|h) left")
     terminal.press(b"\x03")
     assert terminal.finish() == 130
     assert "Traceback" not in terminal.text
