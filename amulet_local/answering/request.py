@@ -194,7 +194,7 @@ def build_request(
         started_seconds=time.perf_counter(),
         closing_tag=closing_tag,
         preferences=tuple(preferences) if method.needs_preference else (),
-        warnings=(*warnings, *settings.warnings),
+        warnings=(*warnings, *settings.warnings, *sampling.warnings),
     )
 
 

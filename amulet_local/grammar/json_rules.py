@@ -14,6 +14,9 @@ from amulet_local.grammar.schema_keywords import MAX_DIGITS
 MAX_OPEN_DIGITS = 9
 """Digits of a limit that numbers must differ from: with six after the point they still do."""
 
+MAX_SHORT = 200
+"""Characters of an address with a limit."""
+
 _HEX = "[0-9a-fA-F]"
 
 PRIMITIVES = {
@@ -42,11 +45,48 @@ PRIMITIVES = {
     ),
     "date-time": 'date "T" time',
     "uuid": f'{_HEX}{{8}} ("-" {_HEX}{{4}}){{3}} "-" {_HEX}{{12}}',
+    "label": "[a-z0-9] ([a-z0-9-]{0,30} [a-z0-9])?",
+    "hostname": 'label ("." label){0,3}',
+    "domain": 'label ("." label){0,2} "." [a-z]{2,12}',
+    "mailbox": '[A-Za-z0-9] [A-Za-z0-9_+-]{0,30} ("." [A-Za-z0-9] [A-Za-z0-9_+-]{0,30}){0,2}',
+    "email": 'mailbox "@" domain',
+    "uri": (
+        '"http" "s"? "://" domain ("/" [A-Za-z0-9._~-]{0,40}){0,6} '
+        '("?" [a-z0-9_]{1,20} "=" [A-Za-z0-9._~-]{0,40})?'
+    ),
+    "octet": '[0-9] | [1-9] [0-9] | "1" [0-9]{2} | "2" [0-4] [0-9] | "25" [0-5]',
+    "ipv-four": 'octet ("." octet){3}',
+    "duration": '"P" ([0-9]{1,3} "D" | [0-9]{1,3} "W" | "T" [0-9]{1,3} [HMS])',
 }
 """Rules by name."""
 
-FORMATS = ("date", "time", "date-time", "uuid")
-"""Formats of strings that have a rule."""
+FORMATS = {
+    **{name: name for name in ("date", "time", "date-time", "uuid")},
+    **{name: name for name in ("hostname", "email", "uri", "duration")},
+    "ipv4": "ipv-four",
+}
+"""Formats of strings, and the rules that they have."""
+
+
+def short(name: str, low: int, high: int | None) -> str | None:
+    """The rule of a format for texts of a length within limits; None if there is none.
+
+    Args:
+        low, high: characters; None is no limit.
+    """
+    most = MAX_SHORT if high is None else min(high, MAX_SHORT)
+    if name == "email" and most >= max(low, len("a@b.cd")):
+        first = max(1, low - len("@b.cd"))
+        host = max(1, (most - len("@.cd") - first) // 2)
+        last = most - len("@.cd") - host
+        return f'[a-z0-9]{{{first},{last}}} "@" [a-z0-9]{{1,{host}}} "." [a-z]{{2}}'
+    if name == "uri" and most >= max(low, len("https://a.cd")):
+        first = max(1, low - len("https://.cd"))
+        host = max(first, (most - len("https://.cd")) // 2)
+        rest = most - len("https://.cd") - host
+        path = f' ("/" [a-z0-9._~-]{{0,{rest - 1}}})?' if rest > 0 else ""
+        return f'"https://" [a-z0-9]{{{first},{host}}} "." [a-z]{{2}}{path}'
+    return None
 
 
 def constant(value: Any) -> str:

@@ -3,7 +3,9 @@
 Knows nothing about models. What a grammar can't enforce is refused, with the place in the schema:
 an answer that matches also validates. Within that it is stricter than the schema where that
 helps a model: properties come in their order, none that isn't declared, white space is limited.
-`oneOf` is taken as `anyOf`, `format` says something for dates, times and UUIDs only.
+`oneOf` is taken as `anyOf`, of whose choices those that can't be enforced are left out; a `format`
+without a rule says nothing, see open_formats. Unique items are those of an `enum` in its order, or
+a single one.
 """
 
 from __future__ import annotations
@@ -16,17 +18,20 @@ from typing import Any
 from urllib.parse import unquote
 
 from amulet_local.grammar import json_rules as rules
+from amulet_local.grammar.pattern import PatternError, inside
 from amulet_local.grammar.schema_keywords import (
     IGNORED,
     KEYWORDS,
     SUGGESTED_BY,
     TYPES,
+    UnsupportedError,
     equal,
     is_of,
     limit,
     merged,
     refuse,
     shown,
+    unsupported,
     within_digits,
 )
 
@@ -37,7 +42,10 @@ MAX_DEPTH = 32
 MAX_PARTS = 10_000
 """Keywords, properties and values of `enum`, references followed."""
 MAX_REPETITIONS = 2000
-"""Items of an array, characters of a string."""
+"""Items of an array."""
+BLOCK = 1000
+MAX_LENGTH = 1_000_000
+"""Characters of a string."""
 
 Refs = frozenset[str]
 """References that are being followed."""
@@ -62,6 +70,27 @@ def to_gbnf(schema: Mapping[str, Any] | str) -> str:
     return _Converter(schema).text()
 
 
+def open_formats(schema: Any) -> list[str]:
+    """Formats in a schema that its grammar doesn't enforce."""
+    found: dict[str, None] = {}
+    waiting = [json.loads(schema) if isinstance(schema, str) else schema]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting += item
+        elif isinstance(item, Mapping):
+            waiting += item.values()
+            name = item.get("format")
+            if isinstance(name, str) and item.get("type", "string") == "string":
+                low, high = item.get("minLength", 0), item.get("maxLength")
+                is_limited = "pattern" in item or bool(low) or high is not None
+                if name not in rules.FORMATS or (
+                    is_limited and ("pattern" in item or rules.short(name, low, high) is None)
+                ):
+                    found[name] = None
+    return list(found)
+
+
 class _Converter:
     """Walks one schema; the rules that come of it are shared where they are equal."""
 
@@ -70,6 +99,7 @@ class _Converter:
         self._n_parts = 0
         self._rules: dict[str, str] = {}
         self._name_of: dict[str, str] = {}
+        self._name_of_ref: dict[str, str] = {}
 
     def text(self) -> str:
         root = self._visit(self._schema, "$", frozenset(), 0)
@@ -83,22 +113,49 @@ class _Converter:
         """The name of the rule for a schema."""
         if depth > MAX_DEPTH:
             refuse(path, f"more than {MAX_DEPTH} schemas within each other")
+        if isinstance(schema, Mapping) and isinstance(schema.get("$ref"), str):
+            ref = schema["$ref"]
+            if ref not in refs and schema.keys() <= {"$ref", *IGNORED}:
+                return self._referred(ref, path, refs, depth)
         flat, refs = self._flatten(schema, path, refs, depth)
         for keyword in ("anyOf", "oneOf"):
             if keyword in flat:
                 choices = flat.pop(keyword)
                 if not isinstance(choices, list) or not choices:
                     refuse(path, f"{keyword} must be a list of schemas")
-                visited = [
-                    self._visit({"allOf": [flat, item]}, f"{path}.{keyword}[{i}]", refs, depth + 1)
-                    for i, item in enumerate(choices)
-                ]
-                return self._rule(" | ".join(dict.fromkeys(visited)))
+                return self._choices(flat, choices, f"{path}.{keyword}", refs, depth)
         types = self._types(flat, path)
         if "const" in flat or "enum" in flat:
             return self._rule(self._constants(flat, types, path))
         parts = [getattr(self, f"_{name}")(flat, path, refs, depth) for name in types or ("value",)]
         return self._rule(" | ".join(dict.fromkeys(parts)))
+
+    def _referred(self, ref: str, path: str, refs: Refs, depth: int) -> str:
+        """The rule of what is referred to, which may be inside of itself."""
+        if ref not in self._name_of_ref:
+            self._count(1, path)
+            name = f"ref{len(self._name_of_ref) + 1}"
+            self._name_of_ref[ref] = self._rules[name] = name
+            target = self._target(ref, path)
+            self._rules[name] = self._visit(target, f"{path}.$ref", refs | {ref}, depth + 1)
+        return self._name_of_ref[ref]
+
+    def _choices(
+        self, flat: Mapping[str, Any], choices: list[Any], path: str, refs: Refs, depth: int
+    ) -> str:
+        visited: dict[str, None] = {}
+        problem: UnsupportedError | None = None
+        for i, item in enumerate(choices):
+            both = {"allOf": [flat, item]} if flat.keys() - IGNORED else item
+            try:
+                visited[self._visit(both, f"{path}[{i}]", refs, depth + 1)] = None
+            except UnsupportedError as error:
+                if path.endswith("oneOf"):  # what it allows has to be told apart from the others
+                    raise
+                problem = problem or error
+        if problem is not None and not visited:
+            raise problem
+        return self._rule(" | ".join(visited))
 
     def _flatten(
         self, schema: Any, path: str, refs: Refs, depth: int
@@ -116,7 +173,7 @@ class _Converter:
         for keyword in schema:
             is_own = isinstance(keyword, str) and keyword.startswith("x-")
             if not is_own and keyword not in KEYWORDS and keyword not in IGNORED:
-                refuse(path, f"{shown(keyword)} isn't supported")
+                unsupported(path, f"{shown(keyword)} isn't supported")
         flat = {key: value for key, value in schema.items() if key not in ("$ref", "allOf")}
         parts = []
         if "$ref" in schema:
@@ -202,12 +259,20 @@ class _Converter:
         if not isinstance(required, list) or not all(isinstance(name, str) for name in required):
             refuse(path, "required must be a list of names")
         others = flat.get("additionalProperties", not properties and not required)
+        names = flat.get("propertyNames", True)
+        allowed = names.get("enum") if isinstance(names, Mapping) else None
+        if allowed and not properties and isinstance(allowed, list):
+            properties = {name: others for name in allowed if isinstance(name, str)}
+            others, names = False, True
+        key = self._names(names, path, depth)
+        if key != "string" and (properties or required):
+            unsupported(path, "'propertyNames' together with properties isn't supported")
         low, high = self._limits(flat, "minProperties", "maxProperties", path)
         missing = [name for name in dict.fromkeys(required) if name not in properties]
         if missing and others is False and "additionalProperties" in flat:
             refuse(path, f"the property {shown(missing[0])} is required and not allowed")
         if not properties and not missing:
-            return self._map(others, low, high, path, refs, depth)
+            return self._map(key, others, low, high, path, depth)
         if "minProperties" in flat or "maxProperties" in flat:
             refuse(path, "minProperties and maxProperties don't work together with properties")
         declared = {**properties, **dict.fromkeys(missing, others or True)}
@@ -215,7 +280,7 @@ class _Converter:
         for name, schema in declared.items():
             where = f"{path}.properties.{name if name.isidentifier() else shown(name)}"
             self._count(1, where)
-            value = self._visit(schema, where, refs, depth + 1)
+            value = self._visit(schema, where, frozenset(), depth + 1)
             try:
                 pairs.append(self._rule(f'{rules.constant(name)} ":" ws {value}'))
             except ValueError:
@@ -232,26 +297,42 @@ class _Converter:
                 rest = self._rule(f'"," ws {begun} | {rest}')
         return f'"{{" ws {first} ws "}}"'
 
+    def _names(self, names: Any, path: str, depth: int) -> str:
+        """What names of properties have to be."""
+        if names is True:
+            return "string"
+        if not isinstance(names, Mapping):
+            refuse(path, "propertyNames must be a schema of texts")
+        return self._visit(
+            {"allOf": [{"type": "string"}, names]}, f"{path}.propertyNames", frozenset(), depth + 1
+        )
+
     def _map(
-        self, others: Any, low: int, high: int | None, path: str, refs: Refs, depth: int
+        self,
+        key: str,
+        others: Any,
+        low: int,
+        high: int | None,
+        path: str,
+        depth: int,
     ) -> str:
-        """An object with any names, and values that `others` allows."""
+        """An object with names of the rule `key`, and values that `others` allows."""
         if low > 1:  # a name may come twice, which counts once
             refuse(path, "minProperties above 1 isn't supported")
         if others is False:
             if low > 0:
                 refuse(path, "no property is allowed, and minProperties asks for one")
             return '"{" ws "}"'
-        value = self._visit(others, f"{path}.additionalProperties", refs, depth + 1)
-        if value == "value" and (low, high) == (0, None):
+        value = self._visit(others, f"{path}.additionalProperties", frozenset(), depth + 1)
+        if (key, value) == ("string", "value") and (low, high) == (0, None):
             return "object"
-        pair = self._rule(f'string ":" ws {value}')
+        pair = self._rule(f'{key} ":" ws {value}')
         return f'"{{" ws {rules.listed(pair, low, high)} ws "}}"'
 
     def _array(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
-        if flat.get("uniqueItems") not in (None, False):
-            refuse(path, "'uniqueItems' isn't supported")
         low, high = self._limits(flat, "minItems", "maxItems", path)
+        if flat.get("uniqueItems") not in (None, False):
+            return self._unique(flat, low, high, path, depth)
         items, first = flat.get("items", True), flat.get("prefixItems", [])
         if isinstance(items, list):  # as before draft 2020-12
             items, first = flat.get("additionalItems", True), items
@@ -261,7 +342,7 @@ class _Converter:
         parts = []
         for i, schema in enumerate(first):
             self._count(1, path)
-            parts.append(self._visit(schema, f"{path}.prefixItems[{i}]", refs, depth + 1))
+            parts.append(self._visit(schema, f"{path}.prefixItems[{i}]", frozenset(), depth + 1))
         low = max(0, low - len(parts))
         high = None if high is None else high - len(parts)
         if parts and low == 0 and ("items" not in flat or items is True):
@@ -271,7 +352,7 @@ class _Converter:
                 refuse(path, "minItems asks for more items than are allowed")
             inside = ' "," ws '.join(parts) if parts else '""'
         else:
-            item = self._visit(items, f"{path}.items", refs, depth + 1)
+            item = self._visit(items, f"{path}.items", frozenset(), depth + 1)
             if parts:
                 more = rules.times(f'("," ws {item})', low, high)
                 inside = ' "," ws '.join(parts) + f" {more}"
@@ -281,19 +362,64 @@ class _Converter:
                 inside = rules.listed(item, low, high)
         return f'"[" ws {inside} ws "]"'
 
+    def _unique(
+        self,
+        flat: Mapping[str, Any],
+        low: int,
+        high: int | None,
+        path: str,
+        depth: int,
+    ) -> str:
+        """An array whose items differ: some of an enum, in its order, or one at most."""
+        items = flat.get("items", True)
+        if "prefixItems" in flat or isinstance(items, list) or items is False:
+            unsupported(path, "'uniqueItems' together with prefixItems isn't supported")
+        listed, _ = self._flatten(items, f"{path}.items", frozenset(), depth + 1)
+        values = listed.get("enum")
+        if isinstance(values, list) and low == 0 and (high is None or high >= len(values)):
+            types = self._types(listed, path)
+            each = list(
+                dict.fromkeys(
+                    self._constants({"enum": [value]}, types, path)
+                    for value in values
+                    if not types or any(is_of(value, name) for name in types)
+                )
+            )
+            first = rest = '""'
+            for item in reversed(each):
+                following = item if rest == '""' else f"{item} {rest}"
+                first = self._rule(f"{following} | {first}")
+                rest = self._rule(f'"," ws {following} | {rest}')
+            return f'"[" ws {first} ws "]"'
+        if low > 1:
+            unsupported(path, "'uniqueItems' with several items is supported for an enum only")
+        item = self._visit(items, f"{path}.items", frozenset(), depth + 1)
+        most = 1 if high is None else min(high, 1)
+        return f'"[" ws {rules.listed(item, low, most)} ws "]"'
+
     def _string(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
-        low, high = self._limits(flat, "minLength", "maxLength", path)
+        low, high = self._limits(flat, "minLength", "maxLength", path, MAX_LENGTH)
+        if "pattern" in flat:
+            if not isinstance(flat["pattern"], str):
+                refuse(path, "pattern must be a text")
+            try:
+                return f'"\\"" ({inside(flat["pattern"], low, high)}) "\\""'
+            except PatternError as error:
+                unsupported(path, f"'pattern': {error}")
         if (low, high) != (0, None):
-            return f'"\\"" {rules.times("char", low, high)} "\\""'
+            brief = rules.short(str(flat.get("format")), low, high)
+            if brief is not None:
+                return f'"\\"" {brief} "\\""'
+            return f'"\\"" {self._characters(low, high)} "\\""'
         if flat.get("format") in rules.FORMATS:
-            return f'"\\"" {flat["format"]} "\\""'
+            return f'"\\"" {rules.FORMATS[flat["format"]]} "\\""'
         return "string"
 
     def _integer(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
         low, above = limit(flat, "minimum", "exclusiveMinimum", max, path)
         high, below = limit(flat, "maximum", "exclusiveMaximum", min, path)
         if flat.get("multipleOf", 1) != 1:
-            refuse(path, "'multipleOf' isn't supported")
+            unsupported(path, "'multipleOf' isn't supported")
         first = None if low is None else math.floor(low) + 1 if above else math.ceil(low)
         last = None if high is None else math.ceil(high) - 1 if below else math.floor(high)
         return rules.integers(*within_digits(first, last, path))
@@ -302,7 +428,7 @@ class _Converter:
         low, above = limit(flat, "minimum", "exclusiveMinimum", max, path)
         high, below = limit(flat, "maximum", "exclusiveMaximum", min, path)
         if "multipleOf" in flat:
-            refuse(path, "'multipleOf' isn't supported")
+            unsupported(path, "'multipleOf' isn't supported")
         for value, is_open in ((low, above), (high, below)):
             if value is not None and value != int(value):
                 refuse(path, f"limits of a number must be whole numbers, not {shown(value)}")
@@ -314,17 +440,43 @@ class _Converter:
         first, last = within_digits(first, last, path)
         return rules.numbers(first, last, above=above, below=below)
 
+    def _characters(self, low: int, high: int | None) -> str:
+        """So many characters; thousands are blocks of a thousand."""
+
+        def exactly(n: int) -> str:
+            block = self._rule(rules.times("char", BLOCK, BLOCK)) if n >= BLOCK else ""
+            blocks = f"{rules.times(block, n // BLOCK, n // BLOCK)} " if block else ""
+            return blocks + rules.times("char", n % BLOCK, n % BLOCK)
+
+        if high is None or high <= MAX_REPETITIONS:
+            return (
+                rules.times("char", low, high)
+                if low <= MAX_REPETITIONS
+                else (f"{exactly(low)} char*")
+            )
+        more = high - low
+        if more <= MAX_REPETITIONS:
+            return f"{exactly(low)} {rules.times('char', 0, more)}"
+        block = self._rule(rules.times("char", BLOCK, BLOCK))
+        tail = rules.times("char", 0, BLOCK + more % BLOCK)
+        return f"{exactly(low)} {rules.times(block, 0, more // BLOCK - 1)} {tail}"
+
     def _limits(
-        self, flat: Mapping[str, Any], least: str, most: str, path: str
+        self,
+        flat: Mapping[str, Any],
+        least: str,
+        most: str,
+        path: str,
+        largest: int = MAX_REPETITIONS,
     ) -> tuple[int, int | None]:
         """How often something may be there: at least, and at most (None without a limit)."""
         for name in (least, most):
             value = flat.get(name, 0)
             if not is_of(value, "integer") or value < 0:
                 refuse(path, f"{name} must be a whole number, 0 or more, not {shown(value)}")
-            if value > MAX_REPETITIONS:
-                refuse(path, f"{name} is {shown(value)}, the limit is {MAX_REPETITIONS}")
-        low, high = int(flat.get(least, 0)), int(flat[most]) if most in flat else None
+            if value > largest and (name == least or largest < MAX_LENGTH):
+                refuse(path, f"{name} is {shown(value)}, the limit is {largest}")
+        low, high = int(flat.get(least, 0)), min(int(flat[most]), largest) if most in flat else None
         if high is not None and low > high:
             refuse(path, f"{least} {low} is above {most} {high}")
         return low, high

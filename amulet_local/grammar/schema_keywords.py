@@ -24,9 +24,12 @@ IGNORED = frozenset(
     )
 )
 """Keywords that say nothing about which values are allowed."""
-_OBJECT = ("properties", "required", "additionalProperties", "minProperties", "maxProperties")
+_OBJECT = (
+    *("properties", "required", "additionalProperties", "minProperties", "maxProperties"),
+    "propertyNames",
+)
 _ARRAY = ("items", "prefixItems", "additionalItems", "minItems", "maxItems", "uniqueItems")
-_STRING = ("minLength", "maxLength", "format")
+_STRING = ("minLength", "maxLength", "format", "pattern")
 _NUMBER = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
 _OTHER = ("type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref")
 KEYWORDS = frozenset((*_OBJECT, *_ARRAY, *_STRING, *_NUMBER, *_OTHER))
@@ -34,6 +37,15 @@ KEYWORDS = frozenset((*_OBJECT, *_ARRAY, *_STRING, *_NUMBER, *_OTHER))
 SUGGESTED_BY = {"object": _OBJECT, "array": _ARRAY, "string": _STRING, "number": _NUMBER}
 """Types with the keywords that speak of them."""
 TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
+
+
+class UnsupportedError(InvalidParameterError):
+    """What a schema asks for can't be enforced; another choice of it may be."""
+
+
+def unsupported(path: str, problem: str) -> NoReturn:
+    """Raise UnsupportedError with the place in the schema."""
+    raise UnsupportedError(f"json_schema: {path}: {problem}")
 
 
 def refuse(path: str, problem: str) -> NoReturn:

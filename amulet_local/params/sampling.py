@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Pri
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.grammar import gbnf
+from amulet_local.grammar.json_schema import open_formats
 from amulet_local.params.base import Finite, NonNegative, Probability, Share, StrictParams
 from amulet_local.params.choices import ReasoningFormat
 from amulet_local.params.option import OUTPUT, SAMPLING, FromFile, Option
@@ -364,6 +365,14 @@ class SamplingParams(StrictParams):
     def rules(self) -> gbnf.Grammar | None:
         """What the answer has to match, None if it is free."""
         return self._rules
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of it isn't done."""
+        return tuple(
+            f"json_schema: the format {name!r:.40} isn't enforced"
+            for name in open_formats(self.json_schema)
+        )
 
     @property
     def has_penalties(self) -> bool:

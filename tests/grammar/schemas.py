@@ -115,7 +115,7 @@ def string_schemas(draw: st.DrawFn) -> dict[str, Any]:
         schema["minLength"] = draw(st.integers(0, 3))
         schema["maxLength"] = schema["minLength"] + draw(st.integers(0, 5))
     elif draw(st.booleans()):
-        schema["format"] = draw(st.sampled_from([*FORMATS, "email"]))
+        schema["format"] = draw(st.sampled_from([*FORMATS, "iri"]))
     return schema
 
 
