@@ -25,6 +25,7 @@ from amulet_local.server.completion_prompt import ChatPrompt, CompletionPrompt, 
 from amulet_local.server.failures import HttpError, as_http, log_error
 from amulet_local.server.fields import STRENGTH
 from amulet_local.server.model_names import own_settings
+from amulet_local.server.other_protocols import add_other_protocols, error_body
 from amulet_local.server.replies import CompletionReply
 from amulet_local.server.served_model import ServedModel
 from amulet_local.server.service import Service
@@ -58,6 +59,7 @@ def make_app(service: Service, *, version: str) -> FastAPI:
     _add_completions(app, service)
     _add_tokens(app, service)
     _add_state(app, service, version)
+    add_other_protocols(app, service)
     _add_page(app)
     _add_short_paths(app)
     openapi.describe(app)
@@ -268,7 +270,8 @@ async def _failed(request: Request, error: Exception) -> Response:
     failure = as_http(error)
     if failure.status == 500:
         log_error(error)
-    return JSONResponse(failure.body, status_code=failure.status, headers=failure.headers)
+    body = error_body(request.url.path, failure.body)
+    return JSONResponse(body, status_code=failure.status, headers=failure.headers)
 
 
 async def _no_such_thing(request: Request, error: Exception) -> Response:

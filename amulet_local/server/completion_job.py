@@ -92,6 +92,12 @@ class CompletionJob:
         """
         self._first = await asyncio.to_thread(self._request, self._fields, 0)
 
+    @property
+    def n_prompt_tokens(self) -> int:
+        """Tokens of the plain prompt; after `check`."""
+        assert self._first is not None
+        return len(self._first.prompts[0])
+
     async def pieces(self) -> AsyncGenerator[dict[str, Any], None]:
         """The answers in pieces, to the end. Left early, it ends the computation.
 

@@ -1,4 +1,4 @@
-"""Completions as HTTP responses: one JSON object, or a stream of server-sent events.
+"""Completions as HTTP responses: one JSON object, or a stream of pieces.
 
 Knows nothing about models. Notices when the client leaves, and ends the completion then.
 """
@@ -15,12 +15,12 @@ from starlette.responses import Response
 
 from amulet_local.server.completion_job import CompletionJob
 from amulet_local.server.failures import as_http
+from amulet_local.server.wire import Wire
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_EVENTS = [
-    (b"content-type", b"text/event-stream; charset=utf-8"),
+_STREAMED = [
     (b"cache-control", b"no-cache"),
     (b"x-accel-buffering", b"no"),
 ]
@@ -29,9 +29,15 @@ _EVENTS = [
 class CompletionReply(Response):
     """The response to a request for a completion."""
 
-    def __init__(self, job: CompletionJob) -> None:
+    def __init__(self, job: CompletionJob, wire: Wire | None = None) -> None:
+        """Not sent yet.
+
+        Args:
+            wire: how it goes over the wire; OpenAI's way if None.
+        """
         super().__init__()
         self._job = job
+        self._wire = wire or Wire()
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Answer, until all is said or the client leaves."""
@@ -51,7 +57,7 @@ class CompletionReply(Response):
         async with aclosing(self._job.pieces()) as pieces:
             async for _ in pieces:
                 pass
-        body = json.dumps(self._job.answers.whole()).encode()
+        body = json.dumps(self._wire.whole(self._job.answers.whole())).encode()
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
@@ -66,22 +72,23 @@ class CompletionReply(Response):
                 async for piece in pieces:
                     if not begun:
                         begun = True
-                        start = {"type": "http.response.start", "status": 200, "headers": _EVENTS}
+                        headers = [(b"content-type", self._wire.media_type.encode()), *_STREAMED]
+                        start = {"type": "http.response.start", "status": 200, "headers": headers}
                         await send(start)
-                    await send(_event(json.dumps(piece)))
+                    for data in self._wire.piece(piece):
+                        await send(_part(data))
             except Exception as error:
                 if not begun:
                     raise
-                await send(_event(json.dumps(as_http(error).body)))
+                await send(_part(self._wire.error(as_http(error).body)))
             else:
-                await send(_event("[DONE]"))
+                for data in self._wire.end():
+                    await send(_part(data))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _event(data: str) -> dict[str, Any]:
-    """One event; JSON in ASCII has no line ends in it."""
-    body = f"data: {data}\n\n".encode()
-    return {"type": "http.response.body", "body": body, "more_body": True}
+def _part(data: bytes) -> dict[str, Any]:
+    return {"type": "http.response.body", "body": data, "more_body": True}
 
 
 async def _left(receive: Receive) -> None:

@@ -1,0 +1,168 @@
+"""Anthropic's messages: their requests as chat completions, and answers in their shape.
+
+Knows nothing about HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.server.wire import Deltas, Wire, as_pieces, event
+
+_STOP_REASONS = {"stop": "end_turn", "length": "max_tokens"}
+
+
+def chat_body(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a chat completion for that of /v1/messages.
+
+    Raises:
+        InvalidParameterError: something isn't what Anthropic's API takes.
+    """
+    given = dict(body)
+    system, stop = given.pop("system", None), given.pop("stop_sequences", None)
+    messages = given.get("messages")
+    if not isinstance(messages, list) or not all(isinstance(item, Mapping) for item in messages):
+        raise InvalidParameterError("messages: must be a list of objects with role and content")
+    converted = [part for message in messages for part in _converted(message)]
+    if system:
+        converted.insert(0, {"role": "system", "content": _texts(system)})
+    given["messages"] = converted
+    if stop is not None:
+        given["stop"] = stop
+    choice = given.get("tool_choice")
+    if isinstance(choice, Mapping):
+        given["tool_choice"] = choice.get("type")
+    return given
+
+
+class AnthropicWire(Wire):
+    """Named events around the blocks of a message."""
+
+    def __init__(self, key: str, model: str) -> None:
+        self._head = {
+            "id": f"msg_{key}",
+            "type": "message",
+            "role": "assistant",
+            "model": model,
+            "stop_sequence": None,
+        }
+        self._said = Deltas()
+        self._kinds: list[str] = []
+        self._has_begun = False
+
+    def whole(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """One message."""
+        for piece in as_pieces(answer):
+            text, reasoning = self._said.take(piece)
+        thinking = {"type": "thinking", "thinking": reasoning, "signature": ""}
+        return {
+            **self._head,
+            "content": [*([thinking] if reasoning else []), {"type": "text", "text": text}],
+            "stop_reason": _STOP_REASONS[self._said.finish_reason],
+            "usage": self._usage(),
+            "amulet": answer["amulet"],
+        }
+
+    def piece(self, piece: dict[str, Any]) -> Iterable[bytes]:
+        """Events for what a piece adds."""
+        text, reasoning = self._said.take(piece)
+        if not self._has_begun:
+            self._has_begun = True
+            usage = {"input_tokens": 0, "output_tokens": 0}
+            message: dict[str, Any] = {**self._head, "content": [], "stop_reason": None, "usage": usage}
+            yield _event("message_start", message=message)
+        if reasoning:
+            yield from self._block("thinking", {"thinking": "", "signature": ""})
+            yield self._delta({"type": "thinking_delta", "thinking": reasoning})
+        if text or (self._said.last and "text" not in self._kinds):
+            yield from self._block("text", {"text": ""})
+            yield self._delta({"type": "text_delta", "text": text})
+
+    def end(self) -> Iterable[bytes]:
+        """The end of the block and of the message."""
+        yield _event("content_block_stop", index=len(self._kinds) - 1)
+        reason = _STOP_REASONS[self._said.finish_reason]
+        yield _event(
+            "message_delta",
+            delta={"stop_reason": reason, "stop_sequence": None},
+            usage=self._usage(),
+            amulet=self._said.last["amulet"],
+        )
+        yield _event("message_stop")
+
+    def error(self, body: Mapping[str, Any]) -> bytes:
+        """An event of its own."""
+        return event(error_body(body), "error")
+
+    def _block(self, kind: str, empty: dict[str, str]) -> Iterable[bytes]:
+        if self._kinds[-1:] == [kind]:
+            return
+        if self._kinds:
+            yield _event("content_block_stop", index=len(self._kinds) - 1)
+        self._kinds.append(kind)
+        block = {"type": kind, **empty}
+        yield _event("content_block_start", index=len(self._kinds) - 1, content_block=block)
+
+    def _delta(self, delta: dict[str, str]) -> bytes:
+        return _event("content_block_delta", index=len(self._kinds) - 1, delta=delta)
+
+    def _usage(self) -> dict[str, int]:
+        n_prompt, n_cached, n_answer = self._said.counts
+        return {
+            "input_tokens": n_prompt - n_cached,
+            "cache_read_input_tokens": n_cached,
+            "cache_creation_input_tokens": 0,
+            "output_tokens": n_answer,
+        }
+
+
+def error_body(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Anthropic's error object for OpenAI's."""
+    error = body["error"]
+    return {"type": "error", "error": {"type": error["type"], "message": error["message"]}}
+
+
+def _event(kind: str, **fields: Any) -> bytes:
+    return event({"type": kind, **fields}, kind)
+
+
+def _converted(message: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One message as OpenAI has it: results of tools are messages of their own."""
+    content = message.get("content")
+    if not isinstance(content, list):
+        return [dict(message)]
+    texts: list[str] = []
+    calls: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
+    for block in content:
+        kind = block.get("type") if isinstance(block, Mapping) else None
+        if kind == "text" and isinstance(block.get("text"), str):
+            texts.append(block["text"])
+        elif kind == "tool_use":
+            function = {"name": block.get("name"), "arguments": json.dumps(block.get("input"))}
+            calls.append({"id": block.get("id"), "type": "function", "function": function})
+        elif kind == "tool_result":
+            result = _texts(block.get("content") or "")
+            results.append(
+                {"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": result}
+            )
+        elif kind not in ("thinking", "redacted_thinking"):
+            raise InvalidParameterError(f"messages: content of type {str(kind)!r:.40} isn't taken")
+    said = {"role": message.get("role"), "content": "\n".join(texts)}
+    if calls:
+        return [{**said, "tool_calls": calls}]
+    return [*results, *([said] if texts or not results else [])]
+
+
+def _texts(content: Any) -> str:
+    """A text, or the texts of blocks."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list) and all(
+        isinstance(item, Mapping) and isinstance(item.get("text"), str) for item in content
+    ):
+        return "\n".join(item["text"] for item in content)
+    raise InvalidParameterError("system, content: must be a text or blocks of text")

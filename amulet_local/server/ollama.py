@@ -1,0 +1,171 @@
+"""Ollama's protocol: its requests as chat completions, and answers in its shape.
+
+Knows nothing about HTTP. A preference comes as with the other endpoints: a field beside Ollama's
+own, a part of the model's name, or the server's default.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.server.wire import Deltas, Wire, as_pieces
+
+VERSION = "0.6.4"
+"""Of Ollama's, whose shapes these are: clients ask for it before they use one."""
+
+_OF_LOADING = frozenset(
+    (
+        *("num_ctx", "num_batch", "num_gpu", "main_gpu", "num_thread", "num_keep", "use_mmap"),
+        *("use_mlock", "low_vram", "f16_kv", "vocab_only", "numa", "penalize_newline"),
+    )
+)
+"""Options that say how Ollama loads a model; here that is done already."""
+
+
+def chat_body(body: Mapping[str, Any]) -> dict[str, Any]:
+    """The body of a chat completion for that of /api/chat.
+
+    Raises:
+        InvalidParameterError: something isn't what Ollama takes.
+    """
+    given = {key: value for key, value in body.items() if key not in ("options", "format", "think")}
+    options = body.get("options") or {}
+    if not isinstance(options, Mapping):
+        raise InvalidParameterError("options: must be an object")
+    for name, value in options.items():
+        if name not in _OF_LOADING:
+            given.setdefault("n_predict" if name == "num_predict" else name, value)
+    if isinstance(given.get("n_predict"), int) and given["n_predict"] < 0:
+        given["n_predict"] = -1
+    wanted = body.get("format")
+    if wanted == "json":
+        given["response_format"] = {"type": "json_object"}
+    elif isinstance(wanted, Mapping):
+        given["json_schema"] = wanted
+    elif wanted not in (None, ""):
+        raise InvalidParameterError('format: must be "json" or a JSON schema')
+    if isinstance(body.get("think"), bool):
+        given["enable_thinking"] = body["think"]
+    elif isinstance(body.get("think"), str):
+        given["reasoning_effort"] = body["think"]
+    given["stream"] = body.get("stream") is not False
+    for message in given.get("messages") or ():
+        if isinstance(message, Mapping) and message.get("images"):
+            raise InvalidParameterError("messages: images aren't supported")
+    return given
+
+
+def generate_body(body: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
+    """The body of a completion for that of /api/generate, and whether it is one of messages.
+
+    Raises:
+        InvalidParameterError: something isn't what Ollama takes.
+    """
+    if body.get("images"):
+        raise InvalidParameterError("images: they aren't supported")
+    given = chat_body(body)
+    for name in ("images", "template", "context", "raw", "system"):
+        given.pop(name, None)
+    if body.get("template") or body.get("context"):
+        raise InvalidParameterError("template, context: they aren't supported; use /api/chat")
+    if body.get("raw") or body.get("suffix"):
+        return given, False
+    system = body.get("system")
+    messages = [{"role": "system", "content": system}] if system else []
+    del given["prompt"]
+    given.pop("suffix", None)
+    given["messages"] = [*messages, {"role": "user", "content": body.get("prompt")}]
+    return given, True
+
+
+class OllamaWire(Wire):
+    """Lines of JSON, the last of which has the figures."""
+
+    media_type = "application/x-ndjson"
+
+    def __init__(self, model: str, *, is_chat: bool) -> None:
+        self._model = model
+        self._is_chat = is_chat
+        self._said = Deltas()
+
+    def whole(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """One object."""
+        for piece in as_pieces(answer):
+            text, reasoning = self._said.take(piece)
+        return {**self._line(text, reasoning), **self._figures()}
+
+    def piece(self, piece: dict[str, Any]) -> Iterable[bytes]:
+        """A line for each text."""
+        text, reasoning = self._said.take(piece)
+        if self._said.last:
+            return [_line({**self._line("", ""), **self._figures()})]
+        return [_line({**self._line(text, reasoning), "done": False})] if text or reasoning else []
+
+    def end(self) -> Iterable[bytes]:
+        """Nothing."""
+        return []
+
+    def error(self, body: Mapping[str, Any]) -> bytes:
+        """Ollama's errors are texts."""
+        return _line({"error": body["error"]["message"]})
+
+    def loaded(self) -> dict[str, Any]:
+        """What is said to a request that only wants the model to be loaded."""
+        return {**self._line("", ""), "done": True, "done_reason": "load"}
+
+    def _line(self, text: str, reasoning: str) -> dict[str, Any]:
+        thinking = {"thinking": reasoning} if reasoning else {}
+        said = (
+            {"message": {"role": "assistant", "content": text, **thinking}}
+            if self._is_chat
+            else {"response": text, **thinking}
+        )
+        return {"model": self._model, "created_at": now(), **said}
+
+    def _figures(self) -> dict[str, Any]:
+        n_prompt, _, n_answer = self._said.counts
+        timings = self._said.last["timings"]
+        prompt, answer = (round(1e6 * timings[f"{name}_ms"]) for name in ("prompt", "predicted"))
+        return {
+            "done": True,
+            "done_reason": self._said.finish_reason,
+            "total_duration": prompt + answer,
+            "load_duration": 0,
+            "prompt_eval_count": n_prompt,
+            "prompt_eval_duration": prompt,
+            "eval_count": n_answer,
+            "eval_duration": answer,
+            "amulet": self._said.last["amulet"],
+        }
+
+
+def details(metadata: Mapping[str, Any], description: str) -> dict[str, Any]:
+    """What Ollama tells of a model.
+
+    Args:
+        metadata: of its file.
+        description: architecture, size and quantisation, as llama.cpp says it.
+    """
+    family = str(metadata.get("general.architecture", ""))
+    size, _, quantization = description.removeprefix(family).strip().partition(" ")
+    return {
+        "parent_model": "",
+        "format": "gguf",
+        "family": family,
+        "families": [family],
+        "parameter_size": str(metadata.get("general.size_label", size)),
+        "quantization_level": quantization,
+    }
+
+
+def now() -> str:
+    """The time as Ollama writes it."""
+    return datetime.now(timezone.utc).isoformat().replace("+00:00", "Z")
+
+
+def _line(data: Mapping[str, Any]) -> bytes:
+    return json.dumps(data).encode() + b"\n"

@@ -1,0 +1,177 @@
+"""The endpoints of other protocols: Ollama's, Anthropic's messages, OpenAI's responses.
+
+Knows nothing about how a request is answered: each becomes a chat completion, or a text's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.server import anthropic, ollama, responses
+from amulet_local.server.access import json_object
+from amulet_local.server.completion_job import CompletionJob
+from amulet_local.server.completion_prompt import ChatPrompt, CompletionPrompt, TextPrompt
+from amulet_local.server.failures import HttpError
+from amulet_local.server.replies import CompletionReply
+from amulet_local.server.served_model import ServedModel
+from amulet_local.server.service import Service
+from amulet_local.server.wire import Wire
+
+
+def add_other_protocols(app: FastAPI, service: Service) -> None:
+    """Add them."""
+    _add_ollama(app, service)
+    _add_anthropic(app, service)
+    _add_responses(app, service)
+
+
+def error_body(path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """The error object of the protocol that an address belongs to, for OpenAI's."""
+    if path.startswith("/api/"):
+        return {"error": body["error"]["message"]}
+    if path.removeprefix("/v1").startswith("/messages"):
+        return anthropic.error_body(body)
+    return body
+
+
+async def _job(
+    service: Service, body: dict[str, Any], kind: type[CompletionPrompt] = ChatPrompt
+) -> CompletionJob:
+    body.pop("n", None)  # these protocols have one answer
+    job = await asyncio.to_thread(
+        CompletionJob, body, kind, service.model, service.figures, service.jobs
+    )
+    await job.check()
+    return job
+
+
+async def _reply(service: Service, body: dict[str, Any], kind: Any, wire: Wire) -> Response:
+    return CompletionReply(await _job(service, body, kind), wire)
+
+
+def _name(service: Service, body: Mapping[str, Any]) -> str:
+    return str(body.get("model") or service.model.names.main)
+
+
+def _add_ollama(app: FastAPI, service: Service) -> None:
+    @app.post("/api/chat", include_in_schema=False)
+    async def chat(request: Request) -> Response:
+        """Answer messages."""
+        body = json_object(await request.body())
+        wire = ollama.OllamaWire(_name(service, body), is_chat=True)
+        if body.get("messages") == []:
+            return JSONResponse(wire.loaded())
+        return await _reply(service, ollama.chat_body(body), ChatPrompt, wire)
+
+    @app.post("/api/generate", include_in_schema=False)
+    async def generate(request: Request) -> Response:
+        """Answer one text, or go on with it."""
+        body = json_object(await request.body())
+        wire = ollama.OllamaWire(_name(service, body), is_chat=False)
+        if body.get("prompt") in (None, ""):
+            return JSONResponse(wire.loaded())
+        given, is_chat = ollama.generate_body(body)
+        return await _reply(service, given, ChatPrompt if is_chat else TextPrompt, wire)
+
+    @app.get("/api/tags", include_in_schema=False)
+    async def tags() -> Response:
+        """The model, also with each preference in its name."""
+        names = await asyncio.to_thread(service.model.names.listed)
+        return JSONResponse({"models": [_entry(service.model, name) for name in names]})
+
+    @app.get("/api/ps", include_in_schema=False)
+    async def loaded() -> Response:
+        """What is loaded."""
+        model = service.model
+        size = model.engine.model.size_bytes
+        entry = _entry(model, model.names.main) | {"expires_at": ollama.now(), "size_vram": size}
+        return JSONResponse({"models": [entry]})
+
+    @app.post("/api/show", include_in_schema=False)
+    async def show(request: Request) -> Response:
+        """What there is to say about the model."""
+        body = json_object(await request.body())
+        model = service.model
+        model.names.find(body.get("model", body.get("name")))
+        about = model.engine.model
+        known = {
+            key: value
+            for key, value in about.header.metadata.items()
+            if isinstance(value, str | int | float) and not key.startswith("tokenizer.chat")
+        }
+        can_fill = None not in model.vocabulary.gap_tokens
+        return JSONResponse(
+            {
+                "modelfile": "",
+                "parameters": "",
+                "template": about.chat_template or "",
+                "details": _details(model),
+                "model_info": known,
+                "capabilities": ["completion", *(["insert"] if can_fill else [])],
+            }
+        )
+
+    @app.get("/api/version", include_in_schema=False)
+    async def version() -> Response:
+        """Of the protocol."""
+        return JSONResponse({"version": ollama.VERSION})
+
+
+def _add_anthropic(app: FastAPI, service: Service) -> None:
+    @app.post("/v1/messages", include_in_schema=False)
+    async def messages(request: Request) -> Response:
+        """Answer messages."""
+        body = json_object(await request.body())
+        wire = anthropic.AnthropicWire(uuid.uuid4().hex, _name(service, body))
+        return await _reply(service, anthropic.chat_body(body), ChatPrompt, wire)
+
+    @app.post("/v1/messages/count_tokens", include_in_schema=False)
+    async def count(request: Request) -> Response:
+        """How many tokens a prompt has."""
+        body = json_object(await request.body())
+        job = await _job(service, anthropic.chat_body(body))
+        return JSONResponse({"input_tokens": job.n_prompt_tokens})
+
+
+def _add_responses(app: FastAPI, service: Service) -> None:
+    kept = responses.Conversations()
+
+    @app.post("/v1/responses", include_in_schema=False)
+    async def respond(request: Request) -> Response:
+        """Answer, perhaps after an earlier response."""
+        body = json_object(await request.body())
+        if body.get("background"):
+            raise InvalidParameterError("background: it isn't supported; use stream")
+        before = kept.find(body.get("previous_response_id"))
+        given, said = responses.chat_body(body, before)
+        wire = responses.ResponsesWire(body, _name(service, body), said, kept)
+        return await _reply(service, given, ChatPrompt, wire)
+
+    @app.get("/v1/responses/{key}", include_in_schema=False)
+    async def response(key: str) -> Response:
+        """Nothing: what was said is kept, not how."""
+        raise HttpError(404, "responses aren't kept to be read again", code="not_found")
+
+
+def _entry(model: ServedModel, name: str) -> dict[str, Any]:
+    about = model.engine.model
+    return {
+        "name": name,
+        "model": name,
+        "modified_at": ollama.now(),
+        "size": about.size_bytes,
+        "digest": uuid.uuid5(uuid.NAMESPACE_URL, about.identity).hex * 2,
+        "details": _details(model),
+    }
+
+
+def _details(model: ServedModel) -> dict[str, Any]:
+    about = model.engine.model
+    return ollama.details(about.header.metadata, about.description)

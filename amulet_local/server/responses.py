@@ -1,0 +1,220 @@
+"""OpenAI's responses: their requests as chat completions, and answers in their shape.
+
+Knows nothing about HTTP. What was said is kept for a while by the response's id, so that the next
+request may go on from it.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.server.failures import HttpError
+from amulet_local.server.wire import Deltas, Wire, as_pieces, event
+
+MAX_KEPT = 256
+"""Responses that can be gone on from."""
+
+_RENAMED = {"max_output_tokens": "max_tokens", "top_logprobs": "top_logprobs"}
+_NOT_SENT_ON = ("input", "instructions", "previous_response_id", "text", "include", "background")
+
+Messages = list[dict[str, Any]]
+
+
+class Conversations:
+    """What was said, by the id of the last response. Used by one thread."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[str, Messages] = OrderedDict()
+
+    def keep(self, key: str, messages: Messages) -> None:
+        """Take note; the oldest is forgotten."""
+        self._kept[key] = messages
+        while len(self._kept) > MAX_KEPT:
+            self._kept.popitem(last=False)
+
+    def find(self, key: object) -> Messages:
+        """The messages up to a response.
+
+        Raises:
+            HttpError: 404, there is none.
+        """
+        if key is None:
+            return []
+        if not isinstance(key, str) or key not in self._kept:
+            raise HttpError(
+                404,
+                "no response of this id is kept here",
+                param="previous_response_id",
+                code="not_found",
+            )
+        return self._kept[key]
+
+
+def chat_body(body: Mapping[str, Any], before: Messages) -> tuple[dict[str, Any], Messages]:
+    """The body of a chat completion for that of /v1/responses, and what was said up to it.
+
+    Raises:
+        InvalidParameterError: something isn't what OpenAI's API takes.
+    """
+    given = {
+        _RENAMED.get(key, key): value for key, value in body.items() if key not in _NOT_SENT_ON
+    }
+    said = [*before, *_messages(body.get("input"))]
+    instructions = body.get("instructions")
+    system = [{"role": "system", "content": instructions}] if instructions else []
+    given["messages"] = [*system, *said]
+    text = body.get("text")
+    form = text.get("format") if isinstance(text, Mapping) else None
+    if isinstance(form, Mapping):
+        is_schema = form.get("type") == "json_schema"
+        given["response_format"] = (
+            {"type": "json_schema", "json_schema": {"schema": form.get("schema")}}
+            if is_schema
+            else form
+        )
+    return given, said
+
+
+class ResponsesWire(Wire):
+    """Numbered events around the one message of a response."""
+
+    def __init__(
+        self, body: Mapping[str, Any], model: str, said: Messages, kept: Conversations
+    ) -> None:
+        self._said, self._kept = said, kept
+        self._answer = Deltas()
+        self._n_events = 0
+        self._item_id = f"msg_{uuid.uuid4().hex}"
+        self._is_stored = body.get("store") is not False
+        self._head: dict[str, Any] = {
+            "id": f"resp_{uuid.uuid4().hex}",
+            "object": "response",
+            "created_at": int(time.time()),
+            "model": model,
+            "error": None,
+            "incomplete_details": None,
+            "instructions": body.get("instructions"),
+            "max_output_tokens": body.get("max_output_tokens"),
+            "metadata": body.get("metadata") or {},
+            "parallel_tool_calls": False,
+            "previous_response_id": body.get("previous_response_id"),
+            "reasoning": {"effort": None, "summary": None},
+            "store": self._is_stored,
+            "temperature": body.get("temperature"),
+            "text": body.get("text") or {"format": {"type": "text"}},
+            "tool_choice": "none",
+            "tools": [],
+            "top_p": body.get("top_p"),
+            "truncation": "disabled",
+        }
+
+    def whole(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """One response."""
+        for piece in as_pieces(answer):
+            self._answer.take(piece)
+        return self._complete()
+
+    def piece(self, piece: dict[str, Any]) -> Iterable[bytes]:
+        """Events for what a piece adds."""
+        if not self._n_events:
+            begun = {**self._head, "status": "in_progress", "output": [], "usage": None}
+            yield self._event("created", response=begun)
+            yield self._event("in_progress", response=begun)
+            item = {**self._item(""), "status": "in_progress", "content": []}
+            yield self._event("output_item.added", output_index=0, item=item)
+            yield self._event("content_part.added", **self._place, part=_part(""))
+        text, _ = self._answer.take(piece)
+        if text:
+            yield self._event("output_text.delta", **self._place, delta=text, logprobs=[])
+
+    def end(self) -> Iterable[bytes]:
+        """The ends of the text, its part, the message and the response."""
+        text = self._answer.text
+        yield self._event("output_text.done", **self._place, text=text, logprobs=[])
+        yield self._event("content_part.done", **self._place, part=_part(text))
+        yield self._event("output_item.done", output_index=0, item=self._item(text))
+        complete = self._complete()
+        yield self._event(complete["status"], response=complete)
+
+    def error(self, body: Mapping[str, Any]) -> bytes:
+        """The response that has failed."""
+        error = {"code": "server_error", "message": body["error"]["message"]}
+        failed = {**self._head, "status": "failed", "output": [], "error": error}
+        return self._event("failed", response=failed)
+
+    @property
+    def _place(self) -> dict[str, Any]:
+        return {"item_id": self._item_id, "output_index": 0, "content_index": 0}
+
+    def _complete(self) -> dict[str, Any]:
+        text, is_cut = self._answer.text, self._answer.finish_reason == "length"
+        if self._is_stored:
+            said = {"role": "assistant", "content": text}
+            self._kept.keep(self._head["id"], [*self._said, said])
+        n_prompt, n_cached, n_answer = self._answer.counts
+        return {
+            **self._head,
+            "status": "incomplete" if is_cut else "completed",
+            "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
+            "output": [self._item(text)],
+            "usage": {
+                "input_tokens": n_prompt,
+                "input_tokens_details": {"cached_tokens": n_cached},
+                "output_tokens": n_answer,
+                "output_tokens_details": {"reasoning_tokens": 0},
+                "total_tokens": n_prompt + n_answer,
+            },
+            "amulet": self._answer.last["amulet"],
+        }
+
+    def _item(self, text: str) -> dict[str, Any]:
+        return {
+            "id": self._item_id,
+            "type": "message",
+            "role": "assistant",
+            "status": "completed",
+            "content": [_part(text)],
+        }
+
+    def _event(self, kind: str, **fields: Any) -> bytes:
+        name = f"response.{kind}"
+        numbered = {"type": name, "sequence_number": self._n_events, **fields}
+        self._n_events += 1
+        return event(numbered, name)
+
+
+def _part(text: str) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def _messages(given: Any) -> Messages:
+    """Input items as messages."""
+    if isinstance(given, str):
+        return [{"role": "user", "content": given}]
+    if not isinstance(given, list) or not all(isinstance(item, Mapping) for item in given):
+        raise InvalidParameterError("input: must be a text or a list of items")
+    messages: Messages = []
+    for item in given:
+        kind = item.get("type", "message")
+        if kind == "message":
+            messages.append({"role": item.get("role"), "content": item.get("content")})
+        elif kind == "function_call":
+            function = {"name": item.get("name"), "arguments": item.get("arguments")}
+            call = {"id": item.get("call_id"), "type": "function", "function": function}
+            messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+        elif kind == "function_call_output":
+            messages.append(
+                {
+                    "role": "tool",
+                    "tool_call_id": item.get("call_id"),
+                    "content": item.get("output"),
+                }
+            )
+        elif kind != "reasoning":
+            raise InvalidParameterError(f"input: items of type {str(kind)!r:.40} aren't taken")
+    return messages

@@ -1,0 +1,82 @@
+"""How an answer goes over the wire: OpenAI's events and objects, and what other protocols derive.
+
+Knows nothing about HTTP connections or about how an answer is made. Everything is made from the
+pieces of a chat completion, so that all protocols say the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+
+class Wire:
+    """OpenAI's own: each piece is an event.
+
+    Attributes:
+        media_type: of a stream.
+    """
+
+    media_type = "text/event-stream; charset=utf-8"
+
+    def whole(self, answer: dict[str, Any]) -> dict[str, Any]:
+        """The object for an answer at once."""
+        return answer
+
+    def piece(self, piece: dict[str, Any]) -> Iterable[bytes]:
+        """What is sent for a piece of a stream."""
+        return [event(piece)]
+
+    def end(self) -> Iterable[bytes]:
+        """What is sent after the last piece."""
+        return [b"data: [DONE]\n\n"]
+
+    def error(self, body: Mapping[str, Any]) -> bytes:
+        """What is sent in a stream that has failed; `body` is OpenAI's error object."""
+        return event(body)
+
+
+class Deltas:
+    """What the pieces of a chat completion have said so far."""
+
+    def __init__(self) -> None:
+        self.text = self.reasoning = ""
+        self.last: dict[str, Any] = {}
+
+    def take(self, piece: Mapping[str, Any]) -> tuple[str, str]:
+        """The answer's text and the reasoning that a piece adds."""
+        choice = piece["choices"][0] if piece.get("choices") else {}
+        delta = choice.get("delta", {})
+        text = delta.get("content") or choice.get("text") or ""
+        reasoning = delta.get("reasoning_content") or ""
+        self.text += text
+        self.reasoning += reasoning
+        if choice.get("finish_reason"):
+            self.last = dict(piece)
+        return text, reasoning
+
+    @property
+    def finish_reason(self) -> str:
+        """OpenAI's word for how it ended."""
+        return str(self.last["choices"][0]["finish_reason"])
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Tokens of the prompt, of these in memory, and of the answer."""
+        timings = self.last["timings"]
+        cached = timings["cache_n"]
+        return timings["prompt_n"] + cached, cached, timings["predicted_n"]
+
+
+def as_pieces(answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """An answer at once as the one piece that says all of it."""
+    choice = answer["choices"][0]
+    message = choice.get("message", {"content": choice.get("text")})
+    yield {**answer, "choices": [{**choice, "delta": message, "text": None}]}
+
+
+def event(data: Mapping[str, Any], name: str = "") -> bytes:
+    """A server-sent event; JSON in ASCII has no line ends in it."""
+    head = f"event: {name}\n" if name else ""
+    return f"{head}data: {json.dumps(data)}\n\n".encode()

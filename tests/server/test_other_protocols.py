@@ -1,0 +1,251 @@
+"""Ollama's, Anthropic's and OpenAI's newer shapes say what a chat completion says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from tests.scripted import scripted_engine
+from tests.server.conftest import Server, lasting, running
+
+HI = [{"role": "user", "content": "What is yeast?"}]
+GREEDY = {"temperature": 0, "max_tokens": 5}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with scripted_engine() as engine, lasting(engine), running(engine) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def said(server: Server) -> str:
+    """What a chat completion answers."""
+    return str(chat(server)["choices"][0]["message"]["content"])
+
+
+def chat(server: Server, **body: Any) -> Any:
+    return server.chat(messages=HI, **{**GREEDY, **body}).json()
+
+
+def post(server: Server, path: str, **body: Any) -> httpx.Response:
+    return server.client.post(path, json=body)
+
+
+def told(server: Server, path: str, **body: Any) -> Any:
+    response = post(server, path, **body)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def lines_of(server: Server, path: str, **body: Any) -> tuple[list[str], str]:
+    with server.client.stream("POST", path, json=body) as response:
+        return [line for line in response.iter_lines() if line], response.headers["content-type"]
+
+
+def events_of(server: Server, path: str, **body: Any) -> list[dict[str, Any]]:
+    """The events of a stream, whose names are their types."""
+    lines, _ = lines_of(server, path, stream=True, **body)
+    events = [json.loads(line.removeprefix("data: ")) for line in lines[1::2]]
+    assert [line.removeprefix("event: ") for line in lines[::2]] == [e["type"] for e in events]
+    return events
+
+
+# ----------------------------------------------------------------------------------- Ollama
+
+
+def test_ollamas_chat_is_a_stream_of_lines_unless_told_otherwise(server: Server, said: str) -> None:
+    asked = {"model": "smollm2", "messages": HI, "options": {"temperature": 0, "num_predict": 5}}
+    whole = told(server, "/api/chat", **asked, stream=False)
+    assert whole["message"] == {"role": "assistant", "content": said}
+    assert (whole["done"], whole["done_reason"], whole["eval_count"]) == (True, "length", 5)
+    assert whole["prompt_eval_count"] == chat(server)["usage"]["prompt_tokens"]
+    lines, kind = lines_of(server, "/api/chat", **asked)
+    pieces = [json.loads(line) for line in lines]
+    assert kind == "application/x-ndjson"
+    assert "".join(piece["message"]["content"] for piece in pieces) == said
+    assert [piece["done"] for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+    assert pieces[-1]["eval_count"] == 5
+
+
+def test_ollamas_fields_are_taken(server: Server) -> None:
+    options = {"num_ctx": 4096, "num_gpu": 0, "num_predict": -2, "stop": ["\n"], "seed": 3}
+    whole = told(
+        server,
+        "/api/chat",
+        model="any:latest",
+        messages=[*HI, {"role": "tool", "tool_name": "a", "content": "b"}],
+        options=options,
+        keep_alive="5m",
+        think=False,
+        stream=False,
+        max_tokens=3,
+        preference="formal",
+        format={"enum": ["bread"]},
+    )
+    assert whole["message"]["content"] == '"bread"'
+    assert whole["amulet"]["preferences"] == ["formal"]
+    assert whole["amulet"]["warnings"] == []
+    loaded = told(server, "/api/chat", model="a", messages=[])
+    assert (loaded["done"], loaded["done_reason"]) == (True, "load")
+    refused = post(server, "/api/chat", messages=HI, format="yaml")
+    assert (refused.status_code, "format" in refused.json()["error"]) == (400, True)
+
+
+def test_ollamas_generate_answers_a_text_or_goes_on_with_it(server: Server, said: str) -> None:
+    asked = {"prompt": HI[0]["content"], "stream": False, **GREEDY}
+    assert told(server, "/api/generate", **asked)["response"] == said
+    system = told(server, "/api/generate", **asked, system="Be kind.")
+    assert system["prompt_eval_count"] > told(server, "/api/generate", **asked)["prompt_eval_count"]
+    raw = told(server, "/api/generate", **asked, raw=True)
+    plain = told(server, "/v1/completions", prompt=HI[0]["content"], **GREEDY)
+    assert raw["response"] == plain["choices"][0]["text"]
+    lines, _ = lines_of(server, "/api/generate", **{**asked, "raw": True, "stream": True})
+    assert "".join(json.loads(line)["response"] for line in lines) == raw["response"]
+    assert post(server, "/api/generate", **asked, suffix="b").status_code == 400
+    assert told(server, "/api/generate", model="a")["done_reason"] == "load"
+
+
+def test_ollamas_lists_name_the_model(server: Server) -> None:
+    models = server.client.get("/api/tags").json()["models"]
+    assert [model["name"] for model in models][:1] == ["smollm2"]
+    assert {"digest", "size", "details", "modified_at"} <= models[0].keys()
+    assert server.client.get("/api/ps").json()["models"][0]["name"] == "smollm2"
+    shown = told(server, "/api/show", model="smollm2")
+    assert shown["details"]["format"] == "gguf"
+    assert shown["capabilities"] == ["completion"]
+    assert shown["model_info"]["general.architecture"] == "scripted"
+    assert server.client.get("/api/version").json()["version"]
+
+
+# -------------------------------------------------------------------------------- Anthropic
+
+
+def test_anthropics_messages_are_answered_in_blocks(server: Server, said: str) -> None:
+    whole = told(server, "/v1/messages", model="claude", messages=HI, **GREEDY)
+    assert whole["content"] == [{"type": "text", "text": said}]
+    assert (whole["type"], whole["role"], whole["stop_reason"]) == (
+        "message",
+        "assistant",
+        "max_tokens",
+    )
+    assert whole["usage"]["output_tokens"] == 5
+    n_prompt = told(server, "/v1/messages/count_tokens", messages=HI)["input_tokens"]
+    assert n_prompt == sum(
+        whole["usage"][name] for name in ("input_tokens", "cache_read_input_tokens")
+    )
+
+
+def test_anthropics_stream_has_its_events_in_order(server: Server, said: str) -> None:
+    events = events_of(server, "/v1/messages", messages=HI, **GREEDY)
+    kinds = [event["type"] for event in events]
+    assert kinds[:2] == ["message_start", "content_block_start"]
+    assert set(kinds[2:-3]) == {"content_block_delta"}
+    assert kinds[-3:] == ["content_block_stop", "message_delta", "message_stop"]
+    assert "".join(event["delta"]["text"] for event in events[2:-3]) == said
+    assert events[-2]["delta"]["stop_reason"] == "max_tokens"
+
+
+def test_anthropics_reasoning_is_a_block_of_its_own(server: Server) -> None:
+    asked = {
+        "messages": HI,
+        "max_tokens": 40,
+        "grammar": 'root ::= "<think>" "tea" "</think>" "Yes."',
+    }
+    whole = told(server, "/v1/messages", **asked)
+    assert [block["type"] for block in whole["content"]] == ["thinking", "text"]
+    events = events_of(server, "/v1/messages", **asked)
+    begun = [e["content_block"]["type"] for e in events if e["type"] == "content_block_start"]
+    assert begun == ["thinking", "text"]
+    assert [e["index"] for e in events if e["type"] == "content_block_stop"] == [0, 1]
+
+
+def test_anthropics_blocks_and_tools_in_a_history_reach_the_model(server: Server) -> None:
+    history = [
+        {"role": "user", "content": [{"type": "text", "text": "Weather?"}]},
+        {
+            "role": "assistant",
+            "content": [
+                {"type": "text", "text": "Well."},
+                {"type": "tool_use", "id": "t", "name": "weather", "input": {"city": "Oslo"}},
+            ],
+        },
+        {
+            "role": "user",
+            "content": [
+                {"type": "tool_result", "tool_use_id": "t", "content": "4 degrees"},
+                {"type": "text", "text": "Thanks."},
+            ],
+        },
+    ]
+    given = {"messages": history, "system": [{"type": "text", "text": "Be kind."}]}
+    counted = told(server, "/v1/messages/count_tokens", **given)["input_tokens"]
+    assert counted > told(server, "/v1/messages/count_tokens", messages=HI)["input_tokens"]
+    assert told(server, "/v1/messages", **given, **GREEDY, stop_sequences=["zzz"])["content"]
+    image = [{"role": "user", "content": [{"type": "image", "source": {}}]}]
+    refused = post(server, "/v1/messages", messages=image)
+    assert refused.status_code == 400
+    assert refused.json()["error"]["type"] == "invalid_request_error"
+
+
+# -------------------------------------------------------------------------------- responses
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=server.url + "/v1", api_key="none", max_retries=0) as client:
+        yield client
+
+
+def test_a_response_says_what_a_chat_says(client: openai.OpenAI, said: str) -> None:
+    made = client.responses.create(
+        model="gpt", input="What is yeast?", temperature=0, max_output_tokens=5
+    )
+    assert made.output_text == said
+    assert (made.status, made.usage.output_tokens if made.usage else 0) == ("incomplete", 5)
+    items: Any = [{"role": "user", "content": [{"type": "input_text", "text": "What is yeast?"}]}]
+    again = client.responses.create(model="gpt", input=items, temperature=0, max_output_tokens=5)
+    assert again.output_text == said
+
+
+def test_a_response_s_stream_says_the_same(client: openai.OpenAI, said: str) -> None:
+    stream = client.responses.create(
+        model="gpt", input="What is yeast?", temperature=0, max_output_tokens=5, stream=True
+    )
+    events = list(stream)
+    assert [event.sequence_number for event in events] == list(range(len(events)))
+    kinds = [event.type.removeprefix("response.") for event in events]
+    assert kinds[:4] == ["created", "in_progress", "output_item.added", "content_part.added"]
+    assert kinds[-4:] == [
+        *("output_text.done", "content_part.done", "output_item.done", "incomplete"),
+    ]
+    deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
+    assert "".join(deltas) == said
+    assert events[-1].response.output_text == said
+
+
+def test_a_response_goes_on_from_the_one_before(client: openai.OpenAI) -> None:
+    first = client.responses.create(model="gpt", input="What is yeast?", max_output_tokens=3)
+    second = client.responses.create(
+        model="gpt",
+        input="Why?",
+        instructions="Be kind.",
+        previous_response_id=first.id,
+        max_output_tokens=3,
+        text={"format": {"type": "json_schema", "name": "a", "schema": {"enum": ["bread"]}}},
+    )
+    alone = client.responses.create(
+        model="gpt", input="Why?", instructions="Be kind.", max_output_tokens=3, store=False
+    )
+    assert second.usage is not None
+    assert alone.usage is not None
+    assert second.usage.input_tokens > alone.usage.input_tokens
+    assert second.output_text.startswith('"br')
+    for key in (alone.id, "resp_none"):
+        with pytest.raises(openai.NotFoundError):
+            client.responses.create(model="gpt", input="Why?", previous_response_id=key)
