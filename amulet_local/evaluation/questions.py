@@ -43,7 +43,7 @@ def parse_questions(text: str, place: str) -> tuple[str, ...]:
     if text.lstrip().startswith("["):
         entries = [(f"entry {n}", item) for n, item in enumerate(_json_list(text, place), 1)]
     else:
-        lines = [(n, line.strip()) for n, line in enumerate(text.splitlines(), 1)]
+        lines = [(n, line.strip()) for n, line in enumerate(text.split("\n"), 1)]
         entries = [(f"line {n}", _line(line, f"{place}, line {n}")) for n, line in lines if line]
     questions = [_question(item, f"{place}, {where}") for where, item in entries]
     if not questions:

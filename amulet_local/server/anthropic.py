@@ -71,8 +71,8 @@ class AnthropicWire(Wire):
         text, reasoning = self._said.take(piece)
         if not self._has_begun:
             self._has_begun = True
-            usage = {"input_tokens": 0, "output_tokens": 0}
-            message: dict[str, Any] = {**self._head, "content": [], "stop_reason": None, "usage": usage}
+            message: dict[str, Any] = {**self._head, "content": [], "stop_reason": None}
+            message["usage"] = {"input_tokens": 0, "output_tokens": 0}
             yield _event("message_start", message=message)
         if reasoning:
             yield from self._block("thinking", {"thinking": "", "signature": ""})

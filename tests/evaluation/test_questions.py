@@ -32,6 +32,16 @@ def test_every_form_gives_the_same_questions(text: str) -> None:
     assert parse_questions(text, "x") == ASKED
 
 
+@pytest.mark.parametrize("separator", "\u2028\u2029\x85\x0b\x0c\x1c")
+def test_only_line_ends_of_files_end_a_question(separator: str) -> None:
+    asked = f"What is{separator}yeast?"
+    lines = f'{{"question": "{asked}"}}\r\n{asked}2\n'
+    if separator < " ":  # not allowed in JSON as it is
+        lines = lines.replace(asked, asked.replace(separator, " "), 1)
+    assert parse_questions(lines, "x")[1:] == (f"{asked}2",)
+    assert len(parse_questions(lines, "x")) == 2
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -137,8 +137,12 @@ def read_datasets(paths: Sequence[Path]) -> list[Dataset]:
 def _entries(text: str, path: Path) -> Iterator[tuple[str, Any]]:
     if path.suffix.lower() == ".csv":
         try:
-            for n, row in enumerate(csv.DictReader(io.StringIO(text), strict=True), 1):
-                yield f"row {n}", row
+            heading, _, rest = text.lstrip("\ufeff").partition("\n")
+            separator = max(",;\t", key=heading.count)
+            table = io.StringIO(f"{heading.lower()}\n{rest}")
+            for n, row in enumerate(csv.DictReader(table, strict=True, delimiter=separator), 1):
+                if any(row.values()):
+                    yield f"row {n}", row
         except csv.Error as error:
             raise InvalidTextError(f"{path} isn't sound CSV: {error}") from None
     elif text.lstrip().startswith("["):
@@ -150,7 +154,7 @@ def _entries(text: str, path: Path) -> Iterator[tuple[str, Any]]:
         for n, entry in enumerate(entries, 1):
             yield f"entry {n}", entry
     else:
-        for n, line in enumerate(text.splitlines(), 1):
+        for n, line in enumerate(text.split("\n"), 1):  # not at U+2028 and the like
             if line.strip():
                 try:
                     yield f"line {n}", json.loads(line)

@@ -36,6 +36,21 @@ def test_a_csv_cell_may_hold_lines_quotes_and_commas(tmp_path: Path) -> None:
     assert read_dataset(path).items[0].question == 'One, "two"\nand three?'
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_table_of_a_spreadsheet_is_read(tmp_path: Path, separator: str) -> None:
+    rows = [["Index", "Question"], ["1", '"One\ntwo?"'], ["2", "Why?"], ["", ""]]
+    text = "".join(separator.join(row) + "\r\n" for row in rows)
+    path = tmp_path / "a.CSV"
+    path.write_bytes(b"\xef\xbb\xbf" + text.encode())
+    items = read_dataset(path).items
+    assert [(item.index, item.question) for item in items] == [("1", "One\ntwo?"), ("2", "Why?")]
+
+
+def test_other_characters_that_end_lines_are_part_of_a_question(tmp_path: Path) -> None:
+    path = written(tmp_path, "a.jsonl", '{"question": "A\u2028B\x85C?"}\n')
+    assert [item.question for item in read_dataset(path).items] == ["A\u2028B\x85C?"]
+
+
 def test_items_may_bring_their_own_preferences(tmp_path: Path) -> None:
     entries = [
         {"prompt": "How?", "system": "You are a pirate.", "reference_answer": "Arr."},
