@@ -55,6 +55,30 @@ def factor(log_ratio: float | None, times: str = "x") -> str:
     return f"{times}{ratio:.1f}" if ratio >= 0.95 else f"{times}{ratio:.2g}"
 
 
+def times_likelier(log_ratio: float | None) -> str:
+    """exp of a natural logarithm in words: "12 times likelier than plain"; empty for None."""
+    if log_ratio is None:
+        return ""
+    if math.isinf(log_ratio):
+        return "made impossible" if log_ratio < 0 else "impossible under the plain prompt"
+    if abs(log_ratio) < math.log(1.05):
+        return "as likely as plain"
+    direction = "likelier" if log_ratio > 0 else "less likely"
+    return f"{_times(abs(log_ratio))} times {direction} than plain"
+
+
+def _times(log_ratio: float) -> str:
+    exponent = log_ratio / math.log(10)
+    if exponent >= 15:
+        return "over a quadrillion"
+    ratio = math.exp(log_ratio)
+    for start, name in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"), (1e4, "thousand")):
+        if ratio >= start:
+            count = ratio / (1e3 if start == 1e4 else start)
+            return f"{count:.1f} {name}" if count < 9.5 else f"{count:.0f} {name}"
+    return f"{ratio:,.0f}" if ratio >= 9.5 else f"{ratio:.1f}"
+
+
 def strip(values: list[float], *, ascii_only: bool = False) -> str:
     """A character for each value of 0 or more: a block of its height, or a digit 0 to 7.
 

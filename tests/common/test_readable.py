@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from amulet_local.common.readable import duration, factor, percent, strip
+from amulet_local.common.readable import duration, factor, percent, strip, times_likelier
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,20 @@ def test_the_strip_has_the_largest_value_at_full_height() -> None:
 )
 def test_times_have_the_unit_that_a_person_would_use(value: float, text: str) -> None:
     assert duration(value) == text
+
+
+@pytest.mark.parametrize(
+    ("ratio", "words"),
+    [
+        (1.0, "as likely as plain"),
+        (1.5, "1.5 times likelier than plain"),
+        (1 / 12, "12 times less likely than plain"),
+        (1234, "1,234 times likelier than plain"),
+        (45_000, "45 thousand times likelier than plain"),
+        (1.2e6, "1.2 million times likelier than plain"),
+        (2e-10, "5.0 billion times less likely than plain"),
+        (1e30, "over a quadrillion times likelier than plain"),
+    ],
+)
+def test_a_factor_in_words(ratio: float, words: str) -> None:
+    assert times_likelier(math.log(ratio)) == words

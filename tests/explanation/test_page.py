@@ -186,7 +186,10 @@ def test_impossible_tokens_are_shown_as_such(vocabulary: Vocabulary) -> None:
     )
     text = page(explain(dataclasses.replace(answer, trace=trace), vocabulary))
     data = data_of(Reader(text))
-    assert [token["moved"] for token in data["tokens"]] == ["from 0%", "-"]
+    assert [token["moved"] for token in data["tokens"]] == [
+        "impossible under the plain prompt",
+        "",
+    ]
     assert data["tokens"][0]["shares"][0] == "0%"
     assert data["tokens"][1]["shares"][0] == "-"
 

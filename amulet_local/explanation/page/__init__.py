@@ -16,7 +16,7 @@ from importlib import resources
 from typing import Any
 
 from amulet_local.common.html_page import document, foreign
-from amulet_local.common.readable import factor, percent, visible
+from amulet_local.common.readable import factor, percent, times_likelier, visible
 from amulet_local.explanation.explanation import (
     STEP_FACTORS,
     ExplainedToken,
@@ -216,7 +216,7 @@ def _data(explanation: Explanation) -> str:
 def _token_data(token: ExplainedToken) -> dict[str, Any]:
     return {
         "name": [_label(token.name), token.name.kind],
-        "moved": factor(token.moved, _TIMES),
+        "moved": times_likelier(token.moved),
         "kl": f"{token.trace.kl:.2f}",
         "scale": f"{token.trace.scale:.2f}",
         "shares": [percent(value) for value in token.log_probabilities],

@@ -42,7 +42,9 @@ function describe(position) {
   const token = data.tokens[position];
   const [label, kind] = token.name;
   const head = element("div", "head");
-  const figures = `moved ${token.moved} · KL ${token.kl} nats · guidance scale ${token.scale}`;
+  const figures = [token.moved, `KL ${token.kl} nats`, `guidance scale ${token.scale}`]
+    .filter(Boolean)
+    .join(" · ");
   head.append(
     element("bdi", `name ${kind}`, label),
     element("span", "note", `token ${position + 1} of ${tokens.length}`),

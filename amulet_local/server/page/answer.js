@@ -1,7 +1,8 @@
 // An answer as it comes: its text, token by token where they are traced, and its figures.
-// Knows nothing about requests. Text is appended, what stands there is never made anew.
+// Knows nothing about requests. Tokens are appended and never made anew; only their look changes.
 
-import { element, moved, seconds, short, step, visible } from "./text.js";
+import { styled } from "./markdown.js";
+import { element, moved, onPage, seconds, short, step, visible } from "./text.js";
 
 const FIGURES_EVERY = 250; // milliseconds
 
@@ -28,6 +29,13 @@ export function pieces(tokens, content) {
   return texts;
 }
 
+/** A piece of text in the look of its kinds. */
+function dressed(text, kinds) {
+  if (!kinds) return document.createTextNode(text);
+  const classes = kinds.split(" ").map((kind) => `md-${kind}`);
+  return element("span", classes.join(" "), text);
+}
+
 function counted(n) {
   return `${n} token${n === 1 ? "" : "s"}`;
 }
@@ -38,6 +46,7 @@ export class Answer {
   #waiting; // what the next frame will show
   #reasoning;
   #isEmpty;
+  #parts; // { node, text, shown } of the answer, in order
   #frame = 0;
   #shownAt = 0;
 
@@ -53,11 +62,13 @@ export class Answer {
 
   clear(hint) {
     this.tokens = []; // { token, text, rows, span }
+    this.content = ""; // the answer's text as the server sent it, without reasoning
     this.cost = null; // milliseconds of computing per token, once the answer is complete
     this.#count = 0;
     this.#begun = null;
     this.#waiting = document.createDocumentFragment();
     this.#reasoning = null;
+    this.#parts = [];
     this.text.replaceChildren(element("p", "hint", hint));
     this.#isEmpty = true;
     this.figures.textContent = "";
@@ -86,6 +97,7 @@ export class Answer {
     const { content, reasoning_content: reasoning } = choice.delta ?? {};
     const tokens = choice.amulet?.tokens ?? [];
     if (reasoning) this.#append(tokens, reasoning, true);
+    this.content += content ?? "";
     if (content) this.#append(reasoning ? [] : tokens, content, false);
   }
 
@@ -101,7 +113,7 @@ export class Answer {
     const n = last?.timings?.predicted_n ?? this.#count;
     if (reason === "length") warnings.unshift(`Cut off after ${counted(n)}.`);
     if (reason === "cancelled") warnings.unshift("Stopped.");
-    this.say(warnings.map(visible).join(" "), "warning");
+    this.say(warnings.map(onPage).join(" "), "warning");
   }
 
   fail(message) {
@@ -119,7 +131,7 @@ export class Answer {
   #append(tokens, content, isReasoning) {
     this.#begun ??= performance.now();
     this.#count += tokens.length || 1;
-    if (tokens.length === 0) this.#queue(document.createTextNode(visible(content)), isReasoning);
+    if (tokens.length === 0) this.#queue(element("span", "", visible(content)), isReasoning);
     pieces(tokens, content).forEach((text, i) => {
       this.#queue(this.#token(tokens[i], text), isReasoning);
     });
@@ -145,6 +157,7 @@ export class Answer {
       }
       this.#reasoning.append(node);
     } else {
+      this.#parts.push({ node, text: node.textContent, shown: "" });
       this.#waiting.append(node);
     }
   }
@@ -155,18 +168,32 @@ export class Answer {
     if (this.#waiting.hasChildNodes()) {
       if (this.#isEmpty) this.text.replaceChildren();
       this.#isEmpty = false;
-      this.#merge();
+      this.#style();
       this.text.append(this.#waiting);
     }
     if (performance.now() - this.#shownAt > FIGURES_EVERY) this.#showProgress();
   }
 
-  /** Plain text goes on in the text node that is there. */
-  #merge() {
-    const last = this.text.lastChild;
-    while (last?.nodeType === Node.TEXT_NODE && this.#waiting.firstChild?.nodeType === 3) {
-      last.appendData(this.#waiting.firstChild.data);
-      this.#waiting.firstChild.remove();
+  /** Shows the answer as Markdown: what each part shows is made anew where that has changed. */
+  #style() {
+    const pieces = styled(this.#parts.map(({ text }) => text).join(""));
+    let start = 0;
+    let at = 0;
+    for (const part of this.#parts) {
+      const end = start + part.text.length;
+      const shown = [];
+      while (at < pieces.length && pieces[at][0] < end) {
+        const [from, to, kind] = pieces[at];
+        shown.push([part.text.slice(Math.max(from, start) - start, to - start), kind]);
+        if (to > end) break;
+        at += 1;
+      }
+      const key = JSON.stringify(shown);
+      if (key !== part.shown && (part.shown || shown.some(([, kind]) => kind))) {
+        part.node.replaceChildren(...shown.map(([text, kind]) => dressed(text, kind)));
+        part.shown = key;
+      }
+      start = end;
     }
   }
 

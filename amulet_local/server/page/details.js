@@ -1,7 +1,7 @@
 // What else was likely where a token stands: under each row, for the token that is pointed at.
 // Knows nothing about requests.
 
-import { element, factor, label, moved, percent, short } from "./text.js";
+import { element, label, moved, percent, short, timesLikelier } from "./text.js";
 
 export class Details {
   #kept = -1; // stays when the pointer leaves
@@ -102,7 +102,7 @@ export class Details {
     this.hint.hidden = true;
     const distance = moved(token);
     const facts = [
-      distance === null ? "" : `moved ${factor(distance)}`,
+      timesLikelier(distance),
       `KL ${(token.kl ?? 0).toFixed(2)} nats`,
       `guidance scale ${short(token.scale ?? 0)}`,
     ];

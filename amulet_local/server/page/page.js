@@ -41,6 +41,8 @@ const preferences = new Preferences(
   () => changed(),
 );
 
+/** One answer's side of a conversation: earlier messages, and the question that is being answered. */
+const talks = new Map([realigned, plain].map((answer) => [answer, { past: [], asked: "" }]));
 let model = "";
 let runs = []; // those of the last question
 let begun = 0;
@@ -52,9 +54,12 @@ function settings() {
   return chosen === undefined ? {} : { preference: chosen, ...strength.fields };
 }
 
-function question() {
+/** answer: whose side of the conversation the question goes on. */
+function question(answer) {
   const number = (id) => (by(id).value === "" || !by(id).validity.valid ? null : by(id).valueAsNumber);
-  const body = { model, messages: [{ role: "user", content: by("question").value.trim() }] };
+  const past = talks.get(answer).past;
+  const messages = [...past, { role: "user", content: by("question").value.trim() }];
+  const body = { model, messages };
   body.max_tokens = number("max-tokens") ?? 256;
   body.temperature = number("temperature") ?? 0;
   const seed = number("seed");
@@ -63,7 +68,29 @@ function question() {
 }
 
 function realignedBody() {
-  return { ...question(), ...settings(), stream: true, amulet_trace: ALTERNATIVES };
+  const body = { ...question(realigned), ...settings(), stream: true, amulet_trace: ALTERNATIVES };
+  const { past, asked } = talks.get(realigned);
+  if (asked) body.messages = [...past, { role: "user", content: asked }];
+  return body;
+}
+
+/** Keeps what was said for the next question, or lets it go. */
+function remember() {
+  const goesOn = by("go-on").checked;
+  for (const [answer, talk] of talks) {
+    if (!goesOn) talk.past = [];
+    else if (talk.asked && answer.content) {
+      talk.past.push({ role: "user", content: talk.asked });
+      talk.past.push({ role: "assistant", content: answer.content });
+    }
+    talk.asked = "";
+  }
+}
+
+function showTurns() {
+  const n = talks.get(realigned).past.length / 2 || talks.get(plain).past.length / 2;
+  by("go-on-label").hidden = false;
+  by("turns").textContent = n > 0 ? `(this was question ${n + 1})` : "";
 }
 
 function changed() {
@@ -79,17 +106,21 @@ function changed() {
 // --- asking ------------------------------------------------------------------------------------
 
 async function ask() {
-  const body = question();
-  if (!body.messages[0].content) {
+  const asked = by("question").value.trim();
+  if (!asked) {
     say("Write a question first.");
     by("question").focus();
     return;
   }
   if (by("ask").disabled) return;
   for (const run of runs) run.drop();
+  remember();
   const when = by("plain-when").value;
   const isRealigned = preferences.fields !== undefined;
   const isPlain = when !== "never" || !isRealigned;
+  const bodies = [realignedBody(), { ...question(plain), stream: true, method: "base" }];
+  if (isRealigned) talks.get(realigned).asked = asked;
+  if (isPlain) talks.get(plain).asked = asked;
   const mine = [];
   runs = mine;
   begun = performance.now();
@@ -100,8 +131,8 @@ async function ask() {
   say("Answering.");
   showRunning(true);
 
-  const first = isRealigned && new Run(server, realigned, realignedBody());
-  const second = isPlain && new Run(server, plain, { ...body, stream: true, method: "base" });
+  const first = isRealigned && new Run(server, realigned, bodies[0]);
+  const second = isPlain && new Run(server, plain, bodies[1]);
   mine.push(...[first, second].filter(Boolean));
   realigned.rows = preferences.labels;
   bringIntoView();
@@ -118,6 +149,7 @@ async function ask() {
 
 function finish(mine) {
   showRunning(false);
+  showTurns();
   details.settle();
   const failed = mine.filter((run) => run.error);
   if (failed.some((run) => run.error.kind === "unreachable")) connect();
@@ -159,9 +191,10 @@ function bringIntoView() {
 function showCode() {
   if (!by("code").open) return;
   const base = new URL("v1", document.baseURI).href;
-  const body = { ...question(), ...settings() };
+  const body = { ...question(realigned), ...settings() };
   if (preferences.fields === undefined) body.method = "base";
-  if (!body.messages[0].content) body.messages[0].content = by("question").placeholder;
+  const last = body.messages.at(-1);
+  if (!last.content) last.content = by("question").placeholder;
   by("curl").textContent = asCurl(body, base, server.hasKey);
   by("python").textContent = asPython(body, base, server.hasKey);
 }

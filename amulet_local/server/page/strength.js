@@ -120,7 +120,9 @@ export class Strength {
     const stop = this.#stops[range.value];
     const values = valuesOf(stop);
     value.textContent = stop.name || values;
-    note.replaceChildren(values, element("span", "about", `: ${stop.summary}`));
+    const isSaid = stop.summary.startsWith(values);
+    const about = isSaid ? stop.summary.slice(values.length) : `: ${stop.summary}`;
+    note.replaceChildren(values, element("span", "about", about));
     range.setAttribute("aria-valuetext", stop.name ? `${stop.name}, ${values}` : values);
     for (const mark of marks.children) {
       mark.setAttribute("aria-pressed", String(mark.dataset.stop === range.value));

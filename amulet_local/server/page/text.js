@@ -23,15 +23,45 @@ export function percent(logProbability) {
   return `${share >= 1 ? share.toFixed(1) : Number(share.toPrecision(2))}%`;
 }
 
-/** exp of a natural logarithm as a factor: "×12", "×0.33". */
-export function factor(logRatio) {
-  if (logRatio === Infinity) return "from 0%";
-  if (logRatio === -Infinity) return "×0";
-  const exponent = logRatio / Math.LN10;
-  if (Math.abs(exponent) >= 4) return `×1e${Math.round(exponent)}`;
+const UNITS = [
+  [1e12, 1e12, "trillion"],
+  [1e9, 1e9, "billion"],
+  [1e6, 1e6, "million"],
+  [1e4, 1e3, "thousand"],
+];
+
+/** exp of a natural logarithm in words: "12 times likelier than plain"; null is unknown. */
+export function timesLikelier(logRatio) {
+  if (logRatio === null) return "";
+  if (logRatio === Infinity) return "impossible under the plain prompt";
+  if (logRatio === -Infinity) return "made impossible";
+  if (Math.abs(logRatio) < Math.log(1.05)) return "as likely as plain";
+  const direction = logRatio > 0 ? "likelier" : "less likely";
+  return `${times(Math.abs(logRatio))} times ${direction} than plain`;
+}
+
+function times(logRatio) {
+  if (logRatio / Math.LN10 >= 15) return "over a quadrillion";
   const ratio = Math.exp(logRatio);
-  if (ratio >= 9.5) return `×${Math.round(ratio).toLocaleString("en")}`;
-  return `×${ratio >= 0.95 ? ratio.toFixed(1) : Number(ratio.toPrecision(2))}`;
+  for (const [start, unit, name] of UNITS) {
+    if (ratio < start) continue;
+    const count = ratio / unit;
+    return `${count < 9.5 ? count.toFixed(1) : Math.round(count)} ${name}`;
+  }
+  return ratio >= 9.5 ? Math.round(ratio).toLocaleString("en") : ratio.toFixed(1);
+}
+
+/**
+ * What a server says, for whoever sees the page: hints that name flags of the command line or
+ * arguments of Python are left out, or say where it is on the page.
+ */
+export function onPage(warning) {
+  const said = visible(warning)
+    .replace("; allow more of them (max_tokens, -n)", "; allow more tokens under Options")
+    .replace("; use a larger one (n_ctx, -c)", ", which is set where the server is started")
+    .replace(/ \((?:[^()]*[\s,])?-{1,2}[a-z][^()]*\)/g, "")
+    .replace(/(^|[\s(,])--([a-z-]+)/g, "$1$2");
+  return `${said.charAt(0).toUpperCase()}${said.slice(1)}${/[.!?]$/.test(said) ? "" : "."}`;
 }
 
 /** A traced token's log p_realigned - log p_plain; null where the plain row wasn't computed. */

@@ -90,7 +90,7 @@ def test_tokens_are_tinted_and_explained_by_their_trace(visit: Visits, served: S
             other["text"].strip() for other in token[top]
         ]
         assert len(names) == 5
-    assert readable.factor(token["realigned"] - token["plain"], "×") in page.inner_text(
+    assert readable.times_likelier(token["realigned"] - token["plain"]) in page.inner_text(
         "#dock .head"
     )
 
@@ -212,7 +212,7 @@ def test_hostile_text_stays_text(visit: Visits, served: Served) -> None:
     for panel in ("#plain", "#realigned"):
         assert page.text_content(f"{panel} .text") == shown
         assert (
-            page.locator(f"{panel} .text").evaluate("e => e.querySelectorAll(':not(.t)').length")
+            page.locator(f"{panel} .text").evaluate("e => e.querySelectorAll(':not(span)').length")
             == 0
         )
     assert page.evaluate("window.taken") is None
@@ -293,6 +293,104 @@ def test_copied_code_gives_the_answer_that_is_shown(
     assert json.loads(by_curl)["choices"][0]["message"]["content"] == shown
 
 
+def test_a_warning_speaks_of_the_page(visit: Visits, served: Served) -> None:
+    page = visit(served.url, max_tokens=0)
+    page.wait_for_selector("#state.good")
+    warnings = [
+        "the answer began to repeat itself (once); the strength was lowered (--no-watch leaves it "
+        "alone)",
+        "the model was still reasoning after 9 tokens: no answer; allow more of them (max_tokens, "
+        "-n)",
+        "guidance scale 118 is above 10 (a hint, no flag)",
+    ]
+    said = page.evaluate(
+        """async (warnings) => warnings.map((await import("/page/text.js")).onPage)""", warnings
+    )
+    assert said == [
+        "The answer began to repeat itself (once); the strength was lowered.",
+        "The model was still reasoning after 9 tokens: no answer; allow more tokens under Options.",
+        "Guidance scale 118 is above 10 (a hint, no flag).",
+    ]
+
+
+def test_a_conversation_can_go_on(visit: Visits, served: Served) -> None:
+    page = visit(served.url, max_tokens=4)
+    sent: list[list[dict[str, str]]] = []
+    page.on(
+        "request",
+        lambda request: (
+            sent.append(json.loads(request.post_data or "")["messages"])
+            if request.url.endswith("/chat/completions")
+            else None
+        ),
+    )
+    ask(page, "First?")
+    answered(page)
+    answer = page.text_content("#plain .text")
+    page.check("#go-on")
+    ask(page, "Second?")
+    answered(page)
+    assert [len(messages) for messages in sent] == [1, 1, 3, 3]
+    went_on = [messages for messages in sent[2:] if messages[1]["content"] == answer]
+    assert went_on[0][0] == {"role": "user", "content": "First?"}
+    assert went_on[0][2] == {"role": "user", "content": "Second?"}
+    assert "question 2" in page.inner_text("#turns")
+    page.uncheck("#go-on")
+    ask(page, "Third?")
+    answered(page)
+    assert [len(messages) for messages in sent[4:]] == [1, 1]
+
+
+def test_markdown_is_read_as_it_comes(visit: Visits, served: Served) -> None:
+    page = visit(served.url, max_tokens=0)
+    page.wait_for_selector("#state.good")
+    texts = {
+        "a **b** c": [["a ", ""], ["**", "mark"], ["b", "b"], ["**", "mark"], [" c", ""]],
+        "a **b": [["a ", ""], ["**", "mark"], ["b", "b"]],
+        "# H *i*\n- x": [
+            ["# ", "mark"],
+            ["H ", "h"],
+            ["*", "mark"],
+            ["i", "h i"],
+            ["*", "mark"],
+            ["\n", ""],
+            ["-", "bullet"],
+            [" x", ""],
+        ],
+        "```py\nx * y\n```\nz `c`": [
+            ["```py\n", "mark"],
+            ["x * y\n", "pre"],
+            ["```\n", "mark"],
+            ["z ", ""],
+            ["`", "mark"],
+            ["c", "code"],
+            ["`", "mark"],
+        ],
+        "2 * 3 * 4, **\nnot": [["2 * 3 * 4, **", ""], ["\n", ""], ["not", ""]],
+    }
+    read = page.evaluate(
+        """async (texts) => {
+            const { styled } = await import("/page/markdown.js");
+            const read = (text) => styled(text).map(([a, b, kind]) => [text.slice(a, b), kind]);
+            return texts.map(read);
+        }""",
+        list(texts),
+    )
+    assert read == list(texts.values())
+    html = page.evaluate(
+        """async () => {
+            const { Answer } = await import("/page/answer.js");
+            const answer = new Answer(document.querySelector("#plain"));
+            for (const content of ["1. *", "*Bold", "*", "* and `co", "de`"]) {
+                answer.push({ choices: [{ delta: { content } }] });
+            }
+            answer.end(null, "stop");
+            return document.querySelector("#plain .text").innerText;
+        }"""
+    )
+    assert html == "1. Bold and code"
+
+
 def test_a_long_answer_is_appended_and_never_made_anew(visit: Visits, served: Served) -> None:
     page = visit(served.url, max_tokens=50, plain="never")
     page.evaluate(
@@ -340,14 +438,33 @@ def test_figures_and_names_are_those_of_the_terminal(visit: Visits, served: Serv
     page = visit(served.url, max_tokens=0)
     page.wait_for_selector("#state.good")
     values = [0.0, -0.01, -0.7, -3.2, -7.77, -9.2, -12.0, -40.0, -800.0]
-    ratios = [0.0, 0.02, -0.03, 0.4, -0.4, 1.2, 2.3, 3.5, -3.5, 8.0, 9.5, -9.5, 40.0]
+    ratios = [
+        10.0,
+        14.5,
+        16.0,
+        -21.0,
+        28.0,
+        0.0,
+        0.02,
+        -0.03,
+        0.4,
+        -0.4,
+        1.2,
+        2.3,
+        3.5,
+        -3.5,
+        8.0,
+        9.5,
+        -9.5,
+        40.0,
+    ]
     script = """async ([values, ratios, text]) => {
-        const { percent, factor, step, visible } = await import("/page/text.js");
-        return [values.map(percent), ratios.map(factor), ratios.map(step), visible(text)];
+        const { percent, timesLikelier, step, visible } = await import("/page/text.js");
+        return [values.map(percent), ratios.map(timesLikelier), ratios.map(step), visible(text)];
     }"""
-    percents, factors, steps, text = page.evaluate(script, [values, ratios, HOSTILE])
+    percents, words, steps, text = page.evaluate(script, [values, ratios, HOSTILE])
     assert percents == [readable.percent(value) for value in values]
-    assert factors == [readable.factor(ratio, "×") for ratio in ratios]
+    assert words == [readable.times_likelier(ratio) for ratio in ratios]
     assert steps == [explanation.step(ratio) for ratio in ratios]
     assert text == readable.visible(HOSTILE)
 

@@ -1,0 +1,77 @@
+// How the parts of a Markdown text look: its marks are hidden, what they mark gets a class.
+// Knows nothing about tokens or elements. The text stays what it is, so that it can be styled while
+// it streams: what isn't closed yet on the last line counts as closed at its end.
+
+const FENCE = /^ {0,3}(?:```|~~~)/;
+const HEADING = /^#{1,6} +/;
+const BULLET = /^( *)([-*+])(?= )/;
+const INLINE = /(`+)(?!`)(.+?)\1(?!`)|\*\*(?=\S)(.+?)\*\*|\*(?=[^\s*])([^*\n]+)\*/g;
+const OPEN = /\*\*(?=\S)([^*\n]+)$|`([^`\n]+)$/;
+
+/**
+ * The text in pieces, [start, end, class], in order and without a gap. Classes: "" for plain text,
+ * "mark" for what is hidden, "bullet", "b", "i", "h", "code" and "pre", several with spaces.
+ */
+export function styled(text) {
+  const found = [];
+  const put = (start, end, kind) => {
+    if (end > start) found.push([start, end, kind]);
+  };
+  let isFenced = false;
+  let start = 0;
+  while (start < text.length) {
+    const stop = text.indexOf("\n", start);
+    const next = stop < 0 ? text.length : stop + 1;
+    const line = text.slice(start, stop < 0 ? next : stop);
+    if (FENCE.test(line)) {
+      isFenced = !isFenced;
+      put(start, next, "mark");
+    } else if (isFenced) {
+      put(start, next, "pre");
+    } else {
+      const begun = start + block(line, start, put);
+      const kind = HEADING.test(line) ? "h" : "";
+      inline(text.slice(begun, start + line.length), begun, kind, stop < 0, put);
+      put(start + line.length, next, "");
+    }
+    start = next;
+  }
+  return found;
+}
+
+/** What a line begins with; how many characters that is. */
+function block(line, start, put) {
+  const heading = HEADING.exec(line);
+  if (heading) {
+    put(start, start + heading[0].length, "mark");
+    return heading[0].length;
+  }
+  const bullet = BULLET.exec(line);
+  if (!bullet) return 0;
+  put(start, start + bullet[1].length, "");
+  put(start + bullet[1].length, start + bullet[0].length, "bullet");
+  return bullet[0].length;
+}
+
+function inline(text, offset, kind, isLast, put) {
+  let done = 0;
+  for (const match of text.matchAll(INLINE)) {
+    put(offset + done, offset + match.index, kind);
+    done = match.index + match[0].length;
+    const width = match[1]?.length ?? (match[3] === undefined ? 1 : 2);
+    const inner = match[1] ? "code" : match[3] === undefined ? "i" : "b";
+    put(offset + match.index, offset + match.index + width, "mark");
+    put(offset + match.index + width, offset + done - width, `${kind} ${inner}`.trim());
+    put(offset + done - width, offset + done, "mark");
+  }
+  const open = isLast ? OPEN.exec(text.slice(done)) : null;
+  if (!open) {
+    put(offset + done, offset + text.length, kind);
+    return;
+  }
+  const at = done + open.index;
+  const width = open[1] === undefined ? 1 : 2;
+  put(offset + done, offset + at, kind);
+  put(offset + at, offset + at + width, "mark");
+  put(offset + at + width, offset + text.length, `${kind} ${open[1] ? "b" : "code"}`.trim());
+}
