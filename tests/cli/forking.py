@@ -19,7 +19,6 @@ import socket
 import subprocess
 import sys
 import termios
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -31,6 +30,7 @@ _LATER = ("AMULET_", "COLUMNS", "HOME", "LINES", "NO_COLOR", "PYTEST_CURRENT_TES
 _EARLY = ("AMULET_CACHE",)
 """Where kernels are; they are loaded already."""
 _MOST_BYTES = 1 << 20
+_READY = b"ready"
 
 
 class ForkServer:
@@ -47,6 +47,10 @@ class ForkServer:
             pass_fds=[theirs.fileno()],
         )
         theirs.close()
+
+    def is_ready(self) -> bool:
+        """Wait until it can fork; False if something here starts threads of its own."""
+        return self._socket.recv(64) == _READY
 
     def can_run_in(self, environment: dict[str, str]) -> bool:
         """Whether a command in this environment would do the same after a real start."""
@@ -125,11 +129,11 @@ class ForkedCommand:
         self.send_signal(signal.SIGKILL)
 
 
-def _serve(descriptor: int) -> dict[str, Any]:
+def _serve(requests: socket.socket) -> dict[str, Any]:
     """Fork for each request; returns, in a fork, what it is to run."""
+    requests.send(_READY)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # those that wait for commands are left alone
-    requests = socket.socket(fileno=descriptor)
     while True:
         message, descriptors, _, _ = socket.recv_fds(requests, _MOST_BYTES, 4)
         if not message:
@@ -197,14 +201,18 @@ def _import_everything() -> None:
     library.start()
     load_kernels()
     deadline = time.monotonic() + 10
-    while threading.active_count() > 1 or len(os.listdir("/proc/self/task")) > 1:
-        assert time.monotonic() < deadline, "a thread runs, which no fork would have"
+    while len(os.listdir("/proc/self/task")) > 1:
+        if time.monotonic() > deadline:
+            sys.exit(
+                "a thread runs that a fork lacks: commands get processes of their own"
+            )
         time.sleep(0.01)
 
 
 if __name__ == "__main__":
+    connection = socket.socket(fileno=int(sys.argv[1]))
     _import_everything()
-    _become(_serve(int(sys.argv[1])))
+    _become(_serve(connection))
 
     from amulet_local.cli.main import main
 

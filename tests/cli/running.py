@@ -67,7 +67,13 @@ class Outcome:
 @functools.cache
 def _fork_server() -> ForkServer | None:
     """What forks commands, None where forks can't be relied on: macOS's own libraries forbid it."""
-    return ForkServer(environment()) if sys.platform == "linux" else None
+    if sys.platform != "linux":
+        return None
+    server = ForkServer(environment())
+    if not server.is_ready():
+        server.close()
+        return None
+    return server
 
 
 def _forking(env: dict[str, str]) -> ForkServer | None:
