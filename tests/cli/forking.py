@@ -203,9 +203,7 @@ def _import_everything() -> None:
     deadline = time.monotonic() + 10
     while len(os.listdir("/proc/self/task")) > 1:
         if time.monotonic() > deadline:
-            sys.exit(
-                "a thread runs that a fork lacks: commands get processes of their own"
-            )
+            sys.exit("a thread runs that a fork lacks: commands get processes of their own")
         time.sleep(0.01)
 
 

@@ -175,6 +175,19 @@ def test_an_answer_strays_between_the_two_means(surprises: list[float]) -> None:
         assert watch.factor == (0.0 if strays else 1.0)
 
 
+def test_a_fourth_copy_of_a_word_is_refused_and_of_anything_else_isnt() -> None:
+    words, marks = Watch(), Watch()
+    for _ in range(3):
+        assert words.refused() == marks.refused() == []
+        words.accept(5, is_word=True)
+        marks.accept(5)
+    assert words.refused() == [5]
+    assert marks.refused() == []
+    assert words.factor == 0.5
+    words.accept(6, is_word=True)
+    assert words.refused() == []
+
+
 def test_warnings_say_what_was_done_and_how_often() -> None:
     looped, collapsed, both = Watch(), Watch(), Watch()
     for watch in (looped, both):

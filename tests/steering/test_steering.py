@@ -408,6 +408,24 @@ def test_after_a_loop_the_excess_over_one_is_halved_and_the_next_copy_refused(
     assert not np.isneginf(rows[1]).any()
 
 
+def test_a_word_may_stand_three_times_in_a_row_and_a_mark_as_often_as_it_likes(
+    small: Realigner,
+) -> None:
+    class Pieces(Words):
+        def piece(self, token: int) -> bytes:
+            return {1: b" perhaps", 2: b"!", 3: b" ha"}[token]
+
+    for token, refused in ((1, [1]), (2, []), (3, [])):
+        words: Any = Pieces()
+        plan = RowPlan(has_plain=True, weights=(1.0,))
+        amulet = AmuletParams(guidance_scale=4, watch=True)
+        watched = Steering(plan, amulet, small, vocabulary=words)
+        for _ in range(3):
+            say(watched, token)
+        combined = small.combine(*watched.combine(small_rows()))
+        assert list(np.flatnonzero(np.isneginf(combined))) == refused
+
+
 def test_a_loop_in_code_is_left_alone(small: Realigner) -> None:
     watched = steering(small, guidance_scale=4, watch=True)
     watched.combine(small_rows())

@@ -20,6 +20,12 @@ STRICTNESS = ((8, 2), (6, 1), (4, 1))
 """(n, k) at first, after one loop, and after two: n tokens that stand in the answer already are a
 repetition, and what followed them k times before may not follow them again."""
 
+WORD_COPIES = 3
+"""A word may stand so often in a row: three times is rhetoric, four a loop."""
+
+WORD_LETTERS = 3
+"""A token with so many letters and more is a word: "ha ha ha ha" isn't one."""
+
 WINDOW = 16
 """Tokens over which entropies are averaged."""
 
@@ -75,11 +81,13 @@ class Watch:
             done = "the repetition was broken off and " + done
         return (f"the answer {' and '.join(parts)}; {done} (--no-watch leaves it alone)",)
 
-    def accept(self, token: int) -> None:
+    def accept(self, token: int, *, is_word: bool = False) -> None:
         """Take the next token."""
         was_looping = bool(self._refused)
         self._tokens.append(token)
         self._refused = self._repetitions()
+        if is_word and not self._refused and self._tokens[-WORD_COPIES:] == [token] * WORD_COPIES:
+            self._refused = [token]
         self._positions[token].append(len(self._tokens) - 1)
         if self._refused and not was_looping:
             self._n_loops += 1
@@ -174,9 +182,16 @@ class LoopWatch(Guard):
 
     def accept(self, token: int, step: Step | None) -> None:
         """Take note of the token and of how much it surprises the reference."""
-        self._watch.accept(token)
+        self._watch.accept(token, is_word=self._is_word(token))
         if step is not None and step.has_preference:
             self._watch.note_surprise(-step.reference.log_p(token) - step.reference.entropy())
+
+    def _is_word(self, token: int) -> bool:
+        vocabulary = self.around.vocabulary
+        if vocabulary is None:
+            return False
+        text = vocabulary.piece(token).decode("utf-8", "ignore")
+        return sum(map(str.isalpha, text)) >= WORD_LETTERS
 
     @property
     def warnings(self) -> tuple[str, ...]:
