@@ -244,13 +244,13 @@ def figures(generation: Generation) -> str:
         f"first token after {timings.time_to_first_token_seconds:.2f} s",
     ]
     if generation.applied is not None:
-        parts.insert(0, strength_in_words(generation.applied))
+        parts.insert(0, applied_in_words(generation.applied))
     if generation.seed is not None:
         parts.append(f"seed {generation.seed}")
     return separator(sys.stderr).join(parts)
 
 
-def strength_in_words(applied: AppliedStrength) -> str:
+def applied_in_words(applied: AppliedStrength) -> str:
     """How strongly an answer was steered in fact."""
     low, high = (f"{scale:.3g}" for scale in (applied.lowest_scale, applied.highest_scale))
     if low == high:

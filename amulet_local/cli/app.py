@@ -6,6 +6,8 @@ comes at once.
 
 from __future__ import annotations
 
+import difflib
+import shlex
 import sys
 from importlib import import_module
 from typing import Annotated, Any
@@ -80,6 +82,17 @@ def in_own_words(args: list[str]) -> list[str]:
     return args
 
 
+def unknown(text: str) -> str:
+    """What to say of a first word that is no command."""
+    close = difflib.get_close_matches(text.lower(), COMMANDS, n=1)
+    if close:
+        return f"there is no command {text!r:.60}; did you mean {close[0]!r}?"
+    return (
+        f"there is no command {text!r:.60}. To ask: amulet-local generate {shlex.quote(text):.60}; "
+        f"to talk: amulet-local chat. `amulet-local --help` lists the commands."
+    )
+
+
 class Commands(TyperGroup):
     """Commands that are names until one of them is asked for."""
 
@@ -87,7 +100,10 @@ class Commands(TyperGroup):
         """The command that the arguments begin with, and the other arguments."""
         args = in_own_words(args)
         if args[0] not in COMMANDS and args[0] in ANSWERS:
-            note(f"There is no `amulet-local {args[0]}`: {ANSWERS[args[0]]}.")
+            note(f"Error: there is no `amulet-local {args[0]}`: {ANSWERS[args[0]]}.")
+            raise typer.Exit(2)
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            note(f"Error: {unknown(args[0])}")
             raise typer.Exit(2)
         name, command, others = super().resolve_command(ctx, args)
         return name, command and command_named(args[0]), others

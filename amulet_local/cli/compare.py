@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from amulet_local.cli.answering import Session, rate, session, strength_in_words, write_json
+from amulet_local.cli.answering import Session, applied_in_words, rate, session, write_json
 from amulet_local.cli.columns import NARROWEST, column_width, side_by_side
 from amulet_local.cli.command import add_command
 from amulet_local.cli.cut_forms import require_complete_forms
@@ -106,7 +106,7 @@ def run(options: CompareOptions) -> None:
             )
             generations[entry.name] = generation
             applied = generation.applied
-            headings.append(_heading(entry, "" if applied is None else strength_in_words(applied)))
+            headings.append(_heading(entry, "" if applied is None else applied_in_words(applied)))
             made[entry.name] = opened.json_of(generation, entry.question)
             if generation.seed is not None:  # the same draws for all
                 sampling = sampling.replace(seed=generation.seed)
@@ -226,7 +226,7 @@ def figures(generations: dict[str, Generation]) -> str:
         cut = " (cut off)" if item.finish_reason == "length" else ""
         parts = [f"{item.usage.completion_tokens} tokens{cut}", speed]
         if item.applied is not None:
-            parts.append(strength_in_words(item.applied))
+            parts.append(applied_in_words(item.applied))
         lines.append(f"{LABELS.get(name, name)}: {separator(sys.stdout).join(parts)}")
     return "\n".join(lines)
 

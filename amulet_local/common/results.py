@@ -121,7 +121,8 @@ class Generation:
         usage, timings: what it cost.
         method: the decoding method's name.
         preset: the preset's name; empty where the caller set the strength, or there is none.
-        guidance_scale: the scale a that was asked for: guards lower it, token by token.
+        guidance_scale: the scale a that was asked for; guards lower it and a target moves it, token
+            by token.
         applied: what came of it; None without a preference, and after a beam search.
         preferences: what it was to follow.
         seed: the seed of the draws, None if greedy.

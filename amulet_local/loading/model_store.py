@@ -151,7 +151,10 @@ def _find(text: str) -> Path:
         )
     located = entry.path()
     if located is None:
-        raise ModelNotFoundError(f"the model {wanted!r} isn't installed; run: {entry.install}")
+        raise ModelNotFoundError(
+            f"the model {wanted!r} isn't installed; run: {entry.install}; or name another one: "
+            f"`amulet-local models` lists what is on this machine"
+        )
     return located
 
 

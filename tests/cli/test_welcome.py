@@ -91,7 +91,7 @@ def test_into_a_pipe_the_bare_command_is_its_help(call: CallCli) -> None:
 def test_a_command_of_another_program_is_answered(call: CallCli, name: str) -> None:
     outcome = call(name)
     assert outcome.code == 2
-    assert outcome.err.startswith(f"There is no `amulet-local {name}`: ")
+    assert outcome.err.startswith(f"Error: there is no `amulet-local {name}`: ")
     assert outcome.err.count("\n") == 1
 
 
@@ -112,3 +112,18 @@ def test_what_other_programs_would_understand_is_understood(
 ) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     assert in_own_words(typed) == meant
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("generat", "did you mean 'generate'?"),
+        ("modles", "did you mean 'models'?"),
+        ("How do I sleep better?", "amulet-local generate 'How do I sleep better?'"),
+    ],
+)
+def test_what_is_no_command_is_answered_with_one(call: CallCli, text: str, hint: str) -> None:
+    outcome = call(text)
+    assert outcome.code == 2
+    assert hint in outcome.err
+    assert outcome.err.count("\n") == 1

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from amulet_local.cli.answering import applied_in_words
 from amulet_local.cli.chat import settings as words
 from amulet_local.cli.chat.screen import AnswerDisplay
 from amulet_local.cli.chat.slash import BY_NAME, SlashLine, help_of, help_text, unknown
@@ -285,6 +286,8 @@ class SlashCommands:
                 f"tokens/s, the first after {timings.time_to_first_token_seconds:.2f} s"
             )
             lines.append(f"            {usage.computed_tokens} tokens computed for it in all rows")
+            if last.applied is not None:
+                lines.append(f"            {applied_in_words(last.applied)}")
         lines.append(f"sampling    {words.sampling_in_words(settings.sampling)}")
         lines.append(f"kept in     {chat.keeper.path or 'nothing yet'}")
         for line in lines:

@@ -62,7 +62,9 @@ def _title(explanation: Explanation) -> str:
 
 def _header(explanation: Explanation) -> str:
     generation, totals = explanation.generation, explanation.totals
-    strength = f"guidance scale up to {generation.guidance_scale:.3g}"
+    scales = [token.trace.scale for token in explanation.tokens]
+    low, high = f"{min(scales):.3g}", f"{max(scales):.3g}"
+    strength = f"guidance scale {high if low == high else f'{low} to {high}'}"
     if generation.preset:
         strength = f"preset {generation.preset}, {strength}"
     facts = {
