@@ -86,6 +86,7 @@ class OllamaWire(Wire):
     """Lines of JSON, the last of which has the figures."""
 
     media_type = "application/x-ndjson"
+    comment = b"\n"
 
     def __init__(self, model: str, *, is_chat: bool) -> None:
         self._model = model

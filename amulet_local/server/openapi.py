@@ -49,6 +49,9 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 
 
+_TEXT = {"type": "string"}
+
+
 def _body(schema: dict[str, Any]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
@@ -70,10 +73,21 @@ CHAT = _fields(
         "minItems": 1,
         "items": {
             "type": "object",
-            "required": ["role", "content"],
+            "required": ["role"],
             "properties": {
-                "role": {"enum": ["system", "user", "assistant"]},
-                "content": {"type": "string"},
+                "role": {"enum": ["system", "developer", "user", "assistant", "tool"]},
+                "content": {
+                    "anyOf": [
+                        {"type": "string"},
+                        {"type": "null"},
+                        {
+                            "type": "array",
+                            "items": _object("text", type={"const": "text"}, text=_TEXT),
+                        },
+                    ]
+                },
+                "tool_calls": {"type": "array", "items": {"type": "object"}},
+                "tool_call_id": _TEXT,
             },
         },
     },
@@ -81,7 +95,13 @@ CHAT = _fields(
 TEXT = _fields(
     "TextFields",
     "prompt",
-    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "integer"}}]},
+    {
+        "anyOf": [
+            _TEXT,
+            {"type": "array", "items": {"type": "integer"}},
+            {"type": "array", "items": _TEXT},
+        ]
+    },
 )
 TOKENIZE = _body(
     _object(

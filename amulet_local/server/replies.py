@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import aclosing
 from typing import Any
 
@@ -19,6 +19,9 @@ from amulet_local.server.wire import Wire
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+PAUSE_SECONDS = 5.0
+"""Silence in a stream after which something is sent: proxies and clients give up after more."""
 
 _STREAMED = [
     (b"cache-control", b"no-cache"),
@@ -66,15 +69,24 @@ class CompletionReply(Response):
         await send({"type": "http.response.body", "body": body})
 
     async def _events(self, send: Send) -> None:
+        """The pieces; while none comes for a while, comments that keep the connection."""
         begun = False
+
+        async def begin() -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                headers = [(b"content-type", self._wire.media_type.encode()), *_STREAMED]
+                await send({"type": "http.response.start", "status": 200, "headers": headers})
+
+        async def wait() -> None:
+            await begin()
+            await send(_part(self._wire.comment))
+
         async with aclosing(self._job.pieces()) as pieces:
             try:
-                async for piece in pieces:
-                    if not begun:
-                        begun = True
-                        headers = [(b"content-type", self._wire.media_type.encode()), *_STREAMED]
-                        start = {"type": "http.response.start", "status": 200, "headers": headers}
-                        await send(start)
+                async for piece in _while_waiting(pieces, wait):
+                    await begin()
                     for data in self._wire.piece(piece):
                         await send(_part(data))
             except Exception as error:
@@ -85,6 +97,27 @@ class CompletionReply(Response):
                 for data in self._wire.end():
                     await send(_part(data))
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _while_waiting(
+    pieces: AsyncGenerator[dict[str, Any], None], wait: Callable[[], Awaitable[None]]
+) -> AsyncIterator[dict[str, Any]]:
+    """The pieces; `wait` is called whenever none has come for PAUSE_SECONDS."""
+    coming: asyncio.Future[dict[str, Any]] | None = None
+    try:
+        while True:
+            coming = asyncio.ensure_future(anext(pieces))
+            while not (await asyncio.wait({coming}, timeout=PAUSE_SECONDS))[0]:
+                await wait()
+            try:
+                piece = coming.result()
+            except StopAsyncIteration:
+                return
+            yield piece
+    finally:
+        if coming is not None and not coming.done():
+            coming.cancel()
+            await asyncio.gather(coming, return_exceptions=True)
 
 
 def _part(data: bytes) -> dict[str, Any]:

@@ -16,9 +16,11 @@ class Wire:
 
     Attributes:
         media_type: of a stream.
+        comment: what says nothing but that an answer is still being made.
     """
 
     media_type = "text/event-stream; charset=utf-8"
+    comment = b": waiting\n\n"
 
     def whole(self, answer: dict[str, Any]) -> dict[str, Any]:
         """The object for an answer at once."""

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 
 from amulet_local import Engine
+from amulet_local.common.errors import DecodeError
+from amulet_local.server import replies
 from tests.scripted import Rule, ScriptedVocabulary, chained, scripted_engine
 from tests.server.conftest import Server, lasting, running
 
@@ -66,6 +68,39 @@ def at_once(*calls: Callable[[], Any]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def test_a_stream_that_waits_says_so_and_fails_in_an_event(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first token comes only after a comment was read, the second one never."""
+    go_on, n_asked = threading.Event(), 0
+
+    def held(vocabulary: ScriptedVocabulary) -> Rule:
+        rule = chained(vocabulary)
+
+        def waiting(tokens: Any) -> np.ndarray:
+            nonlocal n_asked
+            n_asked += 1
+            assert go_on.wait(60)
+            if n_asked > 1:
+                raise DecodeError("scripted", code=-1)
+            return rule(tokens)
+
+        return waiting
+
+    monkeypatch.setattr(replies, "PAUSE_SECONDS", 0.01)
+    with scripted_engine(held) as engine, lasting(engine), running(engine) as server:
+        given = {"messages": [{"role": "user", "content": "Why?"}], "stream": True}
+        for path, comment in (("/v1/chat/completions", ": waiting"), ("/api/chat", "")):
+            go_on.clear()
+            n_asked = 0
+            with server.client.stream("POST", path, json=given) as response:
+                lines = response.iter_lines()
+                assert (response.status_code, next(lines)) == (200, comment)
+                go_on.set()
+                last = [line for line in lines if line and line != comment][-1]
+            assert "DecodeError" in json.dumps(json.loads(last.removeprefix("data: "))["error"])
 
 
 @pytest.mark.lengthy
