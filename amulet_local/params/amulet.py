@@ -98,8 +98,8 @@ class AmuletParams(StrictParams):
             "--guidance-scale",
             PREFERENCE,
             "Strength: 0 leaves the preference out, 1 has it in the prompt, more is "
-            "stronger. Default: the preset's, which begins with 1.5 and is moved as the "
-            "answer needs it.",
+            "stronger. Default: 1.5, where the preset begins; it is moved as the answer needs "
+            "it.",
             metavar="A",
             is_changeable=True,
             eval="scale",
