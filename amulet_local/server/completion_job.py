@@ -93,10 +93,15 @@ class CompletionJob:
         self._first = await asyncio.to_thread(self._request, self._fields, 0)
 
     @property
-    def n_prompt_tokens(self) -> int:
-        """Tokens of the plain prompt; after `check`."""
+    def prompt_tokens(self) -> tuple[int, ...]:
+        """The plain prompt; after `check`."""
         assert self._first is not None
-        return len(self._first.prompts[0])
+        return self._first.prompts[0]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Length and sampling, as plain data."""
+        return dict(self._samplings[0].model_dump(mode="json"))
 
     async def pieces(self) -> AsyncGenerator[dict[str, Any], None]:
         """The answers in pieces, to the end. Left early, it ends the computation.

@@ -1,4 +1,4 @@
-"""The endpoints of other protocols: Ollama's, Anthropic's messages, OpenAI's responses.
+"""The endpoints of other protocols: llama-server's, Ollama's, Anthropic's, OpenAI's responses.
 
 Knows nothing about how a request is answered: each becomes a chat completion, or a text's.
 """
@@ -19,6 +19,7 @@ from amulet_local.server.access import json_object
 from amulet_local.server.completion_job import CompletionJob
 from amulet_local.server.completion_prompt import ChatPrompt, CompletionPrompt, TextPrompt
 from amulet_local.server.failures import HttpError
+from amulet_local.server.llama_server import LlamaServerWire, infill_body
 from amulet_local.server.replies import CompletionReply
 from amulet_local.server.served_model import ServedModel
 from amulet_local.server.service import Service
@@ -27,6 +28,7 @@ from amulet_local.server.wire import Wire
 
 def add_other_protocols(app: FastAPI, service: Service) -> None:
     """Add them."""
+    _add_llama_server(app, service)
     _add_ollama(app, service)
     _add_anthropic(app, service)
     _add_responses(app, service)
@@ -58,6 +60,29 @@ async def _reply(service: Service, body: dict[str, Any], kind: Any, wire: Wire) 
 
 def _name(service: Service, body: Mapping[str, Any]) -> str:
     return str(body.get("model") or service.model.names.main)
+
+
+def _add_llama_server(app: FastAPI, service: Service) -> None:
+    async def complete(body: dict[str, Any]) -> Response:
+        job = await _job(service, body, TextPrompt)
+        return CompletionReply(job, LlamaServerWire(body.get("prompt"), job.settings))
+
+    @app.post("/completion", include_in_schema=False)
+    async def completion(request: Request) -> Response:
+        """Go on with a text."""
+        return await complete(json_object(await request.body()))
+
+    @app.post("/infill", include_in_schema=False)
+    async def infill(request: Request) -> Response:
+        """Fill a gap."""
+        return await complete(infill_body(json_object(await request.body())))
+
+    @app.post("/apply-template", include_in_schema=False)
+    async def prompt_of(request: Request) -> Response:
+        """The prompt that messages become."""
+        job = await _job(service, json_object(await request.body()))
+        text = await asyncio.to_thread(service.model.vocabulary.text, job.prompt_tokens)
+        return JSONResponse({"prompt": text})
 
 
 def _add_ollama(app: FastAPI, service: Service) -> None:
@@ -137,7 +162,7 @@ def _add_anthropic(app: FastAPI, service: Service) -> None:
         """How many tokens a prompt has."""
         body = json_object(await request.body())
         job = await _job(service, anthropic.chat_body(body))
-        return JSONResponse({"input_tokens": job.n_prompt_tokens})
+        return JSONResponse({"input_tokens": len(job.prompt_tokens)})
 
 
 def _add_responses(app: FastAPI, service: Service) -> None:

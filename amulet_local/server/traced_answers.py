@@ -75,7 +75,11 @@ class TracedAnswers(Answers):
         piece = super().end(index, generation)
         if self._n_alternatives is not None:
             self._choices[-1]["amulet"] = self._tokens(self._traces)
+        is_end = bool(generation.token_ids) and (
+            generation.token_ids[-1] in self._vocabulary.end_tokens
+        )
         self._end = {
+            "stop_type": "eos" if is_end else "word",
             "timings": _timings(generation, self._ticket),
             "amulet": {
                 "warnings": list(generation.warnings),

@@ -22,7 +22,7 @@ class Wire:
     media_type = "text/event-stream; charset=utf-8"
     comment = b": waiting\n\n"
 
-    def whole(self, answer: dict[str, Any]) -> dict[str, Any]:
+    def whole(self, answer: dict[str, Any]) -> Any:
         """The object for an answer at once."""
         return answer
 

@@ -10,6 +10,7 @@ import httpx
 import openai
 import pytest
 
+from amulet_local.server.llama_server import infill_body
 from tests.scripted import scripted_engine
 from tests.server.conftest import Server, lasting, running
 
@@ -54,6 +55,49 @@ def events_of(server: Server, path: str, **body: Any) -> list[dict[str, Any]]:
     events = [json.loads(line.removeprefix("data: ")) for line in lines[1::2]]
     assert [line.removeprefix("event: ") for line in lines[::2]] == [e["type"] for e in events]
     return events
+
+
+# ----------------------------------------------------------------------------- llama-server
+
+
+def test_llama_servers_completion_says_what_a_text_completion_says(server: Server) -> None:
+    asked = {"prompt": "What is", "n_predict": 4, "temperature": 0}
+    plain = told(server, "/v1/completions", prompt="What is", max_tokens=4, temperature=0)
+    whole = told(server, "/completion", **asked)
+    assert whole["content"] == plain["choices"][0]["text"]
+    assert (whole["stop"], whole["stop_type"]) == (True, "limit")
+    assert (whole["tokens_predicted"], whole["prompt"]) == (4, "What is")
+    assert whole["generation_settings"]["max_tokens"] == 4
+    lines, _ = lines_of(server, "/completion", **asked, stream=True)
+    pieces = [json.loads(line.removeprefix("data: ")) for line in lines]
+    assert "".join(piece["content"] for piece in pieces) == whole["content"]
+    assert [piece["stop"] for piece in pieces] == [False] * (len(pieces) - 1) + [True]
+    several = told(server, "/completion", **{**asked, "prompt": ["What is", "Why"]})
+    assert [one["index"] for one in several] == [0, 1]
+    ended = {"grammar": 'root ::= "bread"', "stop": []}
+    assert told(server, "/completion", **{**asked, "n_predict": 9}, **ended)["stop_type"] == "eos"
+    stopped = {"grammar": 'root ::= "bread" "water"', "stop": ["water"]}
+    found = told(server, "/completion", **{**asked, "n_predict": 9}, **stopped)
+    assert (found["content"], found["stop_type"]) == ("bread", "word")
+
+
+def test_llama_servers_infill_needs_a_model_that_fills_in(server: Server) -> None:
+    extra = [{"filename": "a.py", "text": "x = 1"}]
+    given = {"input_prefix": "def f(", "input_suffix": "return x", "prompt": "a"}
+    assert infill_body({**given, "input_extra": extra, "n_predict": 3}) == {
+        "n_predict": 3,
+        "prompt": "a.py\nx = 1\n\ndef f(a",
+        "suffix": "return x",
+    }
+    refused = post(server, "/infill", **given)
+    assert (refused.status_code, "fill" in refused.text) == (400, True)
+    assert post(server, "/infill", **given, input_extra=["a"]).status_code == 400
+
+
+def test_the_prompt_that_messages_become_is_told(server: Server) -> None:
+    assert told(server, "/apply-template", messages=HI) == {
+        "prompt": "<|im_start|>user\nWhat is yeast?<|im_end|>\n<|im_start|>assistant\n"
+    }
 
 
 # ----------------------------------------------------------------------------------- Ollama
