@@ -479,8 +479,8 @@ def test_improbable_text_is_not_strengthened_until_it_is_probable_again(small: R
         scales.append(watched.combine([plain, preference]).scale)
         say(watched, token)
     mean_after = [surprise[unlikely[n:]].sum() / STRAY_TOKENS for n in range(STRAY_TOKENS + 1)]
-    assert scales == [1.0 if mean > FOUND_NATS else 4.0 for mean in mean_after]
-    assert set(scales) == {1.0, 4.0}
+    assert scales == [1.0 if mean > FOUND_NATS else 2.5 for mean in mean_after]
+    assert set(scales) == {1.0, 2.5}  # and the excess over 1 is halved
     assert "became improbable (once)" in watched.warnings[0]
 
 

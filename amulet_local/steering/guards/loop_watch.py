@@ -60,7 +60,7 @@ class Watch:
     def factor(self) -> float:
         """What to multiply the scale's excess over 1 by.
 
-        Halved by each loop and each collapse; 0 while the answer strays.
+        Halved by each loop, each collapse and each straying; 0 while the answer strays.
         """
         return 0.0 if self._strays else self._factor
 
@@ -121,6 +121,7 @@ class Watch:
         elif mean > STRAY_NATS:
             self._strays = True
             self._n_strays += 1
+            self._factor *= 0.5
 
     def refused(self) -> list[int]:
         """Tokens that would go on with a loop: a third copy in a row, or one copy too many."""
