@@ -4,21 +4,20 @@ Knows nothing about models. What a grammar can't enforce is refused, with the pl
 an answer that matches also validates. Within that it is stricter than the schema where that
 helps a model: properties come in their order, none that isn't declared, white space is limited.
 `oneOf` is taken as `anyOf`, of whose choices those that can't be enforced are left out; a `format`
-without a rule says nothing, see open_formats. Unique items are those of an `enum` in its order, or
-a single one.
+without a rule says nothing, see schema_scalars.py. Unique items are those of an `enum` in its
+order, or a single one.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote
 
 from amulet_local.grammar import json_rules as rules
-from amulet_local.grammar.pattern import PatternError, inside
+from amulet_local.grammar import schema_scalars as scalars
 from amulet_local.grammar.schema_keywords import (
     IGNORED,
     KEYWORDS,
@@ -27,12 +26,10 @@ from amulet_local.grammar.schema_keywords import (
     UnsupportedError,
     equal,
     is_of,
-    limit,
     merged,
     refuse,
     shown,
     unsupported,
-    within_digits,
 )
 
 MAX_CHARACTERS = 256 * 1024
@@ -41,11 +38,6 @@ MAX_DEPTH = 32
 """Schemas within schemas."""
 MAX_PARTS = 10_000
 """Keywords, properties and values of `enum`, references followed."""
-MAX_REPETITIONS = 2000
-"""Items of an array."""
-BLOCK = 1000
-MAX_LENGTH = 1_000_000
-"""Characters of a string."""
 
 Refs = frozenset[str]
 """References that are being followed."""
@@ -68,27 +60,6 @@ def to_gbnf(schema: Mapping[str, Any] | str) -> str:
         except ValueError as error:
             refuse("$", f"it isn't JSON: {error}")
     return _Converter(schema).text()
-
-
-def open_formats(schema: Any) -> list[str]:
-    """Formats in a schema that its grammar doesn't enforce."""
-    found: dict[str, None] = {}
-    waiting = [json.loads(schema) if isinstance(schema, str) else schema]
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, list):
-            waiting += item
-        elif isinstance(item, Mapping):
-            waiting += item.values()
-            name = item.get("format")
-            if isinstance(name, str) and item.get("type", "string") == "string":
-                low, high = item.get("minLength", 0), item.get("maxLength")
-                is_limited = "pattern" in item or bool(low) or high is not None
-                if name not in rules.FORMATS or (
-                    is_limited and ("pattern" in item or rules.short(name, low, high) is None)
-                ):
-                    found[name] = None
-    return list(found)
 
 
 class _Converter:
@@ -127,7 +98,7 @@ class _Converter:
         types = self._types(flat, path)
         if "const" in flat or "enum" in flat:
             return self._rule(self._constants(flat, types, path))
-        parts = [getattr(self, f"_{name}")(flat, path, refs, depth) for name in types or ("value",)]
+        parts = [self._of_type(name, flat, path, refs, depth) for name in types or ("value",)]
         return self._rule(" | ".join(dict.fromkeys(parts)))
 
     def _referred(self, ref: str, path: str, refs: Refs, depth: int) -> str:
@@ -242,14 +213,21 @@ class _Converter:
             refuse(path, "no value of enum and const is allowed")
         return " | ".join(dict.fromkeys(literals))
 
-    def _value(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
-        return "value"
-
-    def _boolean(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
-        return "boolean"
-
-    def _null(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
-        return "null"
+    def _of_type(
+        self, name: str, flat: Mapping[str, Any], path: str, refs: Refs, depth: int
+    ) -> str:
+        """A value of one type; of any for "value"."""
+        if name == "object":
+            return self._object(flat, path, refs, depth)
+        if name == "array":
+            return self._array(flat, path, refs, depth)
+        if name == "string":
+            return scalars.string(flat, path, self._rule)
+        if name == "integer":
+            return scalars.integer(flat, path)
+        if name == "number":
+            return scalars.number(flat, path)
+        return name
 
     def _object(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
         properties = flat.get("properties", {})
@@ -267,7 +245,7 @@ class _Converter:
         key = self._names(names, path, depth)
         if key != "string" and (properties or required):
             unsupported(path, "'propertyNames' together with properties isn't supported")
-        low, high = self._limits(flat, "minProperties", "maxProperties", path)
+        low, high = scalars.limits(flat, "minProperties", "maxProperties", path)
         missing = [name for name in dict.fromkeys(required) if name not in properties]
         if missing and others is False and "additionalProperties" in flat:
             refuse(path, f"the property {shown(missing[0])} is required and not allowed")
@@ -330,7 +308,7 @@ class _Converter:
         return f'"{{" ws {rules.listed(pair, low, high)} ws "}}"'
 
     def _array(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
-        low, high = self._limits(flat, "minItems", "maxItems", path)
+        low, high = scalars.limits(flat, "minItems", "maxItems", path)
         if flat.get("uniqueItems") not in (None, False):
             return self._unique(flat, low, high, path, depth)
         items, first = flat.get("items", True), flat.get("prefixItems", [])
@@ -396,90 +374,6 @@ class _Converter:
         item = self._visit(items, f"{path}.items", frozenset(), depth + 1)
         most = 1 if high is None else min(high, 1)
         return f'"[" ws {rules.listed(item, low, most)} ws "]"'
-
-    def _string(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
-        low, high = self._limits(flat, "minLength", "maxLength", path, MAX_LENGTH)
-        if "pattern" in flat:
-            if not isinstance(flat["pattern"], str):
-                refuse(path, "pattern must be a text")
-            try:
-                return f'"\\"" ({inside(flat["pattern"], low, high)}) "\\""'
-            except PatternError as error:
-                unsupported(path, f"'pattern': {error}")
-        if (low, high) != (0, None):
-            brief = rules.short(str(flat.get("format")), low, high)
-            if brief is not None:
-                return f'"\\"" {brief} "\\""'
-            return f'"\\"" {self._characters(low, high)} "\\""'
-        if flat.get("format") in rules.FORMATS:
-            return f'"\\"" {rules.FORMATS[flat["format"]]} "\\""'
-        return "string"
-
-    def _integer(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
-        low, above = limit(flat, "minimum", "exclusiveMinimum", max, path)
-        high, below = limit(flat, "maximum", "exclusiveMaximum", min, path)
-        if flat.get("multipleOf", 1) != 1:
-            unsupported(path, "'multipleOf' isn't supported")
-        first = None if low is None else math.floor(low) + 1 if above else math.ceil(low)
-        last = None if high is None else math.ceil(high) - 1 if below else math.floor(high)
-        return rules.integers(*within_digits(first, last, path))
-
-    def _number(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:
-        low, above = limit(flat, "minimum", "exclusiveMinimum", max, path)
-        high, below = limit(flat, "maximum", "exclusiveMaximum", min, path)
-        if "multipleOf" in flat:
-            unsupported(path, "'multipleOf' isn't supported")
-        for value, is_open in ((low, above), (high, below)):
-            if value is not None and value != int(value):
-                refuse(path, f"limits of a number must be whole numbers, not {shown(value)}")
-            if value is not None and is_open and abs(value) >= 10**rules.MAX_OPEN_DIGITS:
-                refuse(path, f"a limit left out has {rules.MAX_OPEN_DIGITS} digits at most")
-        if low is not None and low == high and (above or below):
-            refuse(path, "no number is within these limits")
-        first, last = None if low is None else int(low), None if high is None else int(high)
-        first, last = within_digits(first, last, path)
-        return rules.numbers(first, last, above=above, below=below)
-
-    def _characters(self, low: int, high: int | None) -> str:
-        """So many characters; thousands are blocks of a thousand."""
-
-        def exactly(n: int) -> str:
-            block = self._rule(rules.times("char", BLOCK, BLOCK)) if n >= BLOCK else ""
-            blocks = f"{rules.times(block, n // BLOCK, n // BLOCK)} " if block else ""
-            return blocks + rules.times("char", n % BLOCK, n % BLOCK)
-
-        if high is None or high <= MAX_REPETITIONS:
-            return (
-                rules.times("char", low, high)
-                if low <= MAX_REPETITIONS
-                else (f"{exactly(low)} char*")
-            )
-        more = high - low
-        if more <= MAX_REPETITIONS:
-            return f"{exactly(low)} {rules.times('char', 0, more)}"
-        block = self._rule(rules.times("char", BLOCK, BLOCK))
-        tail = rules.times("char", 0, BLOCK + more % BLOCK)
-        return f"{exactly(low)} {rules.times(block, 0, more // BLOCK - 1)} {tail}"
-
-    def _limits(
-        self,
-        flat: Mapping[str, Any],
-        least: str,
-        most: str,
-        path: str,
-        largest: int = MAX_REPETITIONS,
-    ) -> tuple[int, int | None]:
-        """How often something may be there: at least, and at most (None without a limit)."""
-        for name in (least, most):
-            value = flat.get(name, 0)
-            if not is_of(value, "integer") or value < 0:
-                refuse(path, f"{name} must be a whole number, 0 or more, not {shown(value)}")
-            if value > largest and (name == least or largest < MAX_LENGTH):
-                refuse(path, f"{name} is {shown(value)}, the limit is {largest}")
-        low, high = int(flat.get(least, 0)), min(int(flat[most]), largest) if most in flat else None
-        if high is not None and low > high:
-            refuse(path, f"{least} {low} is above {most} {high}")
-        return low, high
 
     def _rule(self, body: str) -> str:
         """The name of the rule with this body."""

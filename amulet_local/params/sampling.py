@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Pri
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.grammar import gbnf
-from amulet_local.grammar.json_schema import open_formats
+from amulet_local.grammar.schema_scalars import open_formats
 from amulet_local.params.base import Finite, NonNegative, Probability, Share, StrictParams
 from amulet_local.params.choices import ReasoningFormat
 from amulet_local.params.option import OUTPUT, SAMPLING, FromFile, Option

@@ -16,7 +16,8 @@ from amulet_local import Engine, SamplingParams
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.grammar import gbnf
 from amulet_local.grammar.automaton import Automaton
-from amulet_local.grammar.json_schema import open_formats, to_gbnf
+from amulet_local.grammar.json_schema import to_gbnf
+from amulet_local.grammar.schema_scalars import open_formats
 from tests.grammar.reading import derived, matches
 from tests.grammar.schemas import ANY_VALUE, SCHEMAS, is_valid, values_of
 

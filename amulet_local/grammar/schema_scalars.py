@@ -1,0 +1,146 @@
+"""The strings and numbers of a JSON Schema as rules, and limits of how often something is there.
+
+Knows nothing about schemas within schemas. What isn't enforced is a format without a rule;
+`open_formats` says which.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from amulet_local.grammar import json_rules as rules
+from amulet_local.grammar.pattern import PatternError, inside
+from amulet_local.grammar.schema_keywords import (
+    is_of,
+    limit,
+    refuse,
+    shown,
+    unsupported,
+    within_digits,
+)
+
+MAX_REPETITIONS = 2000
+"""Items of an array."""
+BLOCK = 1000
+MAX_LENGTH = 1_000_000
+"""Characters of a string, and how many are one rule."""
+
+MakeRule = Callable[[str], str]
+"""Gives an expression a name."""
+
+
+def open_formats(schema: Any) -> list[str]:
+    """Formats in a schema that its grammar doesn't enforce."""
+    found: dict[str, None] = {}
+    waiting = [json.loads(schema) if isinstance(schema, str) else schema]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, list):
+            waiting += item
+        elif isinstance(item, Mapping):
+            waiting += item.values()
+            name = item.get("format")
+            if isinstance(name, str) and item.get("type", "string") == "string":
+                low, high = item.get("minLength", 0), item.get("maxLength")
+                is_limited = "pattern" in item or bool(low) or high is not None
+                if name not in rules.FORMATS or (
+                    is_limited and ("pattern" in item or rules.short(name, low, high) is None)
+                ):
+                    found[name] = None
+    return list(found)
+
+
+def string(flat: Mapping[str, Any], path: str, rule: MakeRule) -> str:
+    """A text.
+
+    Args:
+        rule: gives a part of it a name.
+    """
+    low, high = limits(flat, "minLength", "maxLength", path, MAX_LENGTH)
+    if "pattern" in flat:
+        if not isinstance(flat["pattern"], str):
+            refuse(path, "pattern must be a text")
+        try:
+            return f'"\\"" ({inside(flat["pattern"], low, high)}) "\\""'
+        except PatternError as error:
+            unsupported(path, f"'pattern': {error}")
+    if (low, high) != (0, None):
+        brief = rules.short(str(flat.get("format")), low, high)
+        if brief is not None:
+            return f'"\\"" {brief} "\\""'
+        return f'"\\"" {_characters(low, high, rule)} "\\""'
+    if flat.get("format") in rules.FORMATS:
+        return f'"\\"" {rules.FORMATS[flat["format"]]} "\\""'
+    return "string"
+
+
+def integer(flat: Mapping[str, Any], path: str) -> str:
+    """A whole number."""
+    low, above = limit(flat, "minimum", "exclusiveMinimum", max, path)
+    high, below = limit(flat, "maximum", "exclusiveMaximum", min, path)
+    if flat.get("multipleOf", 1) != 1:
+        unsupported(path, "'multipleOf' isn't supported")
+    first = None if low is None else math.floor(low) + 1 if above else math.ceil(low)
+    last = None if high is None else math.ceil(high) - 1 if below else math.floor(high)
+    return rules.integers(*within_digits(first, last, path))
+
+
+def number(flat: Mapping[str, Any], path: str) -> str:
+    """A number."""
+    low, above = limit(flat, "minimum", "exclusiveMinimum", max, path)
+    high, below = limit(flat, "maximum", "exclusiveMaximum", min, path)
+    if "multipleOf" in flat:
+        unsupported(path, "'multipleOf' isn't supported")
+    for value, is_open in ((low, above), (high, below)):
+        if value is not None and value != int(value):
+            refuse(path, f"limits of a number must be whole numbers, not {shown(value)}")
+        if value is not None and is_open and abs(value) >= 10**rules.MAX_OPEN_DIGITS:
+            refuse(path, f"a limit left out has {rules.MAX_OPEN_DIGITS} digits at most")
+    if low is not None and low == high and (above or below):
+        refuse(path, "no number is within these limits")
+    first, last = None if low is None else int(low), None if high is None else int(high)
+    first, last = within_digits(first, last, path)
+    return rules.numbers(first, last, above=above, below=below)
+
+
+def limits(
+    flat: Mapping[str, Any],
+    least: str,
+    most: str,
+    path: str,
+    largest: int = MAX_REPETITIONS,
+) -> tuple[int, int | None]:
+    """How often something may be there: at least, and at most (None without a limit)."""
+    for name in (least, most):
+        value = flat.get(name, 0)
+        if not is_of(value, "integer") or value < 0:
+            refuse(path, f"{name} must be a whole number, 0 or more, not {shown(value)}")
+        if value > largest and (name == least or largest < MAX_LENGTH):
+            refuse(path, f"{name} is {shown(value)}, the limit is {largest}")
+    low, high = int(flat.get(least, 0)), min(int(flat[most]), largest) if most in flat else None
+    if high is not None and low > high:
+        refuse(path, f"{least} {low} is above {most} {high}")
+    return low, high
+
+
+def _characters(low: int, high: int | None, rule: MakeRule) -> str:
+    """So many characters; thousands are blocks of a thousand."""
+
+    def exactly(n: int) -> str:
+        block = rule(rules.times("char", BLOCK, BLOCK)) if n >= BLOCK else ""
+        blocks = f"{rules.times(block, n // BLOCK, n // BLOCK)} " if block else ""
+        return blocks + rules.times("char", n % BLOCK, n % BLOCK)
+
+    if high is None or high <= MAX_REPETITIONS:
+        return (
+            rules.times("char", low, high) if low <= MAX_REPETITIONS else (f"{exactly(low)} char*")
+        )
+    more = high - low
+    if more <= MAX_REPETITIONS:
+        return f"{exactly(low)} {rules.times('char', 0, more)}"
+    block = rule(rules.times("char", BLOCK, BLOCK))
+    tail = rules.times("char", 0, BLOCK + more % BLOCK)
+    return f"{exactly(low)} {rules.times(block, 0, more // BLOCK - 1)} {tail}"
