@@ -32,7 +32,7 @@ class PatternError(ValueError):
 
 
 @dataclass(frozen=True)
-class Part:
+class PatternPart:
     """A part of a pattern.
 
     Attributes:
@@ -56,7 +56,7 @@ def inside(pattern: str, low: int, high: int | None) -> str:
     Raises:
         PatternError: it can't be said so.
     """
-    found = _Reader(pattern).read()
+    found = _PatternReader(pattern).read()
     most = math.inf if high is None else high
     if found.low >= low and found.high <= most:
         return found.text
@@ -66,20 +66,20 @@ def inside(pattern: str, low: int, high: int | None) -> str:
     raise PatternError("together with such limits of the length isn't supported")
 
 
-class _Reader:
+class _PatternReader:
     """Reads one pattern from left to right."""
 
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
         self._at = 0
 
-    def read(self) -> Part:
+    def read(self) -> PatternPart:
         part = self._choice(0, is_whole=True)
         if self._at < len(self._pattern):
             raise PatternError("a parenthesis is closed that wasn't opened")
         return part
 
-    def _choice(self, depth: int, *, is_whole: bool = False) -> Part:
+    def _choice(self, depth: int, *, is_whole: bool = False) -> PatternPart:
         if depth > MAX_DEPTH:
             raise PatternError(f"more than {MAX_DEPTH} groups within each other")
         parts = [self._sequence(depth, is_whole)]
@@ -87,14 +87,14 @@ class _Reader:
             parts.append(self._sequence(depth, is_whole))
         if len(parts) == 1:
             return parts[0]
-        return Part(
+        return PatternPart(
             " | ".join(f"({part.text})" for part in parts),
             min(part.low for part in parts),
             max(part.high for part in parts),
         )
 
-    def _sequence(self, depth: int, is_whole: bool) -> Part:
-        any_text = Part("char*", 0, math.inf)
+    def _sequence(self, depth: int, is_whole: bool) -> PatternPart:
+        any_text = PatternPart("char*", 0, math.inf)
         parts = []
         begins = is_whole and self._take("^")
         if is_whole and not begins:
@@ -111,9 +111,9 @@ class _Reader:
         if len(parts) == 1:
             return parts[0]
         text = " ".join(f"({part.text})" for part in parts) or '""'
-        return Part(text, sum(part.low for part in parts), sum(part.high for part in parts))
+        return PatternPart(text, sum(part.low for part in parts), sum(part.high for part in parts))
 
-    def _quantified(self, part: Part) -> Part:
+    def _quantified(self, part: PatternPart) -> PatternPart:
         low: int
         high: float
         if self._take("*"):
@@ -131,7 +131,7 @@ class _Reader:
             raise PatternError(f"repetitions must be 0 to {MAX_REPETITIONS}, in this order")
         most = "" if high == math.inf else f"{int(high)}"
         is_character = part.low == part.high == 1
-        return Part(
+        return PatternPart(
             f"({part.text}){{{low},{most}}}",
             part.low * low,
             part.high * high if part.high and high else 0,
@@ -148,7 +148,7 @@ class _Reader:
             return int(low), int(high[:6])
         return int(low), math.inf if comma else int(low)
 
-    def _atom(self, depth: int) -> Part:
+    def _atom(self, depth: int) -> PatternPart:
         char = self._next()
         if char == "(":
             if self._take("?") and not self._take(":"):
@@ -156,7 +156,7 @@ class _Reader:
             part = self._choice(depth + 1)
             if not self._take(")"):
                 raise PatternError("a parenthesis isn't closed")
-            return Part(part.text, part.low, part.high)
+            return PatternPart(part.text, part.low, part.high)
         if char == "[":
             return _set(self._class())
         if char == ".":
@@ -225,7 +225,7 @@ class _Reader:
         return char
 
 
-def _set(ranges: Ranges) -> Part:
+def _set(ranges: Ranges) -> PatternPart:
     """One of some characters, as JSON writes them."""
     plain = complement(merged([*complement(ranges), *_UNWRITTEN]))
     choices = []
@@ -238,7 +238,7 @@ def _set(ranges: Ranges) -> Part:
     ]
     if not choices:
         raise PatternError("it asks for characters that aren't supported")
-    return Part(" | ".join(choices), 1, 1)
+    return PatternPart(" | ".join(choices), 1, 1)
 
 
 def _hex(code_point: int) -> str:
