@@ -13,13 +13,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from amulet_local.answering.ask import AskMessages
 from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError, InvalidParameterError
 from amulet_local.common.results import Generation
@@ -29,7 +27,8 @@ from amulet_local.evaluation.adherence.checks import parse_check
 from amulet_local.evaluation.adherence.preference import ruled
 from amulet_local.evaluation.adherence.recital import opens_about_itself, recites
 from amulet_local.evaluation.adherence.report import table, with_topics
-from amulet_local.evaluation.experiment.contestants import Contestant, contestants
+from amulet_local.evaluation.adherence.task import FIELDS, SEED, Task, tasks
+from amulet_local.evaluation.experiment.contestants import contestants
 from amulet_local.evaluation.experiment.run_folder import Log, read_log
 from amulet_local.evaluation.quality import falls_apart, is_loop
 from amulet_local.evaluation.questions import QUESTIONS, parse_questions
@@ -37,95 +36,16 @@ from amulet_local.evaluation.scorers.registry import scorer_named
 from amulet_local.loading.model_store import DEFAULT_MODEL
 from amulet_local.params.choices import Placement
 from amulet_local.params.sampling import SamplingParams
-from amulet_local.preferences.preference import Preference
 from amulet_local.serving.together import Outcome
 
 DEFAULT_METHODS = (
     "pref,context_steering,linear_alignment,amulet:paper,amulet:balanced,amulet:strong"
 )
-SEED = 1
-"""Of the halves."""
 EXAMPLE_QUESTIONS = ("What is a rainbow?", "How do I make good coffee?")
 """What examples answer; no question of the study."""
 EXAMPLE_METHOD = "amulet:balanced"
 N_CTX = 768
 _LOG = "adherence.jsonl"
-_FIELDS: dict[str, type | tuple[type, ...]] = {
-    "method": str,
-    "placement": str,
-    "preference": str,
-    "wording": str,
-    "question": str,
-    "max_tokens": int,
-    "sampling": str,
-    "seed": int,
-    "examples": int,
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """One answer to make.
-
-    Attributes:
-        contestant: the method and its strength.
-        placement: where the preference goes.
-        preference: what it is to follow, and the rule that checks it.
-        wording: how it is said.
-        question: what is asked.
-        max_tokens: most tokens of the answer.
-        sampling: how its tokens are drawn: fields of SamplingParams as JSON, keys in order.
-        seed: of the draws.
-        examples: questions and answers in the wished style that stand before the question, as far
-            as there are any; None if there are to be none.
-    """
-
-    contestant: Contestant
-    placement: Placement
-    preference: RuledPreference
-    wording: str
-    question: str
-    max_tokens: int
-    sampling: str = "{}"
-    seed: int = SEED
-    examples: tuple[tuple[str, str], ...] | None = None
-
-    @property
-    def key(self) -> tuple[str | int, ...]:
-        """What an answer is known by in the log: the values of _FIELDS."""
-        return (
-            self.contestant.name,
-            self.placement,
-            self.preference.name,
-            self.wording,
-            self.question,
-            self.max_tokens,
-            self.sampling,
-            self.seed,
-            int(self.examples is not None),
-        )
-
-    @property
-    def ask(self) -> AskMessages:
-        """What the engine is asked, traced."""
-        return {
-            "messages": [
-                *(
-                    {"role": role, "content": text}
-                    for example in self.examples or ()
-                    for role, text in zip(("user", "assistant"), example, strict=True)
-                ),
-                {"role": "user", "content": self.question},
-            ],
-            "preference": Preference(text=self.wording),
-            "method": self.contestant.runs_as,
-            "amulet": self.contestant.amulet,
-            "placement": self.placement,
-            "sampling": SamplingParams(
-                max_tokens=self.max_tokens, seed=self.seed, **json.loads(self.sampling)
-            ),
-            "trace": 0,
-        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,33 +71,6 @@ class Verdict:
     n_tokens: int
 
 
-def tasks(
-    methods: Sequence[Contestant],
-    placements: Sequence[Placement],
-    preferences: Sequence[RuledPreference],
-    questions: Sequence[str],
-    *,
-    per_preference: int,
-    max_tokens: int,
-    sampling: str = "{}",
-    n_seeds: int = 1,
-) -> Iterator[Task]:
-    """Every answer; preferences take the questions and their wordings in turn."""
-    for contestant, placement in product(methods, placements):
-        for index, preference in enumerate(preferences):
-            for n, seed in product(range(per_preference), range(n_seeds)):
-                yield Task(
-                    contestant=contestant,
-                    placement=placement,
-                    preference=preference,
-                    wording=preference.wordings[(index + n) % len(preference.wordings)],
-                    question=questions[(index + n) % len(questions)],
-                    max_tokens=max_tokens,
-                    sampling=sampling,
-                    seed=SEED + seed,
-                )
-
-
 def verdict(task: Task, generation: Generation) -> Verdict:
     """Judge an answer by its text and its trace."""
     trace = generation.trace or ()
@@ -201,7 +94,7 @@ def stored(path: Path) -> dict[tuple[str | int, ...], dict[str, Any]]:
     Raises:
         FileAccessError: it can't be read, or a line is damaged.
     """
-    return {tuple(entry[name] for name in _FIELDS): entry for entry in read_log(path, _FIELDS)}
+    return {tuple(entry[name] for name in FIELDS): entry for entry in read_log(path, FIELDS)}
 
 
 def run(engine: Engine, wanted: Sequence[Task], path: Path, *, at_once: int = 1) -> None:
@@ -225,7 +118,7 @@ def run(engine: Engine, wanted: Sequence[Task], path: Path, *, at_once: int = 1)
             task = missing[number]
             log.append(
                 {
-                    **dict(zip(_FIELDS, task.key, strict=True)),
+                    **dict(zip(FIELDS, task.key, strict=True)),
                     "text": outcome.text,
                     "finish_reason": outcome.finish_reason,
                     "warnings": list(outcome.warnings),

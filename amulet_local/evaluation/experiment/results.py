@@ -69,7 +69,7 @@ class Method:
     @property
     def is_plain_scale(self) -> bool:
         """Whether it is a guidance scale and nothing else."""
-        limits = {"kl_budget", "mix", *MASK_FIELDS}
+        limits = {"kl_budget", "kl_target", "mix", *MASK_FIELDS}
         return (
             self.scale >= 1
             and not self.is_guarded

@@ -11,16 +11,15 @@ from amulet_local import Engine, errors
 from amulet_local.evaluation.adherence.bank import BANK
 from amulet_local.evaluation.adherence.study import (
     EXAMPLE_QUESTIONS,
-    Task,
     main,
     own_preference,
     placements_of,
     run,
     sampling_of,
     stored,
-    tasks,
     with_examples,
 )
+from amulet_local.evaluation.adherence.task import Task, tasks
 from amulet_local.evaluation.experiment.contestants import contestants
 
 QUESTIONS = ("How do I sleep?", "What is yeast?", "Why?")
