@@ -14,8 +14,11 @@ import numpy as np
 from amulet_local.evaluation import statistics
 from amulet_local.evaluation.scorers.base import AnsweredQuestion, Scorer
 
-_METHOD = ("method", "placement", "examples")
-_PAIRED = ("preference", "wording", "question", "max_tokens", "sampling", "seed")
+METHOD = ("method", "placement", "examples")
+"""What answers of one method have in common."""
+
+PAIRED = ("preference", "wording", "question", "max_tokens", "sampling", "seed")
+"""What answers of several methods to one prompt have in common."""
 
 
 def with_topics(entries: Sequence[dict[str, Any]], scorer: Scorer) -> list[dict[str, Any]]:
@@ -44,16 +47,26 @@ def table(entries: Sequence[dict[str, Any]], names: Sequence[str]) -> str:
         "|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     chosen = [entry for entry in entries if entry["preference"] in names]
-    groups: defaultdict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
-    for entry in chosen:
-        groups[tuple(entry[name] for name in _METHOD)].append(entry)
-    first, *others = groups.values()
+    first, *others = by_method(chosen)
     lines += [_row(first, ""), *(_row(group, _gain(group, first)) for group in others)]
     return "\n".join(lines)
 
 
+def by_method(entries: Sequence[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The answers of each method, in the order in which methods first come."""
+    groups: defaultdict[tuple[Any, ...], list[dict[str, Any]]] = defaultdict(list)
+    for entry in entries:
+        groups[tuple(entry[name] for name in METHOD)].append(entry)
+    return list(groups.values())
+
+
+def method_cells(entry: dict[str, Any]) -> str:
+    """The cells of a row that say which method it is, and where it put the preference."""
+    examples = ", examples" if entry["examples"] else ""
+    return f"`{entry['method']}`{examples} | {entry['placement']}"
+
+
 def _row(entries: Sequence[dict[str, Any]], gain: str) -> str:
-    method, placement, examples = (entries[0][name] for name in _METHOD)
     told = [entry for entry in entries if entry["follows"] is not None]
     follows = _share([float(entry["follows"]) for entry in told])
     whole = _share([_follows_whole(entry) for entry in told])
@@ -63,9 +76,8 @@ def _row(entries: Sequence[dict[str, Any]], gain: str) -> str:
     def percentage(values: Sequence[bool]) -> str:
         return f"{np.mean(values):.1%}"
 
-    name = f"`{method}`" + (", examples" if examples else "")
     return (
-        f"| {name} | {placement} | {follows} | {whole} | {gain} "
+        f"| {method_cells(entries[0])} | {follows} | {whole} | {gain} "
         f"| {percentage([_broken(entry) for entry in entries])} "
         f"| {percentage([entry['recites'] for entry in entries])} "
         f"| {percentage([entry['opens'] for entry in entries])} | {topic} "
@@ -75,11 +87,11 @@ def _row(entries: Sequence[dict[str, Any]], gain: str) -> str:
 
 
 def _gain(entries: Sequence[dict[str, Any]], first: Sequence[dict[str, Any]]) -> str:
-    others = {tuple(entry[name] for name in _PAIRED): entry for entry in first}
+    others = {tuple(entry[name] for name in PAIRED): entry for entry in first}
     pairs = [
         (_follows_whole(entry), _follows_whole(other))
         for entry in entries
-        if (other := others.get(tuple(entry[name] for name in _PAIRED)))
+        if (other := others.get(tuple(entry[name] for name in PAIRED)))
         and None not in (entry["follows"], other["follows"])
     ]
     if not pairs:

@@ -24,12 +24,14 @@ from amulet_local.common.results import Generation
 from amulet_local.engine import Engine, load
 from amulet_local.evaluation.adherence.bank import BANK, RuledPreference, split
 from amulet_local.evaluation.adherence.checks import parse_check
+from amulet_local.evaluation.adherence.judged import judge_all, judged_table, pairs_of
 from amulet_local.evaluation.adherence.preference import ruled
 from amulet_local.evaluation.adherence.recital import opens_about_itself, recites
 from amulet_local.evaluation.adherence.report import table, with_topics
 from amulet_local.evaluation.adherence.task import FIELDS, SEED, Task, tasks
 from amulet_local.evaluation.experiment.contestants import contestants
 from amulet_local.evaluation.experiment.run_folder import Log, read_log
+from amulet_local.evaluation.judges import JudgeOptions, open_judge
 from amulet_local.evaluation.quality import falls_apart, is_loop
 from amulet_local.evaluation.questions import QUESTIONS, parse_questions
 from amulet_local.evaluation.scorers.registry import scorer_named
@@ -45,7 +47,8 @@ EXAMPLE_QUESTIONS = ("What is a rainbow?", "How do I make good coffee?")
 """What examples answer; no question of the study."""
 EXAMPLE_METHOD = "amulet:balanced"
 N_CTX = 768
-_LOG = "adherence.jsonl"
+JUDGE_N_CTX = 2048
+_LOG, _JUDGED = "adherence.jsonl", "judged.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -244,6 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--at-once", type=int, default=1, help="answers computed together; 1 is each by itself"
     )
+    parser.add_argument("--judge", help="a GGUF file, or a name: compares with the first method")
     parser.add_argument(
         "--report", action="store_true", help="print what is there of it, make nothing"
     )
@@ -286,6 +290,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             names = [item.name for item in preferences]
             if any(entry["preference"] in names for entry in entries):
                 print(f"\nPreferences {title}:\n\n{table(entries, names)}")
+        if options.judge is not None:
+            pairs = pairs_of(entries)
+            with open_judge(JudgeOptions(model=options.judge, n_ctx=JUDGE_N_CTX)) as judge:
+                if not options.report:
+                    judge_all(judge, pairs, options.out / _JUDGED)
+                print(f"\n{judged_table(judge.source, pairs, options.out / _JUDGED)}")
     except AmuletError as error:
         parser.exit(1, f"error: {error}\n")
 
