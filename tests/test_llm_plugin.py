@@ -21,13 +21,17 @@ from amulet_local.loading.model_store import catalogue
 from tests.conftest import REPOSITORY
 
 QUESTION = "What is yeast?"
+MODEL = "amulet-shallow"
 SHORT = ("-o", "max_tokens", "8", "-o", "n_ctx", "256", "-o", "n_threads", "1")
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _plugin(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The plugin as `llm` loads it; a user folder of its own."""
+def _plugin(shallow_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The plugin as `llm` loads it; a user folder of its own, and one with the shallow model."""
+    models = tmp_path_factory.mktemp("models")
+    (models / "shallow.gguf").symlink_to(shallow_path)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMULET_MODELS", str(models))
         patch.setenv("LLM_USER_PATH", str(tmp_path_factory.mktemp("llm")))
         patch.setenv("LLM_LOAD_PLUGINS", "")
         plugins.load_plugins()
@@ -44,7 +48,7 @@ def run(*arguments: str, code: int = 0) -> str:
 
 
 def ask(*arguments: str, code: int = 0) -> str:
-    return run("prompt", "-m", "amulet-smollm2", QUESTION, *SHORT, *arguments, code=code)
+    return run("prompt", "-m", MODEL, QUESTION, *SHORT, *arguments, code=code)
 
 
 def test_the_entry_point_names_the_plugin() -> None:
@@ -56,7 +60,7 @@ def test_the_entry_point_names_the_plugin() -> None:
 def test_the_program_llm_finds_it_by_its_entry_point(tmp_path: Path) -> None:
     environment = {**os.environ, "LLM_USER_PATH": str(tmp_path)}
     environment.pop("LLM_LOAD_PLUGINS", None)
-    command = [sys.executable, "-m", "llm", "-m", "amulet-smollm2", *SHORT]
+    command = [sys.executable, "-m", "llm", "-m", MODEL, *SHORT]
     done = subprocess.run(
         [*command, "-o", "preference", "creative", QUESTION],
         env=environment,
@@ -75,7 +79,7 @@ def test_every_model_of_the_catalogue_is_there() -> None:
 
 
 def test_an_answer_streams() -> None:
-    model: Any = llm.get_model("amulet-smollm2")
+    model: Any = llm.get_model(MODEL)
     pieces = list(model.prompt(QUESTION, stream=True, max_tokens=6, n_ctx=256, n_threads=1))
     assert len(pieces) > 3
 
@@ -92,28 +96,28 @@ def test_models_and_typed_options_are_listed(
         assert line in listed
 
 
-def test_it_answers_as_the_engine_does(shared_engine: Engine) -> None:
-    expected = shared_engine.generate(
+def test_it_answers_as_the_engine_does(shallow_engine: Engine) -> None:
+    expected = shallow_engine.generate(
         QUESTION, preference="formal", sampling=SamplingParams(max_tokens=8)
     )
     assert ask("-o", "preference", "formal") == expected.text + "\n"
     assert ask("-o", "preference", "formal", "--no-stream") == expected.text + "\n"
-    plain = shared_engine.generate(QUESTION, sampling=SamplingParams(max_tokens=8))
+    plain = shallow_engine.generate(QUESTION, sampling=SamplingParams(max_tokens=8))
     assert ask() == plain.text + "\n"
     strong = ("-o", "preference", "formal", "-o", "guidance_scale", "0", "-o", "preset", "paper")
     assert ask(*strong) == plain.text + "\n"
 
 
-def test_a_mix_is_a_json_list(shared_engine: Engine) -> None:
+def test_a_mix_is_a_json_list(shallow_engine: Engine) -> None:
     mix = ["formal:0.7", "in rhyme:0.5"]
-    expected = shared_engine.generate(
+    expected = shallow_engine.generate(
         QUESTION, preference=mix, avoid="concise", sampling=SamplingParams(max_tokens=8)
     )
     said = ask("-o", "preference", json.dumps(mix), "-o", "avoid", "concise")
     assert said == expected.text + "\n"
 
 
-def test_a_conversation_goes_on(shared_engine: Engine) -> None:
+def test_a_conversation_goes_on(shallow_engine: Engine) -> None:
     first = ask("-s", "Be kind.")
     second = run("prompt", "-c", "And what eats it?", *SHORT).strip()
     messages = [
@@ -122,7 +126,7 @@ def test_a_conversation_goes_on(shared_engine: Engine) -> None:
         {"role": "assistant", "content": first.strip()},
         {"role": "user", "content": "And what eats it?"},
     ]
-    expected = shared_engine.generate(messages, sampling=SamplingParams(max_tokens=8))
+    expected = shallow_engine.generate(messages, sampling=SamplingParams(max_tokens=8))
     assert second == expected.text.strip()
 
 
@@ -135,7 +139,7 @@ def test_a_schema_gives_json() -> None:
 def test_the_log_has_usage_and_what_was_done() -> None:
     ask("-o", "preference", "concise")
     (entry,) = json.loads(run("logs", "-n", "1", "--json"))
-    assert entry["model"] == "amulet-smollm2"
+    assert entry["model"] == MODEL
     assert entry["output_tokens"] == 8
     assert entry["input_tokens"] > 20
     assert entry["response_json"]["preset"] == "balanced"
@@ -158,7 +162,7 @@ def test_wrong_options_are_said(arguments: tuple[str, ...], said: str) -> None:
 
 
 def test_from_python_the_model_stays_loaded() -> None:
-    model: Any = llm.get_model("amulet-smollm2")
+    model: Any = llm.get_model(MODEL)
     options = {"max_tokens": 4, "n_ctx": 256, "n_threads": 1}
     first = model.prompt(QUESTION, preference=["formal", "concise"], **options)
     assert first.text()

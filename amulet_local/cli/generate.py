@@ -11,7 +11,7 @@ from amulet_local.cli.command import add_command
 from amulet_local.cli.cut_forms import require_complete_forms
 from amulet_local.cli.flags import MethodName
 from amulet_local.cli.inputs import require_question
-from amulet_local.cli.named_method import with_method
+from amulet_local.cli.named_method import warn_of_no_preference, with_method
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.question import read_options
 from amulet_local.cli.terminal import note, stderr_is_terminal
@@ -43,6 +43,7 @@ def run(options: GenerateOptions) -> None:
     from amulet_local.answering.request import choose_method
 
     name, question = with_method(options, options.method, read_options(options))
+    warn_of_no_preference(name, question)
     method = choose_method(name, has_preference=bool(question.preferences))
     with session(question) as opened:
         if question.amulet is not None and not question.preferences:

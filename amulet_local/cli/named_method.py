@@ -88,7 +88,7 @@ def with_method(
     Raises:
         As `named_method`; also InvalidParameterError where --preset sets the strength as well.
     """
-    from amulet_local.steering.methods import METHODS, method_named
+    from amulet_local.steering.methods import METHODS
 
     if name is None:
         return None, question
@@ -97,9 +97,16 @@ def with_method(
         raise InvalidParameterError(
             f"--method {name!r:.60} and --preset both set the strength; leave one out"
         )
-    if question.preferences and not method_named(named.method).needs_preference:
-        note(
-            f"warning: the method {named.method!r} follows no preference: --preference and --avoid "
-            f"change nothing"
-        )
     return named.method, named.question
+
+
+def warn_of_no_preference(method: str | None, question: Question) -> None:
+    """Say so where there are preferences, and the method follows none."""
+    from amulet_local.steering.methods import method_named
+
+    if method is None or not question.preferences or method_named(method).needs_preference:
+        return
+    note(
+        f"warning: the method {method!r} follows no preference: --preference and --avoid change "
+        f"nothing"
+    )

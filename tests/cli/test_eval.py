@@ -123,7 +123,9 @@ def verdict(body: dict[str, Any]) -> Reply:
 
 
 @pytest.mark.usefixtures("shallow_by_default")
-def test_a_judge_rates_the_criteria_of_each_question_and_compares_answers(tmp_path: Path) -> None:
+def test_a_judge_rates_the_criteria_of_each_question_and_compares_answers(
+    tmp_path: Path, shallow_path: Path
+) -> None:
     levels = {str(n): f"{n} of 5" for n in range(1, 6)}
     rubrics = [
         {"criteria": criteria, "score_descriptions": levels}
@@ -152,7 +154,7 @@ def test_a_judge_rates_the_criteria_of_each_question_and_compares_answers(tmp_pa
 
     local = run(
         *("eval", "--report-only", tmp_path / "out", "--scorers", "words"),
-        *("--judge", "smollm2", "--json"),
+        *("--judge", shallow_path, "--json"),
     )
     assert local.code == 0, local.err
     rated = json.loads(local.out)["runs"][0]["scores"]["judge-rating"]

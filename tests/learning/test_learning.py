@@ -72,9 +72,9 @@ def distances(learned: Learned, truth: Sequence[float]) -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def engine(model_path: Path) -> Iterator[Engine]:
+def engine(shallow_path: Path) -> Iterator[Engine]:
     """An engine that keeps prefixes from one text to the next, as `learn` is meant to be used."""
-    with load(model_path, n_ctx=256, n_threads=1, n_threads_batch=1, schedule="serial") as engine:
+    with load(shallow_path, n_ctx=256, n_threads=1, n_threads_batch=1, schedule="serial") as engine:
         yield engine
 
 
@@ -153,10 +153,10 @@ def test_liked_and_disliked_texts_together_find_the_weights(
     assert (distances(both, TRUTH) < 3).all()
 
 
-def test_an_unlikely_end_costs_likelihood(engine: Engine) -> None:
+def test_an_unlikely_end_costs_likelihood(shared_engine: Engine) -> None:
     text = LikedText(messages=QUESTIONS[1], answer="It is a fungus", finished=False)
-    cut = engine.learn([text], bank=["concise"])
-    whole = engine.learn([replace(text, finished=True)], bank=["concise"])
+    cut = shared_engine.learn([text], bank=["concise"])
+    whole = shared_engine.learn([replace(text, finished=True)], bank=["concise"])
     assert whole.n_tokens == cut.n_tokens + 1
     assert whole.log_likelihoods.plain < cut.log_likelihoods.plain
 

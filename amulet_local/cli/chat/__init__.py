@@ -59,7 +59,7 @@ def run(options: ChatOptions) -> None:
         remember_model,
     )
     from amulet_local.cli.loading import loaded
-    from amulet_local.cli.named_method import with_method
+    from amulet_local.cli.named_method import warn_of_no_preference, with_method
     from amulet_local.cli.question import read_settings
 
     first = _first_question(options)
@@ -67,6 +67,7 @@ def run(options: ChatOptions) -> None:
     if path is not None and options.model is None:
         options = dataclasses.replace(options, model=model_of(read_chat(path)))
     method, question = with_method(options, options.method, read_settings(options))
+    warn_of_no_preference(method, question)
     options = dataclasses.replace(options, method=method)
     screen = Screen(markdown=options.markdown, verbose="verbose" in options.runtime)
     keeper = Keeper(enabled=not options.no_save, is_typed=screen.is_typed)
