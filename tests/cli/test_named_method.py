@@ -10,7 +10,7 @@ import pytest
 
 from amulet_local.cli.answering import what_is_added
 from amulet_local.cli.generate import GenerateOptions
-from amulet_local.cli.named_method import with_method
+from amulet_local.cli.named_method import warn_of_no_preference, with_method
 from amulet_local.cli.question import Question, read_options
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.amulet import AmuletParams
@@ -135,9 +135,9 @@ def test_a_method_that_follows_no_preference_says_so(
     capsys: pytest.CaptureFixture[str], how: str
 ) -> None:
     options = GenerateOptions(prompt="Hi", model="smollm2", **{how: ["concise"]})  # type: ignore[arg-type]
-    with_method(options, "pref", read_options(options))
+    warn_of_no_preference("pref", read_options(options))
     assert capsys.readouterr().err == ""
-    with_method(options, "base", read_options(options))
+    warn_of_no_preference("base", read_options(options))
     assert "'base' follows no preference" in capsys.readouterr().err
 
 
