@@ -15,6 +15,7 @@ from amulet_local.answering.picker import Picker
 from amulet_local.answering.request import Request
 from amulet_local.answering.tracing import Tracer
 from amulet_local.common.results import Chunk, FinishReason, Generation, TokenTrace, Usage
+from amulet_local.llama.sampler import GREEDY_BELOW
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.optimizer.realigner import Logits, Realigner
 from amulet_local.steering.steering import Steering
@@ -42,6 +43,7 @@ class Answer:
             end_tokens=vocabulary.end_tokens,
             vocabulary=vocabulary,
             json_position=None if request.sampling.json_schema is None else JsonPosition(),
+            is_drawn=request.sampling.temperature >= GREEDY_BELOW,
         )
         self.tokens: list[int] = []
         self.finish_reason: FinishReason | None = None

@@ -44,6 +44,7 @@ class Steering:
         end_tokens: Iterable[int] = (),
         vocabulary: Vocabulary | None = None,
         json_position: JsonPosition | None = None,
+        is_drawn: bool = False,
     ) -> None:
         """Start a generation.
 
@@ -52,6 +53,7 @@ class Steering:
             end_tokens: what the end guard holds back.
             vocabulary: the model's; the echo guard needs it.
             json_position: for an answer that is JSON: only its string values are steered.
+            is_drawn: whether tokens are drawn at random.
         """
         self.plan = plan
         self.amulet = amulet
@@ -64,6 +66,7 @@ class Steering:
             prompts=prompts,
             end_tokens=sorted(end_tokens),
             vocabulary=vocabulary,
+            is_drawn=is_drawn,
         )
         self._guards: dict[type[Guard], Guard] = {}
         self._active = self._chosen_guards()

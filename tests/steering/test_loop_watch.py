@@ -11,10 +11,9 @@ from hypothesis import strategies as st
 
 from amulet_local.steering.guards.loop_watch import (
     COLLAPSED_SHARE,
-    FOUND_NATS,
     MAX_PERIOD,
-    STRAY_NATS,
     STRAY_TOKENS,
+    STRAYS,
     STRICTNESS,
     UNSURE_NATS,
     WINDOW,
@@ -162,17 +161,18 @@ def test_the_mean_over_the_window_counts_not_a_single_token() -> None:
     assert watch.factor == 1.0
 
 
-@given(st.lists(st.floats(-2, 2), max_size=80))
-def test_an_answer_strays_between_the_two_means(surprises: list[float]) -> None:
+@given(st.lists(st.floats(-2, 2), max_size=80), st.booleans())
+def test_an_answer_strays_between_the_two_means(surprises: list[float], is_drawn: bool) -> None:
     """Against the definition, with the mean of the last tokens computed anew each time."""
-    watch = Watch()
+    watch = Watch(is_drawn=is_drawn)
+    from_nats, until_nats = STRAYS[is_drawn]
     strays, n_strays = False, 0
     for n, surprise in enumerate(surprises, start=1):
         watch.note_surprise(surprise)
         if n >= STRAY_TOKENS:
             mean = sum(surprises[n - STRAY_TOKENS : n]) / STRAY_TOKENS
-            n_strays += not strays and mean > STRAY_NATS
-            strays = mean > (FOUND_NATS if strays else STRAY_NATS)
+            n_strays += not strays and mean > from_nats
+            strays = mean > (until_nats if strays else from_nats)
         assert watch.factor == (0.0 if strays else 0.5**n_strays)
 
 

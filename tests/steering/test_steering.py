@@ -13,9 +13,8 @@ from amulet_local.llama.word_starts import WordStarts
 from amulet_local.optimizer.realigner import PLAUSIBLE, Realigner
 from amulet_local.steering.guards.early_end import LIKELY_END
 from amulet_local.steering.guards.loop_watch import (
-    FOUND_NATS,
-    STRAY_NATS,
     STRAY_TOKENS,
+    STRAYS,
     STRICTNESS,
 )
 from amulet_local.steering.recital import OPENING_WORDS
@@ -464,13 +463,20 @@ def test_collapsed_entropy_lowers_the_scale(small: Realigner) -> None:
     assert "stopped having a choice of words (2 times)" in watched.warnings[0]
 
 
-def test_improbable_text_is_not_strengthened_until_it_is_probable_again(small: Realigner) -> None:
+@pytest.mark.parametrize("is_drawn", [False, True])
+def test_improbable_text_is_not_strengthened_until_it_is_probable_again(
+    small: Realigner, is_drawn: bool
+) -> None:
     plain, preference = small_rows()
-    watched = steering(small, guidance_scale=4, watch=True)
+    plan = RowPlan(has_plain=True, weights=(1.0,))
+    amulet = AmuletParams(guidance_scale=4, watch=True)
+    watched = Steering(plan, amulet, small, is_drawn=is_drawn)
+    from_nats, until_nats = STRAYS[is_drawn]
     log_p = log_softmax(preference)
-    surprise = -log_p + (np.exp(log_p) * log_p).sum()
+    expected = (np.exp(log_p) * log_p).sum() if is_drawn else log_p.max()
+    surprise = expected - log_p
     unlikely = [int(token) for token in np.argsort(log_p)[20 : 20 + STRAY_TOKENS]]
-    assert surprise[unlikely].mean() > STRAY_NATS
+    assert surprise[unlikely].mean() > from_nats
     for token in unlikely:
         assert watched.combine([plain, preference]).scale == 4
         watched.accept(token, "word ")
@@ -479,7 +485,7 @@ def test_improbable_text_is_not_strengthened_until_it_is_probable_again(small: R
         scales.append(watched.combine([plain, preference]).scale)
         say(watched, token)
     mean_after = [surprise[unlikely[n:]].sum() / STRAY_TOKENS for n in range(STRAY_TOKENS + 1)]
-    assert scales == [1.0 if mean > FOUND_NATS else 2.5 for mean in mean_after]
+    assert scales == [1.0 if mean > until_nats else 2.5 for mean in mean_after]
     assert set(scales) == {1.0, 2.5}  # and the excess over 1 is halved
     assert "became improbable (once)" in watched.warnings[0]
 

@@ -24,6 +24,7 @@ class Surroundings:
         prompts: one per row, as token ids; none where they aren't known.
         end_tokens: ids of the tokens that end an answer.
         vocabulary: the model's; None where it isn't known.
+        is_drawn: whether tokens are drawn at random, and not the likeliest ones.
     """
 
     amulet: AmuletParams
@@ -31,6 +32,7 @@ class Surroundings:
     prompts: Sequence[Sequence[int]] = ()
     end_tokens: Sequence[int] = ()
     vocabulary: Vocabulary | None = None
+    is_drawn: bool = False
 
 
 class Guard:

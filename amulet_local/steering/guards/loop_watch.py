@@ -36,15 +36,17 @@ UNSURE_NATS = 0.5
 """Entropy of the reference from which on a choice is a choice."""
 
 STRAY_TOKENS = 8
-STRAY_NATS, FOUND_NATS = 0.25, 0.0
-"""An answer strays when its last tokens surprise the reference by more nats on average than the
-first of these, and has found its way when they do so by less than the second."""
+STRAYS = {False: (0.7, 0.3), True: (0.25, 0.0)}
+"""Whether tokens are drawn -> (from, until): an answer strays when its last tokens surprise the
+reference by more nats on average than the first of these, and has found its way when they do so by
+less than the second."""
 
 
 class Watch:
     """Follows one answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_drawn: bool = False) -> None:
+        self._stray_nats, self._found_nats = STRAYS[is_drawn]
         self._factor = 1.0
         self._strays = False
         self._n_strays = 0
@@ -106,19 +108,20 @@ class Watch:
             self._entropies.clear()
 
     def note_surprise(self, surprise: float) -> None:
-        """Take by how many nats the chosen token is less likely than one that the reference draws.
+        """Take by how many nats the token is less likely than what the reference would choose.
 
-        This is -log p1(token) - H(p1), 0 on average for text that the reference itself draws, in
-        whatever language and however sure of itself the model is (the typicality of Meister et al.,
-        arXiv 2202.00666).
+        This is log p1(likeliest) - log p1(token) where the likeliest token is taken, and
+        -log p1(token) - H(p1) where one is drawn (the typicality of Meister et al.,
+        arXiv 2202.00666): 0 on average for the reference's own text, in whatever language and
+        however sure of itself the model is.
         """
         self._surprises.append(surprise)
         if len(self._surprises) < STRAY_TOKENS:
             return
         mean = sum(self._surprises) / STRAY_TOKENS
         if self._strays:
-            self._strays = mean > FOUND_NATS
-        elif mean > STRAY_NATS:
+            self._strays = mean > self._found_nats
+        elif mean > self._stray_nats:
             self._strays = True
             self._n_strays += 1
             self._factor *= 0.5
@@ -160,7 +163,7 @@ class LoopWatch(Guard):
     def __init__(self, around: Surroundings) -> None:
         """Begin to watch."""
         super().__init__(around)
-        self._watch = Watch()
+        self._watch = Watch(is_drawn=around.is_drawn)
 
     @classmethod
     def is_on(cls, around: Surroundings) -> bool:
@@ -185,7 +188,11 @@ class LoopWatch(Guard):
         """Take note of the token and of how much it surprises the reference."""
         self._watch.accept(token, is_word=self._is_word(token))
         if step is not None and step.has_preference:
-            self._watch.note_surprise(-step.reference.log_p(token) - step.reference.entropy())
+            reference = step.reference
+            expected = (
+                -reference.entropy() if self.around.is_drawn else reference.log_p(reference.top)
+            )
+            self._watch.note_surprise(expected - reference.log_p(token))
 
     def _is_word(self, token: int) -> bool:
         vocabulary = self.around.vocabulary
