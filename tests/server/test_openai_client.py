@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from amulet_local import Engine
+from amulet_local import Engine, SamplingParams
 from amulet_local.server.limits import Access
 from tests.server.conftest import Server, running
 
@@ -121,18 +121,21 @@ def test_stop_texts_and_several_answers(client: openai.OpenAI) -> None:
     assert all(" " not in (choice.message.content or "") for choice in answer.choices)
 
 
-def test_text_completions(client: openai.OpenAI) -> None:
+def test_text_completions(client: openai.OpenAI, engine: Engine) -> None:
+    text = "The capital of France is"
     answer = client.completions.create(
-        model="smollm2", prompt="The capital of France is", max_tokens=4, temperature=0, logprobs=2
+        model="smollm2", prompt=text, max_tokens=4, temperature=0, logprobs=2
     )
     choice = answer.choices[0]
-    assert "Paris" in choice.text
+    prompt = engine.model.vocabulary.tokenize(text, add_special=True, parse_special=True)
+    sampling = SamplingParams(max_tokens=4, temperature=0)
+    assert choice.text == engine.generate_from_tokens(prompt, sampling=sampling).text
     assert choice.logprobs is not None
     assert "".join(choice.logprobs.tokens or []) == choice.text
     assert choice.logprobs.text_offset is not None
     assert choice.logprobs.text_offset[0] == 0
     pieces = client.completions.create(
-        model="smollm2", prompt="The capital of France is", max_tokens=4, temperature=0, stream=True
+        model="smollm2", prompt=text, max_tokens=4, temperature=0, stream=True
     )
     assert "".join(piece.choices[0].text for piece in pieces) == choice.text
 
