@@ -26,7 +26,7 @@ from tests.explained import traced_text
 pytestmark = pytest.mark.usefixtures("shallow_by_default")
 
 ASK = ("explain", "How do I sleep better?", "--preference", "creative", "--preset", "strong")
-SHORT = ("-n", "12")
+SHORT = ("-n", "12", "--no-watch")  # which has much to say of what the shallow model says
 SGR = r"\x1b\[[\d;]*m"
 HOSTILE = '</script>"\x1b[31m\x1b]0;title\x07\u202e \r\n\t\x00 🦥 \x9b2J'
 
