@@ -269,6 +269,19 @@ def moments_block(weights: Any, values: Any) -> Any:
     return first, second
 
 
+@register_jitable
+def exponents_block(plain: Any, preference: Any, extra: Any, peak: Any, block: Any) -> None:
+    """block = z - peak; where that is negligible or a token is impossible, what exp makes nothing.
+
+    plain, preference, block: float32[n]; extra, peak: as in `entropy`.
+    """
+    combine_block(plain, preference, extra, block)
+    for j in range(block.shape[0]):
+        below = block[j] - peak
+        counts = below > _LOWEST_EXPONENT and plain[j] != -np.inf
+        block[j] = below if counts else _LOWEST_EXPONENT
+
+
 @lazy_njit
 def log_normaliser(row: Any, peak: Any, scratch: Any, powers: Any) -> Any:
     """log sum_j exp(row_j), float64.
@@ -302,13 +315,8 @@ def entropy(plain: Any, preference: Any, extra: Any, peak: Any, scratch: Any, po
         stop = min(start + BLOCK, n)
         block = scratch[: stop - start]
         x = values[: stop - start]
-        combine_block(plain[start:stop], preference[start:stop], extra, block)
-        part = plain[start:stop]
-        for j in range(x.shape[0]):
-            below = block[j] - peak
-            counts = below > _LOWEST_EXPONENT and part[j] != -np.inf
-            x[j] = below if counts else _LOWEST_EXPONENT
-            block[j] = x[j]
+        exponents_block(plain[start:stop], preference[start:stop], extra, peak, block)
+        x[:] = block
         exp_block(block, powers)
         total += sum_block(block)
         first += moments_block(block, x)[0]
@@ -330,13 +338,11 @@ def divergence(
         stop = min(start + BLOCK, n)
         block = scratch[: stop - start]
         differences = values[: stop - start]
-        combine_block(plain[start:stop], preference[start:stop], extra, block)
         part, part_plain = preference[start:stop], plain[start:stop]
+        exponents_block(part_plain, part, extra, peak, block)
         for j in range(block.shape[0]):
-            below = block[j] - peak
-            counts = below > _LOWEST_EXPONENT and part_plain[j] != -np.inf
+            counts = block[j] > _LOWEST_EXPONENT
             differences[j] = part[j] - part_plain[j] if counts else np.float32(0)
-            block[j] = below if counts else _LOWEST_EXPONENT
         exp_block(block, powers)
         total += sum_block(block)
         first += moments_block(block, differences)[0]
