@@ -67,6 +67,7 @@ def add_command(
     examples: str,
     short_help: str | None = None,
     environment: bool = True,
+    cls: type[HelpCommand] = HelpCommand,
 ) -> None:
     """Add the command `name`, which calls `run` with an instance of `options_type`.
 
@@ -76,6 +77,7 @@ def add_command(
         name, help, examples: what it is called, what its help says, and lines of shell for the end.
         short_help: what the help of the group above says, if it isn't app.py's.
         environment: whether its flags can be set by environment variables.
+        cls: what reads its command line.
     """
 
     def callback(ctx: typer.Context, **values: Any) -> None:
@@ -96,7 +98,7 @@ def add_command(
     callback.__annotations__ = {item.name: item.annotation for item in parameters}
     app.command(
         name,
-        cls=HelpCommand,
+        cls=cls,
         help=help,
         short_help=short_help,
         epilog=examples_epilog(examples) + (f"\n\n{ENVIRONMENT_NOTE}" if environment else ""),

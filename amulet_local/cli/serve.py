@@ -7,20 +7,17 @@ import os
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
-from amulet_local.cli import completions
 from amulet_local.cli.command import add_command
-from amulet_local.cli.derived_options import Given, group
-from amulet_local.cli.flags import numeric, option, preference_option
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
+from amulet_local.cli.llama_server_flags import LlamaServerCommand
 from amulet_local.cli.loading import loading_progress
-from amulet_local.cli.model_options import ModelOptions
 from amulet_local.cli.question import runtime_params
+from amulet_local.cli.serve_options import CHUNK, N_CTX, ServeOptions
 from amulet_local.cli.terminal import StatusLine, note
 from amulet_local.cli.version import package_version
 from amulet_local.common.errors import (
@@ -30,21 +27,13 @@ from amulet_local.common.errors import (
     MissingExtraError,
 )
 from amulet_local.params.amulet import AmuletParams
-from amulet_local.params.option import PREFERENCE, some_of, with_help
-from amulet_local.params.runtime import RuntimeParams
+from amulet_local.params.sampling import SamplingParams
 
 if TYPE_CHECKING:
     from amulet_local.params.choices import Scheduler
+    from amulet_local.params.runtime import RuntimeParams
     from amulet_local.server.limits import Access
     from amulet_local.server.served_model import ServedModel
-
-NETWORK = "Where it listens, and who may ask (flags as in llama-server)"
-CLIENTS = "What clients may send"
-LOAD = "How many requests"
-
-N_CTX = 4096
-CHUNK = 64
-"""Tokens of a prompt computed at once: what others wait for at most."""
 
 _SWITCH_SECONDS = 0.001
 """How long the thread that computes waits for the one that sends; Python's default is 5 ms."""
@@ -63,163 +52,6 @@ curl http://127.0.0.1:8080/v1/chat/completions \\
     -H 'Content-Type: application/json' \\
     -d '{"messages": [{"role": "user", "content": "Hi"}],
          "preference": "formal"}'"""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ServeOptions(ModelOptions):
-    """Options of `serve`."""
-
-    host: Annotated[
-        str,
-        option(
-            "--host",
-            panel=NETWORK,
-            metavar="ADDRESS",
-            help="Address to listen on; any but this machine's own needs a key. Default: "
-            "127.0.0.1.",
-        ),
-    ] = "127.0.0.1"
-    port: Annotated[
-        int,
-        numeric("--port", panel=NETWORK, help="Port; 0 takes a free one. Default: 8080."),
-    ] = 8080
-    api_key: Annotated[
-        list[str] | None,
-        option(
-            "--api-key",
-            panel=NETWORK,
-            metavar="KEY",
-            help="Answer those only who send this key; give it again for more. Better in "
-            "AMULET_API_KEY or a file: others on this machine see a command's flags.",
-        ),
-    ] = None
-    api_key_file: Annotated[
-        str | None,
-        option("--api-key-file", panel=NETWORK, metavar="FILE", help="Keys, one on each line."),
-    ] = None
-    allowed_host: Annotated[
-        list[str] | None,
-        option(
-            "--allowed-host",
-            panel=NETWORK,
-            metavar="NAME",
-            help="A name that this server is known by, such as a reverse proxy's; give it again "
-            "for more.",
-        ),
-    ] = None
-    cors_origin: Annotated[
-        list[str] | None,
-        option(
-            "--cors-origin",
-            panel=NETWORK,
-            metavar="ORIGIN",
-            help="Web pages and apps that may ask, e.g. https://chat.example.org or "
-            "app://obsidian.md, or * for any; give it again for more. Default: none but its own.",
-        ),
-    ] = None
-    alias: Annotated[
-        list[str] | None,
-        option(
-            "-a",
-            "--alias",
-            panel=CLIENTS,
-            metavar="NAME",
-            help="What the model is called in answers and lists; give it again for more names. "
-            "Default: the file's name.",
-        ),
-    ] = None
-    strict_model: Annotated[
-        bool,
-        option(
-            "--strict-model",
-            panel=CLIENTS,
-            help="Refuse requests that name another model, which the loaded one answers otherwise.",
-        ),
-    ] = False
-    strict_fields: Annotated[
-        bool,
-        option(
-            "--strict-fields",
-            panel=CLIENTS,
-            help="Refuse requests with fields that aren't known here, which are otherwise named in "
-            "the answer's warnings.",
-        ),
-    ] = False
-    runtime: Given = field(
-        default_factory=dict,
-        metadata=group(
-            with_help(
-                RuntimeParams.options,
-                n_ctx="Most tokens of prompt and answer of a request; 0 is what the model was "
-                f"trained with. Default: {N_CTX}.",
-                n_batch="Tokens of a prompt computed at once; the others wait for so long. "
-                f"Default: {CHUNK}, on a GPU 512.",
-            )
-        ),
-    )
-    parallel: Annotated[
-        int,
-        numeric("-np", "--parallel", panel=LOAD, help="Requests at the same time. Default: 2."),
-    ] = 2
-    queue: Annotated[
-        int,
-        numeric("--queue", panel=LOAD, help="Requests that wait for their turn. Default: 1000."),
-    ] = 1000
-    scheduler: Annotated[
-        str,
-        option(
-            "--scheduler",
-            panel=LOAD,
-            metavar="HOW",
-            help="interleaved (requests take turns, a token each), batched (all in one "
-            "computation) or auto (batched on a GPU). Default: auto.",
-        ),
-    ] = "auto"
-    max_preferences: Annotated[
-        int | None,
-        numeric(
-            "--max-preferences",
-            panel=LOAD,
-            help="Most preferences in a request; each takes memory. Default: 8, batched 3.",
-        ),
-    ] = None
-    preference: Annotated[
-        list[str] | None,
-        preference_option(
-            "--preference",
-            panel=PREFERENCE,
-            help="For requests that name none: a name or a text, with a weight if need be. Give it "
-            "again to mix several.",
-        ),
-    ] = None
-    avoid: Annotated[
-        list[str] | None,
-        preference_option(
-            "--avoid",
-            panel=PREFERENCE,
-            help="For requests that avoid nothing: what answers should not be like.",
-        ),
-    ] = None
-    preset: Annotated[
-        str | None,
-        option(
-            "--preset",
-            autocompletion=completions.presets,
-            panel=PREFERENCE,
-            metavar="NAME",
-            help="For requests that set no strength: balanced, strong or paper. Default: balanced.",
-        ),
-    ] = None
-    strength: Given = field(
-        default_factory=dict,
-        metadata=group(
-            with_help(
-                some_of(AmuletParams.options, "guidance_scale", "kl_budget", panel=PREFERENCE),
-                guidance_scale="The same: the scale.",
-                kl_budget="The same: the KL budget.",
-            )
-        ),
-    )
 
 
 def run(options: ServeOptions) -> None:
@@ -241,7 +73,7 @@ def run(options: ServeOptions) -> None:
     check_access(options.host, access)
     _check_counts(options)
     defaults = _defaults(options)
-    runtime = runtime_params(options, n_ctx=N_CTX)
+    runtime = _with_thinking(runtime_params(options, n_ctx=N_CTX), options.reasoning)
     listening = open_port(options.host, options.port)
     host, port = listening.getsockname()[:2]
     if runtime.verbose:
@@ -295,7 +127,7 @@ def _load(
         raise
     names = ModelNames(
         names_of(model, engine.model.path),
-        aliases=[name for text in options.alias or () for name in text.split(",") if name],
+        aliases=_parts(options.alias),
         is_strict=options.strict_model,
     )
     return ServedModel(
@@ -304,7 +136,16 @@ def _load(
         names,
         Defaults(fields=defaults),
         has_strict_fields=options.strict_fields,
+        tags=_parts(options.tags),
+        shows_places=options.slots,
+        has_page=not options.no_ui,
+        adapters=runtime.lora,
     )
+
+
+def _parts(texts: list[str] | None) -> list[str]:
+    """What stands between the commas of these texts."""
+    return [part.strip() for text in texts or () for part in text.split(",") if part.strip()]
 
 
 def _welcome(model: ServedModel, url: str, *, needs_key: bool) -> None:
@@ -392,6 +233,7 @@ def _defaults(options: ServeOptions) -> dict[str, Any]:
         avoid=options.avoid or None,
         preset=options.preset,
         **read(AmuletParams.options, options.strength),
+        **_sampling(options),
     )
     chat_fields(fields).arguments(None, UserModelSettings())
     if options.preset is not None:
@@ -399,6 +241,35 @@ def _defaults(options: ServeOptions) -> dict[str, Any]:
 
         preset_named(options.preset)
     return fields
+
+
+def _sampling(options: ServeOptions) -> dict[str, Any]:
+    """Fields of the sampling that were given; the length under llama-server's name, which yields
+    to OpenAI's."""
+    from amulet_local.server.client_fields import REASONING_FORMATS
+
+    given = read(SamplingParams.options, options.sampling)
+    if "reasoning_format" in given:
+        name = given["reasoning_format"]
+        given["reasoning_format"] = REASONING_FORMATS.get(name, name)
+    if "max_tokens" in given:
+        given["n_predict"] = given.pop("max_tokens")
+    return given
+
+
+def _with_thinking(runtime: RuntimeParams, when: str) -> RuntimeParams:
+    """The runtime with a variable of the chat template for whether to think.
+
+    Raises:
+        InvalidParameterError: `when` is another word.
+    """
+    if when not in ("on", "off", "auto"):
+        raise InvalidParameterError(f"--reasoning must be on, off or auto, got {when!r:.60}")
+    if when == "auto":
+        return runtime
+    thinks = {"enable_thinking": when == "on", **runtime.template_arguments}
+    changed: RuntimeParams = runtime.replace(template_arguments=thinks)
+    return changed
 
 
 def _log_requests() -> None:
@@ -419,4 +290,5 @@ def add_to(app: typer.Typer) -> None:
         name="serve",
         help=HELP,
         examples=EXAMPLES,
+        cls=LlamaServerCommand,
     )

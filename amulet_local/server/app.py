@@ -10,13 +10,11 @@ from importlib import resources
 from typing import Any
 
 from fastapi import FastAPI, Request
-from fastapi.responses import JSONResponse, PlainTextResponse, Response
+from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 
 from amulet_local.common.errors import AmuletError, InvalidParameterError
-from amulet_local.llama import library
 from amulet_local.llama.vocabulary import Vocabulary
-from amulet_local.preferences.names import BUILT_IN_PREFERENCES
 from amulet_local.server import openapi
 from amulet_local.server.access import json_object
 from amulet_local.server.client_fields import HABITS
@@ -24,13 +22,10 @@ from amulet_local.server.completion_job import CompletionJob
 from amulet_local.server.completion_prompt import ChatPrompt, CompletionPrompt, TextPrompt
 from amulet_local.server.failures import HttpError, as_http, log_error
 from amulet_local.server.fields import STRENGTH
-from amulet_local.server.model_names import own_settings
 from amulet_local.server.other_protocols import add_other_protocols, error_body
 from amulet_local.server.replies import CompletionReply
-from amulet_local.server.served_model import ServedModel
 from amulet_local.server.service import Service
-from amulet_local.steering.methods import METHODS
-from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, adjusted_strength
+from amulet_local.server.state import add_state
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
@@ -58,9 +53,9 @@ def make_app(service: Service, *, version: str) -> FastAPI:
         app.add_exception_handler(error, _failed)
     _add_completions(app, service)
     _add_tokens(app, service)
-    _add_state(app, service, version)
+    add_state(app, service, version)
     add_other_protocols(app, service)
-    _add_page(app)
+    _add_page(app, service)
     _add_short_paths(app)
     openapi.describe(app)
     return app
@@ -141,87 +136,6 @@ def _add_tokens(app: FastAPI, service: Service) -> None:
         return JSONResponse({"content": await asyncio.to_thread(vocabulary.text, tokens)})
 
 
-def _add_state(app: FastAPI, service: Service, version: str) -> None:
-    def entry(name: str) -> dict[str, Any]:
-        created = int(service.started_seconds)
-        return {"id": name, "object": "model", "created": created, "owned_by": "local"}
-
-    @app.get("/v1/models", responses=openapi.ERRORS)
-    async def models() -> Response:
-        """The model, also with each preference in its name."""
-        names = await asyncio.to_thread(service.model.names.listed)
-        return JSONResponse({"object": "list", "data": [entry(name) for name in names]})
-
-    @app.get("/v1/models/{name:path}", responses=openapi.ERRORS)
-    async def model(name: str) -> Response:
-        """One of them."""
-        found = await asyncio.to_thread(service.model.names.find, name)
-        return JSONResponse(entry(found.name))
-
-    @app.get("/health", responses=openapi.ERRORS)
-    @app.get("/v1/health", include_in_schema=False)
-    async def health() -> Response:
-        """Whether requests are answered; 503 while the model loads."""
-        assert service.model
-        return JSONResponse({"status": "ok"})
-
-    @app.get("/metrics", responses=openapi.ERRORS)
-    async def metrics() -> Response:
-        """Counters in Prometheus's format."""
-        pool = service.model.pool
-        text = service.figures.text(
-            processing=pool.n_active, waiting=pool.n_queued, places=pool.n_places
-        )
-        return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    @app.get("/props", responses=openapi.ERRORS)
-    async def props() -> Response:
-        """What the server has: the model, preferences, presets."""
-        return JSONResponse(await asyncio.to_thread(_props, service.model, version))
-
-
-def _props(model: ServedModel, version: str) -> dict[str, Any]:
-    engine, own = model.engine, own_settings()
-    built_in = [{"name": name, "text": text} for name, text in BUILT_IN_PREFERENCES.items()]
-    strength = adjusted_strength(None, {}, own=engine.own_settings)
-    return {
-        "default_generation_settings": {"n_ctx": engine.n_ctx},
-        "total_slots": model.pool.n_places,
-        "model_alias": model.names.main,
-        "model_path": engine.model.path.name,
-        "chat_template": engine.model.chat_template or "",
-        "bos_token": model.vocabulary.bos_text,
-        "eos_token": model.vocabulary.eos_text,
-        "build_info": f"amulet-local {version}, llama.cpp {library.build_version()}",
-        "amulet": {
-            "preferences": built_in
-            + [{"name": name, "text": text} for name, text in own.preferences.items()],
-            "mixes": [{"name": name, "parts": list(parts)} for name, parts in own.mixes.items()],
-            "presets": [
-                {
-                    "name": preset.name,
-                    "summary": preset.summary,
-                    "guidance_scale": preset.amulet.guidance_scale,
-                    "kl_budget": preset.amulet.kl_budget,
-                    "kl_target": preset.amulet.kl_target,
-                }
-                for preset in PRESETS.values()
-            ],
-            "default_preset": model.defaults.fields.get("preset", DEFAULT_PRESET),
-            "default_strength": {
-                "guidance_scale": model.defaults.fields.get(
-                    "guidance_scale", strength.guidance_scale
-                ),
-                "kl_budget": model.defaults.fields.get("kl_budget", strength.kl_budget),
-            },
-            "methods": list(METHODS),
-            "schedule": engine.plan.schedule,
-            "scheduler": model.pool.scheduler,
-            "parallel": model.pool.n_places,
-        },
-    }
-
-
 def _add_short_paths(app: FastAPI) -> None:
     """The same addresses without /v1, for clients whose base URL has none."""
     for route in [route for route in app.routes if isinstance(route, APIRoute)]:
@@ -232,10 +146,12 @@ def _add_short_paths(app: FastAPI) -> None:
             )
 
 
-def _add_page(app: FastAPI) -> None:
+def _add_page(app: FastAPI, service: Service) -> None:
     folder = resources.files("amulet_local.server") / "page"
 
     def send(name: str) -> Response:
+        if service.is_ready and not service.model.has_page:
+            raise HttpError(404, "the server was started with --no-ui", code="not_found")
         files = {item.name: item for item in folder.iterdir()} if folder.is_dir() else {}
         kind = next((kind for end, kind in _TYPES.items() if name.endswith(end)), None)
         if kind is None or name not in files or not files[name].is_file():

@@ -33,7 +33,7 @@ RENAMED = {
 }
 """Other servers' names for the same."""
 
-_SAMPLERS: Mapping[str, tuple[str, dict[str, float]]] = {
+SAMPLERS: Mapping[str, tuple[str, dict[str, float]]] = {
     "penalties": (
         "e",
         {"repeat_penalty": 1.0, "presence_penalty": 0.0, "frequency_penalty": 0.0},
@@ -65,7 +65,7 @@ NEUTRAL: Mapping[str, Collection[Any] | Callable[[Any], bool]] = {
 }
 """Fields that nothing is done for, and what asks for nothing, besides 0, false and none."""
 
-_REASONING_FORMATS = {
+REASONING_FORMATS = {
     "auto": "separate",
     "deepseek": "separate",
     "deepseek-legacy": "separate",
@@ -132,14 +132,14 @@ def _choice_of_samplers(given: dict[str, Any]) -> None:
     """Turn off the samplers that a client leaves out; another order than llama.cpp's stays."""
     value = given.get("samplers")
     if isinstance(value, str):
-        letters = {letter: name for name, (letter, _) in _SAMPLERS.items()}
+        letters = {letter: name for name, (letter, _) in SAMPLERS.items()}
         value = [letters.get(letter, letter) for letter in value]
     if not isinstance(value, list) or "temperature" not in value:
         return
-    if value != [name for name in _SAMPLERS if name in value]:
+    if value != [name for name in SAMPLERS if name in value]:
         return
     del given["samplers"]
-    for name, (_, off) in _SAMPLERS.items():
+    for name, (_, off) in SAMPLERS.items():
         if name not in value:
             given.update(off)
 
@@ -207,7 +207,7 @@ def _reasoning(given: dict[str, Any]) -> None:
     """How much a thinking model is to think, as variables of its chat template."""
     if isinstance(given.get("reasoning_format"), str):
         name = given["reasoning_format"]
-        given["reasoning_format"] = _REASONING_FORMATS.get(name, name)
+        given["reasoning_format"] = REASONING_FORMATS.get(name, name)
     reasoning = given.pop("reasoning", None)
     effort = given.pop("reasoning_effort", None)
     if isinstance(reasoning, Mapping):

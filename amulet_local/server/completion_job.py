@@ -16,6 +16,7 @@ from amulet_local.answering.request import Request
 from amulet_local.common.errors import AmuletError, InvalidParameterError, QueueFullError
 from amulet_local.common.results import Chunk
 from amulet_local.openai.chat_completion import MAX_CHOICES, choices
+from amulet_local.params.sampling import SamplingParams
 from amulet_local.server.completion_prompt import CompletionPrompt
 from amulet_local.server.fields import STRENGTH, ServedFields
 from amulet_local.server.figures import Figures
@@ -31,6 +32,7 @@ class CompletionJob:
     """A completion that is asked for, then made, and may be changed or ended meanwhile.
 
     Attributes:
+        fields: what was asked for.
         stream: whether its client wants pieces.
         answers: what came of it so far.
     """
@@ -59,7 +61,7 @@ class CompletionJob:
         self._prompt = kind(body)
         model_name = model.names.find(body.get("model"))
         self._body = model.defaults.under(body, model_name)
-        self._fields = fields = self._prompt.fields(self._body)
+        self.fields = fields = self._prompt.fields(self._body)
         self._samplings = choices(fields.sampling(model.engine.n_ctx), fields.n)
         self._n_answers = len(self._samplings) * self._prompt.n_prompts
         if self._n_answers > MAX_CHOICES:
@@ -90,7 +92,7 @@ class CompletionJob:
         Raises:
             AmuletError, HttpError: see `pieces`.
         """
-        self._first = await asyncio.to_thread(self._request, self._fields, 0)
+        self._first = await asyncio.to_thread(self._request, self.fields, 0)
 
     @property
     def prompt_tokens(self) -> tuple[int, ...]:
@@ -99,9 +101,9 @@ class CompletionJob:
         return self._first.prompts[0]
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """Length and sampling, as plain data."""
-        return dict(self._samplings[0].model_dump(mode="json"))
+    def sampling(self) -> SamplingParams:
+        """Length and sampling of the first answer."""
+        return self._samplings[0]
 
     async def pieces(self) -> AsyncGenerator[dict[str, Any], None]:
         """The answers in pieces, to the end. Left early, it ends the computation.
@@ -120,7 +122,7 @@ class CompletionJob:
                 async with contextlib.aclosing(self._answer(index, ticket, arrivals)) as pieces:
                     async for piece in pieces:
                         yield piece
-            if self._fields.include_usage:
+            if self.fields.include_usage:
                 yield self.answers.usage_piece()
         finally:
             self._jobs.pop(self.answers.id, None)
@@ -141,7 +143,7 @@ class CompletionJob:
                 body = {name: value for name, value in body.items() if name not in STRENGTH}
             body |= changes
             fields, request = await asyncio.to_thread(self._changed, body)
-            self._body, self._fields = body, fields
+            self._body, self.fields = body, fields
             if self._ticket is not None:
                 self._ticket.change(request)
         return followed(request)
@@ -176,7 +178,7 @@ class CompletionJob:
         async with self._one_request:
             request, self._first = self._first, None
             if request is None:
-                request = await asyncio.to_thread(self._request, self._fields, index)
+                request = await asyncio.to_thread(self._request, self.fields, index)
             if self._cancelled:
                 return None
             try:
@@ -199,7 +201,7 @@ class CompletionJob:
                 if isinstance(item, AmuletError):
                     self._figures.failed()
                     raise item
-                if self._fields.is_prompt_only:
+                if self.fields.is_prompt_only:
                     item = _without_text(item)
                 if not begun:
                     begun = True

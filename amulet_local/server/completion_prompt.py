@@ -99,9 +99,14 @@ class ChatPrompt(CompletionPrompt):
 
 
 class TextPrompt(CompletionPrompt):
-    """A text, or token ids. A preference becomes a line before it, in a row of its own."""
+    """A text, or token ids. A preference becomes a line before it, in a row of its own.
 
-    answers = TracedTextAnswers
+    Attributes:
+        fields_type: what a body has besides.
+    """
+
+    answers: ClassVar[type[TracedAnswers]] = TracedTextAnswers
+    fields_type: ClassVar[type[TextFields]] = TextFields
     known = frozenset({"prompt", *TextFields.model_fields})
 
     def __init__(self, body: Mapping[str, Any]) -> None:
@@ -110,7 +115,7 @@ class TextPrompt(CompletionPrompt):
 
     def fields(self, body: Mapping[str, Any]) -> ServedFields:
         """Those of a text completion."""
-        return text_fields(body)
+        return text_fields(body, self.fields_type)
 
     def request(
         self, engine: Engine, fields: ServedFields, arguments: dict[str, Any], which: int
@@ -141,7 +146,7 @@ class TextPrompt(CompletionPrompt):
 
 
 def _tokens(
-    vocabulary: Vocabulary, prompt: str | Sequence[int], before: str, fields: TextFields
+    vocabulary: Vocabulary, prompt: str | Sequence[int | str], before: str, fields: TextFields
 ) -> list[int]:
     """A prompt's, with a text before it: after a beginning-of-text token that it has.
 
@@ -158,8 +163,24 @@ def _tokens(
             return ids
         first = [vocabulary.bos_id] if vocabulary.add_bos and vocabulary.bos_id is not None else []
     else:
+        prompt = _as_ids(vocabulary, prompt, fields)
         n_first = int(prompt[0] == vocabulary.bos_id)
         first = list(prompt[:n_first])
         start = vocabulary.tokenize(before, add_special=False, parse_special=False)
         ids = [*start, *prompt[n_first:]]
     return [*first, *(vocabulary.around_gap(ids, fields.suffix) if fields.suffix else ids)]
+
+
+def _as_ids(
+    vocabulary: Vocabulary, parts: Sequence[int | str], fields: TextFields
+) -> Sequence[int]:
+    """Token ids of a prompt that may have texts between them."""
+    found: list[int] = []
+    for part in parts:
+        if isinstance(part, int):
+            found.append(part)
+        else:
+            found += vocabulary.tokenize(
+                part, add_special=not found, parse_special=fields.parse_special
+            )
+    return found

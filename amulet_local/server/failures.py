@@ -87,6 +87,7 @@ def as_http(error: Exception) -> HttpError:
         return HttpError(
             400,
             message,
+            kind="exceed_context_size_error",
             param="messages",
             code="context_length_exceeded",
             n_prompt_tokens=error.n_prompt_tokens,

@@ -113,8 +113,11 @@ def chat_fields(body: Mapping[str, Any]) -> ServedFields:
     return ServedFields(**_asked(body, "messages"))
 
 
-def text_fields(body: Mapping[str, Any]) -> TextFields:
+def text_fields(body: Mapping[str, Any], kind: type[TextFields] = TextFields) -> TextFields:
     """Fields of the body of a text completion, without its prompt; `logprobs` is a number here.
+
+    Args:
+        kind: the fields that there are.
 
     Raises:
         InvalidParameterError: a field is unknown or out of range.
@@ -125,7 +128,7 @@ def text_fields(body: Mapping[str, Any]) -> TextFields:
         if not isinstance(logprobs, int):
             raise InvalidParameterError("logprobs: must be a number of alternatives")
         given |= {"logprobs": True, "top_logprobs": int(logprobs)}
-    return TextFields(**given)
+    return kind(**given)
 
 
 def messages_of(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -143,28 +146,40 @@ def messages_of(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return messages
 
 
-def prompts_of(body: Mapping[str, Any]) -> list[str | Sequence[int]]:
-    """The prompts of a text completion, each a text or token ids.
+def prompts_of(body: Mapping[str, Any]) -> list[str | Sequence[int | str]]:
+    """The prompts of a text completion, each a text, or token ids with texts between them.
+
+    llama-server's {"prompt_string": ...} is the text.
 
     Raises:
         EmptyPromptError: there is none.
         InvalidParameterError: one is something else.
     """
     prompt = body.get("prompt")
-    several = isinstance(prompt, list) and prompt and not isinstance(prompt[0], int)
-    prompts: list[Any] = prompt if several else [prompt]  # type: ignore[assignment]
+    items: list[Any] = prompt if are_several(prompt) else [prompt]  # type: ignore[assignment]
+    prompts = [_prompt(item) for item in items]
     if len(prompts) > MAX_CHOICES:
         raise InvalidParameterError(f"prompt: must not be more than {MAX_CHOICES} prompts")
-    for item in prompts:
-        if item in (None, "", []):
-            raise EmptyPromptError("prompt: it is empty; nothing to go on with")
-        if not isinstance(item, str) and not (
-            isinstance(item, list) and all(type(token) is int for token in item)
-        ):
-            raise InvalidParameterError(
-                "prompt: must be a text, a list of token ids, or a list of these"
-            )
     return prompts
+
+
+def are_several(prompt: Any) -> bool:
+    """Whether it is a list of prompts: one that has no token id of its own."""
+    return isinstance(prompt, list) and bool(prompt) and not any(type(i) is int for i in prompt)
+
+
+def _prompt(item: Any) -> str | Sequence[int | str]:
+    if isinstance(item, Mapping):
+        if item.get("multimodal_data"):
+            raise InvalidParameterError("prompt: pictures and sounds aren't read here")
+        item = item.get("prompt_string")
+    if item in (None, "", []):
+        raise EmptyPromptError("prompt: it is empty; nothing to go on with")
+    if isinstance(item, str):
+        return item
+    if isinstance(item, list) and all(type(part) in (int, str) for part in item):
+        return item
+    raise InvalidParameterError("prompt: must be a text, a list of token ids, or a list of these")
 
 
 def _asked(body: Mapping[str, Any], content: str) -> dict[str, Any]:

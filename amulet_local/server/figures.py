@@ -22,13 +22,17 @@ _HELP = {
     "places": "Completions at once.",
 }
 
+_NO_DRAFTS = "There is no speculative decoding."
+
 
 class Figures:
     """Counters since the start. Used by one thread."""
 
     def __init__(self) -> None:
+        self._told: Counter[str] = Counter()
         self._counts: Counter[str] = Counter()
         self._ends: Counter[str] = Counter()
+        self._longest = 0
 
     def rejected(self) -> None:
         """A completion was refused because the queue was full."""
@@ -46,6 +50,9 @@ class Figures:
         """An answer is complete."""
         usage, timings = generation.usage, generation.timings
         self._ends[generation.finish_reason] += 1
+        self._counts["cached_tokens_total"] += usage.cached_tokens
+        self._counts["steps_total"] += 1 + max(0, usage.completion_tokens - 1)
+        self._longest = max(self._longest, usage.total_tokens)
         self._counts["prompt_tokens_total"] += usage.prompt_tokens
         self._counts["predicted_tokens_total"] += usage.completion_tokens
         self._counts["computed_tokens_total"] += usage.computed_tokens
@@ -65,4 +72,58 @@ class Figures:
                     lines.append(f'amulet_{name}{{end="{end}"}} {self._ends[end]}')
             else:
                 lines.append(f"amulet_{name} {now.get(name, self._counts[name]):.12g}")
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *self._as_llama_server(processing, waiting)]) + "\n"
+
+    def _as_llama_server(self, processing: int, waiting: int) -> list[str]:
+        """The same under llama-server's names; speeds are those since it was asked last."""
+        counts = self._counts
+        new = counts - self._told
+        self._told = Counter(counts)
+        values: dict[str, tuple[str, float]] = {
+            "prompt_tokens_total": (
+                "Prompt tokens computed.",
+                counts["prompt_tokens_total"] - counts["cached_tokens_total"],
+            ),
+            "prompt_tokens_cached_total": (
+                "Prompt tokens that were in memory.",
+                counts["cached_tokens_total"],
+            ),
+            "prompt_seconds_total": (_HELP["prompt_seconds_total"], counts["prompt_seconds_total"]),
+            "tokens_predicted_total": ("Tokens generated.", counts["predicted_tokens_total"]),
+            "tokens_predicted_seconds_total": (
+                _HELP["predicted_seconds_total"],
+                counts["predicted_seconds_total"],
+            ),
+            "n_decode_total": (
+                "Steps: one for each prompt and further token.",
+                counts["steps_total"],
+            ),
+            "n_tokens_max": ("Longest prompt with its answer.", self._longest),
+            "spec_decode_num_draft_tokens_total": (_NO_DRAFTS, 0),
+            "spec_decode_num_accepted_tokens_total": (_NO_DRAFTS, 0),
+            "spec_decode_num_drafts_total": (_NO_DRAFTS, 0),
+            "prompt_tokens_seconds": (
+                "Prompt tokens computed per second.",
+                _rate(new, "prompt_tokens_total", "prompt_seconds_total"),
+            ),
+            "predicted_tokens_seconds": (
+                "Tokens generated per second.",
+                _rate(new, "predicted_tokens_total", "predicted_seconds_total"),
+            ),
+            "requests_processing": (_HELP["requests_processing"], processing),
+            "requests_deferred": (_HELP["requests_waiting"], waiting),
+            "n_busy_slots_per_decode": (_HELP["requests_processing"], processing),
+        }
+        lines = []
+        for name, (help_text, value) in values.items():
+            kind = "counter" if name.endswith("_total") or name == "n_tokens_max" else "gauge"
+            lines += [
+                f"# HELP llamacpp:{name} {help_text}",
+                f"# TYPE llamacpp:{name} {kind}",
+                f"llamacpp:{name} {value:.12g}",
+            ]
+        return lines
+
+
+def _rate(new: Counter[str], tokens: str, seconds: str) -> float:
+    return new[tokens] / new[seconds] if new[seconds] else 0.0

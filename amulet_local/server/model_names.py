@@ -33,7 +33,12 @@ class ModelName:
 
 
 class ModelNames:
-    """The names of one loaded model."""
+    """The names of one loaded model.
+
+    Attributes:
+        main: the name that is listed.
+        aliases: names that the user gave it.
+    """
 
     def __init__(
         self, names: Sequence[str], *, aliases: Sequence[str] = (), is_strict: bool = False
@@ -46,6 +51,7 @@ class ModelNames:
             is_strict: whether a name that isn't one of these is an error.
         """
         self._is_strict = is_strict
+        self.aliases = tuple(aliases)
         files = [name.replace("\\", "/").rsplit("/", 1)[-1] for name in names]
         stems = [Path(file).stem if file.lower().endswith(".gguf") else file for file in files]
         self.main = next(iter(aliases), stems[0])

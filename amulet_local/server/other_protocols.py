@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, cast
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
@@ -19,7 +19,14 @@ from amulet_local.server.access import json_object
 from amulet_local.server.completion_job import CompletionJob
 from amulet_local.server.completion_prompt import ChatPrompt, CompletionPrompt, TextPrompt
 from amulet_local.server.failures import HttpError
-from amulet_local.server.llama_server import LlamaServerWire, infill_body
+from amulet_local.server.fields import are_several
+from amulet_local.server.generation_settings import generation_settings
+from amulet_local.server.llama_server import (
+    CompletionFields,
+    LlamaServerPrompt,
+    LlamaServerWire,
+    infill_body,
+)
 from amulet_local.server.replies import CompletionReply
 from amulet_local.server.served_model import ServedModel
 from amulet_local.server.service import Service
@@ -64,8 +71,13 @@ def _name(service: Service, body: Mapping[str, Any]) -> str:
 
 def _add_llama_server(app: FastAPI, service: Service) -> None:
     async def complete(body: dict[str, Any]) -> Response:
-        job = await _job(service, body, TextPrompt)
-        return CompletionReply(job, LlamaServerWire(body.get("prompt"), job.settings))
+        job = await _job(service, body, LlamaServerPrompt)
+        fields = cast("CompletionFields", job.fields)
+        settings = generation_settings(
+            job.sampling, service.model, n_probs=fields.n_probs, stream=fields.stream
+        )
+        several = are_several(body.get("prompt"))
+        return CompletionReply(job, LlamaServerWire(fields, settings, several=several))
 
     @app.post("/completion", include_in_schema=False)
     async def completion(request: Request) -> Response:
@@ -83,6 +95,18 @@ def _add_llama_server(app: FastAPI, service: Service) -> None:
         job = await _job(service, json_object(await request.body()))
         text = await asyncio.to_thread(service.model.vocabulary.text, job.prompt_tokens)
         return JSONResponse({"prompt": text})
+
+    def count_as(path: str, read: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        async def count(request: Request) -> Response:
+            """How many tokens a prompt has."""
+            job = await _job(service, read(json_object(await request.body())))
+            return JSONResponse({"input_tokens": len(job.prompt_tokens)})
+
+        app.add_api_route(path, count, methods=["POST"], include_in_schema=False)
+
+    count_as("/v1/chat/completions/input_tokens", dict)
+    count_as("/v1/responses/input_tokens", lambda body: responses.chat_body(body, [])[0])
+    count_as("/v1/messages/count_tokens", anthropic.chat_body)
 
 
 def _add_ollama(app: FastAPI, service: Service) -> None:
@@ -156,13 +180,6 @@ def _add_anthropic(app: FastAPI, service: Service) -> None:
         body = json_object(await request.body())
         wire = anthropic.AnthropicWire(uuid.uuid4().hex, _name(service, body))
         return await _reply(service, anthropic.chat_body(body), ChatPrompt, wire)
-
-    @app.post("/v1/messages/count_tokens", include_in_schema=False)
-    async def count(request: Request) -> Response:
-        """How many tokens a prompt has."""
-        body = json_object(await request.body())
-        job = await _job(service, anthropic.chat_body(body))
-        return JSONResponse({"input_tokens": len(job.prompt_tokens)})
 
 
 def _add_responses(app: FastAPI, service: Service) -> None:

@@ -6,7 +6,7 @@ Knows nothing about HTTP or about what is done with a request.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -56,6 +56,10 @@ class ServedModel:
         names: what the model is called.
         defaults: what holds for requests that say nothing.
         has_strict_fields: whether a field that isn't known here is an error.
+        tags: words about it for lists of models.
+        shows_places: whether /slots says what is being computed.
+        adapters: LoRA files with their scales.
+        has_page: whether there is a page to try it.
     """
 
     def __init__(
@@ -66,9 +70,15 @@ class ServedModel:
         defaults: Defaults,
         *,
         has_strict_fields: bool = False,
+        tags: Sequence[str] = (),
+        shows_places: bool = True,
+        has_page: bool = True,
+        adapters: Sequence[tuple[str, float]] = (),
     ) -> None:
         self.engine, self.pool, self.names, self.defaults = engine, pool, names, defaults
         self.has_strict_fields = has_strict_fields
+        self.adapters = tuple(adapters)
+        self.tags, self.shows_places, self.has_page = tuple(tags), shows_places, has_page
 
     @property
     def vocabulary(self) -> Vocabulary:

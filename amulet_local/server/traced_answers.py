@@ -11,6 +11,7 @@ from typing import Any
 
 from amulet_local.answering.request import Request
 from amulet_local.common.results import Alternative, Chunk, Generation, TokenTrace
+from amulet_local.llama import library
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.openai.shapes import Answers, ChatAnswers, TextAnswers, finite
 from amulet_local.serving.ticket import Ticket
@@ -40,6 +41,7 @@ class TracedAnswers(Answers):
         super().__init__(
             model=model, vocabulary=vocabulary, stream=stream, n_logprobs=n_logprobs, n=n
         )
+        self.head["system_fingerprint"] = f"b{library.build_version()}"
         self._echo = echo
         self._n_alternatives = trace
         self._request: Request | None = None
@@ -92,6 +94,10 @@ class TracedAnswers(Answers):
         }
         return {**piece, **self._end}
 
+    def usage_piece(self) -> dict[str, Any]:
+        """The piece that a stream with usage ends with."""
+        return {**super().usage_piece(), "timings": self._end["timings"]}
+
     def whole(self) -> dict[str, Any]:
         """All answers."""
         return {**super().whole(), **self._end}
@@ -102,6 +108,12 @@ class TracedAnswers(Answers):
 
 class TracedChatAnswers(TracedAnswers, ChatAnswers):
     """Those of a chat completion."""
+
+    def begin(self, index: int) -> list[dict[str, Any]]:
+        """The piece with the role; its content is null, as OpenAI and llama-server have it."""
+        pieces = super().begin(index)
+        pieces[0]["choices"][0]["delta"]["content"] = None
+        return pieces
 
 
 class TracedTextAnswers(TracedAnswers, TextAnswers):

@@ -56,6 +56,12 @@ class Pool(Closing):
         return self._places.scheduler
 
     @property
+    def active(self) -> tuple[Ticket, ...]:
+        """Requests that have a place, in the order in which they got it."""
+        with self._changed:
+            return tuple(sorted(self._active, key=lambda ticket: ticket.admitted_seconds or 0.0))
+
+    @property
     def n_active(self) -> int:
         """Requests that have a place."""
         return len(self._active)

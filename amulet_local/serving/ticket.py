@@ -23,6 +23,7 @@ class Ticket:
     Attributes:
         request: what was asked for at first.
         control: changes to it, and its end.
+        n_tokens: of the answer, so far.
         done: whether the last piece, or an error, was handed over.
         admitted_seconds, first_token_seconds, last_token_seconds: time.perf_counter() when it got a
             place and when its tokens were chosen; None before.
@@ -38,6 +39,7 @@ class Ticket:
         """
         self.request = request
         self.control = Control()
+        self.n_tokens = 0
         self.done = False
         self.admitted_seconds: float | None = None
         self.first_token_seconds: float | None = None
@@ -67,6 +69,7 @@ class Ticket:
         if isinstance(piece, AmuletError) or piece.generation is not None:
             self.done = True
         else:
+            self.n_tokens += len(piece.token_ids)
             self.last_token_seconds = time.perf_counter()
             if self.first_token_seconds is None:
                 self.first_token_seconds = self.last_token_seconds

@@ -323,13 +323,13 @@ def test_a_bad_field_gets_400_in_openai_s_shape(server: Server, body: dict[str, 
         assert response.status_code == 400, response.text
         error = response.json()["error"]
         assert error["message"]
-        assert error["type"] == "invalid_request_error"
+        assert error["type"] in ("invalid_request_error", "exceed_context_size_error")
     assert server.client.get("/health").status_code == 200
 
 
 @pytest.mark.parametrize("path", ["/slots/0?action=restore", "/lora-adapters", "/v1/conversations"])
 def test_nothing_saved_is_ever_taken_from_the_network(server: Server, path: str) -> None:
-    assert server.client.post(path, json={"filename": "state.bin"}).status_code == 404
+    assert server.client.post(path, json={"filename": "state.bin"}).status_code in (404, 501)
 
 
 def test_unknown_addresses_and_methods_have_openai_s_shape(server: Server) -> None:

@@ -385,7 +385,7 @@ def test_a_stream_s_events_are_lines_whatever_the_model_writes(server: Server) -
     assert all(event.startswith(b"data: ") for event in events)
     assert response.content.isascii()
     texts = [json.loads(event[6:])["choices"][0]["delta"] for event in events[:-1]]
-    text = "".join(delta.get("content", "") for delta in texts)
+    text = "".join(delta.get("content") or "" for delta in texts)
     assert text == "\r\n\r\ndata: [DONE]\n\n</script>"
     assert events[-1] == b"data: [DONE]"
 

@@ -1,0 +1,219 @@
+"""llama-server's flags that `serve` hasn't: which have nothing to do, and what does others'.
+
+Knows words and no model. A command line that was written for llama-server starts `serve` where the
+answers are the same; where they wouldn't be, the error says what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import typer
+
+from amulet_local.cli.command import HelpCommand
+from amulet_local.cli.terminal import note
+
+
+def _words(text: str) -> list[str]:
+    return text.split()
+
+
+ALREADY = frozenset(
+    _words(
+        """
+        --jinja --metrics --props --cont-batching -cb --no-context-shift --cache-prompt --warmup
+        --prefill-assistant --offline --escape -e --perf --no-perf --ui --webui --op-offload
+        --repack --kv-offload -kvo --no-mmproj --no-mmproj-auto --no-ui-mcp-proxy
+        --no-webui-mcp-proxy --no-kv-unified -no-kvu --cors-credentials --no-cors-credentials
+        --no-agent -no-ag --no-mmproj-offload --mmproj-offload --mmproj-auto --no-log-prefix
+        --no-log-timestamps --no-log-jsonl --no-skip-chat-parsing --models-autoload
+        """
+    )
+)
+"""What they ask for is what happens, or is about something that isn't here."""
+
+NO_EFFECT: Mapping[str, int] = {
+    **dict.fromkeys(
+        _words(
+            """
+            --no-jinja --kv-unified -kvu --swa-full --no-warmup --no-cont-batching -nocb
+            --cache-idle-slots --no-cache-idle-slots --no-repack -nr --no-host --no-op-offload
+            --check-tensors --log-disable --log-prefix --log-timestamps --log-jsonl --simple-io
+            --no-escape --reuse-port --no-prefill-assistant --reasoning-preserve
+            --no-reasoning-preserve --no-cache-prompt --backend-sampling --backend_sampling -bs
+            --spm-infill --special -sp --skip-chat-parsing
+            """
+        ),
+        0,
+    ),
+    **dict.fromkeys(
+        _words(
+            """
+            -ub --ubatch-size --keep --cache-ram -cram --ctx-checkpoints --swa-checkpoints -ctxcp
+            --checkpoint-min-step -cms --cpu-mask -C --cpu-range -Cr --cpu-strict --prio --poll
+            --cpu-mask-batch -Cb --cpu-range-batch -Crb --cpu-strict-batch --prio-batch
+            --poll-batch --numa --defrag-thold -dt --threads-http --cache-reuse
+            --slot-prompt-similarity -sps --timeout -to --sse-ping-interval --log-file
+            --log-colors --verbosity --log-verbosity -lv --hf-token -hft --lazy-mode -lzm
+            --kv-unified-per-slot --fit --fit-target --fit-ctx --cors-methods --cors-headers
+            --ui-config --webui-config --ui-config-file --webui-config-file --log-prompts-dir
+            --lookup-cache-static -lcs --lookup-cache-dynamic -lcd --embd-normalize
+            --image-min-tokens --image-max-tokens --mtmd-batch-max-tokens --video-fps
+            """
+        ),
+        1,
+    ),
+}
+"""They change how fast llama-server answers, or what it logs; by how many values they take."""
+
+DRAFT = (
+    "there is no speculative decoding: a draft model doesn't know the preference's prompt, whose "
+    "distribution the answer comes from"
+)
+
+INSTEAD: Mapping[tuple[str, ...], str] = {
+    (
+        "--hf-repo",
+        "-hf",
+        "-hfr",
+        "--hf-file",
+        "-hff",
+        "--model-url",
+        "-mu",
+        "--docker-repo",
+        "-dr",
+    ): ("models aren't downloaded: download the GGUF file, and give its path to -m"),
+    ("--cors-origins",): "use --cors-origin, once for each origin",
+    ("--context-shift",): (
+        "a context isn't shifted: what is forgotten would change every prompt of an answer; use a "
+        "larger -c, which is for each request here"
+    ),
+    ("--grp-attn-n", "-gan", "--grp-attn-w", "-gaw"): "self-extend isn't done; use a larger -c",
+    ("--model-draft", "-md", "--draft-max", "--draft-min", "--draft", "--mtp", "--eagle3"): DRAFT,
+    ("--mmproj", "-mm", "--mmproj-url", "-mmu", "--media-path", "--image", "--audio"): (
+        "pictures and sounds aren't read here"
+    ),
+    (
+        "--tools",
+        "--tools-runtime",
+        "--mcp-servers-config",
+        "--mcp-servers-json",
+        "--agent",
+        "-ag",
+    ): ("the server runs no tools: the client does"),
+    ("--ui-mcp-proxy", "--webui-mcp-proxy"): "the server asks no other servers",
+    ("--ssl-key-file", "--ssl-cert-file"): "put a reverse proxy before it; see docs/server.md",
+    ("--path", "--api-prefix"): "put a reverse proxy before it; see docs/server.md",
+    ("--slot-save-path",): (
+        "places aren't saved: what is in memory is several prompts', and is found by its tokens"
+    ),
+    ("--system-prompt", "-sys"): "use --preference, or a system message in each request",
+    ("--prompt", "-p", "--file", "-f", "--binary-file", "-bf"): "use amulet-local generate",
+    (
+        *("--grammar", "--grammar-file", "--json-schema", "-j", "--json-schema-file", "-jf"),
+        *("--reverse-prompt", "-r", "--logit-bias", "-l"),
+    ): "send it with each request; see docs/server.md",
+    (
+        "--reasoning-budget",
+        "--reasoning-budget-message",
+    ): "use --reasoning off, or -n for all of it",
+    ("--reasoning-effort",): 'use --chat-template-kwargs \'{"reasoning_effort": "low"}\'',
+    ("--lora-init-without-apply",): "use --lora FILE:0",
+    ("--list-devices",): "use amulet-local doctor",
+    ("--cache-list", "-cl"): "use amulet-local models",
+    ("--no-mmap", "--mlock"): "use --load-mode none or --load-mode mlock",
+    (
+        "--override-kv",
+        "--override-tensor",
+        "-ot",
+        "--cpu-moe",
+        "-cmoe",
+        "--n-cpu-moe",
+        "-ncmoe",
+        "--n-cpu-ffn",
+        "-ncffn",
+    ): ("how a model is laid out can't be changed here; use -ngl"),
+    ("--rpc", "--device", "-dev"): "use -mg and -sm to choose GPUs",
+    ("--models-preset", "--models-max", "--no-models-autoload"): "use --models-dir and --memory",
+    (
+        *("--rope-scaling", "--rope-scale", "--rope-freq-base", "--rope-freq-scale"),
+        *(
+            "--yarn-orig-ctx",
+            "--yarn-ext-factor",
+            "--yarn-attn-factor",
+            "--yarn-beta-slow",
+            "--yarn-beta-fast",
+        ),
+    ): "the model's own rotary scaling is used; convert the model with another one",
+    ("--samplers", "--sampler-seq", "--sampling-seq"): (
+        "samplers have llama.cpp's order; turn one off by its neutral value, such as --top-k 0"
+    ),
+    (
+        "--top-nsigma",
+        "--top-n-sigma",
+        "--dynatemp-range",
+        "--dynatemp-exp",
+        "--adaptive-target",
+        "--adaptive-decay",
+    ): ("there is no such sampler here; use --min-p"),
+}
+"""What to do instead of what they ask for, in one sentence."""
+
+
+_OF_DRAFTS = ("--spec-", "--no-spec-")
+_PRESETS = ("-default", "-spec")
+
+
+def without_others(args: Sequence[str], valued: Iterable[str]) -> tuple[list[str], list[str]]:
+    """A command line without the flags of llama-server that have nothing to do here.
+
+    Args:
+        args: as typed.
+        valued: flags that are taken here and have a value, which may look like any flag.
+
+    Returns:
+        The rest, and the flags that were left out because they have no effect.
+
+    Raises:
+        typer.BadParameter: one asks for what has to be asked for otherwise.
+    """
+    instead = {flag: text for flags, text in INSTEAD.items() for flag in flags}
+    has_value = frozenset(valued)
+    kept: list[str] = []
+    ignored: list[str] = []
+    rest = iter(args)
+    for word in rest:
+        flag, equals, _ = word.partition("=")
+        if flag in has_value:
+            kept.append(word)
+            if not equals:
+                kept += [value for value in (next(rest, None),) if value is not None]
+        elif flag in instead or flag.startswith(_OF_DRAFTS) or flag.endswith("-draft"):
+            raise typer.BadParameter(f"{flag}: {instead.get(flag, DRAFT)}")
+        elif flag.endswith(_PRESETS):
+            raise typer.BadParameter(f"{flag}: models aren't downloaded: give a GGUF file to -m")
+        elif flag in NO_EFFECT:
+            ignored.append(flag)
+            if NO_EFFECT[flag] and not equals:
+                next(rest, None)
+        elif word not in ALREADY:
+            kept.append(word)
+    return kept, ignored
+
+
+class LlamaServerCommand(HelpCommand):
+    """A command that takes llama-server's command lines."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read a command line."""
+        valued = [
+            flag
+            for param in self.params
+            if param.param_type_name == "option" and not getattr(param, "is_flag", False)
+            for flag in param.opts
+        ]
+        kept, ignored = without_others(args, valued)
+        if ignored:
+            note(f"without effect here: {', '.join(ignored)}")
+        return super().parse_args(ctx, kept)

@@ -1,0 +1,231 @@
+"""The options of `serve`: flags and help.
+
+Knows nothing about what they do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from amulet_local.cli import completions
+from amulet_local.cli.derived_options import Given, group
+from amulet_local.cli.flags import numeric, option, preference_option, switch
+from amulet_local.cli.model_options import ModelOptions
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.option import PREFERENCE, some_of, with_help
+from amulet_local.params.runtime import RuntimeParams
+from amulet_local.params.sampling import SamplingParams
+
+NETWORK = "Where it listens, and who may ask (flags as in llama-server)"
+CLIENTS = "What clients may send"
+LOAD = "How many requests"
+SAMPLING = "Sampling of requests that leave it open"
+
+SAMPLED = tuple(
+    name
+    for name, one in SamplingParams.options.items()
+    if one.kind in ("number", "seed", "flag", "escaped") or name == "reasoning_format"
+)
+"""What a server's own default may be; grammars and stop texts are a request's."""
+
+N_CTX = 4096
+CHUNK = 64
+"""Tokens of a prompt computed at once: what others wait for at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeOptions(ModelOptions):
+    """Options of `serve`."""
+
+    host: Annotated[
+        str,
+        option(
+            "--host",
+            panel=NETWORK,
+            metavar="ADDRESS",
+            help="Address to listen on; any but this machine's own needs a key. Default: "
+            "127.0.0.1.",
+        ),
+    ] = "127.0.0.1"
+    port: Annotated[
+        int,
+        numeric("--port", panel=NETWORK, help="Port; 0 takes a free one. Default: 8080."),
+    ] = 8080
+    api_key: Annotated[
+        list[str] | None,
+        option(
+            "--api-key",
+            panel=NETWORK,
+            metavar="KEY",
+            help="Answer those only who send this key; give it again for more. Better in "
+            "AMULET_API_KEY or a file: others on this machine see a command's flags.",
+        ),
+    ] = None
+    api_key_file: Annotated[
+        str | None,
+        option("--api-key-file", panel=NETWORK, metavar="FILE", help="Keys, one on each line."),
+    ] = None
+    allowed_host: Annotated[
+        list[str] | None,
+        option(
+            "--allowed-host",
+            panel=NETWORK,
+            metavar="NAME",
+            help="A name that this server is known by, such as a reverse proxy's; give it again "
+            "for more.",
+        ),
+    ] = None
+    cors_origin: Annotated[
+        list[str] | None,
+        option(
+            "--cors-origin",
+            panel=NETWORK,
+            metavar="ORIGIN",
+            help="Web pages and apps that may ask, e.g. https://chat.example.org or "
+            "app://obsidian.md, or * for any; give it again for more. Default: none but its own.",
+        ),
+    ] = None
+    alias: Annotated[
+        list[str] | None,
+        option(
+            "-a",
+            "--alias",
+            panel=CLIENTS,
+            metavar="NAME",
+            help="What the model is called in answers and lists; give it again for more names. "
+            "Default: the file's name.",
+        ),
+    ] = None
+    strict_model: Annotated[
+        bool,
+        option(
+            "--strict-model",
+            panel=CLIENTS,
+            help="Refuse requests that name another model, which the loaded one answers otherwise.",
+        ),
+    ] = False
+    strict_fields: Annotated[
+        bool,
+        option(
+            "--strict-fields",
+            panel=CLIENTS,
+            help="Refuse requests with fields that aren't known here, which are otherwise named in "
+            "the answer's warnings.",
+        ),
+    ] = False
+    tags: Annotated[
+        list[str] | None,
+        option(
+            "--tags",
+            panel=CLIENTS,
+            metavar="NAME",
+            help="Words about the model for lists of models; give it again for more.",
+        ),
+    ] = None
+    slots: Annotated[
+        bool,
+        switch(
+            "--slots",
+            panel=CLIENTS,
+            help="Whether /slots says what is being computed. Default: --slots.",
+        ),
+    ] = True
+    no_ui: Annotated[
+        bool, option("--no-ui", "--no-webui", panel=CLIENTS, help="Without the page to try it.")
+    ] = False
+    runtime: Given = field(
+        default_factory=dict,
+        metadata=group(
+            with_help(
+                RuntimeParams.options,
+                n_ctx="Most tokens of prompt and answer of a request; 0 is what the model was "
+                f"trained with. Default: {N_CTX}.",
+                n_batch="Tokens of a prompt computed at once; the others wait for so long. "
+                f"Default: {CHUNK}, on a GPU 512.",
+            )
+        ),
+    )
+    reasoning: Annotated[
+        str,
+        option(
+            "--reasoning",
+            "-rea",
+            panel=CLIENTS,
+            metavar="WHEN",
+            help="Whether a model that can think does so: on, off or auto (as its template has "
+            "it). Default: auto.",
+        ),
+    ] = "auto"
+    sampling: Given = field(
+        default_factory=dict,
+        metadata=group(
+            with_help(
+                some_of(SamplingParams.options, *SAMPLED, panel=SAMPLING),
+                max_tokens="Most tokens of an answer; -1 is as many as fit. Default: -1.",
+            )
+        ),
+    )
+    parallel: Annotated[
+        int,
+        numeric("-np", "--parallel", panel=LOAD, help="Requests at the same time. Default: 2."),
+    ] = 2
+    queue: Annotated[
+        int,
+        numeric("--queue", panel=LOAD, help="Requests that wait for their turn. Default: 1000."),
+    ] = 1000
+    scheduler: Annotated[
+        str,
+        option(
+            "--scheduler",
+            panel=LOAD,
+            metavar="HOW",
+            help="interleaved (requests take turns, a token each), batched (all in one "
+            "computation) or auto (batched on a GPU). Default: auto.",
+        ),
+    ] = "auto"
+    max_preferences: Annotated[
+        int | None,
+        numeric(
+            "--max-preferences",
+            panel=LOAD,
+            help="Most preferences in a request; each takes memory. Default: 8, batched 3.",
+        ),
+    ] = None
+    preference: Annotated[
+        list[str] | None,
+        preference_option(
+            "--preference",
+            panel=PREFERENCE,
+            help="For requests that name none: a name or a text, with a weight if need be. Give it "
+            "again to mix several.",
+        ),
+    ] = None
+    avoid: Annotated[
+        list[str] | None,
+        preference_option(
+            "--avoid",
+            panel=PREFERENCE,
+            help="For requests that avoid nothing: what answers should not be like.",
+        ),
+    ] = None
+    preset: Annotated[
+        str | None,
+        option(
+            "--preset",
+            autocompletion=completions.presets,
+            panel=PREFERENCE,
+            metavar="NAME",
+            help="For requests that set no strength: balanced, strong or paper. Default: balanced.",
+        ),
+    ] = None
+    strength: Given = field(
+        default_factory=dict,
+        metadata=group(
+            with_help(
+                some_of(AmuletParams.options, "guidance_scale", "kl_budget", panel=PREFERENCE),
+                guidance_scale="The same: the scale.",
+                kl_budget="The same: the KL budget.",
+            )
+        ),
+    )

@@ -1,0 +1,194 @@
+"""The endpoints that say what there is: the model, its places, what was counted.
+
+Knows nothing about how requests are answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
+
+from amulet_local.llama import library
+from amulet_local.params.sampling import SamplingParams
+from amulet_local.preferences.names import BUILT_IN_PREFERENCES
+from amulet_local.server import openapi
+from amulet_local.server.failures import HttpError
+from amulet_local.server.fields import text_fields
+from amulet_local.server.generation_settings import generation_settings
+from amulet_local.server.model_names import own_settings
+from amulet_local.server.served_model import ServedModel
+from amulet_local.server.service import Service
+from amulet_local.steering.methods import METHODS
+from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, adjusted_strength
+
+
+def add_state(app: FastAPI, service: Service, version: str) -> None:
+    """Add them."""
+
+    def entry(name: str) -> dict[str, Any]:
+        model = service.model
+        return {
+            "id": name,
+            "object": "model",
+            "created": int(service.started_seconds),
+            "owned_by": "local",
+            "aliases": list(model.names.aliases),
+            "tags": list(model.tags),
+            "meta": _meta(model),
+        }
+
+    @app.get("/v1/models", responses=openapi.ERRORS)
+    async def models() -> Response:
+        """The model, also with each preference in its name."""
+        names = await asyncio.to_thread(service.model.names.listed)
+        return JSONResponse({"object": "list", "data": [entry(name) for name in names]})
+
+    @app.get("/v1/models/{name:path}", responses=openapi.ERRORS)
+    async def model(name: str) -> Response:
+        """One of them."""
+        found = await asyncio.to_thread(service.model.names.find, name)
+        return JSONResponse(entry(found.name))
+
+    @app.get("/health", responses=openapi.ERRORS)
+    @app.get("/v1/health", include_in_schema=False)
+    async def health() -> Response:
+        """Whether requests are answered; 503 while the model loads."""
+        assert service.model
+        return JSONResponse({"status": "ok"})
+
+    @app.get("/metrics", responses=openapi.ERRORS)
+    async def metrics() -> Response:
+        """Counters in Prometheus's format."""
+        pool = service.model.pool
+        text = service.figures.text(
+            processing=pool.n_active, waiting=pool.n_queued, places=pool.n_places
+        )
+        started = {"Process-Start-Time-Unix": str(int(service.started_seconds))}
+        kind = "text/plain; version=0.0.4; charset=utf-8"
+        return PlainTextResponse(text, media_type=kind, headers=started)
+
+    @app.get("/slots", responses=openapi.ERRORS)
+    async def slots() -> Response:
+        """What is being computed, a place each."""
+        if not service.model.shows_places:
+            raise HttpError(
+                501, "the server was started with --no-slots", kind="not_supported_error"
+            )
+        return JSONResponse(_slots(service.model))
+
+    @app.get("/lora-adapters", responses=openapi.ERRORS)
+    async def adapters() -> Response:
+        """The adapters of the model, and how strong they are."""
+        return JSONResponse(_adapters(service.model))
+
+    @app.post("/lora-adapters", include_in_schema=False)
+    async def scale_adapters(request: Request) -> Response:
+        """Nothing: how strong they are is fixed when the model is loaded."""
+        raise HttpError(
+            501,
+            "the scale of an adapter is set when the model is loaded: --lora FILE:SCALE",
+            kind="not_supported_error",
+        )
+
+    @app.get("/props", responses=openapi.ERRORS)
+    async def props() -> Response:
+        """What the server has: the model, preferences, presets."""
+        return JSONResponse(await asyncio.to_thread(_props, service.model, version))
+
+
+def _props(model: ServedModel, version: str) -> dict[str, Any]:
+    engine, own = model.engine, own_settings()
+    built_in = [{"name": name, "text": text} for name, text in BUILT_IN_PREFERENCES.items()]
+    strength = adjusted_strength(None, {}, own=engine.own_settings)
+    return {
+        "default_generation_settings": {
+            "id": 0,
+            "n_ctx": engine.n_ctx,
+            "is_processing": False,
+            "speculative": False,
+            "params": generation_settings(_default_sampling(model), model),
+        },
+        "total_slots": model.pool.n_places,
+        "model_alias": model.names.main,
+        "model_path": engine.model.path.name,
+        "modalities": {"vision": False, "audio": False},
+        "endpoint_slots": model.shows_places,
+        "endpoint_props": False,
+        "endpoint_metrics": True,
+        "is_sleeping": False,
+        "chat_template": engine.model.chat_template or "",
+        "bos_token": model.vocabulary.bos_text,
+        "eos_token": model.vocabulary.eos_text,
+        "build_info": f"amulet-local {version}, llama.cpp {library.build_version()}",
+        "amulet": {
+            "preferences": built_in
+            + [{"name": name, "text": text} for name, text in own.preferences.items()],
+            "mixes": [{"name": name, "parts": list(parts)} for name, parts in own.mixes.items()],
+            "presets": [
+                {
+                    "name": preset.name,
+                    "summary": preset.summary,
+                    "guidance_scale": preset.amulet.guidance_scale,
+                    "kl_budget": preset.amulet.kl_budget,
+                    "kl_target": preset.amulet.kl_target,
+                }
+                for preset in PRESETS.values()
+            ],
+            "default_preset": model.defaults.fields.get("preset", DEFAULT_PRESET),
+            "default_strength": {
+                "guidance_scale": model.defaults.fields.get(
+                    "guidance_scale", strength.guidance_scale
+                ),
+                "kl_budget": model.defaults.fields.get("kl_budget", strength.kl_budget),
+            },
+            "methods": list(METHODS),
+            "schedule": engine.plan.schedule,
+            "scheduler": model.pool.scheduler,
+            "parallel": model.pool.n_places,
+        },
+    }
+
+
+def _default_sampling(model: ServedModel) -> SamplingParams:
+    return text_fields(model.defaults.fields).sampling(model.engine.n_ctx)
+
+
+def _meta(model: ServedModel) -> dict[str, Any]:
+    about = model.engine.model
+    return {
+        "vocab_type": about.header.metadata.get("tokenizer.ggml.model", ""),
+        "n_vocab": model.vocabulary.n_tokens,
+        "n_ctx": model.engine.n_ctx,
+        "n_ctx_train": about.n_ctx_train,
+        "n_embd": about.n_embd,
+        "size": about.size_bytes,
+    }
+
+
+def _slots(model: ServedModel) -> list[dict[str, Any]]:
+    """The places: those with a request first, then the free ones."""
+    active = model.pool.active
+    n_free = model.pool.n_places - len(active)
+    counts = [(ticket.request.sampling.max_tokens, ticket.n_tokens) for ticket in active]
+    return [
+        {
+            "id": number,
+            "id_task": -1,
+            "n_ctx": model.engine.n_ctx,
+            "speculative": False,
+            "is_processing": number < len(active),
+            "next_token": [{"n_remain": most - done if most >= 0 else -1, "n_decoded": done}],
+        }
+        for number, (most, done) in enumerate([*counts, *[(-1, 0)] * n_free])
+    ]
+
+
+def _adapters(model: ServedModel) -> list[dict[str, Any]]:
+    return [
+        {"id": number, "path": Path(path).name, "scale": scale}
+        for number, (path, scale) in enumerate(model.adapters)
+    ]

@@ -1,0 +1,58 @@
+"""Command lines that were written for llama-server."""
+
+from __future__ import annotations
+
+import pytest
+import typer
+from typer.main import get_command
+
+from amulet_local.cli.llama_server_flags import ALREADY, INSTEAD, NO_EFFECT, without_others
+from amulet_local.cli.serve import _defaults, add_to
+from amulet_local.cli.serve_options import ServeOptions
+
+VALUED = ("--alias", "-c")
+
+
+def _flags_of_serve() -> set[str]:
+    app = typer.Typer()
+    add_to(app)
+    return {
+        flag for param in get_command(app).params for flag in (*param.opts, *param.secondary_opts)
+    }
+
+
+def test_what_has_nothing_to_do_here_is_left_out_with_its_value_and_named() -> None:
+    line = ["-c", "512", "--jinja", "-ub", "64", "--threads-http=4", "--no-warmup", "-v"]
+    assert without_others(line, VALUED) == (
+        ["-c", "512", "-v"],
+        ["-ub", "--threads-http", "--no-warmup"],
+    )
+
+
+def test_the_value_of_a_flag_may_look_like_one() -> None:
+    assert without_others(["--alias", "--jinja", "--alias=-hf"], VALUED)[0] == [
+        *("--alias", "--jinja"),
+        "--alias=-hf",
+    ]
+
+
+@pytest.mark.parametrize(("flag", "answer"), [("-hf", "-m"), ("-md", "draft"), ("-gan", "-c")])
+def test_what_would_change_answers_is_refused_with_what_does_it(flag: str, answer: str) -> None:
+    with pytest.raises(typer.BadParameter, match=rf"{flag}: .*{answer}"):
+        without_others([flag, "x"], VALUED)
+
+
+def test_no_flag_is_both_taken_and_left_out() -> None:
+    tables = [ALREADY, set(NO_EFFECT), {flag for flags in INSTEAD for flag in flags}]
+    assert sum(map(len, tables)) == len(set().union(*tables))
+    assert not _flags_of_serve() & set().union(*tables)
+
+
+def test_sampling_of_the_command_line_is_what_requests_leave_open() -> None:
+    given = {"temperature": 0.8, "seed": 42, "max_tokens": -1, "top_k": 20}
+    assert _defaults(ServeOptions(sampling=given)) == {
+        "temperature": 0.8,
+        "seed": 42,
+        "top_k": 20,
+        "n_predict": -1,
+    }
