@@ -36,6 +36,7 @@ ROOMS = [
     "benchmark",
     "evaluation",
     "server",
+    "batch",
     "cli",
     "llm_plugin",
 ]

@@ -23,6 +23,7 @@ COMMANDS = {
     "chat": "Talk with a model; the preference may change at any time.",
     "compare": "Answers of several methods to one question.",
     "explain": "One answer, and what moved each of its tokens.",
+    "batch": "Answer every line of a file; can be stopped and gone on with.",
     "serve": "Serve the model: OpenAI's API, with preferences.",
     "tune": "Find the strength that suits your model, and keep it.",
     "learn": "Learn a mix of preferences from texts you like.",

@@ -8,3 +8,5 @@ EXIT_CUT = 3
 """The answer has a form to keep, JSON or a grammar's, and was cut before it was complete."""
 EXIT_INTERRUPTED = 130
 """Ctrl-C."""
+EXIT_PARTIAL = 4
+"""Some lines of a batch have an error in the place of an answer."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Set
 from dataclasses import dataclass
 
-from amulet_local.cli.options import AnswerOptions
+from amulet_local.cli.options import AskingOptions
 from amulet_local.cli.question import Question
 from amulet_local.cli.terminal import note
 from amulet_local.common.errors import InvalidParameterError
@@ -76,7 +76,7 @@ def _set_twice(named: Set[str], given: Set[str]) -> list[str]:
 
 
 def with_method(
-    options: AnswerOptions, name: str | None, question: Question
+    options: AskingOptions, name: str | None, question: Question
 ) -> tuple[str | None, Question]:
     """What --method asks for: a name from METHODS, None without one, and the question.
 

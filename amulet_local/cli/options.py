@@ -45,10 +45,9 @@ SOURCES = {"sources": True}
 
 
 @dataclass(frozen=True, kw_only=True)
-class AnswerOptions(ModelOptions):
-    """What all commands that answer have in common."""
+class PromptOptions:
+    """Where the question comes from."""
 
-    sources: Mapping[str, str] = field(default_factory=dict, metadata=SOURCES)
     prompt: Annotated[
         str | None,
         typer.Argument(
@@ -66,6 +65,13 @@ class AnswerOptions(ModelOptions):
         str | None,
         option("-f", "--file", panel=PROMPT, metavar="FILE", help="Read the question from FILE."),
     ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskingOptions(ModelOptions):
+    """How a model is to answer, whatever it is asked."""
+
+    sources: Mapping[str, str] = field(default_factory=dict, metadata=SOURCES)
     system: Annotated[
         str | None,
         option(
@@ -127,6 +133,11 @@ class AnswerOptions(ModelOptions):
     ] = None
     strength: Given = field(default_factory=dict, metadata=group(AmuletParams.options))
     sampling: Given = field(default_factory=dict, metadata=group(SamplingParams.options))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerOptions(AskingOptions, PromptOptions):
+    """What all commands that answer a question have in common."""
 
 
 @dataclass(frozen=True, kw_only=True)

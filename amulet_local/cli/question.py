@@ -19,7 +19,7 @@ from amulet_local.cli.inputs import (
     read_question,
 )
 from amulet_local.cli.model_options import ModelOptions
-from amulet_local.cli.options import AnswerOptions, QuestionOptions
+from amulet_local.cli.options import AskingOptions, QuestionOptions
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.sampling import SamplingParams
@@ -118,7 +118,7 @@ def _as_a_text(question: Question) -> Question:
     )
 
 
-def read_settings(options: AnswerOptions) -> Question:
+def read_settings(options: AskingOptions) -> Question:
     """The same without a question: its text is empty.
 
     Raises:

@@ -47,7 +47,7 @@ class TracedAnswers(Answers):
         self._request: Request | None = None
         self._ticket: Ticket | None = None
 
-    def expect(self, request: Request, ticket: Ticket) -> None:
+    def expect(self, request: Request, ticket: Ticket | None = None) -> None:
         """Take note of what the next answer follows, and of who knows its times."""
         self._request, self._ticket = request, ticket
 
@@ -119,7 +119,7 @@ class TracedChatAnswers(TracedAnswers, ChatAnswers):
 class TracedTextAnswers(TracedAnswers, TextAnswers):
     """Those of a text completion."""
 
-    def expect(self, request: Request, ticket: Ticket) -> None:
+    def expect(self, request: Request, ticket: Ticket | None = None) -> None:
         """Take note, also of what is to be said again."""
         super().expect(request, ticket)
         if self._echo:

@@ -20,9 +20,11 @@ from amulet_local.params.choices import Scheduler
 from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.prompts.dialogue import Dialogue
 from amulet_local.prompts.prompter import Messages, Prompter
+from amulet_local.serving.continuous import N_AHEAD, Pieces, Width, stream_all
 from amulet_local.serving.opening import open_pool
 from amulet_local.serving.pool import Pool
 from amulet_local.serving.together import AllProgress, Answered, Outcome, answer_all
+from amulet_local.serving.width_choice import best_width
 
 
 class ConcurrentModel(OpenModel):
@@ -134,6 +136,51 @@ class ConcurrentModel(OpenModel):
             answered=answered,
             progress=progress,
         )
+
+    def stream_all(
+        self,
+        requests: Iterable[Request | AmuletError | None],
+        *,
+        at_once: int | Width | None = None,
+        scheduler: Scheduler = "batched",
+        n_ahead: int = N_AHEAD,
+    ) -> Pieces:
+        """Answer any number of requests as `answer_all` does, and give every piece as it comes.
+
+        Args:
+            requests: taken as they are needed, in the caller's thread; an error is its own outcome,
+                None says that there is none at present.
+            at_once: as for `answer_all`, or a function of the rows of an answer and the tokens of a
+                row.
+            scheduler: as for `answer_all`.
+            n_ahead: how many requests, beside those under way, are looked at for the size of the
+                memory that is taken.
+
+        Returns:
+            Lists of (a request's number, from 0, and a Chunk, the last one with the whole answer,
+            or the AmuletError that ended it); empty ones while nothing comes. Closing it ends
+            everything that is under way.
+
+        Raises:
+            As `answer_all`, at the first piece.
+        """
+        self._lock.check_open()
+        return stream_all(
+            self._shared, requests, at_once=at_once, scheduler=scheduler, n_ahead=n_ahead
+        )
+
+    def suitable_width(self, n_rows: int, n_ctx: int) -> int:
+        """How many answers at once this machine computes best: measured once, and remembered.
+
+        Args:
+            n_rows: of an answer, the plain one and one for each preference.
+            n_ctx: tokens of a row; memory limits the number elsewhere.
+
+        Raises:
+            BackendError: llama.cpp failed.
+        """
+        width = best_width(self._shared, retune=self.runtime.retune)
+        return max(1, width // n_rows)
 
     def request(self, messages: Messages, **ask: Unpack[Ask]) -> Request:
         """A checked request, for a pool or `answer_all`.

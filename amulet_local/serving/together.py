@@ -1,4 +1,4 @@
-"""Many answers, in the order of their requests: what `answer_all` does with places of its own.
+"""Many answers, in the order of their requests: what `answer_all` does.
 
 Knows nothing about chat templates or about what the answers are for. The places' contexts are as
 long as the longest of the answers can become, and are freed at the end.
@@ -6,37 +6,16 @@ long as the longest of the answers can become, and are freed at the end.
 
 from __future__ import annotations
 
-import queue
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import TypeAlias
 
 from amulet_local.answering.request import Request
-from amulet_local.common.errors import (
-    AmuletError,
-    CancelledError,
-    EngineClosedError,
-    InvalidParameterError,
-)
+from amulet_local.common.errors import AmuletError, InvalidParameterError
 from amulet_local.common.results import Chunk, Generation
-from amulet_local.llama import memory
-from amulet_local.llama.context import ContextSettings
-from amulet_local.llama.model import Model
-from amulet_local.loading.runtime_setup import scheduler_for
 from amulet_local.loading.shared_rows import SharedRows
 from amulet_local.params.choices import Scheduler
-from amulet_local.serving.opening import new_places
-from amulet_local.serving.pool import Pool
-
-MAX_AT_ONCE = 16
-"""Answers made at once where nobody says how many, fewer where memory is short."""
-
-_STEP = 64
-"""The contexts' length is a multiple of so many tokens."""
-
-_LOOK_SECONDS = 0.2
-"""How often it is looked whether the engine was cancelled while nothing comes."""
+from amulet_local.serving.continuous import stream_all
 
 Outcome: TypeAlias = Generation | AmuletError
 """An answer, or why there is none."""
@@ -68,48 +47,33 @@ def answer_all(
         As `Engine.answer_all`.
     """
     shared.lock.check_open()
-    if at_once is not None and not (type(at_once) is int and at_once >= 1):
-        raise InvalidParameterError(f"at_once must be None or at least 1, got {at_once!r:.60}")
+    check_at_once(at_once)
     gathering = _Gathering(len(requests), answered, progress)
-    todo: dict[int, Request] = {}
-    for number, request in enumerate(requests):
-        if isinstance(request, AmuletError):
-            gathering.end(number, request)
-        else:
-            todo[number] = request
-    if todo:
-        with shared.lock.turn():
-            with shared.lock.using():
-                pool = _pool(shared, list(todo.values()), at_once, scheduler)
-                shared.guests.add(pool)
-            with pool:
-                _run(shared, pool, todo, gathering)
+    arrivals = stream_all(
+        shared, requests, at_once=at_once, scheduler=scheduler, n_ahead=max(1, len(requests))
+    )
+    with closing(arrivals):
+        for pieces in arrivals:
+            for number, piece in pieces:
+                gathering.take(number, piece)
+            gathering.report()
     return gathering.outcomes()
 
 
-def places_for(model: Model, settings: ContextSettings, *, n_answers: int, n_rows: int) -> int:
-    """How many answers are made at once: as many as half of the memory that is left holds.
+def check_at_once(at_once: object) -> None:
+    """Refuse what is no number of answers.
 
-    Args:
-        settings: n_ctx is that of one row.
-        n_answers: in all.
-        n_rows: most rows of an answer.
+    Raises:
+        InvalidParameterError: it is neither None nor a whole number from 1 on.
     """
-    most = min(MAX_AT_ONCE, n_answers)
-    row = memory.kv_cache_bytes(
-        model.header, settings.n_ctx, settings.cache_type_k, settings.cache_type_v
-    )
-    available = memory.available_bytes()
-    if settings.offload_kqv or not row or available is None:
-        return most
-    return max(1, min(most, available // (2 * n_rows * row)))
+    if at_once is not None and not (type(at_once) is int and at_once >= 1):
+        raise InvalidParameterError(f"at_once must be None or at least 1, got {at_once!r:.60}")
 
 
 class _Gathering:
     """What has come of the requests so far."""
 
     def __init__(self, n: int, answered: Answered | None, progress: AllProgress | None) -> None:
-        self.came: queue.SimpleQueue[tuple[int, Chunk | AmuletError]] = queue.SimpleQueue()
         self._outcomes: list[Outcome | None] = [None] * n
         self._n_tokens: dict[int, int] = {}
         self._n_done = 0
@@ -138,71 +102,6 @@ class _Gathering:
         if self._progress is not None:
             self._progress(self._n_done, sum(self._n_tokens.values()))
 
-    def begun(self, number: int) -> bool:
-        """Whether a token, an answer or an error has come of a request."""
-        return number in self._n_tokens or self._outcomes[number] is not None
-
-    def is_complete(self) -> bool:
-        """Whether every request has its outcome."""
-        return self._n_done == len(self._outcomes)
-
     def outcomes(self) -> list[Outcome]:
         """All of them, in the order of the requests."""
         return [outcome for outcome in self._outcomes if outcome is not None]
-
-
-def _pool(
-    shared: SharedRows, requests: Sequence[Request], at_once: int | None, scheduler: Scheduler
-) -> Pool:
-    model, settings = shared.parts.model, shared.parts.settings
-    chosen = scheduler_for(shared.parts.runtime, scheduler, on_gpu=settings.offload)
-    n_rows = max(len(request.prompts) for request in requests)
-    longest = max(
-        min(len(prompt) + request.sampling.max_tokens, request.n_ctx)
-        for request in requests
-        for prompt in request.prompts
-    )
-    settings = replace(settings, n_ctx=min(settings.n_ctx, -(-longest // _STEP) * _STEP))
-    if at_once is None:
-        n_places = places_for(model, settings, n_answers=len(requests), n_rows=n_rows)
-    else:
-        n_places = min(at_once, len(requests))
-    places = new_places(shared, settings, scheduler=chosen, n_places=n_places, max_rows=n_rows)
-    return Pool(places, n_waiting=len(requests))
-
-
-def _run(
-    shared: SharedRows, pool: Pool, todo: Mapping[int, Request], gathering: _Gathering
-) -> None:
-    """Submit the first request, and the others when they can copy its prompts' beginning."""
-    first, *others = todo
-    _submit(pool, first, todo[first], gathering)
-    while not gathering.begun(first):
-        _gather(shared, pool, gathering)
-    for number in others:
-        _submit(pool, number, todo[number], gathering)
-    while not gathering.is_complete():
-        _gather(shared, pool, gathering)
-
-
-def _submit(pool: Pool, number: int, request: Request, gathering: _Gathering) -> None:
-    try:
-        pool.submit(request, lambda piece: gathering.came.put((number, piece)))
-    except EngineClosedError:  # or cancelled: the pool takes nothing in any more
-        gathering.end(number, CancelledError("the request was cancelled while it waited"))
-
-
-def _gather(shared: SharedRows, pool: Pool, gathering: _Gathering) -> None:
-    """Take what has come, or wait a little for it."""
-    with suppress(EngineClosedError), shared.lock.using():
-        pass  # who waits for the turn sees that this goes on
-    if shared.stop_flag.is_set():
-        pool.drain()
-    pieces = []
-    with suppress(queue.Empty):
-        pieces.append(gathering.came.get(timeout=_LOOK_SECONDS))
-        while True:
-            pieces.append(gathering.came.get_nowait())
-    for number, piece in pieces:
-        gathering.take(number, piece)
-    gathering.report()

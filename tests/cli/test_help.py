@@ -23,6 +23,7 @@ COMMANDS = (
     "chat",
     "compare",
     "explain",
+    "batch",
     "serve",
     "tune",
     "learn",

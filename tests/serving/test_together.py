@@ -15,7 +15,7 @@ from amulet_local import AmuletParams, Engine, Generation, SamplingParams, error
 from amulet_local.answering.ask import AskMessages
 from amulet_local.llama import memory
 from amulet_local.llama.context import ContextSettings
-from amulet_local.serving.together import MAX_AT_ONCE, places_for
+from amulet_local.serving.continuous import places_for
 from tests.scripted import Rule, ScriptedVocabulary, chained, scripted_engine
 
 QUESTIONS = ("How do I sleep better?", "What is yeast?", "Name three rivers.", "Why?", "And one?")
@@ -272,7 +272,6 @@ def test_answers_at_once_are_as_many_as_half_of_memory_holds(
     for available, n_places in ((28_000, 7), (4_000, 1), (100, 1), (10**9, 12)):
         monkeypatch.setattr(memory, "available_bytes", lambda n=available: n)
         assert places_for(engine.model, settings, n_answers=12, n_rows=2) == n_places
-    assert places_for(engine.model, settings, n_answers=99, n_rows=2) == MAX_AT_ONCE
 
 
 # --- on a model ----------------------------------------------------------------------------------

@@ -1,0 +1,267 @@
+"""A line of a job: the requests that it makes, and the record that comes of their answers.
+
+Knows nothing about files. A line is in this program's own form, or OpenAI's batch-file form; the
+record has the form of the line unless another one is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from amulet_local.answering.request import Request
+from amulet_local.batch.input_lines import MAX_LINE_BYTES, InputLine
+from amulet_local.batch.line_fields import JobSettings, read_line
+from amulet_local.common.errors import AmuletError, InvalidParameterError, InvalidRequestError
+from amulet_local.common.results import Chunk, Generation
+from amulet_local.engine import Engine
+from amulet_local.openai.chat_completion import choices
+from amulet_local.server.client_fields import understood
+from amulet_local.server.completion_prompt import ChatPrompt, CompletionPrompt, TextPrompt
+from amulet_local.server.failures import HttpError
+from amulet_local.server.model_names import ModelNames
+from amulet_local.server.served_model import Defaults
+from amulet_local.server.traced_answers import TracedAnswers, TracedChatAnswers
+
+Form = Literal["own", "openai"]
+
+KINDS: Mapping[str, type[CompletionPrompt]] = {
+    "/v1/chat/completions": ChatPrompt,
+    "/v1/completions": TextPrompt,
+}
+"""What may be asked in OpenAI's form."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobModel:
+    """What lines are answered with.
+
+    Attributes:
+        engine, names: the loaded model and what it is called.
+        settings: what holds for lines that say nothing.
+        form: of all records; None is each line's own.
+    """
+
+    engine: Engine
+    names: ModelNames
+    settings: JobSettings
+    form: Form | None = None
+
+
+class Entry:
+    """A line and what has come of it so far.
+
+    Attributes:
+        key: of the line's content.
+        line: where it is.
+        requests: to be answered; none if it is bad.
+        error: why it is bad, or has no answer.
+        turn: how many entries were made before it.
+        tries: how often its requests were made.
+    """
+
+    def __init__(self, line: InputLine, key: str, model: JobModel, *, turn: int) -> None:
+        """Read the line; what is wrong with it is its `error`."""
+        self.key, self.line, self.turn = key, line, turn
+        self.requests: list[Request] = []
+        self.error: AmuletError | HttpError | None = None
+        self.tries = 0
+        self._model = model
+        self._id: Any = None
+        self._answers: TracedAnswers | None = None
+        self._form: Form = model.form or "own"
+        try:
+            value = _json_of(line)
+            is_openai = isinstance(value, Mapping) and "url" in value and "body" in value
+            self._form = model.form or ("openai" if is_openai else "own")
+            if isinstance(value, Mapping):
+                self._id = value.get("custom_id" if is_openai else "id")
+            self.requests = self._asked_openai(value) if is_openai else [self._asked(value)]
+        except (AmuletError, HttpError) as error:
+            self.error = error
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what has come: its requests are made, for the first time or again."""
+        self.tries += 1
+        self._chunks: list[list[Chunk]] = [[] for _ in self.requests]
+
+    def take(self, index: int, piece: Chunk | AmuletError) -> None:
+        """Note what comes of one of the requests."""
+        if isinstance(piece, AmuletError):
+            self.error = self.error or piece
+        else:
+            self._chunks[index].append(piece)
+
+    @property
+    def generations(self) -> list[Generation]:
+        """The answers that are complete."""
+        ends = [chunks[-1].generation for chunks in self._chunks if chunks]
+        return [generation for generation in ends if generation is not None]
+
+    @property
+    def is_done(self) -> bool:
+        """Whether every request has its answer, or there is an error instead."""
+        return self.error is not None or len(self.generations) == len(self.requests)
+
+    def record(self) -> dict[str, Any]:
+        """What is written for the line."""
+        where = {"file": self.line.file} if self.line.file else {}
+        if self._form == "openai":
+            failed = {"code": _code(self.error), "message": self._message()} if self.error else None
+            return {
+                "id": f"batch_req_{self.key}",
+                "custom_id": self._id,
+                "response": None if self.error else self._response(),
+                "error": failed,
+                **where,
+                "line": self.line.number,
+            }
+        head = {"key": self.key, **where, "line": self.line.number, "id": self._id}
+        if self.error is not None:
+            return {**head, "error": {"code": _code(self.error), "message": self._message()}}
+        return {**head, **_own_record(self.generations)}
+
+    def _message(self) -> str:
+        return f"line {self.line.number}: {self.error}"
+
+    def _asked(self, value: Any) -> Request:
+        if not isinstance(value, Mapping | str):
+            raise InvalidRequestError(f"a line is an object or a text, not {type(value).__name__}")
+        engine = self._model.engine
+        request = engine.request(**self._model.settings.ask(read_line(value), engine.own_settings))
+        if self._form == "openai":
+            self._answers = TracedChatAnswers(
+                model=self._model.names.main,
+                vocabulary=engine.model.vocabulary,
+                stream=False,
+                n_logprobs=None,
+                n=1,
+                trace=None,
+                echo=False,
+            )
+        return request
+
+    def _asked_openai(self, value: Mapping[str, Any]) -> list[Request]:
+        kind = KINDS.get(str(value["url"]))
+        body, engine = value["body"], self._model.engine
+        if kind is None or value.get("method", "POST") != "POST":
+            raise InvalidParameterError(f"url: must be POST to {' or '.join(KINDS)}")
+        if not isinstance(body, Mapping):
+            raise InvalidParameterError("body: must be an object")
+        vocabulary = engine.model.vocabulary
+
+        def biased(text: str) -> Sequence[int]:
+            return vocabulary.tokenize(text, add_special=False, parse_special=False)
+
+        given, unknown = understood(body, kind.known, lambda text: list(biased(text)))
+        for name in ("stream", "stream_options"):
+            given.pop(name, None)
+        prompt = kind(given)
+        model = self._model.names.find(given.get("model"))
+        defaults = Defaults(fields=self._model.settings.body_defaults())
+        fields = prompt.fields(defaults.under(given, model))
+        samplings = choices(fields.sampling(engine.n_ctx), fields.n)
+        self._answers = kind.answers(
+            model=model.name,
+            vocabulary=vocabulary,
+            stream=False,
+            n_logprobs=fields.n_logprobs,
+            n=fields.n,
+            trace=fields.amulet_trace,
+            echo=getattr(fields, "echo", False),
+        )
+        return [
+            replace(request, warnings=(*request.warnings, *unknown))
+            for which in range(prompt.n_prompts)
+            for sampling in samplings
+            for request in [
+                prompt.request(
+                    engine, fields, fields.arguments(sampling, engine.own_settings), which
+                )
+            ]
+        ]
+
+    def _response(self) -> dict[str, Any]:
+        answers = self._answers
+        assert answers is not None
+        for index, (request, chunks) in enumerate(zip(self.requests, self._chunks, strict=True)):
+            answers.expect(request)
+            answers.begin(index)
+            for chunk in chunks:
+                answers.take(index, chunk)
+            assert chunks[-1].generation is not None
+            answers.end(index, chunks[-1].generation)
+        return {"status_code": 200, "request_id": answers.id, "body": answers.whole()}
+
+
+def settings_digest(model: JobModel) -> str:
+    """Eight hexadecimal digits of everything but the line that an answer depends on."""
+    settings, runtime = model.settings, model.engine.runtime
+    parts = {
+        "model": model.engine.model.identity,
+        "preferences": [[item.instruction, item.weight] for item in settings.preferences],
+        "method": settings.method,
+        "preset": settings.preset,
+        "amulet": settings.amulet and settings.amulet.model_dump(mode="json", warnings=False),
+        "sampling": settings.sampling.model_dump(mode="json", warnings=False),
+        "system": settings.system,
+        "placement": settings.placement,
+        "own": dict(model.engine.own_settings.strength),
+        "runtime": runtime.model_dump(
+            mode="json",
+            warnings=False,
+            include={
+                *("lora", "control_vectors", "control_vector_layers", "adapters_on"),
+                *("chat_template", "template_arguments"),
+            },
+        ),
+    }
+    return _digest(json.dumps(parts, sort_keys=True, default=str).encode(), 8)
+
+
+def key_of(line: InputLine, settings: str) -> str:
+    """A line's key: digits of the settings, then of its content."""
+    return settings + _digest(line.data or b"", 24)
+
+
+def _digest(data: bytes, n_digits: int) -> str:
+    return hashlib.sha256(data.strip()).hexdigest()[:n_digits]
+
+
+def _json_of(line: InputLine) -> Any:
+    if line.data is None:
+        raise InvalidRequestError(f"the line has more than {MAX_LINE_BYTES} bytes")
+    try:
+        return json.loads(line.data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequestError(f"no JSON: {str(error)[:200]}") from None
+
+
+def _code(error: Exception | None) -> str:
+    return type(error).__name__
+
+
+def _own_record(generations: Sequence[Generation]) -> dict[str, Any]:
+    """Of a line in OpenAI's form that asks for several answers, the texts are a list."""
+    first = generations[0]
+    texts = [generation.text for generation in generations]
+    record: dict[str, Any] = {"text": texts[0] if len(texts) == 1 else texts}
+    if any(generation.reasoning for generation in generations):
+        reasoning = [generation.reasoning for generation in generations]
+        record["reasoning"] = reasoning[0] if len(texts) == 1 else reasoning
+    record |= {
+        "finish_reason": first.finish_reason,
+        "prompt_tokens": first.usage.prompt_tokens,
+        "completion_tokens": sum(item.usage.completion_tokens for item in generations),
+        "method": first.method,
+        "preferences": list(first.preferences),
+        "guidance_scale": first.guidance_scale,
+        "seed": first.seed,
+    }
+    if first.warnings:
+        record["warnings"] = list(first.warnings)
+    return record

@@ -1,0 +1,167 @@
+"""The lines of a job's input: files, patterns of files, standard input, gzip or not.
+
+Knows nothing about what is in a line. A thread reads ahead, so that a pipe that brings nothing at
+present holds nobody up.
+"""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import io
+import os
+import queue
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from amulet_local.common.closing import Closing
+from amulet_local.common.errors import AmuletError, FileAccessError
+
+STDIN = "-"
+MAX_LINE_BYTES = 16 * 2**20
+_N_AHEAD = 256
+_GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class InputLine:
+    """A line that isn't blank.
+
+    Attributes:
+        place: how many files and lines come before it: records have this order.
+        file: its name; empty for standard input.
+        number: of the line in there, from 1.
+        data: what is in it; None if that is longer than MAX_LINE_BYTES.
+        share: of the input, how much is read with it; None where its size isn't known.
+    """
+
+    place: tuple[int, int]
+    file: str
+    number: int
+    data: bytes | None
+    share: float | None
+
+
+def files_of(names: Sequence[str]) -> list[str]:
+    """The files that names and patterns stand for, in the order of the names.
+
+    Raises:
+        FileAccessError: there is none for one of them.
+    """
+    found: list[str] = []
+    for name in names:
+        if name == STDIN or os.path.lexists(name):
+            found.append(name)
+            continue
+        matching = sorted(glob.glob(name, recursive=True))
+        if not matching:
+            raise FileAccessError(f"there is no file {name!r}")
+        found += matching
+    return found
+
+
+class InputLines(Closing):
+    """Reads the lines of some files, one after the other."""
+
+    def __init__(self, files: Sequence[str]) -> None:
+        """Begin to read.
+
+        Args:
+            files: their names; STDIN stands for standard input.
+
+        Raises:
+            FileAccessError: one of them can't be read.
+        """
+        self._files = files
+        self._sizes = [_size(name) for name in files]
+        self._read: queue.Queue[InputLine | AmuletError | None] = queue.Queue(_N_AHEAD)
+        self._closed = threading.Event()
+        threading.Thread(target=self._run, name="amulet-lines", daemon=True).start()
+
+    def ready(self) -> Iterator[InputLine | None]:
+        """The lines; None where there is none at present.
+
+        Raises:
+            FileAccessError: a file can't be read any further.
+        """
+        while True:
+            try:
+                item = self._read.get_nowait()
+            except queue.Empty:
+                yield None
+                continue
+            if item is None:
+                return
+            if isinstance(item, AmuletError):
+                raise item
+            yield item
+
+    def close(self) -> None:
+        """Read no further."""
+        self._closed.set()
+
+    def _run(self) -> None:
+        try:
+            for place, name in enumerate(self._files):
+                for line in self._lines(place, name):
+                    self._hand_over(line)
+                    if self._closed.is_set():
+                        return
+        except AmuletError as error:
+            self._hand_over(error)
+        else:
+            self._hand_over(None)
+
+    def _hand_over(self, item: InputLine | AmuletError | None) -> None:
+        while not self._closed.is_set():
+            try:
+                self._read.put(item, timeout=0.2)
+            except queue.Full:
+                continue
+            return
+
+    def _lines(self, place: int, name: str) -> Iterator[InputLine]:
+        number = 0
+        try:
+            with _opened(name) as raw:
+                packed = raw.peek(2)[:2] == _GZIP
+                file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw
+                while line := file.readline(MAX_LINE_BYTES + 1):
+                    number += 1
+                    data: bytes | None = line
+                    while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
+                        data, line = None, file.readline(MAX_LINE_BYTES + 1)
+                    if data is None or data.strip():
+                        shown = "" if name == STDIN else name
+                        share = self._share(place, raw)
+                        yield InputLine((place, number), shown, number, data, share)
+        except (OSError, EOFError, zlib.error) as error:  # BadGzipFile is an OSError
+            reason = getattr(error, "strerror", None) or error
+            raise FileAccessError(f"can't read {name!r} after line {number}: {reason}") from None
+
+    def _share(self, place: int, raw: io.BufferedReader) -> float | None:
+        sizes = [size for size in self._sizes if size is not None]
+        if len(sizes) < len(self._sizes) or not sum(sizes):
+            return None
+        return (sum(sizes[:place]) + raw.tell()) / sum(sizes)
+
+
+def _opened(name: str) -> io.BufferedReader:
+    # a descriptor of its own: at the end of the program nobody waits for the thread to leave stdin
+    return open(os.dup(0) if name == STDIN else name, "rb")
+
+
+def _size(name: str) -> int | None:
+    """Bytes of a regular file, None of anything else."""
+    if name == STDIN:
+        return None
+    path = Path(name)
+    try:
+        with path.open("rb"):
+            return path.stat().st_size if path.is_file() else None
+    except OSError as error:
+        raise FileAccessError(f"can't read {name!r}: {error.strerror}") from None

@@ -1,0 +1,265 @@
+"""`amulet-local batch`: every line of a file answered, resumable."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from amulet_local.cli.answering import write_json
+from amulet_local.cli.command import add_command
+from amulet_local.cli.exit_codes import EXIT_PARTIAL
+from amulet_local.cli.flags import MethodName, json_option, option
+from amulet_local.cli.loading import loaded
+from amulet_local.cli.named_method import with_method
+from amulet_local.cli.options import AskingOptions
+from amulet_local.cli.question import read_settings
+from amulet_local.cli.terminal import StatusLine, note, separator, stderr_is_terminal
+from amulet_local.common import private_files
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.common.readable import duration
+
+if TYPE_CHECKING:
+    from amulet_local.batch.entries import JobModel
+    from amulet_local.batch.job import JobTally
+    from amulet_local.cli.question import Question
+
+JOB = "The job"
+STDOUT = "-"
+FORMS = ("own", "openai")
+SYNC_SECONDS = 1.0
+"""How long records stay with the system alone at most."""
+
+HELP = """Answer every line of a file, many at once.
+
+A line is {"prompt": "..."} or {"messages": [...]}, with "id", "preference",
+"temperature" and the like where it differs from the flags; or a line of
+OpenAI's batch files. Records come as they are done. The same command again
+goes on where it ended, however it ended: a line with a record isn't asked
+again. A bad line has an error in its record, and the exit code is 4.
+docs/batch.md has all of it."""
+
+EXAMPLES = """
+amulet-local batch questions.jsonl -o answers.jsonl --preference concise
+amulet-local batch 'in/*.jsonl.gz' -o out.jsonl -n 64 --at-once 8
+jq -c '{prompt: .title}' news.jsonl | amulet-local batch - > out.jsonl
+amulet-local batch openai.jsonl -o out.jsonl --format openai --json"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions(AskingOptions):
+    """Options of `batch`."""
+
+    inputs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FILE",
+            help="Files of JSON lines, gzip or not, or patterns in quotes; '-' is standard input.",
+            rich_help_panel=JOB,
+            show_default=False,
+        ),
+    ]
+    output: Annotated[
+        str,
+        option(
+            *("-o", "--output"),
+            panel=JOB,
+            metavar="FILE",
+            help="Where records go; what is there already is gone on with. Default: '-', standard "
+            "output.",
+        ),
+    ] = STDOUT
+    format: Annotated[
+        str | None,
+        option(
+            "--format",
+            panel=JOB,
+            metavar="FORM",
+            help="Records in this program's 'own' form or in 'openai' batch form. Default: each "
+            "line's.",
+        ),
+    ] = None
+    at_once: Annotated[
+        str,
+        option(
+            "--at-once",
+            panel=JOB,
+            metavar="N",
+            help="Answers at once; 'auto' measures what this machine computes best. Default: auto; "
+            "1 with --reproducible.",
+        ),
+    ] = "auto"
+    in_order: Annotated[
+        bool, option("--in-order", panel=JOB, help="Records in the order of the lines.")
+    ] = False
+    strict: Annotated[
+        bool, option("--strict", panel=JOB, help="End at the first bad line, with exit code 1.")
+    ] = False
+    retry: Annotated[
+        bool, option("--retry", panel=JOB, help="Ask lines again whose record is an error.")
+    ] = False
+    overwrite: Annotated[
+        bool, option("--overwrite", panel=JOB, help="Begin anew: forget what is in the output.")
+    ] = False
+    method: MethodName = None
+    json: Annotated[
+        bool,
+        json_option("A summary as one JSON object, on stdout or, if that has the records, stderr."),
+    ] = False
+
+
+def run(options: BatchOptions) -> None:
+    """Answer the lines, and say what came of them."""
+    from amulet_local.batch.entries import JobModel
+    from amulet_local.batch.input_lines import InputLines, files_of
+    from amulet_local.batch.line_fields import JobSettings
+    from amulet_local.loading.model_store import names_of
+    from amulet_local.server.model_names import ModelNames
+
+    if options.format not in (None, *FORMS):
+        raise InvalidParameterError(f"--format is own or openai, not {options.format!r:.40}")
+    at_once = _at_once(options.at_once)
+    files = files_of(options.inputs)
+    if options.output != STDOUT:
+        private_files.check(options.output)
+    method, question = with_method(options, options.method, read_settings(options))
+    settings = JobSettings(
+        preferences=question.preferences,
+        method=method,
+        amulet=question.amulet,
+        preset=question.preset,
+        sampling=question.sampling,
+        system=question.system,
+        placement=question.placement,
+    )
+    with InputLines(files) as lines, loaded(question.model, question.runtime) as engine:
+        for warning in engine.warnings:
+            note(f"warning: {warning}")
+        names = ModelNames(names_of(question.model, engine.model.path))
+        form: Any = options.format
+        model = JobModel(engine=engine, names=names, settings=settings, form=form)
+        tally = _answered(options, question, model, lines, files, at_once)
+    _tell(options, tally)
+    if tally.n_failed:
+        raise SystemExit(EXIT_PARTIAL)
+
+
+def _at_once(text: str) -> int | None:
+    """The number, None for auto.
+
+    Raises:
+        InvalidParameterError: it is neither.
+    """
+    if text == "auto":
+        return None
+    if not text.isdecimal() or not 1 <= int(text[:6]) <= 4096:
+        raise InvalidParameterError(
+            f"--at-once is auto or a number from 1 to 4096, not {text!r:.40}"
+        )
+    return int(text)
+
+
+def _answered(
+    options: BatchOptions,
+    question: Question,
+    model: JobModel,
+    lines: Any,
+    files: list[str],
+    at_once: int | None,
+) -> JobTally:
+    """Go through the lines; what came of them."""
+    from amulet_local.batch.entries import settings_digest
+    from amulet_local.batch.input_lines import STDIN
+    from amulet_local.batch.job import LineJob
+    from amulet_local.batch.written_records import WrittenRecords, drop_failed, put_in_order
+    from amulet_local.common.json_log import Log
+
+    reproducible = question.runtime.reproducible
+    path = None if options.output == STDOUT else Path(options.output)
+    written: WrittenRecords | None = None
+    status = StatusLine(enabled=not question.runtime.verbose)
+    with ExitStack() as closing:
+        closing.callback(status.erase)
+        write: Callable[[dict[str, Any]], None] = write_json
+        if path is not None:
+            log = closing.enter_context(Log(path, sync_seconds=SYNC_SECONDS))
+            if options.overwrite:
+                log.clear()
+            if options.retry:
+                log.replace(drop_failed)
+            written = WrittenRecords(path, settings_digest(model))
+            write = log.append
+        job = LineJob(
+            model,
+            lines,
+            write,
+            written=written,
+            is_strict=options.strict,
+            is_held=options.in_order and path is None,
+        )
+        job.run(
+            at_once=(1 if reproducible else model.engine.suitable_width)
+            if at_once is None
+            else at_once,
+            scheduler="interleaved" if reproducible else "batched",
+            report=(lambda tally: status.show(_progress(tally))) if stderr_is_terminal() else None,
+        )
+        if path is not None and options.in_order:
+            places = {"" if name == STDIN else name: place for place, name in enumerate(files)}
+            log.replace(lambda path: put_in_order(path, places))
+    if written is not None:
+        job.tally.n_failed += written.n_failed
+        if written.n_left:
+            note(f"warning: {written.n_left} records in {path} are of no line of this input")
+    return job.tally
+
+
+def _progress(tally: JobTally) -> str:
+    """How far it is, in a line."""
+    n_done = tally.n_answered + tally.n_failed + tally.n_before
+    parts = [f"{n_done} lines", f"{tally.tokens_per_second:.3g} tokens/s"]
+    if tally.share:
+        parts[0] += f", {tally.share:.0%} of the input read"
+        parts.append(f"{duration(tally.seconds * (1 - tally.share) / tally.share)} left")
+    return separator(sys.stderr).join(parts)
+
+
+def _tell(options: BatchOptions, tally: JobTally) -> None:
+    """A summary: for programs if asked for, else for a person at the terminal."""
+    summary = {
+        **{name: value for name, value in asdict(tally).items() if name not in _UNTOLD},
+        "tokens_per_second": tally.tokens_per_second,
+        "output": options.output,
+    }
+    if options.json and options.output == STDOUT:
+        import json
+
+        note(json.dumps(summary))
+    elif options.json:
+        write_json(summary)
+    elif stderr_is_terminal():
+        note(
+            f"{tally.n_answered} answered, {tally.n_failed} failed, {tally.n_before} done before; "
+            f"{tally.completion_tokens} tokens in {duration(tally.seconds)} "
+            f"({tally.tokens_per_second:.3g} tokens/s)"
+        )
+
+
+_UNTOLD = ("share", "n_running_tokens")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(
+        app,
+        BatchOptions,
+        run,
+        name="batch",
+        help=HELP,
+        examples=EXAMPLES,
+    )

@@ -1,0 +1,77 @@
+"""What is read: files, patterns, gzip, pipes; and how much of it."""
+
+from __future__ import annotations
+
+import gzip
+import os
+from pathlib import Path
+
+import pytest
+
+from amulet_local.batch import input_lines
+from amulet_local.batch.input_lines import InputLine, InputLines, files_of
+from amulet_local.common.errors import FileAccessError
+
+
+def lines_of(*names: Path | str) -> list[InputLine]:
+    with InputLines(files_of([str(name) for name in names])) as lines:
+        return [line for line in lines.ready() if line is not None]
+
+
+def test_files_are_read_in_order_packed_or_not(tmp_path: Path) -> None:
+    (tmp_path / "b.jsonl").write_bytes(b"1\n\n2")
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(b"3\n") + gzip.compress(b"4\n"))
+    (tmp_path / "[x].jsonl").write_bytes(b"5\n")
+    found = lines_of(tmp_path / "b.jsonl", tmp_path / "a*", tmp_path / "[x].jsonl")
+    assert [(line.number, line.data) for line in found] == [
+        (1, b"1\n"),
+        (3, b"2"),
+        (1, b"3\n"),
+        (2, b"4\n"),
+        (1, b"5\n"),
+    ]
+    assert [line.place[0] for line in found] == [0, 0, 1, 1, 2]
+    shares = [line.share or 0 for line in found]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
+
+
+def test_patterns_are_sorted_and_one_without_a_file_is_an_error(tmp_path: Path) -> None:
+    for name in ("2", "10", "1"):
+        (tmp_path / name).write_bytes(b"x")
+    assert [Path(name).name for name in files_of([str(tmp_path / "*")])] == ["1", "10", "2"]
+    with pytest.raises(FileAccessError, match="no file"):
+        files_of([str(tmp_path / "*.jsonl")])
+
+
+def test_a_line_that_is_too_long_is_known_and_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(input_lines, "MAX_LINE_BYTES", 10)
+    path = tmp_path / "in"
+    path.write_bytes(b"short\n" + b"x" * 35 + b"\nshort again"[:9] + b"\n")
+    assert [line.data for line in lines_of(path)] == [b"short\n", None, b"short ag\n"]
+
+
+def test_gzip_that_is_torn_is_an_error_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "in.gz"
+    path.write_bytes(gzip.compress(os.urandom(4096).hex().encode() + b"\n")[:-20])
+    with pytest.raises(FileAccessError, match="after line 0"):
+        lines_of(path)
+
+
+def test_what_a_pipe_has_is_there_before_it_ends(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writing = os.open(pipe, os.O_RDWR)
+    try:
+        os.write(writing, b"1\n")
+        with InputLines([str(pipe)]) as lines:
+            ready = lines.ready()
+            while (line := next(ready)) is None:
+                pass
+            assert line.data == b"1\n"
+            assert line.share is None
+            assert next(ready) is None
+    finally:
+        os.close(writing)

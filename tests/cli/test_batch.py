@@ -1,0 +1,72 @@
+"""`amulet-local batch` as a program: where lines come from and records go, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from tests.cli.running import OnTerminal, run
+
+SHORT = ("-n", "3", "-c", "256", "--at-once", "2")
+
+
+def write_questions(path: Path, n: int) -> Path:
+    lines = (json.dumps({"id": i, "prompt": f"What is {i}?"}) + "\n" for i in range(n))
+    path.write_text("".join(lines), encoding="utf-8")
+    return path
+
+
+def test_records_go_to_a_pipe_in_order_and_a_bad_line_tells_in_the_exit_code(
+    shallow_path: Path,
+) -> None:
+    lines = b'{"id": 1, "prompt": "Hi"}\nnonsense\n"Who?"\n'
+    outcome = run("batch", "-", "-m", shallow_path, "--in-order", "--json", *SHORT, stdin=lines)
+    assert outcome.code == 4
+    found = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [record["line"] for record in found] == [1, 2, 3]
+    assert found[0]["completion_tokens"] == 3
+    summary = json.loads(outcome.err)
+    assert (summary["n_answered"], summary["n_failed"]) == (2, 1)
+
+
+def test_a_killed_job_goes_on_where_it_was(shallow_path: Path, tmp_path: Path) -> None:
+    source, output = write_questions(tmp_path / "in.jsonl", 24), tmp_path / "out.jsonl"
+    command = ("batch", source, "-o", output, "-m", shallow_path, "--reproducible", *SHORT[:4])
+    killed = OnTerminal(*command)
+    try:
+        killed.wait(lambda: output.exists() and output.read_bytes().count(b"\n") >= 3)
+    finally:
+        killed.close()
+    n_before = output.read_bytes().count(b"\n")
+    outcome = run(*command, "--json")
+    assert outcome.code == 0, outcome
+    assert json.loads(outcome.out)["n_before"] == n_before
+    found = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+    assert sorted(record["id"] for record in found) == list(range(24))
+    whole = tmp_path / "whole.jsonl"
+    run("batch", source, "-o", whole, "-m", shallow_path, "--reproducible", *SHORT[:4])
+    assert sorted(output.read_bytes().splitlines()) == sorted(whole.read_bytes().splitlines())
+
+
+def test_an_output_is_begun_anew_or_asked_again_where_that_is_wanted(
+    shallow_path: Path, tmp_path: Path
+) -> None:
+    source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text('"Hi"\n{"prompt": "Hi", "method": "magic"}\n', encoding="utf-8")
+    command = ("batch", source, "-o", output, "-m", shallow_path, *SHORT)
+    assert run(*command).code == 4
+    again = run(*command, "--retry", "--json")
+    assert again.code == 4
+    assert json.loads(again.out)["n_before"] == 1
+    assert "other settings" in run(*command, "--system", "Be kind.").error_line
+    assert run(*command, "--system", "Be kind.", "--overwrite").code == 4
+    assert output.read_bytes().count(b"\n") == 2
+
+
+def test_what_cant_begin_is_one_line(shallow_path: Path, tmp_path: Path) -> None:
+    source = write_questions(tmp_path / "in", 1)
+    model = ("-m", str(shallow_path))
+    assert "no file" in run("batch", tmp_path / "*.jsonl", *model).error_line
+    assert "--at-once" in run("batch", source, "--at-once", "many", *model).error_line
+    assert "--format" in run("batch", source, "--format", "xml", *model).error_line
+    assert "can't be written" in run("batch", source, "-o", tmp_path, *model).error_line
