@@ -67,7 +67,7 @@ class CompletionFields(TextFields):
 class LlamaServerAnswers(TracedTextAnswers):
     """Text completions with what llama-server says besides: prompts, token ids, probabilities."""
 
-    def expect(self, request: Request, ticket: Ticket) -> None:
+    def expect(self, request: Request, ticket: Ticket | None = None) -> None:
         """Take note of the prompt."""
         super().expect(request, ticket)
         self._prompt = self._vocabulary.text(request.prompts[0])
