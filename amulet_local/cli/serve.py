@@ -17,7 +17,7 @@ from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
 from amulet_local.cli.llama_server_flags import LlamaServerCommand
 from amulet_local.cli.loading import loading_progress
 from amulet_local.cli.question import runtime_params
-from amulet_local.cli.serve_options import CHUNK, N_CTX, ServeOptions
+from amulet_local.cli.serve_options import CHUNK, MAX_EMBEDDED, N_CTX, ServeOptions
 from amulet_local.cli.terminal import StatusLine, note
 from amulet_local.cli.version import package_version
 from amulet_local.common.errors import (
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from amulet_local.params.choices import Scheduler
     from amulet_local.params.runtime import RuntimeParams
     from amulet_local.server.limits import Access
+    from amulet_local.server.served_embedder import ServedEmbedder
     from amulet_local.server.served_model import ServedModel
 
 _SWITCH_SECONDS = 0.001
@@ -87,13 +88,21 @@ def run(options: ServeOptions) -> None:
         models.append(made)
         return made
 
+    embeds = options.embedding or options.embedding_model is not None
+
+    def load_embedder() -> ServedEmbedder:
+        return _load_embedder(options, runtime)
+
     def ready() -> None:
         status.erase()
-        _welcome(models[0], url, needs_key=bool(access.api_keys))
+        if models:
+            _welcome(models[0], url, needs_key=bool(access.api_keys))
+        else:
+            note(f"{url}/v1/embeddings is ready. Ctrl-C ends it.")
 
     try:
         serve(
-            Service(load),
+            Service(None if options.embedding else load, load_embedder if embeds else None),
             listening,
             access=access,
             limits=Limits(),
@@ -141,6 +150,32 @@ def _load(
         has_page=not options.no_ui,
         adapters=runtime.lora,
     )
+
+
+def _load_embedder(options: ServeOptions, runtime: RuntimeParams) -> ServedEmbedder:
+    from amulet_local.llama.embedder import Embedder, EmbedderSettings
+    from amulet_local.loading.model_store import find_model
+    from amulet_local.server.served_embedder import ServedEmbedder
+
+    if options.embedding and options.embedding_model is not None:
+        raise InvalidParameterError("--embedding is for -m alone: leave out --embedding-model")
+    path = find_model(options.embedding_model or chosen_model(options.model))
+    embedder = Embedder(
+        path,
+        EmbedderSettings(
+            n_ctx=runtime.n_ctx or MAX_EMBEDDED,
+            n_threads=runtime.n_threads,
+            n_gpu_layers=runtime.n_gpu_layers if isinstance(runtime.n_gpu_layers, int) else -1,
+            pooled=False,
+            whole=True,
+        ),
+    )
+    try:
+        aliases = _parts(options.alias) if options.embedding else []
+        return ServedEmbedder(embedder, next(iter(aliases), path.stem), options.pooling)
+    except BaseException:
+        embedder.close()
+        raise
 
 
 def _parts(texts: list[str] | None) -> list[str]:

@@ -19,6 +19,7 @@ from amulet_local.params.sampling import SamplingParams
 
 NETWORK = "Where it listens, and who may ask (flags as in llama-server)"
 CLIENTS = "What clients may send"
+EMBEDDING = "Embeddings"
 LOAD = "How many requests"
 SAMPLING = "Sampling of requests that leave it open"
 
@@ -30,6 +31,8 @@ SAMPLED = tuple(
 """What a server's own default may be; grammars and stop texts are a request's."""
 
 N_CTX = 4096
+MAX_EMBEDDED = 8192
+"""Tokens of a text that is embedded, where -c is 0: all of them are computed at once."""
 CHUNK = 64
 """Tokens of a prompt computed at once: what others wait for at most."""
 
@@ -134,6 +137,33 @@ class ServeOptions(ModelOptions):
     no_ui: Annotated[
         bool, option("--no-ui", "--no-webui", panel=CLIENTS, help="Without the page to try it.")
     ] = False
+    embedding: Annotated[
+        bool,
+        option(
+            *("--embedding", "--embeddings", "--rerank", "--reranking"),
+            panel=EMBEDDING,
+            help="The model embeds texts and answers nothing: /v1/embeddings and /rerank.",
+        ),
+    ] = False
+    embedding_model: Annotated[
+        str | None,
+        option(
+            "--embedding-model",
+            panel=EMBEDDING,
+            metavar="MODEL",
+            help="A second model that does so, beside the one that answers.",
+        ),
+    ] = None
+    pooling: Annotated[
+        str | None,
+        option(
+            "--pooling",
+            panel=EMBEDDING,
+            metavar="HOW",
+            help="How the states of a text's tokens become its embedding: mean, cls, last, or none "
+            "(one for each). Default: as the model says.",
+        ),
+    ] = None
     runtime: Given = field(
         default_factory=dict,
         metadata=group(

@@ -41,12 +41,15 @@ class EmbedderSettings:
         n_threads: None is every core.
         n_gpu_layers: -1 is all.
         pooled: whether `embed` is what is asked for, or `hidden_states`.
+        whole: whether `token_states` is; a text's tokens see each other in an encoder, so they are
+            computed at once.
     """
 
     n_ctx: int
     n_threads: int | None = None
     n_gpu_layers: int = 0
     pooled: bool = True
+    whole: bool = False
 
 
 class Embedder:
@@ -81,8 +84,7 @@ class Embedder:
                 self.model,
                 ContextSettings(
                     n_ctx=self.n_ctx,
-                    # An encoder's tokens see each other, so they are computed at once.
-                    n_batch=self.n_ctx if settings.pooled else N_BATCH,
+                    n_batch=self.n_ctx if settings.pooled or settings.whole else N_BATCH,
                     n_outputs=0,
                     cache_type_k="f32",
                     cache_type_v="f32",
@@ -129,13 +131,17 @@ class Embedder:
             BackendError: llama.cpp failed.
             EngineClosedError: it was closed.
         """
-        if len(token_ids) > self.n_ctx:
-            raise PromptTooLongError(
-                f"the text has {len(token_ids)} tokens, and {self.n_ctx} fit",
-                n_prompt_tokens=len(token_ids),
-                n_ctx=self.n_ctx,
-            )
+        self._check_length(token_ids)
         return self._run(partial(self._at, token_ids, positions))
+
+    def token_states(self, token_ids: Sequence[int]) -> Vector:
+        """Hidden states of all tokens, float64, shape (len(token_ids), n_embd); with `whole`.
+
+        Raises:
+            PromptTooLongError, BackendError, EngineClosedError: see `hidden_states`.
+        """
+        self._check_length(token_ids)
+        return self._run(partial(self._all, token_ids))
 
     @property
     def source(self) -> str:
@@ -181,6 +187,20 @@ class Embedder:
             found.append(context.hidden_state())
             done = position + 1
         return np.array(found, dtype=np.float64)
+
+    def _all(self, ids: Sequence[int]) -> Vector:
+        context = self._open()
+        context.clear()
+        context.decode([Span(sequence=0, position=0, tokens=ids, n_outputs=len(ids))])
+        return np.array([context.hidden_state(n) for n in range(len(ids))], dtype=np.float64)
+
+    def _check_length(self, token_ids: Sequence[int]) -> None:
+        if len(token_ids) > self.n_ctx:
+            raise PromptTooLongError(
+                f"the text has {len(token_ids)} tokens and is too large: {self.n_ctx} fit",
+                n_prompt_tokens=len(token_ids),
+                n_ctx=self.n_ctx,
+            )
 
     def _open(self) -> Context:
         """The context.

@@ -20,6 +20,7 @@ from amulet_local.server.access import json_object
 from amulet_local.server.client_fields import HABITS
 from amulet_local.server.completion_job import CompletionJob
 from amulet_local.server.completion_prompt import ChatPrompt, CompletionPrompt, TextPrompt
+from amulet_local.server.embeddings import add_embeddings
 from amulet_local.server.failures import HttpError, as_http, log_error
 from amulet_local.server.fields import STRENGTH
 from amulet_local.server.other_protocols import add_other_protocols, error_body
@@ -54,6 +55,7 @@ def make_app(service: Service, *, version: str) -> FastAPI:
     _add_completions(app, service)
     _add_tokens(app, service)
     add_state(app, service, version)
+    add_embeddings(app, service)
     add_other_protocols(app, service)
     _add_page(app, service)
     _add_short_paths(app)
@@ -150,7 +152,7 @@ def _add_page(app: FastAPI, service: Service) -> None:
     folder = resources.files("amulet_local.server") / "page"
 
     def send(name: str) -> Response:
-        if service.is_ready and not service.model.has_page:
+        if service.is_ready and not service.embeds_alone and not service.model.has_page:
             raise HttpError(404, "the server was started with --no-ui", code="not_found")
         files = {item.name: item for item in folder.iterdir()} if folder.is_dir() else {}
         kind = next((kind for end, kind in _TYPES.items() if name.endswith(end)), None)

@@ -46,6 +46,12 @@ class Figures:
         """The client left before the end."""
         self._ends["cancelled"] += 1
 
+    def embedded(self, n_tokens: int) -> None:
+        """Texts were embedded."""
+        self._counts["prompt_tokens_total"] += n_tokens
+        self._counts["computed_tokens_total"] += n_tokens
+        self._counts["steps_total"] += 1
+
     def ended(self, generation: Generation) -> None:
         """An answer is complete."""
         usage, timings = generation.usage, generation.timings

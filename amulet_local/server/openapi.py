@@ -45,6 +45,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     413: _error("The body is too large"),
     415: _error("The body isn't JSON"),
     500: _error("llama.cpp failed"),
+    501: _error("There is no model for it"),
     503: _error("Loading, going down, or the queue is full; see Retry-After"),
 }
 
@@ -111,6 +112,9 @@ TOKENIZE = _body(
         parse_special={"type": "boolean"},
         with_pieces={"type": "boolean"},
     )
+)
+EMBEDDINGS = _body(
+    _object("input", input={}, encoding_format={"enum": ["float", "base64"]}, model=_TEXT)
 )
 DETOKENIZE = _body(_object("tokens", tokens={"type": "array", "items": {"type": "integer"}}))
 CONTROL = _body(

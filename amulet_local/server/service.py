@@ -1,4 +1,4 @@
-"""The state of a server: its model, and what runs on it.
+"""The state of a server: its models, and what runs on it.
 
 Knows nothing about HTTP but its errors.
 """
@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 
 from amulet_local.server.completion_job import CompletionJob
-from amulet_local.server.failures import unavailable
+from amulet_local.server.failures import HttpError, unavailable
 from amulet_local.server.figures import Figures
+from amulet_local.server.served_embedder import ServedEmbedder
 from amulet_local.server.served_model import ServedModel
 
 
@@ -24,17 +25,25 @@ class Service:
         failure: why loading failed.
     """
 
-    def __init__(self, load: Callable[[Callable[[], bool]], ServedModel]) -> None:
+    def __init__(
+        self,
+        load: Callable[[Callable[[], bool]], ServedModel] | None,
+        load_embedder: Callable[[], ServedEmbedder] | None = None,
+    ) -> None:
         """Nothing is loaded yet.
 
         Args:
-            load: loads the model; it is given a function that says whether the server ends.
+            load: loads the model that answers; it is given a function that says whether the server
+                ends. None where there is none.
+            load_embedder: loads the one that embeds texts.
         """
         self.figures = Figures()
         self.jobs: dict[str, CompletionJob] = {}
         self.failure: BaseException | None = None
         self.started_seconds = time.time()
-        self._load = load
+        self._load, self._load_embedder = load, load_embedder
+        self._embedder: ServedEmbedder | None = None
+        self._loaded = False
         self._model: ServedModel | None = None
         self._ending = False
         self._lock = threading.Lock()
@@ -42,31 +51,60 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether requests are answered."""
-        return self._model is not None and not self._ending
+        return self._loaded and not self._ending
 
     @property
     def model(self) -> ServedModel:
-        """The model.
+        """The model that answers.
 
         Raises:
-            HttpError: 503, it isn't loaded yet, or the server is going down.
+            HttpError: 503, it isn't loaded yet, or the server is going down; 501, there is none.
+        """
+        self.check_ready()
+        if self._model is None:
+            raise _missing("no model answers here, one embeds texts; start without --embedding")
+        return self._model
+
+    @property
+    def embedder(self) -> ServedEmbedder:
+        """The model that embeds texts.
+
+        Raises:
+            HttpError: as `model`.
+        """
+        self.check_ready()
+        if self._embedder is None:
+            raise _missing("no model embeds texts here; start with --embedding-model FILE")
+        return self._embedder
+
+    @property
+    def embeds_alone(self) -> bool:
+        """Whether there is no model that answers."""
+        return self._load is None
+
+    def check_ready(self) -> None:
+        """Let nobody in before everything is loaded.
+
+        Raises:
+            HttpError: 503, something isn't loaded yet, or the server is going down.
         """
         if self._ending:
             raise unavailable("the server is going down", "shutting_down")
-        if self._model is None:
+        if not self._loaded:
             raise unavailable("the model is loading", "loading")
-        return self._model
 
     def load(self) -> None:
-        """Load the model; called in a thread of its own.
+        """Load the models; called in a thread of its own.
 
         Raises:
-            AmuletError: it can't be loaded.
+            AmuletError: one can't be loaded.
         """
-        model = self._load(lambda: self._ending)
+        if self._load_embedder is not None:
+            self._embedder = self._load_embedder()
+        model = None if self._load is None else self._load(lambda: self._ending)
         with self._lock:
-            self._model = model
-            if self._ending:
+            self._model, self._loaded = model, True
+            if self._ending and model is not None:
                 model.pool.drain()
 
     def drain(self) -> None:
@@ -82,3 +120,9 @@ class Service:
         if self._model is not None:
             self._model.pool.close()
             self._model.engine.close()
+        if self._embedder is not None:
+            self._embedder.close()
+
+
+def _missing(message: str) -> HttpError:
+    return HttpError(501, message, kind="not_supported_error", code="not_supported")

@@ -43,7 +43,10 @@ def add_state(app: FastAPI, service: Service, version: str) -> None:
 
     @app.get("/v1/models", responses=openapi.ERRORS)
     async def models() -> Response:
-        """The model, also with each preference in its name."""
+        """The model, also with each preference in its name; and the one that embeds texts."""
+        service.check_ready()
+        if service.embeds_alone:
+            return JSONResponse({"object": "list", "data": [_embedder_entry(service)]})
         names = await asyncio.to_thread(service.model.names.listed)
         return JSONResponse({"object": "list", "data": [entry(name) for name in names]})
 
@@ -57,15 +60,18 @@ def add_state(app: FastAPI, service: Service, version: str) -> None:
     @app.get("/v1/health", include_in_schema=False)
     async def health() -> Response:
         """Whether requests are answered; 503 while the model loads."""
-        assert service.model
+        service.check_ready()
         return JSONResponse({"status": "ok"})
 
     @app.get("/metrics", responses=openapi.ERRORS)
     async def metrics() -> Response:
         """Counters in Prometheus's format."""
-        pool = service.model.pool
+        service.check_ready()
+        pool = None if service.embeds_alone else service.model.pool
         text = service.figures.text(
-            processing=pool.n_active, waiting=pool.n_queued, places=pool.n_places
+            processing=pool.n_active if pool else 0,
+            waiting=pool.n_queued if pool else 0,
+            places=pool.n_places if pool else 0,
         )
         started = {"Process-Start-Time-Unix": str(int(service.started_seconds))}
         kind = "text/plain; version=0.0.4; charset=utf-8"
@@ -150,6 +156,15 @@ def _props(model: ServedModel, version: str) -> dict[str, Any]:
             "scheduler": model.pool.scheduler,
             "parallel": model.pool.n_places,
         },
+    }
+
+
+def _embedder_entry(service: Service) -> dict[str, Any]:
+    return {
+        "id": service.embedder.name,
+        "object": "model",
+        "created": int(service.started_seconds),
+        "owned_by": "local",
     }
 
 

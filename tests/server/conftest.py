@@ -15,6 +15,7 @@ from amulet_local import Engine, load
 from amulet_local.server.limits import Access, Limits
 from amulet_local.server.model_names import ModelNames
 from amulet_local.server.run import open_port, serve
+from amulet_local.server.served_embedder import ServedEmbedder
 from amulet_local.server.served_model import Defaults, ServedModel
 from amulet_local.server.service import Service
 
@@ -30,8 +31,14 @@ class Server:
         client: a client for it, without a key.
     """
 
-    def __init__(self, load: Callable[..., ServedModel], access: Access, limits: Limits) -> None:
-        self.service = Service(load)
+    def __init__(
+        self,
+        load: Callable[..., ServedModel] | None,
+        access: Access,
+        limits: Limits,
+        load_embedder: Callable[[], ServedEmbedder] | None = None,
+    ) -> None:
+        self.service = Service(load, load_embedder)
         listening = open_port("127.0.0.1", 0)
         self.port = listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"

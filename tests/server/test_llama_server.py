@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from amulet_local.engine import Engine
+from amulet_local.server.limits import Access, Limits
 from amulet_local.server.model_names import ModelNames
 from amulet_local.server.served_model import Defaults, ServedModel
 from tests.server.conftest import Server, running
@@ -156,8 +157,6 @@ def test_what_the_command_line_says_of_the_model_is_told(engine: Engine) -> None
             has_page=False,
             adapters=[("/secret/voice.gguf", 0.5)],
         )
-
-    from amulet_local.server.limits import Access, Limits
 
     server = Server(served, Access(), Limits())
     try:

@@ -1,0 +1,135 @@
+"""The endpoints of an embedding model: embeddings, and documents in the order of their relevance.
+
+Knows nothing about how texts are embedded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.server import openapi
+from amulet_local.server.access import json_object
+from amulet_local.server.served_embedder import Embedded, ServedEmbedder
+from amulet_local.server.service import Service
+
+MAX_TEXTS = 2048
+"""Of a request; OpenAI's limit."""
+
+
+def add_embeddings(app: FastAPI, service: Service) -> None:
+    """Add them."""
+
+    async def embed(texts: list[Any]) -> list[Embedded]:
+        embedder = service.embedder
+        if len(texts) > MAX_TEXTS:
+            raise InvalidParameterError(f"input: must not be more than {MAX_TEXTS} texts")
+        ids = [embedder.token_ids(text) for text in texts]
+        found = [await asyncio.to_thread(embedder.embed, one) for one in ids]
+        service.figures.embedded(sum(one.n_tokens for one in found))
+        return found
+
+    @app.post("/v1/embeddings", openapi_extra=openapi.EMBEDDINGS, responses=openapi.ERRORS)
+    async def embeddings(request: Request) -> Response:
+        """Texts as vectors of length 1."""
+        body = json_object(await request.body())
+        embedder = service.embedder
+        if embedder.pooling == "none":
+            raise InvalidParameterError("pooling: a text has no one vector; use /embeddings")
+        encoding = body.get("encoding_format", "float")
+        if encoding not in ("float", "base64"):
+            raise InvalidParameterError("encoding_format: must be float or base64")
+        found = await embed(_texts(body.get("input")))
+        data = [
+            {"object": "embedding", "index": number, "embedding": _encoded(one, encoding)}
+            for number, one in enumerate(found)
+        ]
+        return JSONResponse(
+            {"object": "list", "model": _name(body, embedder), "data": data, "usage": _usage(found)}
+        )
+
+    @app.post("/embedding", include_in_schema=False)
+    @app.post("/embeddings", include_in_schema=False)
+    async def states(request: Request) -> Response:
+        """The same in llama-server's shape: a list of rows for each text."""
+        body = json_object(await request.body())
+        found = await embed(_texts(body.get("input", body.get("content"))))
+        rows = [np.atleast_2d(one.vector).tolist() for one in found]
+        return JSONResponse([{"index": n, "embedding": row} for n, row in enumerate(rows)])
+
+    async def rerank(request: Request) -> Response:
+        """Documents by the cosine of their embeddings and the query's."""
+        body = json_object(await request.body())
+        embedder = service.embedder
+        has_texts = "documents" not in body and "texts" in body
+        documents = body.get("texts" if has_texts else "documents")
+        query = body.get("query")
+        if embedder.pooling == "none":
+            raise InvalidParameterError("pooling: texts have no one vector to compare")
+        if not isinstance(query, str):
+            raise InvalidParameterError("query: must be a text")
+        if not (isinstance(documents, list) and documents) or not all(
+            isinstance(text, str) for text in documents
+        ):
+            raise InvalidParameterError("documents: must be a list of texts")
+        asked, *found = await embed([query, *documents])
+        scores = [float(asked.vector @ one.vector) for one in found]
+        order = sorted(range(len(scores)), key=lambda n: -scores[n])[: _top(body, len(scores))]
+        if has_texts:
+            with_text = body.get("return_text") is True
+            return JSONResponse(
+                [
+                    {
+                        "index": n,
+                        "score": scores[n],
+                        **({"text": documents[n]} if with_text else {}),
+                    }
+                    for n in order
+                ]
+            )
+        results = [{"index": n, "relevance_score": scores[n]} for n in order]
+        usage = _usage([asked, *found])
+        name = _name(body, embedder)
+        return JSONResponse({"object": "list", "model": name, "results": results, "usage": usage})
+
+    for path in ("/v1/rerank", "/rerank", "/v1/reranking", "/reranking"):
+        app.add_api_route(path, rerank, methods=["POST"], include_in_schema=path == "/v1/rerank")
+
+
+def _texts(value: Any) -> list[Any]:
+    """The texts of `input`: one, or a list of them, in which no token id stands by itself."""
+    if isinstance(value, list) and not any(type(item) is int for item in value):
+        if not value:
+            raise InvalidParameterError("input: it is empty")
+        return value
+    if value is None:
+        raise InvalidParameterError("input: there is none")
+    return [value]
+
+
+def _encoded(one: Embedded, encoding: str) -> Any:
+    if encoding == "base64":
+        return base64.b64encode(one.vector.astype("<f4").tobytes()).decode()
+    return one.vector.tolist()
+
+
+def _top(body: dict[str, Any], n: int) -> int:
+    top = body.get("top_n", n)
+    if type(top) is not int or top < 0:
+        raise InvalidParameterError("top_n: must be a whole number")
+    return top
+
+
+def _name(body: dict[str, Any], embedder: ServedEmbedder) -> str:
+    return str(body.get("model") or embedder.name)
+
+
+def _usage(found: list[Embedded]) -> dict[str, int]:
+    n_tokens = sum(one.n_tokens for one in found)
+    return {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
