@@ -84,7 +84,6 @@ INSTEAD: Mapping[tuple[str, ...], str] = {
         "--docker-repo",
         "-dr",
     ): ("models aren't downloaded: download the GGUF file, and give its path to -m"),
-    ("--cors-origins",): "use --cors-origin, once for each origin",
     ("--context-shift",): (
         "a context isn't shifted: what is forgotten would change every prompt of an answer; use a "
         "larger -c, which is for each request here"

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from amulet_local.cli.derived_options import Given
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import (
     check_text,
@@ -23,6 +24,9 @@ from amulet_local.cli.options import AskingOptions, QuestionOptions
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.sampling import SamplingParams
+
+AS_MANY_AS_FIT = 2**31 - 1
+"""Tokens of an answer that no context holds."""
 
 if TYPE_CHECKING:
     from amulet_local.params.choices import Placement
@@ -162,7 +166,7 @@ def read_settings(options: AskingOptions) -> Question:
         model=model,
         amulet=amulet,
         preset=None if amulet is not None or preset is None else preset.name,
-        sampling=SamplingParams(**read(SamplingParams.options, options.sampling)),
+        sampling=SamplingParams(**_sampling(options.sampling)),
         runtime=runtime_params(options),
         preferences=resolve(preferences or None, avoid=options.avoid or None),
         system=options.system,
@@ -192,3 +196,11 @@ def runtime_params(options: ModelOptions, **others: Any) -> RuntimeParams:
     if runtime.chat_template is not None and "{" not in runtime.chat_template:
         builtin_template(runtime.chat_template)
     return runtime
+
+
+def _sampling(given: Given) -> dict[str, Any]:
+    """Fields of SamplingParams; a length of -1 is as many tokens as fit, as in llama.cpp."""
+    found = read(SamplingParams.options, given)
+    if found.get("max_tokens") == -1:
+        found["max_tokens"] = AS_MANY_AS_FIT
+    return found

@@ -224,15 +224,16 @@ def _access(options: ServeOptions) -> Access:
         raise InvalidParameterError("an API key has printable ASCII characters, without spaces")
     known = Access()
     hosts = {host.strip("[]").lower() for host in options.allowed_host or ()}
-    for origin in options.cors_origin or ():
-        if not re.fullmatch(r"\*|[a-z][a-z0-9+.\-]*://[A-Za-z0-9.\-\[\]:_]+", origin):
+    origins = _parts(options.cors_origin)
+    for origin in origins:
+        if not re.fullmatch(r"\*|localhost|[a-z][a-z0-9+.\-]*://[A-Za-z0-9.\-\[\]:_]+", origin):
             raise InvalidParameterError(
                 f"--cors-origin must be like https://chat.example.org, got {origin!r:.80}"
             )
     return Access(
         api_keys=tuple(keys),
         hosts=known.hosts | hosts | {options.host.strip("[]").lower()},
-        origins=frozenset(options.cors_origin or ()),
+        origins=frozenset(origins),
     )
 
 
@@ -269,6 +270,7 @@ def _defaults(options: ServeOptions) -> dict[str, Any]:
         preset=options.preset,
         **read(AmuletParams.options, options.strength),
         **_sampling(options),
+        verbose=True if "verbose" in options.runtime else None,
     )
     chat_fields(fields).arguments(None, UserModelSettings())
     if options.preset is not None:

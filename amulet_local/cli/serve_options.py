@@ -83,10 +83,12 @@ class ServeOptions(ModelOptions):
         list[str] | None,
         option(
             "--cors-origin",
+            "--cors-origins",
             panel=NETWORK,
             metavar="ORIGIN",
             help="Web pages and apps that may ask, e.g. https://chat.example.org or "
-            "app://obsidian.md, or * for any; give it again for more. Default: none but its own.",
+            "app://obsidian.md, localhost for those of this machine, or * for any; give it again "
+            "for more. Default: none but its own.",
         ),
     ] = None
     alias: Annotated[

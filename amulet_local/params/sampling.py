@@ -82,7 +82,7 @@ class SamplingParams(StrictParams):
         Option(
             "-n --predict --n-predict",
             SAMPLING,
-            "Most tokens to generate. Default: 512.",
+            "Most tokens to generate; -1 is as many as fit. Default: 512.",
             chat=("n", "num_predict"),
             plugin="most tokens of the answer",
         ),

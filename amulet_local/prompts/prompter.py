@@ -80,6 +80,8 @@ class Prompter:
     ) -> Prompts:
         """One prompt per instruction, each with its instruction in it.
 
+        Reasoning that a template opens although `enable_thinking` is false is closed.
+
         A template may leave out what is put into it, without a word; then the instruction goes
         elsewhere, and a note says so.
 
@@ -156,7 +158,13 @@ class Prompter:
                 f"{place!r}"
             )
         opened = texts[-1][: len(texts[-1]) - len(response_prefix)]
-        return Prompts(rows, notes, closing_tag(opened, response_prefix))
+        closing = closing_tag(opened, response_prefix)
+        thinks = {**(self._arguments or {}), **arguments}.get("enable_thinking")
+        if closing and thinks is False and not isinstance(asked, Dialogue):
+            response_prefix = closing + response_prefix
+            rows, notes, _ = at(place)
+            closing = ""
+        return Prompts(rows, notes, closing)
 
     def check(self) -> None:
         """Whether there is a template, before the first question.

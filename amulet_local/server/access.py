@@ -70,7 +70,7 @@ class AccessMiddleware:
             self._check_host(scope, headers)
             self._check_origin(origin, headers)
             if scope["method"] == "OPTIONS" and cors:
-                await _reply(send_on, 204, b"", _preflight(headers))
+                await _reply(send_on, 200, b"", _preflight(headers))
             else:
                 self._check_key(scope["path"], headers)
                 body = await self._body(scope, headers, receive)
@@ -157,7 +157,7 @@ class AccessMiddleware:
             ) from None
         if scope["method"] == "POST":
             kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-            if kind != "application/json" or headers.count("content-type") != 1:
+            if kind != "application/json" and _is_of_a_browser(headers):
                 raise HttpError(415, "the body has to be application/json", code="content_type")
             if not await asyncio.to_thread(shallow, body, self._limits.json_depth):
                 raise HttpError(
@@ -186,6 +186,11 @@ async def _read(receive: Receive, limit: int) -> bytes:
             raise _too_large(limit)
         if not message.get("more_body"):
             return b"".join(parts)
+
+
+def _is_of_a_browser(headers: _Headers) -> bool:
+    """Whether a page may have sent it: a form can send what isn't JSON without asking first."""
+    return any(headers.count(name) for name in ("origin", "sec-fetch-site", "cookie", "referer"))
 
 
 def _too_large(limit: int) -> HttpError:
@@ -260,8 +265,8 @@ async def send_error(send: Send, failure: HttpError) -> None:
 async def _reply(
     send: Send, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]]
 ) -> None:
-    length = [] if status == 204 else [(b"content-length", str(len(body)).encode())]
-    start = {"type": "http.response.start", "status": status, "headers": [*headers, *length]}
+    length = (b"content-length", str(len(body)).encode())
+    start = {"type": "http.response.start", "status": status, "headers": [*headers, length]}
     await send(start)
     await send({"type": "http.response.body", "body": body})
 

@@ -78,6 +78,7 @@ class CompletionJob:
             n=fields.n,
             trace=fields.amulet_trace,
             echo=getattr(fields, "echo", False),
+            is_verbose=fields.verbose,
         )
         self._first: Request | None = None
         self._index = 0

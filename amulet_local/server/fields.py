@@ -41,6 +41,7 @@ class ServedFields(_SamplingFields):
 
     Attributes:
         n_predict: llama-server's max_tokens.
+        verbose: say the prompt, under `__verbose`.
         mirostat, repeat_last_n, xtc_probability, xtc_threshold, dry_multiplier, dry_base,
             dry_allowed_length, dry_penalty_last_n, dry_sequence_breakers, ignore_eos,
             json_schema, reasoning_format: see SamplingParams.
@@ -49,6 +50,7 @@ class ServedFields(_SamplingFields):
     """
 
     n_predict: int | None = None
+    verbose: bool = False
     continue_final_message: bool | None = None
     add_generation_prompt: bool = True
     amulet_trace: Annotated[int, Field(ge=0, le=MAX_TRACE)] | None = None

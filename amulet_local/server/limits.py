@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+
+_OWN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +38,8 @@ class Access:
     Attributes:
         api_keys: each of them opens the server; without any, everybody who reaches it may ask.
         hosts: names that may stand in the header Host, besides the address that was reached.
-        origins: web pages that may ask from elsewhere, as their browsers call them; "*" is any.
+        origins: web pages that may ask from elsewhere, as their browsers call them; "*" is any,
+            "localhost" any that this machine serves.
     """
 
     api_keys: tuple[str, ...] = ()
@@ -44,4 +48,5 @@ class Access:
 
     def allows(self, origin: str) -> bool:
         """Whether a page from there may ask."""
-        return origin in self.origins or "*" in self.origins
+        own = "localhost" in self.origins and _OWN.fullmatch(origin) is not None
+        return own or origin in self.origins or "*" in self.origins

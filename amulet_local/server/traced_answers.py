@@ -30,6 +30,7 @@ class TracedAnswers(Answers):
         n: int,
         trace: int | None,
         echo: bool,
+        is_verbose: bool = False,
     ) -> None:
         """None yet.
 
@@ -37,12 +38,13 @@ class TracedAnswers(Answers):
             model, vocabulary, stream, n_logprobs, n: see Answers.
             trace: alternatives in a token's trace; None gives no traces.
             echo: an answer's text begins with its prompt's.
+            is_verbose: the prompt is said, as llama-server does.
         """
         super().__init__(
             model=model, vocabulary=vocabulary, stream=stream, n_logprobs=n_logprobs, n=n
         )
         self.head["system_fingerprint"] = f"b{library.build_version()}"
-        self._echo = echo
+        self._echo, self._is_verbose = echo, is_verbose
         self._n_alternatives = trace
         self._request: Request | None = None
         self._ticket: Ticket | None = None
@@ -100,7 +102,12 @@ class TracedAnswers(Answers):
 
     def whole(self) -> dict[str, Any]:
         """All answers."""
-        return {**super().whole(), **self._end}
+        return {**super().whole(), **self._end, **self._verbose()}
+
+    def _verbose(self) -> dict[str, Any]:
+        if not self._is_verbose or self._request is None:
+            return {}
+        return {"__verbose": {"prompt": self._vocabulary.text(self._request.prompts[0])}}
 
     def _tokens(self, traces: Sequence[TokenTrace]) -> dict[str, Any]:
         return {"tokens": [_token(trace, self._n_alternatives or 0) for trace in traces]}

@@ -6,6 +6,7 @@ import pytest
 import typer
 from typer.main import get_command
 
+from amulet_local.cli import question
 from amulet_local.cli.llama_server_flags import ALREADY, INSTEAD, NO_EFFECT, without_others
 from amulet_local.cli.serve import _defaults, add_to
 from amulet_local.cli.serve_options import ServeOptions
@@ -56,3 +57,8 @@ def test_sampling_of_the_command_line_is_what_requests_leave_open() -> None:
         "top_k": 20,
         "n_predict": -1,
     }
+
+
+def test_a_length_of_minus_one_is_as_many_tokens_as_fit() -> None:
+    assert question._sampling({"max_tokens": -1})["max_tokens"] == question.AS_MANY_AS_FIT
+    assert question._sampling({"max_tokens": 3}) == {"max_tokens": 3}

@@ -207,6 +207,24 @@ def test_an_answer_goes_on_after_reasoning_that_the_template_opens(scripted: Eng
     assert made.closing_tag == ""
 
 
+def test_who_wants_no_reasoning_gets_none_from_a_template_that_opens_it_always() -> None:
+    opens = "{{ messages[-1].content }}{% if add_generation_prompt %}|<think>\n{% endif %}"
+    given = [{"role": "user", "content": "a"}]
+
+    def made(**arguments: Any) -> tuple[str, str]:
+        found = prompter(opens).prompts(
+            *(given, [""]),
+            system=None,
+            placement="system",
+            bare=True,
+            template_arguments=arguments,
+        )
+        return FakeVocabulary("<|x|>").text(list(found.rows[0])), found.closing_tag
+
+    assert made(enable_thinking=False) == ("a|<think>\n</think>", "")
+    assert made(enable_thinking=True) == made() == ("a|<think>\n", "</think>")
+
+
 @pytest.mark.parametrize(
     "messages",
     [

@@ -183,3 +183,10 @@ def test_what_the_command_line_says_of_the_model_is_told(engine: Engine) -> None
 def test_prompts_are_counted_without_an_answer(server: Server, path: str, body: Any) -> None:
     usage = server.chat(messages=[{"role": "user", "content": "Hi"}]).json()["usage"]
     assert told(server, path, **body) == {"input_tokens": usage["prompt_tokens"]}
+
+
+def test_a_verbose_answer_says_its_prompt(server: Server) -> None:
+    said = server.chat(verbose=True).json()
+    asked = {"messages": [{"role": "user", "content": "Hi"}]}
+    assert said["__verbose"]["prompt"] == told(server, "/apply-template", **asked)["prompt"]
+    assert "__verbose" not in server.chat().json()

@@ -93,7 +93,7 @@ def test_the_server_s_own_page_may_ask(server: Server) -> None:
 def test_only_listed_pages_get_permission_to_ask_from_elsewhere(keyed: Server) -> None:
     listed = {"Origin": "https://chat.example.org"}
     asked = keyed.client.options("/v1/chat/completions", headers=listed)
-    assert asked.status_code == 204
+    assert asked.status_code == 200
     assert asked.headers["access-control-allow-origin"] == "https://chat.example.org"
     response = keyed.client.get("/v1/models", headers=listed | {"Authorization": "Bearer right"})
     assert response.status_code == 200
@@ -156,10 +156,30 @@ def test_an_address_that_is_taken_or_none_is_a_typed_error() -> None:
 @pytest.mark.parametrize(
     "kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""]
 )
-def test_what_a_form_can_send_is_refused(server: Server, kind: str) -> None:
+def test_what_a_page_s_form_can_send_is_refused_and_a_program_may_send_anything(
+    server: Server, kind: str
+) -> None:
     for path in ("/v1/chat/completions", "/v1/amulet/control", "/tokenize"):
-        response = server.client.post(path, content=b"{}", headers={"Content-Type": kind})
-        assert response.status_code == 415
+        for sign in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": server.url}, {"Referer": "x"}):
+            response = server.client.post(
+                path, content=b"{}", headers={"Content-Type": kind, **sign}
+            )
+            assert response.status_code == 415
+    plain = server.client.post(
+        "/tokenize", content=b'{"content": "Hi"}', headers={"Content-Type": kind}
+    )
+    assert plain.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("origin", "is_own"),
+    [
+        *[(f"http://{host}", True) for host in ("localhost", "127.0.0.1:3000", "[::1]:8080")],
+        *[(f"http://{host}", False) for host in ("localhost.evil.com", "notlocalhost", "evil.com")],
+    ],
+)
+def test_localhost_stands_for_pages_of_this_machine(origin: str, is_own: bool) -> None:
+    assert Access(origins=frozenset({"localhost"})).allows(origin) == is_own
 
 
 def test_a_large_body_is_refused_before_it_is_read(impatient: Server) -> None:
