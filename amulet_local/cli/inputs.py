@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, cast, get_args
 
 import typer
 
-from amulet_local.cli.options import AnswerOptions
+from amulet_local.cli.options import PromptOptions
 from amulet_local.cli.terminal import note, stderr_is_terminal
 from amulet_local.common.errors import (
     AmuletError,
@@ -29,7 +29,7 @@ MAX_TEXT_BYTES = 16 * 2**20
 """Far beyond any context; stops at /dev/zero."""
 
 
-def read_question(options: AnswerOptions) -> str:
+def read_question(options: PromptOptions) -> str:
     """The question, from wherever the options say it is; standard input where they don't.
 
     Raises:
@@ -76,13 +76,13 @@ def placement_named(name: str | None) -> Placement | None:
     return cast("Placement | None", name)
 
 
-def has_question(options: AnswerOptions) -> bool:
+def has_question(options: PromptOptions) -> bool:
     """Whether a question is given, or standard input may bring one."""
     given = (options.file, options.prompt_option, options.prompt)
     return any(text is not None for text in given) or _stdin_is_fed()
 
 
-def require_question(options: AnswerOptions) -> None:
+def require_question(options: PromptOptions) -> None:
     """Show how to ask, before anything is read or loaded.
 
     Raises:

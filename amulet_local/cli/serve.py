@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
+import socket
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, cast
 
 import typer
@@ -49,6 +52,7 @@ EXAMPLES = """
 amulet-local serve
 amulet-local serve -m model.gguf -c 8192 -np 4 --preference concise
 amulet-local serve --host 0.0.0.0 --api-key-file keys.txt
+amulet-local serve --socket amulet.sock --idle-timeout 600
 curl http://127.0.0.1:8080/v1/chat/completions \\
     -H 'Content-Type: application/json' \\
     -d '{"messages": [{"role": "user", "content": "Hi"}],
@@ -66,20 +70,18 @@ def run(options: ServeOptions) -> None:
             "pip install 'amulet-local[server]', in a checkout pip install '.[server]'"
         ) from None
     from amulet_local.server.limits import Limits
-    from amulet_local.server.run import check_access, open_port, serve
+    from amulet_local.server.run import serve
     from amulet_local.server.service import Service
 
     sys.setswitchinterval(_SWITCH_SECONDS)
     access = _access(options)
-    check_access(options.host, access)
     _check_counts(options)
     defaults = _defaults(options)
     runtime = _with_thinking(runtime_params(options, n_ctx=N_CTX), options.reasoning)
-    listening = open_port(options.host, options.port)
-    host, port = listening.getsockname()[:2]
+    ending = ExitStack()
+    listening, url = _listening(options, access, ending)
     if runtime.verbose:
         _log_requests()
-    url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
     status = StatusLine(enabled=not runtime.verbose)
     models: list[ServedModel] = []
 
@@ -108,9 +110,40 @@ def run(options: ServeOptions) -> None:
             limits=Limits(),
             version=package_version(),
             ready=ready,
+            idle_seconds=options.idle_timeout,
         )
     finally:
         status.erase()
+        ending.close()
+
+
+def _listening(
+    options: ServeOptions, access: Access, ending: ExitStack
+) -> tuple[socket.socket, str]:
+    """Where it listens: a socket that systemd hands over, a path, or a port; and what to call it.
+
+    Args:
+        ending: takes the path away.
+
+    Raises:
+        ServerError: it can't listen there.
+        InvalidParameterError: others than this machine's own would reach it without a key.
+    """
+    from amulet_local.server import unix_socket
+    from amulet_local.server.run import BACKLOG, check_access, open_port
+
+    listening = unix_socket.inherited_socket()
+    if listening is None and options.socket is not None:
+        listening = unix_socket.open_path(options.socket, backlog=BACKLOG)
+        ending.callback(unix_socket.remove, options.socket)
+    if listening is None:
+        check_access(options.host, access)
+        listening = open_port(options.host, options.port)
+    if listening.family == socket.AF_UNIX:
+        return listening, str(listening.getsockname())
+    host, port = listening.getsockname()[:2]
+    check_access(host, access)
+    return listening, f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _load(
@@ -199,6 +232,8 @@ def _welcome(model: ServedModel, url: str, *, needs_key: bool) -> None:
         f"{model.engine.n_ctx} tokens each). Ctrl-C ends it."
     )
     key = " -H 'Authorization: Bearer KEY'" if needs_key else ""
+    if not url.startswith("http:"):
+        url = f"--unix-socket {shlex.quote(url)} http://localhost"
     note(
         f"curl {url}{path} -H 'Content-Type: application/json'{key} "
         f"""-d '{{{fields}, "preference": "creative"}}'"""
@@ -244,6 +279,8 @@ def _check_counts(options: ServeOptions) -> None:
         "--queue": (options.queue, 0, 100_000),
         "--max-preferences": (options.max_preferences or 1, 1, 64),
     }
+    if options.idle_timeout is not None and not options.idle_timeout > 0:
+        raise InvalidParameterError(f"--idle-timeout must be above 0, got {options.idle_timeout}")
     for flag, (value, low, high) in limits.items():
         if not isinstance(value, int) or not low <= value <= high:
             raise InvalidParameterError(

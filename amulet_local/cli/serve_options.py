@@ -55,6 +55,25 @@ class ServeOptions(ModelOptions):
         int,
         numeric("--port", panel=NETWORK, help="Port; 0 takes a free one. Default: 8080."),
     ] = 8080
+    socket: Annotated[
+        str | None,
+        option(
+            "--socket",
+            panel=NETWORK,
+            metavar="PATH",
+            help="Listen at a path of this machine instead, for its owner alone: see `amulet-local "
+            "ask`. A socket that systemd hands over is taken before either.",
+        ),
+    ] = None
+    idle_timeout: Annotated[
+        float | None,
+        numeric(
+            "--idle-timeout",
+            panel=NETWORK,
+            metavar="SECONDS",
+            help="End when nobody has asked for so long. Default: never.",
+        ),
+    ] = None
     api_key: Annotated[
         list[str] | None,
         option(

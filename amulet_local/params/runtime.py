@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PlainValidator
+from pydantic import Field, PlainValidator, model_validator
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.base import NonNegative, StrictParams
@@ -21,6 +21,9 @@ from amulet_local.params.choices import (
 )
 from amulet_local.params.option import ADAPTERS, OUTPUT, RUNTIME, FromFile, Option
 from amulet_local.params.scaled_files import ScaledFile, scaled_files
+
+LOW_MEMORY = {"n_batch": 64, "cache_type_k": "q8_0", "cache_type_v": "q8_0"}
+"""What `low_memory` means for fields that aren't given."""
 
 Layer = Annotated[int, Field(ge=1, le=1024)]
 
@@ -45,6 +48,7 @@ class RuntimeParams(StrictParams):
         flash_attention: "auto" is off on the CPU unless a quantised cache_type_v needs it, and
             llama.cpp's choice with layers on a GPU.
         load_mode: how the weights are read; "auto" is llama.cpp's default.
+        low_memory: a small n_batch and a KV cache in 8 bits, where these aren't given: LOW_MEMORY.
         reproducible: no reuse of earlier work and no batching of rows, so that a call's tokens
             never depend on the calls before it or on the machine's speed.
         retune: measure again which schedule is fastest, instead of remembering it.
@@ -241,6 +245,15 @@ class RuntimeParams(StrictParams):
             metavar="MODE",
         ),
     ] = "auto"
+    low_memory: Annotated[
+        bool,
+        Option(
+            "--low-memory",
+            RUNTIME,
+            "For small machines: -b 64 -ctk q8_0 -ctv q8_0, where these aren't given.",
+            kind="flag",
+        ),
+    ] = False
     chat_template: Annotated[
         str | None,
         Option(
@@ -279,6 +292,12 @@ class RuntimeParams(StrictParams):
     verbose: Annotated[
         bool, Option("-v --verbose", OUTPUT, "Show llama.cpp's log on stderr.", kind="flag")
     ] = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _small(cls, data: Any) -> Any:
+        is_small = isinstance(data, dict) and data.get("low_memory") is True
+        return {**LOW_MEMORY, **data} if is_small else data
 
     @property
     def splits_rows(self) -> bool:

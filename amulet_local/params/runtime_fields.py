@@ -41,6 +41,7 @@ class RuntimeFields(TypedDict, total=False):
     control_vector_layers: tuple[int, int] | None
     adapters_on: AdaptersOn
     load_mode: LoadMode
+    low_memory: bool
     chat_template: str | None
     template_arguments: dict[str, Any]
     reproducible: bool

@@ -12,7 +12,9 @@ import logging
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import uvicorn
@@ -27,7 +29,7 @@ from amulet_local.server.service import Service
 GRACE_SECONDS = 3.0
 """For what runs when the server is told to end; it has been ended, and only has to be sent."""
 
-_BACKLOG = 128
+BACKLOG = 128
 
 SEND_BUFFER_BYTES = 128 * 1024
 """What the system holds for a client that doesn't read; its own default grows to megabytes."""
@@ -71,7 +73,7 @@ def open_port(host: str, port: int) -> socket.socket:
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             listening.bind(address)
-            listening.listen(_BACKLOG)
+            listening.listen(BACKLOG)
         except BaseException:
             listening.close()
             raise
@@ -86,8 +88,16 @@ def open_port(host: str, port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     """uvicorn's server; signals end what runs first, and don't end the process themselves."""
 
-    def __init__(self, config: uvicorn.Config, service: Service, ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        service: Service,
+        ready: Callable[[], None],
+        idle_seconds: float | None,
+    ) -> None:
         super().__init__(config)
+        self._idle_seconds = idle_seconds
+        self._busy_at = time.monotonic()
         self.signal: int | None = None
         self._service = service
         self._ready = ready
@@ -95,6 +105,14 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         threading.Thread(target=self._load, name="amulet-load", daemon=True).start()
+
+    async def on_tick(self, counter: int) -> bool:
+        if self.server_state.tasks or self._service.jobs or not self._service.is_ready:
+            self._busy_at = time.monotonic()
+        idle = time.monotonic() - self._busy_at
+        if self._idle_seconds is not None and idle > self._idle_seconds:
+            self.should_exit = True
+        return await super().on_tick(counter)
 
     def _load(self) -> None:
         try:
@@ -137,22 +155,23 @@ def serve(
     version: str,
     ready: Callable[[], None],
     on_server: Callable[[uvicorn.Server], None] | None = None,
+    idle_seconds: float | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM.
+    """Serve until SIGINT or SIGTERM, or until nobody has asked for some time.
 
     Args:
         listening: is closed in the end.
         ready: called once the model is loaded, in a thread.
         on_server: is given the server before it runs; its `should_exit` ends it.
+        idle_seconds: that time, from when the model is loaded; None is for ever.
 
     Raises:
         AmuletError: the model can't be loaded.
         KeyboardInterrupt: it was ended by SIGINT.
     """
-    host = listening.getsockname()[0]
-    access = Access(
-        api_keys=access.api_keys, hosts=access.hosts | {host.lower()}, origins=access.origins
-    )
+    if listening.family != socket.AF_UNIX:
+        host = listening.getsockname()[0]
+        access = replace(access, hosts=access.hosts | {host.lower()})
     config = uvicorn.Config(
         AccessMiddleware(make_app(service, version=version), access, limits),
         http=protocol_with(limits),
@@ -166,10 +185,10 @@ def serve(
         timeout_keep_alive=int(limits.head_seconds),
         timeout_graceful_shutdown=int(GRACE_SECONDS),
         h11_max_incomplete_event_size=limits.head_bytes,
-        backlog=_BACKLOG,
+        backlog=BACKLOG,
     )
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # tracebacks hold paths
-    server = _Server(config, service, ready)
+    server = _Server(config, service, ready, idle_seconds)
     if on_server is not None:
         on_server(server)
     try:

@@ -25,6 +25,7 @@ COMMANDS = (
     "explain",
     "batch",
     "serve",
+    "ask",
     "tune",
     "learn",
     "eval",

@@ -101,3 +101,11 @@ def test_what_is_too_large_to_be_shown_is_refused_in_one_line(levels: int) -> No
         value = {"x": value}
     with pytest.raises(InvalidParameterError, match=r"^alpha: .{1,80}, got a (int|dict) that is"):
         AmuletParams(alpha=value)
+
+
+def test_low_memory_sets_what_isnt_given() -> None:
+    assert RuntimeParams(low_memory=True).n_batch == 64
+    small = RuntimeParams(low_memory=True, n_batch=32, cache_type_v="f16")
+    assert (small.n_batch, small.cache_type_k, small.cache_type_v) == (32, "q8_0", "f16")
+    assert small.replace(n_ctx=64).n_batch == 32
+    assert RuntimeParams(low_memory=False) == RuntimeParams()

@@ -1,0 +1,226 @@
+"""`amulet-local ask`: one question to a model that another process has loaded."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import typer
+
+from amulet_local.cli import completions
+from amulet_local.cli.answering import write_json
+from amulet_local.cli.command import add_command
+from amulet_local.cli.derived_options import Given, group
+from amulet_local.cli.flags import json_option, option, preference_option
+from amulet_local.cli.given_options import read
+from amulet_local.cli.inputs import check_text, given, read_question, require_question
+from amulet_local.cli.options import PromptOptions
+from amulet_local.cli.terminal import note, write
+from amulet_local.common.errors import FileAccessError
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.option import PREFERENCE, PROMPT, some_of, with_help
+from amulet_local.params.sampling import SamplingParams
+
+WHERE = "Who is asked"
+
+HELP = """Ask a model that is loaded already: `amulet-local serve --socket PATH`.
+
+No model is loaded, so that an answer begins at once. What isn't given here is the server's."""
+
+EXAMPLES = """
+amulet-local ask /run/user/1000/amulet.sock "How do I sleep better?"
+uptime | amulet-local ask amulet.sock - --system "Is it busy? Yes or no."
+amulet-local ask amulet.sock "Name a river." --preference formal --json"""
+
+_PATH = "/v1/chat/completions"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskOptions:
+    """Options of `ask`."""
+
+    socket: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOCKET",
+            help="The path that the server listens at.",
+            rich_help_panel=WHERE,
+            show_default=False,
+        ),
+    ]
+    prompt: Annotated[
+        str | None,
+        typer.Argument(
+            help="The question; '-' reads it from standard input.",
+            metavar="PROMPT",
+            rich_help_panel=PROMPT,
+            show_default=False,
+        ),
+    ] = None
+    file: Annotated[
+        str | None,
+        option("-f", "--file", panel=PROMPT, metavar="FILE", help="Read the question from FILE."),
+    ] = None
+    system: Annotated[
+        str | None,
+        option(
+            "-sys", "--system", panel=PROMPT, metavar="TEXT", help="System text; none if empty."
+        ),
+    ] = None
+    preference: Annotated[
+        list[str] | None,
+        preference_option(
+            "--preference",
+            panel=PREFERENCE,
+            help="What the answer should be like: a name or a text. Give it again to mix several.",
+        ),
+    ] = None
+    preset: Annotated[
+        str | None,
+        option(
+            "--preset",
+            autocompletion=completions.presets,
+            panel=PREFERENCE,
+            metavar="NAME",
+            help="Strength and guards: balanced, strong or paper.",
+        ),
+    ] = None
+    strength: Given = field(
+        default_factory=dict,
+        metadata=group(
+            with_help(some_of(AmuletParams.options, "guidance_scale"), guidance_scale="Strength.")
+        ),
+    )
+    sampling: Given = field(
+        default_factory=dict,
+        metadata=group(
+            with_help(
+                some_of(SamplingParams.options, "max_tokens", "temperature", "seed"),
+                max_tokens="Most tokens of the answer.",
+                temperature="0 is greedy.",
+            )
+        ),
+    )
+    api_key: Annotated[
+        str | None,
+        option(
+            "--api-key", panel=WHERE, metavar="KEY", help="If it wants one; better AMULET_API_KEY."
+        ),
+    ] = None
+    json: Annotated[bool, json_option("The server's answer, one JSON object.")] = False
+
+
+def run(options: AskOptions) -> None:
+    """Ask, and write the answer as it comes."""
+    prompts = PromptOptions(prompt=options.prompt, file=options.file)
+    for flag, text in (("--system", options.system), *_named(options.preference)):
+        check_text(flag, text)
+    messages = [{"role": "user", "content": read_question(prompts)}]
+    if options.system is not None:
+        messages.insert(0, {"role": "system", "content": options.system})
+    body = given(
+        messages=messages,
+        stream=not options.json,
+        preference=options.preference or None,
+        preset=options.preset,
+        **read(AmuletParams.options, options.strength),
+        **read(SamplingParams.options, options.sampling),
+    )
+    connection = _Connection(options.socket)
+    try:
+        response = _asked(connection, body, options.api_key)
+        if options.json:
+            write_json(json.loads(response.read()))
+        else:
+            _write_pieces(response)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        if isinstance(error, BrokenPipeError):
+            raise
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise FileAccessError(
+            f"no answer from {options.socket!r}: {reason}; is `amulet-local serve` there?"
+        ) from None
+    finally:
+        connection.close()
+
+
+def _named(texts: list[str] | None) -> list[tuple[str, str]]:
+    return [("--preference", text) for text in texts or ()]
+
+
+class _Connection(http.client.HTTPConnection):
+    """HTTP through a path of this machine."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost")
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the path."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(self._path)
+
+
+def _asked(
+    connection: _Connection, body: dict[str, Any], api_key: str | None
+) -> http.client.HTTPResponse:
+    """The response to a question.
+
+    Raises:
+        FileAccessError: the server refuses it.
+    """
+    headers = {"Content-Type": "application/json"}
+    if api_key:
+        headers["Authorization"] = f"Bearer {api_key}"
+    connection.request("POST", _PATH, json.dumps(body), headers)
+    response = connection.getresponse()
+    if response.status != 200:
+        raise FileAccessError(_message(json.loads(response.read())))
+    return response
+
+
+def _message(body: Any) -> str:
+    failed = body.get("error") if isinstance(body, dict) else None
+    return str(failed.get("message")) if isinstance(failed, dict) else "the server refused"
+
+
+def _write_pieces(response: http.client.HTTPResponse) -> None:
+    last = ""
+    for piece in _pieces(response):
+        if "error" in piece:
+            raise FileAccessError(_message(piece))
+        for choice in piece.get("choices", ()):
+            text = choice.get("delta", {}).get("content") or ""
+            write(text)
+            last = text or last
+        for warning in piece.get("amulet", {}).get("warnings", ()):
+            note(f"warning: {warning}")
+    if not last.endswith("\n"):
+        write("\n")
+
+
+def _pieces(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
+    """The events of a stream."""
+    for line in response:
+        data = line.strip().removeprefix(b"data: ")
+        if data and data != b"[DONE]":
+            yield json.loads(data)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command."""
+    add_command(
+        app,
+        AskOptions,
+        run,
+        check=lambda options: require_question(
+            PromptOptions(prompt=options.prompt, file=options.file)
+        ),
+        name="ask",
+        help=HELP,
+        examples=EXAMPLES,
+    )
