@@ -17,11 +17,15 @@ import typer
 from typer.core import TyperCommand
 
 from amulet_local.cli.derived_options import gathered, group_of, parameters_of, variables_of
+from amulet_local.cli.flags import environment_variable
 from amulet_local.cli.options import EXCLUSIVE, SOURCES
 from amulet_local.cli.reporting import reporting
 from amulet_local.params.option import PANELS
 
 Options = TypeVar("Options")
+
+WHOLE_VARIABLE = {"variable": "whole"}
+"""Metadata of a field with a list whose variable of the environment is one text."""
 
 ENVIRONMENT_NOTE = """\
 Every flag can be set by an environment variable as well, AMULET_ and its long
@@ -130,6 +134,8 @@ def _variables(options_type: type[Any]) -> dict[str, str]:
     """Variables that are one text each, by parameter: typer would split them at spaces."""
     found = {"preference": "AMULET_PREFERENCE", "avoid": "AMULET_AVOID"}
     for field in fields(options_type):
+        if field.metadata == WHOLE_VARIABLE:
+            found[field.name] = environment_variable(f"--{field.name}")
         found |= variables_of(group_of(field) or {})
     return found
 

@@ -134,7 +134,7 @@ INSTEAD: Mapping[tuple[str, ...], str] = {
         "-ncffn",
     ): ("how a model is laid out can't be changed here; use -ngl"),
     ("--rpc", "--device", "-dev"): "use -mg and -sm to choose GPUs",
-    ("--models-preset", "--models-max", "--no-models-autoload"): "use --models-dir and --memory",
+    ("--models-preset", "--models-max", "--no-models-autoload"): "use and --memory",
     (
         *("--rope-scaling", "--rope-scale", "--rope-freq-base", "--rope-freq-scale"),
         *(

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import ModelName
 from amulet_local.params.runtime import RuntimeParams
+
+
+class RunOptions(Protocol):
+    """How a model is loaded and run."""
+
+    @property
+    def runtime(self) -> Given:
+        """What was given of RuntimeParams."""
 
 
 @dataclass(frozen=True, kw_only=True)

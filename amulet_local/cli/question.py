@@ -19,7 +19,7 @@ from amulet_local.cli.inputs import (
     read_preference,
     read_question,
 )
-from amulet_local.cli.model_options import ModelOptions
+from amulet_local.cli.model_options import RunOptions
 from amulet_local.cli.options import AskingOptions, QuestionOptions
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.runtime import RuntimeParams
@@ -181,7 +181,7 @@ def read_settings(options: AskingOptions) -> Question:
     )
 
 
-def runtime_params(options: ModelOptions, **others: Any) -> RuntimeParams:
+def runtime_params(options: RunOptions, **others: Any) -> RuntimeParams:
     """How the model is loaded and run.
 
     Args:

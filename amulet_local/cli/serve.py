@@ -8,19 +8,18 @@ import re
 import shlex
 import socket
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from amulet_local.cli.command import add_command
 from amulet_local.cli.given_options import read
-from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
+from amulet_local.cli.inputs import check_text, given, read_file
 from amulet_local.cli.llama_server_flags import LlamaServerCommand
-from amulet_local.cli.loading import loading_progress
 from amulet_local.cli.question import runtime_params
-from amulet_local.cli.serve_options import CHUNK, MAX_EMBEDDED, N_CTX, ServeOptions
+from amulet_local.cli.serve_models import load_embedder, models_of, parts
+from amulet_local.cli.serve_options import N_CTX, ServeOptions
 from amulet_local.cli.terminal import StatusLine, note
 from amulet_local.cli.version import package_version
 from amulet_local.common.errors import (
@@ -33,10 +32,8 @@ from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.sampling import SamplingParams
 
 if TYPE_CHECKING:
-    from amulet_local.params.choices import Scheduler
     from amulet_local.params.runtime import RuntimeParams
     from amulet_local.server.limits import Access
-    from amulet_local.server.served_embedder import ServedEmbedder
     from amulet_local.server.served_model import ServedModel
 
 _SWITCH_SECONDS = 0.001
@@ -83,28 +80,30 @@ def run(options: ServeOptions) -> None:
     if runtime.verbose:
         _log_requests()
     status = StatusLine(enabled=not runtime.verbose)
-    models: list[ServedModel] = []
-
-    def load(ending: Callable[[], bool]) -> ServedModel:
-        made = _load(options, runtime, defaults, status)
-        models.append(made)
-        return made
-
+    models = None if options.embedding else models_of(options, runtime, defaults, status)
     embeds = options.embedding or options.embedding_model is not None
-
-    def load_embedder() -> ServedEmbedder:
-        return _load_embedder(options, runtime)
 
     def ready() -> None:
         status.erase()
-        if models:
-            _welcome(models[0], url, needs_key=bool(access.api_keys))
-        else:
+        loaded = models.loaded if models else []
+        for model in loaded:
+            _welcome(model, url, needs_key=bool(access.api_keys))
+        if models is not None and (len(models.files) > 1 or not loaded):
+            names = ", ".join(file.names.main for file in models.files)
+            note(f"{url} loads a model when it is asked for: {names}. Ctrl-C ends it.")
+        if embeds:
             note(f"{url}/v1/embeddings is ready. Ctrl-C ends it.")
 
+    service = Service(
+        models,
+        (lambda: load_embedder(options, runtime)) if embeds else None,
+        loads_first=bool(options.model) or options.models_dir is None,
+        has_page=not options.no_ui,
+        shows_places=options.slots,
+    )
     try:
         serve(
-            Service(None if options.embedding else load, load_embedder if embeds else None),
+            service,
             listening,
             access=access,
             limits=Limits(),
@@ -144,76 +143,6 @@ def _listening(
     host, port = listening.getsockname()[:2]
     check_access(host, access)
     return listening, f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-def _load(
-    options: ServeOptions, runtime: RuntimeParams, defaults: dict[str, Any], status: StatusLine
-) -> ServedModel:
-    from amulet_local.engine import Engine
-    from amulet_local.loading.model_store import names_of
-    from amulet_local.server.model_names import ModelNames
-    from amulet_local.server.served_model import Defaults, ServedModel
-
-    model = chosen_model(options.model)
-    engine = Engine(model, runtime, load_progress=loading_progress(model, status.show))
-    try:
-        pool = engine.pool(
-            places=options.parallel,
-            waiting=options.queue,
-            scheduler=cast("Scheduler", options.scheduler),
-            max_rows=None if options.max_preferences is None else options.max_preferences + 1,
-            chunk=CHUNK if "n_batch" not in options.runtime else None,
-        )
-    except BaseException:
-        engine.close()
-        raise
-    names = ModelNames(
-        names_of(model, engine.model.path),
-        aliases=_parts(options.alias),
-        is_strict=options.strict_model,
-    )
-    return ServedModel(
-        engine,
-        pool,
-        names,
-        Defaults(fields=defaults),
-        has_strict_fields=options.strict_fields,
-        tags=_parts(options.tags),
-        shows_places=options.slots,
-        has_page=not options.no_ui,
-        adapters=runtime.lora,
-    )
-
-
-def _load_embedder(options: ServeOptions, runtime: RuntimeParams) -> ServedEmbedder:
-    from amulet_local.llama.embedder import Embedder, EmbedderSettings
-    from amulet_local.loading.model_store import find_model
-    from amulet_local.server.served_embedder import ServedEmbedder
-
-    if options.embedding and options.embedding_model is not None:
-        raise InvalidParameterError("--embedding is for -m alone: leave out --embedding-model")
-    path = find_model(options.embedding_model or chosen_model(options.model))
-    embedder = Embedder(
-        path,
-        EmbedderSettings(
-            n_ctx=runtime.n_ctx or MAX_EMBEDDED,
-            n_threads=runtime.n_threads,
-            n_gpu_layers=runtime.n_gpu_layers if isinstance(runtime.n_gpu_layers, int) else -1,
-            pooled=False,
-            whole=True,
-        ),
-    )
-    try:
-        aliases = _parts(options.alias) if options.embedding else []
-        return ServedEmbedder(embedder, next(iter(aliases), path.stem), options.pooling)
-    except BaseException:
-        embedder.close()
-        raise
-
-
-def _parts(texts: list[str] | None) -> list[str]:
-    """What stands between the commas of these texts."""
-    return [part.strip() for text in texts or () for part in text.split(",") if part.strip()]
 
 
 def _welcome(model: ServedModel, url: str, *, needs_key: bool) -> None:
@@ -259,7 +188,7 @@ def _access(options: ServeOptions) -> Access:
         raise InvalidParameterError("an API key has printable ASCII characters, without spaces")
     known = Access()
     hosts = {host.strip("[]").lower() for host in options.allowed_host or ()}
-    origins = _parts(options.cors_origin)
+    origins = parts(options.cors_origin)
     for origin in origins:
         if not re.fullmatch(r"\*|localhost|[a-z][a-z0-9+.\-]*://[A-Za-z0-9.\-\[\]:_]+", origin):
             raise InvalidParameterError(
@@ -332,16 +261,15 @@ def _sampling(options: ServeOptions) -> dict[str, Any]:
 
 
 def _with_thinking(runtime: RuntimeParams, when: str) -> RuntimeParams:
-    """The runtime with a variable of the chat template for whether to think.
+    """The runtime with a variable of the chat template for whether to think; as llama-server has
+    it, it does where nobody says otherwise.
 
     Raises:
         InvalidParameterError: `when` is another word.
     """
     if when not in ("on", "off", "auto"):
         raise InvalidParameterError(f"--reasoning must be on, off or auto, got {when!r:.60}")
-    if when == "auto":
-        return runtime
-    thinks = {"enable_thinking": when == "on", **runtime.template_arguments}
+    thinks = {"enable_thinking": when != "off", **runtime.template_arguments}
     changed: RuntimeParams = runtime.replace(template_arguments=thinks)
     return changed
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Annotated
 
+import typer
+
 from amulet_local.cli import completions
+from amulet_local.cli.command import WHOLE_VARIABLE
 from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import numeric, option, preference_option, switch
-from amulet_local.cli.model_options import ModelOptions
 from amulet_local.params.amulet import AmuletParams
-from amulet_local.params.option import PREFERENCE, some_of, with_help
+from amulet_local.params.option import PREFERENCE, RUNTIME, some_of, with_help
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.sampling import SamplingParams
 
@@ -38,9 +40,50 @@ CHUNK = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeOptions(ModelOptions):
+class ServeOptions:
     """Options of `serve`."""
 
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            *("-m", "--model"),
+            rich_help_panel=RUNTIME,
+            metavar="MODEL",
+            help="Path of a GGUF file, or a name that `amulet-local models` lists; give it again "
+            "for more models, which are loaded when they are asked for. Default: smollm2.",
+            autocompletion=completions.models,
+            show_default=False,
+        ),
+    ] = field(default=None, metadata=WHOLE_VARIABLE)
+    models_dir: Annotated[
+        str | None,
+        option(
+            "--models-dir",
+            panel=RUNTIME,
+            metavar="FOLDER",
+            help="The models of a folder, loaded when they are asked for.",
+        ),
+    ] = None
+    memory: Annotated[
+        float | None,
+        numeric(
+            "--memory",
+            panel=RUNTIME,
+            metavar="GB",
+            help="Of the files that are loaded at once, where there are several models: the least "
+            "recently used is unloaded. Default: no limit.",
+        ),
+    ] = None
+    idle_unload: Annotated[
+        float | None,
+        numeric(
+            *("--idle-unload", "--sleep-idle-seconds"),
+            panel=RUNTIME,
+            metavar="SECONDS",
+            help="Unload a model after so long without a request; the next one loads it again. "
+            "Default: never.",
+        ),
+    ] = None
     host: Annotated[
         str,
         option(
@@ -204,8 +247,8 @@ class ServeOptions(ModelOptions):
             "-rea",
             panel=CLIENTS,
             metavar="WHEN",
-            help="Whether a model that can think does so: on, off or auto (as its template has "
-            "it). Default: auto.",
+            help="Whether a model that can think does so before it answers: on, off or auto, which "
+            "is on here as in llama-server. Default: auto.",
         ),
     ] = "auto"
     sampling: Given = field(

@@ -152,7 +152,7 @@ def _add_page(app: FastAPI, service: Service) -> None:
     folder = resources.files("amulet_local.server") / "page"
 
     def send(name: str) -> Response:
-        if service.is_ready and not service.embeds_alone and not service.model.has_page:
+        if not service.has_page:
             raise HttpError(404, "the server was started with --no-ui", code="not_found")
         files = {item.name: item for item in folder.iterdir()} if folder.is_dir() else {}
         kind = next((kind for end, kind in _TYPES.items() if name.endswith(end)), None)

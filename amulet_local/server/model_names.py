@@ -62,6 +62,10 @@ class ModelNames:
         own = own_settings()
         return [self.main] + [f"{self.main}+{name}" for name in (*BUILT_IN_PREFERENCES, *own.names)]
 
+    def knows(self, asked: object) -> bool:
+        """Whether it is one of these names, with something after a + or not."""
+        return isinstance(asked, str) and asked.lower().split("+")[0] in self._known
+
     def find(self, asked: object) -> ModelName:
         """The model that a request asks for: the loaded one, whatever a client calls it.
 

@@ -27,6 +27,7 @@ from amulet_local.server.llama_server import (
     LlamaServerWire,
     infill_body,
 )
+from amulet_local.server.models import ModelFile
 from amulet_local.server.replies import CompletionReply
 from amulet_local.server.served_model import ServedModel
 from amulet_local.server.service import Service
@@ -131,17 +132,23 @@ def _add_ollama(app: FastAPI, service: Service) -> None:
 
     @app.get("/api/tags", include_in_schema=False)
     async def tags() -> Response:
-        """The model, also with each preference in its name."""
-        names = await asyncio.to_thread(service.model.names.listed)
-        return JSONResponse({"models": [_entry(service.model, name) for name in names]})
+        """The models, also with each preference in their names."""
+        service.check_ready()
+        names = await asyncio.to_thread(service.models.listed) if service.models else []
+        return JSONResponse({"models": [_entry(file, name) for file, name in names]})
 
     @app.get("/api/ps", include_in_schema=False)
     async def loaded() -> Response:
         """What is loaded."""
-        model = service.model
-        size = model.engine.model.size_bytes
-        entry = _entry(model, model.names.main) | {"expires_at": ollama.now(), "size_vram": size}
-        return JSONResponse({"models": [entry]})
+        service.check_ready()
+        files = service.models.files if service.models else ()
+        entries = [
+            _entry(file, file.names.main)
+            | {"expires_at": ollama.now(), "size_vram": file.model.engine.model.size_bytes}
+            for file in files
+            if file.model is not None
+        ]
+        return JSONResponse({"models": entries})
 
     @app.post("/api/show", include_in_schema=False)
     async def show(request: Request) -> Response:
@@ -202,15 +209,16 @@ def _add_responses(app: FastAPI, service: Service) -> None:
         raise HttpError(404, "responses aren't kept to be read again", code="not_found")
 
 
-def _entry(model: ServedModel, name: str) -> dict[str, Any]:
-    about = model.engine.model
+def _entry(file: ModelFile, name: str) -> dict[str, Any]:
+    about = file.model.engine.model if file.model else None
+    identity = about.identity if about else file.names.main
     return {
         "name": name,
         "model": name,
         "modified_at": ollama.now(),
-        "size": about.size_bytes,
-        "digest": uuid.uuid5(uuid.NAMESPACE_URL, about.identity).hex * 2,
-        "details": _details(model),
+        "size": about.size_bytes if about else file.n_bytes,
+        "digest": uuid.uuid5(uuid.NAMESPACE_URL, identity).hex * 2,
+        "details": _details(file.model) if file.model else {},
     }
 
 

@@ -23,6 +23,7 @@ from amulet_local.common.errors import InvalidParameterError, ServerError
 from amulet_local.server.access import AccessMiddleware
 from amulet_local.server.app import make_app
 from amulet_local.server.limits import Access, Limits
+from amulet_local.server.model_choice import ModelChoice
 from amulet_local.server.protocol import protocol_with
 from amulet_local.server.service import Service
 
@@ -172,8 +173,9 @@ def serve(
     if listening.family != socket.AF_UNIX:
         host = listening.getsockname()[0]
         access = replace(access, hosts=access.hosts | {host.lower()})
+    app = make_app(service, version=version)
     config = uvicorn.Config(
-        AccessMiddleware(make_app(service, version=version), access, limits),
+        AccessMiddleware(ModelChoice(app, service), access, limits),
         http=protocol_with(limits),
         ws="none",
         loop="asyncio",

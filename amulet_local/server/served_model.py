@@ -71,14 +71,12 @@ class ServedModel:
         *,
         has_strict_fields: bool = False,
         tags: Sequence[str] = (),
-        shows_places: bool = True,
-        has_page: bool = True,
         adapters: Sequence[tuple[str, float]] = (),
     ) -> None:
         self.engine, self.pool, self.names, self.defaults = engine, pool, names, defaults
         self.has_strict_fields = has_strict_fields
         self.adapters = tuple(adapters)
-        self.tags, self.shows_places, self.has_page = tuple(tags), shows_places, has_page
+        self.tags = tuple(tags)
 
     @property
     def vocabulary(self) -> Vocabulary:

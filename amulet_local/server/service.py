@@ -12,6 +12,7 @@ from collections.abc import Callable
 from amulet_local.server.completion_job import CompletionJob
 from amulet_local.server.failures import HttpError, unavailable
 from amulet_local.server.figures import Figures
+from amulet_local.server.models import CURRENT, Models
 from amulet_local.server.served_embedder import ServedEmbedder
 from amulet_local.server.served_model import ServedModel
 
@@ -20,6 +21,9 @@ class Service:
     """A server's state: loading, ready, or ending.
 
     Attributes:
+        models: those that answer; None where there are none.
+        has_page: whether there is a page to try it.
+        shows_places: whether /slots says what is being computed.
         figures: what is counted.
         jobs: completions under way by their ids.
         failure: why loading failed.
@@ -27,24 +31,30 @@ class Service:
 
     def __init__(
         self,
-        load: Callable[[Callable[[], bool]], ServedModel] | None,
+        models: Models | None,
         load_embedder: Callable[[], ServedEmbedder] | None = None,
+        *,
+        loads_first: bool = True,
+        has_page: bool = True,
+        shows_places: bool = True,
     ) -> None:
         """Nothing is loaded yet.
 
         Args:
-            load: loads the model that answers; it is given a function that says whether the server
-                ends. None where there is none.
+            models: those that answer; None where there are none.
             load_embedder: loads the one that embeds texts.
+            loads_first: whether the first model is loaded before anybody asks for it.
+            has_page, shows_places: see above.
         """
         self.figures = Figures()
         self.jobs: dict[str, CompletionJob] = {}
         self.failure: BaseException | None = None
         self.started_seconds = time.time()
-        self._load, self._load_embedder = load, load_embedder
+        self.models, self._load_embedder = models, load_embedder
+        self.has_page, self.shows_places = has_page, shows_places
+        self._loads_first = loads_first
         self._embedder: ServedEmbedder | None = None
         self._loaded = False
-        self._model: ServedModel | None = None
         self._ending = False
         self._lock = threading.Lock()
 
@@ -55,15 +65,18 @@ class Service:
 
     @property
     def model(self) -> ServedModel:
-        """The model that answers.
+        """The model that answers the request under way.
 
         Raises:
             HttpError: 503, it isn't loaded yet, or the server is going down; 501, there is none.
         """
         self.check_ready()
-        if self._model is None:
+        if self.models is None:
             raise _missing("no model answers here, one embeds texts; start without --embedding")
-        return self._model
+        model = CURRENT.get() or next(iter(self.models.loaded), None)
+        if model is None:
+            raise unavailable("no model is loaded", "loading")
+        return model
 
     @property
     def embedder(self) -> ServedEmbedder:
@@ -80,7 +93,7 @@ class Service:
     @property
     def embeds_alone(self) -> bool:
         """Whether there is no model that answers."""
-        return self._load is None
+        return self.models is None
 
     def check_ready(self) -> None:
         """Let nobody in before everything is loaded.
@@ -101,25 +114,27 @@ class Service:
         """
         if self._load_embedder is not None:
             self._embedder = self._load_embedder()
-        model = None if self._load is None else self._load(lambda: self._ending)
+        if self.models is not None and self._loads_first:
+            self.models.release(self.models.acquire())
         with self._lock:
-            self._model, self._loaded = model, True
-            if self._ending and model is not None:
-                model.pool.drain()
+            self._loaded = True
+            if self._ending and self.models is not None:
+                self.models.drain()
+        if self.models is not None and self.models.may_change:
+            threading.Thread(target=self.models.watch, name="amulet-idle", daemon=True).start()
 
     def drain(self) -> None:
         """Take nothing in any more, and end what runs: its clients get what there is."""
         with self._lock:
             self._ending = True
-            if self._model is not None:
-                self._model.pool.drain()
+            if self.models is not None:
+                self.models.drain()
 
     def close(self) -> None:
         """Free everything."""
         self.drain()
-        if self._model is not None:
-            self._model.pool.close()
-            self._model.engine.close()
+        if self.models is not None:
+            self.models.close()
         if self._embedder is not None:
             self._embedder.close()
 

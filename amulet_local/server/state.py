@@ -20,6 +20,7 @@ from amulet_local.server.failures import HttpError
 from amulet_local.server.fields import text_fields
 from amulet_local.server.generation_settings import generation_settings
 from amulet_local.server.model_names import own_settings
+from amulet_local.server.models import ModelFile
 from amulet_local.server.served_model import ServedModel
 from amulet_local.server.service import Service
 from amulet_local.steering.methods import METHODS
@@ -28,33 +29,41 @@ from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, adjusted_stre
 
 def add_state(app: FastAPI, service: Service, version: str) -> None:
     """Add them."""
+    last: dict[str, Any] | None = None
 
-    def entry(name: str) -> dict[str, Any]:
-        model = service.model
+    def entry(name: str, file: ModelFile) -> dict[str, Any]:
+        model = file.model
         return {
-            "id": name,
-            "object": "model",
-            "created": int(service.started_seconds),
-            "owned_by": "local",
-            "aliases": list(model.names.aliases),
-            "tags": list(model.tags),
-            "meta": _meta(model),
+            **_entry(name, service),
+            "aliases": list(file.names.aliases),
+            "tags": list(model.tags) if model else [],
+            "meta": _meta(model) if model else None,
+            "status": {"value": "loaded" if model else "unloaded"},
         }
 
     @app.get("/v1/models", responses=openapi.ERRORS)
     async def models() -> Response:
-        """The model, also with each preference in its name; and the one that embeds texts."""
+        """The models, also with each preference in their names; or the one that embeds texts."""
         service.check_ready()
-        if service.embeds_alone:
-            return JSONResponse({"object": "list", "data": [_embedder_entry(service)]})
-        names = await asyncio.to_thread(service.model.names.listed)
-        return JSONResponse({"object": "list", "data": [entry(name) for name in names]})
+        if service.models is None:
+            data = [_entry(service.embedder.name, service)]
+        else:
+            files = service.models.files
+            names = await asyncio.to_thread(
+                lambda: [(f, n) for f in files for n in f.names.listed()]
+            )
+            data = [entry(name, file) for file, name in names]
+        return JSONResponse({"object": "list", "data": data})
 
     @app.get("/v1/models/{name:path}", responses=openapi.ERRORS)
     async def model(name: str) -> Response:
         """One of them."""
-        found = await asyncio.to_thread(service.model.names.find, name)
-        return JSONResponse(entry(found.name))
+        service.check_ready()
+        if service.models is None:
+            return JSONResponse(_entry(service.embedder.name, service))
+        file = service.models.find(name)
+        found = await asyncio.to_thread(file.names.find, name)
+        return JSONResponse(entry(found.name, file))
 
     @app.get("/health", responses=openapi.ERRORS)
     @app.get("/v1/health", include_in_schema=False)
@@ -67,11 +76,11 @@ def add_state(app: FastAPI, service: Service, version: str) -> None:
     async def metrics() -> Response:
         """Counters in Prometheus's format."""
         service.check_ready()
-        pool = None if service.embeds_alone else service.model.pool
+        pools = [model.pool for model in service.models.loaded] if service.models else []
         text = service.figures.text(
-            processing=pool.n_active if pool else 0,
-            waiting=pool.n_queued if pool else 0,
-            places=pool.n_places if pool else 0,
+            processing=sum(pool.n_active for pool in pools),
+            waiting=sum(pool.n_queued for pool in pools),
+            places=sum(pool.n_places for pool in pools),
         )
         started = {"Process-Start-Time-Unix": str(int(service.started_seconds))}
         kind = "text/plain; version=0.0.4; charset=utf-8"
@@ -80,7 +89,7 @@ def add_state(app: FastAPI, service: Service, version: str) -> None:
     @app.get("/slots", responses=openapi.ERRORS)
     async def slots() -> Response:
         """What is being computed, a place each."""
-        if not service.model.shows_places:
+        if not service.shows_places:
             raise HttpError(
                 501, "the server was started with --no-slots", kind="not_supported_error"
             )
@@ -102,8 +111,14 @@ def add_state(app: FastAPI, service: Service, version: str) -> None:
 
     @app.get("/props", responses=openapi.ERRORS)
     async def props() -> Response:
-        """What the server has: the model, preferences, presets."""
-        return JSONResponse(await asyncio.to_thread(_props, service.model, version))
+        """What the server has: the model, preferences, presets; as it was, while it is unloaded."""
+        nonlocal last
+        service.check_ready()
+        is_asleep = service.models is not None and not service.models.loaded
+        if last is None or not is_asleep:
+            last = await asyncio.to_thread(_props, service.model, version)
+        places = {"endpoint_slots": service.shows_places}
+        return JSONResponse({**last, **places, "is_sleeping": is_asleep})
 
 
 def _props(model: ServedModel, version: str) -> dict[str, Any]:
@@ -122,10 +137,8 @@ def _props(model: ServedModel, version: str) -> dict[str, Any]:
         "model_alias": model.names.main,
         "model_path": engine.model.path.name,
         "modalities": {"vision": False, "audio": False},
-        "endpoint_slots": model.shows_places,
         "endpoint_props": False,
         "endpoint_metrics": True,
-        "is_sleeping": False,
         "chat_template": engine.model.chat_template or "",
         "bos_token": model.vocabulary.bos_text,
         "eos_token": model.vocabulary.eos_text,
@@ -159,9 +172,9 @@ def _props(model: ServedModel, version: str) -> dict[str, Any]:
     }
 
 
-def _embedder_entry(service: Service) -> dict[str, Any]:
+def _entry(name: str, service: Service) -> dict[str, Any]:
     return {
-        "id": service.embedder.name,
+        "id": name,
         "object": "model",
         "created": int(service.started_seconds),
         "owned_by": "local",

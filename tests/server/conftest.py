@@ -14,6 +14,7 @@ import pytest
 from amulet_local import Engine, load
 from amulet_local.server.limits import Access, Limits
 from amulet_local.server.model_names import ModelNames
+from amulet_local.server.models import ModelFile, Models
 from amulet_local.server.run import open_port, serve
 from amulet_local.server.served_embedder import ServedEmbedder
 from amulet_local.server.served_model import Defaults, ServedModel
@@ -33,12 +34,13 @@ class Server:
 
     def __init__(
         self,
-        load: Callable[..., ServedModel] | None,
+        models: Models | None,
         access: Access,
         limits: Limits,
         load_embedder: Callable[[], ServedEmbedder] | None = None,
+        **more: Any,
     ) -> None:
-        self.service = Service(load, load_embedder)
+        self.service = Service(models, load_embedder, **more)
         listening = open_port("127.0.0.1", 0)
         self.port = listening.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -96,15 +98,17 @@ def running(
         strict: the model is called "mine", and what isn't known here is refused.
     """
 
+    names = ModelNames(["smollm2"], aliases=["mine"] if strict else (), is_strict=strict)
+
     def make(ending: Callable[[], bool]) -> ServedModel:
         if hold is not None:
             hold.wait()
         pool = engine.pool(places=places, waiting=waiting, scheduler=scheduler)
-        names = ModelNames(["smollm2"], aliases=["mine"] if strict else (), is_strict=strict)
         given = Defaults(fields=defaults or {})
         return ServedModel(engine, pool, names, given, has_strict_fields=strict)
 
-    server = Server(make, access or Access(), limits or Limits())
+    models = Models([ModelFile(names, make)])
+    server = Server(models, access or Access(), limits or Limits())
     try:
         if hold is None:
             assert server.ready.wait(60)

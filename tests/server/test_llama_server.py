@@ -11,6 +11,7 @@ import pytest
 from amulet_local.engine import Engine
 from amulet_local.server.limits import Access, Limits
 from amulet_local.server.model_names import ModelNames
+from amulet_local.server.models import ModelFile, Models
 from amulet_local.server.served_model import Defaults, ServedModel
 from tests.server.conftest import Server, running
 
@@ -150,15 +151,15 @@ def test_what_the_command_line_says_of_the_model_is_told(engine: Engine) -> None
         return ServedModel(
             engine,
             engine.pool(places=1, waiting=1),
-            ModelNames(["a.gguf"], aliases=["one", "two"]),
+            names,
             Defaults(),
             tags=["code"],
-            shows_places=False,
-            has_page=False,
             adapters=[("/secret/voice.gguf", 0.5)],
         )
 
-    server = Server(served, Access(), Limits())
+    names = ModelNames(["a.gguf"], aliases=["one", "two"])
+    models = Models([ModelFile(names, served)])
+    server = Server(models, Access(), Limits(), shows_places=False, has_page=False)
     try:
         assert server.ready.wait(60)
         first = server.client.get("/v1/models").json()["data"][0]

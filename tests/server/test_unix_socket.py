@@ -19,6 +19,7 @@ from amulet_local import Engine, errors
 from amulet_local.server import unix_socket
 from amulet_local.server.limits import Access, Limits
 from amulet_local.server.model_names import ModelNames
+from amulet_local.server.models import ModelFile, Models
 from amulet_local.server.run import BACKLOG, serve
 from amulet_local.server.served_model import Defaults, ServedModel
 from amulet_local.server.service import Service
@@ -32,7 +33,8 @@ def serving(engine: Engine, path: Path, **options: Any) -> Iterator[threading.Th
     """A server at a path, in a thread."""
     names = ModelNames(["scripted"])
     pool = engine.pool(places=1, waiting=4)
-    service = Service(lambda _: ServedModel(engine, pool, names, Defaults()))
+    file = ModelFile(names, lambda _: ServedModel(engine, pool, names, Defaults()))
+    service = Service(Models([file]))
     ready, servers = threading.Event(), []
     listening = unix_socket.open_path(str(path), backlog=BACKLOG)
     thread = threading.Thread(
