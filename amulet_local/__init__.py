@@ -17,7 +17,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from amulet_local.common import errors
     from amulet_local.common.errors import AmuletError
-    from amulet_local.common.results import Chunk, Generation, Score, Timings, TokenTrace, Usage
+    from amulet_local.common.results import (
+        Chunk,
+        Generation,
+        Score,
+        Timings,
+        TokenTrace,
+        ToolCall,
+        Usage,
+    )
     from amulet_local.conversation.conversation import Conversation
     from amulet_local.conversation.conversation_settings import ConversationSettings
     from amulet_local.engine import Engine, load
@@ -50,6 +58,7 @@ __all__ = [
     "Score",
     "Timings",
     "TokenTrace",
+    "ToolCall",
     "Turn",
     "Usage",
     "errors",
@@ -58,7 +67,9 @@ __all__ = [
 
 _HOMES = {
     "common.errors": ("AmuletError",),
-    "common.results": ("Chunk", "Generation", "Score", "Timings", "TokenTrace", "Usage"),
+    "common.results": (
+        *("Chunk", "Generation", "Score", "Timings", "TokenTrace", "ToolCall", "Usage"),
+    ),
     "conversation.conversation": ("Conversation",),
     "conversation.conversation_settings": ("ConversationSettings",),
     "engine": ("Engine", "load"),

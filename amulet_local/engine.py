@@ -101,6 +101,12 @@ class Engine(ConcurrentModel):
             continue_final_message: whether the answer goes on with the last message; None does so
                 where that is the assistant's, False closes it and begins another.
             add_generation_prompt: whether the prompt ends with the opening of an answer.
+            tools: functions that may be called, as in OpenAI's chat completions; the calls are in
+                the `tool_calls` of what comes. Not with a grammar.
+            tool_choice: "auto" (also None) leaves it to the model whether to call, "required"
+                makes it, an object with a function's name makes it call that one; "none".
+            parallel_tool_calls: whether it may call several at once; None leaves it to a model that
+                isn't made to call.
             prompt_progress: called with (tokens computed, tokens in all) during prefill.
 
         Raises:

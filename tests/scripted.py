@@ -76,6 +76,7 @@ class ScriptedVocabulary:
         self._closed = False
 
     check, text, around_gap = Vocabulary.check, Vocabulary.text, Vocabulary.around_gap
+    spelled = Vocabulary.spelled
     gap_tokens = (None, None, None)
 
     @property
@@ -116,6 +117,13 @@ class ScriptedVocabulary:
     def token_table(self) -> TokenTable:
         """The texts of all tokens, sorted, for grammars."""
         return TokenTable(self.pieces, self.end_tokens)
+
+    @cached_property
+    def spelled_table(self) -> TokenTable:
+        """The same with the special tokens as they are written."""
+        return TokenTable(
+            [*map(str.encode, SPECIAL), *self.pieces[len(SPECIAL) :]], self.end_tokens
+        )
 
     @cached_property
     def word_starts(self) -> WordStarts:

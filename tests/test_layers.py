@@ -20,6 +20,7 @@ ROOMS = [
     "text",
     "optimizer",
     "grammar",
+    "calling",
     "params",
     "preferences",
     "llama",

@@ -13,6 +13,7 @@ from amulet_local.answering.applied import Applied
 from amulet_local.answering.clock import Clock
 from amulet_local.answering.picker import Picker
 from amulet_local.answering.request import Request
+from amulet_local.answering.said_position import SaidPosition
 from amulet_local.answering.tracing import Tracer
 from amulet_local.common.results import Chunk, FinishReason, Generation, TokenTrace, Usage
 from amulet_local.llama.sampler import GREEDY_BELOW
@@ -35,6 +36,7 @@ class Answer:
 
     def __init__(self, request: Request, realigner: Realigner, vocabulary: Vocabulary) -> None:
         """Start."""
+        self._reader = AnswerReader.of(request, vocabulary)
         self.steering = Steering(
             request.plan,
             request.amulet,
@@ -42,7 +44,7 @@ class Answer:
             prompts=request.prompts,
             end_tokens=vocabulary.end_tokens,
             vocabulary=vocabulary,
-            json_position=None if request.sampling.json_schema is None else JsonPosition(),
+            json_position=self._position(request),
             is_drawn=request.sampling.temperature >= GREEDY_BELOW,
         )
         self.tokens: list[int] = []
@@ -52,7 +54,6 @@ class Answer:
         self._request = request
         self._vocabulary = vocabulary
         self._picker = Picker(request, realigner, vocabulary)
-        self._reader = AnswerReader.of(request, vocabulary)
         self.steering.in_reasoning = self._reader.in_reasoning
         self._warnings = list(request.warnings)
         self._room = _room(request)
@@ -99,7 +100,15 @@ class Answer:
             trace=trace,
             reasoning=piece.reasoning,
             is_reasoning=self._reader.is_before_answer,
+            tool_calls=piece.calls,
         )
+
+    def _position(self, request: Request) -> JsonPosition | None:
+        """Where the answer is text, if that isn't everywhere."""
+        position = None if request.sampling.json_schema is None else JsonPosition()
+        if request.calling is None:
+            return position
+        return SaidPosition(position, lambda: self._reader.in_call)
 
     def change(self, request: Request) -> bool:
         """Go on with the rows, strength and guards of `request`; its sampling is left aside.
@@ -110,7 +119,9 @@ class Answer:
             Whether the rows are the same as before.
         """
         before = self._request
-        self._request = replace(request, sampling=before.sampling, seed=before.seed)
+        self._request = replace(
+            request, sampling=before.sampling, seed=before.seed, calling=before.calling
+        )
         self._room = _room(request)
         self._warnings += [text for text in request.warnings if text not in self._warnings]
         same_rows = (
@@ -150,9 +161,11 @@ class Answer:
             text=rest.answer,
             reasoning=rest.reasoning,
             finish_reason=self.finish_reason,
+            tool_calls=rest.calls,
             generation=Generation(
                 text=self._reader.text,
                 reasoning=self._reader.reasoning,
+                tool_calls=self._reader.calls,
                 token_ids=tuple(self.tokens),
                 finish_reason=self.finish_reason or "cancelled",
                 usage=Usage(

@@ -7,11 +7,27 @@ that isn't whole, what may be the beginning of a tag around reasoning or of a st
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from amulet_local.answering.request import Request
+from amulet_local.calling.call_reader import CallReader
+from amulet_local.calling.forms import CallForm
+from amulet_local.common.results import ToolCall, ToolCallPiece
 from amulet_local.llama.vocabulary import TextStream, Vocabulary
 from amulet_local.text.reasoning import Piece, ReasoningSplitter
 from amulet_local.text.stop_texts import StopFinder
+
+
+class ReadPiece(NamedTuple):
+    """What is decided.
+
+    Attributes:
+        reasoning, answer, calls: its parts; each may be empty.
+    """
+
+    reasoning: str
+    answer: str
+    calls: tuple[ToolCallPiece, ...] = ()
 
 
 class AnswerReader:
@@ -28,6 +44,8 @@ class AnswerReader:
         closing_tag: str = "",
         splits: bool = True,
         stop: Sequence[str] = (),
+        form: CallForm | None = None,
+        is_forced: bool = False,
     ) -> None:
         """Start.
 
@@ -36,10 +54,15 @@ class AnswerReader:
                 text/reasoning.py.
             splits: whether reasoning is told from the answer; else all text is answer.
             stop: texts that end the answer, none of them empty.
+            form: how tools are called; None if they aren't.
+            is_forced: whether the answer is a call.
         """
         self.written = ""
-        self._stream = TextStream(vocabulary)
-        self._splitter = ReasoningSplitter(closing_tag) if splits else None
+        self._stream = TextStream(vocabulary, () if form is None else form.markers)
+        ends_before = form.triggers if form is not None and form.ends_reasoning else ()
+        self._splitter = ReasoningSplitter(closing_tag, ends_before) if splits else None
+        self._calls = None if form is None else CallReader(form)
+        self._is_forced = is_forced
         self._stops = StopFinder(stop)
         self._answer: list[str] = []
         self._reasoning: list[str] = []
@@ -52,6 +75,8 @@ class AnswerReader:
             closing_tag=request.closing_tag,
             splits=request.sampling.reasoning_format == "separate",
             stop=request.sampling.stop,
+            form=None if request.calling is None else request.calling.form,
+            is_forced=request.calling is not None and request.calling.forced,
         )
 
     @property
@@ -63,6 +88,16 @@ class AnswerReader:
     def is_before_answer(self) -> bool:
         """Whether the text so far is reasoning and its tags."""
         return self._splitter is not None and self._splitter.is_before_answer
+
+    @property
+    def in_call(self) -> bool:
+        """Whether what comes next belongs to a tool call, or may."""
+        return self._calls is not None and (self._is_forced or self._calls.in_call)
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The tool calls so far."""
+        return () if self._calls is None else self._calls.calls
 
     @property
     def stopped(self) -> bool:
@@ -79,23 +114,31 @@ class AnswerReader:
         """The reasoning, as far as it is decided."""
         return "".join(self._reasoning)
 
-    def push(self, token: int) -> Piece:
+    def push(self, token: int) -> ReadPiece:
         """Take the next token; returns what is decided by it."""
-        self.written = self._stream.push(token)
+        self.written = self._stream.push(token, spell=self.in_call and not self.in_reasoning)
         return self._decide(self.written)
 
-    def finish(self) -> Piece:
+    def finish(self) -> ReadPiece:
         """What was held back, at the end of the answer."""
         start = self._decide(self._stream.finish())
         held = Piece("", "") if self._splitter is None else self._splitter.finish()
-        end = self._keep(held.reasoning, self._stops.push(held.answer) + self._stops.finish())
-        return Piece(start.reasoning + end.reasoning, start.answer + end.answer)
+        said, calls = self._without_calls(held.answer)
+        said += "" if self._calls is None else self._calls.finish()
+        end = self._keep(held.reasoning, self._stops.push(said) + self._stops.finish(), calls)
+        return ReadPiece(
+            start.reasoning + end.reasoning, start.answer + end.answer, start.calls + end.calls
+        )
 
-    def _decide(self, text: str) -> Piece:
+    def _decide(self, text: str) -> ReadPiece:
         piece = Piece("", text) if self._splitter is None else self._splitter.push(text)
-        return self._keep(piece.reasoning, self._stops.push(piece.answer))
+        said, calls = self._without_calls(piece.answer)
+        return self._keep(piece.reasoning, self._stops.push(said), calls)
 
-    def _keep(self, reasoning: str, answer: str) -> Piece:
+    def _without_calls(self, text: str) -> tuple[str, tuple[ToolCallPiece, ...]]:
+        return (text, ()) if self._calls is None else self._calls.push(text)
+
+    def _keep(self, reasoning: str, answer: str, calls: tuple[ToolCallPiece, ...]) -> ReadPiece:
         self._reasoning.append(reasoning)
         self._answer.append(answer)
-        return Piece(reasoning, answer)
+        return ReadPiece(reasoning, answer, calls)

@@ -50,6 +50,9 @@ class Ask(AskConversation, total=False):
     bare: bool
     continue_final_message: bool | None
     add_generation_prompt: bool
+    tools: Sequence[Mapping[str, Any]] | None
+    tool_choice: str | Mapping[str, Any] | None
+    parallel_tool_calls: bool | None
 
 
 class AskMessages(Ask):

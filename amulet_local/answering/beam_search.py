@@ -36,10 +36,10 @@ def check_beam_request(request: Request) -> None:
             several rows.
     """
     sampling = request.sampling
-    if sampling.temperature > 0 or sampling.changes_greedy:
+    if sampling.temperature > 0 or sampling.changes_greedy or request.calling is not None:
         raise InvalidParameterError(
             f"{request.method} takes the likeliest answer: it goes with temperature 0 and without "
-            f"penalties, biases, grammar or ignore_eos"
+            f"penalties, biases, grammar, tools or ignore_eos"
         )
     if len(request.prompts) > 1:
         raise InvalidParameterError(

@@ -20,10 +20,14 @@ class Picker:
         self._realigner = realigner
         self._chain: SamplerChain | None = None
         sampling = request.sampling
-        if sampling.temperature == 0 and not sampling.changes_greedy:
+        if sampling.temperature == 0 and not sampling.changes_greedy and request.calling is None:
             return
         self._chain = SamplerChain(
-            sampling, vocabulary=vocabulary, n_ctx=request.n_ctx, seed=request.seed
+            sampling,
+            vocabulary=vocabulary,
+            n_ctx=request.n_ctx,
+            seed=request.seed,
+            spelled_rules=None if request.calling is None else request.calling.rules,
         )
         self._chain.accept_prompt(request.prompts[0])
         self._n_likeliest = self._chain.n_likeliest

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
+from amulet_local.calling.call_grammar import Calling
 from amulet_local.common.errors import EmptyPromptError, InvalidParameterError, PromptTooLongError
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.params.amulet import AmuletParams
@@ -39,6 +40,7 @@ class Request:
         trace: alternatives to trace at each token; None traces nothing.
         n_beams: width of a beam search; 1 is one token after the other.
         closing_tag: what ends the reasoning that the prompts have opened; empty if none.
+        calling: how tools are called; None if they aren't.
         started_seconds: time.perf_counter() when it was asked for.
         preferences, warnings: for the result.
     """
@@ -55,6 +57,7 @@ class Request:
     started_seconds: float
     n_beams: int = 1
     closing_tag: str = ""
+    calling: Calling | None = None
     preferences: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -142,6 +145,7 @@ def build_request(
     n_answer: int = 1,
     trace: int | None = None,
     closing_tag: str = "",
+    calling: Calling | None = None,
     preferences: Sequence[str] = (),
     warnings: Sequence[str] = (),
 ) -> Request:
@@ -154,6 +158,7 @@ def build_request(
         n_answer: tokens that have to follow the prompt; the last of them needs no room.
         trace: alternatives to trace at each token, 0 to MAX_TOP; None traces nothing.
         closing_tag: what ends the reasoning that the prompts have opened.
+        calling: how tools are called.
 
     Raises:
         InvalidParameterError: `sampling` is something else, or the settings don't go together.
@@ -193,6 +198,7 @@ def build_request(
         n_beams=method.n_beams,
         started_seconds=time.perf_counter(),
         closing_tag=closing_tag,
+        calling=calling,
         preferences=tuple(preferences) if method.needs_preference else (),
         warnings=(*warnings, *settings.warnings, *sampling.warnings),
     )

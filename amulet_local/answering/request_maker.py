@@ -18,13 +18,16 @@ from amulet_local.answering.request import (
     choose_method,
     token_ids,
 )
+from amulet_local.calling.call_grammar import Calling, calling
+from amulet_local.calling.tools import Tools, checked_tools
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.llama.sampler import check_biases
 from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.preference import resolve
 from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.prompts.dialogue import Dialogue
-from amulet_local.prompts.prompter import Messages, Prompter
+from amulet_local.prompts.prompter import Messages, Prompter, Prompts
 from amulet_local.steering.presets import choose_strength
 from amulet_local.steering.row_plan import RowPlan
 
@@ -81,6 +84,9 @@ class RequestMaker:
         instructions = [""] if plan.has_plain else []
         if plan.weights:
             instructions += [item.instruction for item in preferences]
+        tools = checked_tools(
+            ask.get("tools"), ask.get("tool_choice"), ask.get("parallel_tool_calls")
+        )
         prompts = self._prompter.prompts(
             messages,
             instructions,
@@ -91,20 +97,24 @@ class RequestMaker:
             bare=ask.get("bare", False),
             continue_final_message=ask.get("continue_final_message"),
             add_generation_prompt=ask.get("add_generation_prompt", True),
+            tools=tools,
         )
+        sampling = ask.get("sampling")
+        called = None if tools is None else _calling(tools, prompts, sampling)
         request = build_request(
             chosen,
             prompts.rows,
             plan=plan,
             amulet=strength.amulet,
             preset=strength.preset,
-            sampling=ask.get("sampling"),
+            sampling=sampling,
             n_ctx=self._n_ctx,
             n_answer=1 if answer is None else len(answer),
             trace=ask.get("trace"),
             closing_tag=prompts.closing_tag,
+            calling=called,
             preferences=[item.label for item in preferences],
-            warnings=(*self._warnings, *prompts.notes),
+            warnings=(*self._warnings, *prompts.notes, *(called.warnings if called else ())),
         )
         return self._checked(request)
 
@@ -169,3 +179,22 @@ class RequestMaker:
         if not (prompts and hasattr(prompts[0], "__len__")):
             prompts = [prompts]
         return [token_ids(prompt, self._vocabulary) for prompt in prompts]
+
+
+def _calling(tools: Tools, prompts: Prompts, sampling: SamplingParams | None) -> Calling:
+    """How the tools are called in the answer.
+
+    Raises:
+        InvalidParameterError: other options say what the answer is, or a tool's schema is none.
+    """
+    for name in ("grammar", "ignore_eos"):
+        if getattr(sampling, name, None):
+            raise InvalidParameterError(f"tools and {name} exclude each other; give only one")
+    assert prompts.form is not None
+    return calling(
+        tools,
+        prompts.form,
+        closing_tag=prompts.closing_tag,
+        reasoning_tags=prompts.reasoning_tags,
+        said=None if sampling is None else sampling.json_schema,
+    )

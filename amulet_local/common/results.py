@@ -110,6 +110,37 @@ class AppliedStrength:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ToolCall:
+    """A function that the model wants to be called.
+
+    Attributes:
+        id: of the call, nine letters and digits; its result is sent back with it.
+        name: of the function.
+        arguments: a JSON object, as text; cut where the answer was.
+    """
+
+    id: str
+    name: str
+    arguments: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ToolCallPiece:
+    """What a piece of a stream adds to a call.
+
+    Attributes:
+        index: of the call in the answer, from 0.
+        id, name: in the first piece of a call, which has no arguments; empty in the others.
+        arguments: more of their JSON text.
+    """
+
+    index: int
+    id: str = ""
+    name: str = ""
+    arguments: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Generation:
     """An answer.
 
@@ -128,6 +159,7 @@ class Generation:
         seed: the seed of the draws, None if greedy.
         warnings: what the caller should know, one line each.
         trace: how each token was chosen, if that was asked for.
+        tool_calls: the functions that it calls.
     """
 
     text: str
@@ -144,6 +176,7 @@ class Generation:
     trace: tuple[TokenTrace, ...] | None = None
     reasoning: str = ""
     applied: AppliedStrength | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +192,7 @@ class Chunk:
         finish_reason: None but in the last chunk.
         generation: the whole answer, in the last chunk.
         trace: how the token was chosen, if that was asked for.
+        tool_calls: what is decided now of the functions that it calls.
     """
 
     text: str
@@ -168,6 +202,7 @@ class Chunk:
     trace: TokenTrace | None = None
     reasoning: str = ""
     is_reasoning: bool = False
+    tool_calls: tuple[ToolCallPiece, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -50,6 +50,17 @@ def to_gbnf(schema: Mapping[str, Any] | str) -> str:
         InvalidParameterError: it isn't a schema, asks for what a grammar can't enforce, allows
             nothing, or is too large.
     """
+    return "".join(f"{name} ::= {body}\n" for name, body in to_rules(schema).items())
+
+
+def to_rules(schema: Mapping[str, Any] | str, prefix: str = "") -> dict[str, str]:
+    """The rules of `to_gbnf` by name; those that aren't PRIMITIVES begin with the prefix.
+
+    The value's rule is called `root`, after the prefix.
+
+    Raises:
+        As `to_gbnf`.
+    """
     if isinstance(schema, str):
         if len(schema) > MAX_CHARACTERS:
             refuse("$", f"it has {len(schema)} characters, the limit is {MAX_CHARACTERS}")
@@ -59,26 +70,24 @@ def to_gbnf(schema: Mapping[str, Any] | str) -> str:
             refuse("$", "it is nested too deeply")
         except ValueError as error:
             refuse("$", f"it isn't JSON: {error}")
-    return _Converter(schema).text()
+    return _Converter(schema, prefix).rules()
 
 
 class _Converter:
     """Walks one schema; the rules that come of it are shared where they are equal."""
 
-    def __init__(self, schema: Any) -> None:
-        self._schema = schema
+    def __init__(self, schema: Any, prefix: str) -> None:
+        self._schema, self._prefix = schema, prefix
         self._n_parts = 0
         self._rules: dict[str, str] = {}
         self._name_of: dict[str, str] = {}
         self._name_of_ref: dict[str, str] = {}
 
-    def text(self) -> str:
+    def rules(self) -> dict[str, str]:
         root = self._visit(self._schema, "$", frozenset(), 0)
         for body in [root, *self._rules.values()]:
             self._add_primitives(body)
-        lines = [f"root ::= {root}"]
-        lines += [f"{name} ::= {body}" for name, body in self._rules.items()]
-        return "\n".join(lines) + "\n"
+        return {f"{self._prefix}root": root, **self._rules}
 
     def _visit(self, schema: Any, path: str, refs: Refs, depth: int) -> str:
         """The name of the rule for a schema."""
@@ -105,7 +114,7 @@ class _Converter:
         """The rule of what is referred to, which may be inside of itself."""
         if ref not in self._name_of_ref:
             self._count(1, path)
-            name = f"ref{len(self._name_of_ref) + 1}"
+            name = f"{self._prefix}ref{len(self._name_of_ref) + 1}"
             self._name_of_ref[ref] = self._rules[name] = name
             target = self._target(ref, path)
             self._rules[name] = self._visit(target, f"{path}.$ref", refs | {ref}, depth + 1)
@@ -380,7 +389,7 @@ class _Converter:
         if body in rules.PRIMITIVES or body in self._rules:
             return body
         if body not in self._name_of:
-            name = f"r{len(self._rules) + 1}"
+            name = f"{self._prefix}r{len(self._rules) + 1}"
             self._name_of[body], self._rules[name] = name, body
         return self._name_of[body]
 

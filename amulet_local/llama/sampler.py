@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amulet_local.common.errors import BackendError, LogitsError
+from amulet_local.grammar.gbnf import Grammar
 from amulet_local.grammar.tokens import TokenFilter
 from amulet_local.llama import library
 from amulet_local.llama.vocabulary import Vocabulary
@@ -38,7 +39,13 @@ class SamplerChain:
     """The samplers of one generation. `close` frees them."""
 
     def __init__(
-        self, sampling: SamplingParams, *, vocabulary: Vocabulary, n_ctx: int, seed: int
+        self,
+        sampling: SamplingParams,
+        *,
+        vocabulary: Vocabulary,
+        n_ctx: int,
+        seed: int,
+        spelled_rules: Grammar | None = None,
     ) -> None:
         """Build the chain.
 
@@ -47,6 +54,8 @@ class SamplerChain:
             vocabulary: the model's.
             n_ctx: what a `repeat_last_n` or `dry_penalty_last_n` of -1 stands for.
             seed: for the draws.
+            spelled_rules: a grammar of the answer with its control tokens as they are written,
+                instead of the one in `sampling`.
 
         Raises:
             InvalidTokenError: `logit_bias` names a token outside the vocabulary.
@@ -66,7 +75,9 @@ class SamplerChain:
         self._looks_back = sampling.has_penalties or sampling.has_dry
         self._n_ctx = n_ctx
         self._filter: TokenFilter | None = None
-        if sampling.rules is not None:
+        if spelled_rules is not None:
+            self._filter = TokenFilter(spelled_rules, vocabulary.spelled_table)
+        elif sampling.rules is not None:
             self._filter = TokenFilter(sampling.rules, vocabulary.token_table)
         self._sorter = _Sorter.of(sampling, vocabulary.n_tokens)
         self._adjusting = _NativeChain()

@@ -211,6 +211,11 @@ class Vocabulary:
         markers = [tag for pair in TAGS.items() for tag in pair]
         if all(text in special for text in HARMONY_TOKENS[:2]):
             markers += HARMONY_TOKENS
+        return self.spelled(markers)
+
+    def spelled(self, markers: Iterable[str]) -> dict[int, bytes]:
+        """Of some texts, those that are control tokens, whose own piece is empty."""
+        special = self.special_tokens
         return {
             special[text]: text.encode()
             for text in markers
@@ -221,6 +226,13 @@ class Vocabulary:
     def token_table(self) -> TokenTable:
         """The texts of all tokens, sorted, for grammars; about a microsecond a token."""
         return TokenTable(self._all_pieces, self.end_tokens)
+
+    @cached_property
+    def spelled_table(self) -> TokenTable:
+        """The same with control tokens as they are written."""
+        spelled = self.spelled(self.special_tokens)
+        pieces = (spelled.get(token, piece) for token, piece in enumerate(self._all_pieces))
+        return TokenTable([*pieces], self.end_tokens)
 
     @cached_property
     def word_starts(self) -> WordStarts:
@@ -255,14 +267,25 @@ class Vocabulary:
 class TextStream:
     """Turns tokens into text as they come, holding back bytes until a character is whole."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, markers: Iterable[str] = ()) -> None:
+        """Nothing yet.
+
+        Args:
+            markers: control tokens that are text, besides those around reasoning.
+        """
         self._vocabulary = vocabulary
-        self._markers = vocabulary.reasoning_markers
+        self._markers = {**vocabulary.reasoning_markers, **vocabulary.spelled(markers)}
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
-    def push(self, token: int) -> str:
-        """Text that is complete with this token; may be empty."""
+    def push(self, token: int, *, spell: bool = False) -> str:
+        """Text that is complete with this token; may be empty.
+
+        Args:
+            spell: whether any control token is text.
+        """
         piece = self._markers.get(token) or self._vocabulary.piece(token)
+        if spell and not piece:
+            piece = self._vocabulary.spelling(token).encode()
         return self._decoder.decode(piece)
 
     def finish(self) -> str:

@@ -99,8 +99,9 @@ class ChatCompletionFields(_StrengthFields):
             with the usage.
         n: answers.
         model: what the response says; the file's name if None.
-        functions, function_call, tools, tool_choice, logits_processor, tfs_z: not supported; only
-            the values that ask for nothing are taken.
+        tools, tool_choice, parallel_tool_calls: see Engine.generate.
+        functions, function_call, logits_processor, tfs_z: not supported; only the values that ask
+            for nothing are taken.
         preference, avoid, method, preset, placement, response_prefix: see Engine.generate. A
             preference is a name, a text, or a list of these or of {"text": ..., "weight": ...};
             "name" may stand for "text".
@@ -113,6 +114,7 @@ class ChatCompletionFields(_StrengthFields):
     function_call: Any = None
     tools: Any = None
     tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
     temperature: float = 0.2
     top_p: float = 0.95
     top_k: int = 40
@@ -149,13 +151,10 @@ class ChatCompletionFields(_StrengthFields):
     chat_template_kwargs: dict[str, Any] | None = None
 
     def _check_together(self) -> None:
-        if self.functions or self.tools or self.tool_choice not in (None, "none", "auto"):
+        if self.functions or self.function_call not in (None, "none", "auto"):
             raise InvalidParameterError(
-                "tools and functions are not supported; leave them out, or ask for JSON with "
-                "response_format"
+                "functions and function_call are not supported; use tools and tool_choice"
             )
-        if self.function_call not in (None, "none", "auto"):
-            raise InvalidParameterError("function_call is not supported; leave it out")
         if self.logits_processor:
             raise InvalidParameterError("logits_processor is not supported; leave it out")
         if self.tfs_z != 1.0:
@@ -224,6 +223,9 @@ class ChatCompletionFields(_StrengthFields):
             "placement": self.placement or placement_of(self.preset),
             "response_prefix": self.response_prefix,
             "template_arguments": self.chat_template_kwargs,
+            "tools": self.tools,
+            "tool_choice": self.tool_choice,
+            "parallel_tool_calls": self.parallel_tool_calls,
         }
 
     def strength(self, own: UserModelSettings) -> AmuletParams | None:

@@ -12,7 +12,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
-from amulet_local.common.results import Alternative, Chunk, Generation, TokenTrace
+from amulet_local.common.results import (
+    Alternative,
+    Chunk,
+    Generation,
+    TokenTrace,
+    ToolCallPiece,
+)
 from amulet_local.llama.vocabulary import Vocabulary
 
 LOWEST_LOGPROB = -9999.0
@@ -152,12 +158,15 @@ class ChatAnswers(Answers):
             pieces.append(self._piece(self._delta(index, {"reasoning_content": chunk.reasoning})))
         if chunk.text:
             pieces.append(self._piece(self._delta(index, {"content": chunk.text}, traces)))
+        if chunk.tool_calls:
+            calls = [_call_piece(piece) for piece in chunk.tool_calls]
+            pieces.append(self._piece(self._delta(index, {"tool_calls": calls})))
         return pieces
 
     def _delta(
         self,
         index: int,
-        delta: dict[str, str],
+        delta: dict[str, Any],
         traces: Sequence[TokenTrace] | None = None,
         finish_reason: str | None = None,
     ) -> dict[str, Any]:
@@ -174,7 +183,17 @@ class ChatAnswers(Answers):
     def _whole_choice(
         self, index: int, generation: Generation, traces: Sequence[TokenTrace]
     ) -> dict[str, Any]:
-        message = {"role": "assistant", "content": generation.text}
+        message: dict[str, Any] = {"role": "assistant", "content": generation.text}
+        if generation.tool_calls:
+            message["content"] = generation.text or None
+            message["tool_calls"] = [
+                {
+                    "id": call.id,
+                    "type": "function",
+                    "function": {"name": call.name, "arguments": call.arguments},
+                }
+                for call in generation.tool_calls
+            ]
         if generation.reasoning:
             message["reasoning_content"] = generation.reasoning
         return {
@@ -275,5 +294,18 @@ def finite(log_probability: float) -> float:
 
 
 def finish_reason(generation: Generation) -> str:
-    """OpenAI knows no cancelled answer."""
-    return "length" if generation.finish_reason == "length" else "stop"
+    """OpenAI knows no cancelled answer, and another end of one that calls tools."""
+    if generation.finish_reason == "length":
+        return "length"
+    return "tool_calls" if generation.tool_calls else "stop"
+
+
+def _call_piece(piece: ToolCallPiece) -> dict[str, Any]:
+    if not piece.id:
+        return {"index": piece.index, "function": {"arguments": piece.arguments}}
+    return {
+        "index": piece.index,
+        "id": piece.id,
+        "type": "function",
+        "function": {"name": piece.name, "arguments": piece.arguments},
+    }

@@ -13,8 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
+from amulet_local.calling.forms import CallForm, form_of
+from amulet_local.calling.tools import tool_named
 from amulet_local.common.errors import ChatTemplateError, InvalidRequestError
 from amulet_local.prompts.known_text import KnownText
 from amulet_local.prompts.literal_text import Disguise, Literalizer, Match, Tokenizer
@@ -22,11 +25,12 @@ from amulet_local.prompts.messages import Message, check_text, checked, texts_of
 from amulet_local.prompts.simpler_forms import Rendered, has_tools, simpler_forms
 from amulet_local.prompts.template_budget import TemplateRunsAwayError
 from amulet_local.prompts.template_sandbox import CompiledTemplate
-from amulet_local.text.reasoning import closing_tag
+from amulet_local.text.reasoning import TAGS, closing_tag
 
 __all__ = ["ChatTemplate", "EncodedPrompt", "Tokenizer"]
 
 _RESERVED = ("messages", "add_generation_prompt", "bos_token", "eos_token")
+_TOOL_PROBE = "qztoolprobe"
 _PROBE = {"system": "Qzsystemprobe", "user": "Qzuserprobe"}
 
 
@@ -74,6 +78,45 @@ class ChatTemplate:
         self._typed_content = False
         self.has_system_role = True
         self._probe()
+
+    @cached_property
+    def call_form(self) -> CallForm | None:
+        """How its model calls tools; None where the template doesn't say, or in an unknown form."""
+        return form_of(self._source)
+
+    @cached_property
+    def takes_tools(self) -> bool:
+        """Whether it tells a model what it may call, in a form that is known."""
+        if self.call_form is None:
+            return False
+        messages = [{"role": role, "content": word} for role, word in _PROBE.items()]
+        asked = messages if self.has_system_role else messages[1:]
+        return _TOOL_PROBE in self._probe_render(asked, {"tools": [tool_named(_TOOL_PROBE)]})
+
+    @cached_property
+    def writes_calls(self) -> bool:
+        """Whether past calls and their results show up in what it renders."""
+        name, argument, result = (f"{_TOOL_PROBE}{i}" for i in range(3))
+        for arguments in ({argument: argument}, f'{{"{argument}": "{argument}"}}'):
+            call = {"id": "qzprobe01", "type": "function"}
+            messages: list[Message] = [
+                {"role": "user", "content": _PROBE["user"]},
+                {
+                    "role": "assistant",
+                    "content": "",
+                    "tool_calls": [{**call, "function": {"name": name, "arguments": arguments}}],
+                },
+                {"role": "tool", "tool_call_id": call["id"], "name": name, "content": result},
+            ]
+            rendered = self._probe_render(messages)
+            if all(text in rendered for text in (name, argument, result)):
+                return True
+        return False
+
+    @property
+    def reasoning_tags(self) -> Mapping[str, str]:
+        """Tags around reasoning that it knows."""
+        return {a: b for a, b in TAGS.items() if a in self._source and b in self._source}
 
     def encode(
         self,
@@ -234,9 +277,11 @@ class ChatTemplate:
                 return
         self._typed_content = False  # neither works: `encode` will say why
 
-    def _probe_render(self, messages: list[Message]) -> str:
+    def _probe_render(
+        self, messages: list[Message], arguments: dict[str, Any] | None = None
+    ) -> str:
         try:
-            return self._render(messages, True, None, {})
+            return self._render(messages, True, None, {**self._arguments, **(arguments or {})})
         except TemplateRunsAwayError:
             raise
         except ChatTemplateError:

@@ -10,6 +10,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
+from amulet_local.calling.forms import HERMES, CallForm
+from amulet_local.calling.tools import Tools
 from amulet_local.common.errors import ChatTemplateError, InvalidRequestError
 from amulet_local.llama.model import Model
 from amulet_local.params.choices import Placement
@@ -17,9 +19,10 @@ from amulet_local.preferences.preference import DEFAULT_SYSTEM_TEXT
 from amulet_local.prompts.builtin_templates import builtin_template, likely_template
 from amulet_local.prompts.chat_template import ChatTemplate
 from amulet_local.prompts.contrast import row_instructions
+from amulet_local.prompts.described_tools import with_tools
 from amulet_local.prompts.dialogue import Dialogue
-from amulet_local.prompts.messages import continued, with_preference
-from amulet_local.prompts.simpler_forms import Rendered
+from amulet_local.prompts.messages import checked, continued, with_preference
+from amulet_local.prompts.simpler_forms import Rendered, tools_as_text
 from amulet_local.text.reasoning import closing_tag
 
 Messages: TypeAlias = str | Sequence[Mapping[str, Any]]
@@ -33,11 +36,15 @@ class Prompts(NamedTuple):
         rows: token ids.
         notes: what a user should know about how they were made.
         closing_tag: what ends the reasoning that they have opened; empty if none.
+        form: how tools are called; None without tools.
+        reasoning_tags: what may open reasoning in the answer, and what closes that.
     """
 
     rows: list[tuple[int, ...]]
     notes: list[str]
     closing_tag: str
+    form: CallForm | None = None
+    reasoning_tags: Mapping[str, str] = {}
 
 
 class Prompter:
@@ -77,6 +84,7 @@ class Prompter:
         bare: bool = False,
         continue_final_message: bool | None = None,
         add_generation_prompt: bool = True,
+        tools: Tools | None = None,
     ) -> Prompts:
         """One prompt per instruction, each with its instruction in it.
 
@@ -96,6 +104,7 @@ class Prompter:
             continue_final_message: whether the answer goes on with the last message; where it is
                 an assistant's if None.
             add_generation_prompt: whether the prompts end with the opening of an answer.
+            tools: what may be called; not for a conversation.
 
         Raises:
             ChatTemplateError: there is no template, it can't render these messages, or it leaves
@@ -117,6 +126,14 @@ class Prompter:
             asked, begun = continued(messages, continue_final_message)
             response_prefix = begun + response_prefix
         continues = asked is not messages
+        form = None if tools is None else self._template.call_form or HERMES
+        if tools is not None and form is not None and not isinstance(asked, Dialogue):
+            if not self._template.writes_calls:
+                asked = tools_as_text(checked(asked), form)
+            if self._template.takes_tools:
+                arguments = {**arguments, "tools": [*tools.shown]}
+            else:
+                asked = with_tools(asked, tools, form, system=default)
         now = datetime.now()
 
         def at(place: Placement) -> tuple[list[tuple[int, ...]], list[str], list[str]]:
@@ -164,7 +181,7 @@ class Prompter:
             response_prefix = closing + response_prefix
             rows, notes, _ = at(place)
             closing = ""
-        return Prompts(rows, notes, closing)
+        return Prompts(rows, notes, closing, form, self._template.reasoning_tags)
 
     def check(self) -> None:
         """Whether there is a template, before the first question.

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
+from amulet_local.calling.forms import HERMES, CallForm
 from amulet_local.prompts.messages import Message, strings
 from amulet_local.text.reasoning import TAGS
 
@@ -36,7 +37,7 @@ def simpler_forms(messages: list[Message], *, has_system_role: bool) -> Iterator
     yield said, notes
     if has_tools(said):
         yield _with_text_arguments(said), notes
-        said, notes = _tools_as_text(said), (*notes, TOOLS_NOTE)
+        said, notes = tools_as_text(said), (*notes, TOOLS_NOTE)
         yield said, notes
     yield from _in_turns(said, notes)
     if has_system_role and any(message["role"] == "system" for message in messages):
@@ -116,13 +117,12 @@ def _with_text_arguments(messages: Sequence[Message]) -> list[Message]:
     return _with_calls(messages, lambda m: {**m, "tool_calls": [*map(textual, m["tool_calls"])]})
 
 
-def _tools_as_text(messages: Sequence[Message]) -> list[Message]:
-    """Calls and their results in the words that most models have seen them in (Hermes)."""
+def tools_as_text(messages: Sequence[Message], form: CallForm = HERMES) -> list[Message]:
+    """Calls and their results in words; Hermes' are those that most models have seen."""
 
     def said(message: Message) -> Message:
         calls = [
-            f'<tool_call>\n{{"name": {json.dumps(call["function"]["name"], ensure_ascii=False)}, '
-            f'"arguments": {_arguments(call)}}}\n</tool_call>'
+            form.example(call["function"]["name"], _arguments(call))
             for call in message["tool_calls"]
         ]
         content = "\n".join(filter(None, [message["content"], *calls]))

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.server.wire import Deltas, Wire, as_pieces, event
+from amulet_local.server.wire import Call, Deltas, Wire, as_pieces, event
 
-_STOP_REASONS = {"stop": "end_turn", "length": "max_tokens"}
+_STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
+_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
 def chat_body(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,10 +33,33 @@ def chat_body(body: Mapping[str, Any]) -> dict[str, Any]:
     given["messages"] = converted
     if stop is not None:
         given["stop"] = stop
-    choice = given.get("tool_choice")
-    if isinstance(choice, Mapping):
-        given["tool_choice"] = choice.get("type")
+    choice = given.pop("tool_choice", None)
+    if choice is not None:
+        given |= _choice(choice)
+    if isinstance(given.get("tools"), list):
+        given["tools"] = [_tool(tool) for tool in given["tools"]]
     return given
+
+
+def _choice(choice: Any) -> dict[str, Any]:
+    """Which tools are to be called, in OpenAI's fields."""
+    kind = choice.get("type") if isinstance(choice, Mapping) else None
+    if kind == "tool":
+        wanted: Any = {"type": "function", "function": {"name": choice.get("name")}}
+    elif kind in _CHOICES:
+        wanted = _CHOICES[kind]
+    else:
+        raise InvalidParameterError("tool_choice: its type must be auto, any, tool or none")
+    alone = {"parallel_tool_calls": False} if choice.get("disable_parallel_tool_use") else {}
+    return {"tool_choice": wanted, **alone}
+
+
+def _tool(tool: Any) -> Any:
+    """A tool as OpenAI has it; one that Anthropic's servers would run isn't there."""
+    if not isinstance(tool, Mapping) or tool.get("type", "custom") not in ("custom", None):
+        raise InvalidParameterError("tools: must be objects with name and input_schema")
+    function = {"name": tool.get("name"), "description": tool.get("description")}
+    return {"type": "function", "function": {**function, "parameters": tool.get("input_schema")}}
 
 
 class AnthropicWire(Wire):
@@ -57,10 +81,16 @@ class AnthropicWire(Wire):
         """One message."""
         for piece in as_pieces(answer):
             text, reasoning = self._said.take(piece)
-        thinking = {"type": "thinking", "thinking": reasoning, "signature": ""}
+        content: list[dict[str, Any]] = []
+        if reasoning:
+            content.append({"type": "thinking", "thinking": reasoning, "signature": ""})
+        if text or not self._said.calls:
+            content.append({"type": "text", "text": text})
+        for call in self._said.calls:
+            content.append({**_tool_use(call), "input": call.value})
         return {
             **self._head,
-            "content": [*([thinking] if reasoning else []), {"type": "text", "text": text}],
+            "content": content,
             "stop_reason": _STOP_REASONS[self._said.finish_reason],
             "usage": self._usage(),
             "amulet": answer["amulet"],
@@ -77,9 +107,12 @@ class AnthropicWire(Wire):
         if reasoning:
             yield from self._block("thinking", {"thinking": "", "signature": ""})
             yield self._delta({"type": "thinking_delta", "thinking": reasoning})
-        if text or (self._said.last and "text" not in self._kinds):
+        if text or (self._said.last and not (self._said.calls or "text" in self._kinds)):
             yield from self._block("text", {"text": ""})
             yield self._delta({"type": "text_delta", "text": text})
+        for call, arguments in self._said.new_calls:
+            yield from self._block(call.id, _tool_use(call))
+            yield self._delta({"type": "input_json_delta", "partial_json": arguments})
 
     def end(self) -> Iterable[bytes]:
         """The end of the block and of the message."""
@@ -97,7 +130,7 @@ class AnthropicWire(Wire):
         """An event of its own."""
         return event(error_body(body), "error")
 
-    def _block(self, kind: str, empty: dict[str, str]) -> Iterable[bytes]:
+    def _block(self, kind: str, empty: dict[str, Any]) -> Iterable[bytes]:
         if self._kinds[-1:] == [kind]:
             return
         if self._kinds:
@@ -123,6 +156,10 @@ def error_body(body: Mapping[str, Any]) -> dict[str, Any]:
     """Anthropic's error object for OpenAI's."""
     error = body["error"]
     return {"type": "error", "error": {"type": error["type"], "message": error["message"]}}
+
+
+def _tool_use(call: Call) -> dict[str, Any]:
+    return {"type": "tool_use", "id": call.id, "name": call.name, "input": {}}
 
 
 def _event(kind: str, **fields: Any) -> bytes:

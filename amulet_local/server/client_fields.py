@@ -17,7 +17,7 @@ from amulet_local.common.readable import visible
 HABITS = frozenset(
     {
         *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"),
-        *("parallel_tool_calls", "prompt_cache_retention", "prediction", "drop_params"),
+        *("prompt_cache_retention", "prediction", "drop_params"),
         *("cache_prompt", "id_slot", "slot_id", "backend_sampling", "dynatemp_exponent"),
         *("adaptive_decay", "min_keep", "n_indent", "n_cache_reuse", "keep_alive", "truncation"),
         *("skip_special_tokens", "spaces_between_special_tokens", "chat_format"),
@@ -86,7 +86,7 @@ def understood(
         biased: token ids of a text whose tokens are to be biased.
 
     Raises:
-        InvalidParameterError: tools are to be called, or a logit_bias is no list or object.
+        InvalidParameterError: functions are to be called, or a logit_bias is no list or object.
     """
     given = {name: value for name, value in body.items() if value is not None}
     nested = given.pop("extra_body", None)  # of the openai client, sent as it is by gateways
@@ -148,17 +148,18 @@ def _without_tools(given: dict[str, Any]) -> None:
     """Leave out tools that aren't to be called.
 
     Raises:
-        InvalidParameterError: they are.
+        InvalidParameterError: they are, and are given as before there were tools.
     """
+    if not given.get("tools") or given.get("tool_choice") == "none":
+        given.pop("parallel_tool_calls", None)
     for tools, choice in (("tools", "tool_choice"), ("functions", "function_call")):
         chosen = given.get(choice, "auto")
         if chosen == "none" or (not given.get(tools) and chosen == "auto"):
             given.pop(tools, None)
             given.pop(choice, None)
-        else:
+        elif tools == "functions":
             raise InvalidParameterError(
-                f"{tools}: calling tools isn't supported; leave them out, send {choice} "
-                '"none", or ask for JSON with response_format'
+                'functions: they aren\'t supported; send tools, or function_call "none"'
             )
 
 

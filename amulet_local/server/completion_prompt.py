@@ -25,6 +25,8 @@ from amulet_local.server.fields import (
 from amulet_local.server.traced_answers import TracedAnswers, TracedChatAnswers, TracedTextAnswers
 from amulet_local.steering.presets import DEFAULT_PRESET
 
+_OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
+
 
 class CompletionPrompt(ABC):
     """What is to be answered.
@@ -122,10 +124,10 @@ class TextPrompt(CompletionPrompt):
     ) -> Request:
         """The text as it is, and once more after each preference."""
         assert isinstance(fields, TextFields)
-        for name in ("placement", "response_prefix", "chat_template_kwargs"):
+        for name in ("placement", "response_prefix", "chat_template_kwargs", "tools"):
             if getattr(fields, name):
                 raise InvalidParameterError(f"{name}: is for chat completions only")
-        for name in ("placement", "response_prefix", "template_arguments"):
+        for name in ("placement", "response_prefix", "template_arguments", *_OF_TOOLS):
             del arguments[name]
         preferences = resolve(arguments.pop("preference"), avoid=arguments.pop("avoid"))
         begins = ["", *(f"{item.instruction}\n\n" for item in preferences)]

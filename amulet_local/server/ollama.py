@@ -7,12 +7,12 @@ own, a part of the model's name, or the server's default.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.server.wire import Deltas, Wire, as_pieces
+from amulet_local.server.wire import Call, Deltas, Wire, as_pieces
 
 VERSION = "0.6.4"
 """Of Ollama's, whose shapes these are: clients ask for it before they use one."""
@@ -97,13 +97,15 @@ class OllamaWire(Wire):
         """One object."""
         for piece in as_pieces(answer):
             text, reasoning = self._said.take(piece)
-        return {**self._line(text, reasoning), **self._figures()}
+        return {**self._line(text, reasoning, self._said.calls), **self._figures()}
 
     def piece(self, piece: dict[str, Any]) -> Iterable[bytes]:
         """A line for each text."""
         text, reasoning = self._said.take(piece)
         if self._said.last:
-            return [_line({**self._line("", ""), **self._figures()})]
+            calls = self._said.calls
+            called = [_line({**self._line("", "", calls), "done": False})] if calls else []
+            return [*called, _line({**self._line("", ""), **self._figures()})]
         return [_line({**self._line(text, reasoning), "done": False})] if text or reasoning else []
 
     def end(self) -> Iterable[bytes]:
@@ -118,10 +120,12 @@ class OllamaWire(Wire):
         """What is said to a request that only wants the model to be loaded."""
         return {**self._line("", ""), "done": True, "done_reason": "load"}
 
-    def _line(self, text: str, reasoning: str) -> dict[str, Any]:
+    def _line(self, text: str, reasoning: str, calls: Sequence[Call] = ()) -> dict[str, Any]:
         thinking = {"thinking": reasoning} if reasoning else {}
+        called = [{"function": {"name": call.name, "arguments": call.value}} for call in calls]
+        more = {"tool_calls": called} if called else {}
         said = (
-            {"message": {"role": "assistant", "content": text, **thinking}}
+            {"message": {"role": "assistant", "content": text, **thinking, **more}}
             if self._is_chat
             else {"response": text, **thinking}
         )
@@ -133,7 +137,7 @@ class OllamaWire(Wire):
         prompt, answer = (round(1e6 * timings[f"{name}_ms"]) for name in ("prompt", "predicted"))
         return {
             "done": True,
-            "done_reason": self._said.finish_reason,
+            "done_reason": "length" if self._said.finish_reason == "length" else "stop",
             "total_duration": prompt + answer,
             "load_duration": 0,
             "prompt_eval_count": n_prompt,

@@ -170,7 +170,7 @@ def _add_ollama(app: FastAPI, service: Service) -> None:
                 "template": about.chat_template or "",
                 "details": _details(model),
                 "model_info": known,
-                "capabilities": ["completion", *(["insert"] if can_fill else [])],
+                "capabilities": ["completion", "tools", *(["insert"] if can_fill else [])],
             }
         )
 

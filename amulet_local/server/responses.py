@@ -14,7 +14,7 @@ from typing import Any
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.server.failures import HttpError
-from amulet_local.server.wire import Deltas, Wire, as_pieces, event
+from amulet_local.server.wire import Call, Deltas, Wire, as_pieces, event
 
 MAX_KEPT = 256
 """Responses that can be gone on from."""
@@ -65,6 +65,8 @@ def chat_body(body: Mapping[str, Any], before: Messages) -> tuple[dict[str, Any]
         _RENAMED.get(key, key): value for key, value in body.items() if key not in _NOT_SENT_ON
     }
     said = [*before, *_messages(body.get("input"))]
+    if isinstance(body.get("tools"), list):
+        given["tools"] = [_tool(tool) for tool in body["tools"]]
     instructions = body.get("instructions")
     system = [{"role": "system", "content": instructions}] if instructions else []
     given["messages"] = [*system, *said]
@@ -81,7 +83,7 @@ def chat_body(body: Mapping[str, Any], before: Messages) -> tuple[dict[str, Any]
 
 
 class ResponsesWire(Wire):
-    """Numbered events around the one message of a response."""
+    """Numbered events around the message and the tool calls of a response."""
 
     def __init__(
         self, body: Mapping[str, Any], model: str, said: Messages, kept: Conversations
@@ -89,6 +91,8 @@ class ResponsesWire(Wire):
         self._said, self._kept = said, kept
         self._answer = Deltas()
         self._n_events = 0
+        self._has_message = False
+        self._call_items: list[str] = []
         self._item_id = f"msg_{uuid.uuid4().hex}"
         self._is_stored = body.get("store") is not False
         self._head: dict[str, Any] = {
@@ -101,14 +105,14 @@ class ResponsesWire(Wire):
             "instructions": body.get("instructions"),
             "max_output_tokens": body.get("max_output_tokens"),
             "metadata": body.get("metadata") or {},
-            "parallel_tool_calls": False,
+            "parallel_tool_calls": body.get("parallel_tool_calls") is not False,
             "previous_response_id": body.get("previous_response_id"),
             "reasoning": {"effort": None, "summary": None},
             "store": self._is_stored,
             "temperature": body.get("temperature"),
             "text": body.get("text") or {"format": {"type": "text"}},
-            "tool_choice": "none",
-            "tools": [],
+            "tool_choice": body.get("tool_choice") or "auto",
+            "tools": body.get("tools") or [],
             "top_p": body.get("top_p"),
             "truncation": "disabled",
         }
@@ -125,21 +129,69 @@ class ResponsesWire(Wire):
             begun = {**self._head, "status": "in_progress", "output": [], "usage": None}
             yield self._event("created", response=begun)
             yield self._event("in_progress", response=begun)
-            item = {**self._item(""), "status": "in_progress", "content": []}
-            yield self._event("output_item.added", output_index=0, item=item)
-            yield self._event("content_part.added", **self._place, part=_part(""))
         text, _ = self._answer.take(piece)
         if text:
+            yield from self._begin_message()
             yield self._event("output_text.delta", **self._place, delta=text, logprobs=[])
+        for call, arguments in self._answer.new_calls:
+            if call.index == len(self._call_items):
+                yield from self._end_item()
+                item = {**self._call_item(call), "status": "in_progress", "arguments": ""}
+                yield self._event("output_item.added", output_index=self._n_items - 1, item=item)
+            if arguments:
+                place = self._call_place(call)
+                yield self._event("function_call_arguments.delta", **place, delta=arguments)
 
     def end(self) -> Iterable[bytes]:
-        """The ends of the text, its part, the message and the response."""
-        text = self._answer.text
-        yield self._event("output_text.done", **self._place, text=text, logprobs=[])
-        yield self._event("content_part.done", **self._place, part=_part(text))
-        yield self._event("output_item.done", output_index=0, item=self._item(text))
+        """The ends of the last item and of the response."""
+        if not self._answer.calls:
+            yield from self._begin_message()
+        yield from self._end_item()
         complete = self._complete()
         yield self._event(complete["status"], response=complete)
+
+    @property
+    def _n_items(self) -> int:
+        return self._has_message + len(self._call_items)
+
+    def _begin_message(self) -> Iterable[bytes]:
+        if self._has_message:
+            return
+        self._has_message = True
+        item = {**self._item(""), "status": "in_progress", "content": []}
+        yield self._event("output_item.added", output_index=0, item=item)
+        yield self._event("content_part.added", **self._place, part=_part(""))
+
+    def _end_item(self) -> Iterable[bytes]:
+        """The end of the last item that has begun."""
+        if self._call_items:
+            call = self._answer.calls[len(self._call_items) - 1]
+            place, item = self._call_place(call), self._call_item(call)
+            yield self._event(
+                "function_call_arguments.done", **place, name=call.name, arguments=call.arguments
+            )
+            yield self._event("output_item.done", output_index=place["output_index"], item=item)
+        elif self._has_message:
+            text = self._answer.text
+            yield self._event("output_text.done", **self._place, text=text, logprobs=[])
+            yield self._event("content_part.done", **self._place, part=_part(text))
+            yield self._event("output_item.done", output_index=0, item=self._item(text))
+
+    def _call_place(self, call: Call) -> dict[str, Any]:
+        index = self._has_message + call.index
+        return {"item_id": self._call_items[call.index], "output_index": index}
+
+    def _call_item(self, call: Call) -> dict[str, Any]:
+        if call.index == len(self._call_items):
+            self._call_items.append(f"fc_{uuid.uuid4().hex}")
+        return {
+            "id": self._call_items[call.index],
+            "type": "function_call",
+            "status": "completed",
+            "call_id": call.id,
+            "name": call.name,
+            "arguments": call.arguments,
+        }
 
     def error(self, body: Mapping[str, Any]) -> bytes:
         """The response that has failed."""
@@ -154,14 +206,16 @@ class ResponsesWire(Wire):
     def _complete(self) -> dict[str, Any]:
         text, is_cut = self._answer.text, self._answer.finish_reason == "length"
         if self._is_stored:
-            said = {"role": "assistant", "content": text}
+            said = {"role": "assistant", "content": text, "tool_calls": self._calls_said()}
             self._kept.keep(self._head["id"], [*self._said, said])
         n_prompt, n_cached, n_answer = self._answer.counts
+        calls = self._answer.calls
+        message = [self._item(text)] if text or not calls else []
         return {
             **self._head,
             "status": "incomplete" if is_cut else "completed",
             "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
-            "output": [self._item(text)],
+            "output": [*message, *map(self._call_item, calls)],
             "usage": {
                 "input_tokens": n_prompt,
                 "input_tokens_details": {"cached_tokens": n_cached},
@@ -171,6 +225,12 @@ class ResponsesWire(Wire):
             },
             "amulet": self._answer.last["amulet"],
         }
+
+    def _calls_said(self) -> list[dict[str, Any]]:
+        return [
+            {"id": call.id, "function": {"name": call.name, "arguments": call.arguments}}
+            for call in self._answer.calls
+        ]
 
     def _item(self, text: str) -> dict[str, Any]:
         return {
@@ -192,6 +252,13 @@ def _part(text: str) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
 
 
+def _tool(tool: Any) -> Any:
+    """A tool as chat completions have it."""
+    if not isinstance(tool, Mapping) or tool.get("type") != "function":
+        raise InvalidParameterError("tools: only those of type function are supported")
+    return {"type": "function", "function": {k: v for k, v in tool.items() if k != "type"}}
+
+
 def _messages(given: Any) -> Messages:
     """Input items as messages."""
     if isinstance(given, str):
@@ -206,7 +273,9 @@ def _messages(given: Any) -> Messages:
         elif kind == "function_call":
             function = {"name": item.get("name"), "arguments": item.get("arguments")}
             call = {"id": item.get("call_id"), "type": "function", "function": function}
-            messages.append({"role": "assistant", "content": None, "tool_calls": [call]})
+            if not (messages and messages[-1]["role"] == "assistant"):
+                messages.append({"role": "assistant", "content": None})
+            messages[-1].setdefault("tool_calls", []).append(call)
         elif kind == "function_call_output":
             messages.append(
                 {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 
@@ -39,12 +40,45 @@ class Wire:
         return event(body)
 
 
+@dataclass
+class Call:
+    """A tool call, as far as it is there.
+
+    Attributes:
+        index: of the call in the answer, from 0.
+        arguments: the beginning of a JSON object.
+    """
+
+    index: int
+    id: str
+    name: str
+    arguments: str = ""
+
+    @property
+    def value(self) -> dict[str, Any]:
+        """The arguments as an object; an empty one where they were cut."""
+        try:
+            value = json.loads(self.arguments or "{}")
+        except ValueError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+
 class Deltas:
-    """What the pieces of a chat completion have said so far."""
+    """What the pieces of a chat completion have said so far.
+
+    Attributes:
+        text, reasoning: all of them.
+        last: the piece that ends the answer; empty until then.
+        calls: the tool calls.
+        new_calls: with what the last piece has added to their arguments.
+    """
 
     def __init__(self) -> None:
         self.text = self.reasoning = ""
         self.last: dict[str, Any] = {}
+        self.calls: list[Call] = []
+        self.new_calls: list[tuple[Call, str]] = []
 
     def take(self, piece: Mapping[str, Any]) -> tuple[str, str]:
         """The answer's text and the reasoning that a piece adds."""
@@ -54,9 +88,21 @@ class Deltas:
         reasoning = delta.get("reasoning_content") or ""
         self.text += text
         self.reasoning += reasoning
+        self.new_calls = [
+            self._call(place, part) for place, part in enumerate(delta.get("tool_calls") or ())
+        ]
         if choice.get("finish_reason"):
             self.last = dict(piece)
         return text, reasoning
+
+    def _call(self, place: int, part: Mapping[str, Any]) -> tuple[Call, str]:
+        function = part["function"]
+        index = part.get("index", place)
+        if index == len(self.calls):
+            self.calls.append(Call(index=index, id=part["id"], name=function["name"]))
+        call = self.calls[index]
+        call.arguments += function["arguments"]
+        return call, function["arguments"]
 
     @property
     def finish_reason(self) -> str:

@@ -7,7 +7,7 @@ tags that a model was trained with; a tag anywhere else is ordinary text.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 TAGS = {
@@ -25,6 +25,7 @@ HARMONY_TOKENS = ("<|channel|>", "<|message|>", "<|start|>", "<|end|>")
 _HARMONY_ANSWER = "<|channel|>final<|message|>"
 _CLOSING = {
     **TAGS,
+    "<|channel|>commentary<|message|>": "",
     "<|channel|>analysis<|message|>": f"<|end|><|start|>assistant{_HARMONY_ANSWER}",
     _HARMONY_ANSWER: "",
 }
@@ -64,12 +65,14 @@ class ReasoningSplitter:
         has_answer: whether the answer has begun.
     """
 
-    def __init__(self, closing: str = "") -> None:
+    def __init__(self, closing: str = "", ends_before: Sequence[str] = ()) -> None:
         """Start.
 
         Args:
             closing: the tag that ends the reasoning in which the text begins; see closing_tag.
+            ends_before: texts of the answer that end reasoning as well.
         """
+        self._ends_before = tuple(ends_before)
         self.in_reasoning = bool(closing)
         self.has_answer = False
         self.closing = closing
@@ -129,7 +132,12 @@ class ReasoningSplitter:
             self._held = self._held[end + len(self.closing) :]
             self.in_reasoning = False
             return reasoning
-        kept = held_back(self._held, [self.closing])
+        starts = [at for text in self._ends_before if (at := self._held.find(text)) >= 0]
+        if starts:
+            reasoning, self._held = self._held[: min(starts)], self._held[min(starts) :]
+            self.in_reasoning = False
+            return reasoning.rstrip()
+        kept = held_back(self._held, [self.closing, *self._ends_before])
         undecided = self._held[: len(self._held) - kept]
         reasoning = undecided.rstrip()
         self._held = self._held[len(reasoning) :]

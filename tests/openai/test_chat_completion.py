@@ -16,6 +16,8 @@ from amulet_local import Engine, Preference, SamplingParams, errors, load
 from amulet_local.openai.chat_completion import ChatCompletionFields
 from tests.scripted import scripted_engine
 
+TOOL = {"type": "function", "function": {"name": "clock"}}
+
 MESSAGES = [{"role": "user", "content": "What is yeast?"}]
 
 
@@ -199,8 +201,10 @@ def test_a_preference_is_a_name_a_text_or_a_weighted_list(engine: Engine) -> Non
     ("fields", "said"),
     [
         ({"tools": [{"type": "function"}]}, "tools"),
-        ({"functions": [{}]}, "tools and functions"),
-        ({"tool_choice": "required"}, "tools"),
+        ({"functions": [{}]}, "functions"),
+        ({"tool_choice": "required"}, "tool_choice"),
+        ({"tools": [TOOL], "grammar": 'root ::= "a"'}, "tools and grammar"),
+        ({"tools": [TOOL], "tool_choice": {"type": "function"}}, "no function"),
         ({"function_call": {"name": "x"}}, "function_call"),
         ({"logits_processor": [print]}, "logits_processor"),
         ({"tfs_z": 0.5}, "tfs_z"),

@@ -99,7 +99,7 @@ def test_no_real_template_drops_a_text_or_the_preference(
             continue
         made = prompter(path.read_text(encoding="utf-8"))
         for name, messages in CONVERSATIONS.items():
-            rows, notes, _ = made.prompts(
+            rows, notes, *_ = made.prompts(
                 messages, ["", PREFERENCE], system=None, placement=placement
             )
             plain, steered = (FakeVocabulary("<|x|>").text(list(row)) for row in rows)

@@ -228,10 +228,9 @@ def test_a_sampler_that_is_left_out_is_off(server: Server) -> None:
     assert texts["top_p", "temperature"] != texts["top_k", "temperature"]
 
 
-def test_tools_that_are_to_be_called_are_refused(server: Server) -> None:
-    for body in ({"tools": [TOOL]}, {"tools": [TOOL], "tool_choice": "required"}):
-        response = server.chat(**body)
-        assert (response.status_code, "tools" in response.text) == (400, True)
+def test_functions_from_before_there_were_tools_are_refused(server: Server) -> None:
+    response = server.chat(functions=[TOOL["function"]])
+    assert (response.status_code, "tools" in response.text) == (400, True)
 
 
 def test_no_token_is_an_answer_too(server: Server) -> None:

@@ -305,7 +305,7 @@ def test_a_prompt_beyond_the_context_says_the_counts(server: Server) -> None:
         {"amulet_trace": 21},
         {"amulet": {"eta": 0}},
         {"method": "none"},
-        {"tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"tools": [{"type": "function"}]},
         {"functions": [{"name": "f"}]},
         {"response_format": {"type": "yaml"}},
         {"response_format": {"type": "json_schema", "json_schema": {"schema": {"type": "odd"}}}},

@@ -162,7 +162,7 @@ def test_ollamas_lists_name_the_model(server: Server) -> None:
     assert server.client.get("/api/ps").json()["models"][0]["name"] == "smollm2"
     shown = told(server, "/api/show", model="smollm2")
     assert shown["details"]["format"] == "gguf"
-    assert shown["capabilities"] == ["completion"]
+    assert shown["capabilities"] == ["completion", "tools"]
     assert shown["model_info"]["general.architecture"] == "scripted"
     assert server.client.get("/api/version").json()["version"]
 

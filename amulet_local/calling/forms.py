@@ -1,0 +1,225 @@
+"""The forms in which models write tool calls, and which of them a chat template has.
+
+Knows nothing about how a form is enforced or read. A form of another model family is one more entry
+of FORMS.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from amulet_local.calling import notation
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallForm:
+    """How calls are written: trigger lead head ARGUMENTS tail (between head ARGUMENTS tail)* end.
+
+    ARGUMENTS are a JSON object; lead, head, tail, between and end are in the signs of notation.py.
+
+    Attributes:
+        name: of the form.
+        marks, unless: a chat template of this form has each of the first and none of the second.
+        triggers: the texts that begin calls, the usual one first.
+        between: empty where a model makes one call at a time.
+        only_at_start: whether a trigger counts at the beginning of an answer only.
+        ends_reasoning: whether calls end reasoning that isn't closed.
+    """
+
+    name: str
+    marks: tuple[str, ...]
+    unless: tuple[str, ...] = ()
+    triggers: tuple[str, ...]
+    lead: str = ""
+    head: str
+    tail: str
+    between: str = ""
+    end: str = ""
+    only_at_start: bool = False
+    ends_reasoning: bool = False
+
+    @cached_property
+    def first_head(self) -> re.Pattern[str]:
+        """What comes after the trigger, up to the arguments."""
+        return notation.pattern(self.lead + self.head)
+
+    @cached_property
+    def next_head(self) -> re.Pattern[str]:
+        """What comes after arguments, up to those of another call."""
+        return notation.pattern(self.tail + self.between + self.head)
+
+    @cached_property
+    def markers(self) -> tuple[str, ...]:
+        """The parts of it that may be control tokens."""
+        parts = (*self.triggers, self.lead, self.head, self.tail, self.between, self.end)
+        return tuple(dict.fromkeys(mark for part in parts for mark in _MARKER.findall(part)))
+
+    def example(self, name: str, arguments: str) -> str:
+        """One call as a model would write it."""
+        before = notation.example(self.lead + self.head, name)
+        return self.triggers[0] + before + arguments + notation.example(self.tail + self.end)
+
+
+_MARKER = re.compile(r"<[|｜].*?[|｜]>|</?[A-Za-z_]+>|\[/?[A-Z_]+\]")
+_OBJECT = '~{~"name":~"<name>",~"arguments":~'
+
+HERMES = CallForm(
+    name="hermes",
+    marks=("<tool_call>", "arguments"),
+    unless=(
+        "<function=",
+        "<arg_key>",
+        "<tool_call|>",
+        "<|tool_call>",
+        "]<]minimax",
+        "<tool_calls>",
+    ),
+    triggers=("<tool_call>",),
+    head=_OBJECT,
+    tail="~}~</tool_call>",
+    between="~<tool_call>",
+)
+"""Hermes, Qwen and many others; where a template has no form, calls are described in this one."""
+
+FORMS = (
+    HERMES,
+    CallForm(
+        name="llama3",
+        marks=("<|start_header_id|>", "ipython", '"parameters": '),
+        unless=("<function=", ">>>"),
+        triggers=('{"name": "',),
+        head='<name>",~"parameters":~',
+        tail="~}",
+        only_at_start=True,
+    ),
+    CallForm(
+        name="mistral",
+        marks=("[TOOL_CALLS]",),
+        unless=("[ARGS]",),
+        triggers=("[TOOL_CALLS]",),
+        lead="~[",
+        head=_OBJECT,
+        tail='(,~"id":~"<id>")?~}',
+        between=",",
+        end="~]",
+    ),
+    CallForm(
+        name="mistral-ids",
+        marks=("[TOOL_CALLS]", "[ARGS]", "[CALL_ID]"),
+        triggers=("[TOOL_CALLS]",),
+        head="<name>[CALL_ID]<id>[ARGS]",
+        tail="",
+        between="[TOOL_CALLS]",
+    ),
+    CallForm(
+        name="mistral-args",
+        marks=("[TOOL_CALLS]", "[ARGS]"),
+        unless=("[CALL_ID]",),
+        triggers=("[TOOL_CALLS]",),
+        head="<name>[ARGS]",
+        tail="",
+        between="[TOOL_CALLS]",
+    ),
+    CallForm(
+        name="deepseek-json",
+        marks=("<｜tool▁calls▁begin｜>", "```json"),
+        triggers=("<｜tool▁calls▁begin｜>",),
+        lead="~<｜tool▁call▁begin｜>",
+        head="function<｜tool▁sep｜><name>\n```json\n",
+        tail="\n```<｜tool▁call▁end｜>",
+        between="~<｜tool▁call▁begin｜>",
+        end="~<｜tool▁calls▁end｜>",
+    ),
+    CallForm(
+        name="deepseek",
+        marks=("<｜tool▁calls▁begin｜>", "<｜tool▁sep｜>"),
+        unless=("```json",),
+        triggers=("<｜tool▁calls▁begin｜>",),
+        lead="~<｜tool▁call▁begin｜>",
+        head="<name><｜tool▁sep｜>",
+        tail="<｜tool▁call▁end｜>",
+        between="~<｜tool▁call▁begin｜>",
+        end="~<｜tool▁calls▁end｜>",
+    ),
+    CallForm(
+        name="harmony",
+        marks=("<|channel|>", " to=", "functions."),
+        triggers=(
+            "<|channel|>commentary to=functions.",
+            "<|channel|>analysis to=functions.",
+            "<|start|>assistant<|channel|>commentary to=functions.",
+            "<|end|><|start|>assistant<|channel|>commentary to=functions.",
+            "<|start|>assistant to=functions.",
+            "<|end|><|start|>assistant to=functions.",
+            " to=functions.",
+        ),
+        head="<name>(<|channel|>commentary)?( <|constrain|>json)?( json)?<|message|>",
+        tail="",
+        ends_reasoning=True,
+    ),
+    CallForm(
+        name="kimi",
+        marks=("<|tool_calls_section_begin|>", "<|tool_call_argument_begin|>"),
+        triggers=("<|tool_calls_section_begin|>",),
+        lead="<|tool_call_begin|>",
+        head="functions.<name>:<n><|tool_call_argument_begin|>",
+        tail="<|tool_call_end|>",
+        between="<|tool_call_begin|>",
+        end="<|tool_calls_section_end|>",
+    ),
+    CallForm(
+        name="nemotron",
+        marks=("<TOOLCALL>[",),
+        triggers=("<TOOLCALL>",),
+        lead="~[",
+        head=_OBJECT,
+        tail="~}",
+        between=",",
+        end="~]~</TOOLCALL>",
+    ),
+    CallForm(
+        name="granite",
+        marks=("<|tool_call|>", "available_tools"),
+        triggers=("<|tool_call|>",),
+        lead="~[",
+        head=_OBJECT,
+        tail="~}",
+        between=",",
+        end="~]",
+    ),
+    CallForm(
+        name="functionary",
+        marks=("<function=", "</function>", "<|start_header_id|>"),
+        unless=("<tool_call>", "<parameter="),
+        triggers=("<function=",),
+        head="<name>>",
+        tail="</function>",
+        between="~<function=",
+    ),
+    CallForm(
+        name="apriel",
+        marks=("<tool_calls>", "</tool_calls>", "[BEGIN FINAL RESPONSE]"),
+        triggers=("<tool_calls>",),
+        lead="~[",
+        head=_OBJECT,
+        tail='(,~"id":~"<id>")?~}',
+        between=",",
+        end="~]~</tool_calls>",
+    ),
+)
+
+
+def form_of(template: str) -> CallForm | None:
+    """The form that a chat template writes calls in; None if it has none of these.
+
+    Args:
+        template: its source.
+    """
+    for form in FORMS:
+        if all(mark in template for mark in form.marks) and not any(
+            mark in template for mark in form.unless
+        ):
+            return form
+    return None
