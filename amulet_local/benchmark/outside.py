@@ -1,5 +1,5 @@
 """Everything of the benchmarks that touches llama_cpp itself: yardsticks from outside this package,
-a timer around its native calls, its quantiser.
+a timer around its native calls.
 
 Knows nothing about rows or preferences. The yardsticks load llama.cpp as anybody would, without
 this package's start-up, so they belong in a process of their own.
@@ -13,17 +13,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from amulet_local.benchmark.settings import N_CTX
 from amulet_local.benchmark.shapes import arbitrary_tokens
-from amulet_local.common.errors import BackendError, ContextCreationError, InvalidParameterError
-from amulet_local.llama import library
+from amulet_local.common.errors import BackendError, ContextCreationError
 
 N_PROMPT = 64
 N_BATCH = 512
-_PREFIXES = ("LLAMA_FTYPE_MOSTLY_", "LLAMA_FTYPE_ALL_")
 Spans = list[tuple[float, float]]
 
 
@@ -161,66 +158,6 @@ def _timed(function: Callable[..., Any], spans: Spans) -> Callable[..., Any]:
         return result
 
     return call
-
-
-def quantisation_types() -> dict[str, int]:
-    """What llama.cpp's quantiser can write: names as in file names -> llama_ftype."""
-    library.start()
-    import llama_cpp
-
-    return {
-        name.removeprefix(prefix): int(getattr(llama_cpp, name))
-        for prefix in _PREFIXES
-        for name in dir(llama_cpp)
-        if name.startswith(prefix)
-    }
-
-
-def quantisation_type(name: str) -> tuple[str, int]:
-    """A type's name as it is written, and its llama_ftype.
-
-    Raises:
-        InvalidParameterError: there is none of that name.
-    """
-    types = {known.upper(): (known, number) for known, number in quantisation_types().items()}
-    if name.upper() not in types:
-        raise InvalidParameterError(f"no type {name!r}; known: {', '.join(sorted(types))}")
-    return types[name.upper()]
-
-
-def quantise(source: Path, target: Path, file_type: int) -> None:
-    """Write `source` in another type, on every core. Takes minutes for billions of weights.
-
-    The native call can't be interrupted, so it runs in a thread that dies with the process.
-
-    Raises:
-        BackendError: llama.cpp can't.
-    """
-    library.start()
-    import llama_cpp
-
-    library.log.mark()
-    params = llama_cpp.llama_model_quantize_default_params()
-    params.ftype = file_type
-    params.nthread = os.cpu_count() or 1
-    outcome: list[int] = []
-
-    def work() -> None:
-        outcome.append(
-            llama_cpp.llama_model_quantize(
-                os.fsencode(source), os.fsencode(target), ctypes.byref(params)
-            )
-        )
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    while thread.is_alive():
-        thread.join(0.1)
-    if outcome != [0]:
-        raise BackendError(
-            f"llama.cpp can't write {target.name}: "
-            f"{library.log.last_error() or 'it gives no reason'}"
-        )
 
 
 _callback: Any = None

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from amulet_local.benchmark.outside import quantisation_type, quantise
 from amulet_local.common.disk_space import check_space
 from amulet_local.common.errors import (
     AmuletError,
@@ -29,6 +28,7 @@ from amulet_local.common.errors import (
     InvalidParameterError,
     MissingExtraError,
 )
+from amulet_local.llama.quantising import quantisation_type, quantise
 from amulet_local.loading import model_store
 
 Progress = Callable[[str], None]

@@ -29,7 +29,7 @@ COMMANDS = {
     "tune": "Find the strength that suits your model, and keep it.",
     "learn": "Learn a mix of preferences from texts you like.",
     "eval": "Compare methods on your model, with scores and a report.",
-    "models": "List the models that have a name.",
+    "models": "List models; show, verify, quantize and remove one.",
     "doctor": "Check the installation and this machine.",
     "bench": "Measure speed and memory on this machine.",
     "preferences": "List, show, add, import and remove preferences.",
@@ -54,11 +54,12 @@ ANSWERS = {
         "no program runs in the background. A server is `amulet-local serve`, in the foreground; "
         "its GET /metrics says what it does, Ctrl-C ends it",
     ),
-    "show": "`amulet-local models` shows models and what they are, `amulet-local preferences show "
-    "NAME` a preference",
+    "show": "`amulet-local models show MODEL` says what a model is, `amulet-local preferences show "
+    "NAME` what a preference is",
     **dict.fromkeys(
         ("rm", "cp", "push", "create"),
-        "models are files that you keep yourself: `amulet-local models` says where they are; a "
+        "models are files that you keep yourself: `amulet-local models` says where they are, "
+        "`amulet-local models remove MODEL` deletes one; a "
         "system text is --system, settings of a model stand in the settings file",
     ),
     "server": "the server is `amulet-local serve`",

@@ -14,7 +14,7 @@ from dataclasses import MISSING, fields
 from typing import Any, TypeVar, get_type_hints
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from amulet_local.cli.derived_options import gathered, group_of, parameters_of, variables_of
 from amulet_local.cli.flags import environment_variable
@@ -54,6 +54,14 @@ class HelpCommand(TyperCommand):
         """Write the epilog."""
         if self.epilog:
             formatter.write(f"\n{self.epilog}\n")
+
+
+class HelpGroup(TyperGroup):
+    """A group of commands whose help ends in examples."""
+
+    def format_epilog(self, ctx: Any, formatter: Any) -> None:
+        """Write the epilog as it is."""
+        formatter.write(f"\n{self.epilog}\n")
 
 
 def _place(heading: str) -> int:

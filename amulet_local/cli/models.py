@@ -1,40 +1,42 @@
-"""`amulet-local models`: what can be given to -m."""
+"""`amulet-local models`: what can be given to -m, listed and kept."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from amulet_local.cli.answering import write_json
-from amulet_local.cli.command import add_command
+from amulet_local.cli.command import HelpGroup, add_command, examples_epilog
 from amulet_local.cli.flags import json_option
+from amulet_local.cli.model_actions import add_actions
+from amulet_local.cli.model_listing import (
+    ModelListing,
+    from_catalogue,
+    inspected,
+    of_other_programs,
+    size_in_words,
+)
+from amulet_local.cli.reporting import reporting
 from amulet_local.cli.terminal import one_line, write
-from amulet_local.common.errors import AmuletError
 
-HELP = """List the models that have a name.
+HELP = """List the models that have a name, or do something with one.
 
 Any GGUF file that generates text can be used: give its path with -m, or put it into ./models or
 a folder that AMULET_MODELS names to give just its name. What llama.cpp, Ollama, LM Studio and
 Hugging Face have downloaded has the name that it has there."""
 
+LIST_EXAMPLES = """
+amulet-local models list
+amulet-local models list --json"""
+
 EXAMPLES = """
 amulet-local models
+amulet-local models show smollm2
+amulet-local models quantize model-F16.gguf Q4_K_M
 AMULET_MODELS=~/gguf:/data/models amulet-local models --json"""
-
-# fmt: off
-FILE_TYPES = {
-    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 7: "Q8_0", 8: "Q5_0", 9: "Q5_1", 10: "Q2_K",
-    11: "Q3_K_S", 12: "Q3_K_M", 13: "Q3_K_L", 14: "Q4_K_S", 15: "Q4_K_M", 16: "Q5_K_S",
-    17: "Q5_K_M", 18: "Q6_K", 19: "IQ2_XXS", 20: "IQ2_XS", 21: "Q2_K_S", 22: "IQ3_XS",
-    23: "IQ3_XXS", 24: "IQ1_S", 25: "IQ4_NL", 26: "IQ3_S", 27: "IQ3_M", 28: "IQ2_S", 29: "IQ2_M",
-    30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4",
-}
-# fmt: on
-"""general.file_type, llama.cpp's llama_ftype -> what files are called after it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,38 +46,13 @@ class ModelsOptions:
     json: Annotated[bool, json_option("The same as one JSON object.")] = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelListing:
-    """A model in the list.
-
-    Attributes:
-        name: what -m takes.
-        path: the file, None if it isn't installed.
-        size_bytes: of the file.
-        kind: architecture and quantisation.
-        problem: why it can't be used, None if nothing is known to speak against it.
-        description: of a catalogue entry.
-        program: the program that has downloaded it; empty for others.
-        has_template: whether it has a chat template.
-    """
-
-    name: str
-    path: str | None
-    size_bytes: int | None
-    kind: str
-    problem: str | None
-    description: str = ""
-    program: str = ""
-    has_template: bool = False
-
-
 def run(options: ModelsOptions) -> None:
     """Print the list."""
     from amulet_local.loading import model_store
 
-    catalogue = [_from_catalogue(entry) for entry in model_store.catalogue().values()]
-    files = [_inspected(path.stem, path) for path in model_store.local_models()]
-    others = _of_other_programs()
+    catalogue = [from_catalogue(entry) for entry in model_store.catalogue().values()]
+    files = [inspected(path.stem, path) for path in model_store.local_models()]
+    others = of_other_programs()
     folders = [str(folder) for folder in model_store.model_folders()]
     if options.json:
         write_json(
@@ -101,74 +78,6 @@ def run(options: ModelsOptions) -> None:
     write("\n".join(lines) + "\n")
 
 
-def usable_models() -> list[ModelListing]:
-    """What can be asked as far as is known, each file once; chat models and own ones first."""
-    from amulet_local.loading import model_store
-
-    found: dict[str, ModelListing] = {}
-    own = (_inspected(path.stem, path) for path in model_store.local_models())
-    catalogue = map(_from_catalogue, model_store.catalogue().values())
-    for item in (*own, *_of_other_programs(), *catalogue):
-        if item.path is not None and item.problem is None:
-            found.setdefault(os.path.realpath(item.path), item)
-    return sorted(found.values(), key=lambda item: not item.has_template)
-
-
-def _of_other_programs() -> list[ModelListing]:
-    from amulet_local.loading.other_programs import found_models
-
-    return [
-        replace(_inspected(item.name, item.path), program=item.program) for item in found_models()
-    ]
-
-
-def _from_catalogue(entry: object) -> ModelListing:
-    from amulet_local.loading.model_store import CatalogueEntry
-
-    assert isinstance(entry, CatalogueEntry)
-    path = entry.path()
-    if path is not None:
-        return _inspected(entry.name, path, entry.description)
-    return ModelListing(
-        name=entry.name,
-        path=None,
-        size_bytes=entry.size_bytes,
-        kind="",
-        problem=f"not installed; run: {entry.install}",
-        description=entry.description,
-    )
-
-
-def _inspected(name: str, path: Path, description: str = "") -> ModelListing:
-    from amulet_local.llama.generative import reason_not_generative
-    from amulet_local.llama.gguf import read_header
-
-    kind, problem, has_template = "", None, False
-    try:
-        header = read_header(path)
-        reason = reason_not_generative(header)
-        problem = f"can't generate text: {reason}" if reason else None
-        has_template = isinstance(header.metadata.get("tokenizer.chat_template"), str)
-        file_type = header.metadata.get("general.file_type")
-        quantisation = FILE_TYPES.get(file_type, "") if isinstance(file_type, int) else ""
-        kind = one_line(f"{header.architecture} {quantisation}")
-    except AmuletError as error:
-        problem = one_line(error)
-    try:
-        size = path.stat().st_size
-    except OSError:
-        size = None
-    return ModelListing(
-        name=name,
-        path=str(path),
-        size_bytes=size,
-        kind=kind,
-        problem=problem,
-        description=description,
-        has_template=has_template,
-    )
-
-
 def _table(items: list[ModelListing]) -> list[str]:
     rows = [(one_line(item.name), size_in_words(item.size_bytes), item.kind) for item in items]
     widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
@@ -180,22 +89,34 @@ def _table(items: list[ModelListing]) -> list[str]:
     return lines
 
 
-def size_in_words(n_bytes: int | None) -> str:
-    """A file's size; "-" where it isn't known."""
-    if n_bytes is None:
-        return "-"
-    if n_bytes < 1e9:
-        return f"{n_bytes / 1e6:.0f} MB"
-    return f"{n_bytes / 1e9:.1f} GB"
-
-
 def add_to(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the command, which lists, and those below it."""
+    group = typer.Typer(
+        cls=HelpGroup,
+        help=HELP,
+        epilog=examples_epilog(EXAMPLES),
+        invoke_without_command=True,
+        rich_markup_mode=None,
+    )
+
+    @group.callback()
+    def listed(
+        context: typer.Context,
+        json: Annotated[bool, json_option("The list as one JSON object.")] = False,
+    ) -> None:
+        if context.invoked_subcommand is None:
+            with reporting():
+                run(ModelsOptions(json=json))
+
     add_command(
-        app,
+        group,
         ModelsOptions,
         run,
-        name="models",
-        help=HELP,
-        examples=EXAMPLES,
+        name="list",
+        short_help="List the models that have a name.",
+        help="List the models that have a name.",
+        examples=LIST_EXAMPLES,
+        environment=False,
     )
+    add_actions(group)
+    app.add_typer(group, name="models")

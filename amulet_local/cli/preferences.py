@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from typer.core import TyperGroup
 
 from amulet_local.cli.answering import write_json
-from amulet_local.cli.command import add_command, examples_epilog
+from amulet_local.cli.command import HelpGroup, add_command, examples_epilog
 from amulet_local.cli.flags import json_option
 from amulet_local.cli.inputs import check_text, read_preference
 from amulet_local.cli.terminal import one_line, write
@@ -51,14 +50,6 @@ ${EDITOR:-nano} "$(amulet-local preferences path)\""""
 
 LONGEST_IN_LIST = 100
 """Characters of a text in the list; `show` has all."""
-
-
-class HelpGroup(TyperGroup):
-    """A group of commands whose help ends in examples."""
-
-    def format_epilog(self, ctx: Any, formatter: Any) -> None:
-        """Write the epilog as it is."""
-        formatter.write(f"\n{self.epilog}\n")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from amulet_local.cli.models import ModelListing, size_in_words, usable_models
+from amulet_local.cli.model_listing import ModelListing, size_in_words, usable_models
 from amulet_local.cli.terminal import one_line, stdout_is_terminal, write
 from amulet_local.cli.version import package_version
 

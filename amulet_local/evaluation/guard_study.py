@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from amulet_local.benchmark.outside import quantisation_type, quantise
 from amulet_local.benchmark.plot import check_plot
 from amulet_local.common.errors import AmuletError, FileAccessError, InvalidParameterError
 from amulet_local.engine import Engine, load
@@ -26,6 +25,7 @@ from amulet_local.evaluation.frontier_plot import PlotMark, write_plot
 from amulet_local.evaluation.pairs import judged, pair_ask
 from amulet_local.evaluation.quality import SIGNS, Quality, fluency_limit, means
 from amulet_local.llama import library
+from amulet_local.llama.quantising import quantisation_type, quantise
 from amulet_local.loading import model_store
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.choices import Placement

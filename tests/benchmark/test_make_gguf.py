@@ -12,9 +12,9 @@ import pytest
 
 from amulet_local import SamplingParams, errors, load
 from amulet_local.benchmark import random_model
-from amulet_local.benchmark.outside import quantisation_type
 from amulet_local.benchmark.random_model import SHAPES, ModelShape, main, write_model
 from amulet_local.llama.gguf import read_header
+from amulet_local.llama.quantising import quantisation_type
 from tests.test_scripts import Checkout
 
 TINY = ModelShape(n_layers=2, width=256, feed_forward=512, n_heads=4, n_kv_heads=2)

@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from amulet_local.benchmark.outside import quantisation_type, quantise
 from amulet_local.common.disk_space import check_space
 from amulet_local.common.errors import AmuletError, FileAccessError, ModelFileError
 from amulet_local.evaluation.conversion.armorm_head import ArmoHead, head_path
@@ -26,6 +25,7 @@ from amulet_local.evaluation.conversion.gguf_file import (
 )
 from amulet_local.evaluation.conversion.llama3 import Llama3, read_llama3
 from amulet_local.evaluation.conversion.safetensors import Weights
+from amulet_local.llama.quantising import quantisation_type, quantise
 
 BYTES_OF_WEIGHT = {"F32": 4.0, "F16": 2.0, "BF16": 2.0, "Q8_0": 1.0625}
 DEFAULT_TYPE = "Q8_0"

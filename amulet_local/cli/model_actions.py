@@ -1,0 +1,316 @@
+"""What `amulet-local models` does with one model: show, verify, quantize, remove.
+
+Knows nothing about lists of models.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from amulet_local.cli import completions
+from amulet_local.cli.answering import write_json
+from amulet_local.cli.command import add_command
+from amulet_local.cli.flags import json_option, option
+from amulet_local.cli.model_listing import inspected, size_in_words
+from amulet_local.cli.terminal import StatusLine, one_line, write
+from amulet_local.common.errors import FileAccessError, InvalidParameterError
+
+MODEL = "The model"
+_DIGEST = re.compile(r"(?:sha256-)?([0-9a-f]{64})")
+"""How Hugging Face's and Ollama's caches call a file: after what is in it."""
+
+_NAME = typer.Argument(
+    help="A name that `amulet-local models` lists, or the path of a GGUF file.",
+    metavar="MODEL",
+    rich_help_panel=MODEL,
+    show_default=False,
+    autocompletion=completions.models,
+)
+
+SHOW_EXAMPLES = """
+amulet-local models show smollm2
+amulet-local models show model.gguf --json"""
+VERIFY_EXAMPLES = """
+amulet-local models verify smollm2"""
+QUANTIZE_EXAMPLES = """
+amulet-local models quantize model-F16.gguf Q4_K_M
+amulet-local models quantize model-Q8_0.gguf Q4_0 -o small.gguf --again"""
+REMOVE_EXAMPLES = """
+amulet-local models remove small --yes"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelShowOptions:
+    """Options of `models show`."""
+
+    model: Annotated[str, _NAME]
+    json: Annotated[bool, json_option("The same as one JSON object.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelVerifyOptions:
+    """Options of `models verify`."""
+
+    model: Annotated[str, _NAME]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelQuantizeOptions:
+    """Options of `models quantize`."""
+
+    model: Annotated[str, _NAME]
+    type: Annotated[
+        str,
+        typer.Argument(
+            help="Q4_K_M, Q4_0, Q8_0, ...: llama.cpp's names.",
+            metavar="TYPE",
+            rich_help_panel=MODEL,
+            show_default=False,
+        ),
+    ]
+    output: Annotated[
+        str | None,
+        option(
+            *("-o", "--output"),
+            panel=MODEL,
+            metavar="FILE",
+            help="Default: the type in the place of the model's own in its name, in its folder.",
+        ),
+    ] = None
+    again: Annotated[
+        bool,
+        option(
+            "--again",
+            panel=MODEL,
+            help="Take a model that is quantised already; it loses more than from F16.",
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRemoveOptions:
+    """Options of `models remove`."""
+
+    model: Annotated[str, _NAME]
+    yes: Annotated[bool, option("--yes", panel=MODEL, help="Don't ask.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelMemory:
+    """What a model takes, in bytes and tokens; None where its file doesn't say enough.
+
+    Attributes:
+        available_bytes: of this machine's memory now.
+        cache_bytes_per_token: of the KV cache of a row in 16 bits.
+        n_ctx_train: the context that it was trained with.
+        n_ctx_fits: the context that fits with the weights and two rows: the plain prompt's and a
+            preference's.
+    """
+
+    available_bytes: int | None
+    cache_bytes_per_token: int | None
+    n_ctx_train: int | None
+    n_ctx_fits: int | None
+
+
+def memory_of(path: Path) -> ModelMemory:
+    """What a model takes here.
+
+    Raises:
+        ModelError, FileAccessError: the file can't be used.
+    """
+    from amulet_local.llama import memory
+    from amulet_local.llama.gguf import read_header
+
+    header = read_header(path)
+    trained = header.metadata.get(f"{header.architecture}.context_length")
+    n_ctx_train = trained if isinstance(trained, int) else None
+    per_token = memory.kv_cache_bytes(header, 1, "f16", "f16")
+    available = memory.available_bytes()
+    fits = None
+    if available is not None and per_token and n_ctx_train is not None:
+        left = max(0, available - path.stat().st_size)
+        fits = min(n_ctx_train, left // (2 * per_token))
+    return ModelMemory(
+        available_bytes=available,
+        cache_bytes_per_token=per_token,
+        n_ctx_train=n_ctx_train,
+        n_ctx_fits=fits,
+    )
+
+
+def show(options: ModelShowOptions) -> None:
+    """Print what a model is and takes."""
+    from amulet_local.llama.gguf import read_header
+    from amulet_local.loading.model_store import find_model
+
+    path = find_model(options.model)
+    listing, memory = inspected(options.model, path), memory_of(path)
+    metadata = {
+        key: value
+        for key, value in read_header(path).metadata.items()
+        if isinstance(value, str | int | float) and not key.endswith("chat_template")
+    }
+    if options.json:
+        write_json({**asdict(listing), "memory": asdict(memory), "metadata": metadata})
+        return
+    licence = metadata.get("general.license")
+    lines = [
+        one_line(path),
+        f"  {listing.kind}, {size_in_words(listing.size_bytes)}"
+        + (f", licence {one_line(licence)}" if licence else ""),
+    ]
+    if listing.problem:
+        lines.append(f"  {listing.problem}")
+    lines.append(f"  chat template: {'yes' if listing.has_template else 'none'}")
+    if memory.n_ctx_train is not None:
+        lines.append(f"  trained with {memory.n_ctx_train} tokens of context")
+    if memory.n_ctx_fits is not None and memory.cache_bytes_per_token:
+        lines.append(
+            f"  {memory.cache_bytes_per_token / 1e3:.0f} KB a token and row; with the plain row "
+            f"and one preference's, {memory.n_ctx_fits} tokens fit into "
+            f"{size_in_words(memory.available_bytes)} of free memory"
+        )
+    write("\n".join(lines) + "\n")
+
+
+def verify(options: ModelVerifyOptions) -> None:
+    """Compare a file with the digest that is known of it."""
+    from amulet_local.llama.gguf import read_header
+    from amulet_local.loading.model_store import find_model, verify_checksum
+
+    path = find_model(options.model)
+    read_header(path)
+    known = _known_digest(path)
+    if known is not None:
+        verify_checksum(path, known)
+        write(f"{one_line(path)} is whole: sha256 {known}\n")
+        return
+    write(f"{one_line(path)} is a sound GGUF file; nothing else is known of it\n")
+    write(f"sha256 {_digest_of(path)}\n")
+
+
+def _known_digest(path: Path) -> str | None:
+    """From the catalogue, or the name that a cache has given the file."""
+    from amulet_local.loading.model_store import catalogue
+
+    for entry in catalogue().values():
+        located = entry.path()
+        if located is not None and os.path.realpath(located) == os.path.realpath(path):
+            return entry.sha256
+    named = _DIGEST.fullmatch(Path(os.path.realpath(path)).name)
+    return named[1] if named else None
+
+
+def _digest_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    except OSError as error:
+        raise FileAccessError(f"can't read {path}: {error.strerror}") from None
+    return digest.hexdigest()
+
+
+def quantize(options: ModelQuantizeOptions) -> None:
+    """Write a model in another type."""
+    from amulet_local.common.disk_space import check_space
+    from amulet_local.llama.gguf import read_header
+    from amulet_local.llama.quantising import quantisation_type, quantise
+    from amulet_local.loading.model_store import find_model
+
+    source = find_model(options.model)
+    type_name, file_type = quantisation_type(options.type)
+    read_header(source)
+    target = _target(options, source, type_name)
+    if target.exists():
+        raise FileAccessError(f"{target} exists; remove it, or give another name with -o")
+    check_space(target, source.stat().st_size)
+    part = target.with_name(f"{target.name}.part")
+    status = StatusLine()
+
+    def tell() -> None:
+        size = part.stat().st_size if part.exists() else 0
+        status.show(f"quantising to {type_name}: {size_in_words(size)} written")
+
+    try:
+        quantise(source, part, file_type, again=options.again, waiting=tell)
+        os.replace(part, target)
+    except OSError as error:
+        raise FileAccessError(f"can't write {target}: {error.strerror}") from None
+    finally:
+        status.erase()
+        part.unlink(missing_ok=True)
+    write(f"{one_line(target)}, {size_in_words(target.stat().st_size)}\n")
+
+
+def _target(options: ModelQuantizeOptions, source: Path, type_name: str) -> Path:
+    if options.output is not None:
+        return Path(options.output)
+    stem = re.sub(r"[-.]?(?:B?F(?:16|32)|I?Q\d\w*)$", "", source.stem, flags=re.IGNORECASE)
+    return source.with_name(f"{stem}-{type_name}.gguf")
+
+
+def remove(options: ModelRemoveOptions) -> None:
+    """Delete a model's file, if it lies in a folder of models."""
+    from amulet_local.loading.model_store import find_model, local_models
+
+    path = find_model(options.model)
+    if path.absolute() not in [known.absolute() for known in local_models()]:
+        raise InvalidParameterError(
+            f"{one_line(path)} is in no folder of models; what another program or a package "
+            f"has brought is theirs to remove"
+        )
+    if not options.yes:
+        typer.confirm(f"Delete {one_line(path)}?", abort=True, err=True)
+    try:
+        path.unlink()
+    except OSError as error:
+        raise FileAccessError(f"can't remove {path}: {error.strerror}") from None
+    write(f"{one_line(path)} is gone\n")
+
+
+def add_actions(group: typer.Typer) -> None:
+    """Add the commands."""
+    kinds: list[tuple[type[Any], Any, str, str, str, str]] = [
+        (
+            *(ModelShowOptions, show, "show", "What a model is, and what it takes."),
+            "Show a model's kind, its size, and the context that fits this machine's memory.",
+            SHOW_EXAMPLES,
+        ),
+        (
+            *(ModelVerifyOptions, verify, "verify", "Whether a model's file is whole."),
+            "Check a file's structure, and its SHA-256 digest where that is known: of the "
+            "catalogue's models, and of what Hugging Face and Ollama have downloaded.",
+            VERIFY_EXAMPLES,
+        ),
+        (
+            *(ModelQuantizeOptions, quantize, "quantize", "Write a model in another type."),
+            "Write a model in another type, by llama.cpp's own quantiser.",
+            QUANTIZE_EXAMPLES,
+        ),
+        (
+            *(ModelRemoveOptions, remove, "remove", "Delete a file of a models folder."),
+            "Delete a model's file. What another program has downloaded isn't touched.",
+            REMOVE_EXAMPLES,
+        ),
+    ]
+    for options, action, name, short_help, help, examples in kinds:
+        add_command(
+            group,
+            options,
+            action,
+            name=name,
+            short_help=short_help,
+            help=help,
+            examples=examples,
+            environment=False,
+        )

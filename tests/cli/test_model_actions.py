@@ -1,0 +1,80 @@
+"""`models show`, `verify`, `quantize` and `remove`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from amulet_local.llama import memory
+from amulet_local.llama.gguf import read_header
+from tests.cli.conftest import CallCli
+
+
+def test_a_model_is_shown_with_the_context_that_fits(
+    call: CallCli, shallow_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = json.loads(call("models", "show", shallow_path, "--json").out)
+    assert shown["has_template"]
+    assert shown["metadata"]["general.architecture"] == "llama"
+    per_token = shown["memory"]["cache_bytes_per_token"]
+    assert per_token == 2 * 4 * 3 * 64 * 2  # K and V, layers, heads, values, bytes
+    for left, fits in ((2 * per_token * 100, 100), (10**12, 8192), (-5, 0)):
+        available = shallow_path.stat().st_size + left
+        monkeypatch.setattr(memory, "available_bytes", lambda n=available: n)
+        again = json.loads(call("models", "show", shallow_path, "--json").out)
+        assert again["memory"]["n_ctx_fits"] == fits
+    assert "0 tokens fit" in call("models", "show", shallow_path).out
+
+
+def test_a_file_is_verified_by_the_digest_that_a_cache_calls_it(
+    call: CallCli, tmp_path: Path, tiny_gguf: Callable[..., Path], model_path: Path
+) -> None:
+    sound = tiny_gguf("mine.gguf", "llama").read_bytes()
+    digest = hashlib.sha256(sound).hexdigest()
+    assert f"sha256 {digest}" in call("models", "verify", tmp_path / "mine.gguf").out
+    blobs = tmp_path / "blobs"
+    blobs.mkdir()
+    (blobs / f"sha256-{digest}").write_bytes(sound)
+    link = tmp_path / "linked.gguf"
+    link.symlink_to(blobs / f"sha256-{digest}")
+    assert "is whole" in call("models", "verify", link).out
+    (blobs / f"sha256-{digest}").write_bytes(sound + b"\0")
+    assert "it is damaged" in call("models", "verify", link).error_line
+    assert "is whole" in call("models", "verify", "smollm2").out
+
+
+def test_a_model_is_quantised_once_more_only_where_that_is_said(
+    call: CallCli, shallow_path: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "mine-Q4_1.gguf"
+    source.symlink_to(shallow_path)
+    refused = call("models", "quantize", source, "q8_0")
+    assert refused.code == 1
+    assert "can't write" in refused.error_line
+    outcome = call("models", "quantize", source, "q8_0", "--again")
+    target = tmp_path / "mine-Q8_0.gguf"
+    assert outcome.out.startswith(str(target))
+    assert read_header(target).metadata["general.file_type"] == 7
+    assert sorted(path.name for path in tmp_path.iterdir()) == [target.name, source.name][::-1]
+    assert "exists" in call("models", "quantize", source, "Q8_0", "--again").error_line
+    assert "no type" in call("models", "quantize", source, "Q9").error_line
+
+
+def test_only_files_of_models_folders_are_removed(
+    call: CallCli,
+    tmp_path: Path,
+    tiny_gguf: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tiny_gguf("mine.gguf", "llama")
+    assert "no folder of models" in call("models", "remove", path, "--yes").error_line
+    assert "no folder of models" in call("models", "remove", "smollm2", "--yes").error_line
+    monkeypatch.setenv("AMULET_MODELS", str(tmp_path))
+    assert call("models", "remove", "mine").code == 1  # nobody says yes
+    assert path.exists()
+    assert "is gone" in call("models", "remove", "mine", "--yes").out
+    assert not path.exists()
