@@ -233,9 +233,9 @@ class _Converter:
         if name == "string":
             return scalars.string(flat, path, self._rule)
         if name == "integer":
-            return scalars.integer(flat, path)
+            return scalars.integer(flat, path, self._rule)
         if name == "number":
-            return scalars.number(flat, path)
+            return scalars.number(flat, path, self._rule)
         return name
 
     def _object(self, flat: Mapping[str, Any], path: str, refs: Refs, depth: int) -> str:

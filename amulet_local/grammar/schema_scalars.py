@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from amulet_local.grammar import json_rules as rules
+from amulet_local.grammar.multiples import MakeRule, MultipleError, multiples
 from amulet_local.grammar.pattern import PatternError, inside
 from amulet_local.grammar.schema_keywords import (
     is_of,
@@ -27,9 +29,6 @@ MAX_REPETITIONS = 2000
 BLOCK = 1000
 MAX_LENGTH = 1_000_000
 """Characters of a string, and how many are one rule."""
-
-MakeRule = Callable[[str], str]
-"""Gives an expression a name."""
 
 
 def open_formats(schema: Any) -> list[str]:
@@ -77,23 +76,22 @@ def string(flat: Mapping[str, Any], path: str, rule: MakeRule) -> str:
     return "string"
 
 
-def integer(flat: Mapping[str, Any], path: str) -> str:
+def integer(flat: Mapping[str, Any], path: str, rule: MakeRule) -> str:
     """A whole number."""
     low, above = limit(flat, "minimum", "exclusiveMinimum", max, path)
     high, below = limit(flat, "maximum", "exclusiveMaximum", min, path)
-    if flat.get("multipleOf", 1) != 1:
-        unsupported(path, "'multipleOf' isn't supported")
     first = None if low is None else math.floor(low) + 1 if above else math.ceil(low)
     last = None if high is None else math.ceil(high) - 1 if below else math.floor(high)
+    divisor = _divisor(flat, path)
+    if divisor is not None and 1 % divisor:
+        return _multiples(divisor, first, last, path, rule)
     return rules.integers(*within_digits(first, last, path))
 
 
-def number(flat: Mapping[str, Any], path: str) -> str:
+def number(flat: Mapping[str, Any], path: str, rule: MakeRule) -> str:
     """A number."""
     low, above = limit(flat, "minimum", "exclusiveMinimum", max, path)
     high, below = limit(flat, "maximum", "exclusiveMaximum", min, path)
-    if "multipleOf" in flat:
-        unsupported(path, "'multipleOf' isn't supported")
     for value, is_open in ((low, above), (high, below)):
         if value is not None and value != int(value):
             refuse(path, f"limits of a number must be whole numbers, not {shown(value)}")
@@ -102,8 +100,31 @@ def number(flat: Mapping[str, Any], path: str) -> str:
     if low is not None and low == high and (above or below):
         refuse(path, "no number is within these limits")
     first, last = None if low is None else int(low), None if high is None else int(high)
+    divisor = _divisor(flat, path)
+    if divisor is not None:
+        if above or below:
+            unsupported(path, "'multipleOf': limits that are left out")
+        return _multiples(divisor, first, last, path, rule)
     first, last = within_digits(first, last, path)
     return rules.numbers(first, last, above=above, below=below)
+
+
+def _divisor(flat: Mapping[str, Any], path: str) -> Decimal | None:
+    value = flat.get("multipleOf")
+    if value is None:
+        return None
+    if not is_of(value, "number") or not 0 < value < math.inf:
+        refuse(path, f"multipleOf must be a number above 0, not {shown(value)}")
+    return Decimal(str(value))
+
+
+def _multiples(
+    divisor: Decimal, first: int | None, last: int | None, path: str, rule: MakeRule
+) -> str:
+    try:
+        return multiples(divisor, first, last, rule)
+    except MultipleError as error:
+        unsupported(path, f"'multipleOf': {error}")
 
 
 def limits(

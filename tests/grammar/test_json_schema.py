@@ -200,6 +200,27 @@ def test_a_pattern_is_found_in_what_matches(
             ['"https://example.de/path"'],
             ['"example.de"', '"https://exampleexampleexample.de/pathpathpath"'],
         ),
+        (
+            {"type": "integer", "multipleOf": 7},
+            ["0", "7", "-7", "1001", "777777777777"],
+            ["1", "-1", "8", "07", "70.0", "1002"],
+        ),
+        (
+            {"type": "number", "multipleOf": 60, "minimum": 0},
+            ["0", "60", "120", "3600"],
+            ["6", "-60", "61", "100", "00"],
+        ),
+        (
+            {"type": "integer", "multipleOf": 15, "minimum": -20, "exclusiveMaximum": 60},
+            ["-15", "0", "45"],
+            ["-30", "60", "5"],
+        ),
+        (
+            {"type": "number", "multipleOf": 0.01, "minimum": 0},
+            ["0", "12.5", "12.50", "3.07"],
+            ["-1", "0.001", ".5", "01", "1e2"],
+        ),
+        ({"type": "integer", "multipleOf": 0.5}, ["3", "-8"], ["0.5"]),
         ({"type": "string", "format": "ipv4"}, ['"10.0.255.1"'], ['"256.1.1.1"', '"1.1.1"']),
     ],
     ids=lambda value: str(value)[:40],
@@ -216,6 +237,13 @@ def test_what_programs_ask_for_is_enforced(
     random = Random(0)
     for _ in range(20):
         json.loads(derived(grammar, random.choice, most=200).decode())
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 7, 12, 16, 20, 300])
+def test_multiples_of_a_number_are_the_numbers_that_it_divides(n: int) -> None:
+    made = automaton({"type": "integer", "multipleOf": n})
+    for value in (*range(-3 * n, 3 * n + 1), 10**6 // n * n, 10**6 // n * n + 1):
+        assert matches(made, str(value)) == (value % n == 0), value
 
 
 def test_formats_that_are_left_open_are_named() -> None:
@@ -257,7 +285,11 @@ REFUSED: list[tuple[Any, str]] = [
     ({"items": {"anyOf": [{"not": {}}]}}, "$.items.anyOf[0]: 'not' isn't supported"),
     ({"type": "array", "uniqueItems": True, "minItems": 2}, "'uniqueItems' with several items"),
     ({"properties": {"a": {}}, "propertyNames": {"pattern": "^a"}}, "together with properties"),
-    ({"type": "number", "multipleOf": 0.5}, "'multipleOf' isn't supported"),
+    ({"type": "number", "multipleOf": 0.5}, "'multipleOf': a divisor that is no whole number"),
+    ({"type": "integer", "multipleOf": 17}, "'multipleOf': more than 16 remainders"),
+    ({"type": "integer", "multipleOf": 5, "minimum": 7}, "'multipleOf': limits have to be"),
+    ({"type": "integer", "multipleOf": 5, "minimum": 6, "maximum": 9}, "no multiple is within"),
+    ({"type": "integer", "multipleOf": 0}, "multipleOf must be a number above 0"),
     ({1: 2}, "$: 1 isn't supported"),
     (False, "nothing is allowed"),
     ({"items": False, "minItems": 1}, "more items than are allowed"),
