@@ -6,6 +6,7 @@ No test reads or writes the user's own cache or settings.
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import json
 import os
 import signal
@@ -19,6 +20,7 @@ from hypothesis import settings
 
 from amulet_local import Engine, load
 from amulet_local.loading import model_store
+from amulet_local.loading.runtime_setup import load_kernels
 from tests.gguf_edit import SHALLOW_LAYERS, copy_layers
 from tests.scripted import scripted_engine
 
@@ -40,7 +42,7 @@ def missing(reason: str) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give each of several pytest processes cores of its own.
+    """Give each of several pytest processes cores of its own, or one core to several.
 
     Two models with a thread for every core of the machine wait for each other, spinning.
     """
@@ -48,8 +50,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if worker is None or not hasattr(os, "sched_setaffinity"):
         return
     cores = sorted(os.sched_getaffinity(0))
-    own = cores[int(worker["workerid"].removeprefix("gw")) :: worker["workercount"]]
-    os.sched_setaffinity(0, own or cores)
+    number = int(worker["workerid"].removeprefix("gw"))
+    own = cores[number :: worker["workercount"]]
+    os.sched_setaffinity(0, own or [cores[number % len(cores)]])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -99,7 +102,16 @@ def _private_user_folders(
                 "AMULET_LLAMA_CPP_SOURCE",
             ):
                 patch.delenv(name)
+        _compile_once(kernels)
         yield
+
+
+def _compile_once(kernels: Path) -> None:
+    """Where there are none yet, compile them in one of several pytest processes; others wait."""
+    with kernels.with_name("kernels.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not any(kernels.rglob("*.nbc")):
+            load_kernels()
 
 
 @pytest.fixture(scope="session")

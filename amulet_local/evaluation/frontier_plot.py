@@ -5,22 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from amulet_local.common.errors import FileAccessError
+from amulet_local.common.plot_labels import place_labels
 from amulet_local.evaluation.recommendation import CheckedRecommendation, Recommendation
 from amulet_local.evaluation.tuning_study import Measurement
 
 _LINE, _CHOSEN, _OTHER, _QUIET = "#4a6fa5", "#b5701a", "#6a6a6a", "#8a8a8a"
-_PLACES = [
-    (sign * x, y, "left" if sign > 0 else "right")
-    for x, y in ((10, 0), (10, 9), (10, -9), (4, 16), (4, -16), (16, 24), (16, -24))
-    for sign in (1, -1)
-]
-"""Where a label may be, in points from its mark, and which of its ends is there."""
-
-_AIR = 8
-"""Pixels between a label and a mark, at least; 10 points are 14."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,28 +109,8 @@ def write_plot(
     axes.set_ylabel("fluency: mean of log p(plain prompt) per token")
     axes.set_title(title, fontsize=10)
     figure.tight_layout()
-    _place(labels, canvas)
+    place_labels(labels, canvas)
     try:
         figure.savefig(path, dpi=150, format="png")
     except OSError as error:
         raise FileAccessError(f"can't write {path}: {error.strerror}") from None
-
-
-def _place(labels: list[Any], canvas: Any) -> None:
-    """Put each label where it covers neither another one nor a point, if there is such a place."""
-    axes = labels[0].axes
-    marks = [axes.transData.transform(label.xy) for label in labels]
-    taken: list[Any] = []
-    for label in labels:
-        for x, y, align in _PLACES:
-            label.set(position=(x, y), ha=align, va="center")
-            box = label.get_window_extent(canvas.get_renderer())
-            inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
-            covers = any(box.overlaps(other) for other in taken)
-            if (
-                inside
-                and not covers
-                and not any(box.padded(_AIR).contains(*mark) for mark in marks)
-            ):
-                break
-        taken.append(box)

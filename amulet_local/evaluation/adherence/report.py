@@ -66,12 +66,19 @@ def method_cells(entry: dict[str, Any]) -> str:
     return f"`{entry['method']}`{examples} | {entry['placement']}"
 
 
+def follows_whole(entry: dict[str, Any]) -> float:
+    """1 for an answer that follows, isn't broken and doesn't recite its instruction, else 0."""
+    return float(entry["follows"] and not _broken(entry) and not entry["recites"])
+
+
 def _row(entries: Sequence[dict[str, Any]], gain: str) -> str:
     told = [entry for entry in entries if entry["follows"] is not None]
     follows = _share([float(entry["follows"]) for entry in told])
-    whole = _share([_follows_whole(entry) for entry in told])
+    whole = _share([follows_whole(entry) for entry in told])
     topics = [entry["topic"] for entry in entries if entry["topic"] is not None]
     topic = f"{np.mean(topics):.3f}" if topics else "-"
+    kls = [entry["kl"] for entry in entries if entry["kl"] is not None]
+    kl = f"{np.mean(kls):.2f}" if kls else "-"
 
     def percentage(values: Sequence[bool]) -> str:
         return f"{np.mean(values):.1%}"
@@ -80,8 +87,7 @@ def _row(entries: Sequence[dict[str, Any]], gain: str) -> str:
         f"| {method_cells(entries[0])} | {follows} | {whole} | {gain} "
         f"| {percentage([_broken(entry) for entry in entries])} "
         f"| {percentage([entry['recites'] for entry in entries])} "
-        f"| {percentage([entry['opens'] for entry in entries])} | {topic} "
-        f"| {np.mean([entry['kl'] for entry in entries]):.2f} "
+        f"| {percentage([entry['opens'] for entry in entries])} | {topic} | {kl} "
         f"| {np.mean([entry['n_tokens'] for entry in entries]):.0f} | {len(entries)} |"
     )
 
@@ -89,7 +95,7 @@ def _row(entries: Sequence[dict[str, Any]], gain: str) -> str:
 def _gain(entries: Sequence[dict[str, Any]], first: Sequence[dict[str, Any]]) -> str:
     others = {tuple(entry[name] for name in PAIRED): entry for entry in first}
     pairs = [
-        (_follows_whole(entry), _follows_whole(other))
+        (follows_whole(entry), follows_whole(other))
         for entry in entries
         if (other := others.get(tuple(entry[name] for name in PAIRED)))
         and None not in (entry["follows"], other["follows"])
@@ -99,10 +105,6 @@ def _gain(entries: Sequence[dict[str, Any]], first: Sequence[dict[str, Any]]) ->
     ours, theirs = np.array(pairs).T
     estimate = statistics.difference(ours, theirs)
     return f"{estimate.value:+.2f} [{estimate.low:+.2f}, {estimate.high:+.2f}] of {len(pairs)}"
-
-
-def _follows_whole(entry: dict[str, Any]) -> float:
-    return float(entry["follows"] and not _broken(entry) and not entry["recites"])
 
 
 def _broken(entry: dict[str, Any]) -> bool:

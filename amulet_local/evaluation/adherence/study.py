@@ -48,7 +48,8 @@ EXAMPLE_QUESTIONS = ("What is a rainbow?", "How do I make good coffee?")
 EXAMPLE_METHOD = "amulet:balanced"
 N_CTX = 768
 JUDGE_N_CTX = 2048
-_LOG, _JUDGED = "adherence.jsonl", "judged.jsonl"
+LOG = "adherence.jsonl"
+_JUDGED = "judged.jsonl"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,8 @@ class Verdict:
         falls_apart: a stretch of it is improbable under the preference prompt.
         recites: it spells its instruction out, anywhere.
         opens: it begins by saying what it is.
-        kl: mean of KL(chosen from || preference prompt), in nats per token.
+        kl: mean of KL(chosen from || preference prompt), in nats per token; None where there is no
+            preference prompt.
         n_tokens: its length.
     """
 
@@ -70,7 +72,7 @@ class Verdict:
     falls_apart: bool
     recites: bool
     opens: bool
-    kl: float
+    kl: float | None
     n_tokens: int
 
 
@@ -86,7 +88,7 @@ def verdict(task: Task, generation: Generation) -> Verdict:
         falls_apart=bool(preference) and falls_apart(preference),
         recites=recites(task.wording, task.question, generation.text),
         opens=opens_about_itself(generation.text),
-        kl=sum(item.kl for item in trace) / max(1, len(trace)),
+        kl=sum(item.kl for item in trace) / len(trace) if preference else None,
         n_tokens=len(generation.token_ids),
     )
 
@@ -273,7 +275,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             )
         )
         options.out.mkdir(parents=True, exist_ok=True)
-        path = options.out / _LOG
+        path = options.out / LOG
         if not options.report:
             with load(options.model, n_ctx=N_CTX) as engine:
                 run(engine, wanted, path, at_once=options.at_once)

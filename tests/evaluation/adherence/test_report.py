@@ -87,3 +87,8 @@ def test_an_answer_about_the_question_is_nearer_its_topic() -> None:
         scorer_named("similarity"),
     )
     assert about["topic"] > off["topic"] + 0.2
+
+
+def test_the_plain_answer_has_no_divergence_from_a_preference_prompt() -> None:
+    _, plain = cells_of([entry("pref"), entry("base", kl=None)])
+    assert plain[-3] == "-"

@@ -1,0 +1,35 @@
+"""Labels of a plot's marks, each where it can be read. Knows nothing about what is plotted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_PLACES = [
+    (sign * x, y, "left" if sign > 0 else "right")
+    for x, y in ((10, 0), (10, 9), (10, -9), (4, 16), (4, -16), (16, 24), (16, -24))
+    for sign in (1, -1)
+]
+"""Where a label may be, in points from its mark, and which of its ends is there."""
+
+_AIR = 8
+"""Pixels between a label and a mark, at least; 10 points are 14."""
+
+
+def place_labels(labels: list[Any], canvas: Any) -> None:
+    """Put each label where it covers neither another one nor a point, if there is such a place."""
+    axes = labels[0].axes
+    marks = [axes.transData.transform(label.xy) for label in labels]
+    taken: list[Any] = []
+    for label in labels:
+        for x, y, align in _PLACES:
+            label.set(position=(x, y), ha=align, va="center")
+            box = label.get_window_extent(canvas.get_renderer())
+            inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
+            covers = any(box.overlaps(other) for other in taken)
+            if (
+                inside
+                and not covers
+                and not any(box.padded(_AIR).contains(*mark) for mark in marks)
+            ):
+                break
+        taken.append(box)

@@ -1,0 +1,151 @@
+"""Puts stored runs of several models into a document, as tables and a picture.
+
+    scripts/adherence_table "SmolLM2-135M Q4_1"=FOLDER "Qwen2.5 0.5B"=FOLDER
+
+Knows nothing about how figures come about. The same runs always give the same text.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from amulet_local.common import private_files
+from amulet_local.common.errors import AmuletError, FileAccessError, InvalidTextError
+from amulet_local.common.plot_labels import place_labels
+from amulet_local.evaluation.adherence.report import by_method, follows_whole, table, with_topics
+from amulet_local.evaluation.adherence.study import EXAMPLE_QUESTIONS, LOG, stored
+from amulet_local.evaluation.experiment.documentation import MAX_BYTES, with_section
+from amulet_local.evaluation.scorers.registry import scorer_named
+
+DOCUMENT = Path(__file__).parents[3] / "docs" / "strength.md"
+PICTURE = "adherence.png"
+REFERENCE = "pref"
+"""The method that others are compared with."""
+
+_COLOURS = ("#4a6fa5", "#b5701a", "#3f7d4e", "#8a4f7d")
+
+Entry = dict[str, Any]
+
+
+def read_run(folder: Path) -> list[Entry]:
+    """A model's answers, the reference's first; not those that were made as examples.
+
+    Raises:
+        FileAccessError: the log can't be read, or a line is damaged.
+        InvalidTextError: it has no answer of the reference.
+    """
+    entries = [
+        entry
+        for entry in stored(folder / LOG).values()
+        if entry["question"] not in EXAMPLE_QUESTIONS
+    ]
+    if not any(_is_reference(entry) for entry in entries):
+        raise InvalidTextError(
+            f"{folder} has no answer of `{REFERENCE}`, which others are compared with"
+        )
+    return sorted(entries, key=lambda entry: not _is_reference(entry))
+
+
+def section(runs: dict[str, list[Entry]]) -> str:
+    """The tables: one a model.
+
+    Args:
+        runs: by model, the answers, each with its topic's score.
+    """
+    parts = []
+    for model, entries in runs.items():
+        names = {entry["preference"] for entry in entries}
+        parts += [f"### {model}", table(entries, sorted(names))]
+    return "\n\n".join([*parts, f"![adherence against divergence, by model]({PICTURE})"])
+
+
+def draw(runs: dict[str, list[Entry]], path: Path) -> None:
+    """Draw adherence against divergence into a PNG file; a line joins a model's own strengths.
+
+    Raises:
+        FileAccessError: the file can't be written.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 5))
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    labels = []
+    for (model, entries), colour in zip(runs.items(), _COLOURS * len(runs), strict=False):
+        points = sorted(
+            _point(group)
+            for group in by_method([entry for entry in entries if entry["kl"] is not None])
+        )
+        joined = [point for point in points if point[2].split(":")[0] in (REFERENCE, "amulet")]
+        axes.plot([x for x, *_ in joined], [y for _, y, _ in joined], color=colour, label=model)
+        for x, y, name in points:
+            axes.scatter([x], [y], s=30, color=colour, zorder=3)
+            labels.append(
+                axes.annotate(
+                    name,
+                    (x, y),
+                    xytext=(0, 0),
+                    textcoords="offset points",
+                    in_layout=False,
+                    fontsize=8,
+                    color=colour,
+                )
+            )
+    axes.set_xscale("symlog", linthresh=0.1)
+    axes.set_xlim(left=-0.02)
+    axes.margins(0.12)
+    axes.grid(color="#e5e5e5", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("KL(chosen from || preference prompt), nats per token")
+    axes.set_ylabel("share of answers that follow and are whole")
+    axes.legend(frameon=False, fontsize=8)
+    figure.tight_layout()
+    place_labels(labels, canvas)
+    try:
+        figure.savefig(path, dpi=150, format="png")
+    except OSError as error:
+        raise FileAccessError(f"can't write {path}: {error.strerror}") from None
+
+
+def _point(entries: Sequence[Entry]) -> tuple[float, float, str]:
+    told = [follows_whole(entry) for entry in entries if entry["follows"] is not None]
+    name = entries[0]["method"] + (" with examples" if entries[0]["examples"] else "")
+    return (
+        float(np.mean([entry["kl"] for entry in entries])),
+        float(np.mean(told)) if told else 0.0,
+        name,
+    )
+
+
+def _is_reference(entry: Entry) -> bool:
+    return entry["method"] == REFERENCE and not entry["examples"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="adherence_table", description=__doc__)
+    parser.add_argument("runs", nargs="+", metavar="MODEL=FOLDER", help="a run and its title")
+    parser.add_argument("--document", type=Path, default=DOCUMENT)
+    options = parser.parse_args(arguments)
+    try:
+        runs = {}
+        for text in options.runs:
+            model, equals, folder = text.partition("=")
+            if not (model and equals and folder):
+                parser.error(f"a run is MODEL=FOLDER, not {text!r:.60}")
+            runs[model] = with_topics(read_run(Path(folder)), scorer_named("similarity"))
+        document = private_files.read(options.document, max_bytes=MAX_BYTES).decode()
+        draw(runs, options.document.with_name(PICTURE))
+        options.document.write_text(with_section(document, section(runs)), encoding="utf-8")
+    except (AmuletError, OSError) as error:
+        parser.exit(1, f"error: {error}\n")
+
+
+if __name__ == "__main__":
+    main()
