@@ -122,7 +122,7 @@ class AccessMiddleware:
     def _cors(self, origin: str | None) -> list[tuple[bytes, bytes]]:
         if origin is None or not self._access.allows(origin):
             return []
-        return [(b"access-control-allow-origin", origin.encode("latin-1")), (b"vary", b"Origin")]
+        return [(b"Access-Control-Allow-Origin", origin.encode("latin-1")), (b"Vary", b"Origin")]
 
     def _check_key(self, path: str, headers: _Headers) -> None:
         if not self._keys or path in OPEN_PATHS or path.startswith(PAGE_FOLDER):
@@ -285,8 +285,8 @@ def _preflight(headers: _Headers) -> list[tuple[bytes, bytes]]:
     if not re.fullmatch(r"[A-Za-z0-9_, -]{1,2000}", wanted):
         wanted = "authorization, content-type, x-api-key"
     return [
-        (b"access-control-allow-methods", b"GET, HEAD, POST"),
-        (b"access-control-allow-headers", wanted.encode()),
+        (b"Access-Control-Allow-Methods", b"GET, HEAD, POST"),
+        (b"Access-Control-Allow-Headers", wanted.encode()),
         (b"access-control-max-age", b"600"),
     ]
 

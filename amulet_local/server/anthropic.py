@@ -65,7 +65,14 @@ def _tool(tool: Any) -> Any:
 class AnthropicWire(Wire):
     """Named events around the blocks of a message."""
 
-    def __init__(self, key: str, model: str) -> None:
+    def __init__(self, key: str, model: str, *, n_prompt: int) -> None:
+        """Nothing is said yet.
+
+        Args:
+            key, model: as the message says them.
+            n_prompt: tokens of the prompt, which a stream begins with.
+        """
+        self._n_prompt = n_prompt
         self._head = {
             "id": f"msg_{key}",
             "type": "message",
@@ -102,7 +109,7 @@ class AnthropicWire(Wire):
         if not self._has_begun:
             self._has_begun = True
             message: dict[str, Any] = {**self._head, "content": [], "stop_reason": None}
-            message["usage"] = {"input_tokens": 0, "output_tokens": 0}
+            message["usage"] = {"input_tokens": self._n_prompt, "output_tokens": 0}
             yield _event("message_start", message=message)
         if reasoning:
             yield from self._block("thinking", {"thinking": "", "signature": ""})

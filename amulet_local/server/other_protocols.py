@@ -185,8 +185,10 @@ def _add_anthropic(app: FastAPI, service: Service) -> None:
     async def messages(request: Request) -> Response:
         """Answer messages."""
         body = json_object(await request.body())
-        wire = anthropic.AnthropicWire(uuid.uuid4().hex, _name(service, body))
-        return await _reply(service, anthropic.chat_body(body), ChatPrompt, wire)
+        job = await _job(service, anthropic.chat_body(body))
+        key, n_prompt = uuid.uuid4().hex, len(job.prompt_tokens)
+        wire = anthropic.AnthropicWire(key, _name(service, body), n_prompt=n_prompt)
+        return CompletionReply(job, wire)
 
 
 def _add_responses(app: FastAPI, service: Service) -> None:

@@ -95,6 +95,11 @@ class Service:
         """Whether there is no model that answers."""
         return self.models is None
 
+    @property
+    def is_asleep(self) -> bool:
+        """Whether no model that answers is loaded at the moment."""
+        return self.models is not None and not self.models.loaded
+
     def check_ready(self) -> None:
         """Let nobody in before everything is loaded.
 

@@ -29,7 +29,8 @@ from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, adjusted_stre
 
 def add_state(app: FastAPI, service: Service, version: str) -> None:
     """Add them."""
-    last: dict[str, Any] | None = None
+    last: dict[str, Any] = {}
+    places = 0
 
     def entry(name: str, file: ModelFile) -> dict[str, Any]:
         model = file.model
@@ -75,16 +76,20 @@ def add_state(app: FastAPI, service: Service, version: str) -> None:
     @app.get("/metrics", responses=openapi.ERRORS)
     async def metrics() -> Response:
         """Counters in Prometheus's format."""
+        nonlocal places
         service.check_ready()
         pools = [model.pool for model in service.models.loaded] if service.models else []
+        if pools or not service.is_asleep:
+            places = sum(pool.n_places for pool in pools)
         text = service.figures.text(
             processing=sum(pool.n_active for pool in pools),
             waiting=sum(pool.n_queued for pool in pools),
-            places=sum(pool.n_places for pool in pools),
+            places=places,
         )
-        started = {"Process-Start-Time-Unix": str(int(service.started_seconds))}
-        kind = "text/plain; version=0.0.4; charset=utf-8"
-        return PlainTextResponse(text, media_type=kind, headers=started)
+        response = PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+        started = str(int(service.started_seconds)).encode()
+        response.raw_headers.append((b"Process-Start-Time-Unix", started))  # as llama-server has it
+        return response
 
     @app.get("/slots", responses=openapi.ERRORS)
     async def slots() -> Response:
@@ -114,11 +119,10 @@ def add_state(app: FastAPI, service: Service, version: str) -> None:
         """What the server has: the model, preferences, presets; as it was, while it is unloaded."""
         nonlocal last
         service.check_ready()
-        is_asleep = service.models is not None and not service.models.loaded
-        if last is None or not is_asleep:
+        if not service.is_asleep:
             last = await asyncio.to_thread(_props, service.model, version)
-        places = {"endpoint_slots": service.shows_places}
-        return JSONResponse({**last, **places, "is_sleeping": is_asleep})
+        now = {"endpoint_slots": service.shows_places, "is_sleeping": service.is_asleep}
+        return JSONResponse({**last, **now})
 
 
 def _props(model: ServedModel, version: str) -> dict[str, Any]:

@@ -117,7 +117,9 @@ def test_places_say_what_is_computed_on_them(server: Server) -> None:
 def test_counters_have_llama_servers_names_too(engine: Engine) -> None:
     with running(engine, places=1) as server:
         asked = [told(server, "/completion", **ASKED)["timings"] for _ in range(2)]
-        text = server.client.get("/metrics").text
+        first = server.client.get("/metrics")
+        text = first.text
+        assert (b"Process-Start-Time-Unix") in dict(first.headers.raw)
         again = server.client.get("/metrics").text
 
     def value(name: str, text: str) -> float:

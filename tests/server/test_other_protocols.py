@@ -189,6 +189,8 @@ def test_anthropics_stream_has_its_events_in_order(server: Server, said: str) ->
     events = events_of(server, "/v1/messages", messages=HI, **GREEDY)
     kinds = [event["type"] for event in events]
     assert kinds[:2] == ["message_start", "content_block_start"]
+    counted = told(server, "/v1/messages/count_tokens", messages=HI)["input_tokens"]
+    assert events[0]["message"]["usage"]["input_tokens"] == counted
     assert set(kinds[2:-3]) == {"content_block_delta"}
     assert kinds[-3:] == ["content_block_stop", "message_delta", "message_stop"]
     assert "".join(event["delta"]["text"] for event in events[2:-3]) == said
