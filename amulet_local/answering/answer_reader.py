@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from amulet_local.answering.request import Request
+from amulet_local.calling.call_grammar import Calling
 from amulet_local.calling.call_reader import CallReader
-from amulet_local.calling.forms import CallForm
 from amulet_local.common.results import ToolCall, ToolCallPiece
 from amulet_local.llama.vocabulary import TextStream, Vocabulary
 from amulet_local.text.reasoning import Piece, ReasoningSplitter
@@ -44,8 +44,7 @@ class AnswerReader:
         closing_tag: str = "",
         splits: bool = True,
         stop: Sequence[str] = (),
-        form: CallForm | None = None,
-        is_forced: bool = False,
+        calling: Calling | None = None,
     ) -> None:
         """Start.
 
@@ -54,15 +53,15 @@ class AnswerReader:
                 text/reasoning.py.
             splits: whether reasoning is told from the answer; else all text is answer.
             stop: texts that end the answer, none of them empty.
-            form: how tools are called; None if they aren't.
-            is_forced: whether the answer is a call.
+            calling: how tools are called; None if they aren't.
         """
         self.written = ""
+        form = None if calling is None else calling.form
         self._stream = TextStream(vocabulary, () if form is None else form.markers)
         ends_before = form.triggers if form is not None and form.ends_reasoning else ()
         self._splitter = ReasoningSplitter(closing_tag, ends_before) if splits else None
-        self._calls = None if form is None else CallReader(form)
-        self._is_forced = is_forced
+        self._calls = None if calling is None else CallReader(calling.form, calling.fences)
+        self._is_forced = calling is not None and calling.forced
         self._stops = StopFinder(stop)
         self._answer: list[str] = []
         self._reasoning: list[str] = []
@@ -75,8 +74,7 @@ class AnswerReader:
             closing_tag=request.closing_tag,
             splits=request.sampling.reasoning_format == "separate",
             stop=request.sampling.stop,
-            form=None if request.calling is None else request.calling.form,
-            is_forced=request.calling is not None and request.calling.forced,
+            calling=request.calling,
         )
 
     @property

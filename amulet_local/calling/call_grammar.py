@@ -37,12 +37,14 @@ class Calling:
         form: the form.
         rules: the grammar of the whole answer.
         forced: whether the answer has to be a call.
+        fences: what begins a call in a code fence, and its name.
         warnings: what isn't enforced.
     """
 
     form: CallForm
     rules: gbnf.Grammar
     forced: bool
+    fences: Mapping[str, str]
     warnings: tuple[str, ...] = ()
 
 
@@ -83,7 +85,13 @@ def calling(
         raise InvalidParameterError(
             f"tools: their schemas are too large together ({error})"
         ) from None
-    return Calling(form=form, rules=parsed, forced=tools.forced, warnings=tuple(warnings))
+    return Calling(
+        form=form,
+        rules=parsed,
+        forced=tools.forced,
+        fences={} if tools.forced or said is not None else form.fences(tools.names),
+        warnings=tuple(warnings),
+    )
 
 
 @lru_cache(maxsize=8)
@@ -129,9 +137,10 @@ def _said(tools: Tools, form: CallForm, schema: Mapping[str, Any] | str | None) 
     if schema is not None:
         return {"said": "call-start | said-root", **to_rules(schema, "said-")}
     if not form.only_at_start:
-        return free_text.until(
-            "said", dict.fromkeys(_shortest(form.triggers), "calls"), may_end=True
-        )
+        follows: dict[str, str | None] = {**dict.fromkeys(_shortest(form.triggers), "calls")}
+        for fence, name in form.fences(tools.names).items():
+            follows[fence] = f'f{tools.names.index(name)}-root ws "}}" ws "```"'
+        return free_text.until("said", follows, may_end=True)
     (trigger,) = form.triggers
     return {"said": "call-start | text", **free_text.unless_begins("text", trigger)}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import secrets
 import string
-from collections.abc import Callable
+from collections.abc import Mapping
 
 from amulet_local.calling.forms import CallForm
 from amulet_local.common.results import ToolCall, ToolCallPiece
@@ -26,9 +26,15 @@ def new_id() -> str:
 class CallReader:
     """Follows the text of one answer, without its reasoning."""
 
-    def __init__(self, form: CallForm, make_id: Callable[[], str] = new_id) -> None:
+    def __init__(self, form: CallForm, fences: Mapping[str, str] | None = None) -> None:
+        """Start.
+
+        Args:
+            fences: further texts that begin a call, up to its arguments, and its name.
+        """
         self._form = form
-        self._make_id = make_id
+        self._fences = dict(fences or {})
+        self._beginnings = (*form.triggers, *self._fences)
         self._read = self._read_said
         self._held = ""
         self._has_said = False
@@ -76,16 +82,19 @@ class CallReader:
             return said
         places = [
             (start, -len(trigger), trigger)
-            for trigger in form.triggers
+            for trigger in self._beginnings
             if (start := self._held.find(trigger)) >= 0
         ]
         if places:
             start, _, trigger = min(places)
             said = self._held[:start].rstrip()
             self._held = self._held[start + len(trigger) :]
-            self._read = self._read_first_head
+            if trigger in self._fences:
+                self._begin(self._fences[trigger], new_id())
+            else:
+                self._read = self._read_first_head
             return said
-        kept = held_back(self._held, form.triggers)
+        kept = held_back(self._held, self._beginnings)
         said = self._held[: len(self._held) - kept].rstrip()
         self._held = self._held[len(said) :]
         return said
@@ -110,14 +119,17 @@ class CallReader:
         if found is None:
             return ""
         self._held = self._held[found.end() :]
-        key = found.groupdict().get("id") or self._make_id()
-        self._pieces.append(ToolCallPiece(index=len(self._ids), id=key, name=found["name"]))
+        self._begin(found["name"], found.groupdict().get("id") or new_id())
+        return ""
+
+    def _begin(self, name: str, key: str) -> None:
+        """A call, whose arguments come next."""
+        self._pieces.append(ToolCallPiece(index=len(self._ids), id=key, name=name))
         self._ids.append(key)
-        self._names.append(found["name"])
+        self._names.append(name)
         self._arguments.append("")
         self._json = _JsonObject()
         self._read = self._read_arguments
-        return ""
 
     def _read_arguments(self) -> str:
         """Nothing; more of the arguments."""

@@ -7,6 +7,7 @@ of FORMS.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,6 +27,7 @@ class CallForm:
         between: empty where a model makes one call at a time.
         only_at_start: whether a trigger counts at the beginning of an answer only.
         ends_reasoning: whether calls end reasoning that isn't closed.
+        may_be_fenced: whether models write JSON in a code fence instead, where they may.
     """
 
     name: str
@@ -39,6 +41,7 @@ class CallForm:
     end: str = ""
     only_at_start: bool = False
     ends_reasoning: bool = False
+    may_be_fenced: bool = False
 
     @cached_property
     def first_head(self) -> re.Pattern[str]:
@@ -56,6 +59,12 @@ class CallForm:
         parts = (*self.triggers, self.lead, self.head, self.tail, self.between, self.end)
         return tuple(dict.fromkeys(mark for part in parts for mark in _MARKER.findall(part)))
 
+    def fences(self, names: Sequence[str]) -> dict[str, str]:
+        """What begins a call in a code fence, up to the arguments, and the name that it has."""
+        if not self.may_be_fenced or len(names) > MAX_FENCED:
+            return {}
+        return {fence.replace("<name>", name): name for name in names for fence in _FENCES}
+
     def example(self, name: str, arguments: str) -> str:
         """One call as a model would write it."""
         before = notation.example(self.lead + self.head, name)
@@ -63,6 +72,13 @@ class CallForm:
 
 
 _MARKER = re.compile(r"<[|｜].*?[|｜]>|</?[A-Za-z_]+>|\[/?[A-Z_]+\]")
+_FENCES = (
+    '```json\n{\n  "name": "<name>",\n  "arguments": ',
+    '```json\n{\n    "name": "<name>",\n    "arguments": ',
+    '```json\n{"name": "<name>", "arguments": ',
+)
+MAX_FENCED = 32
+"""Functions whose calls are looked for in code fences."""
 _OBJECT = '~{~"name":~"<name>",~"arguments":~'
 
 HERMES = CallForm(
@@ -80,6 +96,7 @@ HERMES = CallForm(
     head=_OBJECT,
     tail="~}~</tool_call>",
     between="~<tool_call>",
+    may_be_fenced=True,
 )
 """Hermes, Qwen and many others; where a template has no form, calls are described in this one."""
 

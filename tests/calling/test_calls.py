@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -105,9 +106,11 @@ def tools(choice: Any = None, parallel: bool | None = None) -> Tools:
     return checked
 
 
-def read(form: CallForm, text: str, n: int) -> tuple[str, list[tuple[str, str]], list[str]]:
+def read(
+    form: CallForm, text: str, n: int, fences: Any = None
+) -> tuple[str, list[tuple[str, str]], list[str]]:
     """What is said, the calls, and their ids, of a text in pieces of n characters."""
-    reader = CallReader(form)
+    reader = CallReader(form, fences)
     said, arguments = "", {}
     for start in range(0, len(text), n):
         more, pieces = reader.push(text[start : start + n])
@@ -211,6 +214,22 @@ def test_a_call_within_reasoning_is_none() -> None:
     harmony = BY_NAME["harmony"]
     text = "<|channel|>analysis<|message|>Hm.<|end|><|start|>assistant" + harmony.example(*ONE)
     assert allowed(calling(tools("required"), harmony), text) is True
+
+
+@pytest.mark.parametrize("indent", [None, 2, 4])
+def test_a_call_in_a_code_fence_is_one_where_it_is_a_tools(indent: int | None) -> None:
+    """What Qwen2.5-Coder writes in place of its template's form."""
+    made = calling(tools(), HERMES)
+    call = {"name": "special_function", "arguments": {"arg1": 1}}
+    text = f"So:\n```json\n{json.dumps(call, indent=indent)}\n```"
+    assert allowed(made, text)
+    assert not allowed(made, text.replace("1\n" if indent else "1}", '"x"'))
+    for n in (1, 5, len(text)):
+        said, [(name, arguments)], _ = read(HERMES, text, n, made.fences)
+        assert (said, name, json.loads(arguments)) == ("So:", call["name"], call["arguments"])
+    for other in (text.replace("special", "other"), text.replace("arguments", "description")):
+        assert allowed(made, other)
+        assert read(HERMES, other, 3, made.fences)[:2] == (other, [])
 
 
 def test_what_is_said_may_be_held_to_a_schema() -> None:
