@@ -37,7 +37,7 @@ class Calling:
         form: the form.
         rules: the grammar of the whole answer.
         forced: whether the answer has to be a call.
-        fences: what begins a call in a code fence, and its name.
+        fences: what begins a call without a trigger, and its name.
         warnings: what isn't enforced.
     """
 
@@ -138,8 +138,8 @@ def _said(tools: Tools, form: CallForm, schema: Mapping[str, Any] | str | None) 
         return {"said": "call-start | said-root", **to_rules(schema, "said-")}
     if not form.only_at_start:
         follows: dict[str, str | None] = {**dict.fromkeys(_shortest(form.triggers), "calls")}
-        for fence, name in form.fences(tools.names).items():
-            follows[fence] = f'f{tools.names.index(name)}-root ws "}}" ws "```"'
+        for text, name in form.bare(tools.names).items():
+            follows[text] = f'f{tools.names.index(name)}-root ws "}}" (ws "```")?'
         return free_text.until("said", follows, may_end=True)
     (trigger,) = form.triggers
     return {"said": "call-start | text", **free_text.unless_begins("text", trigger)}

@@ -27,7 +27,7 @@ class CallForm:
         between: empty where a model makes one call at a time.
         only_at_start: whether a trigger counts at the beginning of an answer only.
         ends_reasoning: whether calls end reasoning that isn't closed.
-        may_be_fenced: whether models write JSON in a code fence instead, where they may.
+        may_be_bare: whether models write the same JSON without a trigger, perhaps in a code fence.
     """
 
     name: str
@@ -41,7 +41,7 @@ class CallForm:
     end: str = ""
     only_at_start: bool = False
     ends_reasoning: bool = False
-    may_be_fenced: bool = False
+    may_be_bare: bool = False
 
     @cached_property
     def first_head(self) -> re.Pattern[str]:
@@ -59,11 +59,16 @@ class CallForm:
         parts = (*self.triggers, self.lead, self.head, self.tail, self.between, self.end)
         return tuple(dict.fromkeys(mark for part in parts for mark in _MARKER.findall(part)))
 
-    def fences(self, names: Sequence[str]) -> dict[str, str]:
-        """What begins a call in a code fence, up to the arguments, and the name that it has."""
-        if not self.may_be_fenced or len(names) > MAX_FENCED:
+    def bare(self, names: Sequence[str]) -> dict[str, str]:
+        """What begins a call without a trigger, up to the arguments, and the name that it has."""
+        if not self.may_be_bare or len(names) > MAX_BARE:
             return {}
-        return {fence.replace("<name>", name): name for name in names for fence in _FENCES}
+        return {text.replace("<name>", name): name for name in names for text in _BARE}
+
+    def fences(self, names: Sequence[str]) -> dict[str, str]:
+        """The same, and with a code fence around it."""
+        bare = self.bare(names)
+        return {**bare, **{_FENCE + text: name for text, name in bare.items()}}
 
     def example(self, name: str, arguments: str) -> str:
         """One call as a model would write it."""
@@ -72,13 +77,15 @@ class CallForm:
 
 
 _MARKER = re.compile(r"<[|｜].*?[|｜]>|</?[A-Za-z_]+>|\[/?[A-Z_]+\]")
-_FENCES = (
-    '```json\n{\n  "name": "<name>",\n  "arguments": ',
-    '```json\n{\n    "name": "<name>",\n    "arguments": ',
-    '```json\n{"name": "<name>", "arguments": ',
+_BARE = (
+    '{"name": "<name>", "arguments": ',
+    '{\n"name": "<name>",\n"arguments": ',
+    '{\n  "name": "<name>",\n  "arguments": ',
+    '{\n    "name": "<name>",\n    "arguments": ',
 )
-MAX_FENCED = 32
-"""Functions whose calls are looked for in code fences."""
+_FENCE = "```json\n"
+MAX_BARE = 32
+"""Functions whose calls are looked for without a trigger."""
 _OBJECT = '~{~"name":~"<name>",~"arguments":~'
 
 HERMES = CallForm(
@@ -96,7 +103,7 @@ HERMES = CallForm(
     head=_OBJECT,
     tail="~}~</tool_call>",
     between="~<tool_call>",
-    may_be_fenced=True,
+    may_be_bare=True,
 )
 """Hermes, Qwen and many others; where a template has no form, calls are described in this one."""
 

@@ -216,14 +216,15 @@ def test_a_call_within_reasoning_is_none() -> None:
     assert allowed(calling(tools("required"), harmony), text) is True
 
 
-@pytest.mark.parametrize("indent", [None, 2, 4])
-def test_a_call_in_a_code_fence_is_one_where_it_is_a_tools(indent: int | None) -> None:
+@pytest.mark.parametrize("indent", [None, 0, 2, 4])
+@pytest.mark.parametrize("fence", ["So:\n```json\n{}\n```", "So:\n{}"])
+def test_bare_json_is_a_call_where_it_is_a_tools(indent: int | None, fence: str) -> None:
     """What Qwen2.5-Coder writes in place of its template's form."""
     made = calling(tools(), HERMES)
     call = {"name": "special_function", "arguments": {"arg1": 1}}
-    text = f"So:\n```json\n{json.dumps(call, indent=indent)}\n```"
+    text = fence.replace("{}", json.dumps(call, indent=indent))
     assert allowed(made, text)
-    assert not allowed(made, text.replace("1\n" if indent else "1}", '"x"'))
+    assert not allowed(made, text.replace("1}" if indent is None else "1\n", '"x"'))
     for n in (1, 5, len(text)):
         said, [(name, arguments)], _ = read(HERMES, text, n, made.fences)
         assert (said, name, json.loads(arguments)) == ("So:", call["name"], call["arguments"])
