@@ -47,7 +47,8 @@ def test_timings_are_those_of_llama_server(server: Server) -> None:
         assert timings[f"{phase}_ms"] >= 0
         assert timings[f"{phase}_per_token_ms"] >= 0
         assert timings[f"{phase}_per_second"] >= 0
-    assert 0 < timings["amulet_compute_ms"] <= timings["predicted_ms"] * 1.01
+    whole = timings["prompt_ms"] + timings["predicted_ms"]
+    assert 0 < timings["amulet_compute_ms"] <= whole
 
 
 def test_a_trace_has_the_tokens_that_the_text_is_made_of(server: Server) -> None:
