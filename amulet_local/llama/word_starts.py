@@ -6,12 +6,20 @@ for that word: at the end of a word it can't be told from one that goes on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TypeAlias
 
 from amulet_local.text.words import WORD
 
 _ASCII_MARKS = bytes(byte for byte in range(128) if not bytes((byte,)).isalnum())
+
+SHORTEST_ROOT, ENDING = 4, 3
+"""Letters that words of one root share at least, and letters of its ending that may differ."""
+
+GLUED_LETTERS = 3
+"""Letters from which on the beginning of a word is seen after another one: "undherzlich"."""
 
 _Tokens: TypeAlias = dict[str, list[int]]
 
@@ -75,11 +83,59 @@ class WordStarts:
             for opened, closed, halves in zip(self._open, self._closed, self._bytes, strict=True)
         )
         whole = {*self._open[True].get(word, ()), *self._closed[True].get(word, ())}
-        glued = [token for token in bare if token in whole or self._is_capital(token)]
+        glued = [
+            token
+            for token in bare
+            if token in whole
+            or self._is_capital(token)
+            or len(self._pieces[token].decode("utf-8", "ignore")) >= GLUED_LETTERS
+        ]
         return after_mark, bare, glued
+
+    def related(self, word: str) -> tuple[list[int], list[int]]:
+        """The tokens of other words with the same root: "patience" and "patiently" of "patient".
+
+        They are what a model spells where the word itself is refused: "like a patience teacher".
+
+        Args:
+            word: in lower case.
+
+        Returns:
+            Those that begin a word wherever they stand, and those that do so only where no word is
+            being written; none of a word that is hardly longer than a root.
+        """
+        if len(word) <= SHORTEST_ROOT:
+            return [], []
+        root = word[: max(SHORTEST_ROOT, len(word) - ENDING)]
+        after_mark, bare = (
+            [token for found in words.from_(root) for token in found] for words in self._sorted
+        )
+        return after_mark, bare
+
+    @cached_property
+    def _sorted(self) -> tuple[_Sorted, _Sorted]:
+        after_mark, bare = (
+            _Sorted(opened, closed) for opened, closed in zip(self._open, self._closed, strict=True)
+        )
+        return after_mark, bare
 
     def _is_capital(self, token: int) -> bool:
         return self._pieces[token].decode("utf-8", "ignore")[:1].isupper()
+
+
+class _Sorted:
+    """Words in their order, so that those with one beginning stand together."""
+
+    def __init__(self, *tables: _Tokens) -> None:
+        self._tables = [(sorted(table), table) for table in tables]
+
+    def from_(self, root: str) -> Iterator[list[int]]:
+        """The tokens of each word that begins so."""
+        for words, table in self._tables:
+            for i in range(bisect_left(words, root), len(words)):
+                if not words[i].startswith(root):
+                    break
+                yield table[words[i]]
 
 
 def _halved(word: str) -> set[bytes]:

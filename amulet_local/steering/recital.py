@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from amulet_local.preferences.wording import INSTRUCTION_WORDS, MANNER_FRAME, QUALITY_FRAME
-from amulet_local.text.words import GrowingWords, words_of
+from amulet_local.text.words import GrowingWords, is_unspaced, words_of
 
 HELD_AFTER, REFUSED_AFTER = 2, 3
 """Words of the instruction at the answer's end after which the next one isn't strengthened, and
@@ -25,8 +25,11 @@ OPENING_WORDS = 16
 CONTENT_LETTERS = 4
 """Letters from which on a word of the opening says something by itself."""
 
+UNSPACED_LETTERS = 3
+"""Letters from which on a run of a script without spaces is a phrase, and not one word."""
+
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|<<[^>\n]*>>")
-_PHRASE = re.compile(r"[,.;:!?\n]+(?=\s|$)")
+_PHRASE = re.compile(r"[,.;:!?\n]+(?=\s|$)|[、，。；：！？]+")
 _ARTICLES = frozenset(("a", "an", "the"))
 
 Next = defaultdict[tuple[str, ...], set[str]]
@@ -73,7 +76,7 @@ class Recital:
             for i in range(1, len(phrase)):
                 if len(phrase) > 2 and _says_something(phrase, i):
                     self._follow(self._opening, phrase[i - 1 : i], phrase[i])
-        if len(units) > 1:
+        if len(units) > 1 or any(map(_is_unspaced_phrase, units)):
             first = {phrase[0][0] for phrase in phrases} - _ARTICLES
             self._first |= first - {word for word in units[0][:1] if word in INSTRUCTION_WORDS}
 
@@ -111,6 +114,10 @@ def _says_something(phrase: Sequence[Sequence[str]], i: int) -> bool:
     is_noun = phrase[i - 1][-1] in _ARTICLES and i == len(phrase) - 1
     is_long = len(phrase[i][0]) >= CONTENT_LETTERS
     return len(phrase[i]) > 1 or (is_long and not is_noun)
+
+
+def _is_unspaced_phrase(unit: Sequence[str]) -> bool:
+    return any(len(word) >= UNSPACED_LETTERS and is_unspaced(word) for word in unit)
 
 
 def _unframed(instruction: str) -> str:

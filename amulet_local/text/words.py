@@ -10,6 +10,11 @@ import re
 
 WORD = re.compile(r"[^\W_]+")
 
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
+)
+"""Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
+
 KEPT_WORDS = 32
 """Of a growing text, the last ones."""
 
@@ -26,6 +31,11 @@ _ANNOUNCED = re.compile(
 def words_of(text: str) -> list[str]:
     """The words of a whole text, in lower case."""
     return WORD.findall(text.lower())
+
+
+def is_unspaced(text: str) -> bool:
+    """Whether a text has letters of a script that puts no spaces between words."""
+    return _UNSPACED.search(text) is not None
 
 
 class GrowingWords:

@@ -53,6 +53,9 @@ def refused(preference: str, answer: str, question: str = QUESTION) -> set[str]:
         ("for a ten-year-old, with a funny joke", "Okay, ", "with"),
         ("with an example", "Learn with an ", "example"),
         ("like a sarcastic uncle", "Speaking as a ", "sarcastic"),
+        ("日本語で、やさしく説明して", "", "日本語で"),
+        ("日本語で、やさしく説明して", "はい。", "やさしく説明して"),
+        ("用中文简短回答", "", "用中文简短回答"),
     ],
 )
 def test_the_opening_neither_recites_nor_announces(preference: str, answer: str, word: str) -> None:
@@ -256,11 +259,44 @@ def test_every_spelling_of_a_refused_word_is_refused_and_none_within_a_word() ->
 
     assert {" uncle", " Uncle", " UNCLE", "-unc", " U", "-u"} <= denied()
     assert {"uncle", "UNCLE", "Unc", "U"} <= denied()  # "sarcasticUncle"
-    assert not {"u", "unc", " ", " s", " well"} & denied()
+    assert not {"u", " ", " s", " well"} & denied()
+    assert "unc" in denied()  # "sarcasticunc"
     guard.accept(ids(" ")[0], None)
     assert {" uncle", "UNCLE", "Uncle", "unc", "u", "U"} <= denied()
     guard.accept(ids("a")[0], None)
     assert denied() == set()
+
+
+def guarded(instruction: str, said: str, pieces: Sequence[str]) -> set[str]:
+    """What the guard refuses after an answer's beginning, of a vocabulary of these."""
+    vocabulary = Spelled()
+    vocabulary.pieces += [piece.encode() for piece in pieces]
+    vocabulary.word_starts = WordStarts(vocabulary.pieces)
+    guard = EchoGuard(
+        Surroundings(
+            amulet=AmuletParams(guidance_scale=1.5, echo_guard=True),
+            text=TextSoFar(),
+            prompts=[ids("Answer the question."), ids(instruction)],
+            vocabulary=vocabulary,  # type: ignore[arg-type]
+        )
+    )
+    for token in ids(said):
+        guard.accept(token, None)
+    return {vocabulary.pieces[token].decode("utf-8", "ignore") for token in guard.refused()}
+
+
+def test_a_word_of_the_same_root_does_not_take_the_refused_ones_place() -> None:
+    others = (" patience", " Patient", " patio", " path", " friendly")
+    denied = guarded("Answer like a patient teacher.", "Let me explain it like a", others)
+    assert {" patience", " Patient"} <= denied
+    assert not {" path", " friendly"} & denied
+    assert " without" not in guarded("Answer with wit.", "Sure, ", (" without", " with"))
+
+
+def test_an_answer_in_a_script_without_spaces_does_not_open_with_its_instruction() -> None:
+    denied = guarded("Answer 日本語で、やさしく説明して.", "", ("日", "日本", "やさ", "料理"))
+    assert {"日", "日本", "やさ"} <= denied
+    assert "料理" not in denied
 
 
 def test_a_letter_may_open_an_answer_whatever_word_it_begins() -> None:

@@ -1,8 +1,9 @@
 """Keeps an answer from reciting the preference instead of following it.
 
 Knows nothing about what a recital is, which recital.py says in words; here words become tokens.
-Whatever token could begin a refused word is refused, in any case and any split of the word, and
-nothing is refused within a word but another word that is glued to it, as in "dryBritish".
+Whatever token could begin a refused word is refused, in any case and any split of the word, and so
+is a word of the same root, which a model spells instead ("like a patience teacher"). Nothing is
+refused within a word but another word that is glued to it, as in "dryBritish".
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.steering.guards.base import Guard, Surroundings
 from amulet_local.steering.recital import Recital
 from amulet_local.steering.step import Step
-from amulet_local.text.words import GrowingWords
+from amulet_local.text.words import GrowingWords, is_unspaced
 
 
 class EchoGuard(Guard):
@@ -26,6 +27,7 @@ class EchoGuard(Guard):
         """Begin with the prompts of these surroundings."""
         super().__init__(around)
         self._starts: dict[str, tuple[list[int], list[int], list[int]]] = {}
+        self._relatives: dict[str, tuple[list[int], list[int]]] = {}
         self.change(around)
 
     @classmethod
@@ -58,9 +60,10 @@ class EchoGuard(Guard):
             return ()
         self._notice_reasoning()
         openers = self._recital.openers(self._answer)
-        letters = {word[0] for word in openers if len(word) > 1}
+        letters = {word[0] for word in openers if len(word) > 1 and not is_unspaced(word[0])}
         refused = set(self._beginning(openers)).difference(self._beginning(letters))
-        return sorted(refused.union(self._beginning(self._recital.refused(self._answer))))
+        recited = self._recital.refused(self._answer)
+        return sorted(refused.union(self._beginning(recited), self._related(recited)))
 
     def act(self, step: Step) -> None:
         """Let the words of what may be a recital gain nothing."""
@@ -99,6 +102,16 @@ class EchoGuard(Guard):
             elif self._answer.ends_small:
                 tokens.update(starts[2])
         return sorted(tokens)
+
+    def _related(self, words: set[str]) -> set[int]:
+        """The tokens of other words with the same root that begin here."""
+        tokens: set[int] = set()
+        for word in words:
+            found = self._relatives.get(word)
+            if found is None:
+                found = self._relatives[word] = self._vocabulary.word_starts.related(word)
+            tokens.update(found[0], () if self._answer.in_word else found[1])
+        return tokens
 
 
 def _text(vocabulary: Vocabulary, tokens: Sequence[int]) -> str:
