@@ -61,7 +61,7 @@ def test_json_has_everything_of_the_generation(realigned: dict[str, Any]) -> Non
     assert set(realigned) == {
         *("text", "token_ids", "finish_reason", "usage", "timings", "method"),
         *("guidance_scale", "preferences", "preset", "seed", "warnings", "reasoning"),
-        *("applied", "model", "settings"),
+        *("applied", "model", "settings", "tool_calls"),
     }
     assert realigned["method"] == "amulet"
     assert realigned["preset"] == "balanced"
