@@ -12,22 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from amulet_local.common.errors import BackendError, InvalidParameterError
-from amulet_local.llama import library
-
-_PREFIXES = ("LLAMA_FTYPE_MOSTLY_", "LLAMA_FTYPE_ALL_")
-
-
-def quantisation_types() -> dict[str, int]:
-    """What llama.cpp's quantiser can write: names as in file names -> llama_ftype."""
-    library.start()
-    import llama_cpp
-
-    return {
-        name.removeprefix(prefix): int(getattr(llama_cpp, name))
-        for prefix in _PREFIXES
-        for name in dir(llama_cpp)
-        if name.startswith(prefix)
-    }
+from amulet_local.llama import library, native
 
 
 def quantisation_type(name: str) -> tuple[str, int]:
@@ -36,10 +21,11 @@ def quantisation_type(name: str) -> tuple[str, int]:
     Raises:
         InvalidParameterError: there is none of that name.
     """
-    types = {known.upper(): (known, number) for known, number in quantisation_types().items()}
-    if name.upper() not in types:
-        raise InvalidParameterError(f"no type {name!r}; known: {', '.join(sorted(types))}")
-    return types[name.upper()]
+    known = name.upper()
+    if known not in native.FILE_TYPES:
+        types = ", ".join(sorted(native.FILE_TYPES))
+        raise InvalidParameterError(f"no type {name!r}; known: {types}")
+    return known, native.FILE_TYPES[known]
 
 
 def quantise(

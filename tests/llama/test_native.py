@@ -50,6 +50,10 @@ CONSTANTS = {
     "LLAMA_TOKEN_ATTR_CONTROL": native.TOKEN_CONTROL,
     "LLAMA_TOKEN_ATTR_USER_DEFINED": native.TOKEN_USER_DEFINED,
     "LLAMA_TOKEN_TYPE_BYTE": native_limits.BYTE_TOKEN_TYPE,
+    **{
+        f"LLAMA_FTYPE_{'ALL' if name == 'F32' else 'MOSTLY'}_{name}": number
+        for name, number in native.FILE_TYPES.items()
+    },
 }
 HEADER_CONSTANTS = {
     "GGML_BACKEND_DEVICE_TYPE_GPU": native.GPU_DEVICES[0],
@@ -182,7 +186,10 @@ def test_the_list_of_functions_is_what_the_code_calls() -> None:
     lists = (native.FUNCTIONS, native.STRUCTS, native.CALLBACKS, native.LIBRARY_NAMES)
     listed = [name for names in lists for name in names]
     assert len(set(listed)) == len(listed)
-    indirect = {"llama_context_params", "llama_model_params", "llama_token_data"}
+    indirect = {
+        *("llama_context_params", "llama_model_params", "llama_model_quantize_params"),
+        "llama_token_data",
+    }
     assert used().names == set(listed) - indirect
 
 
