@@ -75,33 +75,33 @@ def run(options: ServeOptions) -> None:
     _check_counts(options)
     defaults = _defaults(options)
     runtime = _with_thinking(runtime_params(options, n_ctx=N_CTX), options.reasoning)
-    ending = ExitStack()
-    listening, url = _listening(options, access, ending)
-    if runtime.verbose:
-        _log_requests()
-    status = StatusLine(enabled=not runtime.verbose)
-    models = None if options.embedding else models_of(options, runtime, defaults, status)
-    embeds = options.embedding or options.embedding_model is not None
+    with ExitStack() as ending:
+        listening, url = _listening(options, access, ending)
+        if runtime.verbose:
+            _log_requests()
+        status = StatusLine(enabled=not runtime.verbose)
+        ending.callback(status.erase)
+        models = None if options.embedding else models_of(options, runtime, defaults, status)
+        embeds = options.embedding or options.embedding_model is not None
 
-    def ready() -> None:
-        status.erase()
-        loaded = models.loaded if models else []
-        for model in loaded:
-            _welcome(model, url, needs_key=bool(access.api_keys))
-        if models is not None and (len(models.files) > 1 or not loaded):
-            names = ", ".join(file.names.main for file in models.files)
-            note(f"{url} loads a model when it is asked for: {names}. Ctrl-C ends it.")
-        if embeds:
-            note(f"{url}/v1/embeddings is ready. Ctrl-C ends it.")
+        def ready() -> None:
+            status.erase()
+            loaded = models.loaded if models else []
+            for model in loaded:
+                _welcome(model, url, needs_key=bool(access.api_keys))
+            if models is not None and (len(models.files) > 1 or not loaded):
+                names = ", ".join(file.names.main for file in models.files)
+                note(f"{url} loads a model when it is asked for: {names}. Ctrl-C ends it.")
+            if embeds:
+                note(f"{url}/v1/embeddings is ready. Ctrl-C ends it.")
 
-    service = Service(
-        models,
-        (lambda: load_embedder(options, runtime)) if embeds else None,
-        loads_first=bool(options.model) or options.models_dir is None,
-        has_page=not options.no_ui,
-        shows_places=options.slots,
-    )
-    try:
+        service = Service(
+            models,
+            (lambda: load_embedder(options, runtime)) if embeds else None,
+            loads_first=bool(options.model) or options.models_dir is None,
+            has_page=not options.no_ui,
+            shows_places=options.slots,
+        )
         serve(
             service,
             listening,
@@ -111,9 +111,6 @@ def run(options: ServeOptions) -> None:
             ready=ready,
             idle_seconds=options.idle_timeout,
         )
-    finally:
-        status.erase()
-        ending.close()
 
 
 def _listening(
@@ -122,7 +119,7 @@ def _listening(
     """Where it listens: a socket that systemd hands over, a path, or a port; and what to call it.
 
     Args:
-        ending: takes the path away.
+        ending: closes it and takes the path away.
 
     Raises:
         ServerError: it can't listen there.
@@ -138,6 +135,7 @@ def _listening(
     if listening is None:
         check_access(options.host, access)
         listening = open_port(options.host, options.port)
+    ending.callback(listening.close)
     if listening.family == socket.AF_UNIX:
         return listening, str(listening.getsockname())
     host, port = listening.getsockname()[:2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -72,9 +73,15 @@ def test_a_key_from_the_environment_is_needed() -> None:
         process.wait(30)
 
 
-def test_a_model_that_is_not_there_is_one_line(call: CallCli) -> None:
-    outcome = call("serve", "--port", "0", "-m", "no such model")
+@pytest.mark.parametrize("where", ["--port", "--socket"])
+def test_a_model_that_is_not_there_is_one_line_and_leaves_no_socket(
+    call: CallCli, tmp_path: Path, where: str
+) -> None:
+    path = tmp_path / "socket"
+    outcome = call("serve", where, path if where == "--socket" else "0", "-m", "no such model")
     assert "no model" in outcome.error_line
+    assert not path.exists()
+    gc.collect()  # a socket that is still open is a warning, and that an error
 
 
 @pytest.mark.parametrize(
