@@ -11,11 +11,16 @@ from typing import Annotated, Any
 
 import typer
 
-from amulet_local.cli import completions
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.derived_options import Given, group
-from amulet_local.cli.flags import json_option, option, preference_option
+from amulet_local.cli.flags import (
+    json_option,
+    option,
+    preference_option,
+    preset_option,
+    system_option,
+)
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, given, read_question, require_question
 from amulet_local.cli.options import PromptOptions
@@ -40,8 +45,8 @@ _PATH = "/v1/chat/completions"
 
 
 @dataclass(frozen=True, kw_only=True)
-class AskOptions:
-    """Options of `ask`."""
+class _Socket:
+    """Comes before the question on the command line."""
 
     socket: Annotated[
         str,
@@ -52,24 +57,14 @@ class AskOptions:
             show_default=False,
         ),
     ]
-    prompt: Annotated[
-        str | None,
-        typer.Argument(
-            help="The question; '-' reads it from standard input.",
-            metavar="PROMPT",
-            rich_help_panel=PROMPT,
-            show_default=False,
-        ),
-    ] = None
-    file: Annotated[
-        str | None,
-        option("-f", "--file", panel=PROMPT, metavar="FILE", help="Read the question from FILE."),
-    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AskOptions(PromptOptions, _Socket):
+    """Options of `ask`."""
+
     system: Annotated[
-        str | None,
-        option(
-            "-sys", "--system", panel=PROMPT, metavar="TEXT", help="System text; none if empty."
-        ),
+        str | None, system_option(panel=PROMPT, help="System text; none if empty.")
     ] = None
     preference: Annotated[
         list[str] | None,
@@ -81,13 +76,7 @@ class AskOptions:
     ] = None
     preset: Annotated[
         str | None,
-        option(
-            "--preset",
-            autocompletion=completions.presets,
-            panel=PREFERENCE,
-            metavar="NAME",
-            help="Strength and guards: balanced, strong or paper.",
-        ),
+        preset_option(panel=PREFERENCE, help="Strength and guards: balanced, strong or paper."),
     ] = None
     strength: Given = field(
         default_factory=dict,
@@ -116,10 +105,10 @@ class AskOptions:
 
 def run(options: AskOptions) -> None:
     """Ask, and write the answer as it comes."""
-    prompts = PromptOptions(prompt=options.prompt, file=options.file)
-    for flag, text in (("--system", options.system), *_named(options.preference)):
-        check_text(flag, text)
-    messages = [{"role": "user", "content": read_question(prompts)}]
+    check_text("--system", options.system)
+    for text in options.preference or ():
+        check_text("--preference", text)
+    messages = [{"role": "user", "content": read_question(options)}]
     if options.system is not None:
         messages.insert(0, {"role": "system", "content": options.system})
     body = given(
@@ -146,10 +135,6 @@ def run(options: AskOptions) -> None:
         ) from None
     finally:
         connection.close()
-
-
-def _named(texts: list[str] | None) -> list[tuple[str, str]]:
-    return [("--preference", text) for text in texts or ()]
 
 
 class _Connection(http.client.HTTPConnection):
@@ -217,9 +202,7 @@ def add_to(app: typer.Typer) -> None:
         app,
         AskOptions,
         run,
-        check=lambda options: require_question(
-            PromptOptions(prompt=options.prompt, file=options.file)
-        ),
+        check=require_question,
         name="ask",
         help=HELP,
         examples=EXAMPLES,

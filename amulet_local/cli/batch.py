@@ -124,6 +124,8 @@ def run(options: BatchOptions) -> None:
     if options.format not in (None, *FORMS):
         raise InvalidParameterError(f"--format is own or openai, not {options.format!r:.40}")
     at_once = _at_once(options.at_once)
+    if options.output == STDOUT and (options.retry or options.overwrite):
+        raise InvalidParameterError("--retry and --overwrite are about a file; name it with -o")
     files = files_of(options.inputs)
     if options.output != STDOUT:
         private_files.check(options.output)

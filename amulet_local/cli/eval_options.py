@@ -18,6 +18,7 @@ from amulet_local.cli.flags import (
     number,
     option,
     preference_option,
+    preset_option,
 )
 from amulet_local.params.option import some_of, with_help
 from amulet_local.params.runtime import RuntimeParams
@@ -67,10 +68,8 @@ class EvalOptions:
     ] = None
     preset: Annotated[
         str | None,
-        option(
-            "--preset",
+        preset_option(
             panel=WHAT,
-            metavar="NAME",
             help="Strength of methods that take one and name none. Default: balanced.",
         ),
     ] = None

@@ -87,6 +87,18 @@ def preference_option(flag: str, *, panel: str, help: str) -> Any:
     )
 
 
+def system_option(*, panel: str, help: str) -> Any:
+    """-sys, with what it is for."""
+    return option("-sys", "--system", panel=panel, metavar="TEXT", help=help)
+
+
+def preset_option(*, panel: str, help: str) -> Any:
+    """--preset, with what it is for."""
+    return option(
+        "--preset", autocompletion=completions.presets, panel=panel, metavar="NAME", help=help
+    )
+
+
 def numeric(*flags: str, panel: str, help: str, metavar: str = "N") -> Any:
     """An option that takes a number; whether it is in range is said where it is used."""
     return option(*flags, panel=panel, help=help, metavar=metavar, parser=number)

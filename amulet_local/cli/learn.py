@@ -17,10 +17,17 @@ import typer
 from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.derived_options import Given, group
-from amulet_local.cli.flags import ModelName, json_option, option, preference_option
+from amulet_local.cli.flags import (
+    ModelName,
+    json_option,
+    option,
+    preference_option,
+    system_option,
+)
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, chosen_model, placement_named
 from amulet_local.cli.loading import loaded
+from amulet_local.cli.options import SYSTEM_HELP
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import StatusLine, note, one_line, stderr_is_terminal, write
 from amulet_local.common import private_files
@@ -67,12 +74,7 @@ class LearnOptions:
     ]
     system: Annotated[
         str | None,
-        option(
-            *("-sys", "--system"),
-            panel=TEXTS,
-            metavar="TEXT",
-            help="System text, instead of a short default; '' leaves it out.",
-        ),
+        system_option(panel=TEXTS, help=SYSTEM_HELP),
     ] = None
     preference: Annotated[
         list[str] | None,

@@ -13,9 +13,14 @@ from typing import Annotated
 
 import typer
 
-from amulet_local.cli import completions
 from amulet_local.cli.derived_options import Given, group
-from amulet_local.cli.flags import json_option, option, preference_option
+from amulet_local.cli.flags import (
+    json_option,
+    option,
+    preference_option,
+    preset_option,
+    system_option,
+)
 from amulet_local.cli.model_options import ModelOptions
 from amulet_local.params.amulet import HYPER_PARAMETERS, AmuletParams
 from amulet_local.params.option import OUTPUT, PREFERENCE, PROMPT, RUNTIME
@@ -39,6 +44,8 @@ EXCLUSIVE = (
 )
 """Options that exclude each other: at most one alternative of each row may be given."""
 
+
+SYSTEM_HELP = "System text, instead of a short default; '' leaves it out."
 
 SOURCES = {"sources": True}
 """Metadata of a field that holds where each option came from, if it isn't a default."""
@@ -74,12 +81,7 @@ class AskingOptions(ModelOptions):
     sources: Mapping[str, str] = field(default_factory=dict, metadata=SOURCES)
     system: Annotated[
         str | None,
-        option(
-            *("-sys", "--system"),
-            panel=PROMPT,
-            metavar="TEXT",
-            help="System text, instead of a short default; '' leaves it out.",
-        ),
+        system_option(panel=PROMPT, help=SYSTEM_HELP),
     ] = None
     preference: Annotated[
         list[str] | None,
@@ -122,11 +124,8 @@ class AskingOptions(ModelOptions):
     ] = None
     preset: Annotated[
         str | None,
-        option(
-            "--preset",
-            autocompletion=completions.presets,
+        preset_option(
             panel=PREFERENCE,
-            metavar="NAME",
             help="Strength and guards: balanced, strong, or paper (the authors' method exactly). "
             "The flags below change single values of it. Default: balanced.",
         ),

@@ -13,7 +13,13 @@ import typer
 from amulet_local.cli import completions
 from amulet_local.cli.command import WHOLE_VARIABLE
 from amulet_local.cli.derived_options import Given, group
-from amulet_local.cli.flags import numeric, option, preference_option, switch
+from amulet_local.cli.flags import (
+    numeric,
+    option,
+    preference_option,
+    preset_option,
+    switch,
+)
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.option import PREFERENCE, RUNTIME, some_of, with_help
 from amulet_local.params.runtime import RuntimeParams
@@ -305,11 +311,8 @@ class ServeOptions:
     ] = None
     preset: Annotated[
         str | None,
-        option(
-            "--preset",
-            autocompletion=completions.presets,
+        preset_option(
             panel=PREFERENCE,
-            metavar="NAME",
             help="For requests that set no strength: balanced, strong or paper. Default: balanced.",
         ),
     ] = None

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from amulet_local.common.errors import FileAccessError
-from amulet_local.common.plot_labels import place_labels
+from amulet_local.common.plotting import save_marks
 from amulet_local.evaluation.recommendation import CheckedRecommendation, Recommendation
 from amulet_local.evaluation.tuning_study import Measurement
 
@@ -70,7 +69,7 @@ def write_plot(
 
     joined = [mark for mark in marks if mark.kind != "other"]
     figure = Figure(figsize=(8, 5))
-    canvas = FigureCanvasAgg(figure)
+    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     axes.plot([m.margin for m in joined], [m.fluency for m in joined], color=_LINE, alpha=0.35)
     labels = []
@@ -102,15 +101,7 @@ def write_plot(
             fontsize=8,
             color=_QUIET,
         )
-    axes.margins(0.12)
-    axes.grid(color="#e5e5e5", linewidth=0.6)
-    axes.set_axisbelow(True)
     axes.set_xlabel("margin: mean of log p(preference prompt) - log p(plain prompt) per token")
     axes.set_ylabel("fluency: mean of log p(plain prompt) per token")
     axes.set_title(title, fontsize=10)
-    figure.tight_layout()
-    place_labels(labels, canvas)
-    try:
-        figure.savefig(path, dpi=150, format="png")
-    except OSError as error:
-        raise FileAccessError(f"can't write {path}: {error.strerror}") from None
+    save_marks(axes, labels, path)

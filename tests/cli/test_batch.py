@@ -70,3 +70,18 @@ def test_what_cant_begin_is_one_line(shallow_path: Path, tmp_path: Path) -> None
     assert "--at-once" in run("batch", source, "--at-once", "many", *model).error_line
     assert "--format" in run("batch", source, "--format", "xml", *model).error_line
     assert "can't be written" in run("batch", source, "-o", tmp_path, *model).error_line
+    assert "name it with -o" in run("batch", source, "--retry", *model).error_line
+
+
+def test_ctrl_c_ends_it_and_keeps_what_is_done(shallow_path: Path, tmp_path: Path) -> None:
+    source, output = write_questions(tmp_path / "in.jsonl", 200), tmp_path / "out.jsonl"
+    terminal = OnTerminal("batch", source, "-o", output, "-m", shallow_path, *SHORT)
+    try:
+        terminal.wait(lambda: output.exists() and output.read_bytes().count(b"\n") >= 3)
+        terminal.press(b"\x03")
+        assert terminal.finish() == 130
+    finally:
+        terminal.close()
+    found = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
+    assert 3 <= len(found) < 200
+    assert not any("error" in record for record in found)

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from amulet_local.common import private_files
-from amulet_local.common.errors import AmuletError, FileAccessError, InvalidTextError
-from amulet_local.common.plot_labels import place_labels
+from amulet_local.common.errors import AmuletError, InvalidTextError
+from amulet_local.common.plotting import save_marks
 from amulet_local.evaluation.adherence.report import by_method, follows_whole, table, with_topics
 from amulet_local.evaluation.adherence.study import EXAMPLE_QUESTIONS, LOG, stored
 from amulet_local.evaluation.experiment.documentation import MAX_BYTES, with_section
@@ -74,7 +74,7 @@ def draw(runs: dict[str, list[Entry]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 5))
-    canvas = FigureCanvasAgg(figure)
+    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     labels = []
     for (model, entries), colour in zip(runs.items(), _COLOURS * len(runs), strict=False):
@@ -99,18 +99,10 @@ def draw(runs: dict[str, list[Entry]], path: Path) -> None:
             )
     axes.set_xscale("symlog", linthresh=0.1)
     axes.set_xlim(left=-0.02)
-    axes.margins(0.12)
-    axes.grid(color="#e5e5e5", linewidth=0.6)
-    axes.set_axisbelow(True)
     axes.set_xlabel("KL(chosen from || preference prompt), nats per token")
     axes.set_ylabel("share of answers that follow and are whole")
     axes.legend(frameon=False, fontsize=8)
-    figure.tight_layout()
-    place_labels(labels, canvas)
-    try:
-        figure.savefig(path, dpi=150, format="png")
-    except OSError as error:
-        raise FileAccessError(f"can't write {path}: {error.strerror}") from None
+    save_marks(axes, labels, path)
 
 
 def _point(entries: Sequence[Entry]) -> tuple[float, float, str]:

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from amulet_local.common.json_log import Log, read_log
 from amulet_local.evaluation import statistics
 from amulet_local.evaluation.adherence.report import METHOD, PAIRED, by_method, method_cells
-from amulet_local.evaluation.experiment.run_folder import Log, read_log
 from amulet_local.evaluation.judges import Judge
 
 _FIELDS: dict[str, type | tuple[type, ...]] = {

@@ -20,6 +20,7 @@ from typing import Any, cast, get_args
 
 from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError, InvalidParameterError
+from amulet_local.common.json_log import Log, read_log
 from amulet_local.common.results import Generation
 from amulet_local.engine import Engine, load
 from amulet_local.evaluation.adherence.bank import BANK, RuledPreference, split
@@ -30,7 +31,6 @@ from amulet_local.evaluation.adherence.recital import opens_about_itself, recite
 from amulet_local.evaluation.adherence.report import table, with_topics
 from amulet_local.evaluation.adherence.task import FIELDS, SEED, Task, tasks
 from amulet_local.evaluation.experiment.contestants import contestants
-from amulet_local.evaluation.experiment.run_folder import Log, read_log
 from amulet_local.evaluation.judges import JudgeOptions, open_judge
 from amulet_local.evaluation.quality import falls_apart, is_loop
 from amulet_local.evaluation.questions import QUESTIONS, parse_questions

@@ -16,13 +16,13 @@ from statistics import fmean
 from typing import Any
 
 from amulet_local.common.errors import PromptTooLongError
+from amulet_local.common.json_log import Log, read_log
 from amulet_local.common.readable import duration
 from amulet_local.common.results import Generation
 from amulet_local.engine import Engine
 from amulet_local.evaluation.experiment.contestants import Contestant
 from amulet_local.evaluation.experiment.datasets import Item
 from amulet_local.evaluation.experiment.plan import Experiment, PreferenceTarget, Response
-from amulet_local.evaluation.experiment.run_folder import Log, read_log
 from amulet_local.evaluation.quality import falls_apart, recites
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.params.amulet import AmuletParams

@@ -12,11 +12,12 @@ from pathlib import Path
 
 from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError, InvalidTextError
+from amulet_local.common.json_log import read_log
 from amulet_local.common.readable import duration
 from amulet_local.evaluation.experiment import report_text as words
 from amulet_local.evaluation.experiment.answering import RESPONSES
 from amulet_local.evaluation.experiment.results import Results
-from amulet_local.evaluation.experiment.run_folder import existing_run, read_log
+from amulet_local.evaluation.experiment.run_folder import existing_run
 from amulet_local.evaluation.experiment.tables import TablePart, column, methods_in
 from amulet_local.evaluation.scorers import DEFAULT_SCORERS, scorers_named
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from amulet_local.common.errors import JudgeError
+from amulet_local.common.json_log import Log
 from amulet_local.evaluation.experiment.plan import Response
 from amulet_local.evaluation.experiment.results import SCORES, Results
-from amulet_local.evaluation.experiment.run_folder import Log
 from amulet_local.evaluation.experiment.tables import reference_of
 from amulet_local.evaluation.judges import Judge
 

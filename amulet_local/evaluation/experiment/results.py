@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from amulet_local.common.errors import FileAccessError
+from amulet_local.common.json_log import Log, read_log
 from amulet_local.evaluation.experiment.answering import (
     KEY_FIELDS,
     MEASURES,
@@ -23,7 +24,7 @@ from amulet_local.evaluation.experiment.answering import (
     key_of,
 )
 from amulet_local.evaluation.experiment.plan import FORMAT, OWN, Response
-from amulet_local.evaluation.experiment.run_folder import Log, read_log, read_settings
+from amulet_local.evaluation.experiment.run_folder import read_settings
 from amulet_local.evaluation.scorers import SCORERS, AnsweredQuestion, Scorer
 from amulet_local.evaluation.statistics import Values
 from amulet_local.steering.methods import MASK_FIELDS

@@ -10,8 +10,6 @@ from typing import Any
 
 from amulet_local.common import private_files
 from amulet_local.common.errors import FileAccessError
-from amulet_local.common.json_log import Log as Log
-from amulet_local.common.json_log import read_log as read_log
 
 SETTINGS = "settings.json"
 MAX_LOG_BYTES = 4 * 2**30

@@ -1,8 +1,14 @@
-"""Labels of a plot's marks, each where it can be read. Knows nothing about what is plotted."""
+"""What plots of marks have in common: their grid, labels that can be read, the PNG file.
+
+Knows nothing about what is plotted.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+from amulet_local.common.errors import FileAccessError
 
 _PLACES = [
     (sign * x, y, "left" if sign > 0 else "right")
@@ -15,7 +21,25 @@ _AIR = 8
 """Pixels between a label and a mark, at least; 10 points are 14."""
 
 
-def place_labels(labels: list[Any], canvas: Any) -> None:
+def save_marks(axes: Any, labels: list[Any], path: Path) -> None:
+    """Give a plot its grid, put its labels in their places, and write it into a PNG file.
+
+    Raises:
+        FileAccessError: the file can't be written.
+    """
+    figure = axes.figure
+    axes.margins(0.12)
+    axes.grid(color="#e5e5e5", linewidth=0.6)
+    axes.set_axisbelow(True)
+    figure.tight_layout()
+    _place(labels, figure.canvas)
+    try:
+        figure.savefig(path, dpi=150, format="png")
+    except OSError as error:
+        raise FileAccessError(f"can't write {path}: {error.strerror}") from None
+
+
+def _place(labels: list[Any], canvas: Any) -> None:
     """Put each label where it covers neither another one nor a point, if there is such a place."""
     axes = labels[0].axes
     marks = [axes.transData.transform(label.xy) for label in labels]
