@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from amulet_local.answering.request import Request
@@ -262,6 +262,9 @@ def _own_record(generations: Sequence[Generation]) -> dict[str, Any]:
         "guidance_scale": first.guidance_scale,
         "seed": first.seed,
     }
+    calls = [asdict(call) for generation in generations for call in generation.tool_calls]
+    if calls:
+        record["tool_calls"] = calls
     if first.warnings:
         record["warnings"] = list(first.warnings)
     return record

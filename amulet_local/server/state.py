@@ -49,10 +49,7 @@ def add_state(app: FastAPI, service: Service, version: str) -> None:
         if service.models is None:
             data = [_entry(service.embedder.name, service)]
         else:
-            files = service.models.files
-            names = await asyncio.to_thread(
-                lambda: [(f, n) for f in files for n in f.names.listed()]
-            )
+            names = await asyncio.to_thread(service.models.listed)
             data = [entry(name, file) for file, name in names]
         return JSONResponse({"object": "list", "data": data})
 

@@ -107,6 +107,35 @@ def test_a_line_of_openais_batch_file_gets_a_record_in_its_form(
 
 
 @pytest.mark.parametrize("form", ["own", "openai"])
+def test_a_lines_tool_calls_are_in_its_record(engine: Engine, tmp_path: Path, form: Any) -> None:
+    function = {
+        "name": "turn",
+        "parameters": {
+            "type": "object",
+            "properties": {"on": {"type": "boolean"}},
+            "required": ["on"],
+        },
+    }
+    body = {
+        "messages": [{"role": "user", "content": "Light!"}],
+        "tools": [{"type": "function", "function": function}],
+        "tool_choice": "required",
+    }
+    line = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": body}
+    source = write_lines(tmp_path / "in", line)
+    model = job_model(engine, form=form, sampling=SamplingParams(max_tokens=200))
+    run_job(model, source, tmp_path / "out")
+    (record,) = records(tmp_path / "out")
+    if form == "openai":
+        (call,) = record["response"]["body"]["choices"][0]["message"]["tool_calls"]
+        call = call["function"]
+    else:
+        (call,) = record["tool_calls"]
+    assert call["name"] == "turn"
+    assert isinstance(json.loads(call["arguments"])["on"], bool)
+
+
+@pytest.mark.parametrize("form", ["own", "openai"])
 def test_all_records_have_the_form_that_is_asked_for(
     engine: Engine, tmp_path: Path, form: Any
 ) -> None:
