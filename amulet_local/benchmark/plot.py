@@ -2,32 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from amulet_local.benchmark.run import Report
-from amulet_local.common import private_files
-from amulet_local.common.errors import FileAccessError, InvalidParameterError, MissingExtraError
+from amulet_local.common.errors import FileAccessError
 
 _COLOURS = {"plain": "#7a7a7a", "completion": "#b0b0b0", "bare": "#d0d0d0", "amulet": "#c8882b"}
-
-
-def check_plot(path: Path) -> None:
-    """Whether a chart can be written there, before minutes are spent on its figures.
-
-    Raises:
-        MissingExtraError: matplotlib isn't installed.
-        InvalidParameterError: the name doesn't end in .png.
-        FileAccessError: it can't be written.
-    """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise MissingExtraError(
-            "--plot needs matplotlib: pip install 'amulet-local[plot]' (in a checkout: "
-            ".venv/bin/pip install -e '.[plot]')"
-        )
-    if path.suffix.lower() != ".png":
-        raise InvalidParameterError(f"--plot writes a PNG file; {path.name!r} doesn't end in .png")
-    private_files.check(path)
 
 
 def write_plot(report: Report, path: Path) -> None:

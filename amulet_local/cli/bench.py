@@ -210,8 +210,8 @@ def _settings(options: BenchOptions, parts: tuple[str, ...]) -> Settings:
 def _plot_path(options: BenchOptions, what: tuple[str, ...]) -> Path | None:
     if options.plot is None:
         return None
-    from amulet_local.benchmark.plot import check_plot
     from amulet_local.common.errors import InvalidParameterError
+    from amulet_local.common.plotting import check_plot
 
     if not {"decode", "prefill"} & set(what):
         raise InvalidParameterError("--plot draws decode and prefill; measure one of them")

@@ -181,7 +181,7 @@ def _share(percent: float | None) -> float:
 def _plot_path(name: str | None) -> Path | None:
     if name is None:
         return None
-    from amulet_local.benchmark.plot import check_plot
+    from amulet_local.common.plotting import check_plot
 
     path = Path(name).expanduser()
     check_plot(path)

@@ -1,14 +1,16 @@
-"""What plots of marks have in common: their grid, labels that can be read, the PNG file.
+"""What plots have in common: whether one can be made, marks' grid and labels, the PNG file.
 
 Knows nothing about what is plotted.
 """
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
-from amulet_local.common.errors import FileAccessError
+from amulet_local.common import private_files
+from amulet_local.common.errors import FileAccessError, InvalidParameterError, MissingExtraError
 
 _PLACES = [
     (sign * x, y, "left" if sign > 0 else "right")
@@ -19,6 +21,24 @@ _PLACES = [
 
 _AIR = 8
 """Pixels between a label and a mark, at least; 10 points are 14."""
+
+
+def check_plot(path: Path) -> None:
+    """Whether a plot can be written there, before minutes are spent on its figures.
+
+    Raises:
+        MissingExtraError: matplotlib isn't installed.
+        InvalidParameterError: the name doesn't end in .png.
+        FileAccessError: it can't be written.
+    """
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError(
+            "a plot needs matplotlib: pip install 'amulet-local[plot]' (in a checkout: "
+            ".venv/bin/pip install -e '.[plot]')"
+        )
+    if path.suffix.lower() != ".png":
+        raise InvalidParameterError(f"a plot is a PNG file; {path.name!r} doesn't end in .png")
+    private_files.check(path)
 
 
 def save_marks(axes: Any, labels: list[Any], path: Path) -> None:

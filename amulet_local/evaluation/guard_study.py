@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from amulet_local.benchmark.plot import check_plot
 from amulet_local.common.errors import AmuletError, FileAccessError, InvalidParameterError
+from amulet_local.common.plotting import check_plot
 from amulet_local.engine import Engine, load
 from amulet_local.evaluation.frontier_plot import PlotMark, write_plot
 from amulet_local.evaluation.pairs import judged, pair_ask

@@ -345,28 +345,9 @@ def test_what_a_preference_adds_is_the_difference_of_medians(report: Report) -> 
     assert report.decode.auto_over_best == pytest.approx(2.0 / 1.9)
 
 
-def test_a_chart_needs_its_extra(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(plot.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(errors.MissingExtraError, match=r"amulet-local\[plot\]"):
-        plot.check_plot(tmp_path / "a.png")
-
-
-@pytest.mark.parametrize(
-    ("name", "kind"),
-    [("a.pdf", errors.InvalidParameterError), ("no/a.png", errors.FileAccessError)],
-)
-def test_a_chart_that_can_not_be_written_is_refused_first(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, kind: type[Exception]
-) -> None:
-    monkeypatch.setattr(plot.importlib.util, "find_spec", lambda _: object())
-    with pytest.raises(kind):
-        plot.check_plot(tmp_path / name)
-
-
 @pytest.mark.lengthy
 def test_a_chart_is_drawn(report: Report, tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="the extra `plot` isn't installed")
     path = tmp_path / "a.png"
-    plot.check_plot(path)
     plot.write_plot(report, path)
     assert path.read_bytes().startswith(b"\x89PNG")

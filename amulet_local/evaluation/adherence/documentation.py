@@ -16,7 +16,7 @@ import numpy as np
 
 from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError, InvalidTextError
-from amulet_local.common.plotting import save_marks
+from amulet_local.common.plotting import check_plot, save_marks
 from amulet_local.evaluation.adherence.report import by_method, follows_whole, table, with_topics
 from amulet_local.evaluation.adherence.study import EXAMPLE_QUESTIONS, LOG, stored
 from amulet_local.evaluation.experiment.documentation import MAX_BYTES, with_section
@@ -33,7 +33,7 @@ Entry = dict[str, Any]
 
 
 def read_run(folder: Path) -> list[Entry]:
-    """A model's answers, the reference's first; not those that were made as examples.
+    """A model's answers by method, the reference's first; not those that were made as examples.
 
     Raises:
         FileAccessError: the log can't be read, or a line is damaged.
@@ -48,7 +48,9 @@ def read_run(folder: Path) -> list[Entry]:
         raise InvalidTextError(
             f"{folder} has no answer of `{REFERENCE}`, which others are compared with"
         )
-    return sorted(entries, key=lambda entry: not _is_reference(entry))
+    return sorted(
+        entries, key=lambda entry: (not _is_reference(entry), entry["method"], entry["examples"])
+    )
 
 
 def section(runs: dict[str, list[Entry]]) -> str:
@@ -125,7 +127,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", nargs="+", metavar="MODEL=FOLDER", help="a run and its title")
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     options = parser.parse_args(arguments)
+    picture = options.document.with_name(PICTURE)
     try:
+        check_plot(picture)
         runs = {}
         for text in options.runs:
             model, equals, folder = text.partition("=")
@@ -133,7 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 parser.error(f"a run is MODEL=FOLDER, not {text!r:.60}")
             runs[model] = with_topics(read_run(Path(folder)), scorer_named("similarity"))
         document = private_files.read(options.document, max_bytes=MAX_BYTES).decode()
-        draw(runs, options.document.with_name(PICTURE))
+        draw(runs, picture)
         options.document.write_text(with_section(document, section(runs)), encoding="utf-8")
     except (AmuletError, OSError) as error:
         parser.exit(1, f"error: {error}\n")
