@@ -121,21 +121,28 @@ def _is_reference(entry: Entry) -> bool:
     return entry["method"] == REFERENCE and not entry["examples"]
 
 
+def _titled(text: str) -> tuple[str, Path]:
+    model, equals, folder = text.partition("=")
+    if not (model and equals and folder):
+        raise argparse.ArgumentTypeError(f"a run is MODEL=FOLDER, not {text!r:.60}")
+    return model, Path(folder)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     parser = argparse.ArgumentParser(prog="adherence_table", description=__doc__)
-    parser.add_argument("runs", nargs="+", metavar="MODEL=FOLDER", help="a run and its title")
+    parser.add_argument(
+        "runs", nargs="+", type=_titled, metavar="MODEL=FOLDER", help="a run and its title"
+    )
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     options = parser.parse_args(arguments)
     picture = options.document.with_name(PICTURE)
     try:
         check_plot(picture)
-        runs = {}
-        for text in options.runs:
-            model, equals, folder = text.partition("=")
-            if not (model and equals and folder):
-                parser.error(f"a run is MODEL=FOLDER, not {text!r:.60}")
-            runs[model] = with_topics(read_run(Path(folder)), scorer_named("similarity"))
+        runs = {
+            model: with_topics(read_run(folder), scorer_named("similarity"))
+            for model, folder in options.runs
+        }
         document = private_files.read(options.document, max_bytes=MAX_BYTES).decode()
         draw(runs, picture)
         options.document.write_text(with_section(document, section(runs)), encoding="utf-8")
