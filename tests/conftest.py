@@ -21,6 +21,7 @@ from hypothesis import settings
 from amulet_local import Engine, load
 from amulet_local.loading import model_store
 from amulet_local.loading.runtime_setup import load_kernels
+from amulet_local.loading.tried_files import note_as_tried
 from tests.gguf_edit import SHALLOW_LAYERS, copy_layers
 from tests.scripted import scripted_engine
 
@@ -155,6 +156,7 @@ def requantized(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, int
                 os.fsencode(source), os.fsencode(path), ctypes.byref(params)
             )
             assert done == 0
+            note_as_tried([path])
         return path
 
     return make

@@ -9,6 +9,8 @@ from typing import Any
 import gguf
 import numpy as np
 
+from amulet_local.loading.tried_files import note_as_tried
+
 SHALLOW_LAYERS = (0, 1, 8, 27)
 """Of the embedded model: some whose answers depend on the question and on each preference."""
 
@@ -71,8 +73,9 @@ def copy_edited(
 
 
 def finish(writer: gguf.GGUFWriter) -> None:
-    """Write everything that was added."""
+    """Write everything that was added; who loads the file needs no trial of it."""
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    note_as_tried([Path(writer.path)])

@@ -10,7 +10,7 @@ import os
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,9 @@ from amulet_local.cli.flags import json_option, option
 from amulet_local.cli.model_listing import inspected, size_in_words
 from amulet_local.cli.terminal import StatusLine, one_line, write
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
+
+if TYPE_CHECKING:
+    from amulet_local.llama.gguf import GGUFHeader
 
 MODEL = "The model"
 _DIGEST = re.compile(r"(?:sha256-)?([0-9a-f]{64})")
@@ -182,19 +185,38 @@ def show(options: ModelShowOptions) -> None:
 
 
 def verify(options: ModelVerifyOptions) -> None:
-    """Compare a file with the digest that is known of it."""
+    """Compare a file with the digest that is known of it, and try it out."""
     from amulet_local.llama.gguf import read_header
     from amulet_local.loading.model_store import find_model, verify_checksum
 
     path = find_model(options.model)
-    read_header(path)
+    header = read_header(path)
     known = _known_digest(path)
     if known is not None:
         verify_checksum(path, known)
         write(f"{one_line(path)} is whole: sha256 {known}\n")
-        return
-    write(f"{one_line(path)} is a sound GGUF file; nothing else is known of it\n")
-    write(f"sha256 {_digest_of(path)}\n")
+    else:
+        write(f"{one_line(path)} is a sound GGUF file; nothing else is known of it\n")
+        write(f"sha256 {_digest_of(path)}\n")
+    write(
+        f"header: {one_line(header.architecture)}, {len(header.metadata)} keys and "
+        f"{header.n_tensors} tensors within the limits\n"
+        f"{_outcome_of_trial(path, header)}\n"
+    )
+
+
+def _outcome_of_trial(path: Path, header: GGUFHeader) -> str:
+    from amulet_local.llama import trial
+    from amulet_local.llama.generative import reason_not_embedding, reason_not_generative
+
+    reason = reason_not_generative(header)
+    embeds = reason is not None and reason_not_embedding(header) is None
+    if reason is not None and not embeds:
+        return f"not tried: {one_line(reason)}"
+    reason = trial.try_out(path, embeds=embeds)
+    if reason is not None:
+        return f"it doesn't run: {one_line(reason)}"
+    return "it loads and runs, in a process of its own"
 
 
 def _known_digest(path: Path) -> str | None:
@@ -288,8 +310,9 @@ def add_actions(group: typer.Typer) -> None:
         ),
         (
             *(ModelVerifyOptions, verify, "verify", "Whether a model's file is whole."),
-            "Check a file's structure, and its SHA-256 digest where that is known: of the "
-            "catalogue's models, and of what Hugging Face and Ollama have downloaded.",
+            "Check a file's structure, its SHA-256 digest where that is known (of the "
+            "catalogue's models, and of what Hugging Face and Ollama have downloaded), and "
+            "whether it loads and runs, in a process of its own.",
             VERIFY_EXAMPLES,
         ),
         (

@@ -126,12 +126,14 @@ def load_embedder(options: ServeOptions, runtime: RuntimeParams) -> ServedEmbedd
     """
     from amulet_local.llama.embedder import Embedder, EmbedderSettings
     from amulet_local.loading.model_store import find_model
+    from amulet_local.loading.tried_files import hold_trial
     from amulet_local.server.served_embedder import ServedEmbedder
 
     if options.embedding and options.embedding_model is not None:
         raise InvalidParameterError("--embedding is for -m alone: leave out --embedding-model")
     own = next(iter(options.model or ()), None)
     path = find_model(options.embedding_model or chosen_model(own))
+    hold_trial(path, runtime.isolate, embeds=True)
     embedder = Embedder(
         path,
         EmbedderSettings(

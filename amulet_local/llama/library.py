@@ -23,6 +23,9 @@ _SPIN_COUNT = "1000"
 """Turns of GNU OpenMP's waiting loop before a thread sleeps; a few microseconds."""
 
 
+_NO_REASON = "failed to load model"
+
+
 class NativeLog:
     """Keeps the last lines that llama.cpp logs, and shows them on stderr when asked to.
 
@@ -52,10 +55,13 @@ class NativeLog:
         self._lines.clear()
 
     def last_error(self) -> str:
-        """The last error or warning since `mark`, one line, empty if there was none."""
+        """The last error or warning since `mark`, one line, empty if there was none.
+
+        After an error with a reason comes one that says that there was an error.
+        """
         for wanted in (native.LOG_ERROR, native.LOG_WARN):
             for level, text in reversed(self._lines):
-                if level == wanted and text.strip():
+                if level == wanted and text.strip() and not text.rstrip().endswith(_NO_REASON):
                     return " ".join(text.split())
         return ""
 

@@ -85,7 +85,7 @@ class Model:
             reason, purpose = reason_not_generative(self.header), "generate"
         if reason:
             raise UnsupportedModelError(f"{self.path.name} can't {purpose} text: {reason}")
-        parts = [self.header, *map(read_header, _other_parts(self.path, self.header))]
+        parts = [self.header, *map(read_header, other_parts(self.path, self.header))]
         self.tensor_shapes = {
             name: tensor.shape for part in parts for name, tensor in part.tensors.items()
         }
@@ -256,8 +256,12 @@ def file_identity(path: str | os.PathLike[str]) -> str:
     return f"{os.path.realpath(path)}; {status.st_size} bytes of {status.st_mtime_ns}"
 
 
-def _other_parts(path: Path, header: GGUFHeader) -> list[Path]:
-    """The further files of a split model, which llama.cpp opens by itself."""
+def other_parts(path: Path, header: GGUFHeader) -> list[Path]:
+    """The further files of a split model, which llama.cpp opens by itself.
+
+    Raises:
+        ModelFileError: the first one's name isn't what llama.cpp makes the others' from.
+    """
     n_parts = header.metadata.get("split.count", 1)
     if not isinstance(n_parts, int) or n_parts <= 1:
         return []

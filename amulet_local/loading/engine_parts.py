@@ -31,6 +31,7 @@ from amulet_local.loading.runtime_setup import (
     row_plan,
     runtime_warnings,
 )
+from amulet_local.loading.tried_files import hold_trial
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.preferences.user_settings import UserModelSettings, settings_of_model
 from amulet_local.steering.rounding_noise import rounding_noise
@@ -117,6 +118,7 @@ def load_parts(
         library.start()
         n_gpu_layers = resolve_gpu_layers(runtime)
         path = model_store.find_model(model)
+        hold_trial(path, runtime.isolate)
         loaded = Model.load(path, model_settings(runtime, n_gpu_layers), progress=progress)
     adapters: Adapters | None = None
     try:

@@ -11,6 +11,8 @@ CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0"
 FlashAttention = Literal["auto", "on", "off"]
 SplitMode = Literal["none", "layer", "row"]
 LoadMode = Literal["auto", "mmap", "mlock", "none"]
+Isolate = Literal["auto", "always", "never"]
+"""Whether a model file is tried in a process of its own first; "auto": if it never ran here."""
 Schedule = Literal["auto", "parallel", "serial", "batched"]
 Scheduler = Literal["auto", "interleaved", "batched"]
 """How several requests are computed at once."""

@@ -12,6 +12,7 @@ from amulet_local.params.choices import (
     AdaptersOn,
     CacheType,
     FlashAttention,
+    Isolate,
     LoadMode,
     Schedule,
     SplitMode,
@@ -41,6 +42,7 @@ class RuntimeFields(TypedDict, total=False):
     control_vector_layers: tuple[int, int] | None
     adapters_on: AdaptersOn
     load_mode: LoadMode
+    isolate: Isolate
     low_memory: bool
     chat_template: str | None
     template_arguments: dict[str, Any]

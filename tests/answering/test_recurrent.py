@@ -20,6 +20,7 @@ from amulet_local.llama.model import Model
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.serving.cohort import Cohort
 from amulet_local.steering.row_plan import RowPlan
+from tests.gguf_edit import finish
 from tests.serving.cohort_run import run
 
 WIDTH, INNER, STATE, RANK, N_LAYERS = 64, 128, 16, 4, 2
@@ -80,10 +81,7 @@ def mamba(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     embedding = rng.normal(size=(n_vocab, WIDTH)).astype(np.float32)
     for name, values in [("token_embd.weight", embedding), *weights(rng)]:
         writer.add_tensor(name, values)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish(writer)
     return path
 
 

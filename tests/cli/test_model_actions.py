@@ -35,7 +35,10 @@ def test_a_file_is_verified_by_the_digest_that_a_cache_calls_it(
 ) -> None:
     sound = tiny_gguf("mine.gguf", "llama").read_bytes()
     digest = hashlib.sha256(sound).hexdigest()
-    assert f"sha256 {digest}" in call("models", "verify", tmp_path / "mine.gguf").out
+    out = call("models", "verify", tmp_path / "mine.gguf").out
+    assert f"sha256 {digest}" in out
+    assert "header: llama, 4 keys and 1 tensors within the limits" in out
+    assert "it doesn't run: llama.cpp can't load mine.gguf" in out
     blobs = tmp_path / "blobs"
     blobs.mkdir()
     (blobs / f"sha256-{digest}").write_bytes(sound)
@@ -44,7 +47,9 @@ def test_a_file_is_verified_by_the_digest_that_a_cache_calls_it(
     assert "is whole" in call("models", "verify", link).out
     (blobs / f"sha256-{digest}").write_bytes(sound + b"\0")
     assert "it is damaged" in call("models", "verify", link).error_line
-    assert "is whole" in call("models", "verify", "smollm2").out
+    out = call("models", "verify", "smollm2").out
+    assert "is whole" in out
+    assert "it loads and runs" in out
 
 
 def test_a_model_is_quantised_once_more_only_where_that_is_said(

@@ -95,7 +95,7 @@ def test_a_new_process_computes_only_the_last_token_of_each_prompt(
     shallow_f32_path: Path, schedule: str
 ) -> None:
     def open_engine() -> Engine:
-        return load(shallow_f32_path, n_ctx=256, schedule=schedule)
+        return load(shallow_f32_path, n_ctx=256, schedule=schedule, isolate="never")
 
     with open_engine() as engine:
         first = engine.generate_from_tokens(PLAIN, PREFERENCE, sampling=SHORT)
@@ -110,7 +110,7 @@ def test_a_new_process_computes_only_the_last_token_of_each_prompt(
 def test_engine_stays_as_it_was_when_the_cache_cant_be_used(
     shallow_path: Path, folder: Path, requantized: Callable[[Path, int], Path]
 ) -> None:
-    with load(shallow_path, n_ctx=256) as engine:
+    with load(shallow_path, n_ctx=256, isolate="never") as engine:
         assert not engine.load_prompt_cache("mine")
         before = engine.generate_from_tokens(PLAIN, PREFERENCE, sampling=SHORT).token_ids
         engine.save_prompt_cache("mine")
@@ -123,14 +123,14 @@ def test_engine_stays_as_it_was_when_the_cache_cant_be_used(
         assert len(again.token_ids) == len(before)
         engine.save_prompt_cache("mine")
     with (
-        load(requantized(shallow_path, 7), n_ctx=256) as other,
+        load(requantized(shallow_path, 7), n_ctx=256, isolate="never") as other,
         pytest.raises(errors.FileAccessError, match="another model"),
     ):
         other.load_prompt_cache("mine")
 
 
 def test_a_state_that_llama_cpp_refuses_leaves_empty_rows(shallow_path: Path, folder: Path) -> None:
-    with load(shallow_path, n_ctx=256) as engine:
+    with load(shallow_path, n_ctx=256, isolate="never") as engine:
         fingerprint = prompt_cache.fingerprint_of(engine._shared.parts)
         prompt_cache.save("mine", fingerprint, [SavedRow(tokens=(1, 2), state=b"\0" * 64)])
         assert not engine.load_prompt_cache("mine")
@@ -138,10 +138,10 @@ def test_a_state_that_llama_cpp_refuses_leaves_empty_rows(shallow_path: Path, fo
 
 
 def test_a_cache_longer_than_the_context_is_not_used(shallow_path: Path) -> None:
-    with load(shallow_path, n_ctx=256) as engine:
+    with load(shallow_path, n_ctx=256, isolate="never") as engine:
         engine.generate_from_tokens(PLAIN, PREFERENCE, sampling=SHORT)
         engine.save_prompt_cache("mine")
-    with load(shallow_path, n_ctx=64) as engine:
+    with load(shallow_path, n_ctx=64, isolate="never") as engine:
         assert not engine.load_prompt_cache("mine")
 
 

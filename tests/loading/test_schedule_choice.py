@@ -108,7 +108,7 @@ def test_a_damaged_file_is_as_good_as_none(cache: Path, content: str) -> None:
 def test_auto_measures_when_the_first_preference_is_asked_for(
     shallow_path: Path, cache: Path
 ) -> None:
-    with load(shallow_path, n_ctx=256) as engine:
+    with load(shallow_path, n_ctx=256, isolate="never") as engine:
         engine.generate_from_tokens([5, 6, 7])
         assert engine._shared.schedule_choices == {}
         answer = engine.generate_from_tokens([5, 6, 7], [5, 6, 8])
@@ -122,13 +122,13 @@ def test_auto_measures_when_the_first_preference_is_asked_for(
 
 
 def test_reproducible_never_chooses_batched(shallow_path: Path, cache: Path) -> None:
-    with load(shallow_path, n_ctx=256, reproducible=True) as engine:
+    with load(shallow_path, n_ctx=256, reproducible=True, isolate="never") as engine:
         engine.generate_from_tokens([5, 6, 7], [5, 6, 8])
         assert "batched" not in engine._shared.schedule_choices[2].milliseconds
 
 
 def test_a_schedule_that_is_named_is_not_measured(shallow_path: Path, cache: Path) -> None:
-    with load(shallow_path, n_ctx=256, schedule="batched") as engine:
+    with load(shallow_path, n_ctx=256, schedule="batched", isolate="never") as engine:
         engine.generate_from_tokens([5, 6, 7], [5, 6, 8])
         assert engine.plan.schedule == "batched"
         assert engine._shared.schedule_choices == {}

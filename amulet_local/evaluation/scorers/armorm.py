@@ -23,6 +23,7 @@ from amulet_local.evaluation.scorers.base import AnsweredQuestion, Scorer
 from amulet_local.evaluation.scorers.registry import ScorerEntry, ScorerOptions
 from amulet_local.llama.embedder import Embedder, EmbedderSettings
 from amulet_local.loading.model_store import find_model
+from amulet_local.loading.tried_files import hold_trial
 from amulet_local.prompts.chat_template import ChatTemplate
 
 N_CTX = 4096
@@ -62,6 +63,7 @@ class ArmoRM:
                 "and name the GGUF file (armorm=, --armorm FILE)"
             )
         path = find_model(options.armorm)
+        hold_trial(path, "auto", embeds=True)
         self._embedder = Embedder(
             path,
             EmbedderSettings(

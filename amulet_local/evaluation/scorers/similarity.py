@@ -14,6 +14,7 @@ from amulet_local.evaluation.scorers.base import AnsweredQuestion, Scorer
 from amulet_local.evaluation.scorers.registry import ScorerEntry, ScorerOptions
 from amulet_local.llama.embedder import Embedder, EmbedderSettings, Vector
 from amulet_local.loading.model_store import find_model
+from amulet_local.loading.tried_files import hold_trial
 
 N_CTX = 2048
 """Tokens of a text that count with a model that the user names."""
@@ -31,8 +32,10 @@ class Similarity(Scorer):
         """
         self.name, self.summary, self.better = entry.name, entry.summary, entry.better
         path = options.embedding_model
+        model = find_model(path) if path is not None else cached_model()
+        hold_trial(model, "auto" if path is not None else "never", embeds=True)
         self._embedder = Embedder(
-            find_model(path) if path is not None else cached_model(),
+            model,
             EmbedderSettings(
                 n_ctx=N_USED_TOKENS if path is None else N_CTX,
                 n_threads=options.n_threads,

@@ -1,0 +1,116 @@
+"""A file that kills llama.cpp is an error, and one that ran is tried no more."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amulet_local import load
+from amulet_local.common.errors import ModelFileError, ModelNotFoundError
+from amulet_local.llama import trial
+from amulet_local.loading.tried_files import hold_trial
+from tests.small_gguf import small_llama, write_small
+
+DEADLY = ("lfm2moe", "GGML_ASSERT(n_expert && n_expert_used)")
+"""An architecture whose loader asserts what only it knows, and the assertion."""
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Path:
+    return write_small(tmp_path / "sound.gguf", *small_llama())
+
+
+@pytest.fixture
+def deadly(tmp_path: Path) -> Path:
+    keys, shapes = small_llama()
+    keys = {key.replace("llama.", f"{DEADLY[0]}."): value for key, value in keys.items()}
+    own = {"shortconv.l_cache": 4, "expert_feed_forward_length": 32, "expert_gating_func": 1}
+    keys |= {f"{DEADLY[0]}.{key}": value for key, value in own.items()}
+    keys["general.architecture"] = DEADLY[0]
+    return write_small(tmp_path / "deadly.gguf", keys, {"token_embd_norm.weight": (64,), **shapes})
+
+
+@pytest.fixture
+def trials(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that were tried, as they are."""
+    held: list[Path] = []
+    try_out = trial.try_out
+
+    def noted(path: Path, **purpose: Any) -> str | None:
+        held.append(path)
+        return try_out(path, **purpose)
+
+    monkeypatch.setattr(trial, "try_out", noted)
+    return held
+
+
+@pytest.mark.lengthy
+def test_a_file_that_kills_llama_cpp_is_an_error_that_says_why(deadly: Path) -> None:
+    with pytest.raises(ModelFileError) as caught:
+        load(deadly, n_ctx=64)
+    message = str(caught.value)
+    assert message.startswith("deadly.gguf can't be used: llama.cpp ends the process over it")
+    assert "SIGABRT" in message
+    assert DEADLY[1] in message
+    assert "/" not in message  # no path of the machine that compiled it
+    assert message.isprintable()
+
+
+@pytest.mark.lengthy
+def test_a_file_is_tried_until_it_ran_and_again_when_it_changes(
+    sound: Path, trials: list[Path]
+) -> None:
+    hold_trial(sound, "auto")
+    hold_trial(sound, "auto")
+    hold_trial(sound, "never")
+    assert trials == [sound]
+    os.utime(sound, (1, 1))
+    hold_trial(sound, "auto")
+    assert trials == [sound, sound]
+
+
+def test_a_packages_model_and_what_nothing_loads_are_not_tried(
+    model_path: Path, tmp_path: Path, trials: list[Path]
+) -> None:
+    keys, shapes = small_llama()
+    no_text = write_small(tmp_path / "a.gguf", {**keys, "general.type": "adapter"}, shapes)
+    hold_trial(model_path, "auto")
+    hold_trial(no_text, "always")
+    with pytest.raises(ModelNotFoundError):
+        hold_trial(tmp_path / "none.gguf", "auto")
+    assert trials == []
+
+
+@pytest.mark.lengthy
+def test_what_llama_cpp_refuses_is_no_death(tmp_path: Path) -> None:
+    keys, shapes = small_llama()
+    del shapes["output_norm.weight"]
+    path = write_small(tmp_path / "lacks.gguf", keys, shapes)
+    hold_trial(path, "always")
+    reason = "tensor 'output_norm.weight' not found"
+    with pytest.raises(ModelFileError, match=reason):
+        load(path, isolate="never")
+    assert reason in (trial.try_out(path) or "")
+
+
+def test_a_file_that_keeps_llama_cpp_busy_is_given_up(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial, "BASE_SECONDS", 0)
+    monkeypatch.setattr(trial, "BYTES_PER_SECOND", 2**40)
+    with pytest.raises(ModelFileError, match="still busy"):
+        hold_trial(sound, "auto")
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL")
+def test_endings_are_named_on_one_bounded_line() -> None:
+    said = "llama: error: \x1b[2J" + "x" * 999
+    ending = trial._ending(-signal.SIGKILL, said)
+    assert ending.startswith("SIGKILL: llama: error: ?[2Jxxx")
+    assert len(ending) < 250
+    assert trial._ending(-signal.SIGSEGV, "") == "SIGSEGV"
+    assert trial._ending(0xC0000005, "") == "status 3221225477"
