@@ -84,6 +84,23 @@ def difference(first: Values, second: Values) -> Estimate:
     return mean(first - second)
 
 
+def ratio(first: Values, second: Values) -> Estimate:
+    """Mean of `first` over mean of `second`, with its interval over the questions.
+
+    Args:
+        first, second: values of the same questions in the same order, shape (n,); no resample of
+            `second` may have a mean of 0, as it can't where all are positive.
+    """
+    n = len(first)
+    centre = float(first.mean() / second.mean())
+    if n == 1:
+        return Estimate(value=centre, low=-math.inf, high=math.inf, n=n)
+    drawn = first[_draws(n)].mean(axis=1) / second[_draws(n)].mean(axis=1)
+    left_out = (first.sum() - first) / (second.sum() - second)
+    low, high = _bca(drawn, centre, left_out)
+    return Estimate(value=centre, low=low, high=high, n=n)
+
+
 def effect_size(first: Values, second: Values) -> Estimate | None:
     """Cohen's d of paired values: mean difference over the differences' standard deviation.
 

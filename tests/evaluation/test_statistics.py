@@ -15,6 +15,7 @@ from amulet_local.evaluation.statistics import (
     difference,
     effect_size,
     mean,
+    ratio,
     row_means,
     wilson,
     win_rate,
@@ -45,6 +46,22 @@ def test_intervals_of_means_are_scipys(name: str) -> None:
     near = 0.12 * values.std() / math.sqrt(len(values)) + 1.01 * grid
     assert ours.value == pytest.approx(values.mean())
     assert (ours.low, ours.high) == pytest.approx(scipys(values, np.mean), abs=near)
+
+
+def test_the_interval_of_a_ratio_of_means_is_scipys() -> None:
+    first, second = SAMPLES["skewed"] + 1, np.random.default_rng(4).exponential(1.0, 30) + 2
+    ours = ratio(first, second)
+    theirs = stats.bootstrap(
+        (first, second),
+        lambda x, y, axis: x.mean(axis=axis) / y.mean(axis=axis),
+        paired=True,
+        vectorized=True,
+        method="BCa",
+        n_resamples=20_000,
+        rng=np.random.default_rng(5),
+    ).confidence_interval
+    assert ours.value == pytest.approx(first.mean() / second.mean())
+    assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.02)
 
 
 def test_an_interval_holds_the_truth_about_as_often_as_it_says() -> None:

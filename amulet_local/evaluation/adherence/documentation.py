@@ -8,7 +8,7 @@ Knows nothing about how figures come about. The same runs always give the same t
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ import numpy as np
 from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError, InvalidTextError
 from amulet_local.common.plotting import check_plot, save_marks
+from amulet_local.evaluation.adherence.judged import JUDGED, Verdicts, pairs_of
+from amulet_local.evaluation.adherence.named import NAMED_LOG, named_table
 from amulet_local.evaluation.adherence.report import by_method, follows_whole, table, with_topics
-from amulet_local.evaluation.adherence.study import EXAMPLE_QUESTIONS, LOG, stored
+from amulet_local.evaluation.adherence.study import EXAMPLE_QUESTIONS, GREEDY, LOG, stored
 from amulet_local.evaluation.experiment.documentation import MAX_BYTES, with_section
 from amulet_local.evaluation.scorers.registry import scorer_named
 
@@ -33,7 +35,9 @@ Entry = dict[str, Any]
 
 
 def read_run(folder: Path) -> list[Entry]:
-    """A model's answers by method, the reference's first; not those that were made as examples.
+    """A model's answers by method: greedy ones before drawn ones, the reference's first of each.
+
+    Those that were made as examples are left out.
 
     Raises:
         FileAccessError: the log can't be read, or a line is damaged.
@@ -49,21 +53,50 @@ def read_run(folder: Path) -> list[Entry]:
             f"{folder} has no answer of `{REFERENCE}`, which others are compared with"
         )
     return sorted(
-        entries, key=lambda entry: (not _is_reference(entry), entry["method"], entry["examples"])
+        entries,
+        key=lambda entry: (
+            entry["sampling"] != GREEDY,
+            not _is_reference(entry),
+            entry["method"],
+            entry["examples"],
+        ),
     )
 
 
-def section(runs: dict[str, list[Entry]]) -> str:
+def section(runs: dict[str, list[Entry]], judged: Mapping[str, Verdicts]) -> str:
     """The tables: one a model.
 
     Args:
         runs: by model, the answers, each with its topic's score.
+        judged: what a judge said of them, by the models whose answers were judged.
     """
     parts = []
     for model, entries in runs.items():
         names = {entry["preference"] for entry in entries}
-        parts += [f"### {model}", table(entries, sorted(names))]
+        parts.append(f"### {model}")
+        if model in judged:
+            pairs = pairs_of(entries)
+            parts += [
+                f"{judged[model].agreement(pairs)} The judge is {judged[model].name}.",
+                table(entries, sorted(names), judged[model].preferred(pairs)),
+            ]
+        else:
+            parts.append(table(entries, sorted(names)))
     return "\n\n".join([*parts, f"![adherence against divergence, by model]({PICTURE})"])
+
+
+def named_section(runs: Sequence[tuple[str, Path]]) -> str:
+    """What the built-in preferences change, a table for each model with such answers.
+
+    Raises:
+        FileAccessError: a log can't be read, or a line is damaged.
+    """
+    parts = []
+    for model, folder in runs:
+        if (folder / NAMED_LOG).exists():
+            entries = list(stored(folder / NAMED_LOG).values())
+            parts += [f"### {model}: by name", named_table(entries)]
+    return "\n\n".join(parts)
 
 
 def draw(runs: dict[str, list[Entry]], path: Path) -> None:
@@ -82,7 +115,9 @@ def draw(runs: dict[str, list[Entry]], path: Path) -> None:
     for (model, entries), colour in zip(runs.items(), _COLOURS * len(runs), strict=False):
         points = sorted(
             _point(group)
-            for group in by_method([entry for entry in entries if entry["kl"] is not None])
+            for group in by_method(
+                [item for item in entries if item["kl"] is not None and item["sampling"] == GREEDY]
+            )
         )
         joined = [point for point in points if point[2].split(":")[0] in (REFERENCE, "amulet")]
         axes.plot([x for x, *_ in joined], [y for _, y, _ in joined], color=colour, label=model)
@@ -139,13 +174,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     picture = options.document.with_name(PICTURE)
     try:
         check_plot(picture)
+        document = private_files.read(options.document, max_bytes=MAX_BYTES).decode()
+        named = named_section(options.runs)
+        if named:
+            document = with_section(document, named, "named preferences")
         runs = {
             model: with_topics(read_run(folder), scorer_named("similarity"))
             for model, folder in options.runs
+            if (folder / LOG).exists() or not (folder / NAMED_LOG).exists()
         }
-        document = private_files.read(options.document, max_bytes=MAX_BYTES).decode()
-        draw(runs, picture)
-        options.document.write_text(with_section(document, section(runs)), encoding="utf-8")
+        judged = {
+            model: Verdicts(folder / JUDGED)
+            for model, folder in options.runs
+            if (folder / JUDGED).exists()
+        }
+        if runs:
+            draw(runs, picture)
+            document = with_section(document, section(runs, judged))
+        options.document.write_text(document, encoding="utf-8")
     except (AmuletError, OSError) as error:
         parser.exit(1, f"error: {error}\n")
 

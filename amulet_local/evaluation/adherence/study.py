@@ -11,7 +11,6 @@ by, the other half confirms. Knows nothing about how answers are made.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -25,19 +24,17 @@ from amulet_local.common.results import Generation
 from amulet_local.engine import Engine, load
 from amulet_local.evaluation.adherence.bank import BANK, RuledPreference, split
 from amulet_local.evaluation.adherence.checks import parse_check
-from amulet_local.evaluation.adherence.judged import judge_all, judged_table, pairs_of
+from amulet_local.evaluation.adherence.drawing import sampling_of
 from amulet_local.evaluation.adherence.preference import ruled
 from amulet_local.evaluation.adherence.recital import opens_about_itself, recites
 from amulet_local.evaluation.adherence.report import table, with_topics
 from amulet_local.evaluation.adherence.task import FIELDS, SEED, Task, tasks
 from amulet_local.evaluation.experiment.contestants import contestants
-from amulet_local.evaluation.judges import JudgeOptions, open_judge
 from amulet_local.evaluation.quality import falls_apart, is_loop
 from amulet_local.evaluation.questions import QUESTIONS, parse_questions
 from amulet_local.evaluation.scorers.registry import scorer_named
 from amulet_local.loading.model_store import DEFAULT_MODEL
 from amulet_local.params.choices import Placement
-from amulet_local.params.sampling import SamplingParams
 from amulet_local.serving.together import Outcome
 
 DEFAULT_METHODS = (
@@ -47,9 +44,9 @@ EXAMPLE_QUESTIONS = ("What is a rainbow?", "How do I make good coffee?")
 """What examples answer; no question of the study."""
 EXAMPLE_METHOD = "amulet:balanced"
 N_CTX = 768
-JUDGE_N_CTX = 2048
 LOG = "adherence.jsonl"
-_JUDGED = "judged.jsonl"
+GREEDY = "{}"
+DRAWN_SEEDS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,7 +153,7 @@ def with_examples(
     (method,) = contestants(EXAMPLE_METHOD)
     made = {
         (task.placement, task.wording, question): replace(
-            task, contestant=method, question=question, sampling="{}", seed=SEED
+            task, contestant=method, question=question, sampling=GREEDY, seed=SEED
         )
         for task in wanted
         for question in EXAMPLE_QUESTIONS
@@ -192,25 +189,6 @@ def own_preference(text: str | None, check: str | None) -> tuple[RuledPreference
     return (ruled("own", "own", check, parse_check(check), text),)
 
 
-def sampling_of(text: str) -> str:
-    """SamplingParams' fields in the form that a log has.
-
-    Raises:
-        InvalidParameterError: it isn't a JSON object of such fields, or has the study's own.
-    """
-    try:
-        fields = json.loads(text)
-    except ValueError:
-        fields = None
-    if not isinstance(fields, dict) or {"max_tokens", "seed"} & set(fields):
-        raise InvalidParameterError(
-            f"--sampling takes fields of SamplingParams but for max_tokens and seed, as in "
-            f'\'{{"temperature": 0.7, "top_p": 0.8}}\', not {text!r:.60}'
-        )
-    SamplingParams(**fields)
-    return json.dumps(fields, sort_keys=True)
-
-
 def placements_of(text: str) -> list[Placement]:
     """The placements that a list names.
 
@@ -238,9 +216,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--each", type=int, default=1, help="questions of each preference")
     parser.add_argument("--max-tokens", type=int, default=64, help="of an answer")
     parser.add_argument(
-        "--sampling", default="{}", help="fields of SamplingParams as JSON; greedy without"
+        "--sampling",
+        default=GREEDY,
+        help="fields of SamplingParams as JSON, or recommended: what the model's file says, "
+        "temperature 0.7 where it says nothing; greedy without",
     )
-    parser.add_argument("--seeds", type=int, default=1, help="answers drawn for each prompt")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        help=f"answers drawn for each prompt; {DRAWN_SEEDS} without, of which a greedy one needs 1",
+    )
     parser.add_argument(
         "--examples",
         action="store_true",
@@ -249,7 +234,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--at-once", type=int, default=1, help="answers computed together; 1 is each by itself"
     )
-    parser.add_argument("--judge", help="a GGUF file, or a name: compares with the first method")
     parser.add_argument(
         "--report", action="store_true", help="print what is there of it, make nothing"
     )
@@ -262,6 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             questions = parse_questions(text, str(options.questions))
         methods = contestants(options.methods)
         placements = placements_of(options.placements)
+        sampling = sampling_of(options.sampling, options.model)
         wanted = list(
             tasks(
                 methods,
@@ -270,8 +255,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 questions,
                 per_preference=options.each,
                 max_tokens=options.max_tokens,
-                sampling=sampling_of(options.sampling),
-                n_seeds=options.seeds,
+                sampling=sampling,
+                n_seeds=options.seeds or (1 if sampling == GREEDY else DRAWN_SEEDS),
             )
         )
         options.out.mkdir(parents=True, exist_ok=True)
@@ -292,12 +277,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             names = [item.name for item in preferences]
             if any(entry["preference"] in names for entry in entries):
                 print(f"\nPreferences {title}:\n\n{table(entries, names)}")
-        if options.judge is not None:
-            pairs = pairs_of(entries)
-            with open_judge(JudgeOptions(model=options.judge, n_ctx=JUDGE_N_CTX)) as judge:
-                if not options.report:
-                    judge_all(judge, pairs, options.out / _JUDGED)
-                print(f"\n{judged_table(judge.source, pairs, options.out / _JUDGED)}")
     except AmuletError as error:
         parser.exit(1, f"error: {error}\n")
 

@@ -21,7 +21,7 @@ from amulet_local.evaluation.experiment.run_folder import existing_run
 from amulet_local.evaluation.experiment.tables import TablePart, column, methods_in
 from amulet_local.evaluation.scorers import DEFAULT_SCORERS, scorers_named
 
-BEGIN, END = "<!-- figures of the stored run -->", "<!-- end of the figures -->"
+END = "<!-- end of the figures -->"
 DOCUMENT = Path(__file__).parents[3] / "docs" / "evaluation.md"
 MAX_BYTES = 2**22
 
@@ -93,10 +93,15 @@ def _across(results: Results, scorer: str, parts: dict[str, TablePart]) -> str:
     return words.table(["method", *map(words.plain_text, columns)], rows)
 
 
-def with_section(document: str, text: str) -> str:
-    """The document with this section in the place of an earlier one, or at its end."""
-    block = f"{BEGIN}\n\n{text}\n\n{END}"
-    found = re.compile(re.escape(BEGIN) + ".*?" + re.escape(END), re.DOTALL)
+def with_section(document: str, text: str, what: str = "stored run") -> str:
+    """The document with this section in the place of an earlier one, or at its end.
+
+    Args:
+        what: whose figures they are: what its first mark says.
+    """
+    begin = f"<!-- figures of the {what} -->"
+    block = f"{begin}\n\n{text}\n\n{END}"
+    found = re.compile(re.escape(begin) + ".*?" + re.escape(END), re.DOTALL)
     if found.search(document):
         return found.sub(lambda _: block, document, count=1)
     return f"{document.rstrip()}\n\n{block}\n"

@@ -35,13 +35,14 @@ class Judge(Closing):
     def compare(self, question: str, preference: str, first: str, second: str) -> Comparison:
         """Which answer follows the preference better, asked in both orders.
 
-        An answer without any text loses against one that has some, without being asked about.
+        An answer without any text loses against one that has some, and answers that are the same
+        tie, without being asked about.
 
         Raises:
             JudgeError: the backend gave no verdict, after all retries.
         """
-        if not (first.strip() and second.strip()):
-            return _with_nothing(bool(first.strip()), bool(second.strip()))
+        if first == second or not (first.strip() and second.strip()):
+            return _unasked(bool(first.strip()), bool(second.strip()))
         labels = (FIRST, SECOND, NEITHER)
         choices = [
             self._backend.choose(
@@ -82,12 +83,13 @@ class Judge(Closing):
         self._backend.close()
 
 
-def _with_nothing(first: bool, second: bool) -> Comparison:
-    """The verdict where an answer has no text; the arguments say which has some."""
+def _unasked(first: bool, second: bool) -> Comparison:
+    """The verdict where an answer has no text, or both have the same; arguments: which has some."""
     chance = (1 + first - second) / 2
+    outcomes: dict[float, Outcome] = {1.0: "win", 0.5: "tie", 0.0: "lose"}
     return Comparison(
         probability=chance,
-        outcome="win" if first else "lose" if second else "tie",
+        outcome=outcomes[chance],
         orders=(chance, chance),
         from_probabilities=False,
     )

@@ -10,6 +10,9 @@ import pytest
 
 from amulet_local.common.errors import InvalidTextError
 from amulet_local.evaluation.adherence.documentation import main, read_run
+from amulet_local.evaluation.adherence.judged import JUDGED, pairs_of
+from amulet_local.evaluation.adherence.named import NAMED_LOG, PLAIN
+from amulet_local.evaluation.adherence.report import METHOD, prompt_of
 from amulet_local.evaluation.adherence.study import EXAMPLE_QUESTIONS, LOG
 from tests.evaluation.adherence.test_report import entry
 
@@ -59,6 +62,45 @@ def test_each_model_has_a_table_and_a_second_time_replaces_the_first(tmp_path: P
     ]
     assert text.count("+1.00 [") == text.count("+0.00 [") == 1
     assert (tmp_path / "adherence.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_judges_verdicts_are_a_column_and_its_agreement_comes_first(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plot")
+    entries = [entry("pref"), entry("amulet:paper", follows=False)]
+    folder = run_folder(tmp_path / "run", *entries)
+    (pair,) = pairs_of(entries)
+    verdict = {
+        "judge": "judge.gguf (7 bytes), prompts 1",
+        "methods": [[item[name] for name in METHOD] for item in pair],
+        "prompt": list(prompt_of(pair[0])),
+        "outcome": "win",
+    }
+    (folder / JUDGED).write_text(json.dumps(verdict) + "\n")
+    document = tmp_path / "strength.md"
+    document.write_text("# Strength\n")
+    main([f"Small={folder}", "--document", str(document)])
+    text = document.read_text()
+    assert text.index("none of 0 pairs of known answer") < text.index("| `pref` |")
+    assert "The judge is judge.gguf." in text
+    (row,) = [line for line in text.splitlines() if line.startswith("| `amulet:paper`")]
+    assert row.endswith("| 1.00 [0.21, 1.00] of 1 pairs |")
+
+
+def test_answers_by_name_have_a_section_of_their_own(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    answers = [entry("base", preference=PLAIN, finish_reason="stop", text="Go to bed.")]
+    answers.append(entry("amulet", preference="concise", finish_reason="stop", text="Bed."))
+    text = "".join(json.dumps({**item, "warnings": []}) + "\n" for item in answers)
+    (folder / NAMED_LOG).write_text(text)
+    document = tmp_path / "strength.md"
+    untouched = "<!-- figures of the stored run -->\n\n<!-- end of the figures -->"
+    document.write_text(f"# Strength\n\n{untouched}\n")
+    for _ in range(2):
+        main([f"Small={folder}", "--document", str(document)])
+    found = document.read_text()
+    assert found.count("| `concise` | `amulet` | words | 3.00 | 1.00 | 0.33 times") == 1
+    assert untouched in found
 
 
 def test_a_run_without_a_title_is_refused(tmp_path: Path, capsys: Any) -> None:

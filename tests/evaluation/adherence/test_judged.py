@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from amulet_local import errors
-from amulet_local.evaluation.adherence.judged import judge_all, judged_table, pairs_of
+from amulet_local.evaluation.adherence.bank import BANK, ruled_preference
+from amulet_local.evaluation.adherence.judged import (
+    Verdicts,
+    judge_all,
+    judged_table,
+    known_entries,
+    pairs_of,
+)
+from amulet_local.evaluation.adherence.known_pairs import known_pairs
 from amulet_local.evaluation.judges import JudgeOptions, open_judge
 from tests.evaluation.adherence.test_report import entry
 from tests.evaluation.judges.endpoints import Reply, completion, serving, shown
@@ -42,9 +50,10 @@ def test_a_judge_is_measured_where_the_rules_know(tmp_path: Path) -> None:
             judge_all(judge, pairs, path)
             assert len(endpoint.requests) == 2 * len(pairs)  # each pair once, in both orders
             lines = judged_table(judge.source, pairs, path).splitlines()
-            assert "of 0 pairs" in judged_table("another judge", pairs, path)
-    assert lines[0].startswith("The judge agrees with the rules in 0.67 [")
-    assert lines[0].endswith("of 3 pairs, a tie counting half.")
+            assert "none of 0 pairs of this run" in judged_table("another judge", pairs, path)
+    assert lines[0].startswith("The judge agrees with the rules in none of 0 pairs of known answer")
+    assert "and in 0.67 [" in lines[0]
+    assert "of 3 pairs of this run" in lines[0]
     (row,) = lines[4:]
     assert row.startswith("| `b` | user | 0.75 [")
     assert row.endswith("of 4 pairs |")
@@ -57,7 +66,44 @@ def test_answers_alike_are_a_tie(tmp_path: Path) -> None:
         with open_judge(options) as judge:
             judge_all(judge, pairs, tmp_path / "judged.jsonl")
             table = judged_table(judge.source, pairs, tmp_path / "judged.jsonl")
-    assert table.startswith("The judge agrees with the rules in 0.50")
+            assert endpoint.requests == []
+    assert "and in 0.50 [" in table
+
+
+def follows_rules(body: dict[str, Any]) -> Reply:
+    preference = ruled_preference(shown(body, "preference"))
+    assert preference is not None
+    first, second = (
+        preference.follows(shown(body, "question"), shown(body, f"answer {place}"))
+        for place in "AB"
+    )
+    return completion("C" if first == second else "A" if first else "B")
+
+
+def test_known_pairs_are_those_of_the_rules() -> None:
+    pairs = known_pairs()
+    assert len(pairs) == len(BANK)
+    for pair, preference in zip(pairs, BANK, strict=True):
+        assert ruled_preference(pair.wording) is preference
+        assert preference.follows(pair.question, pair.follows) is True
+        assert preference.follows(pair.question, pair.other) is False
+
+
+def test_a_judge_is_measured_on_the_known_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "judged.jsonl"
+    with serving(follows_rules) as endpoint:
+        options = JudgeOptions(base_url=endpoint.base_url, model="m", max_retries=0)
+        with open_judge(options) as judge:
+            judge_all(judge, known_entries()[:4], path)
+    said = Verdicts(path).agreement([])
+    assert "in 1.00 [0.51, 1.00] of 4 pairs of known answer (0 ties)" in said
+
+
+def test_drawn_answers_are_compared_with_those_that_are_drawn_alike() -> None:
+    drawn = {"sampling": '{"temperature": 0.7}'}
+    entries = [entry("a"), entry("b"), *(entry(name, seed=2, **drawn) for name in "ab")]
+    compared = [(ours["sampling"], theirs["sampling"]) for ours, theirs in pairs_of(entries)]
+    assert compared == [("{}", "{}"), (drawn["sampling"], drawn["sampling"])]
 
 
 def test_a_damaged_log_is_said(tmp_path: Path) -> None:

@@ -61,6 +61,29 @@ def test_answers_with_examples_are_a_row_of_their_own() -> None:
     assert shown[4].startswith("+1.00 [")
 
 
+def test_drawn_answers_are_rows_of_their_own_and_draws_of_one_prompt_one_answer() -> None:
+    drawn = {"sampling": '{"temperature": 0.7, "top_k": 20}'}
+    rows = cells_of(
+        [
+            entry("a", follows=False),
+            entry("b"),
+            entry("a", "1", **drawn, seed=1),
+            entry("a", "1", **drawn, seed=2),
+            entry("a", "2", **drawn, follows=False),
+            entry("b", "1", **drawn, seed=1, follows=False),
+            entry("b", "1", **drawn, seed=2),
+            entry("b", "2", **drawn),
+        ]
+    )
+    names = ["`a`", "`b`", "`a`, temperature 0.7, top_k 20", "`b`, temperature 0.7, top_k 20"]
+    assert [row[0] for row in rows] == names
+    assert [row[4] == "" for row in rows] == [True, False, True, False]
+    assert rows[2][2].startswith("0.50 [")
+    assert rows[3][2].startswith("0.75 [")
+    assert rows[3][4].startswith("+0.25 [")
+    assert rows[3][4].endswith("of 2")
+
+
 def test_an_answer_that_recites_is_not_whole() -> None:
     (row,) = cells_of([entry("a", "1", recites=True), entry("a", "2")])
     assert row[2].startswith("1.00 [")

@@ -9,13 +9,13 @@ import pytest
 
 from amulet_local import Engine, errors
 from amulet_local.evaluation.adherence.bank import BANK
+from amulet_local.evaluation.adherence.drawing import recommended, sampling_of
 from amulet_local.evaluation.adherence.study import (
     EXAMPLE_QUESTIONS,
     main,
     own_preference,
     placements_of,
     run,
-    sampling_of,
     stored,
     with_examples,
 )
@@ -97,7 +97,7 @@ def test_draws_of_each_seed_are_answers_of_their_own(scripted: Engine, tmp_path:
             QUESTIONS,
             per_preference=1,
             max_tokens=6,
-            sampling=sampling_of('{"temperature": 2.0}'),
+            sampling=sampling_of('{"temperature": 2.0}', "no model"),
             n_seeds=3,
         )
     )
@@ -111,7 +111,17 @@ def test_draws_of_each_seed_are_answers_of_their_own(scripted: Engine, tmp_path:
 @pytest.mark.parametrize("text", ["0.7", "{", '{"seed": 1}', '{"temperatur": 1}'])
 def test_sampling_that_can_not_be_is_refused(text: str) -> None:
     with pytest.raises(errors.InvalidParameterError):
-        sampling_of(text)
+        sampling_of(text, "no model")
+
+
+def test_a_models_file_recommends_how_to_draw() -> None:
+    own = {"general.sampling.temp": 0.60000002, "general.sampling.top_k": 20, "general.name": "m"}
+    assert recommended(own) == {"temperature": 0.6, "top_k": 20}
+    assert recommended({"general.sampling.top_k": 20}) == {"temperature": 0.7}
+
+
+def test_what_the_file_recommends_is_in_the_form_of_a_log(model_path: Path) -> None:
+    assert sampling_of("recommended", str(model_path)) == '{"temperature": 0.7}'
 
 
 @pytest.mark.parametrize(("text", "check"), [("in rhyme", None), (None, "regex:a")])
