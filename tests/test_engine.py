@@ -43,11 +43,11 @@ def assert_usable(engine: Engine, expected: tuple[int, ...]) -> None:
 # --- right -------------------------------------------------------------------------------------
 
 
-def test_base_gives_what_llama_cpp_python_gives(model_path: Path, shared_engine: Engine) -> None:
+def test_base_gives_what_llama_cpp_python_gives(shallow_path: Path, shallow_engine: Engine) -> None:
     import llama_cpp
 
     reference = llama_cpp.Llama(
-        str(model_path), n_ctx=512, n_batch=512, flash_attn=False, verbose=False, logits_all=False
+        str(shallow_path), n_ctx=512, n_batch=512, flash_attn=False, verbose=False, logits_all=False
     )
     for question in (QUESTION, "Name three rivers.", "Write a haiku about rain."):
         text = f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
@@ -57,7 +57,7 @@ def test_base_gives_what_llama_cpp_python_gives(model_path: Path, shared_engine:
             theirs.append(token)
             if len(theirs) == 48 or token == reference.token_eos():
                 break
-        ours = shared_engine.generate_from_tokens(
+        ours = shallow_engine.generate_from_tokens(
             prompt, method="base", sampling=SamplingParams(max_tokens=48)
         )
         assert list(ours.token_ids) == theirs
@@ -482,13 +482,10 @@ def test_quantised_cache_turns_flash_attention_on(shallow_path: Path) -> None:
 
 
 def test_model_without_a_template_names_the_option(shallow_path: Path, tmp_path: Path) -> None:
-    import gguf
-
     from tests.gguf_edit import copy_without
 
     stripped = tmp_path / "no-template.gguf"
     copy_without(shallow_path, stripped, "tokenizer.chat_template")
-    assert "tokenizer.chat_template" not in gguf.GGUFReader(stripped).fields
     with load(stripped, n_ctx=256) as engine:
         with pytest.raises(errors.ChatTemplateError, match="--chat-template"):
             engine.generate(QUESTION)
@@ -749,7 +746,7 @@ def test_loading_and_closing_leaves_no_memory_behind(shallow_path: Path) -> None
         from amulet_local import SamplingParams, load
 
         for _ in range(12):
-            with load({str(shallow_path)!r}, n_ctx=1024) as engine:
+            with load({str(shallow_path)!r}, n_ctx=1024, schedule="parallel") as engine:
                 engine.generate("Hi", preference="formal", sampling=SamplingParams(max_tokens=2))
             print(psutil.Process().memory_info().rss / 2**20)
         """

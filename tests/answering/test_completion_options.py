@@ -67,7 +67,7 @@ SETTINGS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     options=SETTINGS,
     preset=st.sampled_from([None, "paper", "balanced", "strong"]),

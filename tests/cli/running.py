@@ -36,12 +36,16 @@ os.execv(sys.executable, [sys.executable, "-m", "amulet_local", *sys.argv[1:]])
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """This process's environment, with one thread a model: other tests may be running."""
+    """This process's environment, with one thread a model: other tests may be running.
+
+    With one thread there is no schedule to be found out, which takes half a second.
+    """
     return {
         **os.environ,
         "PYTHONPATH": str(REPOSITORY),
         "AMULET_THREADS": "1",
         "AMULET_THREADS_BATCH": "1",
+        "AMULET_SCHEDULE": "serial",
         "PYTHONUTF8": "1",
         **changes,
     }

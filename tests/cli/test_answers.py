@@ -20,7 +20,7 @@ from amulet_local.steering.presets import PRESETS
 from tests.cli.conftest import CallCli
 from tests.cli.running import OnTerminal, Outcome, run
 
-pytestmark = pytest.mark.usefixtures("model_path")
+pytestmark = pytest.mark.usefixtures("shallow_by_default")
 
 QUESTION = "How do I sleep better?"
 SHORT = ("-n", "12")
@@ -53,7 +53,7 @@ def realigned() -> dict[str, Any]:
 
 
 def test_an_answer_ends_with_a_newline_and_leaves_stderr_alone(plain: Outcome) -> None:
-    assert re.fullmatch(r"\S.*\n", plain.out, re.DOTALL)
+    assert re.fullmatch(r".*\S\n", plain.out, re.DOTALL)
     assert plain.err == ""
 
 
@@ -179,7 +179,7 @@ def test_a_preference_file_is_the_preference(tmp_path: Path) -> None:
 
 def test_flags_are_those_of_llama_cpp(plain: Outcome) -> None:
     outcome = run(
-        *("generate", "-p", QUESTION, "-n", "12", "-ngl", "0", "-ctk", "q8_0", "-ctv", "q8_0"),
+        *("generate", "-p", QUESTION, "-n", "6", "-ngl", "0", "-ctk", "q8_0", "-ctv", "q8_0"),
         *("-fa", "on", "-tb", "1", "-t", "1", "-c", "256", "-b", "64", "-s", "-1", "--temp", "0"),
         *("--top-k", "20", "--top-p", "0.9", "--min-p", "0.1", "--repeat-penalty", "1.1"),
         *("--repeat-last-n", "-1", "--load-mode", "none", "--chat-template", "chatml"),
@@ -187,7 +187,7 @@ def test_flags_are_those_of_llama_cpp(plain: Outcome) -> None:
     )
     assert outcome.code == 0
     assert outcome.out != plain.out
-    pattern = r"12 tokens \(cut off\) · [\d.]+ tokens/s · first token after [\d.]+ s\n"
+    pattern = r"6 tokens \(cut off\) · [\d.]+ tokens/s · first token after [\d.]+ s\n"
     assert re.fullmatch(pattern, outcome.err)
 
 
@@ -227,7 +227,7 @@ def test_stop_texts_end_the_answer_and_a_prefix_begins_it(plain: Outcome) -> Non
     assert stopped.out == plain.out.split(words[4])[0].rstrip("\n") + "\n"
     prefix = " ".join(words[:3])
     rest = run("generate", QUESTION, "-n", "3", "--response-prefix", prefix)
-    assert (prefix + rest.out).split()[:4] == words[:4]
+    assert (prefix + rest.out).split()[3].startswith(words[3])
 
 
 def test_variables_of_the_template_are_json(call: CallCli) -> None:

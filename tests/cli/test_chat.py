@@ -71,7 +71,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def _running(folder: Path) -> Iterator[ChatTerminal]:
-    terminal = ChatTerminal(*SHORT, AMULET_DATA=str(folder), AMULET_MODEL="smollm2")
+    terminal = ChatTerminal(*SHORT, AMULET_DATA=str(folder))
     yield terminal
     terminal.close()
 
@@ -99,14 +99,15 @@ def words(text: str) -> list[str]:
 
 
 def test_a_preference_holds_from_the_next_turn_on(
-    shared: ChatTerminal, shared_engine: Engine
+    shared: ChatTerminal, shallow_engine: Engine
 ) -> None:
-    expected = shared_engine.conversation(sampling=SamplingParams(max_tokens=12))
-    assert words(shared.say(QUESTION))[:8] == words(expected.send(QUESTION).text)[:8]
+    expected = shallow_engine.conversation(sampling=SamplingParams(max_tokens=12))
+    answer = words(expected.send(QUESTION).text)
+    assert words(shared.say(QUESTION))[: len(answer)] == answer
     assert "from here on: formal (balanced)" in shared.say("/preference formal")
     expected.set(preference="formal")
-    answer = expected.send("And wine?").text
-    assert words(shared.say("And wine?"))[: len(words(answer))] == words(answer)
+    answer = words(expected.send("And wine?").text)
+    assert words(shared.say("And wine?"))[: len(answer)] == answer
     assert "formal, in rhyme:0.5" in shared.say("/pref + in rhyme:0.5")
     assert "did you mean 'formal'" in shared.say("/preference formol")
     assert "preference: formal, in rhyme:0.5;" in shared.say("/preference")
@@ -131,12 +132,12 @@ def test_strength_and_preset(shared: ChatTerminal) -> None:
 
 
 def test_compare_shows_the_plain_answer_and_keeps_the_other(
-    shared: ChatTerminal, shared_engine: Engine, folder: Path
+    shared: ChatTerminal, shallow_engine: Engine, folder: Path
 ) -> None:
     shared.say("/preference uplifting")
     answer = shared.say(QUESTION)
     shown = shared.say("/compare")
-    plain = shared_engine.generate(QUESTION, sampling=SamplingParams(max_tokens=12)).text
+    plain = shallow_engine.generate(QUESTION, sampling=SamplingParams(max_tokens=12)).text
     assert "without a preference" in shown
     columns = [line[:39] for line in shown.splitlines()[2:]]
     assert words(" ".join(columns)) == words(plain)
@@ -420,11 +421,10 @@ def test_control_characters_of_a_model_or_a_file_do_nothing(
     assert "\x1b]" not in again.text
 
 
-@pytest.mark.usefixtures("whole_by_default")
-def test_lines_go_in_and_answers_come_out(shared_engine: Engine, tmp_path: Path) -> None:
+def test_lines_go_in_and_answers_come_out(shallow_engine: Engine, tmp_path: Path) -> None:
     lines = f"{QUESTION}\n/preference formal\nAnd\\\nwine?\n/nonsense\n"
     done = run("chat", *SHORT, stdin=lines.encode(), AMULET_DATA=str(tmp_path / "data"))
-    expected = shared_engine.conversation(sampling=SamplingParams(max_tokens=12))
+    expected = shallow_engine.conversation(sampling=SamplingParams(max_tokens=12))
     first = expected.send(QUESTION).text
     expected.set(preference="formal")
     second = expected.send("And\nwine?").text

@@ -94,23 +94,23 @@ def pretend_matplotlib(monkeypatch: pytest.MonkeyPatch, *, is_there: bool) -> No
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
 
 
-def kept_in(config: Path) -> UserModelSettings:
+def kept_in(config: Path, model: str = "smollm2") -> UserModelSettings:
     assert config.exists()
-    return settings_of_model(["smollm2"])
+    return settings_of_model([model])
 
 
-def test_it_measures_shows_recommends_and_keeps(config: Path, model_path: Path) -> None:
-    outcome = run(*QUICK, "--keep", "-m", model_path)
+def test_it_measures_shows_recommends_and_keeps(config: Path, shallow_path: Path) -> None:
+    outcome = run(*QUICK, "--keep", "-m", shallow_path)
     assert outcome.code == 0, outcome
     assert re.search(r"^Answers to 'Why\?', concise:\n  preference prompt +\S", outcome.out, re.M)
     for words in ("preference prompt", "scale 1.5", "paper, no guards", "margin", "Signal: "):
         assert words in outcome.out
-    assert re.search(r"^Kept for smollm2 in .*settings\.toml\.$", outcome.out, re.MULTILINE)
+    assert re.search(r"^Kept for shallow in .*settings\.toml\.$", outcome.out, re.MULTILINE)
     assert re.findall(r"^\d+ of 3 answers", outcome.err, re.MULTILINE)[-1] == "3 of 3 answers"
-    strength = kept_in(config).strength
+    strength = kept_in(config, "shallow").strength
     assert strength["guidance_scale"] in (1, 1.5)
     listed = run("preferences", "list").out
-    assert f"smollm2  guidance_scale {strength['guidance_scale']:g}" in listed
+    assert f"shallow  guidance_scale {strength['guidance_scale']:g}" in listed
 
 
 @pytest.mark.usefixtures("shallow_by_default")
@@ -158,7 +158,7 @@ def test_what_is_kept_is_replaced_and_taken_out(call: CallCli, config: Path) -> 
     assert json.loads(call("tune", "--reset", "--json").out) == {"removed": None}
 
 
-@pytest.mark.usefixtures("whole_by_default")
+@pytest.mark.usefixtures("shallow_by_default")
 def test_a_kept_strength_changes_later_answers(config: Path) -> None:
     def tokens(*flags: str) -> Any:
         arguments = ("generate", "How do I sleep?", "--preference", "creative", "-n", "12")
@@ -166,7 +166,7 @@ def test_a_kept_strength_changes_later_answers(config: Path) -> None:
 
     default, prompted = tokens(), tokens("--method", "pref")
     assert default != prompted
-    (config / "settings.toml").write_text("[models.smollm2]\nkl_budget = 0\n")
+    (config / "settings.toml").write_text("[models.shallow]\nkl_budget = 0\n")
     assert tokens() == prompted
     assert tokens("--preset", DEFAULT_PRESET) == default
 
@@ -317,20 +317,20 @@ def test_a_settings_file_that_cant_be_changed_is_said_before_anything_is_measure
         check_model_strength(["smollm2"])
 
 
-def test_a_check_is_counted_shown_and_recommended_by(config: Path, model_path: Path) -> None:
+def test_a_check_is_counted_shown_and_recommended_by(config: Path, shallow_path: Path) -> None:
     """A check that the plain prompt's answers pass is passed by the preference prompt's first."""
     check = config / "check.py"
     check.write_text(
         "def follows(question, answer):\n    return question == 'Why?' and bool(answer)\n"
     )
-    outcome = run(*QUICK, "-m", model_path, "--check", f"python:{check}", "--json", "--keep")
+    outcome = run(*QUICK, "-m", shallow_path, "--check", f"python:{check}", "--json", "--keep")
     made = json.loads(outcome.out)
     assert made["recommended"]["strength"] == {"guidance_scale": 1, "kl_budget": "off"}
     assert (made["recommended"]["n_sound"], made["recommended"]["n_answers"]) == (1, 1)
     for point in made["points"][:2]:
         assert point["follows"] == {"n_sound": 1, "n_unknown": 0, "n_answers": 1}
-    assert kept_in(config).guidance_scale == 1
-    nobody = run(*QUICK, "-m", model_path, "--check", "regex:^no answer says so$", "--dry-run")
+    assert kept_in(config, "shallow").guidance_scale == 1
+    nobody = run(*QUICK, "-m", shallow_path, "--check", "regex:^no answer says so$", "--dry-run")
     assert "No answer follows and isn't broken, so the margin decides." in " ".join(
         nobody.out.split()
     )

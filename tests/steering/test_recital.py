@@ -315,12 +315,12 @@ def test_a_letter_may_open_an_answer_whatever_word_it_begins() -> None:
 
 
 @pytest.mark.parametrize("placement", ["system", "user", "contrast"])
-def test_real_prompts_recite_their_own_instruction(shared_engine: Engine, placement: str) -> None:
-    vocabulary = shared_engine.model.vocabulary
+def test_real_prompts_recite_their_own_instruction(shallow_engine: Engine, placement: str) -> None:
+    vocabulary = shallow_engine.model.vocabulary
     instruction = as_instruction("in the cheerful style of an old sailor who loves rhymes")
     plain = "Answer the question." if placement == "contrast" else ""
     where = "user" if placement == "contrast" else placement
-    prompts, *_ = shared_engine._prompter.prompts(
+    prompts, *_ = shallow_engine._prompter.prompts(
         "How do I sleep?", [plain, instruction], system=None, placement=where
     )
     amulet = AmuletParams(guidance_scale=1.5, echo_guard=True)
