@@ -76,7 +76,7 @@ class Recital:
             for i in range(1, len(phrase)):
                 if len(phrase) > 2 and _says_something(phrase, i):
                     self._follow(self._opening, phrase[i - 1 : i], phrase[i])
-        if len(units) > 1 or any(map(_is_unspaced_phrase, units)):
+        if len(units) > 1 or _is_spaced_word(units) or any(map(_is_unspaced_phrase, units)):
             first = {phrase[0][0] for phrase in phrases} - _ARTICLES
             self._first |= first - {word for word in units[0][:1] if word in INSTRUCTION_WORDS}
 
@@ -114,6 +114,10 @@ def _says_something(phrase: Sequence[Sequence[str]], i: int) -> bool:
     is_noun = phrase[i - 1][-1] in _ARTICLES and i == len(phrase) - 1
     is_long = len(phrase[i][0]) >= CONTENT_LETTERS
     return len(phrase[i]) > 1 or (is_long and not is_noun)
+
+
+def _is_spaced_word(units: Sequence[Sequence[str]]) -> bool:
+    return len(units) == 1 and not is_unspaced(units[0][0])
 
 
 def _is_unspaced_phrase(unit: Sequence[str]) -> bool:

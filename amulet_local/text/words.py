@@ -15,6 +15,8 @@ _UNSPACED = re.compile(
 )
 """Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
 
+_LETTER_WORDS = frozenset("aàáâeèéêiíoóôuúyåöæøаеиоуэюявкс")
+
 KEPT_WORDS = 32
 """Of a growing text, the last ones."""
 
@@ -36,6 +38,11 @@ def words_of(text: str) -> list[str]:
 def is_unspaced(text: str) -> bool:
     """Whether a text has letters of a script that puts no spaces between words."""
     return _UNSPACED.search(text) is not None
+
+
+def is_letter_word(letter: str) -> bool:
+    """Whether a letter in lower case is a word somewhere: a vowel, or a Slavic preposition."""
+    return letter in _LETTER_WORDS
 
 
 class GrowingWords:

@@ -118,8 +118,14 @@ def test_what_is_quoted_may_be_said() -> None:
     assert refused(preference, LATER + "a tale that") == {"begins"}
 
 
-def test_equal_prompts_and_single_words_hold_nothing_back() -> None:
-    assert refused("funny", "") == set()
+def test_a_single_word_opens_no_answer_and_may_be_said_in_it() -> None:
+    assert refused("pirate", "") == {"pirate"}
+    assert refused("pirate", "Ahoy! ") == {"pirate"}
+    assert refused("pirate", "The ") == set()
+    assert refused("pirate", LATER + "said. ") == set()
+
+
+def test_equal_prompts_hold_nothing_back() -> None:
     assert Recital([""], QUESTION).refused(after("")) == set()
 
 
@@ -312,6 +318,12 @@ def test_a_letter_may_open_an_answer_whatever_word_it_begins() -> None:
     denied = {vocabulary.pieces[token].decode() for token in guard.refused()}
     assert {"as", "As", " AS"} <= denied
     assert not {"a", "A", " A"} & denied
+
+
+def test_a_letter_that_is_no_word_begins_no_refused_one() -> None:
+    denied = guarded("Make the answer pirate.", "", ("P", " pi", "S", "pies"))
+    assert {"P", " pi"} <= denied
+    assert not {"S", "pies"} & denied
 
 
 @pytest.mark.parametrize("placement", ["system", "user", "contrast"])

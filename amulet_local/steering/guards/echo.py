@@ -17,7 +17,7 @@ from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.steering.guards.base import Guard, Surroundings
 from amulet_local.steering.recital import Recital
 from amulet_local.steering.step import Step
-from amulet_local.text.words import GrowingWords, is_unspaced
+from amulet_local.text.words import GrowingWords, is_letter_word
 
 
 class EchoGuard(Guard):
@@ -52,7 +52,7 @@ class EchoGuard(Guard):
     def refused(self) -> Sequence[int]:
         """The tokens that would begin a word of a recital.
 
-        A letter alone may open an answer whatever word it begins: "A", "I".
+        A letter that is a word may open an answer whatever word it begins: "A", "I".
         """
         amulet = self.around.amulet
         is_gated = self.around.text.in_reasoning and amulet.reasoning_gating
@@ -60,7 +60,7 @@ class EchoGuard(Guard):
             return ()
         self._notice_reasoning()
         openers = self._recital.openers(self._answer)
-        letters = {word[0] for word in openers if len(word) > 1 and not is_unspaced(word[0])}
+        letters = {word[0] for word in openers if len(word) > 1 and is_letter_word(word[0])}
         refused = set(self._beginning(openers)).difference(self._beginning(letters))
         recited = self._recital.refused(self._answer)
         return sorted(refused.union(self._beginning(recited), self._related(recited)))
