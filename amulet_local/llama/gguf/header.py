@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from amulet_local.common.errors import FileAccessError, ModelFileError, ModelNotFoundError
 from amulet_local.llama.gguf.cursor import Cursor
+from amulet_local.llama.gguf.hyperparameters import check_hyperparameters
 from amulet_local.llama.gguf.metadata import MetadataValue, read_metadata
 from amulet_local.llama.gguf.native_limits import check_sizes, check_tokenizer
 from amulet_local.llama.gguf.tensors import DEFAULT_ALIGNMENT, GGUFTensor, read_tensors
@@ -137,6 +138,8 @@ def _parse(cursor: Cursor) -> GGUFHeader:
         cursor.fail("general.architecture is missing or not a name: it is no model file")
     check_tokenizer(cursor, metadata)
     check_sizes(cursor, metadata, architecture)
+    if n_tensors:  # of a file with a vocabulary alone they aren't read
+        check_hyperparameters(cursor, metadata, architecture)
     alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
     if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1):
         cursor.damaged(f"general.alignment is {alignment!r}, not a power of two")

@@ -95,7 +95,8 @@ def check_sizes(cursor: Cursor, metadata: Mapping[str, MetadataValue], arch: str
         "expert_group_used_count": n_groups <= 1 or 0 < n_groups_used < n_groups,
     }
     for key, is_sound in sound.items():
-        if not is_sound and not (key.startswith("expert") and arch.startswith("hunyuan")):
+        is_dense = arch in ("hunyuan-dense", "hunyuan_vl") and n_experts <= 1
+        if not is_sound and not (is_dense and key in ("expert_count", "expert_used_count")):
             cursor.damaged(f"{arch}.{key} is {value(key)}, outside what llama.cpp takes")
     for norm in ("layer_norm", "layer_norm_rms", "group_norm"):
         epsilon = metadata.get(f"{arch}.attention.{norm}_epsilon", 0.0)

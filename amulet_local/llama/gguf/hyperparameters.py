@@ -1,0 +1,108 @@
+"""Refuses sizes of heads, positions and layers that llama.cpp aborts or hangs on, and says which.
+
+Knows nothing about tensors. What holds of one architecture alone is its loader's business: there
+are some 150, and what is missed here ends the process of a file's trial (llama/trial.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NoReturn
+
+from amulet_local.llama.gguf.cursor import Cursor
+from amulet_local.llama.gguf.metadata import GGUFArray, MetadataValue
+
+LIMITS = {
+    "context_length": 2**31 - 1,
+    "embedding_length": 2**20,
+    "attention.key_length": 2**16,
+    "attention.value_length": 2**16,
+}
+"""The largest of what is at least 1 where it is given."""
+MAX_HEADS = 2**16
+
+# fmt: off
+EQUAL_HEADS = frozenset((
+    "arcee", "arctic", "baichuan", "bloom", "chatglm", "codeshell", "cohere2", "command-r",
+    "dbrx", "deci", "deepseek", "dots1", "ernie4_5", "exaone", "falcon", "gemma", "gemma2",
+    "gemma3", "glm4", "glm4moe", "gpt2", "gptneox", "granite", "grok", "internlm2", "jais",
+    "llama", "llama4", "mistral3", "mpt", "nanbeige", "nemotron", "olmo", "olmo2", "olmoe",
+    "orion", "phi2", "phi3", "plamo", "qwen", "qwen2", "qwen2moe", "qwen2vl", "qwen3", "qwen3moe",
+    "qwen3vl", "refact", "seed_oss", "smollm3", "stablelm", "starcoder", "starcoder2", "xverse",
+))
+"""Architectures whose graph asserts that keys are as long as values."""
+ROTATES_WHOLE_HEADS = frozenset((
+    "arcee", "arctic", "baichuan", "codeshell", "dbrx", "deepseek", "dots1", "ernie4_5", "exaone",
+    "granite", "grok", "internlm2", "llama4", "mistral3", "olmo", "olmo2", "olmoe",
+    "orion", "plamo", "qwen2", "qwen2moe", "qwen2vl", "qwen3", "qwen3moe", "qwen3vl", "seed_oss",
+    "smollm3", "starcoder2", "xverse",
+))
+"""Of these, those whose graph asserts that all of a head is rotated."""
+NO_ROTATION = frozenset((
+    "arwkv7", "bloom", "glm5-next", "gpt2", "gptj", "jais", "jamba", "jina-bert-v2", "kimi-k3",
+    "kimi-linear", "mamba", "mamba2", "mpt", "nemotron_h", "nemotron_h_moe", "refact", "rwkv6",
+    "rwkv6qwen2", "rwkv7", "t5", "t5encoder", "wavtokenizer-dec",
+))
+"""Architectures without rotary positions: llama_model_rope_type in llama-model.cpp."""
+# fmt: on
+
+
+def check_hyperparameters(cursor: Cursor, metadata: Mapping[str, MetadataValue], arch: str) -> None:
+    """Refuse them; a value of the wrong type llama.cpp refuses itself."""
+
+    def values(key: str) -> list[int]:
+        found = metadata.get(f"{arch}.{key}")
+        several = (found.values or ()) if isinstance(found, GGUFArray) else (found,)
+        return [value for value in several if type(value) is int]
+
+    def first(key: str, default: int) -> int:
+        return next(iter(values(key)), default)
+
+    def refuse(key: str, why: str) -> None:
+        shown = values(key)
+        value = shown[0] if len(shown) == 1 else shown[:8]
+        _refuse(cursor, f"{arch}.{key} is {value}, {why}")
+
+    for key, limit in LIMITS.items():
+        if not all(1 <= value <= limit for value in values(key)):
+            refuse(key, f"outside 1 to {limit}")
+    heads, width = values("attention.head_count"), first("embedding_length", 0)
+    if not all(0 <= n <= MAX_HEADS for n in heads):
+        refuse("attention.head_count", f"outside 0 to {MAX_HEADS}")
+    if not heads or heads[0] == 0:
+        return  # no attention in the first layer: llama.cpp takes no size of a head from it
+    _check_groups(cursor, arch, heads, values("attention.head_count_kv"))
+    if not values("attention.key_length") and width % heads[0]:
+        refuse("attention.head_count", f"which doesn't divide the embedding of {width}")
+    key_length = first("attention.key_length", width // heads[0])
+    value_length = first("attention.value_length", width // heads[0])
+    if arch in EQUAL_HEADS and key_length != value_length:
+        _refuse(
+            cursor,
+            f"{arch}'s heads have keys of {key_length} and values of {value_length}, not the same",
+        )
+    if arch not in NO_ROTATION and not values("attention.kv_lora_rank"):  # of latent attention
+        _check_rotation(cursor, arch, first("rope.dimension_count", key_length), key_length)
+
+
+def _refuse(cursor: Cursor, what: str) -> NoReturn:
+    cursor.fail(f"{what}: llama.cpp can't run it")
+
+
+def _check_groups(cursor: Cursor, arch: str, heads: list[int], kv_heads: list[int]) -> None:
+    """Heads are shared among those of keys and values, layer by layer."""
+    key = f"{arch}.attention.head_count_kv"
+    n_layers = max(len(heads), len(kv_heads))
+    for layer in range(n_layers if kv_heads else 0):
+        n = heads[min(layer, len(heads) - 1)]
+        n_kv = kv_heads[min(layer, len(kv_heads) - 1)]
+        if n_kv < 0 or (n and n_kv and n % n_kv):
+            _refuse(cursor, f"{key} is {n_kv}, which doesn't divide the {n} heads")
+
+
+def _check_rotation(cursor: Cursor, arch: str, n_rotated: int, key_length: int) -> None:
+    key = f"{arch}.rope.dimension_count"
+    if n_rotated <= 0 or n_rotated % 2 or n_rotated > key_length:
+        _refuse(cursor, f"{key} is {n_rotated}, not an even number from 2 to {key_length}")
+    if arch in ROTATES_WHOLE_HEADS and n_rotated != key_length:
+        _refuse(cursor, f"{key} is {n_rotated}, not the {key_length} of a head")

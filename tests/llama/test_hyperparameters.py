@@ -1,0 +1,276 @@
+"""Sizes that llama.cpp would abort on have a named reason; what passes kills no loader.
+
+The fuzz changes a model's sizes and then gives its tensors the shapes that llama.cpp says it
+expects, so that what is tried is as consistent as a hostile file would be.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import random
+import re
+import select
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amulet_local.common.errors import ModelFileError
+from amulet_local.llama.gguf import read_header
+from amulet_local.llama.gguf.hyperparameters import EQUAL_HEADS, ROTATES_WHOLE_HEADS
+from tests.small_gguf import N_VOCAB, VOCABULARY, Shape, small_llama, write_small
+
+ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "gpt2", "starcoder2", "mamba")
+ALSO = ("stablelm", "olmo2", "command-r", "internlm2", "smollm3", "granite", "phi2", "gemma")
+OWN = {"ssm.conv_kernel": 4, "ssm.inner_size": 128, "ssm.state_size": 16, "ssm.time_step_rank": 4}
+SIZES = (0, 1, 2, 3, 5, 7, 12, 17, 33, 63, 65, 96, 1000, 65536, 2**31 - 1, 2**31, 2**32 - 1)
+FLOATS = (0.0, -1.0, math.nan, math.inf, 1e38)
+KEYS = (
+    *("embedding_length", "block_count", "feed_forward_length", "context_length"),
+    *("attention.head_count", "attention.head_count_kv", "attention.key_length"),
+    *("attention.value_length", "rope.dimension_count", "attention.sliding_window"),
+    *("expert_count", "expert_used_count", "rope.freq_base", "rope.scaling.factor"),
+    *("attention.layer_norm_rms_epsilon", "logit_scale", "nextn_predict_layers", "pooling_type"),
+)
+
+
+def changed(**values: Any) -> tuple[dict[str, Any], dict[str, Shape]]:
+    keys, shapes = small_llama()
+    return keys | {f"llama.{k.replace('__', '.')}": v for k, v in values.items()}, shapes
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"attention__head_count": 5}, "head_count is 5, which doesn't divide the embedding of 64"),
+        ({"attention__head_count": -4}, "head_count is -4, outside 0 to 65536"),
+        ({"attention__head_count_kv": 3}, "head_count_kv is 3, which doesn't divide the 4 heads"),
+        ({"attention__head_count_kv": 8}, "head_count_kv is 8, which doesn't divide the 4 heads"),
+        ({"attention__head_count_kv": [2, 3]}, "head_count_kv is 3, which doesn't divide"),
+        ({"attention__head_count": [4, 6], "attention__head_count_kv": 4}, "divide the 6 heads"),
+        ({"attention__key_length": 0}, "key_length is 0, outside 1 to 65536"),
+        ({"attention__key_length": 2**31}, "key_length is 2147483648, outside 1 to 65536"),
+        ({"attention__value_length": 8}, "heads have keys of 16 and values of 8"),
+        (
+            {"rope__dimension_count": 0},
+            "rope.dimension_count is 0, not an even number from 2 to 16",
+        ),
+        ({"rope__dimension_count": 15}, "rope.dimension_count is 15, not an even number"),
+        ({"rope__dimension_count": 32}, "rope.dimension_count is 32, not an even number from 2"),
+        ({"embedding_length": 12}, "rope.dimension_count is 3, not an even number"),
+        ({"embedding_length": 0}, "embedding_length is 0, outside 1 to 1048576"),
+        ({"context_length": 0}, "context_length is 0, outside 1 to"),
+    ],
+)
+def test_sizes_that_llama_cpp_aborts_on_are_named(
+    tmp_path: Path, values: dict[str, Any], reason: str
+) -> None:
+    keys, shapes = changed(**{"attention__head_count_kv": 1, **values})
+    with pytest.raises(ModelFileError, match=re.escape(reason)):
+        read_header(write_small(tmp_path / "a.gguf", keys, shapes))
+
+
+def test_usual_sizes_pass(tmp_path: Path) -> None:
+    def sound(arch: str, **values: Any) -> None:
+        keys, shapes = changed(**values)
+        keys = {k.replace("llama.", f"{arch}."): v for k, v in keys.items()}
+        keys["general.architecture"] = arch
+        assert read_header(write_small(tmp_path / "a.gguf", keys, shapes)).architecture == arch
+
+    sound("llama")
+    sizes = {"attention__key_length": 32, "attention__value_length": 32}
+    sound("gemma3", attention__head_count=3, attention__head_count_kv=1, **sizes)
+    sound(
+        "deepseek2", attention__head_count_kv=1, attention__key_length=24, rope__dimension_count=8
+    )
+    sound("phi2", rope__dimension_count=6)  # a part of a head
+    sound("lfm2", attention__head_count_kv=[0, 2])  # a layer without attention
+    sound("deci", attention__head_count=[0, 4], attention__head_count_kv=[0, 4])
+    sound("mamba", attention__head_count=0, attention__head_count_kv=0, rope__dimension_count=0)
+    sound("bloom", embedding_length=60, attention__head_count_kv=4)  # 15 a head, and no rotation
+
+
+def test_architectures_are_those_of_the_lists() -> None:
+    assert ROTATES_WHOLE_HEADS < EQUAL_HEADS
+
+
+CHILD = """
+import ctypes, json, sys
+import llama_cpp
+said = []
+callback = llama_cpp.llama_log_callback(lambda level, text, data: said.append(text.decode()))
+llama_cpp.llama_log_set(callback, None)
+llama_cpp.llama_backend_init()
+def run(path):
+    params = llama_cpp.llama_model_default_params()
+    params.n_gpu_layers = 0
+    model = llama_cpp.llama_model_load_from_file(path.encode(), params)
+    if not model:
+        return "refused"
+    params = llama_cpp.llama_context_default_params()
+    params.n_ctx, params.n_batch, params.n_ubatch = 64, 8, 8
+    params.n_threads = params.n_threads_batch = 1
+    context = llama_cpp.llama_init_from_model(model, params)
+    for tokens in ([1, 2, 3], [1]) if context else ():
+        array = (ctypes.c_int32 * len(tokens))(*tokens)
+        llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(array, len(tokens)))
+    if context:
+        llama_cpp.llama_free(context)
+    llama_cpp.llama_model_free(model)
+    return "ran"
+for line in sys.stdin:
+    said.clear()
+    print(json.dumps([run(line.strip()), "".join(said)[-2000:]]), flush=True)
+"""
+
+
+class Loader:
+    """llama.cpp in a child, which is begun again when it dies."""
+
+    def __init__(self) -> None:
+        self._child: subprocess.Popen[str] | None = None
+
+    def load(self, path: Path) -> tuple[str, str]:
+        """ "ran", "refused", "died" or "hangs", and what was said."""
+        child = self._child = self._child or self._begin()
+        assert child.stdin is not None
+        assert child.stdout is not None
+        print(path, file=child.stdin, flush=True)
+        ready, _, _ = select.select([child.stdout], [], [], 60)
+        line = child.stdout.readline() if ready else ""
+        if line:
+            outcome, said = json.loads(line)
+            return outcome, said
+        self.close()
+        return ("died" if ready else "hangs"), ""
+
+    def close(self) -> None:
+        """End the child."""
+        if self._child is not None:
+            self._child.kill()
+            self._child.communicate()
+        self._child = None
+
+    def _begin(self) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", CHILD],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "GGML_NO_BACKTRACE": "1"},
+        )
+
+
+@pytest.fixture
+def loader() -> Iterator[Loader]:
+    made = Loader()
+    yield made
+    made.close()
+
+
+def small(arch: str) -> dict[str, Any]:
+    """Keys of a small model of any usual architecture."""
+    keys, _ = small_llama()
+    keys = {key.replace("llama.", f"{arch}."): value for key, value in keys.items()}
+    own = {**OWN, "vocab_size": N_VOCAB, "attention.layer_norm_epsilon": 1e-5}
+    if arch == "mamba":
+        own |= {"attention.head_count": 0, "attention.head_count_kv": 0}
+    return (
+        keys
+        | {f"{arch}.{key}": value for key, value in own.items()}
+        | VOCABULARY
+        | {"general.architecture": arch}
+    )
+
+
+def fitted(
+    path: Path, keys: dict[str, Any], shapes: dict[str, Shape], loader: Loader
+) -> tuple[str, dict[str, Shape]]:
+    """What becomes of a model whose tensors are made as llama.cpp wants them, and their shapes."""
+    shapes = dict(shapes)
+    for _ in range(100):
+        if sum(map(math.prod, shapes.values())) > 2**26:
+            return "large", shapes
+        try:
+            read_header(write_small(path, keys, shapes))
+        except ModelFileError:
+            return "checked", shapes
+        outcome, said = loader.load(path)
+        if outcome != "refused":
+            return outcome, shapes
+        if found := re.search(r"tensor '([^']+)' not found", said):
+            shapes[found[1]] = (7,)
+        elif found := re.search(r"tensor '([^']+)' has wrong shape; expected ([\d, ]+), got", said):
+            wanted = tuple(map(int, found[2].split(",")))
+            if not all(wanted) or wanted == shapes[found[1]]:
+                return outcome, shapes
+            shapes[found[1]] = wanted
+        else:
+            return outcome, shapes
+    return "refused", shapes
+
+
+def mutate(arch: str, keys: dict[str, Any], rng: random.Random) -> list[str]:
+    """Change one size or two; returns what was done."""
+    done = []
+    for _ in range(rng.choice((1, 1, 2))):
+        key = f"{arch}.{rng.choice(KEYS)}"
+        is_float = isinstance(keys.get(key), float) or key.endswith(("base", "factor", "scale"))
+        keys[key] = rng.choice(FLOATS if is_float else SIZES)
+        if rng.random() < 0.1 and not is_float:
+            keys[key] = [rng.choice(SIZES[:12]) for _ in range(2)]
+        done.append(f"{key} = {keys[key]}")
+    return done
+
+
+def fuzz(
+    tmp_path: Path, loader: Loader, architectures: tuple[str, ...], seed: int, n: int
+) -> Counter[str]:
+    """Outcomes of so many mutants; fails at the first that passes the check and kills."""
+    rng = random.Random(seed)
+    path = tmp_path / "mutant.gguf"
+    bases = {}
+    for arch in architectures:
+        outcome, shapes = fitted(path, small(arch), {}, loader)
+        assert outcome == "ran", arch
+        bases[arch] = shapes
+    outcomes: Counter[str] = Counter()
+    for _ in range(n):
+        arch = rng.choice(architectures)
+        keys = small(arch)
+        done = mutate(arch, keys, rng)
+        outcome, _ = fitted(path, keys, bases[arch], loader)
+        assert outcome not in ("died", "hangs"), (outcome, done)
+        outcomes[outcome] += 1
+    return outcomes
+
+
+@pytest.mark.lengthy
+def test_changed_sizes_that_pass_kill_no_loader(tmp_path: Path, loader: Loader) -> None:
+    outcomes = fuzz(tmp_path, loader, ("llama", "gemma3"), seed=1, n=30)
+    assert outcomes["ran"] > 5
+    assert outcomes["checked"] > 5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(10))
+def test_many_changed_sizes_that_pass_kill_no_loader(
+    tmp_path: Path, loader: Loader, seed: int
+) -> None:
+    print(fuzz(tmp_path, loader, ARCHITECTURES + ALSO, seed, n=1000))
+
+
+@pytest.mark.lengthy
+def test_the_fuzz_notices_a_death(tmp_path: Path, loader: Loader) -> None:
+    keys, shapes = changed(attention__head_count_kv=3)
+    shapes |= {f"blk.{n}.attn_{kind}.weight": (64, 48) for n in range(2) for kind in "kv"}
+    assert loader.load(write_small(tmp_path / "a.gguf", keys, shapes))[0] == "died"
+    assert loader.load(write_small(tmp_path / "a.gguf", *small_llama()))[0] == "ran"
