@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import typer
 
@@ -26,7 +26,8 @@ from amulet_local.params.runtime import RuntimeParams
 
 if TYPE_CHECKING:
     from amulet_local.evaluation.following import PreferenceCheck
-    from amulet_local.evaluation.recommendation import CheckedRecommendation, Recommendation
+    from amulet_local.evaluation.recommendation import AnyRecommendation
+    from amulet_local.evaluation.sweep import Sweep
     from amulet_local.evaluation.tuning_study import Measurement, SweepPlan
     from amulet_local.preferences.preference import Preference
     from amulet_local.preferences.user_settings import UserModelSettings
@@ -43,7 +44,8 @@ many break: loop, fall apart, recite the preference, or stop short.
 
 Recommended is the most margin with hardly any broken answers and at most half of the loss of
 fluency that the paper's strength has. Where it can be told who follows, by --check or a rule, it
-is the smallest strength at which most answers follow and aren't broken. It is written to your
+is the smallest strength at which most answers follow and aren't broken; where it can't, --judge
+has a model say whose answers follow better. It is written to your
 settings file, and later runs use it where you give neither a strength nor a preset; what fewer
 than 5 questions recommend is written with --keep only.
 
@@ -54,6 +56,7 @@ amulet-local tune -m model.gguf
 amulet-local tune "How do I ask for a raise?" "What is yeast?" \\
     --preference formal --preference "like a patient teacher" --keep
 amulet-local tune --preference "as a list with dashes" --check 'regex:^- '
+amulet-local tune --preference "like a patient teacher" --judge qwen2.5-14b-instruct.gguf
 amulet-local tune --questions mine.txt --values 0.2,0.4,0.6,0.8 --dry-run
 amulet-local tune -m model.gguf --reset"""
 
@@ -72,6 +75,7 @@ def run(options: TuneOptions) -> None:
         return
     plan = _plan(options)
     share = _share(options.max_broken)
+    judge = None if options.judge is None or plan.checks else find_model(options.judge)
     png = _plot_path(options.plot)
     runtime = _runtime(options)
     earlier = None
@@ -80,6 +84,8 @@ def run(options: TuneOptions) -> None:
         earlier = read_settings().of_model(names)
         check_model_strength(names)
     measurement = _measured(path, runtime, plan, model, as_json=options.json)
+    if judge is not None:
+        _ask_judge(judge, measurement)
     chosen = _recommended(measurement, share)
     kept, failure = None, None
     try:
@@ -131,7 +137,7 @@ def _plan(options: TuneOptions) -> SweepPlan:
             raise InvalidParameterError("a QUESTION is empty")
     preferences = _preferences(options.preference or DEFAULT_PREFERENCES)
     return SweepPlan(
-        settings=settings_of("kl" if options.sweep == "kl" else "scale", options.values),
+        settings=settings_of(cast("Sweep", options.sweep or "scale"), options.values),
         preferences=preferences,
         questions=questions,
         max_tokens=n_tokens,
@@ -216,15 +222,35 @@ def _measured(
     return measurement
 
 
-def _recommended(measurement: Measurement, share: float) -> Recommendation | CheckedRecommendation:
-    from amulet_local.evaluation.recommendation import recommend, recommend_checked
+def _ask_judge(path: Path, measurement: Measurement) -> None:
+    """Have a model compare the answers, which is noted in the measurement."""
+    from amulet_local.evaluation.judges import JudgeOptions, open_judge
+    from amulet_local.evaluation.tuning_judge import preferred
+
+    progress = AnswersProgress(measurement.plan.n_answers)
+    try:
+        with open_judge(JudgeOptions(model=str(path))) as judge:
+            measurement.preferred = preferred(judge, measurement, progress.show)
+    finally:
+        progress.erase()
+
+
+def _recommended(measurement: Measurement, share: float) -> AnyRecommendation:
+    from amulet_local.evaluation.recommendation import (
+        recommend,
+        recommend_checked,
+        recommend_preferred,
+    )
 
     settings = measurement.plan.settings
+    strengths = [item.name for item in settings[:-1]]
     followed = measurement.following()
-    checked = None
+    told: AnyRecommendation | None = None
     if followed:
-        checked = recommend_checked(followed, strengths=[item.name for item in settings[:-1]])
-    return checked or recommend(
+        told = recommend_checked(followed, strengths=strengths)
+    elif measurement.preferred is not None:
+        told = recommend_preferred(measurement.preferred, strengths=strengths)
+    return told or recommend(
         measurement.figures(),
         reference=settings[0].name,
         paper=settings[-1].name,
@@ -234,7 +260,7 @@ def _recommended(measurement: Measurement, share: float) -> Recommendation | Che
 
 def _show(
     measurement: Measurement,
-    chosen: Recommendation | CheckedRecommendation | None,
+    chosen: AnyRecommendation | None,
     name: str,
     kept: tuple[Path, str] | None,
     *,
@@ -250,7 +276,7 @@ def _show(
 
 
 def _keep(
-    names: tuple[str, ...], measurement: Measurement, chosen: Recommendation | CheckedRecommendation
+    names: tuple[str, ...], measurement: Measurement, chosen: AnyRecommendation
 ) -> tuple[Path, str]:
     """Write the recommendation; returns the file and what it calls the model."""
     from amulet_local.cli.tuning_report import setting_named

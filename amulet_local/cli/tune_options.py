@@ -25,6 +25,8 @@ from amulet_local.params.runtime import RuntimeParams
 WHAT = "What to measure"
 KEPT = "What to recommend and keep"
 
+SWEEPS = ("scale", "target", "kl")
+
 FEWEST_QUESTIONS = 5
 """Of whose answers a recommendation is kept without being told to."""
 
@@ -72,14 +74,27 @@ class TuneOptions:
             "for preferences that have one.",
         ),
     ] = None
+    judge: Annotated[
+        str | None,
+        option(
+            "--judge",
+            panel=WHAT,
+            metavar="MODEL",
+            help="A GGUF file, or a name: where there is neither a check nor a rule, this model "
+            "compares each strength's answers with the preference prompt's, in both orders. It is "
+            "asked about pairs of known answer first, and left out if it does no better than a "
+            "coin. It has to be a large one.",
+        ),
+    ] = None
     sweep: Annotated[
         str | None,
         option(
             "--sweep",
             panel=WHAT,
             metavar="WHAT",
-            help="scale: guidance scales; kl: KL budgets, which lower the paper's scale token by "
-            "token. Default: scale.",
+            help="scale: guidance scales; target: what the presets do, a scale that is moved until "
+            "the answer is on average so many nats a token from the prompt's; kl: KL budgets, "
+            "which lower the paper's scale token by token. Default: scale.",
         ),
     ] = None
     values: Annotated[
@@ -89,7 +104,7 @@ class TuneOptions:
             panel=WHAT,
             metavar="X,X,...",
             parser=numbers,
-            help="Which. Default: 0.1 to 1.2 nats, or scales 1.5 to 5.65.",
+            help="Which. Default: scales 1.25 to 4, targets 0.03 to 0.3, or budgets 0.1 to 1.2.",
         ),
     ] = None
     predict: Annotated[
@@ -163,6 +178,7 @@ def check(options: TuneOptions) -> None:
         "--questions": options.questions,
         "--values": options.values,
         "--check": options.check,
+        "--judge": options.judge,
         "--keep": options.keep,
         "--dry-run": options.dry_run,
         "--plot": options.plot,
@@ -171,5 +187,5 @@ def check(options: TuneOptions) -> None:
         raise typer.BadParameter(f"--reset measures nothing; leave out {', '.join(given)}")
     if options.keep and options.dry_run:
         raise typer.BadParameter("--keep and --dry-run exclude each other; leave one out")
-    if options.sweep not in (None, "kl", "scale"):
-        raise typer.BadParameter(f"--sweep is kl or scale, not {options.sweep!r}")
+    if options.sweep not in (None, *SWEEPS):
+        raise typer.BadParameter(f"--sweep is {', '.join(SWEEPS)}, not {options.sweep!r}")

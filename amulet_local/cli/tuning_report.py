@@ -14,8 +14,9 @@ from amulet_local.cli.terminal import one_line
 from amulet_local.evaluation.lever import PLAUSIBLE
 from amulet_local.evaluation.quality import Means
 from amulet_local.evaluation.recommendation import (
+    AnyRecommendation,
     CheckedRecommendation,
-    Recommendation,
+    JudgedRecommendation,
     n_broken,
 )
 from amulet_local.evaluation.sweep import Setting
@@ -51,16 +52,18 @@ def heading(measurement: Measurement, model: str) -> str:
     return _wrapped(text)
 
 
-def table(measurement: Measurement, chosen: Recommendation | CheckedRecommendation | None) -> str:
+def table(measurement: Measurement, chosen: AnyRecommendation | None) -> str:
     """A line for each setting that has answers."""
     figures = measurement.figures()
     labels = [item.label for item in measurement.plan.preferences]
     own = {}
     followed = measurement.following()
-    if 1 < len(labels) <= _MAX_COLUMNS and not followed:
+    shares = {} if measurement.preferred is None else measurement.preferred.shares
+    if 1 < len(labels) <= _MAX_COLUMNS and not followed and not shares:
         own = {label: measurement.figures(label) for label in labels}
     lines = [f"{'':2}{'setting':18}{'margin':>8}{'fluency':>9}{'broken':>10}{'tokens':>8}"]
     lines[0] += f"{'follows':>10}" if followed else ""
+    lines[0] += f"{'judge':>8}" if shares else ""
     lines[0] += "".join(f"{_cut(label):>12}" for label in own)
     for setting in measurement.plan.settings:
         item = figures.get(setting.name)
@@ -72,12 +75,16 @@ def table(measurement: Measurement, chosen: Recommendation | CheckedRecommendati
         if followed:
             found = followed[setting.name]
             line += f"{f'{found.n_sound} of {found.n_answers}':>10}"
+        if shares:
+            line += f"{shares[setting.name].value:8.2f}"
         for means in own.values():
             shown = f"{means[setting.name].margin:+.3f}" if setting.name in means else ""
             line += f"{shown:>12}"
         lines.append(line.rstrip())
     if own:
         lines.append("  (the last columns: the margin of each preference)")
+    if shares:
+        lines.append("  (judge: how often it prefers the answers to the prompt's, ties half)")
     if followed:
         text = "  (follows: answers that do and aren't broken"
         n_unknown = sum(item.n_unknown for item in followed.values())
@@ -104,7 +111,9 @@ def samples(measurement: Measurement) -> str:
 
 def _told(measurement: Measurement, setting: str, question: str, label: str) -> str:
     """What is known of a sample, in a column; empty where answers weren't checked."""
-    for answer in measurement.checked.get(setting, ()):
+    if not measurement.plan.checks:
+        return ""
+    for answer in measurement.made.get(setting, ()):
         if (answer.question, answer.preference) == (question, label):
             told = {True: "follows", False: "no", None: "can't tell"}[answer.follows]
             return f"{'broken' if answer.is_broken else told:12}"
@@ -125,9 +134,7 @@ def reasons(measurement: Measurement) -> str:
     return "\n".join(["Broken, some in several ways:", *lines]) if lines else ""
 
 
-def plot(
-    measurement: Measurement, chosen: Recommendation | CheckedRecommendation | None, width: int
-) -> str:
+def plot(measurement: Measurement, chosen: AnyRecommendation | None, width: int) -> str:
     """Margin against fluency.
 
     Args:
@@ -145,9 +152,12 @@ def plot(
         if setting.name in figures
     ]
     lines = scatter(points, x_name="margin", y_name="fluency", width=width)
+    own = measurement.plan.settings[-2].own
     kind = "guidance scales"
-    if measurement.plan.settings[0].own.guidance_scale is None:
+    if own.guidance_scale is None:
         kind = "KL budgets in nats"
+    elif own.kl_target is not None:
+        kind = "targets in nats"
     star = f"; {CHOSEN} is recommended" if chosen is not None else ""
     return "\n".join([*lines, "", f"  (the numbers at the points are {kind}{star})"])
 
@@ -169,7 +179,7 @@ def signal(measurement: Measurement) -> str:
     )
 
 
-def advice(measurement: Measurement, chosen: Recommendation | CheckedRecommendation) -> str:
+def advice(measurement: Measurement, chosen: AnyRecommendation) -> str:
     """The recommendation, with its rule."""
     setting = setting_named(measurement, chosen.name)
     if isinstance(chosen, CheckedRecommendation):
@@ -177,6 +187,13 @@ def advice(measurement: Measurement, chosen: Recommendation | CheckedRecommendat
             f"Recommended: {described(setting)}. It is the smallest strength at which the most "
             f"answers follow and aren't broken: {chosen.n_sound} of {chosen.n_answers}, against "
             f"{chosen.n_prompted} with the preference prompt alone."
+        )
+    judged = _judge(measurement)
+    if isinstance(chosen, JudgedRecommendation):
+        return _wrapped(
+            f"{judged} Recommended: {described(setting)}. Its answers are the ones that the judge "
+            f"prefers most often to those of the preference prompt alone: in {chosen.share:.2f} of "
+            f"{chosen.n_answers} [{chosen.low:.2f}, {chosen.high:.2f}], ties half."
         )
     figures = measurement.figures()[chosen.name]
     allowed = "none" if chosen.most_broken == 0 else f"at most {chosen.most_broken}"
@@ -187,9 +204,26 @@ def advice(measurement: Measurement, chosen: Recommendation | CheckedRecommendat
         f"strength loses. With so many answers, the true share of broken ones is below "
         f"{chosen.highest_share:.0%} (95%)"
     )
-    if measurement.checked:
+    if measurement.plan.checks:
         text = f"No answer follows and isn't broken, so the margin decides. {text}"
+    if judged:
+        text = f"{judged} {text}"
     return _wrapped(text + ("." if chosen.highest_share < 0.05 else "; more questions say more."))
+
+
+def _judge(measurement: Measurement) -> str:
+    """How far the judge is to be believed; empty without one."""
+    found = measurement.preferred
+    if found is None:
+        return ""
+    known = found.agreement
+    text = (
+        f"{one_line(found.judge)} gets {known.value:.2f} of {known.n} pairs of known answer right "
+        f"[{known.low:.2f}, {known.high:.2f}], ties half"
+    )
+    if found.shares:
+        return f"{text}."
+    return f"{text}: that is no better than a coin, so it isn't asked, and the margin decides."
 
 
 def described(setting: Setting) -> str:
@@ -197,6 +231,11 @@ def described(setting: Setting) -> str:
     own = setting.own
     if setting.name == "preference prompt":
         return "the preference prompt alone, no more strength than that"
+    if own.kl_target is not None:
+        return (
+            f"a target of {own.kl_target:g} nats a token on average, from guidance scale "
+            f"{own.guidance_scale:g} on"
+        )
     if own.guidance_scale is not None:
         return f"guidance scale {own.guidance_scale:g} without a KL budget"
     return f"a KL budget of {own.kl_budget:g} nats a token"
@@ -207,9 +246,7 @@ def setting_named(measurement: Measurement, name: str) -> Setting:
     return next(item for item in measurement.plan.settings if item.name == name)
 
 
-def report_text(
-    measurement: Measurement, chosen: Recommendation | CheckedRecommendation | None, model: str
-) -> str:
+def report_text(measurement: Measurement, chosen: AnyRecommendation | None, model: str) -> str:
     """Everything for a person to read, up to the recommendation."""
     parts = [heading(measurement, model)]
     if measurement.n_answers:
@@ -221,9 +258,7 @@ def report_text(
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def report_json(
-    measurement: Measurement, chosen: Recommendation | CheckedRecommendation | None
-) -> dict[str, Any]:
+def report_json(measurement: Measurement, chosen: AnyRecommendation | None) -> dict[str, Any]:
     """The same as JSON values."""
     plan = measurement.plan
     by_preference = {item.label: measurement.figures(item.label) for item in plan.preferences}
@@ -250,6 +285,7 @@ def report_json(
             for setting in plan.settings
             if setting.name in figures
         ],
+        "judge": None if measurement.preferred is None else asdict(measurement.preferred),
         "noise": noise,
         "lever": None
         if lever is None

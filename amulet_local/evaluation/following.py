@@ -42,13 +42,13 @@ class PreferenceCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class CheckedAnswer:
-    """An answer and what its check says.
+    """An answer and what its check says, if it has one.
 
     Attributes:
         question: what was asked.
         preference: its label.
         text: the answer.
-        follows: whether it follows its preference; None where it can't be told.
+        follows: whether it follows its preference; None where that can't be told or wasn't asked.
         is_broken: whether it broke.
     """
 

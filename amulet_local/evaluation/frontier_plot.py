@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from amulet_local.common.plotting import save_marks
-from amulet_local.evaluation.recommendation import CheckedRecommendation, Recommendation
+from amulet_local.evaluation.recommendation import AnyRecommendation
 from amulet_local.evaluation.tuning_study import Measurement
 
 _LINE, _CHOSEN, _OTHER, _QUIET = "#4a6fa5", "#b5701a", "#6a6a6a", "#8a8a8a"
@@ -31,9 +31,7 @@ class PlotMark:
     kind: Literal["swept", "chosen", "other"]
 
 
-def marks_of(
-    measurement: Measurement, chosen: Recommendation | CheckedRecommendation | None
-) -> list[PlotMark]:
+def marks_of(measurement: Measurement, chosen: AnyRecommendation | None) -> list[PlotMark]:
     """The settings of a sweep that have answers."""
     figures = measurement.figures()
     marks = []

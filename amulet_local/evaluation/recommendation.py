@@ -2,7 +2,8 @@
 
 The most margin among those with few broken answers that lose at most half of the fluency which the
 paper's strength loses, as for the presets. Where answers were checked, the smallest strength at
-which most of them follow and aren't broken. Knows nothing about how answers were made.
+which most of them follow and aren't broken; where a judge compared them, the one that it prefers
+most often to the prompt alone. Knows nothing about how answers were made.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from amulet_local.evaluation.following import Following
 from amulet_local.evaluation.quality import Means, fluency_limit
+from amulet_local.evaluation.statistics import Estimate
 
 MAX_BROKEN = 0.02
 """Largest share of broken answers."""
@@ -107,6 +110,61 @@ def recommend_checked(
         n_prompted=followed[strengths[0]].n_sound,
         n_answers=followed[best].n_answers,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preferred:
+    """What a judge says of a sweep.
+
+    Attributes:
+        judge: its name.
+        agreement: the share of pairs of known answer that it gets right, ties half.
+        shares: of each setting, by name, how often its answers are preferred to the preference
+            prompt's, ties half; empty for a judge that is no better than a coin.
+    """
+
+    judge: str
+    agreement: Estimate
+    shares: Mapping[str, Estimate]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedRecommendation:
+    """The choice of a judge.
+
+    Attributes:
+        name: of the setting.
+        share, low, high: how often it is preferred to the preference prompt, with the interval.
+        n_answers: that were compared.
+    """
+
+    name: str
+    share: float
+    low: float
+    high: float
+    n_answers: int
+
+
+def recommend_preferred(
+    found: Preferred, *, strengths: Sequence[str]
+) -> JudgedRecommendation | None:
+    """Choose the strength that is preferred most often, the smallest of equals.
+
+    None without a judge's word.
+
+    Args:
+        strengths: names of the settings to choose among, from the preference prompt up.
+    """
+    if not found.shares:
+        return None
+    best = max(strengths, key=lambda name: found.shares[name].value)
+    share = found.shares[best]
+    return JudgedRecommendation(
+        name=best, share=share.value, low=share.low, high=share.high, n_answers=share.n
+    )
+
+
+AnyRecommendation: TypeAlias = Recommendation | CheckedRecommendation | JudgedRecommendation
 
 
 def n_broken(item: Means) -> int:

@@ -2,7 +2,8 @@
 
 Knows nothing about models. One scale for all tokens buys the most preference for a given
 divergence (docs/mathematics.md), so scales are swept unless KL budgets are asked for, under which
-the paper's scale is only a ceiling.
+the paper's scale is only a ceiling. A target moves the scale from token to token, as the presets
+do, and begins with the scale of the preset whose target is nearest.
 """
 
 from __future__ import annotations
@@ -20,20 +21,27 @@ from amulet_local.preferences.user_settings import (
 )
 from amulet_local.steering.presets import PRESETS, adjusted_strength
 
-Sweep: TypeAlias = Literal["kl", "scale"]
+Sweep: TypeAlias = Literal["kl", "scale", "target"]
 
 DEFAULT_VALUES: dict[Sweep, tuple[float, ...]] = {
     "kl": (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 1.2),
     "scale": (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 4.0),
+    "target": (0.03, 0.06, 0.12, 0.2, 0.3),
 }
-"""Nats a token, and guidance scales; the preference prompt comes before them."""
+"""Nats a token at most, guidance scales, and nats a token on average; the preference prompt comes
+before them."""
 
 MAX_VALUES = 32
 
-_REFERENCE: dict[Sweep, float] = {"kl": 0.0, "scale": 1.0}
+_REFERENCE: dict[Sweep, float] = {"kl": 0.0, "scale": 1.0, "target": 0.0}
 """The value that is the preference prompt itself."""
 
-_LARGEST: dict[Sweep, float] = {"kl": MAX_KL_BUDGET, "scale": MAX_GUIDANCE_SCALE}
+_LARGEST: dict[Sweep, float] = {
+    "kl": MAX_KL_BUDGET,
+    "scale": MAX_GUIDANCE_SCALE,
+    "target": MAX_KL_BUDGET,
+}
+_AIMED = [preset.amulet for preset in PRESETS.values() if preset.amulet.kl_target is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +95,12 @@ def settings_of(sweep: Sweep, values: Sequence[float] | None = None) -> tuple[Se
 def _setting(sweep: Sweep, value: float) -> Setting:
     if sweep == "kl":
         name, own = f"KL {value:g}", UserModelSettings(kl_budget=value)
+    elif sweep == "target" and value > _REFERENCE[sweep]:
+        nearest = min(_AIMED, key=lambda amulet: abs((amulet.kl_target or 0.0) - value))
+        own = UserModelSettings(guidance_scale=nearest.guidance_scale, kl_target=value)
+        name = f"target {value:g}"
+    elif sweep == "target":
+        name, own = "", UserModelSettings(guidance_scale=1.0, kl_budget="off")
     else:
         name, own = f"scale {value:g}", UserModelSettings(guidance_scale=value, kl_budget="off")
     amulet = adjusted_strength(None, {}, own=own)

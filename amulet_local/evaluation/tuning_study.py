@@ -29,6 +29,7 @@ from amulet_local.evaluation.following import (
 from amulet_local.evaluation.lever import Lever, lever_of, steps_along
 from amulet_local.evaluation.pairs import judged, pair_ask
 from amulet_local.evaluation.quality import Means, Quality, means
+from amulet_local.evaluation.recommendation import Preferred
 from amulet_local.evaluation.sweep import Setting
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.llama.worker import Worker, run_together
@@ -92,18 +93,20 @@ class Measurement:
     Attributes:
         plan: what was asked.
         answers: judgements by the names of setting and preference.
-        checked: the answers by the name of the setting, where the plan has checks.
+        made: the answers by the name of the setting.
         samples: the answer to the first question under the first preference, by setting.
         noise: standard deviation of the rounding noise in l1 - l0, in logits.
         lever: what there is to strengthen.
+        preferred: what a judge said, if one was asked.
     """
 
     plan: SweepPlan
     answers: dict[tuple[str, str], list[Quality]] = field(default_factory=dict)
-    checked: dict[str, list[CheckedAnswer]] = field(default_factory=dict)
+    made: dict[str, list[CheckedAnswer]] = field(default_factory=dict)
     samples: dict[str, str] = field(default_factory=dict)
     noise: float | None = None
     lever: Lever | None = None
+    preferred: Preferred | None = None
 
     @property
     def n_answers(self) -> int:
@@ -135,7 +138,9 @@ class Measurement:
 
     def following(self) -> dict[str, Following]:
         """How many answers of each setting follow, by its name; empty without checks."""
-        return {name: following(answers) for name, answers in self.checked.items()}
+        if not self.plan.checks:
+            return {}
+        return {name: following(answers) for name, answers in self.made.items()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -267,17 +272,18 @@ class Stand(Closing):
             plan = self._plan
             if (task.question, task.preference) == (plan.questions[0], plan.preferences[0]):
                 result.samples[task.setting.name] = outcome.text
-            check = self._plan.checks.get(task.preference.label)
-            if check is not None:
-                cut = outcome.finish_reason != "stop"
-                answer = CheckedAnswer(
-                    question=task.question,
-                    preference=task.preference.label,
-                    text=outcome.text,
-                    follows=check.follows(task.question, outcome.text, cut=cut),
-                    is_broken=judgement.is_broken,
-                )
-                result.checked.setdefault(task.setting.name, []).append(answer)
+            check = plan.checks.get(task.preference.label)
+            cut = outcome.finish_reason != "stop"
+            answer = CheckedAnswer(
+                question=task.question,
+                preference=task.preference.label,
+                text=outcome.text,
+                follows=None
+                if check is None
+                else check.follows(task.question, outcome.text, cut=cut),
+                is_broken=judgement.is_broken,
+            )
+            result.made.setdefault(task.setting.name, []).append(answer)
 
         self._engine.answer_all(
             [task.ask for task in self._tasks],

@@ -27,9 +27,9 @@ changes it. Knows nothing about prompts or engines.
 - A model is called what -m gets, what the catalogue calls it, or as its file without the folder;
   '.gguf' may be left out. A name with a dot needs quotes. Where several fit, the first of these
   three counts.
-- guidance_scale, 0 to 20, and kl_budget, 0 to 1000 nats or "off", are the strength with that model
-  where none is asked for: they take the place of the default preset's. `amulet-local tune` writes
-  them.
+- guidance_scale, 0 to 20, kl_budget, 0 to 1000 nats or "off", and kl_target, 0 to 1000 nats, are
+  the strength with that model where none is asked for: they take the place of the default
+  preset's. `amulet-local tune` writes them.
 
 Whatever else is in the file is an error that says the line. No file is the same as an empty one.
 """
@@ -79,6 +79,8 @@ MAX_KL_BUDGET = 1000
 Scale: TypeAlias = Annotated[float, Field(strict=True, ge=0, le=MAX_GUIDANCE_SCALE)]
 KlBudget: TypeAlias = Annotated[float, Field(strict=True, ge=0, le=MAX_KL_BUDGET)] | Literal["off"]
 """Nats a token, or no budget."""
+KlTarget: TypeAlias = Annotated[float, Field(strict=True, ge=0, le=MAX_KL_BUDGET)]
+"""Nats a token, on average."""
 
 _FILE_NAME = "settings.toml"
 _TABLES = ("preferences", "mixes", "models")
@@ -90,8 +92,8 @@ class UserModelSettings(StrictParams):
     """What the user wants with one model. What a file may set is described, for what is wrong.
 
     Attributes:
-        guidance_scale, kl_budget: the strength where none is asked for, each None for the default
-            preset's.
+        guidance_scale, kl_budget, kl_target: the strength where none is asked for, each None for
+            the default preset's; a scale or budget without a target has none.
         warnings: why the settings file wasn't used, if it wasn't.
 
     Raises:
@@ -103,6 +105,9 @@ class UserModelSettings(StrictParams):
     )
     kl_budget: KlBudget | None = Field(
         default=None, description=f'a number from 0 to {MAX_KL_BUDGET} or "off"'
+    )
+    kl_target: KlTarget | None = Field(
+        default=None, description=f"a number from 0 to {MAX_KL_BUDGET}"
     )
     warnings: tuple[str, ...] = ()
 

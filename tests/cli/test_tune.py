@@ -16,14 +16,21 @@ import pytest
 
 from amulet_local.cli.generate import GenerateOptions
 from amulet_local.cli.question import read_options
-from amulet_local.cli.tuning_report import advice, plot, report_json, report_text
+from amulet_local.cli.tuning_report import advice, described, plot, report_json, report_text
 from amulet_local.cli.tuning_report import signal as said
 from amulet_local.common.errors import SettingsError
 from amulet_local.evaluation import frontier_plot
 from amulet_local.evaluation.following import CheckedAnswer, PreferenceCheck
 from amulet_local.evaluation.lever import Lever
 from amulet_local.evaluation.quality import Quality
-from amulet_local.evaluation.recommendation import Recommendation, recommend, recommend_checked
+from amulet_local.evaluation.recommendation import (
+    Preferred,
+    Recommendation,
+    recommend,
+    recommend_checked,
+    recommend_preferred,
+)
+from amulet_local.evaluation.statistics import Estimate
 from amulet_local.evaluation.sweep import settings_of
 from amulet_local.evaluation.tuning_study import Measurement, SweepPlan
 from amulet_local.preferences.preference import Preference, resolve
@@ -344,7 +351,7 @@ def test_the_report_of_a_check_marks_its_choice_and_fits(measurement: Measuremen
     plan = replace(measurement.plan, checks=dict.fromkeys(labels, check))
     checked = replace(measurement, plan=plan)
     for number, setting in enumerate(plan.settings):
-        checked.checked[setting.name] = [
+        checked.made[setting.name] = [
             CheckedAnswer(
                 question="abcdefghij"[9 - n % 10],
                 preference=labels[n // 10],
@@ -366,6 +373,51 @@ def test_the_report_of_a_check_marks_its_choice_and_fits(measurement: Measuremen
     assert max(map(len, text.splitlines())) <= 80
     assert "\x1b" not in text
     assert report_json(checked, chosen)["points"][1]["follows"]["n_sound"] == 7
+
+
+def estimate(value: float, low: float) -> Estimate:
+    return Estimate(value=value, low=low, high=1.0, n=20)
+
+
+def test_the_report_of_a_judge_says_first_how_far_it_is_to_be_believed(
+    measurement: Measurement,
+) -> None:
+    settings = measurement.plan.settings
+    names = [item.name for item in settings]
+    shares = dict(zip(names, (estimate(x, x - 0.2) for x in (0.5, 0.8, 0.7, 0.1)), strict=True))
+    measurement.preferred = Preferred(judge="j.gguf", agreement=estimate(0.9, 0.7), shares=shares)
+    chosen = recommend_preferred(measurement.preferred, strengths=names[:-1])
+    assert chosen is not None
+    assert chosen.name == "KL 0.4"
+    said = " ".join(advice(measurement, chosen).split())
+    assert said.startswith("j.gguf gets 0.90 of 20 pairs of known answer right [0.70, 1.00]")
+    assert "in 0.80 of 20 [0.60, 1.00], ties half." in said
+    text = report_text(measurement, chosen, "model.gguf")
+    assert re.search(r"^\* KL 0\.4 .* 0\.80$", text, re.MULTILINE)
+    assert max(map(len, text.splitlines())) <= 80
+    assert report_json(measurement, chosen)["judge"]["shares"]["KL 0.4"]["value"] == 0.8
+
+
+def test_a_judge_that_is_no_better_than_a_coin_leaves_it_to_the_margin(
+    measurement: Measurement, chosen: Recommendation
+) -> None:
+    measurement.preferred = Preferred(judge="j.gguf", agreement=estimate(0.5, 0.3), shares={})
+    assert recommend_preferred(measurement.preferred, strengths=["preference prompt"]) is None
+    said = " ".join(advice(measurement, chosen).split())
+    assert "no better than a coin, so it isn't asked, and the margin decides. Recommended" in said
+
+
+def test_targets_are_said_as_what_the_presets_do() -> None:
+    settings = settings_of("target", (0.12,))
+    assert described(settings[1]) == (
+        "a target of 0.12 nats a token on average, from guidance scale 1.5 on"
+    )
+
+
+def test_a_judge_that_is_not_there_is_said_before_anything_is_measured(
+    call: CallCli, config: Path
+) -> None:
+    assert "no-such.gguf" in call(*QUICK, "--judge", "no-such.gguf").error_line
 
 
 def test_a_plot_needs_its_extra(

@@ -13,7 +13,7 @@ from amulet_local.preferences.settings_editor import set_model_strength
 from amulet_local.preferences.user_settings import settings_of_model
 from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, SWITCHED_ON, choose_strength
 
-SWEEPS: tuple[Any, ...] = ("kl", "scale")
+SWEEPS: tuple[Any, ...] = ("kl", "scale", "target")
 
 
 @pytest.mark.parametrize("sweep", SWEEPS)
@@ -45,6 +45,15 @@ def test_scales_are_tried_without_a_budget() -> None:
         assert all(getattr(item.amulet, name) for name in SWITCHED_ON)
 
 
+def test_targets_are_tried_as_the_presets_have_them() -> None:
+    prompted, *tried, _ = settings_of("target")
+    assert prompted.amulet.guidance_scale == 1
+    assert prompted.amulet.kl_target is None
+    assert [item.amulet.kl_target for item in tried] == [item.value for item in tried]
+    found = [item.amulet for item in tried]
+    assert all(PRESETS[name].amulet in found for name in ("balanced", "strong"))
+
+
 @pytest.mark.parametrize("sweep", SWEEPS)
 def test_what_is_kept_of_a_setting_gives_later_runs_its_strength(
     sweep: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -69,6 +78,7 @@ def test_values_are_tried_once_and_in_order() -> None:
         ("kl", (1001,), "not 1001"),
         ("scale", (0.5,), "from 1 to 20 for this sweep, not 0.5"),
         ("scale", (float("inf"),), "not inf"),
+        ("target", (-0.1,), "from 0 to 1000 for this sweep, not -0.1"),
         ("kl", (0.1,) * (MAX_VALUES + 1), f"at most {MAX_VALUES}"),
     ],
 )
