@@ -142,7 +142,9 @@ def _unchecked(name: str, wording: str) -> RuledPreference:
 def named_table(entries: Sequence[Entry]) -> str:
     """What each method does under each name, as Markdown.
 
-    Only questions count whose plain answer is there and that can be measured in both.
+    Only questions count whose plain answer is there, where neither answer is broken and both can be
+    measured. Of lengths, only those whose plain answer ended by itself: an answer that is cut off
+    at the limit is at least so long.
     """
     plain = {item["question"]: item for item in entries if item["preference"] == PLAIN}
     groups: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
@@ -150,8 +152,8 @@ def named_table(entries: Sequence[Entry]) -> str:
         if entry["preference"] != PLAIN and entry["question"] in plain:
             groups[entry["preference"], entry["method"]].append(entry)
     lines = [
-        "| preference | method | measured | plain | with it | change | asked for "
-        "| cut off: plain, with it | broken | n |",
+        "| preference | method | measured | plain | with it | change | asked for | n "
+        "| cut off: plain, with it | broken: plain, with it |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for effect in EFFECTS:
@@ -164,14 +166,28 @@ def named_table(entries: Sequence[Entry]) -> str:
 
 
 def _cells(effect: Effect, group: Sequence[Entry], others: Sequence[Entry]) -> str:
-    answers, plain = (effect.measure([entry["text"] for entry in side]) for side in (group, others))
-    pairs = [pair for pair in zip(answers, plain, strict=True) if None not in pair]
+    counted = [
+        (ours, theirs)
+        for ours, theirs in zip(group, others, strict=True)
+        if not (_broken(ours) or _broken(theirs) or (effect.is_ratio and _cut(theirs)))
+    ]
+    measured = (effect.measure([pair[side]["text"] for pair in counted]) for side in (0, 1))
+    pairs = [pair for pair in zip(*measured, strict=True) if None not in pair]
     figures = "- | - | -"
     if pairs:
         ours, theirs = np.array(pairs, dtype=np.float64).T
         figures = f"{theirs.mean():.2f} | {ours.mean():.2f} | {effect.change(ours, theirs)}"
-    n_cut, n_plain_cut = (
-        sum(entry["finish_reason"] == "length" for entry in side) for side in (group, others)
+    n_cut, n_plain_cut = (sum(map(_cut, side)) for side in (group, others))
+    n_broken, n_plain_broken = (sum(map(_broken, side)) for side in (group, others))
+    return (
+        f"{figures} | {effect.goal} | {len(pairs)} of {len(group)} | {n_plain_cut}, {n_cut} "
+        f"| {n_plain_broken}, {n_broken} |"
     )
-    n_broken = sum(bool(entry["loops"] or entry["falls_apart"]) for entry in group)
-    return f"{figures} | {effect.goal} | {n_plain_cut}, {n_cut} | {n_broken} | {len(pairs)} |"
+
+
+def _cut(entry: Entry) -> bool:
+    return bool(entry["finish_reason"] == "length")
+
+
+def _broken(entry: Entry) -> bool:
+    return bool(entry["loops"] or entry["falls_apart"])

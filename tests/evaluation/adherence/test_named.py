@@ -51,12 +51,12 @@ def rows_of(entries: list[dict[str, Any]]) -> dict[str, list[str]]:
 def test_changes_are_against_the_plain_answers_to_the_same_questions() -> None:
     entries = [entry(name, q, text) for q in "12345" for name, text in TEXTS.items()]
     entries.append(entry("concise", "never answered plainly", "A word."))
-    entries[0]["finish_reason"] = entries[1]["finish_reason"] = "length"
+    entries[1]["finish_reason"] = "length"
     entries[1]["loops"] = True
     rows = rows_of(entries)
     assert list(rows) == [effect.name for effect in EFFECTS]
     assert rows["concise"][3:] == [
-        *("10.00", "3.00", "0.30 times [0.30, 0.30]", "at most 0.6", "1, 1", "1", "5"),
+        *("10.00", "3.00", "0.30 times [0.30, 0.30]", "at most 0.6", "4 of 5", "0, 1", "0, 1"),
     ]
     assert rows["verbose"][5].startswith("3.20 times")
     assert rows["complex"][5].startswith("+")
@@ -68,7 +68,18 @@ def test_changes_are_against_the_plain_answers_to_the_same_questions() -> None:
 def test_what_has_no_figure_is_left_out() -> None:
     rows = rows_of([entry(PLAIN, "1", "Bed."), entry("complex", "1", "!")])
     assert rows["complex"][3:6] == ["-", "-", "-"]
-    assert rows["complex"][-1] == "0"
+    assert rows["complex"][7] == "0 of 1"
+
+
+def test_a_length_is_held_against_plain_answers_that_ended_by_themselves() -> None:
+    entries = [entry(name, q, text) for q in "12" for name, text in TEXTS.items()]
+    entries[0]["finish_reason"] = "length"
+    entries[0]["text"] *= 10
+    rows = rows_of(entries)
+    assert rows["verbose"][3:8] == [
+        *("10.00", "32.00", "3.20 times [-inf, inf]", "at least 1.3", "1 of 2"),
+    ]
+    assert rows["complex"][7] == "2 of 2"
 
 
 @pytest.mark.parametrize(
