@@ -1,6 +1,6 @@
 """Writes GGUF files of a few kilobytes, byte by byte: sound ones, and such as no writer makes.
 
-Knows nothing about what is in them. The weights are zeros.
+Knows nothing about what is done with them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 U8, I8, U32, I32, F32, BOOL, STR, ARR, U64 = 0, 1, 4, 5, 6, 7, 8, 9, 10
 PACK = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d"}
@@ -69,8 +71,10 @@ def _kind(value: Any, *, small: bool) -> int:
     return F32 if isinstance(value, float) else STR
 
 
-def write_small(path: Path, keys: Mapping[str, Any], shapes: Mapping[str, Shape]) -> Path:
-    """Write a model with weights of zero in F32, as a sparse file; returns its path."""
+def write_small(
+    path: Path, keys: Mapping[str, Any], shapes: Mapping[str, Shape], *, seed: int | None = None
+) -> Path:
+    """Write a model in F32, with random weights or with zeros, a sparse file; returns its path."""
     offset, table = 0, []
     for name, shape in shapes.items():
         table.append(tensor(name, shape, F32_TENSOR, offset))
@@ -82,6 +86,9 @@ def write_small(path: Path, keys: Mapping[str, Any], shapes: Mapping[str, Shape]
     head += b"".join(text(key) + packed(value) for key, value in keys.items()) + b"".join(table)
     with path.open("wb") as file:
         file.write(head + bytes(-len(head) % 32))
+        if seed is not None:
+            weights = np.random.default_rng(seed).normal(0, 0.3, offset // 4)
+            file.write(weights.astype(np.float32).tobytes())
         file.truncate(len(head) + -len(head) % 32 + offset)
     return path
 

@@ -17,8 +17,9 @@ from amulet_local.common.errors import FileAccessError, InvalidParameterError
 def write(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file, in the place of one that is there. A link stays one.
 
-    Whatever happens meanwhile, the file is the old one or the new one. A killed process may leave
-    a hidden file beside it.
+    Whatever happens meanwhile, power loss included, the file is the old one or the new one; after
+    the return it is the new one, where the system keeps what it was told to sync. A killed process
+    may leave a hidden file beside it.
 
     Raises:
         InvalidParameterError: not a path.
@@ -37,12 +38,23 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, target)
         temporary = None
+        _sync_folder(target.parent)
     except OSError as error:
         raise FileAccessError(f"{shown} can't be written: {error.strerror}") from None
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have a new name in a folder survive power loss; not every system syncs folders."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def check(path: str | os.PathLike[str]) -> None:

@@ -28,7 +28,7 @@ from tests.small_gguf import N_VOCAB, VOCABULARY, Shape, small_llama, write_smal
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "gpt2", "starcoder2", "mamba")
 ALSO = ("stablelm", "olmo2", "command-r", "internlm2", "smollm3", "granite", "phi2", "gemma")
-OWN = {"ssm.conv_kernel": 4, "ssm.inner_size": 128, "ssm.state_size": 16, "ssm.time_step_rank": 4}
+SSM = {"ssm.conv_kernel": 4, "ssm.inner_size": 128, "ssm.state_size": 16, "ssm.time_step_rank": 4}
 SIZES = (0, 1, 2, 3, 5, 7, 12, 17, 33, 63, 65, 96, 1000, 65536, 2**31 - 1, 2**31, 2**32 - 1)
 FLOATS = (0.0, -1.0, math.nan, math.inf, 1e38)
 KEYS = (
@@ -179,7 +179,7 @@ def small(arch: str) -> dict[str, Any]:
     """Keys of a small model of any usual architecture."""
     keys, _ = small_llama()
     keys = {key.replace("llama.", f"{arch}."): value for key, value in keys.items()}
-    own = {**OWN, "vocab_size": N_VOCAB, "attention.layer_norm_epsilon": 1e-5}
+    own = {**SSM, "vocab_size": N_VOCAB, "logit_scale": 1.0, "attention.layer_norm_epsilon": 1e-5}
     if arch == "mamba":
         own |= {"attention.head_count": 0, "attention.head_count_kv": 0}
     return (
