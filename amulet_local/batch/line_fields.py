@@ -46,7 +46,8 @@ class LineFields(_SettingsFields):
         prompt: a question; or
         messages: OpenAI-style messages.
         preference, avoid, method, preset, system, placement, response_prefix, template_arguments:
-            see Engine.generate; a preference may be {"text": ..., "weight": ...}.
+            see Engine.generate; a preference may be {"name": ..., "weight": ...} or
+            {"text": ..., "weight": ...}.
     """
 
     id: Any = None

@@ -23,7 +23,12 @@ from amulet_local.params.base import StrictParams
 from amulet_local.params.choices import Placement
 from amulet_local.params.derived_fields import derived_fields
 from amulet_local.params.sampling import SamplingParams
-from amulet_local.preferences.preference import PreferenceLike, PreferencesLike, resolve
+from amulet_local.preferences.preference import (
+    Preference,
+    PreferenceLike,
+    PreferencesLike,
+    resolve,
+)
 from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.steering.presets import adjusted_strength, placement_of
 
@@ -36,23 +41,27 @@ _N_SEEDS = 2**32 - 1
 
 
 def _preferences(value: Any) -> PreferencesLike:
-    """A name, a text, or a list of them; a mapping is one with its weight."""
+    """A name, a text, or a list of them; a mapping is one of either with its weight."""
     items = value if isinstance(value, list | tuple) else [value]
     result: list[PreferenceLike] = []
     for item in items:
-        if not isinstance(item, Mapping):
-            result.append(item)
-            continue
-        text = item.get("name", item.get("text"))
-        if set(item) - {"name", "text", "weight"} or len({"name", "text"} & set(item)) != 1:
-            raise ValueError('must be texts, or objects of "text" or "name", and "weight"')
-        if not isinstance(text, str):
-            raise ValueError("the text of a preference must be a text")
-        weight = item.get("weight", 1.0)
-        if isinstance(weight, bool) or not isinstance(weight, int | float):
-            raise ValueError("the weight of a preference must be a number")
-        result += [replace(one, weight=one.weight * weight) for one in resolve(text)]
+        result += _weighted(item) if isinstance(item, Mapping) else [item]
     return None if value is None else result
+
+
+def _weighted(item: Mapping[str, Any]) -> list[Preference]:
+    """What a mapping says: a text stays one, whatever it looks like, and a name is looked up."""
+    if set(item) - {"name", "text", "weight"} or len({"name", "text"} & set(item)) != 1:
+        raise ValueError('must be texts, or objects of "text" or "name", and "weight"')
+    weight = item.get("weight", 1.0)
+    if isinstance(weight, bool) or not isinstance(weight, int | float):
+        raise ValueError("the weight of a preference must be a number")
+    text = item.get("text", item.get("name"))
+    if not isinstance(text, str):
+        raise ValueError("the text of a preference must be a text")
+    if "text" in item:
+        return [Preference(text=text, weight=weight)]
+    return [replace(one, weight=one.weight * weight) for one in resolve(text)]
 
 
 def _grammar(value: Any) -> str | None:
@@ -103,8 +112,8 @@ class ChatCompletionFields(_StrengthFields):
         functions, function_call, logits_processor, tfs_z: not supported; only the values that ask
             for nothing are taken.
         preference, avoid, method, preset, placement, response_prefix: see Engine.generate. A
-            preference is a name, a text, or a list of these or of {"text": ..., "weight": ...};
-            "name" may stand for "text".
+            preference is a name, a text, or a list of these, of {"name": ..., "weight": ...} or of
+            {"text": ..., "weight": ...}, whose text is none of the names.
         amulet: strength and guards at once.
         guidance_scale and the like, of CHANGEABLE: single ones of a preset's.
         chat_template_kwargs: variables of the chat template.

@@ -184,7 +184,7 @@ def test_a_preference_is_a_name_a_text_or_a_weighted_list(engine: Engine) -> Non
         result = chat(engine, temperature=0.0, max_tokens=6, **fields)
         return str(result["choices"][0]["message"]["content"])
 
-    mix = [{"text": "formal", "weight": 0.7}, {"text": "in rhyme", "weight": 0.3}]
+    mix = [{"name": "formal", "weight": 0.7}, {"text": "in rhyme", "weight": 0.3}]
     objects = [Preference(text="formal", weight=0.7), Preference(text="in rhyme", weight=0.3)]
     expected = engine.generate(
         MESSAGES, preference=["formal:0.7", "in rhyme:0.3"], sampling=SamplingParams(max_tokens=6)
@@ -195,6 +195,22 @@ def test_a_preference_is_a_name_a_text_or_a_weighted_list(engine: Engine) -> Non
     strong = text(preference="formal", guidance_scale=3.0, preset="paper")
     assert strong == text(preference="formal", guidance_scale=3.0, preset="paper", kl_budget=1000)
     assert text(preference="formal", guidance_scale=0.0, preset="paper") == text()
+
+
+@pytest.mark.parametrize("text", ["formal", "pirate", "creativ", "R2-D2", "in rhyme:0.5", "a: b"])
+def test_a_text_of_an_object_stays_a_text(text: str) -> None:
+    fields = ChatCompletionFields(preference={"text": text}, avoid=[{"text": text, "weight": -2}])
+    assert fields.preference == [Preference(text=text)]
+    assert fields.avoid == [Preference(text=text, weight=-2)]
+
+
+def test_a_name_of_an_object_is_looked_up() -> None:
+    (found,) = ChatCompletionFields(preference={"name": "formal:0.5", "weight": 2}).preference
+    assert found.name == "formal"
+    assert found.text != "formal"
+    assert found.weight == 1
+    with pytest.raises(errors.AmuletError, match="creativ"):
+        ChatCompletionFields(preference={"name": "creativ"})
 
 
 @pytest.mark.parametrize(

@@ -152,14 +152,9 @@ function named({ name, weight }) {
   return weight === 1 ? name : `${name}:${Number(weight.toFixed(4))}`;
 }
 
-/**
- * Words are taken as they stand. A single one would be looked up as a name, and what ends in a colon
- * and a number would lose it as a weight: a full stop keeps both from that, and changes nothing,
- * because the sentence in the prompt ends with one anyway.
- */
+/** Words of one's own: a text is never looked up as a name. */
 function worded({ text, weight }) {
-  const isMistaken = /^[A-Za-z0-9_-]+$/.test(text) || /:\s*[+-]?[0-9.]+$/.test(text);
-  return { text: isMistaken ? `${text}.` : text, weight };
+  return { text, weight };
 }
 
 /** A mix of the user's settings as a name and a text, whichever way it is written. */
