@@ -40,14 +40,20 @@ def percent(log_probability: float | None) -> str:
     return f"{share:.1f}%" if share >= 1 else f"{share:.2g}%"
 
 
-def factor(log_ratio: float | None, times: str = "x") -> str:
-    """exp of a natural logarithm as a factor: "x12", "x0.33"; "-" for None."""
+def factor(log_ratio: float | None, times: str = "x", *, in_words: bool = False) -> str:
+    """exp of a natural logarithm as a factor: "x12", "x0.33"; "-" for None.
+
+    Args:
+        in_words: "x1.9 million" instead of "x1e6", and what it is divided by where it is as small.
+    """
     if log_ratio is None:
         return "-"
     if math.isinf(log_ratio):
         return f"{times}0" if log_ratio < 0 else "from 0%"
     exponent = log_ratio / math.log(10)
     if abs(exponent) >= 4:
+        if in_words:
+            return f"{times if log_ratio > 0 else '÷'}{_times(abs(log_ratio))}"
         return f"{times}1e{round(exponent)}"
     ratio = math.exp(log_ratio)
     if ratio >= 9.5:

@@ -52,7 +52,15 @@ function describe(position) {
   );
   const rows = element("div", "rows");
   rows.append(...data.rows.map((_, index) => row(token, index)));
-  details.replaceChildren(head, rows);
+  const close = element("button", "close", "×");
+  close.setAttribute("aria-label", "Close");
+  close.addEventListener("click", () => details.classList.add("closed"));
+  details.replaceChildren(head, rows, close);
+}
+
+// Where there is little room the details come when they are asked for, and can be closed again.
+function open() {
+  details.classList.remove("closed");
 }
 
 function show(position) {
@@ -66,6 +74,7 @@ function show(position) {
 }
 
 function keep(position) {
+  open();
   tokens[kept].tabIndex = -1;
   kept = Math.max(0, Math.min(tokens.length - 1, position));
   tokens[kept].tabIndex = 0;
@@ -85,12 +94,16 @@ function barAt(event) {
 
 answer.addEventListener("pointerover", (event) => {
   const position = tokenAt(event);
-  if (position !== null) show(position);
+  if (position === null || event.pointerType === "touch") return;
+  open();
+  show(position);
 });
 answer.addEventListener("pointerleave", () => show(kept));
 answer.addEventListener("click", (event) => {
   const position = tokenAt(event);
-  if (position !== null) keep(position);
+  if (position === null) return;
+  keep(position);
+  tokens[kept].scrollIntoView({ block: "nearest" });
 });
 answer.addEventListener("focusin", (event) => {
   const position = tokenAt(event);
@@ -110,4 +123,6 @@ strip.addEventListener("click", (event) => {
   tokens[kept].scrollIntoView({ block: "nearest" });
 });
 tokens[0].tabIndex = -1;
+answer.after(element("p", "note hint", "A tap on a token shows what else was likely there."));
 keep(kept);
+details.classList.add("closed");
