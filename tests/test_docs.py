@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 import amulet_local
 from amulet_local import load
+from amulet_local.cli.app import command_named
 from amulet_local.preferences.preference import DEFAULT_SYSTEM_TEXT
 from tests import help_in_docs
 from tests.cli.test_help import COMMANDS
@@ -21,6 +23,10 @@ FENCE = re.compile(r"^```python(?P<rest>.*)\n(?P<code>(?:.*\n)*?)```$", re.MULTI
 CODE_BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<file>[^()#\s:]*)(?:#(?P<place>[^()\s]+))?\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+COMMAND_IN_BLOCK = re.compile(
+    r"^(?:\$ )?(?:[^\n`]*\| *)?(?:\.venv/bin/)?amulet-local\b((?:[^\n\\]|\\\n|\\.)*)", re.MULTILINE
+)
+COMMAND_IN_TEXT = re.compile(r"`(?:[^`\n]*\| *)?amulet-local\b([^`]*)`")
 PATH = re.compile(r"`(?P<path>[a-z_]+(?:/[a-z_]+)*/(?:[a-z_]+\.(?:py|md))?)`")
 
 
@@ -87,6 +93,28 @@ def test_the_examples_run(
         for line, code in examples(path):
             compiled = compile("\n" * (line - 1) + code, str(path), "exec")  # lines as in the file
             exec(compiled, names)
+
+
+def commands(path: Path) -> list[list[str]]:
+    """The words of each command with arguments that a document shows."""
+    text = path.read_text(encoding="utf-8")
+    found = [item for block in CODE_BLOCK.findall(text) for item in COMMAND_IN_BLOCK.findall(block)]
+    found += COMMAND_IN_TEXT.findall(CODE_BLOCK.sub("", text))
+    result = []
+    for line in found:
+        words = shlex.split(line.replace("\\\n", " ").replace("\n", " "), comments=True)
+        end = next((i for i, word in enumerate(words) if word in ("|", "<", ">", "&")), len(words))
+        if len(words[:end]) > 1 and words[0] in COMMANDS and "--help" not in words:
+            result.append(words[:end])
+    return result
+
+
+@pytest.mark.parametrize("path", help_in_docs.documents(), ids=lambda path: path.name)
+def test_commands_that_are_shown_have_the_programs_flags(path: Path) -> None:
+    shown = commands(path)
+    assert shown or path.name not in ("README.md", "manual.md", "explain.md", "learn.md")
+    for name, *arguments in shown:
+        command_named(name).make_context(name, arguments)  # without running it
 
 
 @pytest.mark.parametrize("path", help_in_docs.documents(), ids=lambda path: path.name)
