@@ -1,0 +1,212 @@
+"""Native calls fail in turn: loading, contexts, adapters, decodes in either row, copies of states.
+
+Whatever fails, the caller gets an error of the package or the right answer, the same engine answers
+rightly afterwards, and everything that llama.cpp made is freed. On a model of 60 kilobytes, so that
+each of the calls can be tried.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import llama_cpp
+import numpy as np
+import pytest
+
+from amulet_local import AmuletError, Engine, SamplingParams, load
+from amulet_local.llama import native
+from tests.adapter_making import Pair, write_lora, write_vector
+from tests.small_gguf import small_llama, write_small
+
+FAILURES: dict[str, tuple[Any, ...]] = {
+    "llama_model_load_from_file": (None,),
+    "llama_init_from_model": (None,),
+    "llama_adapter_lora_init": (None,),
+    "llama_set_adapters_lora": (-1,),
+    "llama_set_adapter_cvec": (-1,),
+    "llama_decode": (1, 2, -1, -3),
+    "llama_get_logits_ith": (None,),
+    "llama_memory_seq_rm": (False,),
+    "llama_state_seq_get_size": (0,),
+    "llama_state_seq_get_data": (0,),
+    "llama_state_seq_set_data": (0,),
+}
+"""Functions, and what each returns when it fails."""
+MADE = {
+    "llama_model_load_from_file": "llama_model_free",
+    "llama_init_from_model": "llama_free",
+    "llama_adapter_lora_init": "llama_adapter_lora_free",
+    "llama_sampler_chain_init": "llama_sampler_free",
+}
+"""What makes something, and what frees it."""
+PLAIN, PREFERENCE = [1, *range(5, 17)], [1, *range(20, 31)]
+IN_SHORT = ("llama_get_logits_ith", "llama_state_seq_set_data")
+"""Functions of which one call fails in the default suite."""
+
+
+class Calls:
+    """Counts native calls, and lets one of them fail.
+
+    Attributes:
+        counts: by function, since `clear`.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.counts: Counter[str] = Counter()
+        self._failing: tuple[str, int, Any] | None = None
+        self._lock = threading.Lock()
+        for name in {*FAILURES, *MADE, *MADE.values()}:
+            monkeypatch.setattr(llama_cpp, name, self._counted(name, getattr(llama_cpp, name)))
+
+    def clear(self) -> None:
+        """Begin anew, with nothing that fails."""
+        self.counts.clear()
+        self._failing = None
+
+    def fail(self, name: str, number: int, result: Any) -> None:
+        """Have the n-th call from now, from 1, return this instead of doing anything."""
+        self.clear()
+        self._failing = (name, number, result)
+
+    def _counted(self, name: str, real: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            with self._lock:
+                self.counts[name] += 1
+                failing = self._failing
+                if failing is not None and failing[:2] == (name, self.counts[name]):
+                    self.counts[f"failed {name}"] += 1
+                    return failing[2]
+            return real(*arguments)
+
+        return call
+
+    def left(self) -> dict[str, int]:
+        """What was made and not freed."""
+        made = {name: self.counts[name] - self.counts[f"failed {name}"] for name in MADE}
+        return {
+            name: n - self.counts[MADE[name]]
+            for name, n in made.items()
+            if n > self.counts[MADE[name]]
+        }
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    return Calls(monkeypatch)
+
+
+@pytest.fixture(scope="module")
+def open_small(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Engine]:
+    folder = tmp_path_factory.mktemp("torture")
+    model = write_small(folder / "small.gguf", *small_llama(), seed=3)
+    rng = np.random.default_rng(4)
+    pair = Pair(*(rng.normal(0, 0.2, size).astype(np.float32) for size in ((4, 64), (64, 4))))
+    lora = write_lora(folder / "lora.gguf", {"blk.0.attn_q.weight": pair})
+    vector = write_vector(folder / "vector.gguf", {1: rng.normal(size=64).astype(np.float32)})
+
+    def open_engine() -> Engine:
+        return load(
+            model,
+            n_ctx=64,
+            n_batch=8,
+            n_threads=1,
+            schedule="serial",
+            isolate="never",
+            lora=str(lora),
+            control_vectors=str(vector),
+            adapters_on="preference",
+        )
+
+    return open_engine
+
+
+def answers(engine: Engine) -> list[tuple[int, ...]]:
+    """Tokens of a greedy and a drawn answer, and of one from rows that were saved and loaded."""
+    drawn = SamplingParams(
+        max_tokens=4, temperature=0.8, top_k=20, repeat_penalty=1.1, seed=7, ignore_eos=True
+    )
+    greedy = SamplingParams(max_tokens=4, ignore_eos=True)
+    found = [
+        engine.generate_from_tokens(PLAIN, PREFERENCE, sampling=sampling).token_ids
+        for sampling in (greedy, drawn)
+    ]
+    engine.save_prompt_cache("torture")
+    engine.forget()
+    engine.load_prompt_cache("torture")
+    found.append(engine.generate_from_tokens(PLAIN, PREFERENCE, sampling=greedy).token_ids)
+    return found
+
+
+@pytest.fixture(scope="module")
+def expected(open_small: Callable[[], Engine]) -> list[tuple[int, ...]]:
+    with open_small() as engine:
+        found = answers(engine)
+        assert answers(engine) == found
+    assert len(set(found)) == 2
+    return found
+
+
+def numbers(n_calls: int, n_tried: int) -> list[int]:
+    """Which of so many calls fail: the first and the last, and some between."""
+    return sorted({round(number) for number in np.linspace(1, n_calls, min(n_tried, n_calls))})
+
+
+def torture(
+    open_small: Callable[[], Engine],
+    calls: Calls,
+    expected: list[tuple[int, ...]],
+    function: str,
+    n_tried: int,
+) -> None:
+    calls.clear()
+    with open_small() as engine:
+        answers(engine)
+    n_calls = calls.counts[function]
+    assert n_calls > 0, "nothing calls it"
+    assert calls.left() == {}
+    for result in FAILURES[function]:
+        for number in numbers(n_calls, n_tried):
+            calls.fail(function, number, result)
+            try:
+                engine = open_small()
+            except AmuletError:
+                assert calls.left() == {}, number
+                continue
+            with engine:
+                with contextlib.suppress(AmuletError):
+                    given = answers(engine)
+                    if result == native.DECODE_STOPPED:  # an answer is cut where it was stopped
+                        pairs = zip(given, expected, strict=True)
+                        assert all(full[: len(part)] == part for part, full in pairs), number
+                    else:
+                        assert given == expected, number
+                assert calls.counts[f"failed {function}"] == 1, number
+                assert answers(engine) == expected, number
+            assert calls.left() == {}, number
+
+
+@pytest.mark.lengthy
+@pytest.mark.parametrize("function", IN_SHORT)
+def test_a_native_call_that_fails_costs_one_answer_at_most(
+    open_small: Callable[[], Engine],
+    calls: Calls,
+    expected: list[tuple[int, ...]],
+    function: str,
+) -> None:
+    torture(open_small, calls, expected, function, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("function", FAILURES)
+def test_each_native_call_that_fails_costs_one_answer_at_most(
+    open_small: Callable[[], Engine],
+    calls: Calls,
+    expected: list[tuple[int, ...]],
+    function: str,
+) -> None:
+    torture(open_small, calls, expected, function, 10_000)
