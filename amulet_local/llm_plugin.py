@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+import click
 import llm
 from llm.parts import StreamEvent, TextPart
 from pydantic import Field, create_model, field_validator
@@ -25,6 +26,7 @@ from amulet_local.params.sampling import SamplingParams
 from amulet_local.steering.presets import adjusted_strength, placement_of
 
 if TYPE_CHECKING:
+    from amulet_local.common.results import Generation
     from amulet_local.engine import Engine
 
 PREFIX = "amulet-"
@@ -143,6 +145,8 @@ class AmuletModel(llm.Model):
         response.set_usage(
             input=generation.usage.prompt_tokens, output=generation.usage.completion_tokens
         )
+        if click.get_current_context(silent=True) is not None:  # a person, not a program, asks
+            _say(generation)
         response.response_json = {
             "finish_reason": generation.finish_reason,
             "guidance_scale": generation.guidance_scale,
@@ -162,6 +166,17 @@ class AmuletModel(llm.Model):
             self._engine = load(self._name, **runtime)
             self._runtime = runtime
         return self._engine
+
+
+def _say(generation: Generation) -> None:
+    """Say on stderr what the text alone doesn't."""
+    lines = [f"warning: {warning}" for warning in generation.warnings]
+    if generation.finish_reason == "length":
+        n_tokens = generation.usage.completion_tokens
+        cut = f"(cut off after {n_tokens} tokens; -o max_tokens or n_ctx allows more)"
+        lines.append(click.style(cut, dim=True))
+    if lines:
+        click.echo("\n".join(["", *lines]), err=True)  # the answer's last line is still open
 
 
 def _messages(prompt: llm.Prompt) -> list[dict[str, str]]:

@@ -44,7 +44,7 @@ def _plugin(shallow_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def run(*arguments: str, code: int = 0) -> str:
     result = CliRunner().invoke(cli, [*arguments])
     assert result.exit_code == code, result.output
-    return result.output
+    return result.stdout if code == 0 else result.output
 
 
 def ask(*arguments: str, code: int = 0) -> str:
@@ -159,6 +159,16 @@ def test_wrong_options_are_said(arguments: tuple[str, ...], said: str) -> None:
     output = ask(*arguments, code=1)
     assert said in output
     assert "Traceback" not in output
+
+
+def test_an_answer_that_is_cut_is_said_to_be(capfd: pytest.CaptureFixture[str]) -> None:
+    said = CliRunner().invoke(cli, ["prompt", "-m", MODEL, QUESTION, *SHORT]).stderr
+    assert said == "\n(cut off after 8 tokens; -o max_tokens or n_ctx allows more)\n"
+    whole = ("-o", "stop", '[" "]')
+    assert "cut off" not in CliRunner().invoke(cli, ["-m", MODEL, QUESTION, *SHORT, *whole]).stderr
+    model: Any = llm.get_model(MODEL)
+    assert model.prompt(QUESTION, max_tokens=8, n_ctx=256, n_threads=1).text()
+    assert capfd.readouterr().err == ""
 
 
 def test_from_python_the_model_stays_loaded() -> None:

@@ -174,7 +174,7 @@ def _message(body: Any) -> str:
 
 
 def _write_pieces(response: http.client.HTTPResponse) -> None:
-    last = ""
+    last, is_cut = "", False
     for piece in _pieces(response):
         if "error" in piece:
             raise FileAccessError(_message(piece))
@@ -182,10 +182,13 @@ def _write_pieces(response: http.client.HTTPResponse) -> None:
             text = choice.get("delta", {}).get("content") or ""
             write(text)
             last = text or last
+            is_cut = is_cut or choice.get("finish_reason") == "length"
         for warning in piece.get("amulet", {}).get("warnings", ()):
             note(f"warning: {warning}")
     if not last.endswith("\n"):
         write("\n")
+    if is_cut:
+        note("the answer was cut; --predict, or the server's --ctx-size, allows more")
 
 
 def _pieces(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ import typer
 from amulet_local.cli.answering import Session, applied_in_words, rate, session, write_json
 from amulet_local.cli.columns import NARROWEST, column_width, side_by_side
 from amulet_local.cli.command import add_command
-from amulet_local.cli.cut_forms import require_complete_forms
+from amulet_local.cli.cut_answers import say_what_was_cut
 from amulet_local.cli.flags import METHOD_NAMES, option, switch
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.named_method import NamedMethod, named_method
@@ -118,7 +118,7 @@ def run(options: CompareOptions) -> None:
         write(f"\n{figures(generations)}\n")
     for line in weak_wishes(entries, generations):
         note(line)
-    require_complete_forms(question, generations.values())
+    say_what_was_cut(question, generations.values(), is_shown=True)
 
 
 def entries_of(text: str, question: Question) -> list[NamedMethod]:

@@ -16,7 +16,7 @@ from amulet_local.cli import completions
 from amulet_local.cli.answering import figures, session, write_json
 from amulet_local.cli.columns import cells, cut, pad, wrap
 from amulet_local.cli.command import add_command
-from amulet_local.cli.cut_forms import require_complete_forms
+from amulet_local.cli.cut_answers import say_what_was_cut
 from amulet_local.cli.flags import STEERING_NAMES, numeric, option
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.named_method import with_method
@@ -135,9 +135,10 @@ def run(options: ExplainOptions) -> None:
         show_explanation(explanation, all_tokens=options.all, painted=painted)
     if options.html is not None:
         _write_page(options.html, explanation)
-    if options.stats or stderr_is_terminal():
+    is_shown = options.stats or stderr_is_terminal()
+    if is_shown:
         note(figures(generation))
-    require_complete_forms(question, [generation])
+    say_what_was_cut(question, [generation], is_shown=is_shown or options.json)
 
 
 def explanation_json(explanation: Explanation, made: dict[str, Any]) -> dict[str, Any]:

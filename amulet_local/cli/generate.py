@@ -8,7 +8,7 @@ import typer
 
 from amulet_local.cli.answering import figures, session, write_json
 from amulet_local.cli.command import add_command
-from amulet_local.cli.cut_forms import require_complete_forms
+from amulet_local.cli.cut_answers import say_what_was_cut
 from amulet_local.cli.flags import MethodName
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.named_method import warn_of_no_preference, with_method
@@ -51,9 +51,10 @@ def run(options: GenerateOptions) -> None:
         generation = opened.answer(method.name, stream=not options.json)
         if options.json:
             write_json(opened.json_of(generation))
-        if options.stats or stderr_is_terminal():
+        is_shown = options.stats or stderr_is_terminal()
+        if is_shown:
             note(figures(generation))
-        require_complete_forms(question, [generation])
+        say_what_was_cut(question, [generation], is_shown=is_shown or options.json)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -154,7 +154,8 @@ class TuneOptions:
         metadata=group(
             some_of(
                 RuntimeParams.options,
-                *("n_threads", "n_gpu_layers", "flash_attention", "chat_template"),
+                *("n_threads", "n_gpu_layers", "flash_attention", "lora", "control_vectors"),
+                *("control_vector_layers", "chat_template"),
             )
         ),
     )

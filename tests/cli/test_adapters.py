@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.adapter_making import random_pairs, write_lora, write_vector
+from tests.cli.conftest import CallCli
 from tests.cli.running import run
 
 pytestmark = pytest.mark.usefixtures("model_path")
@@ -62,3 +63,12 @@ def test_what_cant_be_used_is_one_line(arguments: tuple[str, ...], reason: str) 
 
 def test_a_range_of_layers_is_two_numbers() -> None:
     assert run(*ASK, "--control-vector-layer-range", "1", "b").code == 2
+
+
+@pytest.mark.parametrize("command", ["tune", "learn"])
+def test_commands_that_measure_take_them(call: CallCli, tmp_path: Path, command: str) -> None:
+    liked = tmp_path / "liked.jsonl"
+    liked.write_text('{"question": "Why?", "answer": "So."}\n')
+    rest = ("Why?",) if command == "tune" else (liked, "-o", tmp_path / "me.toml")
+    refused = call(command, *rest, "--lora", "none.gguf:0.5")
+    assert "no LoRA adapter at 'none.gguf'" in refused.error_line

@@ -16,7 +16,10 @@ def test_a_question_is_answered_at_a_path(call: CallCli, tmp_path: Path) -> None
         serving(engine, path),
     ):
         assert call("ask", str(path), "What is it?").out == "bread and water\n"
+        cut = call("ask", str(path), "Why?", "-n", "1")
+        assert cut.err == "the answer was cut; --predict, or the server's --ctx-size, allows more\n"
         outcome = call("ask", str(path), "Why?", "--json", "-n", "1")
+        assert outcome.err == ""
         assert '"completion_tokens": 1' in outcome.out
         refused = call("ask", str(path), "Why?", "--preset", "magic")
         assert refused.code == 1

@@ -1,0 +1,45 @@
+"""Says that an answer was cut; where it has a form to keep, that is an error.
+
+Knows nothing about forms but that the question asks for one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from amulet_local.cli.exit_codes import EXIT_CUT
+from amulet_local.cli.terminal import note
+
+if TYPE_CHECKING:
+    from amulet_local.cli.question import Question
+    from amulet_local.common.results import Generation
+
+
+def say_what_was_cut(
+    question: Question, generations: Iterable[Generation], *, is_shown: bool
+) -> None:
+    """Say it on stderr, and end with an exit code of its own where a form is incomplete.
+
+    Args:
+        is_shown: whether the answers' figures, which have it, can be seen already.
+
+    Raises:
+        SystemExit: JSON, or what a grammar wants, is incomplete.
+    """
+    has_form = question.sampling.uses("grammar") or question.sampling.uses("json_schema")
+    for generation in generations:
+        if generation.finish_reason != "length":
+            continue
+        cut = f"the answer was cut after {tokens(generation.usage.completion_tokens)}"
+        more = "--predict or --ctx-size"
+        if has_form:
+            note(f"error: {cut}, before its form was complete; allow more with {more}")
+            raise SystemExit(EXIT_CUT)
+        if not is_shown:
+            note(f"{cut}; {more} allows more")
+
+
+def tokens(count: int) -> str:
+    """So many tokens."""
+    return f"{count} token{'s' * (count != 1)}"
