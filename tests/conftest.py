@@ -19,6 +19,7 @@ import pytest
 from hypothesis import settings
 
 from amulet_local import Engine, load
+from amulet_local.benchmark.random_model import ModelShape, write_model
 from amulet_local.loading import model_store, schedule_choice
 from amulet_local.loading.runtime_setup import load_kernels
 from amulet_local.loading.tried_files import note_as_tried
@@ -30,6 +31,16 @@ settings.register_profile("untimed", deadline=None, derandomize="AMULET_REQUIRE_
 settings.register_profile("brief", settings.get_profile("untimed"), max_examples=15)
 settings.load_profile("untimed")
 
+TINY = ModelShape(
+    n_layers=2,
+    width=64,
+    feed_forward=128,
+    n_heads=2,
+    n_kv_heads=1,
+    tied=False,
+    weight_scale=0.5,
+)
+"""Answers depend on the question and on each preference, and make no sense."""
 REPOSITORY = Path(__file__).parent.parent
 F32 = 0
 """In llama.cpp's list of file types."""
@@ -128,10 +139,22 @@ def model_path() -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_path(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model with the embedded one's vocabulary and template.
+
+    For what holds whatever a model says, in a twentieth of the time.
+    """
+    path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
+    write_model(TINY, "Q4_1", path, name="tiny", progress=lambda _: None)
+    note_as_tried([path])
+    return path
+
+
+@pytest.fixture(scope="session")
 def shallow_path(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four of the embedded model's thirty layers, with its vocabulary and template.
 
-    For what holds whatever a model says, in a fifth of the time: what this one says makes no sense.
+    For what needs weights like a real model's, in a fifth of the time.
     """
     path = tmp_path_factory.mktemp("shallow") / "shallow.gguf"
     copy_layers(model_path, path, SHALLOW_LAYERS)
@@ -177,6 +200,12 @@ def shallow_f32_path(requantized: Callable[[Path, int], Path], shallow_path: Pat
 
 
 @pytest.fixture(scope="session")
+def tiny_f32_path(requantized: Callable[[Path, int], Path], tiny_path: Path) -> Path:
+    """The tiny model's weights, dequantised to F32."""
+    return requantized(tiny_path, F32)
+
+
+@pytest.fixture(scope="session")
 def shared_engine(model_path: Path) -> Iterator[Engine]:
     """One engine on the embedded model for tests that leave it as they find it."""
     with load(model_path, n_ctx=512, reproducible=True) as engine:
@@ -191,6 +220,13 @@ def shallow_engine(shallow_path: Path) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
+def tiny_engine(tiny_path: Path) -> Iterator[Engine]:
+    """One engine on the tiny model for tests that leave it as they find it."""
+    with load(tiny_path, n_ctx=512, reproducible=True) as engine:
+        yield engine
+
+
+@pytest.fixture(scope="session")
 def scripted() -> Iterator[Engine]:
     """One engine without a model for tests that leave it as they find it: see tests/scripted.py."""
     with scripted_engine(n_ctx=512, reproducible=True) as engine:
@@ -198,13 +234,13 @@ def scripted() -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def exact_engine(shallow_f32_path: Path) -> Iterator[Engine]:
-    """One engine on the shallow model in F32 with an F32 cache.
+def exact_engine(tiny_f32_path: Path) -> Iterator[Engine]:
+    """One engine on the tiny model in F32 with an F32 cache.
 
     Whatever the order of sums is, it gives the same tokens.
     """
     with load(
-        shallow_f32_path,
+        tiny_f32_path,
         n_ctx=256,
         cache_type_k="f32",
         cache_type_v="f32",

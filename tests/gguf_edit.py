@@ -21,6 +21,7 @@ def copy_without(source: Path, target: Path, key: str) -> None:
     content = source.read_bytes()
     assert content.count(stored) == 1, key
     target.write_bytes(content.replace(stored, stored[:-1] + b"_"))
+    note_as_tried([target])
 
 
 def copy_layers(source: Path, target: Path, layers: Sequence[int]) -> None:

@@ -84,11 +84,11 @@ def test_every_public_name_is_in_the_documentation_of_the_python_interface() -> 
 
 @pytest.mark.parametrize("name", ["python.md", "explain.md", "evaluation_scorers.md"])
 def test_the_examples_run(
-    shallow_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     path = REPOSITORY / "docs" / name
-    with load(shallow_path, n_ctx=1024) as engine:
+    with load(tiny_path, n_ctx=1024) as engine:
         names: dict[str, Any] = {"engine": engine}
         for line, code in examples(path):
             compiled = compile("\n" * (line - 1) + code, str(path), "exec")  # lines as in the file

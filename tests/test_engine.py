@@ -30,9 +30,9 @@ def fresh_answer(path: Path, **arguments: Any) -> tuple[int, ...]:
 
 
 @pytest.fixture(scope="module")
-def expected(shallow_path: Path) -> tuple[int, ...]:
+def expected(tiny_path: Path) -> tuple[int, ...]:
     """What a fresh engine answers under a preference."""
-    return fresh_answer(shallow_path, preference="concise")
+    return fresh_answer(tiny_path, preference="concise")
 
 
 def assert_usable(engine: Engine, expected: tuple[int, ...]) -> None:
@@ -43,11 +43,11 @@ def assert_usable(engine: Engine, expected: tuple[int, ...]) -> None:
 # --- right -------------------------------------------------------------------------------------
 
 
-def test_base_gives_what_llama_cpp_python_gives(shallow_path: Path, shallow_engine: Engine) -> None:
+def test_base_gives_what_llama_cpp_python_gives(tiny_path: Path, tiny_engine: Engine) -> None:
     import llama_cpp
 
     reference = llama_cpp.Llama(
-        str(shallow_path), n_ctx=512, n_batch=512, flash_attn=False, verbose=False, logits_all=False
+        str(tiny_path), n_ctx=512, n_batch=512, flash_attn=False, verbose=False, logits_all=False
     )
     for question in (QUESTION, "Name three rivers.", "Write a haiku about rain."):
         text = f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
@@ -57,38 +57,36 @@ def test_base_gives_what_llama_cpp_python_gives(shallow_path: Path, shallow_engi
             theirs.append(token)
             if len(theirs) == 48 or token == reference.token_eos():
                 break
-        ours = shallow_engine.generate_from_tokens(
+        ours = tiny_engine.generate_from_tokens(
             prompt, method="base", sampling=SamplingParams(max_tokens=48)
         )
         assert list(ours.token_ids) == theirs
     reference.close()
 
 
-def test_scale_one_gives_the_preference_prompts_answer(shallow_engine: Engine) -> None:
-    steered = shallow_engine.generate(
+def test_scale_one_gives_the_preference_prompts_answer(tiny_engine: Engine) -> None:
+    steered = tiny_engine.generate(
         QUESTION, preference="creative", amulet=AmuletParams(guidance_scale=1), sampling=SHORT
     )
-    prompted = shallow_engine.generate(
-        QUESTION, preference="creative", method="pref", sampling=SHORT
-    )
+    prompted = tiny_engine.generate(QUESTION, preference="creative", method="pref", sampling=SHORT)
     assert steered.token_ids == prompted.token_ids
 
 
-def test_scale_zero_gives_the_plain_answer(shallow_engine: Engine) -> None:
-    steered = shallow_engine.generate(
+def test_scale_zero_gives_the_plain_answer(tiny_engine: Engine) -> None:
+    steered = tiny_engine.generate(
         QUESTION,
         preference="creative",
         amulet=AmuletParams(guidance_scale=0),
         placement="user",
         sampling=SHORT,
     )
-    plain = shallow_engine.generate(QUESTION, sampling=SHORT)
+    plain = tiny_engine.generate(QUESTION, sampling=SHORT)
     assert steered.token_ids == plain.token_ids
 
 
-def test_preference_changes_the_answer(shallow_engine: Engine) -> None:
-    plain = shallow_engine.generate(QUESTION, sampling=SHORT)
-    steered = shallow_engine.generate(QUESTION, preference="creative", sampling=SHORT)
+def test_preference_changes_the_answer(tiny_engine: Engine) -> None:
+    plain = tiny_engine.generate(QUESTION, sampling=SHORT)
+    steered = tiny_engine.generate(QUESTION, preference="creative", sampling=SHORT)
     assert plain.method == "base"
     assert steered.method == "amulet"
     assert steered.preset == "balanced"
@@ -96,15 +94,15 @@ def test_preference_changes_the_answer(shallow_engine: Engine) -> None:
     assert steered.token_ids != plain.token_ids
 
 
-def test_mix_of_one_equals_the_single_preference(shallow_engine: Engine) -> None:
-    single = shallow_engine.generate(QUESTION, preference="concise", sampling=SHORT)
-    listed = shallow_engine.generate(QUESTION, preference=["concise"], sampling=SHORT)
+def test_mix_of_one_equals_the_single_preference(tiny_engine: Engine) -> None:
+    single = tiny_engine.generate(QUESTION, preference="concise", sampling=SHORT)
+    listed = tiny_engine.generate(QUESTION, preference=["concise"], sampling=SHORT)
     assert listed.token_ids == single.token_ids
 
 
-def test_halves_of_one_preference_equal_the_whole(shallow_f32_path: Path) -> None:
+def test_halves_of_one_preference_equal_the_whole(tiny_f32_path: Path) -> None:
     half = Preference(text="short and clear", weight=0.5)
-    with load(shallow_f32_path, n_ctx=512) as engine:
+    with load(tiny_f32_path, n_ctx=512) as engine:
         whole = engine.generate(
             QUESTION, preference=Preference(text="short and clear"), sampling=SHORT
         )
@@ -112,9 +110,9 @@ def test_halves_of_one_preference_equal_the_whole(shallow_f32_path: Path) -> Non
     assert halves.token_ids == whole.token_ids
 
 
-def test_same_seed_gives_the_same_text_when_rows_are_reused(shallow_path: Path) -> None:
+def test_same_seed_gives_the_same_text_when_rows_are_reused(tiny_path: Path) -> None:
     sampling = SamplingParams(max_tokens=24, temperature=1.0, seed=7)
-    with load(shallow_path, n_ctx=512, schedule="parallel") as engine:
+    with load(tiny_path, n_ctx=512, schedule="parallel") as engine:
         for question in (QUESTION, "Name three rivers.", "What is a heap?"):
             first, second = (
                 engine.generate(
@@ -129,10 +127,10 @@ def test_same_seed_gives_the_same_text_when_rows_are_reused(shallow_path: Path) 
             assert second.usage.computed_tokens == 2 * (len(second.token_ids) - 1)
 
 
-def test_same_seed_gives_the_same_text_and_another_seed_another(shallow_engine: Engine) -> None:
+def test_same_seed_gives_the_same_text_and_another_seed_another(tiny_engine: Engine) -> None:
     def answer(seed: int | None) -> Any:
         sampling = SamplingParams(max_tokens=24, temperature=1.0, seed=seed)
-        return shallow_engine.generate(
+        return tiny_engine.generate(
             QUESTION, preference="concise", amulet=AmuletParams(guidance_scale=2), sampling=sampling
         )
 
@@ -141,22 +139,22 @@ def test_same_seed_gives_the_same_text_and_another_seed_another(shallow_engine: 
     assert len({answer(seed).token_ids for seed in range(4)}) > 1
 
 
-def test_penalties_keep_greedy_decoding_from_repeating(shallow_engine: Engine) -> None:
-    prompt = shallow_engine.model.vocabulary.tokenize(
+def test_penalties_keep_greedy_decoding_from_repeating(tiny_engine: Engine) -> None:
+    prompt = tiny_engine.model.vocabulary.tokenize(
         "one two three one two three one two three", add_special=False, parse_special=False
     )
 
     def repeats(**penalties: float) -> int:
         sampling = SamplingParams(max_tokens=24, **penalties)
-        tokens = shallow_engine.generate_from_tokens(prompt, sampling=sampling).token_ids
+        tokens = tiny_engine.generate_from_tokens(prompt, sampling=sampling).token_ids
         return len(tokens) - len(set(tokens))
 
     assert repeats(presence_penalty=100.0) == 0 < repeats()
 
 
-def test_stream_and_whole_answer_agree(shallow_engine: Engine) -> None:
-    chunks = list(shallow_engine.stream_generate(QUESTION, preference="concise", sampling=SHORT))
-    whole = shallow_engine.generate(QUESTION, preference="concise", sampling=SHORT)
+def test_stream_and_whole_answer_agree(tiny_engine: Engine) -> None:
+    chunks = list(tiny_engine.stream_generate(QUESTION, preference="concise", sampling=SHORT))
+    whole = tiny_engine.generate(QUESTION, preference="concise", sampling=SHORT)
     assert "".join(chunk.text for chunk in chunks) == whole.text
     assert [chunk.finish_reason for chunk in chunks[:-1]] == [None] * (len(chunks) - 1)
     last = chunks[-1].generation
@@ -165,9 +163,9 @@ def test_stream_and_whole_answer_agree(shallow_engine: Engine) -> None:
     assert chunks[-1].finish_reason == last.finish_reason == whole.finish_reason
 
 
-def test_max_tokens_is_respected(shallow_engine: Engine) -> None:
+def test_max_tokens_is_respected(tiny_engine: Engine) -> None:
     for n in (1, 2, 7):
-        answer = shallow_engine.generate(QUESTION, sampling=SamplingParams(max_tokens=n))
+        answer = tiny_engine.generate(QUESTION, sampling=SamplingParams(max_tokens=n))
         assert len(answer.token_ids) == n == answer.usage.completion_tokens
         assert answer.finish_reason == "length"
 
@@ -181,9 +179,9 @@ def test_end_token_ends_the_answer_and_is_not_in_its_text(shared_engine: Engine)
     assert "<|im_end|>" not in answer.text
 
 
-def test_usage_counts_the_tokens_that_were_computed(shallow_engine: Engine) -> None:
+def test_usage_counts_the_tokens_that_were_computed(tiny_engine: Engine) -> None:
     plain, preference = [1, 2, 3, 4], [1, 2, 3, 4, 5, 6]
-    answer = shallow_engine.generate_from_tokens(
+    answer = tiny_engine.generate_from_tokens(
         plain, preference, sampling=SamplingParams(max_tokens=3)
     )
     assert answer.usage.prompt_tokens == 6
@@ -192,16 +190,16 @@ def test_usage_counts_the_tokens_that_were_computed(shallow_engine: Engine) -> N
 
 
 @pytest.mark.parametrize("method", sorted(METHODS))
-def test_every_method_answers(shallow_engine: Engine, method: str) -> None:
-    answer = shallow_engine.generate(
+def test_every_method_answers(tiny_engine: Engine, method: str) -> None:
+    answer = tiny_engine.generate(
         QUESTION, preference="formal", method=method, sampling=SamplingParams(max_tokens=4)
     )
     assert answer.method == method
     assert answer.text
 
 
-def test_emoji_streams_as_whole_characters(shallow_engine: Engine) -> None:
-    vocabulary = shallow_engine.model.vocabulary
+def test_emoji_streams_as_whole_characters(tiny_engine: Engine) -> None:
+    vocabulary = tiny_engine.model.vocabulary
     text = "naïve 😀👍🏽 日本語 \U0001f468‍\U0001f469‍\U0001f467"
     tokens = vocabulary.tokenize(text, add_special=False, parse_special=False)
     assert len(tokens) > len(text.split())
@@ -252,10 +250,10 @@ def test_score_equals_llama_cpp_pythons_logits(f32_path: Path) -> None:
     )
 
 
-def test_score_of_a_greedy_answer_is_the_best_at_each_step(shallow_engine: Engine) -> None:
-    answer = shallow_engine.generate(QUESTION, sampling=SHORT)
-    own = shallow_engine.score(QUESTION, answer.token_ids)
-    other = shallow_engine.score(QUESTION, answer.token_ids[:1] + answer.token_ids[:-1])
+def test_score_of_a_greedy_answer_is_the_best_at_each_step(tiny_engine: Engine) -> None:
+    answer = tiny_engine.generate(QUESTION, sampling=SHORT)
+    own = tiny_engine.score(QUESTION, answer.token_ids)
+    other = tiny_engine.score(QUESTION, answer.token_ids[:1] + answer.token_ids[:-1])
     assert own.plain[0] == pytest.approx(own.realigned[0])
     assert sum(own.plain) > sum(other.plain)
 
@@ -284,16 +282,16 @@ def test_score_of_a_greedy_answer_is_the_best_at_each_step(shallow_engine: Engin
     ],
 )
 def test_bad_request_raises_before_anything_runs(
-    shallow_engine: Engine, arguments: dict[str, Any], kind: type[Exception]
+    tiny_engine: Engine, arguments: dict[str, Any], kind: type[Exception]
 ) -> None:
     with pytest.raises(kind):
-        shallow_engine.stream_generate(QUESTION, **arguments)
+        tiny_engine.stream_generate(QUESTION, **arguments)
 
 
 @pytest.mark.parametrize("messages", ["", "   ", [], [{"role": "system", "content": " "}]])
-def test_nothing_to_answer_is_an_error(shallow_engine: Engine, messages: Any) -> None:
+def test_nothing_to_answer_is_an_error(tiny_engine: Engine, messages: Any) -> None:
     with pytest.raises(errors.EmptyPromptError):
-        shallow_engine.generate(messages)
+        tiny_engine.generate(messages)
 
 
 @pytest.mark.parametrize(
@@ -345,8 +343,8 @@ def test_strength_that_overflows_or_is_given_twice_is_a_typed_error() -> None:
         AmuletParams(guidance_scale=3, alpha=2)
 
 
-def test_steep_strength_is_answered_with_a_warning(shallow_engine: Engine) -> None:
-    answer = shallow_engine.generate(
+def test_steep_strength_is_answered_with_a_warning(tiny_engine: Engine) -> None:
+    answer = tiny_engine.generate(
         QUESTION,
         preference="concise",
         amulet=AmuletParams(alpha=4),
@@ -356,15 +354,15 @@ def test_steep_strength_is_answered_with_a_warning(shallow_engine: Engine) -> No
 
 
 @pytest.mark.parametrize("token", [-1, 49_152, 2**31, True])
-def test_token_outside_the_vocabulary_is_a_typed_error(shallow_engine: Engine, token: int) -> None:
+def test_token_outside_the_vocabulary_is_a_typed_error(tiny_engine: Engine, token: int) -> None:
     with pytest.raises(errors.InvalidTokenError, match=str(token)):
-        shallow_engine.generate_from_tokens([1, token])
+        tiny_engine.generate_from_tokens([1, token])
 
 
 @pytest.mark.parametrize("ids", [["a"], [1.5], "text", b"text", 7, {1: 2}, {1, 2}])
-def test_ids_that_are_no_integers_are_a_typed_error(shallow_engine: Engine, ids: Any) -> None:
+def test_ids_that_are_no_integers_are_a_typed_error(tiny_engine: Engine, ids: Any) -> None:
     with pytest.raises(errors.InvalidParameterError):
-        shallow_engine.generate_from_tokens(ids)
+        tiny_engine.generate_from_tokens(ids)
 
 
 @pytest.mark.parametrize(
@@ -377,10 +375,10 @@ def test_ids_that_are_no_integers_are_a_typed_error(shallow_engine: Engine, ids:
     ],
 )
 def test_wrong_kind_of_argument_is_a_typed_error(
-    shallow_engine: Engine, arguments: dict[str, Any]
+    tiny_engine: Engine, arguments: dict[str, Any]
 ) -> None:
     with pytest.raises(errors.InvalidParameterError):
-        shallow_engine.generate(QUESTION, **{"preference": "concise", **arguments})
+        tiny_engine.generate(QUESTION, **{"preference": "concise", **arguments})
 
 
 @pytest.mark.parametrize("weight", [float("nan"), float("inf"), 1e37, 10**400, "1", None, True])
@@ -390,9 +388,9 @@ def test_bad_weight_is_a_typed_error(weight: Any) -> None:
 
 
 @pytest.mark.parametrize("weights", [2.0, [0.0], [1.0, 2.0], ["a"]])
-def test_bad_weights_are_a_typed_error(shallow_engine: Engine, weights: Any) -> None:
+def test_bad_weights_are_a_typed_error(tiny_engine: Engine, weights: Any) -> None:
     with pytest.raises(errors.InvalidParameterError):
-        shallow_engine.generate_from_tokens([1, 2], [1, 3], weights=weights)
+        tiny_engine.generate_from_tokens([1, 2], [1, 3], weights=weights)
 
 
 @pytest.mark.parametrize("model", [None, 5, b"smollm2"])
@@ -407,16 +405,16 @@ def test_model_that_isnt_there_is_a_typed_error(model: str) -> None:
         load(model)
 
 
-def test_empty_prompt_of_ids_is_a_typed_error(shallow_engine: Engine) -> None:
+def test_empty_prompt_of_ids_is_a_typed_error(tiny_engine: Engine) -> None:
     with pytest.raises(errors.EmptyPromptError):
-        shallow_engine.generate_from_tokens([])
+        tiny_engine.generate_from_tokens([])
 
 
 @pytest.mark.parametrize("row", [0, 1])
 def test_prompt_that_fills_the_context_gets_one_token_and_a_longer_one_an_error(
-    shallow_path: Path, row: int, expected: tuple[int, ...]
+    tiny_path: Path, row: int, expected: tuple[int, ...]
 ) -> None:
-    with load(shallow_path, n_ctx=160, reproducible=True) as engine:
+    with load(tiny_path, n_ctx=160, reproducible=True) as engine:
         check_prompts_around_the_context(engine, row)
         assert_usable(engine, expected)
 
@@ -438,13 +436,13 @@ def check_prompts_around_the_context(engine: Engine, row: int) -> None:
         assert str(n_ctx) in str(caught.value)
 
 
-def test_preference_alone_too_long_is_an_error_with_both_counts(shallow_engine: Engine) -> None:
+def test_preference_alone_too_long_is_an_error_with_both_counts(tiny_engine: Engine) -> None:
     with pytest.raises(errors.PromptTooLongError, match="512"):
-        shallow_engine.generate(QUESTION, preference=LONG_TEXT)
+        tiny_engine.generate(QUESTION, preference=LONG_TEXT)
 
 
-def test_closed_engine_refuses_every_call(shallow_path: Path) -> None:
-    engine = load(shallow_path, n_ctx=128)
+def test_closed_engine_refuses_every_call(tiny_path: Path) -> None:
+    engine = load(tiny_path, n_ctx=128)
     engine.close()
     engine.close()
     for call in (
@@ -470,22 +468,22 @@ def test_closed_engine_refuses_every_call(shallow_path: Path) -> None:
     ],
 )
 def test_bad_runtime_option_is_a_typed_error(
-    shallow_path: Path, fields: dict[str, Any], kind: type[Exception]
+    tiny_path: Path, fields: dict[str, Any], kind: type[Exception]
 ) -> None:
     with pytest.raises(kind, match=next(iter(fields)).replace("flash_attention", "flash")):
-        load(shallow_path, **fields)
+        load(tiny_path, **fields)
 
 
-def test_quantised_cache_turns_flash_attention_on(shallow_path: Path) -> None:
-    with load(shallow_path, n_ctx=256, cache_type_k="q8_0", cache_type_v="q8_0") as engine:
+def test_quantised_cache_turns_flash_attention_on(tiny_path: Path) -> None:
+    with load(tiny_path, n_ctx=256, cache_type_k="q8_0", cache_type_v="q8_0") as engine:
         assert engine.generate(QUESTION, sampling=SamplingParams(max_tokens=3)).text
 
 
-def test_model_without_a_template_names_the_option(shallow_path: Path, tmp_path: Path) -> None:
+def test_model_without_a_template_names_the_option(tiny_path: Path, tmp_path: Path) -> None:
     from tests.gguf_edit import copy_without
 
     stripped = tmp_path / "no-template.gguf"
-    copy_without(shallow_path, stripped, "tokenizer.chat_template")
+    copy_without(tiny_path, stripped, "tokenizer.chat_template")
     with load(stripped, n_ctx=256) as engine:
         with pytest.raises(errors.ChatTemplateError, match="--chat-template"):
             engine.generate(QUESTION)
@@ -500,20 +498,20 @@ def test_model_without_a_template_names_the_option(shallow_path: Path, tmp_path:
 
 
 def test_cancel_keeps_the_text_and_the_engine(
-    shallow_engine: Engine, expected: tuple[int, ...]
+    tiny_engine: Engine, expected: tuple[int, ...]
 ) -> None:
-    stream = shallow_engine.stream_generate(QUESTION, sampling=SamplingParams(max_tokens=400))
+    stream = tiny_engine.stream_generate(QUESTION, sampling=SamplingParams(max_tokens=400))
     seen = [next(stream).text for _ in range(5)]
-    shallow_engine.cancel()
+    tiny_engine.cancel()
     *_, last = stream
     assert last.finish_reason == "cancelled"
     assert last.generation is not None
     assert last.generation.text == "".join(seen) + last.text
-    assert_usable(shallow_engine, expected)
+    assert_usable(tiny_engine, expected)
 
 
-def test_cancel_in_a_long_prefill_ends_it(shallow_path: Path) -> None:
-    with load(shallow_path, n_ctx=8192, n_batch=4096) as engine:
+def test_cancel_in_a_long_prefill_ends_it(tiny_path: Path) -> None:
+    with load(tiny_path, n_ctx=8192, n_batch=4096) as engine:
         prompt = [5 + i % 90 for i in range(8000)]
         timer = threading.Timer(0.3, engine.cancel)
         timer.start()
@@ -524,31 +522,29 @@ def test_cancel_in_a_long_prefill_ends_it(shallow_path: Path) -> None:
         assert engine.generate(QUESTION, sampling=SamplingParams(max_tokens=2)).text
 
 
-def test_abandoned_stream_frees_the_engine(
-    shallow_engine: Engine, expected: tuple[int, ...]
-) -> None:
-    for chunk in shallow_engine.stream_generate(QUESTION, preference="formal"):
+def test_abandoned_stream_frees_the_engine(tiny_engine: Engine, expected: tuple[int, ...]) -> None:
+    for chunk in tiny_engine.stream_generate(QUESTION, preference="formal"):
         if chunk.text:
             break
-    assert_usable(shallow_engine, expected)
+    assert_usable(tiny_engine, expected)
 
 
 def test_second_generation_in_the_same_thread_is_refused_while_one_streams(
-    shallow_engine: Engine, expected: tuple[int, ...]
+    tiny_engine: Engine, expected: tuple[int, ...]
 ) -> None:
-    stream = shallow_engine.stream_generate(QUESTION, preference="formal")
+    stream = tiny_engine.stream_generate(QUESTION, preference="formal")
     next(stream)
     with pytest.raises(errors.EngineBusyError):
-        shallow_engine.generate(QUESTION)
+        tiny_engine.generate(QUESTION)
     stream.close()  # type: ignore[attr-defined]
-    assert_usable(shallow_engine, expected)
+    assert_usable(tiny_engine, expected)
 
 
-def test_threads_take_turns(shallow_engine: Engine, expected: tuple[int, ...]) -> None:
+def test_threads_take_turns(tiny_engine: Engine, expected: tuple[int, ...]) -> None:
     answers: list[tuple[int, ...]] = []
 
     def ask() -> None:
-        answer = shallow_engine.generate(QUESTION, preference="concise", sampling=SHORT)
+        answer = tiny_engine.generate(QUESTION, preference="concise", sampling=SHORT)
         answers.append(answer.token_ids)
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
@@ -559,8 +555,8 @@ def test_threads_take_turns(shallow_engine: Engine, expected: tuple[int, ...]) -
     assert answers == [expected] * 4
 
 
-def test_closing_in_the_middle_of_a_stream_cancels_it(shallow_path: Path) -> None:
-    engine = load(shallow_path, n_ctx=256)
+def test_closing_in_the_middle_of_a_stream_cancels_it(tiny_path: Path) -> None:
+    engine = load(tiny_path, n_ctx=256)
     stream = engine.stream_generate(QUESTION, preference="formal")
     first = next(stream).text
     engine.close()
@@ -570,8 +566,8 @@ def test_closing_in_the_middle_of_a_stream_cancels_it(shallow_path: Path) -> Non
     assert last.generation.text == first + last.text
 
 
-def test_engine_can_be_closed_from_its_own_callback(shallow_path: Path) -> None:
-    engine = load(shallow_path, n_ctx=512, n_batch=16)
+def test_engine_can_be_closed_from_its_own_callback(tiny_path: Path) -> None:
+    engine = load(tiny_path, n_ctx=512, n_batch=16)
     answer = engine.generate(
         QUESTION, preference="formal", prompt_progress=lambda *_: engine.close()
     )
@@ -580,8 +576,8 @@ def test_engine_can_be_closed_from_its_own_callback(shallow_path: Path) -> None:
         engine.generate(QUESTION)
 
 
-def test_closing_while_another_thread_makes_prompts_is_safe(shallow_path: Path) -> None:
-    engine = load(shallow_path, n_ctx=256)
+def test_closing_while_another_thread_makes_prompts_is_safe(tiny_path: Path) -> None:
+    engine = load(tiny_path, n_ctx=256)
     outcomes: list[type[Exception]] = []
 
     def ask() -> None:
@@ -602,9 +598,9 @@ def test_closing_while_another_thread_makes_prompts_is_safe(shallow_path: Path) 
 
 
 def test_stream_begun_in_one_thread_can_go_on_in_another(
-    shallow_engine: Engine, expected: tuple[int, ...]
+    tiny_engine: Engine, expected: tuple[int, ...]
 ) -> None:
-    stream = shallow_engine.stream_generate(QUESTION, preference="concise", sampling=SHORT)
+    stream = tiny_engine.stream_generate(QUESTION, preference="concise", sampling=SHORT)
     pieces: list[str] = []
     thread = threading.Thread(target=lambda: pieces.append(next(stream).text))
     thread.start()
@@ -612,35 +608,35 @@ def test_stream_begun_in_one_thread_can_go_on_in_another(
     *_, last = stream
     assert last.generation is not None
     assert last.generation.token_ids == expected
-    assert_usable(shallow_engine, expected)
+    assert_usable(tiny_engine, expected)
 
 
 def test_a_stream_that_nobody_advances_does_not_block_others_for_ever(
-    shallow_engine: Engine, monkeypatch: pytest.MonkeyPatch, expected: tuple[int, ...]
+    tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch, expected: tuple[int, ...]
 ) -> None:
     monkeypatch.setattr("amulet_local.loading.stream_lock.PATIENCE_SECONDS", 0.2)
-    stream = shallow_engine.stream_generate(QUESTION, preference="formal")
+    stream = tiny_engine.stream_generate(QUESTION, preference="formal")
     thread = threading.Thread(target=lambda: next(stream))
     thread.start()
     thread.join()
     with pytest.raises(errors.EngineBusyError):
-        shallow_engine.generate(QUESTION)
+        tiny_engine.generate(QUESTION)
     stream.close()  # type: ignore[attr-defined]
-    assert_usable(shallow_engine, expected)
+    assert_usable(tiny_engine, expected)
 
 
-def test_scoring_can_be_cancelled(shallow_engine: Engine, expected: tuple[int, ...]) -> None:
+def test_scoring_can_be_cancelled(tiny_engine: Engine, expected: tuple[int, ...]) -> None:
     answer = [100 + i % 300 for i in range(300)]
-    timer = threading.Timer(0.2, shallow_engine.cancel)
+    timer = threading.Timer(0.2, tiny_engine.cancel)
     timer.start()
     with pytest.raises(errors.CancelledError):
-        shallow_engine.score(QUESTION, answer, preference="formal")
+        tiny_engine.score(QUESTION, answer, preference="formal")
     timer.join()
-    assert_usable(shallow_engine, expected)
+    assert_usable(tiny_engine, expected)
 
 
-def test_closing_while_another_thread_generates_ends_it(shallow_path: Path) -> None:
-    engine = load(shallow_path, n_ctx=2048)
+def test_closing_while_another_thread_generates_ends_it(tiny_path: Path) -> None:
+    engine = load(tiny_path, n_ctx=2048)
     started = threading.Event()
     outcome: list[str | None] = []
 
@@ -667,7 +663,7 @@ def test_closing_while_another_thread_generates_ends_it(shallow_path: Path) -> N
     [(1, -3), (2, -3), (3, -3), (4, -3), (5, -3), (6, -3), (4, 1), (4, -1), (4, -2)],
 )
 def test_failed_decode_in_any_row_is_typed_and_leaves_the_engine_usable(
-    shallow_engine: Engine,
+    tiny_engine: Engine,
     expected: tuple[int, ...],
     monkeypatch: pytest.MonkeyPatch,
     failing_call: int,
@@ -684,9 +680,9 @@ def test_failed_decode_in_any_row_is_typed_and_leaves_the_engine_usable(
     with monkeypatch.context() as patch:
         patch.setattr(llama_cpp, "llama_decode", sometimes)
         with pytest.raises(errors.DecodeError) as caught:
-            shallow_engine.generate(QUESTION, preference="concise", sampling=SHORT)
+            tiny_engine.generate(QUESTION, preference="concise", sampling=SHORT)
     assert caught.value.code == code
-    assert_usable(shallow_engine, expected)
+    assert_usable(tiny_engine, expected)
 
 
 @pytest.mark.parametrize(
@@ -697,7 +693,7 @@ def test_failed_decode_in_any_row_is_typed_and_leaves_the_engine_usable(
     ],
 )
 def test_failed_creation_is_typed(
-    shallow_path: Path,
+    tiny_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     function: str,
     result: object,
@@ -708,8 +704,8 @@ def test_failed_creation_is_typed(
     with monkeypatch.context() as patch:
         patch.setattr(llama_cpp, function, lambda *_: result)
         with pytest.raises(kind):
-            load(shallow_path)
-    with load(shallow_path, n_ctx=128) as engine:
+            load(tiny_path)
+    with load(tiny_path, n_ctx=128) as engine:
         assert engine.generate(QUESTION, sampling=SamplingParams(max_tokens=2)).text
 
 
@@ -722,7 +718,7 @@ def test_failed_creation_is_typed(
     ],
 )
 def test_failed_sampling_call_is_typed_and_leaves_the_engine_usable(
-    shallow_engine: Engine,
+    tiny_engine: Engine,
     expected: tuple[int, ...],
     monkeypatch: pytest.MonkeyPatch,
     function: str,
@@ -735,18 +731,18 @@ def test_failed_sampling_call_is_typed_and_leaves_the_engine_usable(
     with monkeypatch.context() as patch:
         patch.setattr(llama_cpp, function, lambda *_: result)
         with pytest.raises(kind):
-            shallow_engine.generate(QUESTION, preference="concise", sampling=sampling)
-    assert_usable(shallow_engine, expected)
+            tiny_engine.generate(QUESTION, preference="concise", sampling=sampling)
+    assert_usable(tiny_engine, expected)
 
 
-def test_loading_and_closing_leaves_no_memory_behind(shallow_path: Path) -> None:
+def test_loading_and_closing_leaves_no_memory_behind(tiny_path: Path) -> None:
     script = textwrap.dedent(
         f"""
         import psutil
         from amulet_local import SamplingParams, load
 
         for _ in range(12):
-            with load({str(shallow_path)!r}, n_ctx=1024, schedule="parallel") as engine:
+            with load({str(tiny_path)!r}, n_ctx=1024, schedule="parallel") as engine:
                 engine.generate("Hi", preference="formal", sampling=SamplingParams(max_tokens=2))
             print(psutil.Process().memory_info().rss / 2**20)
         """
@@ -761,11 +757,11 @@ def test_loading_and_closing_leaves_no_memory_behind(shallow_path: Path) -> None
     assert min(sizes[-4:]) - min(sizes[:4]) < 120
 
 
-def test_engine_that_was_never_closed_lets_the_process_end(shallow_path: Path) -> None:
+def test_engine_that_was_never_closed_lets_the_process_end(tiny_path: Path) -> None:
     script = textwrap.dedent(
         f"""
         from amulet_local import SamplingParams, load
-        engine = load({str(shallow_path)!r}, n_ctx=256)
+        engine = load({str(tiny_path)!r}, n_ctx=256)
         stream = engine.stream_generate("Hi", preference="concise")
         next(stream)
         """
@@ -778,7 +774,7 @@ def test_engine_that_was_never_closed_lets_the_process_end(shallow_path: Path) -
 
 @pytest.mark.parametrize("kind", ["shared", pytest.param("blocked", marks=pytest.mark.slow)])
 def test_kernels_compile_in_memory_without_a_trusted_cache(
-    shallow_path: Path, tmp_path: Path, expected: tuple[int, ...], kind: str
+    tiny_path: Path, tmp_path: Path, expected: tuple[int, ...], kind: str
 ) -> None:
     cache = tmp_path / "cache"
     if kind == "shared":
@@ -789,7 +785,7 @@ def test_kernels_compile_in_memory_without_a_trusted_cache(
     script = textwrap.dedent(
         f"""
         from amulet_local import SamplingParams, load
-        with load({str(shallow_path)!r}, n_ctx=512, reproducible=True) as engine:
+        with load({str(tiny_path)!r}, n_ctx=512, reproducible=True) as engine:
             answer = engine.generate({QUESTION!r}, preference="concise",
                                      sampling=SamplingParams(max_tokens=12))
         print(*answer.token_ids)
@@ -808,9 +804,9 @@ def test_kernels_compile_in_memory_without_a_trusted_cache(
 
 
 def test_engine_is_found_by_path_and_by_name(
-    shallow_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "Mine.gguf").symlink_to(shallow_path)
+    (tmp_path / "Mine.gguf").symlink_to(tiny_path)
     monkeypatch.setenv("AMULET_MODELS", str(tmp_path))
     make: Callable[[str], Engine] = lambda name: load(name, n_ctx=128)  # noqa: E731
     for name in ("mine", "Mine.gguf", str(tmp_path / "Mine.gguf"), "smollm2"):

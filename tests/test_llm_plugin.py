@@ -21,15 +21,15 @@ from amulet_local.loading.model_store import catalogue
 from tests.conftest import REPOSITORY
 
 QUESTION = "What is yeast?"
-MODEL = "amulet-shallow"
+MODEL = "amulet-tiny"
 SHORT = ("-o", "max_tokens", "8", "-o", "n_ctx", "256", "-o", "n_threads", "1")
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _plugin(shallow_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The plugin as `llm` loads it; a user folder of its own, and one with the shallow model."""
+def _plugin(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The plugin as `llm` loads it; a user folder of its own, and one with the tiny model."""
     models = tmp_path_factory.mktemp("models")
-    (models / "shallow.gguf").symlink_to(shallow_path)
+    (models / "tiny.gguf").symlink_to(tiny_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AMULET_MODELS", str(models))
         patch.setenv("LLM_USER_PATH", str(tmp_path_factory.mktemp("llm")))
@@ -96,37 +96,37 @@ def test_models_and_typed_options_are_listed(
         assert line in listed
 
 
-def test_it_answers_as_the_engine_does(shallow_engine: Engine) -> None:
-    expected = shallow_engine.generate(
+def test_it_answers_as_the_engine_does(tiny_engine: Engine) -> None:
+    expected = tiny_engine.generate(
         QUESTION, preference="formal", sampling=SamplingParams(max_tokens=8)
     )
     assert ask("-o", "preference", "formal") == expected.text + "\n"
     assert ask("-o", "preference", "formal", "--no-stream") == expected.text + "\n"
-    plain = shallow_engine.generate(QUESTION, sampling=SamplingParams(max_tokens=8))
+    plain = tiny_engine.generate(QUESTION, sampling=SamplingParams(max_tokens=8))
     assert ask() == plain.text + "\n"
     strong = ("-o", "preference", "formal", "-o", "guidance_scale", "0", "-o", "preset", "paper")
     assert ask(*strong) == plain.text + "\n"
 
 
-def test_a_mix_is_a_json_list(shallow_engine: Engine) -> None:
+def test_a_mix_is_a_json_list(tiny_engine: Engine) -> None:
     mix = ["formal:0.7", "in rhyme:0.5"]
-    expected = shallow_engine.generate(
+    expected = tiny_engine.generate(
         QUESTION, preference=mix, avoid="concise", sampling=SamplingParams(max_tokens=8)
     )
     said = ask("-o", "preference", json.dumps(mix), "-o", "avoid", "concise")
     assert said == expected.text + "\n"
 
 
-def test_a_conversation_goes_on(shallow_engine: Engine) -> None:
+def test_a_conversation_goes_on(tiny_engine: Engine) -> None:
     first = ask("-s", "Be kind.")
     second = run("prompt", "-c", "And what eats it?", *SHORT).strip()
     messages = [
         {"role": "system", "content": "Be kind."},
         {"role": "user", "content": QUESTION},
-        {"role": "assistant", "content": first.strip()},
+        {"role": "assistant", "content": first.removesuffix("\n")},
         {"role": "user", "content": "And what eats it?"},
     ]
-    expected = shallow_engine.generate(messages, sampling=SamplingParams(max_tokens=8))
+    expected = tiny_engine.generate(messages, sampling=SamplingParams(max_tokens=8))
     assert second == expected.text.strip()
 
 

@@ -16,8 +16,8 @@ SHORT = SamplingParams(max_tokens=6)
 
 
 @pytest.fixture(scope="module")
-def engine(shallow_path: Any) -> Iterator[Engine]:
-    with load(shallow_path, n_ctx=512, schedule="serial") as loaded:
+def engine(tiny_path: Any) -> Iterator[Engine]:
+    with load(tiny_path, n_ctx=512, schedule="serial") as loaded:
         yield loaded
 
 

@@ -176,14 +176,14 @@ def test_one_beam_is_the_greedy_answer(exact_engine: Engine) -> None:
     assert found.token_ids == greedy.token_ids
 
 
-def test_more_beams_find_a_likelier_answer_than_greedy(shallow_engine: Engine) -> None:
+def test_more_beams_find_a_likelier_answer_than_greedy(tiny_engine: Engine) -> None:
     sampling = SamplingParams(max_tokens=6)
     scores = []
     for method in ("pref", "beam"):
-        answer = shallow_engine.generate(
+        answer = tiny_engine.generate(
             "What is dew?", preference="concise", method=method, sampling=sampling
         )
-        score = shallow_engine.score(
+        score = tiny_engine.score(
             "What is dew?",
             answer.token_ids,
             preference="concise",
@@ -202,9 +202,9 @@ def test_more_beams_find_a_likelier_answer_than_greedy(shallow_engine: Engine) -
         {"trace": 0},
     ],
 )
-def test_refuses_what_it_has_no_use_for(shallow_engine: Engine, changes: dict[str, object]) -> None:
+def test_refuses_what_it_has_no_use_for(tiny_engine: Engine, changes: dict[str, object]) -> None:
     with pytest.raises(errors.InvalidParameterError):
-        shallow_engine.generate(
+        tiny_engine.generate(
             "Hi",
             **{"preference": "concise", "method": "beam", **changes},  # type: ignore[arg-type]
         )
@@ -222,8 +222,8 @@ def test_an_answer_that_fills_the_context_says_so(exact_engine: Engine) -> None:
     assert any("context" in warning for warning in answer.warnings)
 
 
-def test_a_stream_of_it_ends_with_the_whole_answer(shallow_engine: Engine) -> None:
-    *rest, last = shallow_engine.stream_generate(
+def test_a_stream_of_it_ends_with_the_whole_answer(tiny_engine: Engine) -> None:
+    *rest, last = tiny_engine.stream_generate(
         "What is dew?", preference="concise", method="beam", sampling=SamplingParams(max_tokens=4)
     )
     assert not rest
@@ -231,6 +231,6 @@ def test_a_stream_of_it_ends_with_the_whole_answer(shallow_engine: Engine) -> No
     assert last.text == last.generation.text != ""
 
 
-def test_a_pool_doesnt_take_it_for_a_greedy_request(shallow_engine: Engine) -> None:
+def test_a_pool_doesnt_take_it_for_a_greedy_request(tiny_engine: Engine) -> None:
     with pytest.raises(errors.InvalidParameterError, match="beam"):
-        shallow_engine.request("Hi", preference="concise", method="beam")
+        tiny_engine.request("Hi", preference="concise", method="beam")

@@ -19,8 +19,8 @@ THOUGHT = 'root ::= "<think>" [a-z ]{8,24} "</think>\\n\\n" "Yes" [a-z ]{4,8} ".
 
 
 @pytest.fixture(scope="module")
-def thinking_engine(shallow_path: Any) -> Any:
-    with load(shallow_path, n_ctx=512, chat_template=THINKING, reproducible=True) as engine:
+def thinking_engine(tiny_path: Any) -> Any:
+    with load(tiny_path, n_ctx=512, chat_template=THINKING, reproducible=True) as engine:
         yield engine
 
 
@@ -112,8 +112,8 @@ def test_a_stream_says_what_a_whole_answer_says(
 
 
 @pytest.fixture(scope="module")
-def short_engine(shallow_path: Any) -> Any:
-    with load(shallow_path, n_ctx=256, schedule="serial") as engine:
+def short_engine(tiny_path: Any) -> Any:
+    with load(tiny_path, n_ctx=256, schedule="serial") as engine:
         yield engine
 
 
@@ -161,9 +161,9 @@ def test_a_template_that_opens_the_reasoning(thinking_engine: Engine) -> None:
     assert silent.text
 
 
-def test_template_arguments_of_the_engine_hold_for_conversations(shallow_path: Any) -> None:
+def test_template_arguments_of_the_engine_hold_for_conversations(tiny_path: Any) -> None:
     with load(
-        shallow_path,
+        tiny_path,
         n_ctx=256,
         chat_template=THINKING,
         template_arguments={"enable_thinking": False},
@@ -275,8 +275,8 @@ def test_choices_take_the_seeds_from_the_first_on(scripted: Engine) -> None:
 # ------------------------------------------------------------------------------ cancellation
 
 
-def test_cancelling_a_stream_ends_that_one_only(shallow_path: Any) -> None:
-    with load(shallow_path, n_ctx=512, schedule="serial") as engine:
+def test_cancelling_a_stream_ends_that_one_only(tiny_path: Any) -> None:
+    with load(tiny_path, n_ctx=512, schedule="serial") as engine:
         running = engine.stream_generate("Tell me a story.", sampling=SamplingParams(max_tokens=60))
         waiting = engine.stream_generate("Hi", sampling=SamplingParams(max_tokens=60))
         next(running)

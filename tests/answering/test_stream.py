@@ -111,10 +111,10 @@ def test_change_of_weights_alone_computes_nothing_anew(scripted: Engine) -> None
 
 
 def test_rows_keep_what_they_share_with_the_new_prompts(
-    exact_engine: Engine, shallow_f32_path: Path
+    exact_engine: Engine, tiny_f32_path: Path
 ) -> None:
     with load(
-        shallow_f32_path, n_ctx=256, cache_type_k="f32", cache_type_v="f32", schedule="serial"
+        tiny_f32_path, n_ctx=256, cache_type_k="f32", cache_type_v="f32", schedule="serial"
     ) as engine:
         stream = begin(engine, preference="concise", amulet=TWICE)
         stream.change(preference="creative", amulet=TWICE)
@@ -264,8 +264,8 @@ def test_bad_change_is_a_typed_error_and_the_answer_goes_on(
 
 
 @pytest.fixture(scope="module")
-def small_engine(shallow_path: Path) -> Iterator[Engine]:
-    with load(shallow_path, n_ctx=112, reproducible=True) as engine:
+def small_engine(tiny_path: Path) -> Iterator[Engine]:
+    with load(tiny_path, n_ctx=112, reproducible=True) as engine:
         yield engine
 
 
@@ -313,8 +313,8 @@ def test_closed_stream_frees_the_engine(scripted: Engine) -> None:
     assert scripted.generate(MESSAGES, sampling=SAMPLING).text
 
 
-def test_change_on_a_closed_engine_is_a_typed_error(shallow_path: Path) -> None:
-    engine = load(shallow_path, n_ctx=256)
+def test_change_on_a_closed_engine_is_a_typed_error(tiny_path: Path) -> None:
+    engine = load(tiny_path, n_ctx=256)
     stream = begin(engine, preference="concise")
     engine.close()
     with pytest.raises(errors.EngineClosedError):
@@ -324,15 +324,15 @@ def test_change_on_a_closed_engine_is_a_typed_error(shallow_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["failure", "cancel"])
 def test_change_whose_prompts_fail_or_are_cancelled_leaves_the_engine_usable(
-    shallow_engine: Engine, monkeypatch: pytest.MonkeyPatch, ending: str
+    tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch, ending: str
 ) -> None:
     import llama_cpp
 
-    expected = shallow_engine.generate(MESSAGES, preference="concise", sampling=SAMPLING)
-    stream = begin(shallow_engine, preference="concise")
+    expected = tiny_engine.generate(MESSAGES, preference="concise", sampling=SAMPLING)
+    stream = begin(tiny_engine, preference="concise")
     stream.change(preference="formal")
     if ending == "cancel":
-        shallow_engine.cancel()
+        tiny_engine.cancel()
         answer = finish(stream)
         assert answer.finish_reason == "cancelled"
         assert answer.token_ids == expected.token_ids[:N_BEFORE]
@@ -342,5 +342,5 @@ def test_change_whose_prompts_fail_or_are_cancelled_leaves_the_engine_usable(
             patch.setattr(llama_cpp, "llama_decode", fails)
             with pytest.raises(errors.DecodeError):
                 next(stream)
-    again = shallow_engine.generate(MESSAGES, preference="concise", sampling=SAMPLING)
+    again = tiny_engine.generate(MESSAGES, preference="concise", sampling=SAMPLING)
     assert again.token_ids == expected.token_ids

@@ -53,13 +53,13 @@ def assert_best(found: tuple[Alternative, ...], log_p: np.ndarray, n: int) -> No
     ],
 )
 def test_figures_of_real_rows_are_those_of_float64(
-    shallow_engine: Engine,
+    tiny_engine: Engine,
     real_rows: np.ndarray,
     weights: tuple[float, ...],
     amulet: dict[str, Any],
 ) -> None:
     realigner = Realigner(real_rows.shape[-1])
-    tracer = Tracer(realigner, shallow_engine.model.vocabulary, n_alternatives=5)
+    tracer = Tracer(realigner, tiny_engine.model.vocabulary, n_alternatives=5)
     plan = RowPlan(has_plain=True, weights=weights)
     steering = Steering(plan, AmuletParams(**amulet), realigner)
     for step in real_rows[::8]:
@@ -86,9 +86,9 @@ def test_figures_of_real_rows_are_those_of_float64(
         assert trace.top_realigned[0].token_id == token
 
 
-def test_masked_tokens_are_no_alternatives(shallow_engine: Engine, real_rows: np.ndarray) -> None:
+def test_masked_tokens_are_no_alternatives(tiny_engine: Engine, real_rows: np.ndarray) -> None:
     realigner = Realigner(real_rows.shape[-1])
-    tracer = Tracer(realigner, shallow_engine.model.vocabulary, n_alternatives=100)
+    tracer = Tracer(realigner, tiny_engine.model.vocabulary, n_alternatives=100)
     plan = RowPlan(has_plain=True, weights=(1.0,))
     steering = Steering(plan, AmuletParams(guidance_scale=3, min_plausibility=0.2), realigner)
     for step in real_rows[::8]:
@@ -101,11 +101,11 @@ def test_masked_tokens_are_no_alternatives(shallow_engine: Engine, real_rows: np
         assert trace.realigned == (-math.inf if 7 not in plausible else trace.realigned)
 
 
-def test_equal_alternatives_come_in_the_order_of_their_ids(shallow_engine: Engine) -> None:
-    row = np.full(shallow_engine.model.vocabulary.n_tokens, -5.0, dtype=np.float32)
+def test_equal_alternatives_come_in_the_order_of_their_ids(tiny_engine: Engine) -> None:
+    row = np.full(tiny_engine.model.vocabulary.n_tokens, -5.0, dtype=np.float32)
     row[[900, 30, 500, 700]] = 2.0
     row[40] = 3.0
-    tracer = Tracer(Realigner(len(row)), shallow_engine.model.vocabulary, n_alternatives=5)
+    tracer = Tracer(Realigner(len(row)), tiny_engine.model.vocabulary, n_alternatives=5)
     plan = RowPlan(has_plain=True, weights=())
     steering = Steering(plan, AmuletParams(guidance_scale=0), Realigner(len(row)))
     trace = tracer.trace([row], plan, steering.combine([row]), 40)
@@ -254,9 +254,9 @@ def test_tracing_changes_no_token(scripted: Engine) -> None:
 
 
 def test_part_of_a_character_is_traced_as_the_replacement_character(
-    shallow_engine: Engine, real_rows: np.ndarray
+    tiny_engine: Engine, real_rows: np.ndarray
 ) -> None:
-    vocabulary = shallow_engine.model.vocabulary
+    vocabulary = tiny_engine.model.vocabulary
     first, *_ = vocabulary.tokenize("😀", add_special=False, parse_special=False)
     plan = RowPlan(has_plain=True, weights=())
     realigner = Realigner(real_rows.shape[-1])

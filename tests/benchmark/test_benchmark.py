@@ -141,11 +141,11 @@ def test_on_a_gpu_no_two_contexts_run_at_once() -> None:
     assert "bare" not in {way.kind for way in ways}
 
 
-def test_children_take_turns_and_none_is_left(shallow_path: Path) -> None:
+def test_children_take_turns_and_none_is_left(tiny_path: Path) -> None:
     said: list[str] = []
     specs = {
-        "a": engine_spec(shallow_path, 0),
-        "b": engine_spec(shallow_path, 2, schedule="batched"),
+        "a": engine_spec(tiny_path, 0),
+        "b": engine_spec(tiny_path, 2, schedule="batched"),
     }
     results, facts = take_turns(
         specs,
@@ -213,7 +213,7 @@ def test_a_mistake_in_a_child_is_a_backend_error() -> None:
         child.ask({"do": "nonsense"})
 
 
-def test_a_child_that_dies_is_reported(shallow_path: Path) -> None:
+def test_a_child_that_dies_is_reported(tiny_path: Path) -> None:
     with Child({"kind": "machine"}) as child:
         children()[0].kill()
         with pytest.raises(errors.BackendError, match="SIGKILL"):
@@ -253,8 +253,8 @@ def test_an_engine_can_be_asked_for_everything(shallow_path: Path, schedule: str
         {"kind": "bare", "n_contexts": 2, "n_threads": 1},
     ],
 )
-def test_yardsticks_decode(shallow_path: Path, spec: dict[str, Any]) -> None:
-    with Child({**spec, "model": str(shallow_path)}) as child:
+def test_yardsticks_decode(tiny_path: Path, spec: dict[str, Any]) -> None:
+    with Child({**spec, "model": str(tiny_path)}) as child:
         assert child.ask({"do": "decode", "n_tokens": 3}) > 0
 
 

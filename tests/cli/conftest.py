@@ -15,15 +15,23 @@ CallCli = Callable[..., Outcome]
 
 
 @pytest.fixture(scope="module")
+def tiny_by_default(tiny_path: Path) -> Iterator[None]:
+    """Commands that name no model use the tiny one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AMULET_MODEL", str(tiny_path))
+        yield
+
+
+@pytest.fixture(scope="module")
 def shallow_by_default(shallow_path: Path) -> Iterator[None]:
-    """Commands that name no model use the shallow one."""
+    """Commands that name no model use the shallow one: for what has to take its time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AMULET_MODEL", str(shallow_path))
         yield
 
 
 @pytest.fixture
-def whole_by_default(shallow_by_default: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def whole_by_default(tiny_by_default: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands that name no model use the whole one again: for what its words show."""
     monkeypatch.delenv("AMULET_MODEL")
 

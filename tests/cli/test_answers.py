@@ -20,7 +20,7 @@ from amulet_local.steering.presets import PRESETS
 from tests.cli.conftest import CallCli
 from tests.cli.running import OnTerminal, Outcome, run
 
-pytestmark = pytest.mark.usefixtures("shallow_by_default")
+pytestmark = pytest.mark.usefixtures("tiny_by_default")
 
 QUESTION = "How do I sleep better?"
 SHORT = ("-n", "12")
@@ -78,16 +78,16 @@ def test_json_has_everything_of_the_generation(realigned: dict[str, Any]) -> Non
 
 
 def test_json_says_where_each_setting_came_from(
-    call: CallCli, shallow_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: CallCli, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("AMULET_MODEL", str(shallow_path))
+    monkeypatch.setenv("AMULET_MODEL", str(tiny_path))
     monkeypatch.setenv("AMULET_TOP_K", "7")
     outcome = call(
         *("generate", QUESTION, "-n", "2", "--preference", "concise", "--json"),
         *("--kl-budget", "0.5"),
     )
     made = json.loads(outcome.out)
-    assert made["model"] == {"name": str(shallow_path), "path": str(shallow_path)}
+    assert made["model"] == {"name": str(tiny_path), "path": str(tiny_path)}
     settings = made["settings"]
     sources = {name: (item["value"], item["from"]) for name, item in settings.items()}
     assert sources["max_tokens"] == (2, "flag")
@@ -106,15 +106,15 @@ def test_json_says_where_each_setting_came_from(
 
 
 def test_a_models_own_strength_is_said_to_be_its_own(
-    call: CallCli, shallow_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: CallCli, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "settings.toml").write_text("[models.shallow]\nguidance_scale = 2.5\n")
+    (tmp_path / "settings.toml").write_text("[models.tiny]\nguidance_scale = 2.5\n")
     (tmp_path / "settings.toml").chmod(0o600)
     monkeypatch.setenv("AMULET_CONFIG", str(tmp_path))
     command = ("generate", QUESTION, "-n", "1", "--preference", "concise", "--json")
-    made = json.loads(call(*command, "-m", shallow_path).out)
+    made = json.loads(call(*command, "-m", tiny_path).out)
     assert made["settings"]["guidance_scale"] == {"value": 2.5, "from": "the settings file"}
-    made = json.loads(call(*command, "-m", shallow_path, "--preset", "strong").out)
+    made = json.loads(call(*command, "-m", tiny_path, "--preset", "strong").out)
     assert made["settings"]["guidance_scale"] == {"value": 2.0, "from": "preset strong"}
 
 
@@ -228,13 +228,18 @@ def test_dry_breakers_are_texts_with_escapes(
     assert read_options(options).sampling.dry_sequence_breakers == expected
 
 
-def test_stop_texts_end_the_answer_and_a_prefix_begins_it(plain: Outcome) -> None:
+def test_stop_texts_end_the_answer(plain: Outcome) -> None:
     words = plain.out.split()
     stopped = run("generate", QUESTION, *SHORT, "--stop", words[4], "-r", "never there")
     assert stopped.out == plain.out.split(words[4])[0].rstrip("\n") + "\n"
+
+
+@pytest.mark.usefixtures("whole_by_default")
+def test_a_prefix_begins_the_answer() -> None:
+    words = run("generate", QUESTION, "-n", "6").out.split()
     prefix = " ".join(words[:3])
     rest = run("generate", QUESTION, "-n", "3", "--response-prefix", prefix)
-    assert (prefix + rest.out).split()[3].startswith(words[3])
+    assert (prefix + rest.out).split()[:4] == words[:4]
 
 
 def test_variables_of_the_template_are_json(call: CallCli) -> None:
@@ -281,22 +286,22 @@ def test_a_schema_or_grammar_shapes_the_answer(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("command", ["compare", "explain"])
-def test_a_cut_form_ends_any_command_so(call: CallCli, shallow_path: Path, command: str) -> None:
-    flags = ("-m", shallow_path, "-n", "3", "-j", CUT_SCHEMA, "--preference", "concise")
+def test_a_cut_form_ends_any_command_so(call: CallCli, tiny_path: Path, command: str) -> None:
+    flags = ("-m", tiny_path, "-n", "3", "-j", CUT_SCHEMA, "--preference", "concise")
     outcome = call(command, QUESTION, *flags)
     assert outcome.code == 3
     assert "cut after 3 tokens" in outcome.err
 
 
-def test_a_cut_form_has_its_own_exit_code(shallow_path: Path) -> None:
-    flags = ("-m", shallow_path, "-n", "3", "-j", CUT_SCHEMA)
+def test_a_cut_form_has_its_own_exit_code(tiny_path: Path) -> None:
+    flags = ("-m", tiny_path, "-n", "3", "-j", CUT_SCHEMA)
     outcome = run("generate", QUESTION, *flags)
     assert outcome.code == 3
     assert outcome.out.startswith("{")
     assert "cut after 3 tokens" in outcome.err
     assert "--predict" in outcome.err
     assert json.loads(run("generate", QUESTION, *flags, "--json").out)["finish_reason"] == "length"
-    assert run("generate", QUESTION, "-m", shallow_path, "-n", "3").code == 0
+    assert run("generate", QUESTION, "-m", tiny_path, "-n", "3").code == 0
 
 
 def test_a_seed_gives_the_same_draws_again() -> None:

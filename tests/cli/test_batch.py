@@ -17,10 +17,10 @@ def write_questions(path: Path, n: int) -> Path:
 
 
 def test_records_go_to_a_pipe_in_order_and_a_bad_line_tells_in_the_exit_code(
-    shallow_path: Path,
+    tiny_path: Path,
 ) -> None:
     lines = b'{"id": 1, "prompt": "Hi"}\nnonsense\n"Who?"\n'
-    outcome = run("batch", "-", "-m", shallow_path, "--in-order", "--json", *SHORT, stdin=lines)
+    outcome = run("batch", "-", "-m", tiny_path, "--in-order", "--json", *SHORT, stdin=lines)
     assert outcome.code == 4
     found = [json.loads(line) for line in outcome.out.splitlines()]
     assert [record["line"] for record in found] == [1, 2, 3]
@@ -29,9 +29,9 @@ def test_records_go_to_a_pipe_in_order_and_a_bad_line_tells_in_the_exit_code(
     assert (summary["n_answered"], summary["n_failed"]) == (2, 1)
 
 
-def test_a_killed_job_goes_on_where_it_was(shallow_path: Path, tmp_path: Path) -> None:
+def test_a_killed_job_goes_on_where_it_was(tiny_path: Path, tmp_path: Path) -> None:
     source, output = write_questions(tmp_path / "in.jsonl", 12), tmp_path / "out.jsonl"
-    command = ("batch", source, "-o", output, "-m", shallow_path, "--reproducible", *SHORT[:4])
+    command = ("batch", source, "-o", output, "-m", tiny_path, "--reproducible", *SHORT[:4])
     killed = OnTerminal(*command)
     try:
         killed.wait(lambda: output.exists() and output.read_bytes().count(b"\n") >= 3)
@@ -44,16 +44,16 @@ def test_a_killed_job_goes_on_where_it_was(shallow_path: Path, tmp_path: Path) -
     found = [json.loads(line) for line in output.read_text("utf-8").splitlines()]
     assert sorted(record["id"] for record in found) == list(range(12))
     whole = tmp_path / "whole.jsonl"
-    run("batch", source, "-o", whole, "-m", shallow_path, "--reproducible", *SHORT[:4])
+    run("batch", source, "-o", whole, "-m", tiny_path, "--reproducible", *SHORT[:4])
     assert sorted(output.read_bytes().splitlines()) == sorted(whole.read_bytes().splitlines())
 
 
 def test_an_output_is_begun_anew_or_asked_again_where_that_is_wanted(
-    shallow_path: Path, tmp_path: Path
+    tiny_path: Path, tmp_path: Path
 ) -> None:
     source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_text('"Hi"\n{"prompt": "Hi", "method": "magic"}\n', encoding="utf-8")
-    command = ("batch", source, "-o", output, "-m", shallow_path, *SHORT)
+    command = ("batch", source, "-o", output, "-m", tiny_path, *SHORT)
     assert run(*command).code == 4
     again = run(*command, "--retry", "--json")
     assert again.code == 4
@@ -63,9 +63,9 @@ def test_an_output_is_begun_anew_or_asked_again_where_that_is_wanted(
     assert output.read_bytes().count(b"\n") == 2
 
 
-def test_what_cant_begin_is_one_line(shallow_path: Path, tmp_path: Path) -> None:
+def test_what_cant_begin_is_one_line(tiny_path: Path, tmp_path: Path) -> None:
     source = write_questions(tmp_path / "in", 1)
-    model = ("-m", str(shallow_path))
+    model = ("-m", str(tiny_path))
     assert "no file" in run("batch", tmp_path / "*.jsonl", *model).error_line
     assert "--at-once" in run("batch", source, "--at-once", "many", *model).error_line
     assert "--format" in run("batch", source, "--format", "xml", *model).error_line
@@ -73,9 +73,9 @@ def test_what_cant_begin_is_one_line(shallow_path: Path, tmp_path: Path) -> None
     assert "name it with -o" in run("batch", source, "--retry", *model).error_line
 
 
-def test_ctrl_c_ends_it_and_keeps_what_is_done(shallow_path: Path, tmp_path: Path) -> None:
+def test_ctrl_c_ends_it_and_keeps_what_is_done(tiny_path: Path, tmp_path: Path) -> None:
     source, output = write_questions(tmp_path / "in.jsonl", 200), tmp_path / "out.jsonl"
-    terminal = OnTerminal("batch", source, "-o", output, "-m", shallow_path, *SHORT)
+    terminal = OnTerminal("batch", source, "-o", output, "-m", tiny_path, *SHORT)
     try:
         terminal.wait(lambda: output.exists() and output.read_bytes().count(b"\n") >= 3)
         terminal.press(b"\x03")

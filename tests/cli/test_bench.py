@@ -112,8 +112,8 @@ def check_prefill(prefill: list) -> None:  # type: ignore[type-arg]
     assert {row["shape"]["placement"] for row in prefill} == {"user", "system"}
 
 
-def test_a_table_has_only_what_was_asked_for(shallow_path: Path) -> None:
-    outcome = run("bench", "start", "--quick", "-m", shallow_path)
+def test_a_table_has_only_what_was_asked_for(tiny_path: Path) -> None:
+    outcome = run("bench", "start", "--quick", "-m", tiny_path)
     assert outcome.code == 0, outcome
     assert "Cold start" in outcome.out
     assert "Decode" not in outcome.out
@@ -121,10 +121,10 @@ def test_a_table_has_only_what_was_asked_for(shallow_path: Path) -> None:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_however_it_ends_no_process_is_left(shallow_path: Path, ending: signal.Signals) -> None:
+def test_however_it_ends_no_process_is_left(tiny_path: Path, ending: signal.Signals) -> None:
     mark = uuid.uuid4().hex
     process = subprocess.Popen(
-        [*COMMAND, "bench", "prefill", "--schedules", "serial", "-m", str(shallow_path)],
+        [*COMMAND, "bench", "prefill", "--schedules", "serial", "-m", str(tiny_path)],
         env=environment(**{MARK: mark}),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -144,10 +144,10 @@ def test_however_it_ends_no_process_is_left(shallow_path: Path, ending: signal.S
 
 
 def test_ctrl_c_on_a_terminal_leaves_no_process(
-    on_terminal: Callable[..., object], shallow_path: Path
+    on_terminal: Callable[..., object], tiny_path: Path
 ) -> None:
     mark = uuid.uuid4().hex
-    terminal = on_terminal("bench", "prefill", "-m", shallow_path, **{MARK: mark})
+    terminal = on_terminal("bench", "prefill", "-m", tiny_path, **{MARK: mark})
     wait_for(lambda: len(marked(mark)) >= 2, "a child works")
     terminal.press(b"\x03")  # type: ignore[attr-defined]
     assert terminal.finish() == 130  # type: ignore[attr-defined]

@@ -15,7 +15,7 @@ from amulet_local.cli.chat.prompt import PLACEHOLDER
 from amulet_local.cli.chat.slash import COMMANDS
 from tests.cli.running import OnTerminal, run
 
-pytestmark = pytest.mark.usefixtures("shallow_by_default")
+pytestmark = pytest.mark.usefixtures("tiny_by_default")
 
 QUESTION = "What is yeast?"
 SHORT = ("-c", "512", "-n", "12", "--reproducible")
@@ -99,9 +99,9 @@ def words(text: str) -> list[str]:
 
 
 def test_a_preference_holds_from_the_next_turn_on(
-    shared: ChatTerminal, shallow_engine: Engine
+    shared: ChatTerminal, tiny_engine: Engine
 ) -> None:
-    expected = shallow_engine.conversation(sampling=SamplingParams(max_tokens=12))
+    expected = tiny_engine.conversation(sampling=SamplingParams(max_tokens=12))
     answer = words(expected.send(QUESTION).text)
     assert words(shared.say(QUESTION))[: len(answer)] == answer
     assert "from here on: formal (balanced)" in shared.say("/preference formal")
@@ -132,12 +132,12 @@ def test_strength_and_preset(shared: ChatTerminal) -> None:
 
 
 def test_compare_shows_the_plain_answer_and_keeps_the_other(
-    shared: ChatTerminal, shallow_engine: Engine, folder: Path
+    shared: ChatTerminal, tiny_engine: Engine, folder: Path
 ) -> None:
     shared.say("/preference uplifting")
     answer = shared.say(QUESTION)
     shown = shared.say("/compare")
-    plain = shallow_engine.generate(QUESTION, sampling=SamplingParams(max_tokens=12)).text
+    plain = tiny_engine.generate(QUESTION, sampling=SamplingParams(max_tokens=12)).text
     assert "without a preference" in shown
     columns = [line[:39] for line in shown.splitlines()[2:]]
     assert words(" ".join(columns)) == words(plain)
@@ -421,10 +421,10 @@ def test_control_characters_of_a_model_or_a_file_do_nothing(
     assert "\x1b]" not in again.text
 
 
-def test_lines_go_in_and_answers_come_out(shallow_engine: Engine, tmp_path: Path) -> None:
+def test_lines_go_in_and_answers_come_out(tiny_engine: Engine, tmp_path: Path) -> None:
     lines = f"{QUESTION}\n/preference formal\nAnd\\\nwine?\n/nonsense\n"
     done = run("chat", *SHORT, stdin=lines.encode(), AMULET_DATA=str(tmp_path / "data"))
-    expected = shallow_engine.conversation(sampling=SamplingParams(max_tokens=12))
+    expected = tiny_engine.conversation(sampling=SamplingParams(max_tokens=12))
     first = expected.send(QUESTION).text
     expected.set(preference="formal")
     second = expected.send("And\nwine?").text

@@ -66,7 +66,7 @@ def killed_after(n: int, command: list[str | Path], out: Path) -> None:
     assert process.wait() == -signal.SIGKILL, "it ended by itself"
 
 
-@pytest.mark.usefixtures("shallow_by_default")
+@pytest.mark.usefixtures("tiny_by_default")
 def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_hadnt_been(
     questions: Path, tmp_path: Path
 ) -> None:
@@ -103,7 +103,7 @@ def test_a_run_that_is_killed_goes_on_and_ends_as_if_it_hadnt_been(
     assert set(json.loads(again.out)["runs"][0]["scores"]) == {"words", "margin"}
 
 
-@pytest.mark.usefixtures("shallow_by_default")
+@pytest.mark.usefixtures("tiny_by_default")
 def test_answers_are_those_of_generate(questions: Path, tmp_path: Path) -> None:
     command = ["eval", questions, "-o", tmp_path / "out", "--methods", "linear_alignment"]
     assert run(*command, "--preference", "formal", "-n", "8", "--limit", "1").code == 0
@@ -122,9 +122,9 @@ def verdict(body: dict[str, Any]) -> Reply:
     return completion("5" if "story" in shown(body, "preference") else "2")
 
 
-@pytest.mark.usefixtures("shallow_by_default")
+@pytest.mark.usefixtures("tiny_by_default")
 def test_a_judge_rates_the_criteria_of_each_question_and_compares_answers(
-    tmp_path: Path, shallow_path: Path
+    tmp_path: Path, tiny_path: Path
 ) -> None:
     levels = {str(n): f"{n} of 5" for n in range(1, 6)}
     rubrics = [
@@ -154,7 +154,7 @@ def test_a_judge_rates_the_criteria_of_each_question_and_compares_answers(
 
     local = run(
         *("eval", "--report-only", tmp_path / "out", "--scorers", "words"),
-        *("--judge", shallow_path, "--json"),
+        *("--judge", tiny_path, "--json"),
     )
     assert local.code == 0, local.err
     rated = json.loads(local.out)["runs"][0]["scores"]["judge-rating"]

@@ -23,10 +23,10 @@ from tests.cli.conftest import CallCli
 from tests.cli.running import OnTerminal, Outcome, run
 from tests.explained import traced_text
 
-pytestmark = pytest.mark.usefixtures("shallow_by_default")
+pytestmark = pytest.mark.usefixtures("tiny_by_default")
 
 ASK = ("explain", "How do I sleep better?", "--preference", "creative", "--preset", "strong")
-SHORT = ("-n", "12", "--no-watch")  # which has much to say of what the shallow model says
+SHORT = ("-n", "12", "--no-watch")  # which has much to say of what the tiny model says
 SGR = r"\x1b\[[\d;]*m"
 HOSTILE = '</script>"\x1b[31m\x1b]0;title\x07\u202e \r\n\t\x00 🦥 \x9b2J'
 
@@ -57,8 +57,8 @@ def piped() -> Outcome:
 
 
 @pytest.fixture(scope="module")
-def vocabulary(shallow_engine: Engine) -> Vocabulary:
-    return shallow_engine.model.vocabulary
+def vocabulary(tiny_engine: Engine) -> Vocabulary:
+    return tiny_engine.model.vocabulary
 
 
 @pytest.fixture(scope="module")

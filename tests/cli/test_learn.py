@@ -15,7 +15,7 @@ from amulet_local.preferences.user_settings import parse_settings
 from tests.cli.conftest import CallCli
 from tests.cli.running import OnTerminal, run
 
-pytestmark = pytest.mark.usefixtures("shallow_by_default")
+pytestmark = pytest.mark.usefixtures("tiny_by_default")
 
 BANK = ("--preference", "concise", "--preference", "in the style of a pirate")
 SERIAL = ("--schedule", "serial", "-c", "256")

@@ -106,7 +106,7 @@ def test_every_command_says_the_same_of_what_is_no_method(
     assert words in said.pop()
 
 
-@pytest.mark.usefixtures("shallow_by_default")
+@pytest.mark.usefixtures("tiny_by_default")
 @pytest.mark.parametrize("command", ["generate", "explain"])
 def test_an_answer_has_the_scale_of_its_methods_name(command: str) -> None:
     ask = ("Hi", "-n", "3", "--preference", "concise", "--method", "context_steering:scale=0.5")
@@ -114,7 +114,7 @@ def test_an_answer_has_the_scale_of_its_methods_name(command: str) -> None:
     assert (made["method"], made["guidance_scale"]) == ("context_steering", 0.5)
 
 
-@pytest.mark.usefixtures("shallow_by_default")
+@pytest.mark.usefixtures("tiny_by_default")
 def test_a_chat_has_the_scale_of_its_methods_name() -> None:
     ask = (
         "chat",

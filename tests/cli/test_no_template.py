@@ -14,10 +14,10 @@ from tests.gguf_edit import copy_without
 
 
 @pytest.fixture(scope="module")
-def mute(shallow_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The shallow model without its chat template."""
+def mute(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model without its chat template."""
     path = tmp_path_factory.mktemp("mute") / "mute.gguf"
-    copy_without(shallow_path, path, "tokenizer.chat_template")
+    copy_without(tiny_path, path, "tokenizer.chat_template")
     return path
 
 

@@ -14,7 +14,7 @@ from amulet_local.preferences.preference import BUILT_IN_PREFERENCES, Preference
 from tests.cli.conftest import CallCli
 from tests.cli.running import run
 
-pytestmark = pytest.mark.usefixtures("shallow_by_default")
+pytestmark = pytest.mark.usefixtures("tiny_by_default")
 
 COMMANDS = ("list", "show", "add", "remove", "path")
 

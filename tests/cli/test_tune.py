@@ -106,23 +106,24 @@ def kept_in(config: Path, model: str = "smollm2") -> UserModelSettings:
     return settings_of_model([model])
 
 
-def test_it_measures_shows_recommends_and_keeps(config: Path, shallow_path: Path) -> None:
-    outcome = run(*QUICK, "--keep", "-m", shallow_path)
+def test_it_measures_shows_recommends_and_keeps(config: Path, tiny_path: Path) -> None:
+    outcome = run(*QUICK, "--keep", "-m", tiny_path)
     assert outcome.code == 0, outcome
     assert re.search(r"^Answers to 'Why\?', concise:\n  preference prompt +\S", outcome.out, re.M)
     for words in ("preference prompt", "scale 1.5", "paper, no guards", "margin", "Signal: "):
         assert words in outcome.out
-    assert re.search(r"^Kept for shallow in .*settings\.toml\.$", outcome.out, re.MULTILINE)
+    assert re.search(r"^Kept for tiny in .*settings\.toml\.$", outcome.out, re.MULTILINE)
     assert re.findall(r"^\d+ of 3 answers", outcome.err, re.MULTILINE)[-1] == "3 of 3 answers"
-    strength = kept_in(config, "shallow").strength
+    strength = kept_in(config, "tiny").strength
     assert strength["guidance_scale"] in (1, 1.5)
     listed = run("preferences", "list").out
-    assert f"shallow  guidance_scale {strength['guidance_scale']:g}" in listed
+    assert f"tiny  guidance_scale {strength['guidance_scale']:g}" in listed
 
 
-@pytest.mark.usefixtures("shallow_by_default")
-def test_a_dry_run_keeps_nothing_and_json_has_everything(config: Path) -> None:
-    outcome = run(*QUICK, "--sweep", "scale", "--values", "3", "--dry-run", "--json")
+def test_a_dry_run_keeps_nothing_and_json_has_everything(config: Path, shallow_path: Path) -> None:
+    outcome = run(
+        *QUICK, "-m", shallow_path, "--sweep", "scale", "--values", "3", "--dry-run", "--json"
+    )
     assert outcome.code == 0, outcome
     result = json.loads(outcome.out)
     assert result["complete"] is True
@@ -140,9 +141,9 @@ def test_a_dry_run_keeps_nothing_and_json_has_everything(config: Path) -> None:
 
 
 def test_what_few_questions_recommend_is_kept_only_when_told_to(
-    call: CallCli, config: Path, shallow_path: Path
+    call: CallCli, config: Path, tiny_path: Path
 ) -> None:
-    outcome = call(*QUICK, "-m", shallow_path)
+    outcome = call(*QUICK, "-m", tiny_path)
     assert outcome.code == 0, outcome
     assert "Recommended: " in outcome.out
     assert "Nothing is kept" in outcome.err
@@ -165,7 +166,7 @@ def test_what_is_kept_is_replaced_and_taken_out(call: CallCli, config: Path) -> 
     assert json.loads(call("tune", "--reset", "--json").out) == {"removed": None}
 
 
-@pytest.mark.usefixtures("shallow_by_default")
+@pytest.mark.usefixtures("tiny_by_default")
 def test_a_kept_strength_changes_later_answers(config: Path) -> None:
     def tokens(*flags: str) -> Any:
         arguments = ("generate", "How do I sleep?", "--preference", "creative", "-n", "12")
@@ -173,7 +174,7 @@ def test_a_kept_strength_changes_later_answers(config: Path) -> None:
 
     default, prompted = tokens(), tokens("--method", "pref")
     assert default != prompted
-    (config / "settings.toml").write_text("[models.shallow]\nkl_budget = 0\n")
+    (config / "settings.toml").write_text("[models.tiny]\nkl_budget = 0\n")
     assert tokens() == prompted
     assert tokens("--preset", DEFAULT_PRESET) == default
 
@@ -205,7 +206,7 @@ def test_a_flag_comes_before_a_preset_before_what_is_kept(
     assert amulet.kl_budget == budget
 
 
-@pytest.mark.usefixtures("shallow_by_default")
+@pytest.mark.usefixtures("tiny_by_default")
 def test_ctrl_c_shows_what_there_is_and_keeps_nothing(config: Path) -> None:
     process = subprocess.Popen(
         [*COMMAND, *LONG],
@@ -229,7 +230,7 @@ def test_ctrl_c_shows_what_there_is_and_keeps_nothing(config: Path) -> None:
     assert list(config.iterdir()) == []
 
 
-@pytest.mark.usefixtures("shallow_by_default")
+@pytest.mark.usefixtures("tiny_by_default")
 def test_progress_is_on_one_line_of_a_terminal(
     config: Path, on_terminal: Callable[..., OnTerminal]
 ) -> None:

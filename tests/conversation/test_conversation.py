@@ -50,15 +50,15 @@ def talk(scripted: Engine) -> Conversation:
 
 
 @pytest.fixture
-def real_talk(shallow_engine: Engine) -> Conversation:
+def real_talk(tiny_engine: Engine) -> Conversation:
     """A new conversation with short greedy answers, on a real model."""
-    return shallow_engine.conversation(preference="concise", system="Be kind.", sampling=SHORT)
+    return tiny_engine.conversation(preference="concise", system="Be kind.", sampling=SHORT)
 
 
 @pytest.fixture(scope="module")
-def reusing(shallow_path: Path) -> Iterator[Engine]:
+def reusing(tiny_path: Path) -> Iterator[Engine]:
     """An engine that uses again what it has in memory."""
-    with load(shallow_path, n_ctx=512, schedule="parallel") as engine:
+    with load(tiny_path, n_ctx=512, schedule="parallel") as engine:
         yield engine
 
 
@@ -144,10 +144,10 @@ def new_text(answers: list[Generation]) -> list[int]:
     [("parallel", "system"), ("parallel", "user"), ("batched", "system"), ("batched", "user")],
 )
 def test_a_turn_computes_its_new_text_only(
-    shallow_path: Path, schedule: str, placement: Placement
+    tiny_path: Path, schedule: str, placement: Placement
 ) -> None:
     threads = 2 if schedule == "parallel" else 1  # no barriers to wait at on a busy machine
-    with load(shallow_path, n_ctx=512, schedule=schedule, n_threads=threads) as engine:
+    with load(tiny_path, n_ctx=512, schedule=schedule, n_threads=threads) as engine:
         talk = engine.conversation(
             preference="formal", system="", placement=placement, sampling=SHORT
         )
@@ -439,8 +439,8 @@ def test_leaving_a_stream_cancels_its_turn(scripted: Engine, talk: Conversation,
     assert questions(talk) == list(QUESTIONS[:2])
 
 
-def test_a_turn_without_a_token_is_not_kept(shallow_path: Path) -> None:
-    with load(shallow_path, n_ctx=512, n_batch=16) as engine:
+def test_a_turn_without_a_token_is_not_kept(tiny_path: Path) -> None:
+    with load(tiny_path, n_ctx=512, n_batch=16) as engine:
         talk = engine.conversation(preference="concise", sampling=SHORT)
         talk.send(QUESTIONS[0])
         before = talk.turns
@@ -499,8 +499,8 @@ def test_a_failed_turn_leaves_the_conversation_as_it_was(
     assert real_talk.send(QUESTIONS[2]).token_ids == expected
 
 
-def test_a_closed_engine_ends_the_turn_and_refuses_the_next(shallow_path: Path) -> None:
-    engine = load(shallow_path, n_ctx=256)
+def test_a_closed_engine_ends_the_turn_and_refuses_the_next(tiny_path: Path) -> None:
+    engine = load(tiny_path, n_ctx=256)
     talk = engine.conversation(preference="formal", sampling=SHORT)
     stream = talk.stream(QUESTIONS[0])
     next(stream)
@@ -588,13 +588,11 @@ def test_a_question_that_never_fits_is_an_error_under_both_policies(reusing: Eng
 
 @pytest.mark.parametrize(("max_tokens", "share"), [(1, 0), (20, 0), (512, 4), (10**6, 4)])
 def test_room_for_the_answer_is_max_tokens_and_at_most_a_quarter(
-    shallow_engine: Engine, max_tokens: int, share: int
+    tiny_engine: Engine, max_tokens: int, share: int
 ) -> None:
-    n_ctx = shallow_engine.n_ctx
+    n_ctx = tiny_engine.n_ctx
     room = n_ctx // share if share else max_tokens
-    real_talk = shallow_engine.conversation(
-        system="", sampling=SamplingParams(max_tokens=max_tokens)
-    )
+    real_talk = tiny_engine.conversation(system="", sampling=SamplingParams(max_tokens=max_tokens))
     n_template = len(draft_of(real_talk, "a").request.prompts[0]) - 1
     fits = n_ctx - room + 1 - n_template
     assert len(draft_of(real_talk, "a" + " a" * (fits - 1)).request.prompts[0]) == n_ctx - room + 1
@@ -604,8 +602,8 @@ def test_room_for_the_answer_is_max_tokens_and_at_most_a_quarter(
     assert caught.value.n_prompt_tokens == n_ctx - room + 2
 
 
-def test_an_answer_that_fills_the_context_is_cut_and_kept(shallow_engine: Engine) -> None:
-    real_talk = shallow_engine.conversation(system="", sampling=NEVER_ENDS)
+def test_an_answer_that_fills_the_context_is_cut_and_kept(tiny_engine: Engine) -> None:
+    real_talk = tiny_engine.conversation(system="", sampling=NEVER_ENDS)
     answer = real_talk.send("river " * 330)
     assert answer.finish_reason == real_talk.turns[0].finish_reason == "length"
     assert any("full" in text for text in answer.warnings)
@@ -748,8 +746,8 @@ class Script:
         )
 
 
-def test_sampling_for_later_needs_no_room_now(shallow_engine: Engine) -> None:
-    source = Script(shallow_engine).source
+def test_sampling_for_later_needs_no_room_now(tiny_engine: Engine) -> None:
+    source = Script(tiny_engine).source
     real_talk = Conversation(source, ConversationSettings(system="", sampling=SHORT))
     text = "a" + " a" * (source.n_ctx - len(draft_of(real_talk, "a").request.prompts[0]) - 10)
     stream = real_talk.stream(text)
@@ -790,9 +788,9 @@ CALLS = st.one_of(
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(calls=st.lists(CALLS, max_size=14))
 def test_any_order_of_calls_keeps_the_history_of_a_simple_list(
-    shallow_engine: Engine, calls: list[tuple[str, Any]]
+    tiny_engine: Engine, calls: list[tuple[str, Any]]
 ) -> None:
-    script = Script(shallow_engine)
+    script = Script(tiny_engine)
     start = ConversationSettings(system="", on_full="drop_oldest", sampling=SHORT)
     real_talk = Conversation(script.source, start)
     history: list[tuple[str, tuple[int, ...]]] = []
@@ -848,13 +846,13 @@ def test_any_order_of_calls_keeps_the_history_of_a_simple_list(
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("placement", ["system", "user"])
 def test_two_hundred_turns_cost_the_same_each_and_leave_memory_as_it_is(
-    shallow_path: Path, placement: Placement, tmp_path: Path
+    tiny_path: Path, placement: Placement, tmp_path: Path
 ) -> None:
     import psutil
 
     process = psutil.Process()
     sizes, costs, dropping = [], [], 0
-    with load(shallow_path, n_ctx=512, schedule="parallel") as engine:
+    with load(tiny_path, n_ctx=512, schedule="parallel") as engine:
         talk = engine.conversation(
             preference="formal", placement=placement, sampling=SHORT, on_full="drop_oldest"
         )

@@ -105,15 +105,15 @@ def test_what_is_written_is_read(tmp_path: Path, saved: SavedConversation) -> No
 
 
 def test_a_loaded_conversation_goes_on_as_if_it_had_not_been_saved(
-    shallow_engine: Engine, tmp_path: Path
+    tiny_engine: Engine, tmp_path: Path
 ) -> None:
-    talk = shallow_engine.conversation(
+    talk = tiny_engine.conversation(
         preference="formal", avoid="verbose", preset="strong", system="Be kind.", sampling=SHORT
     )
     for question in ("How do I sleep better?", "Why?"):
         talk.send(question)
     talk.save(tmp_path / "talk.json")
-    loaded = shallow_engine.load_conversation(tmp_path / "talk.json")
+    loaded = tiny_engine.load_conversation(tmp_path / "talk.json")
     assert (loaded.turns, loaded.settings, loaded.warnings) == (talk.turns, talk.settings, ())
     assert loaded.send("And now?").token_ids == talk.send("And now?").token_ids
     loaded.undo()
@@ -121,34 +121,34 @@ def test_a_loaded_conversation_goes_on_as_if_it_had_not_been_saved(
 
 
 def test_another_models_conversation_goes_on_with_a_warning(
-    shallow_engine: Engine, tmp_path: Path
+    tiny_engine: Engine, tmp_path: Path
 ) -> None:
-    talk = shallow_engine.conversation(sampling=SHORT)
+    talk = tiny_engine.conversation(sampling=SHORT)
     talk.send("Why?")
     talk.save(tmp_path / "talk.json")
     text = (tmp_path / "talk.json").read_text(encoding="utf-8")
-    other = text.replace(shallow_engine.model.path.name, "Other-7B.gguf")
+    other = text.replace(tiny_engine.model.path.name, "Other-7B.gguf")
     assert other != text
     (tmp_path / "talk.json").write_text(other, encoding="utf-8")
-    loaded = shallow_engine.load_conversation(tmp_path / "talk.json")
+    loaded = tiny_engine.load_conversation(tmp_path / "talk.json")
     (warning,) = loaded.warnings
     assert "Other-7B.gguf" in warning
     assert warning in loaded.send("And now?").warnings
     assert warning in loaded.fork().warnings
 
 
-def test_a_running_turn_is_not_saved(shallow_engine: Engine, tmp_path: Path) -> None:
-    talk = shallow_engine.conversation(sampling=SHORT)
+def test_a_running_turn_is_not_saved(tiny_engine: Engine, tmp_path: Path) -> None:
+    talk = tiny_engine.conversation(sampling=SHORT)
     with talk.stream("Why?") as stream:
         next(stream)
         talk.save(tmp_path / "talk.json")
     assert len(talk.turns) == 1
-    assert shallow_engine.load_conversation(tmp_path / "talk.json").turns == ()
+    assert tiny_engine.load_conversation(tmp_path / "talk.json").turns == ()
 
 
-def test_token_ids_that_somebody_changed_do_no_harm(shallow_engine: Engine, tmp_path: Path) -> None:
+def test_token_ids_that_somebody_changed_do_no_harm(tiny_engine: Engine, tmp_path: Path) -> None:
     path = tmp_path / "talk.json"
-    talk = shallow_engine.conversation(sampling=SHORT)
+    talk = tiny_engine.conversation(sampling=SHORT)
     talk.send("How do I sleep better?")
     expected = talk.fork().send("Why?").token_ids
     talk.save(path)
@@ -156,7 +156,7 @@ def test_token_ids_that_somebody_changed_do_no_harm(shallow_engine: Engine, tmp_
         changed = content(path)
         changed["turns"][0]["token_ids"] = ids
         path.write_text(json.dumps(changed), encoding="utf-8")
-        assert shallow_engine.load_conversation(path).send("Why?").token_ids == expected
+        assert tiny_engine.load_conversation(path).send("Why?").token_ids == expected
 
 
 # --- honest ------------------------------------------------------------------------------------

@@ -102,8 +102,8 @@ QUESTIONS = ("Why is the sky blue?", "What is yeast?")
 
 
 @pytest.fixture(scope="module")
-def engine(shallow_path: Path) -> Iterator[Engine]:
-    with load(shallow_path, n_ctx=guard_study.N_CTX, n_threads=1) as engine:
+def engine(tiny_path: Path) -> Iterator[Engine]:
+    with load(tiny_path, n_ctx=guard_study.N_CTX, n_threads=1) as engine:
         yield engine
 
 

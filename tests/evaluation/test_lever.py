@@ -69,20 +69,20 @@ def test_implausible_and_ruled_out_tokens_dont_count() -> None:
     assert lever_of([(plain, preference)]).mean_square == pytest.approx(expected.mean_square)
 
 
-def test_a_text_is_walked_token_by_token(shallow_engine: Engine) -> None:
+def test_a_text_is_walked_token_by_token(tiny_engine: Engine) -> None:
     """The logits are those of rows that are stepped; the rows' probabilities are the score's."""
-    prompts = shallow_engine._prompter.prompts(
+    prompts = tiny_engine._prompter.prompts(
         "Hi", ["", "Be brief."], system="Be kind.", placement="system"
     ).rows
-    tokenize = shallow_engine.model.vocabulary.tokenize
+    tokenize = tiny_engine.model.vocabulary.tokenize
     text = tokenize("Sleep is good for you. " * 5, add_special=False, parse_special=False)
-    rows = RowSet(shallow_engine.model, shallow_engine._settings, StopFlag(), shallow_engine.plan)
+    rows = RowSet(tiny_engine.model, tiny_engine._settings, StopFlag(), tiny_engine.plan)
     try:
         assert len(text) > rows_at_once(rows, prompts) + 1
         walked = [(a.copy(), b.copy()) for a, b in steps_along(rows, prompts, text)]
     finally:
         rows.close()
-    score = shallow_engine.score(
+    score = tiny_engine.score(
         [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Hi"}],
         text,
         preference=None,

@@ -37,11 +37,11 @@ PLAN = SweepPlan(
 
 
 @pytest.fixture(scope="module")
-def measured(shallow_f32_path: Path) -> tuple[Measurement, list[str]]:
+def measured(tiny_f32_path: Path) -> tuple[Measurement, list[str]]:
     """A complete measurement with exact weights, and what was reported on the way."""
     reports: list[str] = []
     measurement = Measurement(plan=PLAN)
-    with Stand(shallow_f32_path, EXACT, PLAN) as stand:
+    with Stand(tiny_f32_path, EXACT, PLAN) as stand:
         stand.measure(measurement, reports.append)
     return measurement, reports
 
@@ -112,7 +112,7 @@ def test_noise_and_lever_are_measured(
     assert any(report.startswith(f"11 of {PLAN.n_answers} answers") for report in reports)
 
 
-def test_an_interrupt_ends_it_and_leaves_what_there_is(shallow_path: Path) -> None:
+def test_an_interrupt_ends_it_and_leaves_what_there_is(tiny_path: Path) -> None:
     plan = SweepPlan(
         settings=settings_of("kl", (0.4,)),
         preferences=resolve("concise"),
@@ -126,7 +126,7 @@ def test_an_interrupt_ends_it_and_leaves_what_there_is(shallow_path: Path) -> No
             os.kill(os.getpid(), signal.SIGINT)
 
     with (
-        Stand(shallow_path, RuntimeParams(n_threads=1), plan) as stand,
+        Stand(tiny_path, RuntimeParams(n_threads=1), plan) as stand,
         pytest.raises(KeyboardInterrupt),
     ):
         stand.measure(measurement, interrupt)
@@ -139,14 +139,14 @@ def test_an_interrupt_ends_it_and_leaves_what_there_is(shallow_path: Path) -> No
 
 
 def test_no_memory_is_an_error_before_anything_is_measured(
-    shallow_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
     with pytest.raises(errors.ContextCreationError, match="KV caches"):
-        Stand(shallow_path, RuntimeParams(n_threads=1), PLAN)
+        Stand(tiny_path, RuntimeParams(n_threads=1), PLAN)
 
 
-def test_a_question_that_cant_be_used_is_an_error(shallow_path: Path) -> None:
+def test_a_question_that_cant_be_used_is_an_error(tiny_path: Path) -> None:
     plan = SweepPlan(
         settings=PLAN.settings,
         preferences=PLAN.preferences,
@@ -154,7 +154,7 @@ def test_a_question_that_cant_be_used_is_an_error(shallow_path: Path) -> None:
         max_tokens=4,
     )
     with pytest.raises(errors.InvalidTextError):
-        Stand(shallow_path, RuntimeParams(n_threads=1), plan)
+        Stand(tiny_path, RuntimeParams(n_threads=1), plan)
 
 
 def generation(n_tokens: int) -> Generation:

@@ -22,8 +22,8 @@ from tests.explained import traced_text, traced_tokens
 
 
 @pytest.fixture(scope="module")
-def vocabulary(shallow_engine: Engine) -> Vocabulary:
-    return shallow_engine.model.vocabulary
+def vocabulary(tiny_engine: Engine) -> Vocabulary:
+    return tiny_engine.model.vocabulary
 
 
 def names(explanation: Explanation) -> list[tuple[str, str]]:
@@ -126,11 +126,11 @@ def test_those_that_moved_most_come_first_wherever_they_went(vocabulary: Vocabul
     [SamplingParams(max_tokens=16), SamplingParams(max_tokens=24, stop=["growth", "nothing"])],
 )
 def test_streamed_text_has_the_steps_of_its_tokens(
-    shallow_engine: Engine, vocabulary: Vocabulary, sampling: SamplingParams
+    tiny_engine: Engine, vocabulary: Vocabulary, sampling: SamplingParams
 ) -> None:
     steps = StreamSteps(vocabulary)
     streamed: list[tuple[str, int]] = []
-    for chunk in shallow_engine.stream_generate(
+    for chunk in tiny_engine.stream_generate(
         "How can I learn to cook?", preference="uplifting", sampling=sampling, trace=0
     ):
         streamed += [(character, step) for text, step in steps.split(chunk) for character in text]

@@ -63,8 +63,8 @@ class Reader(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def vocabulary(shallow_engine: Engine) -> Vocabulary:
-    return shallow_engine.model.vocabulary
+def vocabulary(tiny_engine: Engine) -> Vocabulary:
+    return tiny_engine.model.vocabulary
 
 
 def explanation_of(vocabulary: Vocabulary, text: str, **more: Any) -> Explanation:

@@ -377,9 +377,9 @@ def test_a_schema_beyond_what_a_grammar_may_be_is_refused() -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_a_real_answer_parses_and_validates(
-    shallow_engine: Engine, schema: dict[str, Any], temperature: float
+    tiny_engine: Engine, schema: dict[str, Any], temperature: float
 ) -> None:
-    answer = shallow_engine.generate(
+    answer = tiny_engine.generate(
         "Give an example as JSON.",
         sampling=SamplingParams(json_schema=schema, max_tokens=40, temperature=temperature, seed=1),
     )

@@ -106,10 +106,10 @@ def native_grammar(vocabulary: Vocabulary, text: str) -> Iterator[NativeGrammar]
 
 @pytest.mark.parametrize("text", [JSON, ARITHMETIC, CHESS, JAPANESE])
 @pytest.mark.parametrize("seed", range(2))
-def test_the_tokens_are_those_of_llama_cpp(shallow_engine: Engine, text: str, seed: int) -> None:
+def test_the_tokens_are_those_of_llama_cpp(tiny_engine: Engine, text: str, seed: int) -> None:
     # Left out: control tokens, which llama.cpp takes for their spelling and which add no text, and
     # (next to [^...]) tokens that end within a character, where it is stricter than the grammar.
-    vocabulary = shallow_engine.model.vocabulary
+    vocabulary = tiny_engine.model.vocabulary
     pieces = vocabulary.token_table.pieces
     control = {token for token, piece in enumerate(pieces) if not piece} - vocabulary.end_tokens
     broken = {token for token, piece in enumerate(pieces) if not is_utf8(piece)}
@@ -193,8 +193,8 @@ def test_an_answer_too_ambiguous_is_an_error_and_not_a_wait() -> None:
         view.allows(0)
 
 
-def test_the_table_has_every_token_with_a_text_in_order(shallow_engine: Engine) -> None:
-    vocabulary = shallow_engine.model.vocabulary
+def test_the_table_has_every_token_with_a_text_in_order(tiny_engine: Engine) -> None:
+    vocabulary = tiny_engine.model.vocabulary
     table = vocabulary.token_table
     texts = [vocabulary.piece(int(token)) for token in table.ids]
     assert texts == sorted(texts)

@@ -31,17 +31,17 @@ def ids(engine: Engine, text: str) -> list[int]:
     return engine.model.vocabulary.tokenize(text, add_special=False, parse_special=False)
 
 
-def test_an_answer_has_a_prompt_for_each_row_and_its_own_tokens(shallow_engine: Engine) -> None:
-    (answer,), notes = made(shallow_engine, WHOLE)
+def test_an_answer_has_a_prompt_for_each_row_and_its_own_tokens(tiny_engine: Engine) -> None:
+    (answer,), notes = made(tiny_engine, WHOLE)
     assert len(answer.prompts) == 2
-    assert list(answer.tokens) == ids(shallow_engine, "A fungus.")
+    assert list(answer.tokens) == ids(tiny_engine, "A fungus.")
     assert (answer.ended, answer.liked, notes) == (True, True, [])
     assert answer.n_positions == len(answer.tokens) + 1
 
 
-def test_markers_in_an_answer_stay_text(shallow_engine: Engine) -> None:
-    (answer,), _ = made(shallow_engine, replace(WHOLE, answer="Say <|im_end|> now."))
-    assert shallow_engine.model.vocabulary.end_tokens.isdisjoint(answer.tokens)
+def test_markers_in_an_answer_stay_text(tiny_engine: Engine) -> None:
+    (answer,), _ = made(tiny_engine, replace(WHOLE, answer="Say <|im_end|> now."))
+    assert tiny_engine.model.vocabulary.end_tokens.isdisjoint(answer.tokens)
 
 
 @pytest.mark.parametrize(
@@ -49,23 +49,23 @@ def test_markers_in_an_answer_stay_text(shallow_engine: Engine) -> None:
     [(True, None, True), (False, None, False), (False, True, True), (True, False, False)],
 )
 def test_token_ids_say_themselves_whether_the_answer_ended(
-    shallow_engine: Engine, has_end: bool, finished: bool | None, ended: bool
+    tiny_engine: Engine, has_end: bool, finished: bool | None, ended: bool
 ) -> None:
-    tokens = ids(shallow_engine, "A fungus.")
-    end: Any = [shallow_engine.model.vocabulary.eos_id] if has_end else []
+    tokens = ids(tiny_engine, "A fungus.")
+    end: Any = [tiny_engine.model.vocabulary.eos_id] if has_end else []
     text = replace(WHOLE, answer=[*tokens, *end], finished=finished)
-    (answer,), _ = made(shallow_engine, text)
+    (answer,), _ = made(tiny_engine, text)
     assert (list(answer.tokens), answer.ended) == (tokens, ended)
 
 
-def test_ends_count_only_if_all_are_known(shallow_engine: Engine) -> None:
+def test_ends_count_only_if_all_are_known(tiny_engine: Engine) -> None:
     cut = replace(WHOLE, finished=False)
-    answers, notes = made(shallow_engine, WHOLE, cut)
+    answers, notes = made(tiny_engine, WHOLE, cut)
     assert [answer.ended for answer in answers] == [True, False]
     assert notes == []
-    answers, notes = made(shallow_engine, WHOLE, UNKNOWN, cut)
+    answers, notes = made(tiny_engine, WHOLE, UNKNOWN, cut)
     assert [answer.ended for answer in answers] == [None, None, None]
     assert any("finished" in note for note in notes)
-    answers, notes = made(shallow_engine, UNKNOWN, UNKNOWN)
+    answers, notes = made(tiny_engine, UNKNOWN, UNKNOWN)
     assert [answer.ended for answer in answers] == [None, None]
     assert notes == []

@@ -21,8 +21,8 @@ SETTINGS = EmbedderSettings(n_ctx=600, n_threads=2, pooled=False)
 
 
 @pytest.fixture(scope="module")
-def embedder(shallow_f32_path: Path) -> Iterator[Embedder]:
-    made = Embedder(shallow_f32_path, SETTINGS)
+def embedder(tiny_f32_path: Path) -> Iterator[Embedder]:
+    made = Embedder(tiny_f32_path, SETTINGS)
     yield made
     made.close()
 
@@ -34,10 +34,10 @@ def ids(exact_engine: Engine) -> list[int]:
 
 
 def test_the_output_layer_makes_the_models_logits_of_them(
-    embedder: Embedder, exact_engine: Engine, shallow_f32_path: Path, ids: list[int]
+    embedder: Embedder, exact_engine: Engine, tiny_f32_path: Path, ids: list[int]
 ) -> None:
-    reader = gguf.GGUFReader(shallow_f32_path)
-    [output] = [t.data for t in reader.tensors if t.name == "token_embd.weight"]
+    reader = gguf.GGUFReader(tiny_f32_path)
+    [output] = [t.data for t in reader.tensors if t.name == "output.weight"]
     places = (0, 3, 9)
     logits = embedder.hidden_states(ids, places) @ np.asarray(output, dtype=np.float64).T
     log_p = logits - np.logaddexp.reduce(logits, axis=1, keepdims=True)
@@ -76,15 +76,15 @@ def test_a_text_that_doesnt_fit_is_refused_and_the_next_is_computed(
     assert (embedder.hidden_states(ids, [3]) == before).all()
 
 
-def test_closing_twice_is_fine_and_use_afterwards_is_a_typed_error(shallow_path: Path) -> None:
-    made = Embedder(shallow_path, SETTINGS)
+def test_closing_twice_is_fine_and_use_afterwards_is_a_typed_error(tiny_path: Path) -> None:
+    made = Embedder(tiny_path, SETTINGS)
     made.close()
     made.close()
     with pytest.raises(errors.EngineClosedError):
         made.hidden_states([1, 2], [1])
 
 
-def test_a_model_that_generates_is_still_checked_as_one(shallow_path: Path, tmp_path: Path) -> None:
+def test_a_model_that_generates_is_still_checked_as_one(tiny_path: Path, tmp_path: Path) -> None:
     with pytest.raises(errors.ModelNotFoundError):
         Embedder(tmp_path / "none.gguf", SETTINGS)
     (tmp_path / "none.gguf").write_bytes(b"GGUF")
@@ -92,12 +92,12 @@ def test_a_model_that_generates_is_still_checked_as_one(shallow_path: Path, tmp_
         Model(tmp_path / "none.gguf", ModelLoadSettings(embeds=True))
 
 
-def test_ctrl_c_ends_a_computation(shallow_path: Path) -> None:
+def test_ctrl_c_ends_a_computation(tiny_path: Path) -> None:
     script = f"""
         import signal, threading, time, os
         signal.signal(signal.SIGINT, signal.default_int_handler)
         from amulet_local.llama.embedder import Embedder, EmbedderSettings
-        made = Embedder({str(shallow_path)!r}, EmbedderSettings(n_ctx=8192, pooled=False))
+        made = Embedder({str(tiny_path)!r}, EmbedderSettings(n_ctx=8192, pooled=False))
         made.hidden_states([1, 2, 3], [2])
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
         try:

@@ -302,8 +302,8 @@ def stop_flag() -> StopFlag:
 
 
 @pytest.fixture
-def context(shallow_path: Path, stop_flag: StopFlag) -> Iterator[Context]:
-    model = Model(shallow_path)
+def context(tiny_path: Path, stop_flag: StopFlag) -> Iterator[Context]:
+    model = Model(tiny_path)
     context = Context(model, SETTINGS, stop_flag)
     yield context
     context.close()
@@ -338,7 +338,7 @@ def test_an_untested_version_is_said_with_those_that_were_tested(version: str) -
     assert "\n" not in warning
 
 
-def test_an_engine_says_it_once(shallow_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_says_it_once(tiny_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(library, "binding_version", lambda: "9.9.9")
-    with load(shallow_path, n_ctx=64) as engine:
+    with load(tiny_path, n_ctx=64) as engine:
         assert sum("9.9.9" in warning for warning in engine.warnings) == 1

@@ -39,15 +39,15 @@ CONTINUATION = prompt(5, 12)
 
 
 @pytest.fixture(scope="module")
-def f32_model(shallow_f32_path: Path) -> Iterator[Model]:
-    model = Model(shallow_f32_path)
+def f32_model(tiny_f32_path: Path) -> Iterator[Model]:
+    model = Model(tiny_f32_path)
     yield model
     model.close()
 
 
 @pytest.fixture(scope="module")
-def quantised_model(shallow_path: Path) -> Iterator[Model]:
-    model = Model(shallow_path)
+def quantised_model(tiny_path: Path) -> Iterator[Model]:
+    model = Model(tiny_path)
     yield model
     model.close()
 

@@ -28,8 +28,8 @@ TEXT = [random.Random(1).randrange(100, 40_000) for _ in range(20)]
 
 
 @pytest.fixture(scope="module")
-def model(shallow_f32_path: Path) -> Iterator[Model]:
-    model = Model(shallow_f32_path)
+def model(tiny_f32_path: Path) -> Iterator[Model]:
+    model = Model(tiny_f32_path)
     yield model
     model.close()
 

@@ -19,17 +19,15 @@ SHORT = SamplingParams(max_tokens=6)
 
 
 @pytest.fixture
-def parts(shallow_path: Path) -> EngineParts:
-    return load_parts(shallow_path, RuntimeParams(n_ctx=256, reproducible=True))
+def parts(tiny_path: Path) -> EngineParts:
+    return load_parts(tiny_path, RuntimeParams(n_ctx=256, reproducible=True))
 
 
-def test_engine_of_parts_answers_as_one_of_a_path(
-    parts: EngineParts, shallow_engine: Engine
-) -> None:
+def test_engine_of_parts_answers_as_one_of_a_path(parts: EngineParts, tiny_engine: Engine) -> None:
     with Engine.from_parts(parts) as engine:
         answer = engine.generate(QUESTION, preference="concise", sampling=SHORT)
     assert (engine.n_ctx, engine.runtime.n_ctx) == (256, 256)
-    expected = shallow_engine.generate(QUESTION, preference="concise", sampling=SHORT)
+    expected = tiny_engine.generate(QUESTION, preference="concise", sampling=SHORT)
     assert answer.token_ids == expected.token_ids
 
 

@@ -92,10 +92,10 @@ def test_a_link_or_a_shared_folder_is_not_used(folder: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("schedule", ["parallel", "serial", "batched"])
 def test_a_new_process_computes_only_the_last_token_of_each_prompt(
-    shallow_f32_path: Path, schedule: str
+    tiny_f32_path: Path, schedule: str
 ) -> None:
     def open_engine() -> Engine:
-        return load(shallow_f32_path, n_ctx=256, schedule=schedule, isolate="never")
+        return load(tiny_f32_path, n_ctx=256, schedule=schedule, isolate="never")
 
     with open_engine() as engine:
         first = engine.generate_from_tokens(PLAIN, PREFERENCE, sampling=SHORT)
@@ -108,9 +108,9 @@ def test_a_new_process_computes_only_the_last_token_of_each_prompt(
 
 
 def test_engine_stays_as_it_was_when_the_cache_cant_be_used(
-    shallow_path: Path, folder: Path, requantized: Callable[[Path, int], Path]
+    tiny_path: Path, folder: Path, requantized: Callable[[Path, int], Path]
 ) -> None:
-    with load(shallow_path, n_ctx=256, isolate="never") as engine:
+    with load(tiny_path, n_ctx=256, isolate="never") as engine:
         assert not engine.load_prompt_cache("mine")
         before = engine.generate_from_tokens(PLAIN, PREFERENCE, sampling=SHORT).token_ids
         engine.save_prompt_cache("mine")
@@ -123,33 +123,33 @@ def test_engine_stays_as_it_was_when_the_cache_cant_be_used(
         assert len(again.token_ids) == len(before)
         engine.save_prompt_cache("mine")
     with (
-        load(requantized(shallow_path, 7), n_ctx=256, isolate="never") as other,
+        load(requantized(tiny_path, 7), n_ctx=256, isolate="never") as other,
         pytest.raises(errors.FileAccessError, match="another model"),
     ):
         other.load_prompt_cache("mine")
 
 
-def test_a_state_that_llama_cpp_refuses_leaves_empty_rows(shallow_path: Path, folder: Path) -> None:
-    with load(shallow_path, n_ctx=256, isolate="never") as engine:
+def test_a_state_that_llama_cpp_refuses_leaves_empty_rows(tiny_path: Path, folder: Path) -> None:
+    with load(tiny_path, n_ctx=256, isolate="never") as engine:
         fingerprint = prompt_cache.fingerprint_of(engine._shared.parts)
         prompt_cache.save("mine", fingerprint, [SavedRow(tokens=(1, 2), state=b"\0" * 64)])
         assert not engine.load_prompt_cache("mine")
         assert engine.generate_from_tokens(PLAIN, PREFERENCE, sampling=SHORT).token_ids
 
 
-def test_a_cache_longer_than_the_context_is_not_used(shallow_path: Path) -> None:
-    with load(shallow_path, n_ctx=256, isolate="never") as engine:
+def test_a_cache_longer_than_the_context_is_not_used(tiny_path: Path) -> None:
+    with load(tiny_path, n_ctx=256, isolate="never") as engine:
         engine.generate_from_tokens(PLAIN, PREFERENCE, sampling=SHORT)
         engine.save_prompt_cache("mine")
-    with load(shallow_path, n_ctx=64, isolate="never") as engine:
+    with load(tiny_path, n_ctx=64, isolate="never") as engine:
         assert not engine.load_prompt_cache("mine")
 
 
-def test_reproducible_and_a_prompt_cache_exclude_each_other(shallow_engine: Engine) -> None:
+def test_reproducible_and_a_prompt_cache_exclude_each_other(tiny_engine: Engine) -> None:
     with pytest.raises(errors.InvalidParameterError, match="reproducible"):
-        shallow_engine.save_prompt_cache("mine")
+        tiny_engine.save_prompt_cache("mine")
     with pytest.raises(errors.InvalidParameterError, match="reproducible"):
-        shallow_engine.load_prompt_cache("mine")
+        tiny_engine.load_prompt_cache("mine")
 
 
 def test_the_digest_is_over_header_and_states(folder: Path) -> None:

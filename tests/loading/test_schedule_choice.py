@@ -77,13 +77,13 @@ OTHER = ScheduleChoice(schedule="serial", milliseconds={"serial": 4.0}, steady=T
 
 
 def test_a_steady_measurement_is_remembered_until_it_is_asked_for_again(
-    shallow_engine: Engine, cache: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_engine: Engine, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert tuned(shallow_engine, monkeypatch, STEADY).schedule == "batched"
+    assert tuned(tiny_engine, monkeypatch, STEADY).schedule == "batched"
     assert cache.stat().st_mode & 0o077 == 0
-    assert tuned(shallow_engine, monkeypatch, OTHER).schedule == "batched"
-    assert tuned(shallow_engine, monkeypatch, OTHER, retune=True).schedule == "serial"
-    assert tuned(shallow_engine, monkeypatch, STEADY).schedule == "serial"
+    assert tuned(tiny_engine, monkeypatch, OTHER).schedule == "batched"
+    assert tuned(tiny_engine, monkeypatch, OTHER, retune=True).schedule == "serial"
+    assert tuned(tiny_engine, monkeypatch, STEADY).schedule == "serial"
     assert [entry.schedule for entry in remembered_choices().values()] == ["serial"]
 
 
@@ -105,10 +105,8 @@ def test_a_damaged_file_is_as_good_as_none(cache: Path, content: str) -> None:
     assert remembered_choices() == {}
 
 
-def test_auto_measures_when_the_first_preference_is_asked_for(
-    shallow_path: Path, cache: Path
-) -> None:
-    with load(shallow_path, n_ctx=256, isolate="never") as engine:
+def test_auto_measures_when_the_first_preference_is_asked_for(tiny_path: Path, cache: Path) -> None:
+    with load(tiny_path, n_ctx=256, isolate="never") as engine:
         engine.generate_from_tokens([5, 6, 7])
         assert engine._shared.schedule_choices == {}
         answer = engine.generate_from_tokens([5, 6, 7], [5, 6, 8])
@@ -121,14 +119,14 @@ def test_auto_measures_when_the_first_preference_is_asked_for(
             assert [entry["schedule"] for entry in stored.values()] == [choice.schedule]
 
 
-def test_reproducible_never_chooses_batched(shallow_path: Path, cache: Path) -> None:
-    with load(shallow_path, n_ctx=256, reproducible=True, isolate="never") as engine:
+def test_reproducible_never_chooses_batched(tiny_path: Path, cache: Path) -> None:
+    with load(tiny_path, n_ctx=256, reproducible=True, isolate="never") as engine:
         engine.generate_from_tokens([5, 6, 7], [5, 6, 8])
         assert "batched" not in engine._shared.schedule_choices[2].milliseconds
 
 
-def test_a_schedule_that_is_named_is_not_measured(shallow_path: Path, cache: Path) -> None:
-    with load(shallow_path, n_ctx=256, schedule="batched", isolate="never") as engine:
+def test_a_schedule_that_is_named_is_not_measured(tiny_path: Path, cache: Path) -> None:
+    with load(tiny_path, n_ctx=256, schedule="batched", isolate="never") as engine:
         engine.generate_from_tokens([5, 6, 7], [5, 6, 8])
         assert engine.plan.schedule == "batched"
         assert engine._shared.schedule_choices == {}

@@ -80,17 +80,17 @@ def test_pieces_have_llama_cpp_pythons_shape_and_say_the_same(engine: Engine) ->
             assert said == whole["logprobs"]["content"]
 
 
-def test_it_answers_as_llama_cpp_python_does(shallow_f32_path: Path) -> None:
+def test_it_answers_as_llama_cpp_python_does(tiny_f32_path: Path) -> None:
     """The same keys, and greedily the same words, as the program that is taken over."""
     import llama_cpp
 
     messages: Any = [{"role": "system", "content": "Be kind."}, *MESSAGES]
-    theirs = llama_cpp.Llama(str(shallow_f32_path), n_ctx=256, verbose=False, flash_attn=False)
+    theirs = llama_cpp.Llama(str(tiny_f32_path), n_ctx=256, verbose=False, flash_attn=False)
     fields: dict[str, Any] = {"temperature": 0.0, "max_tokens": 12}
     expected: Any = theirs.create_chat_completion(messages, **fields)
     expected_pieces: Any = list(theirs.create_chat_completion(messages, stream=True, **fields))
     theirs.close()
-    with load(shallow_f32_path, n_ctx=256) as engine:
+    with load(tiny_f32_path, n_ctx=256) as engine:
         result: Any = engine.create_chat_completion(messages, **fields)
         pieces: Any = list(engine.create_chat_completion(messages, stream=True, **fields))
     assert result.keys() == expected.keys()

@@ -35,11 +35,11 @@ def load_vocabulary(path: Path) -> tuple[Any, Vocabulary]:
 
 
 @pytest.fixture(scope="module")
-def smollm2(shallow_engine: Engine) -> tuple[Vocabulary, str]:
+def smollm2(tiny_engine: Engine) -> tuple[Vocabulary, str]:
     """SmolLM2's vocabulary and its own chat template."""
-    source = shallow_engine.model.chat_template
+    source = tiny_engine.model.chat_template
     assert source is not None
-    return shallow_engine.model.vocabulary, source
+    return tiny_engine.model.vocabulary, source
 
 
 @pytest.fixture(scope="module")

@@ -126,8 +126,8 @@ def lasting(engine: Engine) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="package")
-def engine(shallow_path: Path) -> Iterator[Engine]:
-    with load(shallow_path, n_ctx=512, n_batch=64) as loaded, lasting(loaded) as engine:
+def engine(tiny_path: Path) -> Iterator[Engine]:
+    with load(tiny_path, n_ctx=512, n_batch=64) as loaded, lasting(loaded) as engine:
         yield engine
 
 

@@ -52,10 +52,10 @@ async def visits(server: Server, n_clients: int, *, leavers: float, seed: int) -
         return await asyncio.gather(*(visit(n, chosen[n]) for n in range(n_clients)))
 
 
-def crowd(shallow_path: Path, n_rounds: int, n_short: int) -> tuple[int, int]:
+def crowd(tiny_path: Path, n_rounds: int, n_short: int) -> tuple[int, int]:
     """Rounds of 64 clients; resident bytes after a tenth of many more requests, and after all."""
     process = psutil.Process()
-    with load(shallow_path, n_ctx=256, n_batch=64) as engine:
+    with load(tiny_path, n_ctx=256, n_batch=64) as engine:
         close, engine.close = engine.close, lambda: None  # type: ignore[method-assign]
         with running(engine, places=4, waiting=8) as server:
             alone = [asyncio.run(visits(server, n, leavers=0, seed=0))[-1] for n in range(1, 5)]
@@ -79,13 +79,13 @@ def crowd(shallow_path: Path, n_rounds: int, n_short: int) -> tuple[int, int]:
     return early, late
 
 
-def test_a_crowd_loses_nothing_and_changes_no_answer(shallow_path: Path) -> None:
-    crowd(shallow_path, 1, 0)
+def test_a_crowd_loses_nothing_and_changes_no_answer(tiny_path: Path) -> None:
+    crowd(tiny_path, 1, 0)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_a_thousand_requests_leave_no_memory_behind(shallow_path: Path) -> None:
-    early, late = crowd(shallow_path, 4, 1000)
+def test_a_thousand_requests_leave_no_memory_behind(tiny_path: Path) -> None:
+    early, late = crowd(tiny_path, 4, 1000)
     print(f"resident: {early / 2**20:.1f} MB after 100 requests, {late / 2**20:.1f} MB after 1000")
     assert late - early < 8 * 2**20

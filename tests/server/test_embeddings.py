@@ -21,9 +21,9 @@ TEXT = "What is yeast for?"
 
 
 @pytest.fixture(scope="module")
-def embedder(shallow_path: Path) -> Iterator[Embedder]:
+def embedder(tiny_path: Path) -> Iterator[Embedder]:
     settings = EmbedderSettings(n_ctx=128, n_threads=1, pooled=False, whole=True)
-    made = Embedder(shallow_path, settings)
+    made = Embedder(tiny_path, settings)
     yield made
     made.close()
 

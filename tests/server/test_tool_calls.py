@@ -230,7 +230,7 @@ def test_ollamas_messages_have_the_calls_with_objects(caller: Server) -> None:
 # ------------------------------------------------------------ on a real model
 
 
-def test_forced_calls_of_any_model_validate(shallow_engine: Engine) -> None:
+def test_forced_calls_of_any_model_validate(tiny_engine: Engine) -> None:
     """What this model says makes no sense; its calls validate."""
     schema = {
         "type": "object",
@@ -239,7 +239,7 @@ def test_forced_calls_of_any_model_validate(shallow_engine: Engine) -> None:
     }
     tool = {"type": "function", "function": {"name": "pick", "parameters": schema}}
     for seed in range(2):
-        answer = shallow_engine.create_chat_completion(
+        answer = tiny_engine.create_chat_completion(
             HI, tools=[tool], tool_choice="required", seed=seed, temperature=1.5, max_tokens=200
         )
         (choice,) = answer["choices"]
@@ -249,12 +249,12 @@ def test_forced_calls_of_any_model_validate(shallow_engine: Engine) -> None:
         )
 
 
-def test_calls_are_plain_and_what_is_said_is_steered(shallow_engine: Engine) -> None:
+def test_calls_are_plain_and_what_is_said_is_steered(tiny_engine: Engine) -> None:
     sampling = SamplingParams(max_tokens=16)
     ask: Any = {"preference": "creative", "trace": 0, "tools": [CHAT], "sampling": sampling}
-    forced = shallow_engine.generate(HI, **ask, tool_choice="required")
+    forced = tiny_engine.generate(HI, **ask, tool_choice="required")
     assert forced.trace is not None
     assert {item.scale for item in forced.trace} == {1.0}
-    free = shallow_engine.generate(HI, **ask)
+    free = tiny_engine.generate(HI, **ask)
     assert free.trace is not None
     assert any(item.scale > 1 for item in free.trace)

@@ -94,7 +94,7 @@ os.execv(sys.executable, [sys.executable, "-m", "amulet_local", *sys.argv[2:]])
 
 
 @pytest.mark.lengthy
-def test_a_socket_of_systemds_is_served_and_stays(path: Path, shallow_path: Path) -> None:
+def test_a_socket_of_systemds_is_served_and_stays(path: Path, tiny_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listening:
         listening.bind(str(path))
         listening.listen()
@@ -103,7 +103,7 @@ def test_a_socket_of_systemds_is_served_and_stays(path: Path, shallow_path: Path
         server = subprocess.Popen(
             [
                 *(sys.executable, "-c", HANDED_OVER, str(descriptor), "serve"),
-                *("-m", str(shallow_path), "-c", "256"),
+                *("-m", str(tiny_path), "-c", "256"),
             ],
             env={**environment(), "LISTEN_FDS": "1"},
             cwd=REPOSITORY,

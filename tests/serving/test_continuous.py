@@ -97,11 +97,11 @@ def test_the_narrowest_of_the_best_widths_is_taken(
 
 
 def test_a_width_is_measured_on_the_model_and_divided_among_the_rows(
-    shallow_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(width_choice, "WIDTHS", (1, 2))
     monkeypatch.setattr(width_choice, "STEADY_SPREAD", 1e9)
-    with load(shallow_path, n_ctx=128, n_threads=1) as engine:
+    with load(tiny_path, n_ctx=128, n_threads=1) as engine:
         width = engine.suitable_width(1, 128)
         assert width in (1, 2)
         monkeypatch.setattr(width_choice, "measure", None)  # it is remembered

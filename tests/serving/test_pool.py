@@ -26,8 +26,8 @@ Item = Chunk | errors.AmuletError
 
 
 @pytest.fixture(scope="module")
-def engine(shallow_path: Path) -> Iterator[Engine]:
-    with load(shallow_path, n_ctx=512, n_batch=32) as engine:
+def engine(tiny_path: Path) -> Iterator[Engine]:
+    with load(tiny_path, n_ctx=512, n_batch=32) as engine:
         yield engine
 
 
@@ -249,11 +249,11 @@ def test_a_failing_computation_costs_the_answers_under_way_and_nothing_else(
         assert asker.answer(2).token_ids == before
 
 
-def test_batching_and_reproducibility_exclude_each_other(shallow_engine: Engine) -> None:
+def test_batching_and_reproducibility_exclude_each_other(tiny_engine: Engine) -> None:
     with pytest.raises(errors.InvalidParameterError, match="reproducible"):
-        shallow_engine.pool(places=1, waiting=0, scheduler="batched")
+        tiny_engine.pool(places=1, waiting=0, scheduler="batched")
     with pytest.raises(errors.InvalidParameterError, match="scheduler must be"):
-        shallow_engine.pool(places=1, waiting=0, scheduler="other")  # type: ignore[arg-type]
+        tiny_engine.pool(places=1, waiting=0, scheduler="other")  # type: ignore[arg-type]
 
 
 def test_more_rows_than_memory_holds_are_refused_when_they_are_needed(
@@ -272,8 +272,8 @@ def test_more_rows_than_memory_holds_are_refused_when_they_are_needed(
         assert asker.answer(2).finish_reason == "length"
 
 
-def test_an_engine_that_closes_closes_its_pools(shallow_path: Path) -> None:
-    engine = load(shallow_path, n_ctx=256)
+def test_an_engine_that_closes_closes_its_pools(tiny_path: Path) -> None:
+    engine = load(tiny_path, n_ctx=256)
     pool = engine.pool(places=1, waiting=0)
     asker = Asker(engine, pool)
     asker.ask(0, QUESTIONS[0], 100)

@@ -278,10 +278,10 @@ def test_answers_at_once_are_as_many_as_half_of_memory_holds(
 
 
 @pytest.fixture(scope="module")
-def batching_engine(shallow_f32_path: Path) -> Iterator[Engine]:
+def batching_engine(tiny_f32_path: Path) -> Iterator[Engine]:
     """An engine with exact weights, that may compute answers together."""
     exact: Any = {"cache_type_k": "f32", "cache_type_v": "f32", "flash_attention": "off"}
-    with load(shallow_f32_path, n_ctx=256, **exact) as engine:
+    with load(tiny_f32_path, n_ctx=256, **exact) as engine:
         yield engine
 
 

@@ -77,23 +77,21 @@ def test_a_scale_takes_the_place_of_a_presets_target() -> None:
 
 @pytest.mark.parametrize("weights", [(1.0,), (0.6, 0.8), (1.0, -0.5)])
 def test_paper_chooses_the_largest_of_the_published_combination(
-    shallow_engine: Engine, weights: tuple[float, ...]
+    tiny_engine: Engine, weights: tuple[float, ...]
 ) -> None:
     """Token for token what there was before there were presets and guards."""
     preferences = [
         replace(item, weight=weight)
         for item, weight in zip(resolve(["creative", "formal"]), weights, strict=False)
     ]
-    answer = shallow_engine.generate(
-        MESSAGES, preference=preferences, preset="paper", sampling=SHORT
-    )
-    prompts, *_ = shallow_engine._prompter.prompts(
+    answer = tiny_engine.generate(MESSAGES, preference=preferences, preset="paper", sampling=SHORT)
+    prompts, *_ = tiny_engine._prompter.prompts(
         MESSAGES,
         ["", *(item.instruction for item in preferences)],
         system=None,
         placement="system",
     )
-    rows = RowSet(shallow_engine.model, shallow_engine._settings, StopFlag(), shallow_engine.plan)
+    rows = RowSet(tiny_engine.model, tiny_engine._settings, StopFlag(), tiny_engine.plan)
     expected = []
     try:
         rows.prefill(prompts)
@@ -101,7 +99,7 @@ def test_paper_chooses_the_largest_of_the_published_combination(
             plain, *others = (rows.logits(i).astype(np.float64) for i in range(rows.n_rows))
             difference = sum(w * (row - plain) for w, row in zip(weights, others, strict=True))
             expected.append(int((plain + 5.648699006951202 * difference).argmax()))
-            if expected[-1] in shallow_engine.model.vocabulary.end_tokens:
+            if expected[-1] in tiny_engine.model.vocabulary.end_tokens:
                 break
             rows.step(expected[-1])
     finally:
@@ -109,9 +107,9 @@ def test_paper_chooses_the_largest_of_the_published_combination(
     assert list(answer.token_ids) == expected
 
 
-def test_paper_and_bare_parameters_are_the_same(shallow_engine: Engine) -> None:
+def test_paper_and_bare_parameters_are_the_same(tiny_engine: Engine) -> None:
     named, bare = (
-        shallow_engine.generate(MESSAGES, preference="creative", sampling=SHORT, **strength)
+        tiny_engine.generate(MESSAGES, preference="creative", sampling=SHORT, **strength)
         for strength in ({"preset": "paper"}, {"amulet": AmuletParams()})
     )
     assert named.token_ids == bare.token_ids
@@ -120,10 +118,10 @@ def test_paper_and_bare_parameters_are_the_same(shallow_engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_a_presets_answer_is_that_of_its_parameters(shallow_engine: Engine, name: str) -> None:
+def test_a_presets_answer_is_that_of_its_parameters(tiny_engine: Engine, name: str) -> None:
     preset = PRESETS[name]
     by_name, by_parameters = (
-        shallow_engine.generate(MESSAGES, preference="concise", sampling=SHORT, **strength)
+        tiny_engine.generate(MESSAGES, preference="concise", sampling=SHORT, **strength)
         for strength in (
             {"preset": name},
             {"amulet": preset.amulet, "placement": preset.placement},
@@ -134,31 +132,31 @@ def test_a_presets_answer_is_that_of_its_parameters(shallow_engine: Engine, name
     assert by_name.guidance_scale == preset.amulet.guidance_scale
 
 
-def test_without_a_strength_the_default_preset_holds(shallow_engine: Engine) -> None:
+def test_without_a_strength_the_default_preset_holds(tiny_engine: Engine) -> None:
     given, left_out = (
-        shallow_engine.generate(MESSAGES, preference="creative", sampling=SHORT, preset=preset)
+        tiny_engine.generate(MESSAGES, preference="creative", sampling=SHORT, preset=preset)
         for preset in (DEFAULT_PRESET, None)
     )
     assert left_out.preset == DEFAULT_PRESET
     assert left_out.token_ids == given.token_ids
 
 
-def test_prompts_as_token_ids_are_answered_as_in_the_paper(shallow_engine: Engine) -> None:
+def test_prompts_as_token_ids_are_answered_as_in_the_paper(tiny_engine: Engine) -> None:
     plain, preference = [1, 5, 6], [1, 7, 8, 6]
-    answer = shallow_engine.generate_from_tokens(plain, preference, sampling=SHORT)
+    answer = tiny_engine.generate_from_tokens(plain, preference, sampling=SHORT)
     assert answer.preset == "paper"
-    bare = shallow_engine.generate_from_tokens(
+    bare = tiny_engine.generate_from_tokens(
         plain, preference, amulet=AmuletParams(), sampling=SHORT
     )
     assert answer.token_ids == bare.token_ids
 
 
-def test_a_preset_and_a_strength_exclude_each_other(shallow_engine: Engine) -> None:
+def test_a_preset_and_a_strength_exclude_each_other(tiny_engine: Engine) -> None:
     for preset in PRESETS:
         with pytest.raises(errors.InvalidParameterError, match="preset"):
             choose_strength("amulet", AmuletParams(), preset)
     with pytest.raises(errors.InvalidParameterError, match="preset"):
-        shallow_engine.stream_generate(
+        tiny_engine.stream_generate(
             MESSAGES, preference="concise", amulet=AmuletParams(), preset="paper"
         )
 

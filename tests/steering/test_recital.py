@@ -327,12 +327,12 @@ def test_a_letter_that_is_no_word_begins_no_refused_one() -> None:
 
 
 @pytest.mark.parametrize("placement", ["system", "user", "contrast"])
-def test_real_prompts_recite_their_own_instruction(shallow_engine: Engine, placement: str) -> None:
-    vocabulary = shallow_engine.model.vocabulary
+def test_real_prompts_recite_their_own_instruction(tiny_engine: Engine, placement: str) -> None:
+    vocabulary = tiny_engine.model.vocabulary
     instruction = as_instruction("in the cheerful style of an old sailor who loves rhymes")
     plain = "Answer the question." if placement == "contrast" else ""
     where = "user" if placement == "contrast" else placement
-    prompts, *_ = shallow_engine._prompter.prompts(
+    prompts, *_ = tiny_engine._prompter.prompts(
         "How do I sleep?", [plain, instruction], system=None, placement=where
     )
     amulet = AmuletParams(guidance_scale=1.5, echo_guard=True)

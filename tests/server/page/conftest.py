@@ -26,7 +26,7 @@ def visit(browser: Any) -> Iterator[Visits]:
 
 
 @pytest.fixture(scope="package")
-def served(shallow_path: Path) -> Iterator[Served]:
+def served(tiny_path: Path) -> Iterator[Served]:
     flags = ("--parallel", "2", "--queue", "4", "-c", "1024", "--schedule", "serial")
-    with serving(shallow_path, *flags) as served:
+    with serving(tiny_path, *flags) as served:
         yield served

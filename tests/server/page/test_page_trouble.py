@@ -16,10 +16,10 @@ KEY = "a-key-for-tests-only"
 
 
 @pytest.fixture(scope="module")
-def strict(shallow_path: Path) -> Iterator[Served]:
+def strict(tiny_path: Path) -> Iterator[Served]:
     """One place, no queue, and a key."""
     options = ("--parallel", "1", "--queue", "0", "-c", "512", "--schedule", "serial")
-    with serving(shallow_path, *options, "--api-key", KEY) as served:
+    with serving(tiny_path, *options, "--api-key", KEY) as served:
         yield served
 
 
