@@ -25,6 +25,7 @@ from amulet_local.cli.terminal import (
     write,
 )
 from amulet_local.common.errors import FileAccessError
+from amulet_local.common.readable import speed
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.sampling import SamplingParams
 
@@ -230,8 +231,8 @@ def write_json(value: Any) -> None:
 
 def rate(generation: Generation) -> str:
     """Tokens per second, as far as there were several."""
-    speed = generation.timings.tokens_per_second
-    return f"{speed:.3g} tokens/s" if speed else "one token"
+    measured = generation.timings.tokens_per_second
+    return f"{speed(measured)} tokens/s" if measured else "one token"
 
 
 def figures(generation: Generation) -> str:

@@ -22,7 +22,7 @@ from amulet_local.cli.question import read_settings
 from amulet_local.cli.terminal import StatusLine, note, separator, stderr_is_terminal
 from amulet_local.common import private_files
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.common.readable import duration
+from amulet_local.common.readable import duration, speed
 
 if TYPE_CHECKING:
     from amulet_local.batch.entries import JobModel
@@ -224,7 +224,7 @@ def _answered(
 def _progress(tally: JobTally) -> str:
     """How far it is, in a line."""
     n_done = tally.n_answered + tally.n_failed + tally.n_before
-    parts = [f"{n_done} lines", f"{tally.tokens_per_second:.3g} tokens/s"]
+    parts = [f"{n_done} lines", f"{speed(tally.tokens_per_second)} tokens/s"]
     if tally.share:
         parts[0] += f", {tally.share:.0%} of the input read"
         parts.append(f"{duration(tally.seconds * (1 - tally.share) / tally.share)} left")
@@ -248,7 +248,7 @@ def _tell(options: BatchOptions, tally: JobTally) -> None:
         note(
             f"{tally.n_answered} answered, {tally.n_failed} failed, {tally.n_before} done before; "
             f"{tally.completion_tokens} tokens in {duration(tally.seconds)} "
-            f"({tally.tokens_per_second:.3g} tokens/s)"
+            f"({speed(tally.tokens_per_second)} tokens/s)"
         )
 
 

@@ -104,6 +104,12 @@ def duration(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
+def speed(tokens_per_second: float) -> str:
+    """A speed in three digits, or in all that stand before the point: "48.9", "1550"."""
+    digits = ".0f" if tokens_per_second >= 1000 else ".3g"
+    return f"{tokens_per_second:{digits}}"
+
+
 def _escape(match: re.Match[str]) -> str:
     character = match[0]
     if character in _DROPPED:

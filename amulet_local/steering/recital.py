@@ -55,6 +55,7 @@ class Recital:
         self._first: set[str] = set()
         self._plain = f" {' '.join(words_of(plain))} "
         for instruction in instructions:
+            self._note_frame(instruction)
             for part in _QUOTED.split(_unframed(instruction)):
                 self._note(part)
         runs = (*self._held, *self._refused, *self._opening)
@@ -79,6 +80,12 @@ class Recital:
         if len(units) > 1 or _is_spaced_word(units) or any(map(_is_unspaced_phrase, units)):
             first = {phrase[0][0] for phrase in phrases} - _ARTICLES
             self._first |= first - {word for word in units[0][:1] if word in INSTRUCTION_WORDS}
+
+    def _note_frame(self, instruction: str) -> None:
+        """The first word after what wording.py puts before a quality recites with it."""
+        frame, words = words_of(QUALITY_FRAME), words_of(instruction)
+        if words[: len(frame)] == frame and len(words) > len(frame):
+            self._follow(self._refused, [frame], [words[len(frame)]])
 
     def _follow(self, following: Next, before: Sequence[list[str]], unit: Sequence[str]) -> None:
         context = tuple(word for words in before for word in words)

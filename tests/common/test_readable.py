@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from amulet_local.common.readable import duration, factor, percent, strip, times_likelier
+from amulet_local.common.readable import duration, factor, percent, speed, strip, times_likelier
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,13 @@ def test_times_have_the_unit_that_a_person_would_use(value: float, text: str) ->
 )
 def test_a_factor_in_words(ratio: float, words: str) -> None:
     assert times_likelier(math.log(ratio)) == words
+
+
+@pytest.mark.parametrize(
+    ("tokens_per_second", "shown"),
+    [(0.5, "0.5"), (48.94, "48.9"), (999.4, "999"), (1550.2, "1550")],
+)
+def test_a_speed_has_three_digits_or_all_before_the_point(
+    tokens_per_second: float, shown: str
+) -> None:
+    assert speed(tokens_per_second) == shown

@@ -125,6 +125,12 @@ def test_a_single_word_opens_no_answer_and_may_be_said_in_it() -> None:
     assert refused("pirate", LATER + "said. ") == set()
 
 
+def test_what_is_put_before_a_quality_recites_as_well() -> None:
+    assert refused("funny", "Sure, I'll make the answer ") == {"funny"}
+    assert refused("short and dry", LATER + "make the answer ") == {"short"}
+    assert refused("short and dry", LATER + "the answer ") == set()
+
+
 def test_equal_prompts_hold_nothing_back() -> None:
     assert Recital([""], QUESTION).refused(after("")) == set()
 

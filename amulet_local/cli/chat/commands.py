@@ -19,6 +19,7 @@ from amulet_local.cli.compare import chosen_width
 from amulet_local.cli.kept_chats import chat_path, chats_folder, listed_chats, read_chat
 from amulet_local.cli.terminal import stdout_is_terminal, visible, write
 from amulet_local.common.errors import InvalidRequestError
+from amulet_local.common.readable import speed
 from amulet_local.steering.presets import PRESETS
 
 if TYPE_CHECKING:
@@ -282,8 +283,9 @@ class SlashCommands:
         if last is not None:
             timings, usage = last.timings, last.usage
             lines.append(
-                f"last answer {usage.completion_tokens} tokens, {timings.tokens_per_second:.3g} "
-                f"tokens/s, the first after {timings.time_to_first_token_seconds:.2f} s"
+                f"last answer {usage.completion_tokens} tokens, "
+                f"{speed(timings.tokens_per_second)} tokens/s, the first after "
+                f"{timings.time_to_first_token_seconds:.2f} s"
             )
             lines.append(f"            {usage.computed_tokens} tokens computed for it in all rows")
             if last.applied is not None:

@@ -16,6 +16,7 @@ from amulet_local.cli.kept_chats import Keeper
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import one_line
 from amulet_local.common.errors import AmuletError, ConversationFullError
+from amulet_local.common.readable import speed
 
 if TYPE_CHECKING:
     from amulet_local.common.results import Generation
@@ -176,8 +177,8 @@ class Chat:
         ]
         if self.last is not None:
             parts.append(f"context {self.n_used / self.engine.n_ctx:.0%}")
-            speed = self.last.timings.tokens_per_second
-            parts += [f"{speed:.3g} tok/s"] if speed else []
+            measured = self.last.timings.tokens_per_second
+            parts += [f"{speed(measured)} tok/s"] if measured else []
         return one_line(" | ".join(parts))
 
     def _trace(self) -> int | None:
