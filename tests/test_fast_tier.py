@@ -40,7 +40,7 @@ def test_scripted_vocabulary_refuses_what_is_no_token_of_it() -> None:
 
 def test_scripted_engine_says_what_the_script_has() -> None:
     with scripted_engine(lambda vocabulary: says(vocabulary, ANSWER)) as engine:
-        for arguments in ({}, {"preference": "concise"}, {"method": "base"}):
+        for arguments in ({}, {"preference": "formal"}, {"method": "base"}):
             answer: Generation = engine.generate(QUESTION, **arguments)
             assert (answer.text, answer.finish_reason) == (ANSWER, "stop")
 

@@ -87,6 +87,7 @@ def test_a_judges_verdicts_are_a_column_and_its_agreement_comes_first(tmp_path: 
 
 
 def test_answers_by_name_have_a_section_of_their_own(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plot")
     folder = tmp_path / "run"
     folder.mkdir()
     answers = [entry("base", preference=PLAIN, finish_reason="stop", text="Go to bed.")]

@@ -56,7 +56,7 @@ def test_the_judge_sees_what_the_prompt_said(tmp_path: Path) -> None:
 
 
 def test_a_judge_that_always_fails_is_given_up(tmp_path: Path) -> None:
-    results = Results(made_run(tmp_path, figures))
+    results = Results(made_run(tmp_path, figures, methods="pref,amulet:balanced"))
     with serving(lambda body: completion("no idea")) as endpoint, pytest.raises(errors.JudgeError):
         judged(results, endpoint.base_url)
     assert len(Results(tmp_path).scores.get(JUDGE, {})) < 10
