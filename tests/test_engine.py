@@ -772,10 +772,8 @@ def test_engine_that_was_never_closed_lets_the_process_end(tiny_path: Path) -> N
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("kind", ["shared", pytest.param("blocked", marks=pytest.mark.slow)])
-def test_kernels_compile_in_memory_without_a_trusted_cache(
-    tiny_path: Path, tmp_path: Path, expected: tuple[int, ...], kind: str
-) -> None:
+@pytest.mark.parametrize("kind", ["shared", "blocked"])
+def test_kernels_compile_in_memory_without_a_trusted_cache(tmp_path: Path, kind: str) -> None:
     cache = tmp_path / "cache"
     if kind == "shared":
         (cache / "numba").mkdir(parents=True)
@@ -783,12 +781,11 @@ def test_kernels_compile_in_memory_without_a_trusted_cache(
     else:
         cache.write_text("not a folder")
     script = textwrap.dedent(
-        f"""
-        from amulet_local import SamplingParams, load
-        with load({str(tiny_path)!r}, n_ctx=512, reproducible=True) as engine:
-            answer = engine.generate({QUESTION!r}, preference="concise",
-                                     sampling=SamplingParams(max_tokens=12))
-        print(*answer.token_ids)
+        """
+        import numpy as np
+        from amulet_local.optimizer.realigner import Realigner
+        plain, preference = np.float32([[0, 3, 0], [0, 2, 1]])
+        print([Realigner(3).greedy(plain, preference, scale) for scale in (1, 3)])
         """
     )
     done = subprocess.run(
@@ -798,8 +795,7 @@ def test_kernels_compile_in_memory_without_a_trusted_cache(
         text=True,
         check=False,
     )
-    assert done.stderr == ""
-    assert tuple(map(int, done.stdout.split())) == expected
+    assert (done.stdout, done.stderr) == ("[1, 2]\n", "")
     assert cache.is_file() or list((cache / "numba").iterdir()) == []
 
 

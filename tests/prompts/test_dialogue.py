@@ -297,7 +297,7 @@ def test_real_templates_keep_generated_tokens_or_lose_the_last_answer_only(
     smollm2: tuple[Vocabulary, str],
 ) -> None:
     vocabulary, _ = smollm2
-    answers = ["It's good: sleep.\n\n1. Go to bed"] * 5
+    answers = ["It's good: sleep.\n\n1. Go to bed"] * 3
     n_answer = len(generated(vocabulary, answers[0], 1))
     keeping, n_templates = [], 0
     for path in sorted((sdist_models / "templates").glob("*.jinja")):
