@@ -772,6 +772,7 @@ def test_engine_that_was_never_closed_lets_the_process_end(tiny_path: Path) -> N
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize("kind", ["shared", "blocked"])
 def test_kernels_compile_in_memory_without_a_trusted_cache(tmp_path: Path, kind: str) -> None:
     cache = tmp_path / "cache"

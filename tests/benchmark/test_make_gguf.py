@@ -83,6 +83,7 @@ def test_a_shape_that_can_not_be_is_refused(change: dict[str, int]) -> None:
         ModelShape(**{**values, **change})  # type: ignore[arg-type]
 
 
+@pytest.mark.lengthy
 def test_an_existing_file_is_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.gguf"
     path.write_text("mine")

@@ -243,6 +243,7 @@ def test_a_report_needs_no_model_whatever_the_environment_names(
     assert "no-such-folder" in call("eval", "--report-only", "no-such-folder").error_line
 
 
+@pytest.mark.lengthy
 def test_scorers_are_listed(call: CallCli) -> None:
     outcome = run("eval", "--scorers", "list")
     assert outcome.code == 0

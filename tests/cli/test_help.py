@@ -198,6 +198,7 @@ def test_wrong_usage_ends_with_2(
     assert re.search("^Error: ", outcome.err, re.MULTILINE)
 
 
+@pytest.mark.lengthy
 def test_the_module_can_be_run() -> None:
     assert COMMAND[1:] == ["-m", "amulet_local"]
     assert run("--version").out.startswith("amulet-local ")

@@ -119,6 +119,7 @@ def test_of_two_changes_at_once_both_hold(server: Server) -> None:
     assert (followed["preferences"], followed["preset"]) == (["formal"], "paper")
 
 
+@pytest.mark.lengthy
 def test_a_change_while_the_next_answer_is_prepared_holds_for_it(server: Server) -> None:
     body = {"preference": "creative", "preset": "strong", "max_tokens": 60, "ignore_eos": True}
     engine = server.service.model.engine

@@ -235,6 +235,7 @@ def runs(words: Sequence[str], n: int) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}
 
 
+@pytest.mark.lengthy
 @settings(max_examples=40)
 @given(st.sampled_from(TEXTS), st.integers(0, 2**32 - 1))
 def test_no_answer_recites_however_it_is_spelled(preference: str, seed: int) -> None:
