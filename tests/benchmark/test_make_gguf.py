@@ -92,6 +92,7 @@ def test_an_existing_file_is_kept(tmp_path: Path) -> None:
     assert path.read_text() == "mine"
 
 
+@pytest.mark.lengthy
 def test_a_full_disk_is_noticed_before_anything_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
