@@ -28,7 +28,7 @@ from tests.scripted import scripted_engine
 
 # Where everything has to be there, every run has the same examples; elsewhere each has new ones.
 settings.register_profile("untimed", deadline=None, derandomize="AMULET_REQUIRE_ALL" in os.environ)
-settings.register_profile("brief", settings.get_profile("untimed"), max_examples=15)
+settings.register_profile("brief", settings.get_profile("untimed"), max_examples=8)
 settings.load_profile("untimed")
 
 TINY = ModelShape(

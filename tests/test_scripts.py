@@ -20,6 +20,8 @@ import pytest
 
 from tests import help_in_docs
 
+pytestmark = pytest.mark.lengthy  # all of them together
+
 REPOSITORY = Path(__file__).parent.parent
 TOOLS = (
     *("bash", "env", "cat", "cp", "cut", "df", "dirname", "find", "grep", "awk", "mkdir", "mktemp"),
