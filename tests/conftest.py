@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import gc
 import json
 import os
 import signal
@@ -54,10 +55,12 @@ def missing(reason: str) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give each of several pytest processes cores of its own, or one core to several.
+    """Look for garbage seldom; give each of several pytest processes cores of its own.
 
-    Two models with a thread for every core of the machine wait for each other, spinning.
+    With thousands of tests in memory a search takes a while. Two models with a thread for every
+    core of the machine wait for each other, spinning.
     """
+    gc.set_threshold(50_000, 20, 20)
     worker = getattr(config, "workerinput", None)
     if worker is None or not hasattr(os, "sched_setaffinity"):
         return
@@ -65,6 +68,11 @@ def pytest_configure(config: pytest.Config) -> None:
     number = int(worker["workerid"].removeprefix("gw"))
     own = cores[number :: worker["workercount"]]
     os.sched_setaffinity(0, own or [cores[number % len(cores)]])
+
+
+def pytest_collection_finish() -> None:
+    """Leave the thousands of tests out of every later search for garbage."""
+    gc.freeze()
 
 
 @pytest.hookimpl(tryfirst=True)
