@@ -36,26 +36,37 @@ def hold_trial(path: Path, isolate: Isolate, *, embeds: bool = False) -> None:
     """
     if isolate == "never" or not sys.executable or getattr(sys, "frozen", False):
         return
-    if isolate == "auto" and _is_packaged(path):
+    if isolate == "auto" and (_is_packaged(path) or _has_run(path, embeds=embeds)):
         return
     header = read_header(path)
     if (reason_not_embedding if embeds else reason_not_generative)(header):
         return  # nothing loads it then
     parts = [path, *other_parts(path, header)]
-    if isolate == "auto" and _key(parts, embeds) in measurement_cache.read(_FILE):
-        return
     if trial.try_out(path, embeds=embeds) is None:
         note_as_tried(parts, embeds=embeds)
 
 
 def note_as_tried(parts: Sequence[Path], *, embeds: bool = False) -> None:
     """Note that a file, with the further files of a split model, has run here."""
-    measurement_cache.keep(_FILE, _key(parts, embeds), "ran")
+    first, *others = parts
+    entry = {os.path.realpath(part): file_identity(part) for part in others}
+    measurement_cache.keep(_FILE, _key(first, embeds), entry)
 
 
-def _key(parts: Sequence[Path], embeds: bool) -> str:
+def _has_run(path: Path, *, embeds: bool) -> bool:
+    """Whether it has, as it is; its header, which says what its parts are, isn't read for that."""
+    try:
+        parts = measurement_cache.read(_FILE).get(_key(path, embeds))
+        return isinstance(parts, dict) and all(
+            file_identity(part) == identity for part, identity in parts.items()
+        )
+    except OSError:
+        return False
+
+
+def _key(path: Path, embeds: bool) -> str:
     purpose = "hidden states" if embeds else "text"
-    return "; ".join([*map(file_identity, parts), purpose, library.build_version()])
+    return "; ".join([file_identity(path), purpose, library.build_version()])
 
 
 def _is_packaged(path: Path) -> bool:

@@ -77,7 +77,7 @@ class Recital:
             for i in range(1, len(phrase)):
                 if len(phrase) > 2 and _says_something(phrase, i):
                     self._follow(self._opening, phrase[i - 1 : i], phrase[i])
-        if len(units) > 1 or _is_spaced_word(units) or any(map(_is_unspaced_phrase, units)):
+        if len(units) > 1 or any(map(_is_more_than_a_sign, units)):
             first = {phrase[0][0] for phrase in phrases} - _ARTICLES
             self._first |= first - {word for word in units[0][:1] if word in INSTRUCTION_WORDS}
 
@@ -123,12 +123,8 @@ def _says_something(phrase: Sequence[Sequence[str]], i: int) -> bool:
     return len(phrase[i]) > 1 or (is_long and not is_noun)
 
 
-def _is_spaced_word(units: Sequence[Sequence[str]]) -> bool:
-    return len(units) == 1 and not is_unspaced(units[0][0])
-
-
-def _is_unspaced_phrase(unit: Sequence[str]) -> bool:
-    return any(len(word) >= UNSPACED_LETTERS and is_unspaced(word) for word in unit)
+def _is_more_than_a_sign(unit: Sequence[str]) -> bool:
+    return any(len(word) >= UNSPACED_LETTERS or not is_unspaced(word) for word in unit)
 
 
 def _unframed(instruction: str) -> str:

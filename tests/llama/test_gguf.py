@@ -22,31 +22,20 @@ from amulet_local.common.errors import FileAccessError, ModelFileError, ModelNot
 from amulet_local.llama.generative import reason_not_generative
 from amulet_local.llama.gguf import GGUFArray, GGUFHeader, cursor, read_header
 from amulet_local.llama.gguf.tensors import BLOCKS
-
-U8, U32, I32, F32, BOOL, STR, ARR, U64 = 0, 4, 5, 6, 7, 8, 9, 10
-PACK = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d"}
-
-
-def text(value: str | bytes) -> bytes:
-    raw = value.encode() if isinstance(value, str) else value
-    return struct.pack("<Q", len(raw)) + raw
-
-
-def scalar(kind: int, value: Any) -> bytes:
-    body = text(value) if kind == STR else struct.pack("<" + PACK[kind], value)
-    return struct.pack("<I", kind) + body
-
-
-def array(kind: int, values: Any) -> bytes:
-    one = text if kind == STR else lambda value: struct.pack("<" + PACK[kind], value)
-    return struct.pack("<IIQ", ARR, kind, len(values)) + b"".join(map(one, values))
-
-
-def tensor(
-    name: str | bytes, shape: tuple[int, ...] = (32,), kind: int = 0, offset: int = 0
-) -> bytes:
-    return text(name) + struct.pack(f"<I{len(shape)}QIQ", len(shape), *shape, kind, offset)
-
+from tests.small_gguf import (
+    ARR,
+    BOOL,
+    F32,
+    I32,
+    STR,
+    U8,
+    U32,
+    U64,
+    array,
+    scalar,
+    tensor,
+    text,
+)
 
 Keys = dict[str | bytes, bytes | None]
 TOKENS = ["<unk>", "<s>", "</s>", "a", "b", "ab", "Ċ"]

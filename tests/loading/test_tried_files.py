@@ -12,7 +12,8 @@ import pytest
 from amulet_local import load
 from amulet_local.common.errors import ModelFileError, ModelNotFoundError
 from amulet_local.llama import trial
-from amulet_local.loading.tried_files import hold_trial
+from amulet_local.loading import tried_files
+from amulet_local.loading.tried_files import hold_trial, note_as_tried
 from tests.small_gguf import small_llama, write_small
 
 DEADLY = ("lfm2moe", "GGML_ASSERT(n_expert && n_expert_used)")
@@ -71,6 +72,34 @@ def test_a_file_is_tried_until_it_ran_and_again_when_it_changes(
     os.utime(sound, (1, 1))
     hold_trial(sound, "auto")
     assert trials == [sound, sound]
+
+
+@pytest.mark.lengthy
+def test_a_split_model_is_tried_again_when_a_part_of_it_changes(
+    sound: Path, tmp_path: Path, trials: list[Path]
+) -> None:
+    part = tmp_path / "part.gguf"
+    part.write_bytes(b"")
+    note_as_tried([sound, part])
+    hold_trial(sound, "auto")
+    assert trials == []
+    os.utime(part, (1, 1))
+    hold_trial(sound, "auto")
+    assert trials == [sound]
+    note_as_tried([sound, part])
+    part.unlink()
+    hold_trial(sound, "auto")
+    assert trials == [sound, sound]
+
+
+def test_of_a_file_that_ran_the_header_is_not_read_for_that(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Path] = []
+    monkeypatch.setattr(tried_files, "read_header", read.append)
+    note_as_tried([sound])
+    hold_trial(sound, "auto")
+    assert read == []
 
 
 def test_a_packages_model_and_what_nothing_loads_are_not_tried(
