@@ -14,12 +14,10 @@ from typing import Any, NamedTuple
 import gguf
 import numpy as np
 
+from amulet_local.benchmark.random_model import ModelShape
 from amulet_local.llama.gguf import read_header
-from tests.gguf_edit import SHALLOW_LAYERS, copy_edited, finish
-
-N_LAYERS = len(SHALLOW_LAYERS)
-"""Of the shallow model."""
-N_EMBD = 576
+from amulet_local.loading.tried_files import note_as_tried
+from tests.gguf_edit import copy_edited
 
 
 class Pair(NamedTuple):
@@ -64,7 +62,11 @@ def write_gguf(
             writer.add_float32(key, value)
     for name, data in tensors.items():
         writer.add_tensor(name, data)
-    finish(writer)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    note_as_tried([path])
     return path
 
 
@@ -92,10 +94,10 @@ def write_vector(path: Path, directions: Mapping[int, np.ndarray]) -> Path:
     return write_gguf(path, "controlvector", keys, tensors)
 
 
-def with_biases(source: Path, target: Path) -> Path:
-    """The shallow model in F32, with a bias of zeros in each layer's ffn_down."""
-    zeros = np.zeros(N_EMBD, dtype=np.float32)
-    biases = {f"blk.{layer}.ffn_down.bias": zeros for layer in range(N_LAYERS)}
+def with_biases(source: Path, target: Path, shape: ModelShape) -> Path:
+    """A model in F32 with a bias of zeros in each layer's ffn_down."""
+    zeros = np.zeros(shape.width, dtype=np.float32)
+    biases = {f"blk.{layer}.ffn_down.bias": zeros for layer in range(shape.n_layers)}
     copy_edited(source, target, more=biases)
     return target
 

@@ -20,30 +20,20 @@ import pytest
 from hypothesis import settings
 
 from amulet_local import Engine, load
-from amulet_local.benchmark.random_model import ModelShape, write_model
 from amulet_local.loading import model_store, schedule_choice
 from amulet_local.loading.runtime_setup import load_kernels
 from amulet_local.loading.tried_files import note_as_tried
 from tests.gguf_edit import SHALLOW_LAYERS, copy_layers
 from tests.scripted import scripted_engine
+from tests.tiny_model import write_tiny
 
 # Where everything has to be there, every run has the same examples; elsewhere each has new ones.
 settings.register_profile("untimed", deadline=None, derandomize="AMULET_REQUIRE_ALL" in os.environ)
 settings.register_profile("brief", settings.get_profile("untimed"), max_examples=8)
 settings.load_profile("untimed")
 
-TINY = ModelShape(
-    n_layers=2,
-    width=64,
-    feed_forward=128,
-    n_heads=2,
-    n_kv_heads=1,
-    tied=False,
-    weight_scale=0.5,
-)
-"""Answers depend on the question and on each preference, and make no sense."""
 REPOSITORY = Path(__file__).parent.parent
-F32 = 0
+F32, Q4_1 = 0, 3
 """In llama.cpp's list of file types."""
 
 
@@ -147,18 +137,6 @@ def model_path() -> Path:
 
 
 @pytest.fixture(scope="session")
-def tiny_path(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random model with the embedded one's vocabulary and template.
-
-    For what holds whatever a model says, in a twentieth of the time.
-    """
-    path = tmp_path_factory.mktemp("tiny") / "tiny.gguf"
-    write_model(TINY, "Q4_1", path, name="tiny", progress=lambda _: None)
-    note_as_tried([path])
-    return path
-
-
-@pytest.fixture(scope="session")
 def shallow_path(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Four of the embedded model's thirty layers, with its vocabulary and template.
 
@@ -180,7 +158,8 @@ def requantized(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, int
         library.start()
         import llama_cpp
 
-        path = folder / f"{source.stem}-{file_type}.gguf"
+        path = folder / f"type-{file_type}" / source.name
+        path.parent.mkdir(exist_ok=True)
         if not path.exists():
             params = llama_cpp.llama_model_quantize_default_params()
             params.ftype = file_type
@@ -208,9 +187,15 @@ def shallow_f32_path(requantized: Callable[[Path, int], Path], shallow_path: Pat
 
 
 @pytest.fixture(scope="session")
-def tiny_f32_path(requantized: Callable[[Path, int], Path], tiny_path: Path) -> Path:
-    """The tiny model's weights, dequantised to F32."""
-    return requantized(tiny_path, F32)
+def tiny_f32_path(model_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random model, and a small one: see tests/tiny_model.py."""
+    return write_tiny(model_path, tmp_path_factory.mktemp("tiny") / "tiny.gguf")
+
+
+@pytest.fixture(scope="session")
+def tiny_path(requantized: Callable[[Path, int], Path], tiny_f32_path: Path) -> Path:
+    """The same in Q4_1."""
+    return requantized(tiny_f32_path, Q4_1)
 
 
 @pytest.fixture(scope="session")

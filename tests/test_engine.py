@@ -18,6 +18,7 @@ import pytest
 from amulet_local import METHODS, AmuletParams, Engine, Preference, SamplingParams, errors, load
 from amulet_local.preferences.preference import resolve
 from amulet_local.steering.presets import PRESETS
+from tests.tiny_model import N_TOKENS
 
 QUESTION = "How do I sleep better?"
 SHORT = SamplingParams(max_tokens=12)
@@ -145,7 +146,7 @@ def test_penalties_keep_greedy_decoding_from_repeating(tiny_engine: Engine) -> N
     )
 
     def repeats(**penalties: float) -> int:
-        sampling = SamplingParams(max_tokens=24, **penalties)
+        sampling = SamplingParams(max_tokens=60, **penalties)
         tokens = tiny_engine.generate_from_tokens(prompt, sampling=sampling).token_ids
         return len(tokens) - len(set(tokens))
 
@@ -806,6 +807,8 @@ def test_engine_is_found_by_path_and_by_name(
     (tmp_path / "Mine.gguf").symlink_to(tiny_path)
     monkeypatch.setenv("AMULET_MODELS", str(tmp_path))
     make: Callable[[str], Engine] = lambda name: load(name, n_ctx=128)  # noqa: E731
+    sizes = {}
     for name in ("mine", "Mine.gguf", str(tmp_path / "Mine.gguf"), "smollm2"):
         with make(name) as engine:
-            assert engine.model.vocabulary.n_tokens == 49_152
+            sizes[name] = engine.model.vocabulary.n_tokens
+    assert [*sizes.values()] == [N_TOKENS, N_TOKENS, N_TOKENS, 49_152]

@@ -52,8 +52,6 @@ class ModelShape:
             second.
         tied: whether the output uses the embedding's weights.
         rope_base: base of the rotary positions.
-        weight_scale: standard deviation of the weights; what models are initialised with makes
-            every token about as likely as any other.
     """
 
     n_layers: int
@@ -63,7 +61,6 @@ class ModelShape:
     n_kv_heads: int
     tied: bool = True
     rope_base: float = 100_000.0
-    weight_scale: float = WEIGHT_SCALE
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -217,7 +214,7 @@ def _write_weights(
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_ti_data_to_file()
-        weights = _weights(dtype, shape.weight_scale)
+        weights = _weights(dtype)
         for _, dims in tensors:
             ones = np.ones(dims, dtype=np.float32) if len(dims) == 1 else None
             writer.write_tensor_data(weights(dims) if ones is None else ones)
@@ -244,10 +241,10 @@ def _write_metadata(
         writer.add_key_value(key, value.content, value.kind, sub_type=value.element_kind)
 
 
-def _weights(dtype: np.dtype[Any], scale: float) -> Callable[[tuple[int, ...]], NDArray[Any]]:
+def _weights(dtype: np.dtype[Any]) -> Callable[[tuple[int, ...]], NDArray[Any]]:
     """A source of random tensors: pieces of one pool, far faster than new numbers."""
     pool = np.random.default_rng(0).standard_normal(N_POOL, dtype=np.float32)
-    pool = (scale * pool).astype(dtype)
+    pool = (WEIGHT_SCALE * pool).astype(dtype)
     start = 0
 
     def cut(shape: tuple[int, ...]) -> NDArray[Any]:

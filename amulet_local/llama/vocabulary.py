@@ -25,6 +25,9 @@ from amulet_local.text.reasoning import HARMONY_TOKENS, TAGS
 _SPECIAL = native.TOKEN_UNKNOWN | native.TOKEN_CONTROL | native.TOKEN_USER_DEFINED
 """Attributes of tokens that text must not spell by accident: unknown, control, user-defined."""
 
+_END_OF_MESSAGE = b"tokenizer.ggml.eom_token_id"
+"""Where a file names a token that ends a message; llama.cpp has no function that tells."""
+
 MOST_PIECES = 8192
 """Tokens whose text is remembered: a text is made of few different ones."""
 
@@ -42,6 +45,7 @@ class Vocabulary:
         self._native: Any = llama_cpp.llama_model_get_vocab(model_pointer)
         self.n_tokens = int(llama_cpp.llama_vocab_n_tokens(self._native))
         self._pieces: dict[int, bytes] = {}
+        self._named_end_of_message = _number_in_metadata(model_pointer, _END_OF_MESSAGE)
 
     @property
     def pointer(self) -> Any:
@@ -61,11 +65,14 @@ class Vocabulary:
     @cached_property
     def special_tokens(self) -> Mapping[str, int]:
         """Spelling -> id of every unknown, control or user-defined token."""
+        return {text: token for token in self._special_ids if (text := self.spelling(token))}
+
+    @cached_property
+    def _special_ids(self) -> Sequence[int]:
         import llama_cpp
 
         get_attr, native = llama_cpp.llama_vocab_get_attr, self.pointer
-        special = [token for token in range(self.n_tokens) if get_attr(native, token) & _SPECIAL]
-        return {text: token for token in special if (text := self.spelling(token))}
+        return [token for token in range(self.n_tokens) if get_attr(native, token) & _SPECIAL]
 
     @cached_property
     def bos_id(self) -> int | None:
@@ -100,11 +107,22 @@ class Vocabulary:
 
     @cached_property
     def end_tokens(self) -> frozenset[int]:
-        """Tokens that end a generation (end of sequence, end of turn)."""
+        """Tokens that end a generation (end of sequence, end of turn).
+
+        They are special, but for those that the file names as an end, which may be any.
+        """
         import llama_cpp
 
-        is_end, native = llama_cpp.llama_vocab_is_eog, self.pointer
-        return frozenset(token for token in range(self.n_tokens) if is_end(native, token))
+        named = (
+            llama_cpp.llama_vocab_eos(self.pointer),
+            llama_cpp.llama_vocab_eot(self.pointer),
+            self._named_end_of_message,
+        )
+        return frozenset(
+            token
+            for token in {*self._special_ids, *named}
+            if 0 <= token < self.n_tokens and llama_cpp.llama_vocab_is_eog(self.pointer, token)
+        )
 
     def spelling(self, token: int) -> str:
         """The token as the vocabulary lists it (special tokens: as they are written)."""
@@ -262,6 +280,15 @@ class Vocabulary:
     @staticmethod
     def _optional(token: int) -> int | None:
         return None if token < 0 else int(token)
+
+
+def _number_in_metadata(model_pointer: Any, key: bytes) -> int:
+    """A number of a model's metadata, -1 without."""
+    import llama_cpp
+
+    buffer = ctypes.create_string_buffer(16)
+    n = llama_cpp.llama_model_meta_val_str(model_pointer, key, buffer, len(buffer))
+    return int(buffer.value) if 0 < n < len(buffer) and buffer.value.isdigit() else -1
 
 
 class TextStream:

@@ -11,13 +11,13 @@ import pytest
 
 from amulet_local import Engine, SamplingParams, errors, load
 
-LONG = SamplingParams(max_tokens=200, ignore_eos=True)
+LONG = SamplingParams(max_tokens=3900, ignore_eos=True)
 SHORT = SamplingParams(max_tokens=6)
 
 
 @pytest.fixture(scope="module")
 def engine(tiny_path: Any) -> Iterator[Engine]:
-    with load(tiny_path, n_ctx=512, schedule="serial") as loaded:
+    with load(tiny_path, n_ctx=4096, schedule="serial") as loaded:
         yield loaded
 
 

@@ -53,13 +53,13 @@ def assert_best(found: tuple[Alternative, ...], log_p: np.ndarray, n: int) -> No
     ],
 )
 def test_figures_of_real_rows_are_those_of_float64(
-    tiny_engine: Engine,
+    shallow_engine: Engine,
     real_rows: np.ndarray,
     weights: tuple[float, ...],
     amulet: dict[str, Any],
 ) -> None:
     realigner = Realigner(real_rows.shape[-1])
-    tracer = Tracer(realigner, tiny_engine.model.vocabulary, n_alternatives=5)
+    tracer = Tracer(realigner, shallow_engine.model.vocabulary, n_alternatives=5)
     plan = RowPlan(has_plain=True, weights=weights)
     steering = Steering(plan, AmuletParams(**amulet), realigner)
     for step in real_rows[::8]:
@@ -86,9 +86,9 @@ def test_figures_of_real_rows_are_those_of_float64(
         assert trace.top_realigned[0].token_id == token
 
 
-def test_masked_tokens_are_no_alternatives(tiny_engine: Engine, real_rows: np.ndarray) -> None:
+def test_masked_tokens_are_no_alternatives(shallow_engine: Engine, real_rows: np.ndarray) -> None:
     realigner = Realigner(real_rows.shape[-1])
-    tracer = Tracer(realigner, tiny_engine.model.vocabulary, n_alternatives=100)
+    tracer = Tracer(realigner, shallow_engine.model.vocabulary, n_alternatives=100)
     plan = RowPlan(has_plain=True, weights=(1.0,))
     steering = Steering(plan, AmuletParams(guidance_scale=3, min_plausibility=0.2), realigner)
     for step in real_rows[::8]:

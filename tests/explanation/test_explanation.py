@@ -126,11 +126,12 @@ def test_those_that_moved_most_come_first_wherever_they_went(vocabulary: Vocabul
     [SamplingParams(max_tokens=16), SamplingParams(max_tokens=24, stop=["growth", "nothing"])],
 )
 def test_streamed_text_has_the_steps_of_its_tokens(
-    tiny_engine: Engine, vocabulary: Vocabulary, sampling: SamplingParams
+    shallow_engine: Engine, sampling: SamplingParams
 ) -> None:
+    vocabulary = shallow_engine.model.vocabulary
     steps = StreamSteps(vocabulary)
     streamed: list[tuple[str, int]] = []
-    for chunk in tiny_engine.stream_generate(
+    for chunk in shallow_engine.stream_generate(
         "How can I learn to cook?", preference="uplifting", sampling=sampling, trace=0
     ):
         streamed += [(character, step) for text, step in steps.split(chunk) for character in text]

@@ -1,13 +1,14 @@
 """LoRA adapters and control vectors: what they compute, on which rows, and what is kept apart.
 
 A LoRA and a control vector are checked against models that have them merged in by NumPy. The
-models are the embedded one's first layers in F32, where another order of sums changes little.
+models are four narrow layers in F32, where another order of sums changes little.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,6 @@ from amulet_local import AmuletParams, Engine, SamplingParams, errors, load
 from amulet_local.loading.schedule_choice import candidates_for
 from amulet_local.serving.cohort import Cohort
 from tests.adapter_making import (
-    N_EMBD,
-    N_LAYERS,
     Pair,
     merged,
     random_pairs,
@@ -27,16 +26,18 @@ from tests.adapter_making import (
     write_lora,
     write_vector,
 )
+from tests.tiny_model import TINY, write_tiny
 
 EXACT = {"n_ctx": 128, "cache_type_k": "f32", "cache_type_v": "f32", "flash_attention": "off"}
+NARROW = replace(TINY, n_layers=4)
 SHAPES = {
-    "blk.0.attn_q.weight": (576, 576),
-    "blk.1.attn_v.weight": (192, 576),
-    "blk.2.ffn_down.weight": (576, 1536),
-    "blk.3.ffn_gate.weight": (1536, 576),
+    "blk.0.attn_q.weight": (64, 64),
+    "blk.1.attn_v.weight": (32, 64),
+    "blk.2.ffn_down.weight": (64, 128),
+    "blk.3.ffn_gate.weight": (128, 64),
 }
 PROMPT = [1, 4093, 198, 1780, 314, 260, 28, 617, 335, 253, 2365]
-OTHER = [1, 4093, 198, 9690, 28, 253, 5345, 282, 617, 335]
+OTHER = [1, 4093, 198, 969, 28, 253, 5345, 282, 617, 335]
 ANSWER = [314, 260, 1780, 198, 57, 617]
 SHORT = SamplingParams(max_tokens=12, ignore_eos=True)
 LoadBiased = Callable[..., Engine]
@@ -55,12 +56,13 @@ def pairs() -> dict[str, Pair]:
 @pytest.fixture(scope="module")
 def directions() -> dict[int, np.ndarray]:
     draw = np.random.default_rng(2)
-    return {layer: draw.normal(0, 0.3, N_EMBD).astype(np.float32) for layer in (1, 3)}
+    return {layer: draw.normal(0, 3, NARROW.width).astype(np.float32) for layer in (1, 3)}
 
 
 @pytest.fixture(scope="module")
-def biased(shallow_f32_path: Path, folder: Path) -> Path:
-    return with_biases(shallow_f32_path, folder / "biased.gguf")
+def biased(model_path: Path, folder: Path) -> Path:
+    source = write_tiny(model_path, folder / "narrow.gguf", NARROW)
+    return with_biases(source, folder / "biased.gguf", NARROW)
 
 
 @pytest.fixture(scope="module")
@@ -165,9 +167,9 @@ def test_two_control_vectors_are_their_sum(
     load_biased: LoadBiased, folder: Path, directions: dict[int, np.ndarray], vector: str
 ) -> None:
     draw = np.random.default_rng(3)
-    more = {layer: draw.normal(0, 0.3, N_EMBD).astype(np.float32) for layer in (2, 3)}
+    more = {layer: draw.normal(0, 3, NARROW.width).astype(np.float32) for layer in (2, 3)}
     other = write_vector(folder / "other.gguf", more)
-    zero = np.zeros(N_EMBD, dtype=np.float32)
+    zero = np.zeros(NARROW.width, dtype=np.float32)
     total = {
         layer: directions.get(layer, zero) + np.float32(0.5) * more.get(layer, zero)
         for layer in (1, 2, 3)
@@ -184,7 +186,9 @@ def test_a_range_of_layers_leaves_the_others_alone(
     ranged = load_biased(control_vectors=[vector], control_vector_layers=(2, 3))
     assert (rows_of(ranged) == rows_of(load_biased(control_vectors=[third]))).all()
     with pytest.raises(errors.InvalidParameterError, match="layers 1 to 3"):
-        load_biased(control_vectors=[vector], control_vector_layers=(N_LAYERS, N_LAYERS))
+        load_biased(
+            control_vectors=[vector], control_vector_layers=(NARROW.n_layers, NARROW.n_layers)
+        )
 
 
 @pytest.mark.parametrize("schedule", ["parallel", "serial"])

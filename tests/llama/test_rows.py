@@ -30,7 +30,7 @@ SCHEDULES: list[Schedule] = ["parallel", "serial", "batched"]
 
 
 def prompt(seed: int, length: int) -> list[int]:
-    return [random.Random(seed).randrange(100, 40_000) for _ in range(length)]
+    return [random.Random(seed).randrange(100, 8_000) for _ in range(length)]
 
 
 SYSTEM, QUESTION = prompt(1, 90), prompt(2, 20)

@@ -35,8 +35,8 @@ PERSON: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def vocabulary(tiny_engine: Engine) -> Vocabulary:
-    return tiny_engine.model.vocabulary
+def vocabulary(shallow_engine: Engine) -> Vocabulary:
+    return shallow_engine.model.vocabulary
 
 
 def candidates(logits: Iterable[float]) -> np.ndarray:

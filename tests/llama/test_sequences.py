@@ -24,7 +24,7 @@ SETTINGS = ContextSettings(
     cache_type_v="f32",
     flash_attention="off",
 )
-TEXT = [random.Random(1).randrange(100, 40_000) for _ in range(20)]
+TEXT = [random.Random(1).randrange(100, 8_000) for _ in range(20)]
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ from amulet_local.prompts.builtin_templates import BUILTIN_TEMPLATES, builtin_te
 from amulet_local.prompts.chat_template import ChatTemplate
 from amulet_local.prompts.literal_text import Literalizer
 from amulet_local.prompts.messages import with_preference
+from tests.llama.test_vocabulary import every_end
 from tests.prompts.conftest import load_vocabulary
 
 CHATML = BUILTIN_TEMPLATES["chatml"]
@@ -509,6 +510,11 @@ def _bos(vocabulary: Vocabulary, text: str) -> list[int]:
         assert vocabulary.bos_id is not None
         ids.insert(0, vocabulary.bos_id)
     return ids
+
+
+@pytest.mark.sdist
+def test_what_ends_an_answer_is_what_llama_cpp_says(real_vocabulary: Vocabulary) -> None:
+    assert real_vocabulary.end_tokens == every_end(real_vocabulary)
 
 
 @pytest.mark.sdist

@@ -124,7 +124,7 @@ def test_a_completion_can_be_ended_and_its_client_gets_what_there_is(server: Ser
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("when", ["writing", "reading", "waiting"])
 def test_a_client_that_leaves_frees_its_place(engine: Engine, stream: bool, when: str) -> None:
-    text = "Tell me about the sea. " * (70 if when == "reading" else 1)
+    text = "Tell me about the sea. " * (40 if when == "reading" else 1)
     body = {"messages": [{"role": "user", "content": text}], "max_tokens": 400, "ignore_eos": True}
     with running(engine, places=1, waiting=1) as server:
         pool = server.service.model.pool
