@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,14 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_finish() -> None:
     """Leave the thousands of tests out of every later search for garbage."""
     gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """Close what llama_cpp opens when it is imported and leaves to the interpreter's end."""
+    utilities = sys.modules.get("llama_cpp._utils")
+    for name in ("outnull_file", "errnull_file"):
+        if utilities is not None and hasattr(utilities, name):
+            getattr(utilities, name).close()
 
 
 @pytest.hookimpl(tryfirst=True)

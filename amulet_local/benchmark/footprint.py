@@ -16,6 +16,7 @@ from amulet_local.benchmark.crew import Progress, environment, take_turns
 from amulet_local.benchmark.measure import Sample
 from amulet_local.benchmark.settings import Settings
 from amulet_local.common.errors import BackendError
+from amulet_local.params.runtime import RuntimeParams
 
 MOST_MEMORY_ROUNDS = 3
 N_PROMPT, N_QUICK_PROMPT = 600, 64
@@ -112,13 +113,9 @@ def measure_start(settings: Settings, progress: Progress) -> Start:
     Raises:
         BackendError: it fails.
     """
-    runtime = settings.runtime
     command = [sys.executable, "-m", "amulet_local", "generate", "How do I sleep better?"]
     command += ["--preference", "concise", "-n", "1", "-m", str(settings.model)]
-    layers = "all" if runtime.n_gpu_layers == -1 else str(runtime.n_gpu_layers)
-    command += ["-ngl", layers, "-fa", runtime.flash_attention]
-    if runtime.n_threads is not None:
-        command += ["-t", str(runtime.n_threads)]
+    command += _flags(settings.runtime)
     progress("start: once to warm up")
     _start(command)
     times = []
@@ -128,6 +125,20 @@ def measure_start(settings: Settings, progress: Progress) -> Start:
         times.append(_start(command))
     first_output, end = zip(*times, strict=True)
     return Start(first_output=Sample(seconds=first_output), exit=Sample(seconds=end))
+
+
+def _flags(runtime: RuntimeParams) -> list[str]:
+    """The flags of `generate` for what the options of `bench` have set."""
+    layers = "all" if runtime.n_gpu_layers == -1 else str(runtime.n_gpu_layers)
+    flags = ["-ngl", layers, "-fa", runtime.flash_attention]
+    if runtime.n_threads is not None:
+        flags += ["-t", str(runtime.n_threads)]
+    for name in ("lora", "control_vectors"):
+        for path, scale in getattr(runtime, name):
+            flags += [RuntimeParams.options[name].flag, f"{path}:{scale}"]
+    if runtime.control_vector_layers is not None:
+        flags += ["--control-vector-layer-range", *map(str, runtime.control_vector_layers)]
+    return [*flags, "--adapters-on", runtime.adapters_on]
 
 
 def _start(command: list[str]) -> tuple[float, float]:

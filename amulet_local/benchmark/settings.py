@@ -109,7 +109,9 @@ class Settings:
         """The schedules asked for, or all that make sense here; the first is the default one."""
         if self.schedules is not None:
             return self.schedules
-        names = ["auto", "serial", "batched"]
+        names = ["auto", "serial"]
+        if not self.runtime.splits_rows:
+            names.append("batched")
         if not on_gpu:
             names.insert(1, "parallel")
             if 1 < self.n_threads <= FEW_CORES:
@@ -119,7 +121,7 @@ class Settings:
     def as_json(self) -> dict[str, Any]:
         """The settings as JSON values."""
         return {
-            "runtime": self.runtime.model_dump(mode="json"),
+            "runtime": self.runtime.model_dump(mode="json", warnings=False),
             "parts": list(self.parts),
             "n_preferences": self.n_preferences,
             "n_tokens": self.n_tokens,

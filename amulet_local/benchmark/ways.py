@@ -98,11 +98,12 @@ def decode_ways(settings: Settings, *, on_gpu: bool) -> list[Way]:
 
 
 def _engine(settings: Settings, runtime: Any, n_preferences: int) -> Spec:
+    given = runtime.model_dump(mode="json", exclude_unset=True, warnings=False)
     return {
         "kind": "engine",
         "model": str(settings.model),
         "n_preferences": n_preferences,
-        "runtime": {**runtime.model_dump(mode="json", exclude_unset=True), "n_ctx": N_CTX},
+        "runtime": {**given, "n_ctx": N_CTX},
     }
 
 

@@ -116,7 +116,11 @@ class BenchOptions:
     runtime: Given = field(
         default_factory=dict,
         metadata=group(
-            some_of(RuntimeParams.options, "n_threads", "n_gpu_layers", "flash_attention")
+            some_of(
+                RuntimeParams.options,
+                *("n_threads", "n_gpu_layers", "flash_attention", "lora", "control_vectors"),
+                *("control_vector_layers", "adapters_on"),
+            )
         ),
     )
     json: Annotated[bool, json_option("Everything as one JSON object, each timing included.")] = (

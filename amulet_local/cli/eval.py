@@ -343,7 +343,7 @@ def _runtime(options: EvalOptions) -> RuntimeParams:
     library.start()
     layers = resolve_gpu_layers(runtime)
     changes: dict[str, Any] = {"n_gpu_layers": layers}
-    changes["schedule"] = "batched" if layers else "parallel"
+    changes["schedule"] = "batched" if layers and not runtime.splits_rows else "parallel"
     if not layers and runtime.flash_attention == "auto":
         changes["flash_attention"] = "off"
     settled: RuntimeParams = runtime.replace(**changes)

@@ -221,7 +221,9 @@ class EvalOptions:
             with_help(
                 some_of(
                     RuntimeParams.options,
-                    *("n_ctx", "n_threads", "n_gpu_layers", "flash_attention", "chat_template"),
+                    *("n_ctx", "n_threads", "n_gpu_layers", "flash_attention", "lora"),
+                    *("control_vectors", "control_vector_layers", "adapters_on"),
+                    "chat_template",
                 ),
                 n_ctx="Context of a row, in tokens. Default: 2048.",
             )

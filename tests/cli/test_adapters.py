@@ -11,6 +11,7 @@ import pytest
 from tests.adapter_making import random_pairs, write_lora, write_vector
 from tests.cli.conftest import CallCli
 from tests.cli.running import run
+from tests.conftest import TINY
 
 pytestmark = pytest.mark.usefixtures("model_path")
 
@@ -72,3 +73,27 @@ def test_commands_that_measure_take_them(call: CallCli, tmp_path: Path, command:
     rest = ("Why?",) if command == "tune" else (liked, "-o", tmp_path / "me.toml")
     refused = call(command, *rest, "--lora", "none.gguf:0.5")
     assert "no LoRA adapter at 'none.gguf'" in refused.error_line
+
+
+@pytest.mark.parametrize("part", ["decode", "start"])
+def test_what_bench_starts_has_them(call: CallCli, tiny_path: Path, part: str) -> None:
+    refused = call("bench", part, "--quick", "-m", tiny_path, "--lora", "none.gguf:0.5")
+    assert refused.code == 1
+    assert "no LoRA adapter at 'none.gguf'" in refused.err
+
+
+def test_a_run_of_eval_is_another_with_another_adapter(
+    call: CallCli, tiny_path: Path, tmp_path: Path
+) -> None:
+    draw = np.random.default_rng(1)
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text('{"question": "Why?"}\n')
+    rest = (questions, "--methods", "pref", "-n", "2", "-m", tiny_path)
+    for file in ("a.gguf", "b.gguf"):
+        vector = {1: draw.normal(0, 1, TINY.width).astype(np.float32)}
+        given = ("--control-vector", write_vector(tmp_path / file, vector))
+        done = call("eval", *rest, "-o", tmp_path / "runs", *given)
+        assert done.code == 0, done.err
+    settings = [json.loads(path.read_text()) for path in tmp_path.glob("runs/*/settings.json")]
+    files = {one["runtime"]["control_vectors"][0]["file"] for one in settings}
+    assert files == {"a.gguf", "b.gguf"}

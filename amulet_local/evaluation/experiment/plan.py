@@ -193,9 +193,27 @@ def settings_of(
             "flash_attention": runtime.flash_attention,
             "schedule": runtime.schedule,
             "chat_template": runtime.chat_template,
+            **_adapters(runtime),
         },
         "versions": versions(),
     }
+
+
+def _adapters(runtime: RuntimeParams) -> dict[str, Any]:
+    """The adapters by their content; nothing where there are none."""
+    found: dict[str, Any] = {
+        name: [
+            {"file": Path(path).name, "sha256": file_digest(Path(path)), "scale": scale}
+            for path, scale in files
+        ]
+        for name, files in (("lora", runtime.lora), ("control_vectors", runtime.control_vectors))
+        if files
+    }
+    if found:
+        found["adapters_on"] = runtime.adapters_on
+    if runtime.control_vector_layers is not None:
+        found["control_vector_layers"] = list(runtime.control_vector_layers)
+    return found
 
 
 def versions() -> dict[str, str]:
