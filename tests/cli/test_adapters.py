@@ -11,7 +11,7 @@ import pytest
 from tests.adapter_making import random_pairs, write_lora, write_vector
 from tests.cli.conftest import CallCli
 from tests.cli.running import run
-from tests.conftest import TINY
+from tests.tiny_model import TINY
 
 pytestmark = pytest.mark.usefixtures("model_path")
 
