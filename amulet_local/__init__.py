@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from amulet_local.common.results import (
         Chunk,
         Generation,
+        LogRatios,
         Score,
         Timings,
         TokenTrace,
@@ -52,6 +53,7 @@ __all__ = [
     "Generation",
     "Learned",
     "LikedText",
+    "LogRatios",
     "Preference",
     "RuntimeParams",
     "SamplingParams",
@@ -68,7 +70,8 @@ __all__ = [
 _HOMES = {
     "common.errors": ("AmuletError",),
     "common.results": (
-        *("Chunk", "Generation", "Score", "Timings", "TokenTrace", "ToolCall", "Usage"),
+        *("Chunk", "Generation", "LogRatios", "Score", "Timings", "TokenTrace", "ToolCall"),
+        "Usage",
     ),
     "conversation.conversation": ("Conversation",),
     "conversation.conversation_settings": ("ConversationSettings",),

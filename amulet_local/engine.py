@@ -17,11 +17,12 @@ from amulet_local.answering.answer_stream import AnswerStream
 from amulet_local.answering.ask import Ask, AskConversation, AskScore, AskTokens, unchangeable
 from amulet_local.answering.async_stream import AsyncAnswerStream
 from amulet_local.answering.generation import Control
+from amulet_local.answering.log_ratios import log_ratios
 from amulet_local.answering.request import Request
 from amulet_local.answering.scoring import answer_ids, score_answer
 from amulet_local.answering.streaming import last_of, stream_answer
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.common.results import Chunk, Generation, Score
+from amulet_local.common.results import Chunk, Generation, LogRatios, Score
 from amulet_local.conversation.conversation import Conversation, resume
 from amulet_local.conversation.conversation_settings import ConversationSettings, OnFull
 from amulet_local.conversation.turn_draft import AnswerSource
@@ -39,9 +40,11 @@ from amulet_local.params.choices import Placement
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.runtime_fields import RuntimeFields
 from amulet_local.params.where_it_goes import instead_of
-from amulet_local.preferences.preference import PreferencesLike
+from amulet_local.preferences.names import BUILT_IN_PREFERENCES
+from amulet_local.preferences.preference import PreferencesLike, resolve
 from amulet_local.prompts.prompter import Messages
 from amulet_local.serving.concurrent_model import ConcurrentModel
+from amulet_local.steering.presets import placement_of
 
 
 def load(
@@ -243,6 +246,43 @@ class Engine(ConcurrentModel):
         answer = answer_ids(self._shared, response)
         request = self._request(messages, answer=answer, **ask)
         return score_answer(self._shared, request, answer)
+
+    def log_ratios(
+        self,
+        messages: Messages,
+        response: str | Sequence[int],
+        *,
+        bank: PreferencesLike = None,
+        finished: bool = True,
+        max_tokens: int | None = None,
+        system: str | None = None,
+        placement: Placement | None = None,
+    ) -> LogRatios:
+        """How much likelier each preference's prompt makes a given answer than the plain one does.
+
+        It is computed several tokens at a time, beside what is in memory, which stays there.
+
+        Args:
+            messages, system, placement: as for `generate`; the placement is the default preset's.
+            response: the answer, as text or as token ids.
+            bank: the preferences; the built-in ones if None.
+            finished: whether the answer ends there; False if it was cut off.
+            max_tokens: only the first so many tokens count, at least 1; all if None.
+
+        Raises:
+            As `score`.
+        """
+        return log_ratios(
+            self._shared,
+            self._prompter,
+            messages,
+            response,
+            resolve(list(BUILT_IN_PREFERENCES) if bank is None else bank),
+            finished=finished,
+            max_tokens=max_tokens,
+            system=system,
+            placement=placement or placement_of(None),
+        )
 
     def learn(
         self,

@@ -23,6 +23,7 @@ ROOMS = [
     "calling",
     "params",
     "preferences",
+    "profile",
     "llama",
     "prompts",
     "steering",

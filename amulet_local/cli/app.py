@@ -33,6 +33,7 @@ COMMANDS = {
     "doctor": "Check the installation and this machine.",
     "bench": "Measure speed and memory on this machine.",
     "preferences": "List, show, add, import and remove preferences.",
+    "profile": "What was learned of you: show, change, forget it.",
 }
 """Modules beside this one, and what the help says of their commands, in its order."""
 

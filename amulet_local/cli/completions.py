@@ -54,5 +54,12 @@ def chats(incomplete: str) -> list[str]:
     return _beginning(incomplete, [path.stem for path in saved_chats()])
 
 
+def profiles(incomplete: str) -> list[str]:
+    """Names of profiles."""
+    from amulet_local.profile.profile import listed
+
+    return _beginning(incomplete, listed())
+
+
 def _beginning(incomplete: str, names: list[str]) -> list[str]:
     return [name for name in dict.fromkeys(names) if name.startswith(incomplete)]

@@ -25,6 +25,7 @@ leaves the package in any other form.
     ├── FileAccessError            a file or folder that can't be read or written
     ├── ConversationFileError      a saved conversation that can't be used
     ├── SettingsError              the user's settings file says something that can't be used
+    ├── ProfileError               a profile that can't be read, written or used
     ├── BackendError               llama.cpp failed
     │   ├── ContextCreationError   no memory, or settings that exclude each other
     │   ├── DecodeError            llama_decode failed
@@ -167,6 +168,10 @@ class SettingsError(AmuletError):
     def __init__(self, message: str, *, line: int) -> None:
         super().__init__(message)
         self.line = line
+
+
+class ProfileError(AmuletError):
+    """A profile that isn't there, or whose file can't be read, written or used."""
 
 
 class BackendError(AmuletError):

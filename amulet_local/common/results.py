@@ -206,6 +206,22 @@ class Chunk:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LogRatios:
+    """How much likelier preferences' prompts make an answer than the plain one does.
+
+    Attributes:
+        means: of log p_k - log p_0 over the answer's tokens, in nats, one for each preference.
+        expected: what that would be on average for answers of the plain prompt, at most 0: minus
+            the divergence KL(p_0 || p_k), over the same positions.
+        n_tokens: of the answer, its end included if that counts.
+    """
+
+    means: tuple[float, ...]
+    expected: tuple[float, ...]
+    n_tokens: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Score:
     """Log-probabilities (natural logarithm) of a given answer, token by token.
 

@@ -30,6 +30,7 @@ COMMANDS = (
     "learn",
     "eval",
     "preferences",
+    "profile",
     "models",
     "doctor",
     "bench",

@@ -1,0 +1,321 @@
+"""`amulet-local profile`: what was learned of a user, shown, changed, taken along and forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from amulet_local.cli import completions
+from amulet_local.cli.answering import write_json
+from amulet_local.cli.command import HelpGroup, add_command, examples_epilog
+from amulet_local.cli.flags import json_option, preference_option
+from amulet_local.cli.inputs import check_text
+from amulet_local.cli.terminal import one_line, visible, write
+from amulet_local.common.errors import ProfileError
+
+if TYPE_CHECKING:
+    from amulet_local.profile.profile import Profile
+
+WHICH = "The profile"
+
+HELP = """What you picked, liked and said, and the mix of preferences that was learned from it.
+
+A profile is one file of yours on this machine. `chat --profile NAME` learns from what you say of
+its answers, and every command with --profile follows what was learned."""
+
+EXAMPLES = """
+amulet-local profile create me
+amulet-local chat --profile me
+amulet-local profile show me
+amulet-local generate "How do I sleep better?" --profile me"""
+
+NAME = typer.Argument(
+    help="Of the profile: letters, digits, '-' and '_'.",
+    metavar="NAME",
+    rich_help_panel=WHICH,
+    autocompletion=completions.profiles,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileListOptions:
+    """Options of `profile list`: none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileOptions:
+    """Options of what takes a profile and nothing else."""
+
+    name: Annotated[str, NAME]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CreateOptions(ProfileOptions):
+    """Options of `profile create`."""
+
+    preference: Annotated[
+        list[str] | None,
+        preference_option(
+            "--preference",
+            panel=WHICH,
+            help="What is learned about: a name or a description, once for each, at most 16. "
+            "Default: the eight built-in preferences.",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileShowOptions(ProfileOptions):
+    """Options of `profile show`."""
+
+    json: Annotated[bool, json_option("The same as one JSON object.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileImportOptions(ProfileOptions):
+    """Options of `profile import`."""
+
+    file: Annotated[
+        str,
+        typer.Argument(
+            help="A file as `amulet-local profile export` writes it.",
+            metavar="FILE",
+            rich_help_panel=WHICH,
+        ),
+    ]
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Replace the profile, if there is one.", rich_help_panel=WHICH
+        ),
+    ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ForgetOptions(ProfileOptions):
+    """Options of `profile forget`."""
+
+    items: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Numbers as `amulet-local profile history` shows them: p1, e1, f1.",
+            metavar="[ITEM]...",
+            rich_help_panel=WHICH,
+        ),
+    ] = None
+    text: Annotated[
+        str | None,
+        typer.Option(
+            "--text",
+            help="Everything that has this text in it.",
+            metavar="TEXT",
+            rich_help_panel=WHICH,
+            show_default=False,
+        ),
+    ] = None
+
+
+def list_all(options: ProfileListOptions) -> None:
+    """Print the names of the profiles."""
+    from amulet_local.profile.profile import listed
+
+    names = listed()
+    if names:
+        write("\n".join(names) + "\n")
+    else:
+        write("There is no profile yet; `amulet-local profile create NAME` makes one.\n")
+
+
+def create(options: CreateOptions) -> None:
+    """Make a profile in which nothing is learned yet."""
+    from amulet_local.profile.contents import Contents, bank_of
+
+    for text in options.preference or ():
+        check_text("--preference", text)
+    profile = named(options.name)
+    profile.create(Contents(bank=bank_of(options.preference)))
+    write(f"{profile.name} is in {one_line(profile.path)}\n")
+
+
+def show(options: ProfileShowOptions) -> None:
+    """Print what was learned."""
+    from amulet_local.profile.exchange import learned
+    from amulet_local.profile.in_words import described
+
+    contents = named(options.name).contents()
+    if options.json:
+        write_json(learned(contents))
+    else:
+        write("".join(f"{visible(line)}\n" for line in described(contents)))
+
+
+def history(options: ProfileOptions) -> None:
+    """Print everything that was said."""
+    from amulet_local.cli.columns import cut
+    from amulet_local.profile.in_words import entries
+
+    lines = entries(named(options.name).contents())
+    write("".join(f"{cut(visible(line), 100)}\n" for line in lines) or "Nothing was said yet.\n")
+
+
+def export(options: ProfileOptions) -> None:
+    """Print all of it as JSON."""
+    from amulet_local.profile.exchange import as_json
+
+    write(as_json(named(options.name).contents()))
+
+
+def import_file(options: ProfileImportOptions) -> None:
+    """Make a profile of an export."""
+    from amulet_local.common import private_files
+    from amulet_local.profile.exchange import MAX_BYTES, from_json
+
+    profile = named(options.name)
+    if profile.exists and not options.force:
+        raise ProfileError(f"there is a profile {profile.name!r} already; --force replaces it")
+    try:
+        text = private_files.read(options.file, max_bytes=MAX_BYTES).decode()
+    except UnicodeDecodeError:
+        raise ProfileError(f"{options.file} isn't UTF-8 text") from None
+    contents = from_json(text)
+    if profile.exists:
+        profile.delete()
+    profile.create(contents)
+    write(f"{profile.name} is in {one_line(profile.path)}\n")
+
+
+def edit(options: ProfileOptions) -> None:
+    """Change a profile in an editor."""
+    from amulet_local.cli.editor import edited
+    from amulet_local.profile.exchange import as_json, from_json
+
+    profile = named(options.name)
+    before = as_json(profile.contents())
+    after = edited(before, ending=".json")
+    if after == before:
+        write("Nothing was changed.\n")
+        return
+    profile.replace(from_json(after))
+    write(f"{profile.name} is changed\n")
+
+
+def forget(options: ForgetOptions) -> None:
+    """Delete entries for good."""
+    profile = named(options.name)
+    if options.text is not None:
+        check_text("--text", options.text)
+        n = profile.forget_text(options.text)
+    else:
+        n = profile.forget(options.items or ())
+    write(f"{n} {'entry is' if n == 1 else 'entries are'} deleted for good\n")
+
+
+def reset(options: ProfileOptions) -> None:
+    """Forget everything for good, and keep the preferences that it is about."""
+    profile = named(options.name)
+    profile.reset()
+    write(f"{profile.name} is as new\n")
+
+
+def delete(options: ProfileOptions) -> None:
+    """Delete a profile."""
+    profile = named(options.name)
+    profile.delete()
+    write(f"{profile.name} is deleted\n")
+
+
+def named(name: str) -> Profile:
+    """The profile of this name, there or not.
+
+    Raises:
+        InvalidParameterError: a profile can't be called so.
+    """
+    from amulet_local.profile.profile import Profile
+
+    check_text("NAME", name or "")
+    return Profile(name or "")
+
+
+def _require_something(options: ForgetOptions) -> None:
+    if bool(options.items) == (options.text is not None):
+        raise typer.BadParameter("say what is to be forgotten: its numbers, or --text TEXT")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the command and those below it."""
+    group = typer.Typer(
+        cls=HelpGroup,
+        help=HELP,
+        epilog=examples_epilog(EXAMPLES),
+        no_args_is_help=True,
+        rich_markup_mode=None,
+    )
+
+    def add(
+        options: type[Any],
+        run: Callable[[Any], None],
+        name: str,
+        help: str,
+        examples: str,
+        check: Callable[[Any], None] | None = None,
+    ) -> None:
+        add_command(
+            group,
+            options,
+            run,
+            check=check,
+            name=name,
+            short_help=help.split("\n")[0],
+            help=help,
+            examples=f"amulet-local profile {examples}",
+            environment=False,
+        )
+
+    add(ProfileListOptions, list_all, "list", "List your profiles.", "list")
+    add(
+        CreateOptions,
+        create,
+        "create",
+        "Make a profile in which nothing is learned yet.",
+        'create me\namulet-local profile create work --preference formal --preference "with an '
+        'example"',
+    )
+    add(
+        ProfileShowOptions,
+        show,
+        "show",
+        "What was learned, from what, how sure that is, and what changed last.",
+        "show me",
+    )
+    add(ProfileOptions, history, "history", "Everything that was said, with numbers.", "history me")
+    add(ProfileOptions, export, "export", "All of it as JSON.", "export me > me.json")
+    add(
+        ProfileOptions,
+        edit,
+        "edit",
+        "Change it in your editor.\n\nWhat `export` prints is opened in $VISUAL or $EDITOR; what "
+        "was learned follows from the rest, so changes of that have no effect.",
+        "edit me",
+    )
+    add(
+        ProfileImportOptions,
+        import_file,
+        "import",
+        "Make a profile of a file that `export` wrote.",
+        "import me me.json",
+    )
+    add(
+        ForgetOptions,
+        forget,
+        "forget",
+        "Delete entries for good: no byte of them stays in the file.\n\nWhat was learned from them "
+        "is unlearned. Chats that are kept are files of their own.",
+        'forget me p3 e1\namulet-local profile forget me --text "the surprise party"',
+        _require_something,
+    )
+    add(ProfileOptions, reset, "reset", "Forget everything for good.", "reset me")
+    add(ProfileOptions, delete, "delete", "Delete a profile.", "delete me")
+    app.add_typer(group, name="profile")

@@ -1,0 +1,234 @@
+"""The SQLite file of a profile: opened, checked, brought up to date, and emptied for good.
+
+Knows nothing about what its tables mean. Every use opens the file anew and closes it, so that two
+processes get along and nothing stays open. A write that returned survives kill -9 and, where the
+system keeps what it was told to sync, power loss (write-ahead log, synchronous FULL). What was
+deleted is overwritten (secure_delete), and `purge` leaves nothing of it in the file or its log.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+from amulet_local.common.errors import ProfileError
+from amulet_local.common.user_folders import data_folder, private_folder
+
+APPLICATION_ID = 0x416D756C
+"""In the header of every profile's file: "Amul"."""
+
+MIGRATIONS = (
+    """
+    CREATE TABLE preferences (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        name TEXT NOT NULL,
+        text TEXT NOT NULL UNIQUE,
+        prompt TEXT NOT NULL
+    );
+    CREATE TABLE feedback (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        kind TEXT NOT NULL,
+        origin TEXT NOT NULL,
+        model TEXT NOT NULL,
+        question TEXT NOT NULL,
+        better TEXT NOT NULL,
+        worse TEXT NOT NULL,
+        differences TEXT NOT NULL,
+        strengths TEXT NOT NULL
+    );
+    CREATE TABLE examples (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        origin TEXT NOT NULL,
+        question TEXT NOT NULL,
+        text TEXT NOT NULL
+    );
+    CREATE TABLE facts (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        origin TEXT NOT NULL,
+        text TEXT NOT NULL UNIQUE
+    );
+    """,
+)
+"""What makes each version of the file out of the one before it; the first begins with nothing."""
+
+PATIENCE_SECONDS = 10.0
+"""How long a write waits for another process's."""
+
+_NOT_THERE = "there is no profile {name!r}; `amulet-local profile create {name}` makes it"
+
+
+def profiles_folder() -> Path:
+    """Where profiles are. It may not exist."""
+    return data_folder() / "profiles"
+
+
+def create(path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Make an empty file, for this user alone.
+
+    Raises:
+        ProfileError: something is there, or it can't be written.
+    """
+    if any(private_folder(folder) is None for folder in (data_folder(), path.parent)):
+        raise ProfileError(
+            f"{path.parent} can't be used for profiles: it isn't this user's alone, or can't be "
+            f"written"
+        )
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
+        os.close(os.open(path, flags, 0o600))
+    except FileExistsError:
+        raise ProfileError(f"there is a profile {path.stem!r} already") from None
+    except OSError as error:
+        raise ProfileError(f"{path} can't be written: {error.strerror}") from None
+    try:
+        with opened(path, migrations):
+            pass
+    except ProfileError:
+        remove(path)
+        raise
+
+
+def remove(path: Path) -> None:
+    """Delete a profile's file and its log.
+
+    Raises:
+        ProfileError: it can't be deleted.
+    """
+    try:
+        for ending in ("-wal", "-shm", ""):
+            path.with_name(path.name + ending).unlink(missing_ok=True)
+    except OSError as error:
+        raise ProfileError(f"{path} can't be deleted: {error.strerror}") from None
+
+
+@contextmanager
+def opened(path: Path, migrations: Sequence[str] = MIGRATIONS) -> Iterator[sqlite3.Connection]:
+    """The file, sound and up to date, inside the block.
+
+    Raises:
+        ProfileError: it isn't there, is damaged or of a newer version, the disk is full, or another
+            process doesn't finish its write.
+    """
+    with _typed_errors(path):
+        if not path.is_file():
+            raise ProfileError(_NOT_THERE.format(name=path.stem))
+        with closing(_connection(path)) as connection:
+            _check(connection, path, len(migrations))
+            _migrate(connection, migrations)
+            yield connection
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[sqlite3.Connection]:
+    """`opened`, with all that the block writes kept at its end, or nothing if it raises."""
+    with opened(path) as connection, _transaction(connection):
+        yield connection
+
+
+def purge(path: Path, delete: Callable[[sqlite3.Connection], int]) -> int:
+    """Delete rows so that no byte of them stays in the file or beside it.
+
+    Args:
+        delete: does it, and returns how many they were.
+
+    Raises:
+        ProfileError: as `opened`, also where another process reads for so long that its log can't
+            be emptied; the rows are deleted then.
+    """
+    with opened(path) as connection:
+        with _transaction(connection):
+            n_deleted = delete(connection)
+        connection.execute("VACUUM")
+        (busy, *_rest) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise ProfileError(
+                f"{path.stem}: it is deleted, but another process reads the profile, so that a "
+                f"copy is in {path.name}-wal until it ends; do it again then"
+            )
+        return n_deleted
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if connection.in_transaction:
+            connection.rollback()
+        raise
+    connection.commit()
+
+
+def _connection(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=PATIENCE_SECONDS, isolation_level=None)
+    for pragma in ("secure_delete=ON", "journal_mode=WAL", "synchronous=FULL"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def _check(connection: sqlite3.Connection, path: Path, newest: int) -> None:
+    ((application,),) = connection.execute("PRAGMA application_id")
+    ((version,),) = connection.execute("PRAGMA user_version")
+    ((n_tables,),) = connection.execute("SELECT count(*) FROM sqlite_master")
+    if application != APPLICATION_ID and n_tables:
+        raise ProfileError(f"{path} is a database, but no profile")
+    if version > newest:
+        raise ProfileError(
+            f"the profile {path.stem!r} is of version {version}, and this program knows {newest}; "
+            f"use a newer one"
+        )
+    ((said,),) = connection.execute("PRAGMA quick_check(1)")
+    if said != "ok":
+        _damaged(path)
+
+
+def _migrate(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:
+    """Make the newest version of the file; all steps, or none."""
+    if _version(connection) == len(migrations):
+        return
+    with _transaction(connection):
+        for number in range(_version(connection), len(migrations)):
+            for statement in migrations[number].split(";"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={len(migrations)}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    ((version,),) = connection.execute("PRAGMA user_version")
+    return int(version)
+
+
+@contextmanager
+def _typed_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        said = str(error)
+        if "full" in said or "disk I/O" in said:
+            raise ProfileError(
+                f"nothing was kept: {path} can't be written ({said}); make room on the disk"
+            ) from None
+        if "locked" in said or "busy" in said:
+            raise ProfileError(
+                f"nothing was kept: another process has been writing the profile {path.stem!r} for "
+                f"{PATIENCE_SECONDS:g} s"
+            ) from None
+        if "readonly" in said or "unable to open" in said:
+            raise ProfileError(f"{path} can't be read or written: {said}") from None
+        _damaged(path)
+
+
+def _damaged(path: Path) -> NoReturn:
+    raise ProfileError(
+        f"the profile's file {path} is damaged; `amulet-local profile import {path.stem} FILE "
+        f"--force` takes an export in its place"
+    ) from None

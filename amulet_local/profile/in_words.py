@@ -1,0 +1,151 @@
+"""What a profile holds and what was learned, in words.
+
+Knows nothing about where they are shown.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import numpy as np
+
+from amulet_local.preferences.preference import Preference
+from amulet_local.profile.contents import Contents
+from amulet_local.profile.feedback import Feedback
+from amulet_local.profile.taste import SMALLEST_WEIGHT, Taste
+
+SURE = 2.0
+LIKELY = 1.0
+"""Standard deviations from zero from which on a weight is known, or likely."""
+
+SAID = {
+    "pick": "picked one of two answers",
+    "fix": "changed an answer",
+    "good": "liked an answer",
+    "bad": "didn't like an answer",
+    "like": "gave a text as an example",
+}
+
+
+def described(contents: Contents, at: float | None = None) -> list[str]:
+    """Lines about what was learned, from what, how sure that is, and what it changed last."""
+    taste = contents.taste(at)
+    lines = [*_learned(taste), ""]
+    if taste.n_before_change:
+        lines += [
+            f"The taste changed after {_picks(taste.n_before_change)}: what was said before that "
+            f"hardly counts.",
+            "",
+        ]
+    lines += _strengths(contents, taste)
+    lines += [f"Said so far: {_number_of(contents)}."]
+    if contents.feedback:
+        lines += ["", *_last(taste)]
+    return lines
+
+
+def _learned(taste: Taste) -> list[str]:
+    n = len(taste.told)
+    if not n:
+        return ["Nothing is learned yet: answers are plain."]
+    mix = ", ".join(item.label for item in taste.mix)
+    lines = [
+        f"Learned from {_picks(n)}: "
+        + (f"answers follow {mix}." if mix else "too little to follow anything yet."),
+        "",
+    ]
+    posterior = taste.weights
+    width = max(len(_name(item)) for item in taste.bank)
+    order = np.argsort(-np.abs(posterior.mean), kind="stable")
+    for k in order:
+        mean, deviation = float(posterior.mean[k]), float(posterior.deviations[k])
+        low, high = mean - 2 * deviation, mean + 2 * deviation
+        lines.append(
+            f"  {_name(taste.bank[k]):{width}}  {mean:+.2f}  ({low:+.2f} to {high:+.2f})  "
+            f"{_how_sure(mean, deviation)}"
+        )
+    return lines
+
+
+def _how_sure(mean: float, deviation: float) -> str:
+    way = "wanted" if mean > 0 else "not wanted"
+    z = abs(mean) / deviation
+    if z >= SURE:
+        return way
+    return f"likely {way}" if z >= LIKELY else "open"
+
+
+def _strengths(contents: Contents, taste: Taste) -> list[str]:
+    models = sorted({item.model for item in contents.feedback if item.strengths})
+    return [
+        f"Strength with {model}: {taste.factor(model):g} times the usual one." for model in models
+    ] + [""] * bool(models)
+
+
+def _number_of(contents: Contents) -> str:
+    parts = []
+    for n, one, many in (
+        (len(contents.feedback), "piece of feedback", "pieces of feedback"),
+        (len(contents.examples), "example", "examples"),
+        (len(contents.facts), "fact", "facts"),
+    ):
+        parts.append(f"{n} {one if n == 1 else many}")
+    return ", ".join(parts)
+
+
+def _last(taste: Taste) -> list[str]:
+    last = taste.feedback[-1]
+    return [f"Last, on {day(last.at)}: {SAID[last.kind]}. {changed(taste)}"]
+
+
+def changed(taste: Taste) -> str:
+    """What the last piece of feedback changed."""
+    last = taste.feedback[-1]
+    before = taste.before()
+    if last.strengths:
+        was, now = before.factor(last.model), taste.factor(last.model)
+        return f"The strength is {now:g} times the usual one, after {was:g}."
+    moved = taste.weights.direction - before.weights.direction
+    order = np.argsort(-np.abs(moved), kind="stable")
+    parts = [
+        f"{_name(taste.bank[k])} {before.weights.direction[k]:+.2f} -> "
+        f"{taste.weights.direction[k]:+.2f}"
+        for k in order[:3]
+        if abs(moved[k]) >= SMALLEST_WEIGHT / 4
+    ]
+    return f"That moved {', '.join(parts)}." if parts else "That moved hardly anything."
+
+
+def entries(contents: Contents) -> list[str]:
+    """A line for everything in it, oldest first, with the numbers that `forget` takes."""
+    dated = [
+        *((item.at, f"p{item.id}", _feedback(item)) for item in contents.feedback),
+        *((item.at, f"e{item.id}", f"example: {item.text}") for item in contents.examples),
+        *((item.at, f"f{item.id}", f"fact: {item.text}") for item in contents.facts),
+    ]
+    return [
+        f"{number:>5}  {day(at)}  {' '.join(text.split())}"
+        for at, number, text in sorted(dated, key=lambda entry: entry[0])
+    ]
+
+
+def _feedback(item: Feedback) -> str:
+    said = SAID[item.kind]
+    if item.strengths:
+        said += f" (strength {item.strengths[0]:g} over {item.strengths[1]:g})"
+    where = f" [{item.origin}, {item.model}]" if item.model else f" [{item.origin}]"
+    return f"{said}: {item.question or item.better or item.worse}{where}"
+
+
+def day(at: float) -> str:
+    """A time as people on this machine write it."""
+    return datetime.fromtimestamp(at).strftime("%Y-%m-%d %H:%M")
+
+
+def _name(item: Preference) -> str:
+    name = " ".join((item.name or item.text).split())
+    return name if len(name) <= 40 else name[:37] + "..."
+
+
+def _picks(n: int) -> str:
+    return f"{n} pick{'' if n == 1 else 's'}"

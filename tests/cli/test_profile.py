@@ -1,0 +1,158 @@
+"""`profile`: each command, and how what can't be done is said."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from amulet_local.profile.feedback import Fact, Feedback
+from amulet_local.profile.profile import Profile
+from tests.cli.conftest import CallCli
+
+COMMANDS = (
+    *("list", "create", "show", "history", "export", "edit", "import", "forget", "reset", "delete"),
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMULET_DATA", str(tmp_path / "data"))
+
+
+def done(call: CallCli, *arguments: str | Path) -> str:
+    outcome = call("profile", *arguments)
+    assert (outcome.code, outcome.err) == (0, ""), outcome
+    return outcome.out
+
+
+def pick(better: str, at: float = 1_800_000_000.0, **differences: float) -> Feedback:
+    return Feedback(
+        at=at,
+        kind="pick",
+        origin="chat",
+        model="m.gguf",
+        question="Why?",
+        better=better,
+        worse="No.",
+        differences=differences,
+    )
+
+
+@pytest.fixture
+def me(call: CallCli) -> Profile:
+    """A profile with 20 picks of what is terse or isn't long-winded, a strength and a fact."""
+    done(call, "create", "me", "--preference", "terse", "--preference", "long-winded")
+    profile = Profile("me")
+    for number in range(20):
+        differences = {"terse": 0.4, "long-winded": 0.1}
+        if number % 2:
+            differences = {"terse": 0.1, "long-winded": -0.2}
+        profile.add(pick(f"Yes {number}.", **differences))
+    profile.add(
+        Feedback(
+            at=1_800_000_100.0, kind="pick", origin="chat", model="m.gguf", strengths=(1.6, 1.0)
+        )
+    )
+    profile.add(Fact(at=1_800_000_200.0, origin="chat", text="The user is a vegetarian."))
+    return profile
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_and_an_example(call: CallCli, name: str) -> None:
+    assert f"Examples:\n  amulet-local profile {name}" in done(call, name, "--help")
+
+
+def test_show_says_what_was_learned_from_what_how_sure_and_what_changed(
+    call: CallCli, me: Profile
+) -> None:
+    text = done(call, "show", "me")
+    assert "Learned from 20 picks: answers follow terse:0." in text
+    assert "  terse        +1." in text
+    assert "  wanted\n" in text
+    assert "  likely not wanted\n" in text
+    assert "Strength with m.gguf: 1." in text
+    assert "21 pieces of feedback, 0 examples, 1 fact" in text
+    assert "picked one of two answers. The strength is 1." in text.splitlines()[-1]
+    shown = json.loads(done(call, "show", "me", "--json"))
+    assert shown["picks"] == 20
+    assert shown["weights"]["terse"]["mean"] > 1
+    assert shown["weights"]["long-winded"]["mean"] < 0
+    assert shown["strengths"]["m.gguf"] > 1
+
+
+def test_a_new_profile_says_that_nothing_is_learned(call: CallCli) -> None:
+    assert "profile create NAME" in done(call, "list")
+    done(call, "create", "me")
+    assert done(call, "list") == "me\n"
+    assert done(call, "show", "me").startswith("Nothing is learned yet: answers are plain.\n")
+    assert done(call, "history", "me") == "Nothing was said yet.\n"
+    assert len(json.loads(done(call, "show", "me", "--json"))["weights"]) == 8
+
+
+def test_what_is_forgotten_is_unlearned(call: CallCli, me: Profile) -> None:
+    lines = done(call, "history", "me").splitlines()
+    assert [line.split()[0] for line in lines] == [*(f"p{n}" for n in range(1, 22)), "f1"]
+    assert done(call, "forget", "me", *(f"p{n}" for n in range(1, 21))) == (
+        "20 entries are deleted for good\n"
+    )
+    assert json.loads(done(call, "show", "me", "--json"))["weights"]["terse"]["mean"] == 0
+    assert done(call, "forget", "me", "--text", "VEGETARIAN") == "1 entry is deleted for good\n"
+    assert "vegetarian" not in done(call, "export", "me")
+    done(call, "reset", "me")
+    assert done(call, "history", "me") == "Nothing was said yet.\n"
+    done(call, "delete", "me")
+    assert "no profile 'me'" in call("profile", "show", "me").error_line
+
+
+def test_an_export_makes_the_same_profile(call: CallCli, me: Profile, tmp_path: Path) -> None:
+    file = tmp_path / "me.json"
+    file.write_text(done(call, "export", "me"), encoding="utf-8")
+    done(call, "import", "you", file)
+    assert Profile("you").contents() == me.contents()
+    assert "--force replaces it" in call("profile", "import", "you", file).error_line
+    me.path.write_bytes(b"damaged" * 1000)
+    assert "--force" in call("profile", "show", "me").error_line
+    done(call, "import", "me", file, "--force")
+    assert Profile("you").contents() == me.contents()
+    file.write_bytes(b"\xff")
+    assert "UTF-8" in call("profile", "import", "you", file, "--force").error_line
+
+
+def test_an_editor_changes_it(
+    call: CallCli, me: Profile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "edit.py"
+    script.write_text(
+        "import pathlib, sys\npath = pathlib.Path(sys.argv[-1])\n"
+        "text = path.read_text()\npath.write_text(text.replace(*sys.argv[1:3]))\n"
+    )
+    monkeypatch.setenv("VISUAL", f"{sys.executable} {script} vegetarian vegan")
+    assert done(call, "edit", "me") == "me is changed\n"
+    assert [item.text for item in me.contents().facts] == ["The user is a vegan."]
+    assert done(call, "edit", "me") == "Nothing was changed.\n"
+    monkeypatch.setenv("VISUAL", f"{sys.executable} {script} {{ [")
+    assert "no JSON" in call("profile", "edit", "me").error_line
+    monkeypatch.setenv("VISUAL", f"{sys.executable} -c 1/0")
+    assert "nothing is changed" in call("profile", "edit", "me").error_line
+    monkeypatch.setenv("VISUAL", "/no/such/editor")
+    assert "can't be started" in call("profile", "edit", "me").error_line
+    assert [item.text for item in me.contents().facts] == ["The user is a vegan."]
+
+
+def test_what_cant_be_done_is_one_line(call: CallCli, me: Profile) -> None:
+    for arguments, said in (
+        (("create", "me"), "already"),
+        (("create", "a/b"), "can't be called"),
+        (("create", "you", "--preference", "formal:2"), "leave it out"),
+        (("create", "you", "--preference", "formal", "--preference", "formal"), "twice"),
+        (("show", "you"), "amulet-local profile create you"),
+        (("forget", "me", "p77"), "no p77"),
+        (("forget", "me", "77"), "lists them"),
+        (("import", "you", "/no/such/file"), "can't be read"),
+    ):
+        assert said in call("profile", *arguments).error_line
+    assert call("profile", "forget", "me").code == 2
+    assert not Profile("you").exists

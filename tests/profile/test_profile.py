@@ -1,0 +1,289 @@
+"""A profile's file: kept whatever happens, shared by processes, and emptied for good."""
+
+from __future__ import annotations
+
+import os
+import resource
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from amulet_local.common.errors import InvalidParameterError, ProfileError
+from amulet_local.profile import database
+from amulet_local.profile.contents import Contents, bank_of
+from amulet_local.profile.database import MIGRATIONS
+from amulet_local.profile.exchange import as_json, from_json
+from amulet_local.profile.feedback import Example, Fact, Feedback
+from amulet_local.profile.profile import Profile, listed
+from tests.conftest import REPOSITORY
+
+PICK = Feedback(
+    at=1_800_000_000.0,
+    kind="pick",
+    origin="chat",
+    model="m.gguf",
+    question="Why?",
+    better="Because of the zebra.",
+    worse="No.",
+    differences={"concisely": 0.25},
+)
+FACT = Fact(at=1_800_000_001.0, origin="chat", text="The user eats no quagga.")
+EXAMPLE = Example(at=1_800_000_002.0, origin="chat", question="How?", text="Like an okapi.")
+
+WRITER = """
+import sys
+from amulet_local.profile.feedback import Fact
+from amulet_local.profile.profile import Profile
+for number in range(int(sys.argv[2])):
+    Profile("me").add(Fact(at=0.0, origin=sys.argv[1], text=f"{sys.argv[1]} {number}"))
+    print(number, flush=True)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AMULET_DATA", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def profile() -> Profile:
+    made = Profile("me")
+    made.create()
+    return made
+
+
+def writer(name: str, n: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, name, str(n)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_what_was_added_is_there(profile: Profile) -> None:
+    assert [profile.add(item) for item in (PICK, FACT, EXAMPLE)] == [1, 1, 1]
+    contents = profile.contents()
+    assert contents.feedback == (replace(PICK, id=1),)
+    assert contents.facts == (replace(FACT, id=1),)
+    assert contents.examples == (replace(EXAMPLE, id=1),)
+    assert [item.name for item in contents.bank][:2] == ["creative", "sycophantic"]
+    assert listed() == ["me"]
+
+
+def test_a_profile_is_its_owners_alone(profile: Profile) -> None:
+    with database.writing(profile.path) as connection:
+        connection.execute("DELETE FROM facts")
+        there = list(profile.path.parent.iterdir())
+        assert {path.name for path in there} == {"me.db", "me.db-wal", "me.db-shm"}
+        assert {stat.S_IMODE(path.stat().st_mode) for path in there} == {0o600}
+    assert stat.S_IMODE(profile.path.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../me", ".me", "me.", "x" * 65, "a.b.c.d", "ü"])
+def test_no_other_file_can_be_named(name: str) -> None:
+    with pytest.raises(InvalidParameterError, match="can't be called"):
+        Profile(name)
+
+
+def test_a_profile_is_made_once_and_not_by_the_way(profile: Profile) -> None:
+    with pytest.raises(ProfileError, match="already"):
+        profile.create()
+    with pytest.raises(ProfileError, match="profile create you"):
+        Profile("you").add(FACT)
+    assert listed() == ["me"]
+
+
+def test_what_was_acknowledged_survives_kill_9(profile: Profile) -> None:
+    process = writer("killed", 100_000)
+    assert process.stdout is not None
+    said = [process.stdout.readline() for _ in range(20)]
+    process.kill()
+    said += process.communicate()[0].splitlines(keepends=True)
+    acknowledged = max(int(line) for line in said if line.endswith("\n"))
+    texts = {item.text for item in profile.contents().facts}
+    assert {f"killed {number}" for number in range(acknowledged + 1)} <= texts
+    profile.add(FACT)
+
+
+def test_two_processes_write_one_profile(profile: Profile) -> None:
+    processes = [writer(name, 30) for name in ("one", "two")]
+    for process in processes:
+        process.communicate()
+        assert process.returncode == 0
+    texts = {item.text for item in profile.contents().facts}
+    assert texts == {f"{name} {number}" for name in ("one", "two") for number in range(30)}
+
+
+@pytest.fixture
+def no_more_room() -> Iterator[None]:
+    """Files can't grow beyond what a fresh profile has, as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_loses_nothing_that_was_acknowledged(
+    profile: Profile, no_more_room: None
+) -> None:
+    kept: list[int] = []
+
+    def fill() -> None:
+        for number in range(1000):
+            kept.append(profile.add(replace(FACT, text=f"{number} {'x' * 2000}")))
+
+    with pytest.raises(ProfileError, match=r"nothing was kept.*make room"):
+        fill()
+    assert kept
+    assert [item.id for item in profile.contents().facts] == kept
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: b"no database at all" * 100,
+        lambda data: data[:100] + bytes(len(data) - 100),
+        lambda data: data[: len(data) // 2],
+        lambda data: data[:4096] + b"\xff" * 4096 + data[8192:],
+    ],
+)
+def test_a_damaged_file_is_one_clear_error(profile: Profile, damage: object) -> None:
+    many = tuple(replace(PICK, better=f"{number} " * 200) for number in range(50))
+    profile.replace(Contents(bank=bank_of(None), feedback=many))
+    profile.path.write_bytes(damage(profile.path.read_bytes()))  # type: ignore[operator]
+    with pytest.raises(ProfileError, match=r"me\.db is damaged; .*import me FILE --force"):
+        profile.contents()
+
+
+def test_a_number_that_is_none_is_an_error_too(profile: Profile) -> None:
+    profile.add(PICK)
+    with database.writing(profile.path) as connection:
+        connection.execute("UPDATE feedback SET differences = '[1'")
+    with pytest.raises(ProfileError, match="didn't write"):
+        profile.contents()
+
+
+def test_another_database_is_left_alone(profile: Profile) -> None:
+    other = profile.path.with_name("other.db")
+    with sqlite3.connect(other) as connection:
+        connection.execute("CREATE TABLE a (b)")
+    connection.close()
+    before = other.read_bytes()
+    with pytest.raises(ProfileError, match="no profile"):
+        Profile("other").contents()
+    assert other.read_bytes()[100:] == before[100:]  # but for the journal's mode
+
+
+def test_a_newer_file_is_refused_and_an_older_one_brought_up_to_date(profile: Profile) -> None:
+    profile.add(FACT)
+    newer = (*MIGRATIONS, "ALTER TABLE facts ADD COLUMN until REAL; CREATE TABLE more (a)")
+    with database.opened(profile.path, newer) as connection:
+        assert connection.execute("SELECT text, until FROM facts").fetchall() == [(FACT.text, None)]
+    with pytest.raises(ProfileError, match=f"of version {len(newer)}.*newer one"):
+        profile.contents()
+
+
+def test_a_migration_that_fails_changes_nothing(profile: Profile) -> None:
+    wrong = (*MIGRATIONS, "CREATE TABLE more (a); CREATE TABLE facts (a)")
+    with pytest.raises(ProfileError), database.opened(profile.path, wrong):
+        pass
+    with database.opened(profile.path) as connection:
+        names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    assert "more" not in names
+
+
+def remains(profile: Profile, text: str) -> list[str]:
+    """Files in the profiles' folder that have these bytes in them."""
+    folder = profile.path.parent
+    return [path.name for path in folder.iterdir() if text.encode() in path.read_bytes()]
+
+
+def test_what_is_forgotten_is_in_no_byte_of_the_file(profile: Profile) -> None:
+    for item in (PICK, FACT, EXAMPLE):
+        profile.add(item)
+    assert remains(profile, "zebra")
+    assert profile.forget(["p1"]) == 1
+    assert remains(profile, "zebra") == []
+    assert profile.forget_text("OKAPI") == 1
+    assert remains(profile, "okapi") == []
+    assert remains(profile, "quagga")
+    profile.reset()
+    assert remains(profile, "quagga") == []
+    assert profile.contents() == Contents(bank=bank_of(None))
+    assert profile.add(FACT) == 2, "a number is never given again"
+
+
+def test_forgetting_what_isnt_there_forgets_nothing(profile: Profile) -> None:
+    profile.add(PICK)
+    for wrong in ("p2", "e1", "x1", "1"):
+        with pytest.raises(InvalidParameterError):
+            profile.forget(["p1", wrong])
+    with pytest.raises(InvalidParameterError):
+        profile.forget_text("  ")
+    assert profile.forget_text("unheard of") == 0
+    assert len(profile.contents().feedback) == 1
+
+
+def test_a_log_that_another_process_reads_is_said(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile.add(PICK)
+    monkeypatch.setattr(database, "PATIENCE_SECONDS", 0.05)
+    with database.opened(profile.path) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM feedback").fetchall()
+        with pytest.raises(ProfileError, match="another process"):
+            profile.forget(["p1"])
+    assert profile.contents().feedback == ()
+
+
+def test_an_export_is_read_back_as_it_was(profile: Profile) -> None:
+    for item in (PICK, replace(PICK, differences={}, strengths=(1.6, 1.0)), FACT, EXAMPLE):
+        profile.add(item)
+    text = as_json(profile.contents())
+    other = Profile("other")
+    other.create(from_json(text))
+    assert other.contents() == profile.contents()
+    assert '"question": "Why?"' in text
+    assert '"concise": {' in text
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        (('"kind": "pick"', '"kind": "hit"'), r"feedback\[0\]\.kind"),
+        (('"at": "2027', '"at": "last year '), r"feedback\[0\]\.at"),
+        (('"origin": "chat"', '"orgin": "chat"'), r"feedback\[0\]\.orgin"),
+        (('"version": 1', '"version": 7'), "version 7"),
+        (('"format"', '"form"'), "no exported profile"),
+        (('"preferences": [', '"preferences": [{"text": " "}, '), "preferences: .*text"),
+        (("{", "["), "no JSON"),
+    ],
+)
+def test_a_wrong_export_says_where(profile: Profile, change: tuple[str, str], place: str) -> None:
+    profile.add(PICK)
+    text = as_json(profile.contents())
+    assert change[0] in text
+    with pytest.raises(ProfileError, match=place):
+        from_json(text.replace(*change, 1))
+
+
+def test_what_cant_be_kept_is_refused(profile: Profile) -> None:
+    for wrong in (
+        replace(PICK, kind="hit"),
+        replace(PICK, differences={"a": float("nan")}),
+        replace(PICK, strengths=(1.0,)),
+        replace(PICK, question="\ud800"),
+        replace(FACT, text="x" * 200_000),
+        replace(FACT, at=float("inf")),
+    ):
+        with pytest.raises(InvalidParameterError):
+            profile.add(wrong)
+    assert profile.contents() == Contents(bank=bank_of(None))

@@ -1,0 +1,82 @@
+"""What is learned of users with known weights over eight preferences, as means over many of them.
+
+Every number is drawn from fixed seeds, so the means are the same in every run.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from amulet_local.profile.posterior import Floats
+from tests.profile.simulated import agreement, best_single, picked, some_taste
+
+N_PICKS = 20
+
+
+def users(n: int) -> list[tuple[Floats, Floats, int]]:
+    """Two tastes of each user, and a seed."""
+    found = []
+    for seed in range(n):
+        rng = np.random.default_rng([seed, 1])
+        found.append((some_taste(rng), some_taste(rng), seed))
+    return found
+
+
+def learned(
+    seed: int, n: int, *tastes: Floats, noise: float = 0.0, is_random: bool = False
+) -> float:
+    """Agreement with the last taste after `n` picks with each of them."""
+    rng = np.random.default_rng([seed, 2])
+    taste = picked(
+        n * len(tastes),
+        lambda number: tastes[number // n],
+        rng,
+        noise=noise,
+        is_random=is_random,
+    )
+    return agreement(taste.weights.mean, tastes[-1], np.random.default_rng([seed, 3]))
+
+
+@cache
+def after_twenty(n_users: int) -> float:
+    return float(np.mean([learned(seed, N_PICKS, first) for first, _, seed in users(n_users)]))
+
+
+def single(n_users: int, *, second: bool = False) -> float:
+    return float(
+        np.mean(
+            [
+                best_single(other if second else first, np.random.default_rng([seed, 3]))
+                for first, other, seed in users(n_users)
+            ]
+        )
+    )
+
+
+@pytest.mark.parametrize("n_users", [8, pytest.param(100, marks=pytest.mark.slow)])
+class TestUsers:
+    def test_after_twenty_picks_the_mix_beats_the_best_single_preference(
+        self, n_users: int
+    ) -> None:
+        assert after_twenty(n_users) > single(n_users) + 0.03
+
+    def test_a_fifth_of_wrong_picks_about_doubles_the_errors(self, n_users: int) -> None:
+        noisy = np.mean(
+            [learned(seed, N_PICKS, first, noise=0.2) for first, _, seed in users(n_users)]
+        )
+        assert 1 - noisy <= 2.1 * (1 - after_twenty(n_users))
+
+    def test_a_taste_that_changed_is_found_again_within_twenty_picks(self, n_users: int) -> None:
+        changed = np.mean(
+            [learned(seed, N_PICKS, first, second) for first, second, seed in users(n_users)]
+        )
+        assert changed >= single(n_users, second=True)
+
+    def test_pairs_that_are_chosen_tell_more_than_pairs_at_random(self, n_users: int) -> None:
+        random = np.mean(
+            [learned(seed, N_PICKS, first, is_random=True) for first, _, seed in users(n_users)]
+        )
+        assert after_twenty(n_users) > random
