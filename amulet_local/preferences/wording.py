@@ -24,9 +24,22 @@ _MANNER = _words(
     "including inside into keeping less like listing making mentioning more on out outside over "
     "per plus pretending putting quoting rather referring sounding speaking starting talking than "
     "through throughout to toward towards under unlike until upon using via when where while with "
-    "within without writing"
+    "within without writing "
+    "auf avec bez com como comme con dans em en für mit ohne para pour sans sem senza sin "
+    "wie"
 )
-"""First words of a phrase that says in what way: "Answer in Spanish."."""
+"""First words of a phrase that says in what way: "Answer in Spanish.", "Answer en español."."""
+
+_LANGUAGES = _words(
+    "arabic bengali bulgarian catalan chinese croatian czech danish dutch english esperanto "
+    "estonian finnish french german greek gujarati hebrew hindi hungarian icelandic indonesian "
+    "irish italian japanese korean latin latvian lithuanian malay mandarin marathi norwegian "
+    "persian polish portuguese punjabi romanian russian serbian slovak slovenian spanish swahili "
+    "swedish tagalog tamil telugu thai turkish ukrainian urdu vietnamese welsh "
+    "deutsch español français italiano nederlands polski português русский українська "
+    "中文 日本語 한국어"
+)
+"""What is a language when it stands by itself: "Answer in French."."""
 
 INSTRUCTION_WORDS = _words(
     "act add address adopt always answer appear apply ask assume avoid be begin behave break bring "
@@ -80,15 +93,18 @@ def from_template(prompt: str, text: str) -> str:
 def as_instruction(text: str) -> str:
     """Make the sentence that goes into the prompt for a preference.
 
-    A phrase of manner becomes "Answer in Spanish.", an instruction or a whole sentence stays what
-    it is, and anything else, be it an adjective or a noun, becomes "Make the answer short and
-    dry.". A text that doesn't end like a sentence gets a full stop.
+    A phrase of manner becomes "Answer in Spanish.", and so does a language by itself; an
+    instruction or a whole sentence stays what it is, and anything else, be it an adjective or a
+    noun, becomes "Make the answer short and dry.". A text that doesn't end like a sentence gets a
+    full stop.
 
     Args:
         text: what the user wrote; not blank.
     """
     text = text.strip()
     closed = text if text[-1] in _ENDS else f"{text}."
+    if text.strip(_ENDS).lower() in _LANGUAGES:
+        return f"{MANNER_FRAME} in {closed}"
     first = _first_word(text)
     if first.lower() in INSTRUCTION_WORDS or _is_sentence(text):
         return closed[0].upper() + closed[1:]

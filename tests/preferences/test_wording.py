@@ -19,6 +19,8 @@ from amulet_local.preferences.wording import as_instruction
         "as a numbered list",
         "using simple words",
         "politely",
+        "en español",
+        "mit Beispielen",
     ],
 )
 def test_a_phrase_of_manner_is_what_to_answer_like(text: str) -> None:
@@ -43,7 +45,7 @@ def test_what_is_a_sentence_already_stays_one(text: str, instruction: str) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["short and dry", "friendly, but short", "a poem", "lower case only", "en español"]
+    "text", ["short and dry", "friendly, but short", "a poem", "lower case only"]
 )
 def test_a_quality_or_a_thing_is_what_the_answer_is_made(text: str) -> None:
     assert as_instruction(text) == f"Make the answer {text}."
@@ -51,7 +53,12 @@ def test_a_quality_or_a_thing_is_what_the_answer_is_made(text: str) -> None:
 
 def test_a_capital_at_the_start_of_a_phrase_is_no_name() -> None:
     assert as_instruction("In Spanish") == "Answer in Spanish."
-    assert as_instruction("Spanish") == "Make the answer Spanish."
+
+
+@pytest.mark.parametrize("text", ["Spanish", "french", "Deutsch", "日本語"])
+def test_a_language_by_itself_is_what_to_answer_in(text: str) -> None:
+    assert as_instruction(text) == f"Answer in {text}."
+    assert as_instruction(f"{text} and short") == f"Make the answer {text} and short."
 
 
 @pytest.mark.parametrize("text", [" in rhyme ", "in rhyme.", "in rhyme!", "用中文。", "in 1 line…"])
