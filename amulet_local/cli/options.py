@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from amulet_local.cli import completions
 from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import (
     json_option,
@@ -109,6 +110,17 @@ class AskingOptions(ModelOptions):
             panel=PREFERENCE,
             metavar="FILE",
             help="Read the description from FILE.",
+        ),
+    ] = None
+    profile: Annotated[
+        str | None,
+        option(
+            "--profile",
+            panel=PREFERENCE,
+            metavar="NAME",
+            autocompletion=completions.profiles,
+            help="What was learned of you is the preference, and the strength, where you give "
+            "none: see `amulet-local profile`.",
         ),
     ] = None
     placement: Annotated[

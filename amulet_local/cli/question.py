@@ -153,6 +153,10 @@ def read_settings(options: AskingOptions) -> Question:
     placement = asked_placement
     amulet = None
     changes = read(AmuletParams.options, options.strength)
+    learned = _learned(options, model, sets_strength=bool(changes) or preset is not None)
+    wanted = resolve(preferences or None, avoid=options.avoid or None) or learned.preferences
+    if learned.amulet is not None and not (preferences or options.avoid):
+        amulet = learned.amulet
     if changes:
         start = preset or PRESETS[DEFAULT_PRESET]
         placement = placement or start.placement
@@ -168,7 +172,7 @@ def read_settings(options: AskingOptions) -> Question:
         preset=None if amulet is not None or preset is None else preset.name,
         sampling=SamplingParams(**_sampling(options.sampling)),
         runtime=runtime_params(options),
-        preferences=resolve(preferences or None, avoid=options.avoid or None),
+        preferences=wanted,
         system=options.system,
         placement=placement,
         asked_placement=asked_placement,
@@ -176,9 +180,49 @@ def read_settings(options: AskingOptions) -> Question:
         text="",
         prompt_cache=None,
         response_prefix="",
-        strength_from=None if preset is None else f"preset {preset.name}",
+        strength_from=_strength_from(options, amulet, preset, changes),
         sources=options.sources,
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FromProfile:
+    """What a profile says that answers are to follow, and how strongly; None for as usual."""
+
+    preferences: tuple[Preference, ...] = ()
+    amulet: AmuletParams | None = None
+
+
+def _learned(options: AskingOptions, model: str, *, sets_strength: bool) -> _FromProfile:
+    """Of the profile that was asked for.
+
+    Raises:
+        AmuletError: it can't be used.
+    """
+    if options.profile is None:
+        return _FromProfile()
+    from amulet_local.loading.model_store import find_model, names_of
+    from amulet_local.preferences.user_settings import settings_of_model
+    from amulet_local.profile.profile import Profile
+    from amulet_local.profile.strength import scaled
+    from amulet_local.steering.presets import adjusted_strength
+
+    taste = Profile(options.profile).taste()
+    path = find_model(model)
+    factor = taste.factor(path.name)
+    amulet = None
+    if factor != 1 and not sets_strength:
+        own = settings_of_model(names_of(model, path))
+        amulet = scaled(adjusted_strength(None, {}, own=own), factor)
+    return _FromProfile(preferences=taste.mix, amulet=amulet)
+
+
+def _strength_from(
+    options: AskingOptions, amulet: AmuletParams | None, preset: Any, changes: Mapping[str, Any]
+) -> str | None:
+    if preset is not None:
+        return f"preset {preset.name}"
+    return f"profile {options.profile}" if amulet is not None and not changes else None
 
 
 def runtime_params(options: RunOptions, **others: Any) -> RuntimeParams:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from amulet_local.params.runtime import RuntimeParams
     from amulet_local.server.model_names import ModelNames
     from amulet_local.server.models import Models
+    from amulet_local.server.profiles import ServedProfiles
     from amulet_local.server.served_embedder import ServedEmbedder
     from amulet_local.server.served_model import ServedModel
 
@@ -37,6 +38,7 @@ def models_of(
     from amulet_local.loading.model_store import find_model, names_of
     from amulet_local.server.model_names import ModelNames
     from amulet_local.server.models import ModelFile, Models
+    from amulet_local.server.profiles import ServedProfiles
 
     chosen = [*(options.model or ()), *_in_folder(options.models_dir)]
     aliases = parts(options.alias)
@@ -47,11 +49,12 @@ def models_of(
             raise InvalidParameterError(f"{flag} must be above 0, got {value}")
     if options.memory is not None and len(chosen) < 2:
         raise InvalidParameterError("--memory is for several models; use -c and -np for one")
+    profiles = None if options.profile is None else ServedProfiles(options.profile)
     files = []
     for model in chosen or [chosen_model(None)]:
         path = find_model(model)
         names = ModelNames(names_of(model, path), aliases=aliases, is_strict=options.strict_model)
-        load = _loading(model, names, options, runtime, defaults, status)
+        load = _loading(model, names, options, runtime, defaults, status, profiles)
         files.append(ModelFile(names, load, path.stat().st_size if path.is_file() else 0))
     return Models(
         files,
@@ -86,6 +89,7 @@ def _loading(
     runtime: RuntimeParams,
     defaults: dict[str, Any],
     status: StatusLine,
+    profiles: ServedProfiles | None,
 ) -> Callable[[Callable[[], bool]], ServedModel]:
     """What loads a model."""
 
@@ -113,6 +117,7 @@ def _loading(
             has_strict_fields=options.strict_fields,
             tags=parts(options.tags),
             adapters=runtime.lora,
+            profiles=profiles,
         )
 
     return load

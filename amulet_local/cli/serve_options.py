@@ -309,6 +309,17 @@ class ServeOptions:
             help="For requests that avoid nothing: what answers should not be like.",
         ),
     ] = None
+    profile: Annotated[
+        str | None,
+        option(
+            "--profile",
+            panel=PREFERENCE,
+            metavar="NAME",
+            autocompletion=completions.profiles,
+            help="Learn from /v1/amulet/feedback, and follow it where requests leave it open. Of "
+            "several API keys, and of each `user`, it is a profile of its own.",
+        ),
+    ] = None
     preset: Annotated[
         str | None,
         preset_option(

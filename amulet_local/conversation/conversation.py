@@ -11,6 +11,7 @@ import os
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -243,6 +244,23 @@ class Conversation:
             last = self._turns[_index(-1, self._turns)]
             self._turns = self._turns[:-1]
             return last
+
+    def revise(self, text: str) -> None:
+        """Put a text of the user's in the place of the last answer; the next turns follow it.
+
+        Raises:
+            InvalidRequestError: there is no turn, or no text.
+            EngineBusyError: a turn is running in this thread.
+        """
+        _check_text(text)
+        if not text.strip():
+            raise InvalidRequestError("an answer can't be replaced by nothing; undo takes it back")
+        with self._order.turn():
+            last = self._turns[_index(-1, self._turns)]
+            revised = replace(
+                last, answer=text, reasoning="", token_ids=(), finish_reason="stop", seed=None
+            )
+            self._turns = (*self._turns[:-1], revised)
 
     def fork(self) -> Conversation:
         """Another conversation with the same turns and settings, on the same engine.

@@ -18,6 +18,8 @@ from amulet_local.profile.taste import FACTORS, Taste, strength_feature
 N_DRAWS = 16
 REACH = 2.0
 """How far the answers of two mixes differ, in usual differences, for mixes that are 1 apart."""
+MOST_OF_RIVAL = 4
+"""Preferences of the other answer's mix: of more differences a pick tells more."""
 KNOWN_MIX = 0.5
 """Length of a mix from which on its strength can be told."""
 STEPS = (1 / 1.6, 1.6)
@@ -48,24 +50,27 @@ class Rival:
         return self.nats >= WORTH_ASKING_NATS
 
 
-def choose_rival(taste: Taste, model: str, generator: np.random.Generator) -> Rival:
+def choose_rival(
+    taste: Taste, model: str, generator: np.random.Generator, *, may_try_strength: bool = True
+) -> Rival:
     """What to show beside an answer that was made with the present mix and strength.
 
     Args:
         model: the name of the model's file.
         generator: draws.
+        may_try_strength: whether the two may differ in their strength alone.
     """
     present, factor = taste.weights.direction, taste.factor(model)
     draws = [_unit(taste.weights.draw(generator)) for _ in range(N_DRAWS)]
     told = [information(taste.weights, REACH * (draw - present)) for draw in draws]
     best = int(np.argmax(told))
     rival = Rival(
-        preferences=taste.as_mix(draws[best]),
+        preferences=taste.as_mix(draws[best], MOST_OF_RIVAL),
         factor=factor,
         is_strength=False,
         nats=told[best],
     )
-    if not taste.mix or float(np.linalg.norm(present)) < KNOWN_MIX:
+    if not may_try_strength or not taste.mix or float(np.linalg.norm(present)) < KNOWN_MIX:
         return rival
     strength = taste.strength(model)
     for step in STEPS:

@@ -43,13 +43,13 @@ KEPT_AFTER_CHANGE = 0.1
 """How much picks before a change count that is certain."""
 
 SMALLEST_WEIGHT = 0.1
-MOST_PREFERENCES = 4
+MOST_PREFERENCES = 3
 """A mix has the strongest ones: each is a row to compute."""
 
 FACTORS = (0.25, 4.0)
 """Least and greatest strength that is learned, as a factor of the default one."""
 _STRENGTH_MEAN = np.array([0.0, 1.0])
-_STRENGTH_PRECISION = np.diag([1.0, 4.0])
+_STRENGTH_PRECISION = np.diag([0.25, 4.0])
 _LEAST_BEND = 0.25
 _SECONDS_PER_DAY = 86_400.0
 
@@ -109,9 +109,9 @@ class Taste:
         """What answers follow: the preferences that are known to matter, strongest first."""
         return self.as_mix(self.weights.direction)
 
-    def as_mix(self, weights: Floats) -> tuple[Preference, ...]:
-        """The strongest of these weights of the bank's preferences."""
-        order = np.argsort(-np.abs(weights), kind="stable")[:MOST_PREFERENCES]
+    def as_mix(self, weights: Floats, most: int = MOST_PREFERENCES) -> tuple[Preference, ...]:
+        """The `most` strongest of these weights of the bank's preferences."""
+        order = np.argsort(-np.abs(weights), kind="stable")[:most]
         return tuple(
             replace(self.bank[k], weight=round(float(weights[k]), 2))
             for k in order

@@ -14,6 +14,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,6 +27,9 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+KEY: ContextVar[str] = ContextVar("amulet_key", default="")
+"""Stands for the API key of the request under way, where there are several."""
 
 OPEN_PATHS = frozenset({"/health", "/v1/health", "/", "/page.js", "/page.css", "/favicon.ico"})
 """What needs no key: it holds nothing that isn't public."""
@@ -132,6 +136,7 @@ class AccessMiddleware:
             token = headers.get("x-api-key", "")
         given = hashlib.sha256(token.strip().encode("latin-1", "replace")).digest()
         matches = [hmac.compare_digest(given, key) for key in self._keys]  # all: the same time
+        KEY.set(given.hex()[:16] if len(self._keys) > 1 else "")
         if not any(matches):
             raise HttpError(
                 401,

@@ -22,6 +22,7 @@ from amulet_local.server.completion_job import CompletionJob
 from amulet_local.server.completion_prompt import ChatPrompt, CompletionPrompt, TextPrompt
 from amulet_local.server.embeddings import add_embeddings
 from amulet_local.server.failures import HttpError, as_http, log_error
+from amulet_local.server.feedback import add_feedback
 from amulet_local.server.fields import STRENGTH
 from amulet_local.server.other_protocols import add_other_protocols, error_body
 from amulet_local.server.replies import CompletionReply
@@ -56,6 +57,7 @@ def make_app(service: Service, *, version: str) -> FastAPI:
     _add_tokens(app, service)
     add_state(app, service, version)
     add_embeddings(app, service)
+    add_feedback(app, service)
     add_other_protocols(app, service)
     _add_page(app, service)
     _add_short_paths(app)

@@ -56,11 +56,12 @@ class CompletionJob:
         Raises:
             AmuletError, HttpError: it can't be done.
         """
+        user = body.get("user")
         body, unknown = model.understood(body, kind.known)
         self._warnings = tuple(unknown)
         self._prompt = kind(body)
         model_name = model.names.find(body.get("model"))
-        self._body = model.defaults.under(body, model_name)
+        self._body = model.completed(body, model_name, user)
         self.fields = fields = self._prompt.fields(self._body)
         self._samplings = choices(fields.sampling(model.engine.n_ctx), fields.n)
         self._n_answers = len(self._samplings) * self._prompt.n_prompts

@@ -128,6 +128,20 @@ CONTROL = _body(
         **{name: {"type": "number"} for name in CHANGEABLE},
     )
 )
+FEEDBACK = _body(
+    _object(
+        "messages",
+        messages={"type": "array", "minItems": 1, "items": _object("role", role=_TEXT, content={})},
+        response=_TEXT,
+        rating={"enum": [1, -1]},
+        edited=_TEXT,
+        chosen=_TEXT,
+        rejected=_TEXT,
+        like=_TEXT,
+        user=_TEXT,
+        model=_TEXT,
+    )
+)
 
 
 def describe(app: FastAPI) -> None:

@@ -16,6 +16,7 @@ from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.server.client_fields import understood
 from amulet_local.server.fields import STRENGTH
 from amulet_local.server.model_names import ModelName, ModelNames
+from amulet_local.server.profiles import ServedProfiles
 from amulet_local.serving.pool import Pool
 
 _log = logging.getLogger("amulet_local.server")
@@ -30,6 +31,11 @@ class Defaults:
     """
 
     fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def strength(self) -> Mapping[str, Any]:
+        """Those of the fields that set a strength."""
+        return {name: value for name, value in self.fields.items() if name in STRENGTH}
 
     def under(self, body: Mapping[str, Any], model_name: ModelName) -> dict[str, Any]:
         """A body with what it leaves open: from the model's name, then the defaults.
@@ -57,9 +63,8 @@ class ServedModel:
         defaults: what holds for requests that say nothing.
         has_strict_fields: whether a field that isn't known here is an error.
         tags: words about it for lists of models.
-        shows_places: whether /slots says what is being computed.
         adapters: LoRA files with their scales.
-        has_page: whether there is a page to try it.
+        profiles: what was learned of those who ask; None where nothing is.
     """
 
     def __init__(
@@ -72,16 +77,36 @@ class ServedModel:
         has_strict_fields: bool = False,
         tags: Sequence[str] = (),
         adapters: Sequence[tuple[str, float]] = (),
+        profiles: ServedProfiles | None = None,
     ) -> None:
         self.engine, self.pool, self.names, self.defaults = engine, pool, names, defaults
         self.has_strict_fields = has_strict_fields
         self.adapters = tuple(adapters)
         self.tags = tuple(tags)
+        self.profiles = profiles
 
     @property
     def vocabulary(self) -> Vocabulary:
         """Of the model."""
         return self.engine.model.vocabulary
+
+    def completed(
+        self, body: Mapping[str, Any], model_name: ModelName, user: object
+    ) -> dict[str, Any]:
+        """A body with what it leaves open: of the model's name, of who asks, and the defaults.
+
+        Raises:
+            AmuletError: their profile can't be used.
+        """
+        learned: Mapping[str, Any] = {}
+        if self.profiles is not None and not model_name.preferences:
+            learned = self.profiles.filled(
+                {**self.defaults.strength, **body},
+                user,
+                model=self.engine.model.path.name,
+                own=self.engine.own_settings,
+            )
+        return self.defaults.under({**learned, **body}, model_name)
 
     def understood(
         self, body: Mapping[str, Any], known: Collection[str]

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from amulet_local.cli.options import AskingOptions
+from amulet_local.cli.question import Question, read_settings
+from amulet_local.common.errors import ProfileError
+from amulet_local.profile.contents import Contents
 from amulet_local.profile.feedback import Fact, Feedback
 from amulet_local.profile.profile import Profile
 from tests.cli.conftest import CallCli
+from tests.cli.running import run
 
 COMMANDS = (
     *("list", "create", "show", "history", "export", "edit", "import", "forget", "reset", "delete"),
@@ -46,17 +53,18 @@ def me(call: CallCli) -> Profile:
     """A profile with 20 picks of what is terse or isn't long-winded, a strength and a fact."""
     done(call, "create", "me", "--preference", "terse", "--preference", "long-winded")
     profile = Profile("me")
+    said = []
     for number in range(20):
         differences = {"terse": 0.4, "long-winded": 0.1}
         if number % 2:
             differences = {"terse": 0.1, "long-winded": -0.2}
-        profile.add(pick(f"Yes {number}.", **differences))
-    profile.add(
-        Feedback(
-            at=1_800_000_100.0, kind="pick", origin="chat", model="m.gguf", strengths=(1.6, 1.0)
-        )
+        said.append(pick(f"Yes {number}.", **differences))
+    strength = Feedback(
+        at=1_800_000_100.0, kind="pick", origin="chat", model="m.gguf", strengths=(1.6, 1.0)
     )
-    profile.add(Fact(at=1_800_000_200.0, origin="chat", text="The user is a vegetarian."))
+    fact = Fact(at=1_800_000_200.0, origin="chat", text="The user is a vegetarian.")
+    bank = profile.contents().bank
+    profile.replace(Contents(bank=bank, feedback=(*said, strength), facts=(fact,)))
     return profile
 
 
@@ -156,3 +164,43 @@ def test_what_cant_be_done_is_one_line(call: CallCli, me: Profile) -> None:
         assert said in call("profile", *arguments).error_line
     assert call("profile", "forget", "me").code == 2
     assert not Profile("you").exists
+
+
+def test_answers_follow_a_profile_unless_something_else_is_asked_for(
+    call: CallCli, me: Profile, tiny_gguf: Callable[..., Path]
+) -> None:
+    model = tiny_gguf("m.gguf")
+    taste = me.taste()
+    assert taste.factor("m.gguf") > 1
+
+    def asked(**options: Any) -> Question:
+        return read_settings(AskingOptions(model=str(model), **options))
+
+    learned = asked(profile="me")
+    assert learned.preferences == taste.mix
+    assert learned.amulet is not None
+    assert learned.amulet.guidance_scale == pytest.approx(1.5 * taste.factor("m.gguf"))
+    assert learned.strength_from == "profile me"
+    for name, value in (("preference", ["formal"]), ("avoid", ["formal"])):
+        assert asked(profile="me", **{name: value}) == asked(**{name: value})
+    for options in ({"preset": "strong"}, {"strength": {"guidance_scale": 3.0}}):
+        other = asked(profile="me", **options)
+        assert other.preferences == taste.mix
+        assert other.amulet == asked(**options).amulet
+        assert other.strength_from == asked(**options).strength_from
+    done(call, "create", "new")
+    assert asked(profile="new") == asked()
+    with pytest.raises(ProfileError, match="profile create you"):
+        asked(profile="you")
+
+
+@pytest.mark.usefixtures("tiny_by_default")
+def test_a_chat_without_a_terminal_learns(call: CallCli) -> None:
+    done(call, "create", "me")
+    said = b"Why?\n/good\n/better\n/better 1\n"
+    outcome = run("chat", "--profile", "me", "-n", "4", "-c", "256", stdin=said)
+    assert outcome.code == 0, outcome
+    assert [item.kind for item in Profile("me").contents().feedback] == ["good", "pick"]
+    outcome = run("chat", "-n", "4", "-c", "256", stdin=b"Why?\n/good\n")
+    assert outcome.code == 1
+    assert "--profile NAME" in outcome.err

@@ -15,6 +15,7 @@ from amulet_local import Engine, load
 from amulet_local.server.limits import Access, Limits
 from amulet_local.server.model_names import ModelNames
 from amulet_local.server.models import ModelFile, Models
+from amulet_local.server.profiles import ServedProfiles
 from amulet_local.server.run import open_port, serve
 from amulet_local.server.served_embedder import ServedEmbedder
 from amulet_local.server.served_model import Defaults, ServedModel
@@ -90,12 +91,14 @@ def running(
     hold: threading.Event | None = None,
     scheduler: Any = "auto",
     strict: bool = False,
+    profile: str | None = None,
 ) -> Iterator[Server]:
     """A server on an engine that stays open after it.
 
     Args:
         hold: loading waits for it.
         strict: the model is called "mine", and what isn't known here is refused.
+        profile: what is learned of whom.
     """
 
     names = ModelNames(["smollm2"], aliases=["mine"] if strict else (), is_strict=strict)
@@ -105,7 +108,8 @@ def running(
             hold.wait()
         pool = engine.pool(places=places, waiting=waiting, scheduler=scheduler)
         given = Defaults(fields=defaults or {})
-        return ServedModel(engine, pool, names, given, has_strict_fields=strict)
+        profiles = None if profile is None else ServedProfiles(profile)
+        return ServedModel(engine, pool, names, given, has_strict_fields=strict, profiles=profiles)
 
     models = Models([ModelFile(names, make)])
     server = Server(models, access or Access(), limits or Limits())

@@ -49,6 +49,7 @@ def run(options: ChatOptions) -> None:
         SystemExit: with 1, if questions came from a file or pipe and one of them failed.
     """
     from amulet_local.cli.chat.commands import SlashCommands, resume, show_place
+    from amulet_local.cli.chat.feedback import ChatFeedback
     from amulet_local.cli.chat.screen import Screen
     from amulet_local.cli.chat.talk import Chat
     from amulet_local.cli.kept_chats import (
@@ -81,13 +82,19 @@ def run(options: ChatOptions) -> None:
             )
             name = Path(question.model).name.removesuffix(".gguf")
             chat = Chat(engine, conversation, screen, keeper, model=name)
-            commands = SlashCommands(chat)
             chat.warn(engine.warnings)
             if keeper.keeps:
                 remember_model(question.model, engine.model.path.name)
             if path is not None:
                 resume(chat, path)
                 _set_again(chat, options, question)
+            feedback = ChatFeedback(
+                chat,
+                options.profile,
+                keeps_strength=question.amulet is not None
+                and question.strength_from != f"profile {options.profile}",
+            )
+            commands = SlashCommands(chat, feedback)
             _greet(chat)
             if path is not None:
                 show_place(chat, path)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from amulet_local.cli.answering import applied_in_words
 from amulet_local.cli.chat import settings as words
+from amulet_local.cli.chat.feedback import ChatFeedback
 from amulet_local.cli.chat.screen import AnswerDisplay
 from amulet_local.cli.chat.slash import BY_NAME, SlashLine, help_of, help_text, unknown
 from amulet_local.cli.chat.talk import Chat
@@ -33,7 +34,7 @@ class Leave(Exception):
 class SlashCommands:
     """Runs commands on a chat."""
 
-    def __init__(self, chat: Chat) -> None:
+    def __init__(self, chat: Chat, feedback: ChatFeedback | None = None) -> None:
         self._chat = chat
         chat.change_live = self.change
         self._run: dict[str, Callable[[str], None]] = {
@@ -50,6 +51,7 @@ class SlashCommands:
             "stats": self._stats,
             "help": self._help,
             "exit": self._exit,
+            **(feedback or ChatFeedback(chat)).commands,
         }
 
     def run(self, said: SlashLine) -> None:

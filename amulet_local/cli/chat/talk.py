@@ -65,6 +65,7 @@ class Chat:
         self.waiting: list[str] = []
         self.has_failed = False
         self.change_live: Callable[[SlashLine], str | None] = lambda said: None
+        self.after_turn: Callable[[], None] = lambda: None
         self._asked_with: ConversationSettings | None = None
         self._warned: set[str] = set()
 
@@ -211,6 +212,7 @@ class Chat:
             self.question = self.question or question
             return None
         self._comment(generation)
+        self.after_turn()
         return generation
 
     def _comment(self, generation: Generation) -> None:

@@ -1,0 +1,155 @@
+"""Takes what a user says of answers: measures the answers, keeps it, and says what it changed.
+
+Knows nothing about terminals or HTTP, nor how an answer is measured: it is given a function that
+does it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from amulet_local.common.results import LogRatios
+from amulet_local.preferences.preference import Preference
+from amulet_local.profile.feedback import Example, Feedback
+from amulet_local.profile.in_words import changed
+from amulet_local.profile.profile import Profile
+from amulet_local.profile.taste import Taste, differences
+
+MEASURED_TOKENS = 64
+"""Of an answer, from its beginning: what measuring costs is in proportion."""
+
+NO_QUESTION = "Write a text."
+"""What a text answers that answers nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """An answer.
+
+    Attributes:
+        text: of it.
+        token_ids: its tokens, where they are known; better than the text, which may be cut into
+            others.
+        finished: whether it ends there.
+    """
+
+    text: str
+    token_ids: Sequence[int] = ()
+    finished: bool = True
+
+
+Measure = Callable[[str, Said, Sequence[Preference]], LogRatios]
+"""Measures an answer to a question: `Engine.log_ratios` of its first MEASURED_TOKENS tokens."""
+
+
+class Listener:
+    """Learns from what one user says, with one model.
+
+    Every method returns what has changed, in words, once the feedback is safely kept.
+
+    Attributes:
+        profile: what learns.
+        model: the name of the model's file.
+    """
+
+    def __init__(self, profile: Profile, measure: Measure, *, model: str, origin: str) -> None:
+        """Take note.
+
+        Args:
+            origin: where the feedback comes from, for the profile's history.
+        """
+        self.profile, self.model = profile, model
+        self._measure, self._origin = measure, origin
+
+    def taste(self) -> Taste:
+        """What is known of the user now.
+
+        Raises:
+            ProfileError: the profile can't be read.
+        """
+        return self.profile.taste()
+
+    def picked(
+        self,
+        question: str,
+        better: Said,
+        worse: Said,
+        *,
+        strengths: tuple[float, float] | None = None,
+        kind: str = "pick",
+    ) -> str:
+        """The user prefers one of two answers to the other.
+
+        Args:
+            strengths: of both as factors of the usual one, where they differ in it alone.
+            kind: "fix" where the better one is what the user made of the other.
+
+        Raises:
+            ProfileError: it can't be kept.
+            As `Engine.log_ratios`; nothing is kept then.
+        """
+        bank = self.profile.contents().bank
+        found = {}
+        if strengths is None:
+            ours, other = (self._measure(question, said, bank).means for said in (better, worse))
+            found = dict(differences(bank, ours, other))
+        return self._keep(
+            Feedback(
+                at=time.time(),
+                kind=kind,
+                origin=self._origin,
+                model=self.model,
+                question=question,
+                better=better.text,
+                worse=worse.text,
+                differences=found,
+                strengths=strengths or (),
+            )
+        )
+
+    def rated(self, question: str, answer: Said, *, good: bool) -> str:
+        """The user likes an answer, or doesn't.
+
+        Raises:
+            As `picked`.
+        """
+        return self._alone("good" if good else "bad", question, answer)
+
+    def liked(self, question: str, text: str) -> str:
+        """The user gives a text that they like, which is kept as an example as well.
+
+        Args:
+            question: what it answers; empty for nothing.
+
+        Raises:
+            As `picked`.
+        """
+        said = self._alone("like", question or NO_QUESTION, Said(text=text))
+        self.profile.add(Example(at=time.time(), origin=self._origin, question=question, text=text))
+        return said
+
+    def _alone(self, kind: str, question: str, answer: Said) -> str:
+        """One answer against what the plain prompt's would have on average."""
+        bank = self.profile.contents().bank
+        measured = self._measure(question, answer, bank)
+        better, worse = measured.means, measured.expected
+        if kind == "bad":
+            better, worse = worse, better
+        return self._keep(
+            Feedback(
+                at=time.time(),
+                kind=kind,
+                origin=self._origin,
+                model=self.model,
+                question=question,
+                better="" if kind == "bad" else answer.text,
+                worse=answer.text if kind == "bad" else "",
+                differences=dict(differences(bank, better, worse)),
+            )
+        )
+
+    def _keep(self, item: Feedback) -> str:
+        self.profile.add(item)
+        return changed(self.profile.taste())

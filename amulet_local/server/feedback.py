@@ -1,0 +1,146 @@
+"""The endpoint that takes what somebody says of answers, for their profile.
+
+Knows nothing about how a profile learns. It keeps no answers: a client sends what it is about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import Field
+
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.common.results import LogRatios
+from amulet_local.engine import Engine
+from amulet_local.params.base import StrictParams
+from amulet_local.preferences.preference import Preference
+from amulet_local.profile.listener import MEASURED_TOKENS, Listener, Said
+from amulet_local.server import openapi
+from amulet_local.server.access import json_object
+from amulet_local.server.failures import HttpError
+from amulet_local.server.fields import messages_of
+from amulet_local.server.profiles import ServedProfiles
+from amulet_local.server.service import Service
+
+Text = Annotated[str, Field(min_length=1, max_length=100_000)]
+
+
+class FeedbackFields(StrictParams):
+    """What a body says, besides the messages that were answered.
+
+    Attributes:
+        response: an answer that is rated, edited or liked.
+        rating: 1 for one that is liked, -1 for one that isn't.
+        edited: what the user made of it.
+        chosen, rejected: of two answers.
+        like: a text of the user's own.
+        user: who says so.
+        model: which model answered; of several it is loaded.
+    """
+
+    response: Text | None = None
+    rating: Literal[1, -1] | None = None
+    edited: Text | None = None
+    chosen: Text | None = None
+    rejected: Text | None = None
+    like: Text | None = None
+    user: str | None = None
+    model: str | None = None
+
+    def _check_together(self) -> None:
+        given = {
+            name
+            for name in ("response", "rating", "edited", "chosen", "rejected", "like")
+            if getattr(self, name) is not None
+        }
+        if given not in (
+            {"response", "rating"},
+            {"response", "edited"},
+            {"chosen", "rejected"},
+            {"like"},
+        ):
+            raise InvalidParameterError(
+                "feedback is response and rating, response and edited, chosen and rejected, or like"
+            )
+
+
+def add_feedback(app: FastAPI, service: Service) -> None:
+    """Add it."""
+
+    @app.post("/v1/amulet/feedback", openapi_extra=openapi.FEEDBACK, responses=openapi.ERRORS)
+    async def feedback(request: Request) -> Response:
+        """Learn from what is said of an answer; says what that changed."""
+        body = json_object(await request.body())
+        model = service.model
+        if model.profiles is None:
+            raise HttpError(
+                501,
+                "nothing is learned here: start the server with --profile NAME",
+                kind="not_supported_error",
+                code="no_profile",
+            )
+        question = _question(messages_of(body))
+        fields = FeedbackFields(**{name: x for name, x in body.items() if name != "messages"})
+        said = await asyncio.to_thread(_learn, model.profiles, model.engine, question, fields)
+        return JSONResponse(said)
+
+
+def _learn(
+    profiles: ServedProfiles, engine: Engine, question: str, fields: FeedbackFields
+) -> dict[str, Any]:
+    """Keep it; what follows from it.
+
+    Raises:
+        AmuletError: it can't be kept.
+    """
+    profile = profiles.of(fields.user, create=True)
+
+    def measure(asked: str, said: Said, bank: Sequence[Preference]) -> LogRatios:
+        return engine.log_ratios(asked, said.text, bank=list(bank), max_tokens=MEASURED_TOKENS)
+
+    listener = Listener(profile, measure, model=engine.model.path.name, origin="server")
+    if fields.like is not None:
+        changed = listener.liked(question, fields.like)
+    elif fields.chosen is not None:
+        assert fields.rejected is not None
+        changed = listener.picked(question, Said(text=fields.chosen), Said(text=fields.rejected))
+    else:
+        assert fields.response is not None
+        answer = Said(text=fields.response)
+        if fields.edited is not None:
+            changed = listener.picked(question, Said(text=fields.edited), answer, kind="fix")
+        else:
+            changed = listener.rated(question, answer, good=fields.rating == 1)
+    taste = listener.taste()
+    return {
+        "object": "amulet.feedback",
+        "profile": profile.name,
+        "changed": changed,
+        "preference": [
+            {"name": item.name or item.text, "weight": item.weight} for item in taste.mix
+        ],
+    }
+
+
+def _question(messages: Sequence[Mapping[str, Any]]) -> str:
+    """The last question.
+
+    Raises:
+        InvalidParameterError: there is none.
+    """
+    for message in reversed(messages):
+        content = message.get("content")
+        if message.get("role") != "user" or not content:
+            continue
+        if isinstance(content, str):
+            return content
+        if isinstance(content, list):
+            texts = [part.get("text") for part in content if isinstance(part, Mapping)]
+            joined = "\n".join(text for text in texts if isinstance(text, str))
+            if joined:
+                return joined
+    raise InvalidParameterError("messages: there is no question of the user in them")
