@@ -1,0 +1,1 @@
+"""Tests of the server on clients that others wrote, unmodified: scripts/test clients."""
