@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from amulet_local.answering.request import Request
 from amulet_local.batch.input_lines import MAX_LINE_BYTES, InputLine
@@ -235,8 +236,15 @@ def _digest(data: bytes, n_digits: int) -> str:
 def _json_of(line: InputLine) -> Any:
     if line.data is None:
         raise InvalidRequestError(f"the line has more than {MAX_LINE_BYTES} bytes")
+
+    def no_constant(text: str) -> NoReturn:
+        raise ValueError(f"{text:.20} is no number of JSON")
+
+    def finite(text: str) -> float:
+        return number if math.isfinite(number := float(text)) else no_constant(text)
+
     try:
-        return json.loads(line.data)
+        return json.loads(line.data, parse_constant=no_constant, parse_float=finite)
     except (ValueError, RecursionError) as error:
         raise InvalidRequestError(f"no JSON: {str(error)[:200]}") from None
 

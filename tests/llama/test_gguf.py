@@ -432,8 +432,66 @@ def test_an_empty_vocabulary_is_refused(save: Save) -> None:
     refused(save(build(keys)), "vocabulary is empty")
 
 
-def test_vocabularies_that_native_tokenizers_abort_or_hang_on_are_refused(save: Save) -> None:
+ENDS: Keys = {f"tokenizer.ggml.{key}_token_id": scalar(U32, 1) for key in ("bos", "seperator")}
+"""Tokens that are put around texts, which by default are others than these few."""
+ALL_BYTES = [*TOKENS[:3], *(f"<0x{byte:02X}>" for byte in range(256))]
+
+
+def spm(tokens: list[str], **more: bytes) -> Keys:
+    """A vocabulary of SentencePiece's."""
+    keys = {"model": scalar(STR, "llama"), "tokens": array(STR, tokens)}
+    keys |= {"scores": array(F32, [0.0] * len(tokens)), **more}
+    keys |= {"token_type": array(I32, [1] * len(tokens))}
+    return {f"tokenizer.ggml.{key}": value for key, value in keys.items()}
+
+
+def test_a_vocabulary_that_cant_spell_every_text_is_refused(save: Save) -> None:
+    assert read_header(save(build(spm(ALL_BYTES)))).n_tensors == 2
+    without = [token for token in ALL_BYTES if token != "<0xE3>"]
+    refused(save(build(spm(without))), "lacks the byte 0xe3, which texts may have")
+    letters = [token for token in ALL_BYTES if token != "<0x61>"]
+    refused(save(build(spm(letters))), "lacks the byte 0x61")
+    assert read_header(save(build(spm([*letters, "a"])))).n_tensors == 2
+
+
+def test_a_token_that_is_added_to_texts_has_to_be_there(save: Save) -> None:
     bert: Keys = {"tokenizer.ggml.model": scalar(STR, "bert")}
+    refused(save(build(bert)), "adds a token to texts, tokenizer.ggml.bos_token_id")
+    bert["tokenizer.ggml.bos_token_id"] = scalar(U32, 6)
+    refused(save(build(bert)), "tokenizer.ggml.seperator_token_id, and doesn't have it")
+    adding: Keys = {"tokenizer.ggml.add_bos_token": scalar(BOOL, 1)}
+    refused(save(build(adding)), "bos_token_id")  # 11 where nothing is said
+    adding["tokenizer.ggml.bos_token_id"] = scalar(U32, 7)
+    refused(save(build(adding)), "bos_token_id")
+    adding["tokenizer.ggml.bos_token_id"] = scalar(U32, 6)
+    assert read_header(save(build(adding))).n_tensors == 2
+    assert read_header(save(build(spm(ALL_BYTES, add_eos_token=scalar(BOOL, 1))))).n_tensors == 2
+
+
+def test_whitespace_is_split_by_its_own_tokenizer_alone(save: Save) -> None:
+    keys: Keys = {"tokenizer.ggml.pre": scalar(STR, "whitespace")}
+    refused(save(build(keys)), "pre is 'whitespace', which 'gpt2' vocabularies don't have")
+    keys["tokenizer.ggml.model"] = scalar(STR, "whitespace")
+    assert read_header(save(build(keys))).n_tensors == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "match"),
+    [
+        ("a.weight", 9, "the type Q8_1, which no weight has"),
+        ("a.weight", 26, "the type I32"),
+        ("blk.0.attn_norm.weight", 2, "the type 2, and llama.cpp needs F32 there"),
+        ("blk.0.attn_q.bias", 1, "the type 1, and llama.cpp needs F32 there"),
+    ],
+)
+def test_types_that_llama_cpp_cant_compute_with_are_refused(
+    save: Save, name: str, kind: int, match: str
+) -> None:
+    refused(save(build(tensors=[tensor(name, (32,), kind)])), match)
+
+
+def test_vocabularies_that_native_tokenizers_abort_or_hang_on_are_refused(save: Save) -> None:
+    bert: Keys = {"tokenizer.ggml.model": scalar(STR, "bert"), **ENDS}
     assert read_header(save(build(bert))).n_tensors == 2
     bert["tokenizer.ggml.token_type"] = array(I32, [1, 1, 1, 1, 1, 1, 6])
     refused(save(build(bert)), "byte tokens")
@@ -523,8 +581,9 @@ def load_natively(paths: list[Path]) -> tuple[int, list[str]]:
 @pytest.mark.lengthy
 def test_what_is_accepted_does_not_kill_llama_cpp(tmp_path: Path) -> None:
     bases = [build()]
-    for model in ("gpt2", "llama", "t5", "bert", "gemma4"):
-        bases.append(build({"tokenizer.ggml.model": scalar(STR, model)}, tensors=[]))
+    for model in ("gpt2", "t5", "bert", "gemma4"):
+        bases.append(build({"tokenizer.ggml.model": scalar(STR, model), **ENDS}, tensors=[]))
+    bases.append(build(spm(ALL_BYTES), tensors=[]))
     rwkv: Keys = {"tokenizer.ggml.model": scalar(STR, "rwkv")}
     tokens = ["<", "\\n", "\\nx", "a", "ab", "\\x41", "b"]
     bases.append(build({**rwkv, "tokenizer.ggml.tokens": array(STR, tokens)}, tensors=[]))

@@ -12,8 +12,8 @@ llama.cpp (an unknown architecture, a missing tensor): that is an ordinary error
 
 from __future__ import annotations
 
-from amulet_local.llama.gguf.header import GGUFHeader, read_data, read_header
+from amulet_local.llama.gguf.header import GGUFHeader, parse_header, read_data, read_header
 from amulet_local.llama.gguf.metadata import GGUFArray
 from amulet_local.llama.gguf.tensors import GGUFTensor
 
-__all__ = ["GGUFArray", "GGUFHeader", "GGUFTensor", "read_data", "read_header"]
+__all__ = ["GGUFArray", "GGUFHeader", "GGUFTensor", "parse_header", "read_data", "read_header"]

@@ -62,6 +62,21 @@ def read_header(path: str | os.PathLike[str]) -> GGUFHeader:
     return _opened(path, lambda fd: _parse(Cursor(fd, shown, os.fstat(fd).st_size)))
 
 
+def parse_header(data: bytes, shown: str) -> GGUFHeader:
+    """Check the header of a file that is in memory.
+
+    Args:
+        data: all of the file.
+        shown: what messages call it.
+
+    Raises:
+        ModelFileError: it isn't a sound GGUF file.
+    """
+    cursor = Cursor(-1, shown, len(data))
+    cursor.data = data
+    return _parse(cursor)
+
+
 def read_data(path: str | os.PathLike[str], tensors: Iterable[GGUFTensor]) -> list[bytes]:
     """The data of some tensors of a file whose header was read.
 

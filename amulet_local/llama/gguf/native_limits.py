@@ -17,6 +17,20 @@ MAX_LAYERS = 512  # LLAMA_MAX_LAYERS
 MAX_EXPERTS = 1024  # LLAMA_MAX_EXPERTS
 BYTE_TOKEN_TYPE = 6  # LLAMA_TOKEN_TYPE_BYTE
 
+_UTF8_BYTES = (*range(0xC0), *range(0xC2, 0xF5))
+"""Those that a text in UTF-8 may have."""
+_ADDED_KEYS = {"bos": "bos", "eos": "eos", "sep": "seperator"}
+"""Tokens that are put before, behind and between texts, and what llama.cpp calls them in keys."""
+_ADDED: Mapping[str, Mapping[str, int]] = {
+    "llama": {"bos": 1, "eos": 2},
+    "bert": {"bos": 101, "sep": 102},
+    "gpt2": {"bos": 11, "eos": 11},
+    "t5": {"eos": 1},
+}
+"""Which they are where a file doesn't say so, by tokenizer."""
+_ADDING: Mapping[str, tuple[str, ...]] = {"llama": ("bos",), "t5": ("eos",)}
+_ALWAYS_ADDING: Mapping[str, tuple[str, ...]] = {"bert": ("bos", "sep"), "gemma4": ("bos",)}
+"""Which are added where a file doesn't say so, and which whatever it says."""
 _RWKV_UNIT = re.compile(rb"\\x..|\\.|.", re.DOTALL)
 
 
@@ -43,7 +57,11 @@ def check_tokenizer(cursor: Cursor, metadata: Mapping[str, MetadataValue]) -> No
     for key in ("scores", "token_type"):
         if lengths.get(key, n_tokens) != n_tokens:
             cursor.damaged(f"{prefix}{key} has {lengths[key]} entries for {n_tokens} tokens")
-    _check_tokens(cursor, str(metadata.get(prefix + "model", "")))
+    model = str(metadata.get(prefix + "model", ""))
+    if metadata.get(prefix + "pre") == "whitespace" != model:
+        cursor.damaged(f"{prefix}pre is 'whitespace', which {cut(model)} vocabularies don't have")
+    _check_added_tokens(cursor, metadata, model, n_tokens)
+    _check_tokens(cursor, model)
     cursor.tokens, cursor.token_types = [], b""
 
 
@@ -65,6 +83,11 @@ def _check_tokens(cursor: Cursor, model: str) -> None:
         cursor.fail(f"its vocabulary has {n_doubles} tokens twice: convert the model again")
     if model == "bert" and BYTE_TOKEN_TYPE in memoryview(cursor.token_types).cast("i"):
         cursor.damaged("its BERT vocabulary has byte tokens, which llama.cpp can't show")
+    if model == "llama":
+        # A character that is no token is spelled in bytes, which all have to be there.
+        for byte in _UTF8_BYTES:
+            if b"<0x%02X>" % byte not in distinct and bytes((byte,)) not in distinct:
+                cursor.damaged(f"its vocabulary lacks the byte {byte:#04x}, which texts may have")
     if model == "rwkv":
         # The tokenizer never ends on a byte that starts some token and is none itself.
         heads = {unit.group() for token in tokens if (unit := _RWKV_UNIT.match(token))}
@@ -72,6 +95,24 @@ def _check_tokens(cursor: Cursor, model: str) -> None:
             cursor.damaged(f"its RWKV vocabulary lacks the byte {cut(min(missing))}")
     if model == "plamo2" and (n_bytes := sum(len(t) ** 2 for t in tokens)) > 2**28:
         cursor.fail(f"its PLaMo vocabulary has {n_bytes} bytes of suffixes: too large")
+
+
+def _check_added_tokens(
+    cursor: Cursor, metadata: Mapping[str, MetadataValue], model: str, n_tokens: int
+) -> None:
+    """Refuse a vocabulary that adds a token to texts and doesn't have it."""
+    defaults, adds = _ADDED.get(model, {}), _ADDING.get(model, ())
+    for name, key in _ADDED_KEYS.items():
+        given = metadata.get(f"tokenizer.ggml.{key}_token_id", -1)
+        ids = (given, defaults.get(name, -1))
+        if any(type(id_) is int and 0 <= id_ < n_tokens for id_ in ids):
+            continue
+        is_added = metadata.get(f"tokenizer.ggml.add_{name}_token", name in adds)
+        if is_added is True or name in _ALWAYS_ADDING.get(model, ()):
+            cursor.damaged(
+                f"its vocabulary adds a token to texts, tokenizer.ggml.{key}_token_id, and doesn't "
+                f"have it"
+            )
 
 
 def check_sizes(cursor: Cursor, metadata: Mapping[str, MetadataValue], arch: str) -> None:

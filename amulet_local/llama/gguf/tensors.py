@@ -29,6 +29,12 @@ BLOCKS = {
     39: (32, 17), 40: (64, 36), 41: (128, 18), 42: (64, 18),
 }
 # fmt: on
+NOT_WEIGHTS = {9: "Q8_1", 15: "Q8_K", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64"}
+"""Types that llama.cpp has no product with: it calls what isn't there, or aborts."""
+ADDENDS = ("_norm.weight", ".bias")
+"""Ends of names of what is added to or multiplied with each element: always in F32."""
+TABLE = "ffn_gate_tid2eid.weight"
+"""The end of the one name whose whole numbers are looked up and not multiplied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +112,10 @@ def _n_tensor_bytes(cursor: Cursor, name: str, shape: list[int], kind: int) -> i
             f"the tensor {cut(name)} has the type {kind}, unknown here: "
             "get the model in another quantization"
         )
+    if kind in NOT_WEIGHTS and not name.endswith(TABLE):
+        cursor.fail(f"the tensor {cut(name)} has the type {NOT_WEIGHTS[kind]}, which no weight has")
+    if kind and name.endswith(ADDENDS):
+        cursor.fail(f"the tensor {cut(name)} has the type {kind}, and llama.cpp needs F32 there")
     n_block_elements, n_block_bytes = BLOCKS[kind]
     n_row = shape[0] if shape else 1
     if n_row % n_block_elements:
