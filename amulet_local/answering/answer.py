@@ -88,7 +88,7 @@ class Answer:
         piece = self._reader.push(token)
         self.steering.accept(token, self._reader.written)
         self.steering.in_reasoning = self._reader.in_reasoning
-        if self._reader.stopped:
+        if self._reader.stop_text is not None:
             self.finish_reason = "stop"
         elif len(self.tokens) >= self._request.sampling.max_tokens:
             self.finish_reason = "length"
@@ -150,7 +150,7 @@ class Answer:
             computed_tokens: for the usage.
         """
         request, rest = self._request, self._reader.finish()
-        if self._reader.stopped:
+        if self._reader.stop_text is not None:
             self.finish_reason = "stop"
         if self._reader.in_reasoning and self.finish_reason != "cancelled":
             note = f"the model was still reasoning after {len(self.tokens)} tokens: no answer"
@@ -168,6 +168,7 @@ class Answer:
                 tool_calls=self._reader.calls,
                 token_ids=tuple(self.tokens),
                 finish_reason=self.finish_reason or "cancelled",
+                stop_text=self._reader.stop_text,
                 usage=Usage(
                     prompt_tokens=max(len(prompt) for prompt in request.prompts),
                     completion_tokens=len(self.tokens),

@@ -98,9 +98,9 @@ class AnswerReader:
         return () if self._calls is None else self._calls.calls
 
     @property
-    def stopped(self) -> bool:
-        """Whether a stop text ended the answer."""
-        return self._stops.found is not None
+    def stop_text(self) -> str | None:
+        """The stop text that ended the answer, if one did."""
+        return self._stops.found
 
     @property
     def text(self) -> str:

@@ -119,7 +119,7 @@ def beam_search(run: BeamRun, request: Request, progress: Progress | None = None
     for token in tokens[: len(tokens) - ended]:
         reader.push(token)
     reader.finish()
-    ended = ended or reader.stopped
+    ended = ended or reader.stop_text is not None
     reason: FinishReason = "cancelled" if cancelled else "stop" if ended else "length"
     warnings = list(request.warnings)
     if reason == "length" and len(tokens) < request.sampling.max_tokens:
@@ -132,6 +132,7 @@ def beam_search(run: BeamRun, request: Request, progress: Progress | None = None
         reasoning=reader.reasoning,
         token_ids=tokens,
         finish_reason=reason,
+        stop_text=reader.stop_text,
         usage=Usage(
             prompt_tokens=len(prompt),
             completion_tokens=len(tokens),

@@ -149,6 +149,7 @@ class Generation:
         reasoning: what a thinking model wrote to itself before it; empty for others.
         token_ids: the tokens of both, the one that ended the answer included.
         finish_reason: why it ended.
+        stop_text: the stop text that ended it; None if something else did.
         usage, timings: what it cost.
         method: the decoding method's name.
         preset: the preset's name; empty where the caller set the strength, or there is none.
@@ -177,6 +178,7 @@ class Generation:
     reasoning: str = ""
     applied: AppliedStrength | None = None
     tool_calls: tuple[ToolCall, ...] = ()
+    stop_text: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,6 @@ class AnthropicWire(Wire):
             "type": "message",
             "role": "assistant",
             "model": model,
-            "stop_sequence": None,
         }
         self._said = Deltas()
         self._kinds: list[str] = []
@@ -98,7 +97,7 @@ class AnthropicWire(Wire):
         return {
             **self._head,
             "content": content,
-            "stop_reason": _STOP_REASONS[self._said.finish_reason],
+            **self._ending(),
             "usage": self._usage(),
             "amulet": answer["amulet"],
         }
@@ -108,7 +107,8 @@ class AnthropicWire(Wire):
         text, reasoning = self._said.take(piece)
         if not self._has_begun:
             self._has_begun = True
-            message: dict[str, Any] = {**self._head, "content": [], "stop_reason": None}
+            message: dict[str, Any] = {**self._head, "content": []}
+            message |= {"stop_reason": None, "stop_sequence": None}
             message["usage"] = {"input_tokens": self._n_prompt, "output_tokens": 0}
             yield _event("message_start", message=message)
         if reasoning:
@@ -124,14 +124,20 @@ class AnthropicWire(Wire):
     def end(self) -> Iterable[bytes]:
         """The end of the block and of the message."""
         yield _event("content_block_stop", index=len(self._kinds) - 1)
-        reason = _STOP_REASONS[self._said.finish_reason]
         yield _event(
             "message_delta",
-            delta={"stop_reason": reason, "stop_sequence": None},
+            delta=self._ending(),
             usage=self._usage(),
             amulet=self._said.last["amulet"],
         )
         yield _event("message_stop")
+
+    def _ending(self) -> dict[str, Any]:
+        """Why it ended, in Anthropic's words."""
+        word = self._said.last["stopping_word"]
+        if word:
+            return {"stop_reason": "stop_sequence", "stop_sequence": word}
+        return {"stop_reason": _STOP_REASONS[self._said.finish_reason], "stop_sequence": None}
 
     def error(self, body: Mapping[str, Any]) -> bytes:
         """An event of its own."""

@@ -206,7 +206,7 @@ class LlamaServerWire(Wire):
             "has_new_line": "\n" in deltas.text,
             "truncated": choice["truncated"],
             "stop_type": "limit" if deltas.finish_reason == "length" else choice["stop_type"],
-            "stopping_word": "",
+            "stopping_word": choice["stopping_word"],
             "timings": timings,
             "amulet": choice["amulet"],
             **_probabilities(choice),

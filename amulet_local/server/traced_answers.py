@@ -84,6 +84,7 @@ class TracedAnswers(Answers):
         )
         self._end = {
             "stop_type": "eos" if is_end else "word",
+            "stopping_word": generation.stop_text or "",
             "timings": _timings(generation, self._ticket),
             "amulet": {
                 "warnings": list(generation.warnings),

@@ -79,6 +79,7 @@ def test_llama_servers_completion_says_what_a_text_completion_says(server: Serve
     stopped = {"grammar": 'root ::= "bread" "water"', "stop": ["water"]}
     found = told(server, "/completion", **{**asked, "n_predict": 9}, **stopped)
     assert (found["content"], found["stop_type"]) == ("bread", "word")
+    assert found["stopping_word"] == "water"
 
 
 def test_llama_servers_infill_needs_a_model_that_fills_in(server: Server) -> None:
@@ -195,6 +196,15 @@ def test_anthropics_stream_has_its_events_in_order(server: Server, said: str) ->
     assert kinds[-3:] == ["content_block_stop", "message_delta", "message_stop"]
     assert "".join(event["delta"]["text"] for event in events[2:-3]) == said
     assert events[-2]["delta"]["stop_reason"] == "max_tokens"
+
+
+def test_anthropics_stop_sequence_is_named(server: Server, said: str) -> None:
+    ended = {"messages": HI, **GREEDY, "stop_sequences": ["none of it", said[3:]]}
+    whole = told(server, "/v1/messages", **ended)
+    assert (whole["stop_reason"], whole["stop_sequence"]) == ("stop_sequence", said[3:])
+    assert whole["content"][0]["text"] == said[:3]
+    last = events_of(server, "/v1/messages", **ended)[-2]
+    assert last["delta"] == {"stop_reason": "stop_sequence", "stop_sequence": said[3:]}
 
 
 def test_anthropics_reasoning_is_a_block_of_its_own(server: Server) -> None:
