@@ -16,15 +16,11 @@ from amulet_local.text.words import GrowingWords, is_unspaced, words_of
 
 HELD_AFTER, REFUSED_AFTER = 2, 3
 """Words of the instruction at the answer's end after which the next one isn't strengthened, and
-after which it is refused. The last of three words is refused; the last of two isn't, but where an
-answer begins or announces itself: one that may not say "en français" elsewhere says "en anglais",
-and goes on in English."""
+after which it is refused. The last of three words is refused; the last of two isn't: an answer that
+may not say "en français" says "en anglais", and goes on in English."""
 
 OPENING_WORDS = 16
 """Words of an answer in which it may announce what it is."""
-
-FIRST_WORDS = 5
-"""Words of an answer in which the last of two announces it as well: "Dans le français, ..."."""
 
 CONTENT_LETTERS = 4
 """Letters from which on a word of the opening says something by itself."""
@@ -57,7 +53,6 @@ class Recital:
         self._refused: Next = defaultdict(set)
         self._opening: Next = defaultdict(set)
         self._first: set[str] = set()
-        self._last_of_two: set[str] = set()
         self._plain = f" {' '.join(words_of(plain))} "
         for instruction in instructions:
             self._note_frame(instruction)
@@ -85,8 +80,6 @@ class Recital:
         if len(units) > 1 or any(map(_is_more_than_a_sign, units)):
             first = {phrase[0][0] for phrase in phrases} - _ARTICLES
             self._first |= first - {word for word in units[0][:1] if word in INSTRUCTION_WORDS}
-        if len(units) == 2 and units[0][0] not in INSTRUCTION_WORDS | _ARTICLES:
-            self._last_of_two |= {units[1][0]}.difference(self._plain.split())
 
     def _note_frame(self, instruction: str) -> None:
         """The first word after what wording.py puts before a quality recites with it."""
@@ -112,12 +105,8 @@ class Recital:
 
     def openers(self, answer: GrowingWords) -> set[str]:
         """Words with which what the opening says now would begin to recite."""
-        if answer.n_words >= OPENING_WORDS:
-            return set()
-        refused = self._first if answer.begins_phrase or answer.announces else set()
-        if answer.announces or answer.n_words < FIRST_WORDS:
-            refused = refused | self._last_of_two
-        return refused
+        is_start = answer.begins_phrase or answer.announces
+        return self._first if is_start and answer.n_words < OPENING_WORDS else set()
 
     def _after(self, answer: GrowingWords, following: Next) -> set[str]:
         words, found = answer.words, set[str]()

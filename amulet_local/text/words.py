@@ -22,15 +22,10 @@ KEPT_WORDS = 32
 
 _START = re.compile(r"[.!?:;…。！？：\n]")
 _ANNOUNCED = re.compile(
-    r"(?:\b(?:here(?:['’]s| is| are| you)|this is|below is"
+    r"(?:\b(?:here(?:['’]s| is| are| you)|this is|below is|the following is"
     r"|(?:i['’]ll|i will|i shall|let me|let['’]s|allow me to|i['’]m going to|i am going to)"
     r"\s+(?:now\s+)?(?:answer|explain|respond|reply|write|speak|talk|tell|break|put|give|describe)"
-    r")\b|\banswer(?:ed|ing)?\b"
-    # French, Spanish, Portuguese, German, Italian: what is followed by "en français"
-    r"|\b(?:voici|aqu[ií]|ecco|(?:vous |t['’])?expliquer|répondre|explicar(?:te|le|lhe)?|responder"
-    r"|erklären|antworten|spiegar(?:e|ti)|rispondere"
-    r"|following|suivante?s?|siguientes?|seguintes?|folgenden?|seguenti)\b"
-    r")[^.!?:\n]*\Z",
+    r")\b|\banswer(?:ed|ing)?\b)[^.!?:\n]*\Z",
     re.I,
 )
 

@@ -53,8 +53,6 @@ def refused(preference: str, answer: str, question: str = QUESTION) -> set[str]:
         ("for a ten-year-old, with a funny joke", "Okay, ", "with"),
         ("with an example", "Learn with an ", "example"),
         ("like a sarcastic uncle", "Speaking as a ", "sarcastic"),
-        ("en français", "Bien sûr, je peux vous expliquer ", "en"),
-        ("em português", "Faça os seguintes passos ", "em"),
         ("日本語で、やさしく説明して", "", "日本語で"),
         ("日本語で、やさしく説明して", "はい。", "やさしく説明して"),
         ("用中文简短回答", "", "用中文简短回答"),
@@ -98,15 +96,9 @@ def test_the_last_word_of_a_short_preference_is_refused() -> None:
     assert refused("funny", LATER + "be") == set()
 
 
-@pytest.mark.parametrize("said", ["Le pain se fait bien sûr en ", LATER + "en "])
+@pytest.mark.parametrize("said", ["Bien sûr, je peux expliquer cela en ", LATER + "en "])
 def test_of_two_words_the_last_may_be_said(said: str) -> None:
     assert refused("en français", said) == set()
-
-
-@pytest.mark.parametrize("said", ["", "Dans le ", "Bien sûr, je peux expliquer un frigo "])
-def test_of_two_words_the_last_announces_no_answer(said: str) -> None:
-    assert "français" in refused("en français", said)
-    assert "français" not in refused("en français", said, "Qui parle français ?")
 
 
 def test_a_compound_is_decided_on_at_its_first_part() -> None:
