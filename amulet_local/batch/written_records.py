@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from amulet_local.common import private_files
 from amulet_local.common.errors import FileAccessError
 from amulet_local.common.json_log import read_log
 
@@ -120,15 +121,9 @@ def _rewrite(path: Path, records: Iterator[dict[str, Any]]) -> None:
 
 def _replace(path: Path, lines: Iterator[bytes]) -> None:
     """Another content of a file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.amulet")
     try:
-        with temporary.open("wb") as file:
-            file.writelines(lines)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        private_files.replace(Path(os.path.realpath(path)), lines)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise FileAccessError(f"{path} can't be written anew: {error.strerror}") from None
 
 

@@ -9,6 +9,7 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
@@ -26,25 +27,41 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
         FileAccessError: it can't be written; a file that was there is as it was.
     """
     shown = _path(path)
-    temporary = None
     try:
         target = Path(os.path.realpath(shown))
         if target.exists() and not target.is_file():
             raise FileAccessError(f"{shown} can't be written: it is there and isn't a file")
-        descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".amulet-")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-        temporary = None
-        _sync_folder(target.parent)
+        replace(target, [data])
     except OSError as error:
         raise FileAccessError(f"{shown} can't be written: {error.strerror}") from None
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+
+
+def replace(
+    target: Path, parts: Iterable[bytes], *, last: Callable[[], object] = lambda: None
+) -> None:
+    """Put a file in the place of another, as `write` does.
+
+    Args:
+        target: no link.
+        parts: its content.
+        last: called when all of it is on the disk; what that raises leaves the old file.
+
+    Raises:
+        OSError: it can't be written; a file that was there is as it was.
+    """
+    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".amulet-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines(parts)
+            file.flush()
+            os.fsync(file.fileno())
+        last()
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(target.parent)
 
 
 def _sync_folder(folder: Path) -> None:

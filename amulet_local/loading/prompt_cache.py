@@ -14,12 +14,12 @@ import json
 import os
 import re
 import stat
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from amulet_local.common import private_files
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
 from amulet_local.common.user_folders import cache_folder, private_folder
 from amulet_local.llama import library
@@ -117,20 +117,10 @@ def save(name: str, fingerprint: str, rows: Sequence[SavedRow]) -> None:
     digest = hashlib.sha256(header)
     for row in rows:
         digest.update(row.state)
-    temporary = None
+    start = digest.hexdigest().encode() + b"\n" + header + b"\n"
     try:
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{name}-")
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(digest.hexdigest().encode() + b"\n" + header + b"\n")
-            for row in rows:
-                file.write(row.state)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        private_files.replace(path, [start, *(row.state for row in rows)])
     except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
         raise FileAccessError(
             f"the prompt cache {name!r} can't be written: {error.strerror}"
         ) from None

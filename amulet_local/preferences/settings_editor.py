@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from amulet_local.common import private_files
 from amulet_local.common.errors import (
     FileAccessError,
     InvalidParameterError,
@@ -276,8 +276,13 @@ def _change(edit: Callable[[UserSettings], UserSettings]) -> Path:
             for _ in range(_ATTEMPTS):
                 before = read_bytes(target)
                 after = _edited(before or b"", edit)
+
+                def check(before: bytes | None = before) -> None:
+                    if read_bytes(target) != before:
+                        raise _ChangedMeanwhileError
+
                 with contextlib.suppress(_ChangedMeanwhileError):
-                    _replace_file(target, before, after)
+                    private_files.replace(target, [after], last=check)
                     return path
     except OSError as error:
         raise FileAccessError(
@@ -407,24 +412,3 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _replace_file(target: Path, before: bytes | None, after: bytes) -> None:
-    """Put the new content in the place of the old.
-
-    Raises:
-        _ChangedMeanwhileError: the file isn't `before` any more.
-    """
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=".settings-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(after)
-            file.flush()
-            os.fsync(file.fileno())
-        if read_bytes(target) != before:
-            raise _ChangedMeanwhileError
-        os.replace(temporary, target)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise

@@ -6,13 +6,22 @@ import errno
 import os
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from amulet_local.batch.written_records import drop_failed
 from amulet_local.common import private_files
 from amulet_local.common.errors import FileAccessError
+from amulet_local.conversation import conversation_file
+from amulet_local.conversation.conversation_file import SavedConversation
+from amulet_local.conversation.conversation_settings import ConversationSettings
+from amulet_local.loading import prompt_cache
+from amulet_local.loading.prompt_cache import SavedRow
+from amulet_local.preferences.settings_editor import set_preference
+from amulet_local.prompts.dialogue import Turn
 
 
 @pytest.mark.parametrize("name", [".", "missing/file", "there/file", "x" * 300])
@@ -33,25 +42,67 @@ def test_a_new_file_and_one_that_is_there_can_be_written(tmp_path: Path) -> None
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("failing", ["mkstemp", "fdopen", "fsync", "replace"])
-@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EIO, errno.EROFS])
+def write_conversation(folder: Path, text: str) -> None:
+    turn = Turn(question=text, answer="", token_ids=(), finish_reason="stop")
+    settings = ConversationSettings()
+    saved = SavedConversation(model="a.gguf", settings=settings, turns=(turn,))
+    conversation_file.write(folder / "talk.json", saved)
+
+
+def write_records(folder: Path, text: str) -> None:
+    """First two records, then those without an error."""
+    path = folder / "records.jsonl"
+    if path.exists():
+        drop_failed(path)
+    else:
+        path.write_text('{"line": 1, "error": "full"}\n{"line": 2}\n')
+
+
+WRITERS: dict[str, Callable[[Path, str], object]] = {
+    "any file": lambda folder, text: private_files.write(folder / "file", text.encode()),
+    "settings": lambda folder, text: set_preference("a", text, force=True),
+    "a conversation": write_conversation,
+    "a prompt cache": lambda folder, text: prompt_cache.save(
+        "a", "fingerprint", [SavedRow(tokens=(1, 2), state=text.encode())]
+    ),
+    "a batch's records": write_records,
+}
+FAILING = {"mkstemp": tempfile, "fdopen": os, "fsync": os, "replace": os}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("AMULET_CONFIG", "AMULET_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("failing", FAILING)
+@pytest.mark.parametrize("writer", WRITERS)
 def test_whatever_fails_the_old_file_stays_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, reason: int
+    folder: Path, monkeypatch: pytest.MonkeyPatch, writer: str, failing: str
 ) -> None:
-    path = tmp_path / "file"
-    private_files.write(path, b"old")
+    write = WRITERS[writer]
+    write(folder, "old")
+    before = contents(folder)
+    for reason in (errno.ENOSPC, errno.EIO, errno.EROFS):
 
-    def fails(*arguments: Any, **options: Any) -> Any:
-        if failing == "fdopen":
-            os.close(arguments[0])
-        raise OSError(reason, os.strerror(reason))
+        def fails(*arguments: Any, reason: int = reason, **options: Any) -> Any:
+            if failing == "fdopen":
+                os.close(arguments[0])
+            raise OSError(reason, os.strerror(reason))
 
-    monkeypatch.setattr(tempfile if failing == "mkstemp" else os, failing, fails)
-    with pytest.raises(FileAccessError, match=os.strerror(reason)):
-        private_files.write(path, b"new")
-    monkeypatch.undo()
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
+        with monkeypatch.context() as patch:
+            patch.setattr(FAILING[failing], failing, fails)
+            with pytest.raises(FileAccessError, match=os.strerror(reason)):
+                write(folder, "new")
+        assert contents(folder) == before
+    write(folder, "newer")
+    assert contents(folder) != before
 
 
 class Disk:
@@ -86,14 +137,17 @@ class Disk:
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
+@pytest.mark.parametrize("writer", WRITERS)
 def test_after_power_loss_the_file_is_the_old_or_the_new_one_and_then_the_new_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, monkeypatch: pytest.MonkeyPatch, writer: str
 ) -> None:
-    path = tmp_path / "file"
-    private_files.write(path, b"old")
+    WRITERS[writer](folder, "old")
+    (path,) = contents(folder)
+    old = path.read_bytes()
     disk = Disk(monkeypatch, path)
-    private_files.write(path, b"new")
-    assert disk.states == [{b"old"}, {b"old", b"new"}, {b"new"}]
+    WRITERS[writer](folder, "new")
+    new = path.read_bytes()
+    assert disk.states == [{old}, {old, new}, {new}]
 
 
 def test_a_file_is_its_owners_alone_and_a_link_stays_one(tmp_path: Path) -> None:
