@@ -21,7 +21,7 @@ from amulet_local.answering.log_ratios import log_ratios
 from amulet_local.answering.request import Request
 from amulet_local.answering.scoring import answer_ids, score_answer
 from amulet_local.answering.streaming import last_of, stream_answer
-from amulet_local.common.errors import InvalidParameterError
+from amulet_local.common.errors import EmptyPromptError, InvalidParameterError
 from amulet_local.common.results import Chunk, Generation, LogRatios, Score
 from amulet_local.conversation.conversation import Conversation, resume
 from amulet_local.conversation.conversation_settings import ConversationSettings, OnFull
@@ -250,33 +250,35 @@ class Engine(ConcurrentModel):
     def log_ratios(
         self,
         messages: Messages,
-        response: str | Sequence[int],
-        *,
+        *responses: str | Sequence[int],
         bank: PreferencesLike = None,
-        finished: bool = True,
+        finished: bool | Sequence[bool] = True,
         max_tokens: int | None = None,
         system: str | None = None,
         placement: Placement | None = None,
-    ) -> LogRatios:
-        """How much likelier each preference's prompt makes a given answer than the plain one does.
+    ) -> tuple[LogRatios, ...]:
+        """How much likelier each preference's prompt makes given answers than the plain one does.
 
         It is computed several tokens at a time, beside what is in memory, which stays there.
 
         Args:
             messages, system, placement: as for `generate`; the placement is the default preset's.
-            response: the answer, as text or as token ids.
+            *responses: the answers, at least one, as text or as token ids.
             bank: the preferences; the built-in ones if None.
-            finished: whether the answer ends there; False if it was cut off.
-            max_tokens: only the first so many tokens count, at least 1; all if None.
+            finished: whether an answer ends where its text does; False if it was cut off. One for
+                all, or one each.
+            max_tokens: only the first so many tokens of each count, at least 1; all if None.
 
         Raises:
             As `score`.
         """
+        if not responses:
+            raise EmptyPromptError("there is no answer to compare")
         return log_ratios(
             self._shared,
             self._prompter,
             messages,
-            response,
+            responses,
             resolve(list(BUILT_IN_PREFERENCES) if bank is None else bank),
             finished=finished,
             max_tokens=max_tokens,

@@ -36,15 +36,17 @@ def log_ratios(
     shared: SharedRows,
     prompter: Prompter,
     messages: Messages,
-    response: str | Sequence[int],
+    responses: Sequence[str | Sequence[int]],
     bank: Sequence[Preference],
     *,
-    finished: bool,
+    finished: bool | Sequence[bool],
     max_tokens: int | None,
     system: str | None,
     placement: Placement,
-) -> LogRatios:
-    """The log-probability ratios of an answer, per token.
+) -> tuple[LogRatios, ...]:
+    """The log-probability ratios of answers to the same messages, per token.
+
+    Each prompt is computed once, and each answer after it.
 
     Args:
         shared: of the model.
@@ -55,18 +57,17 @@ def log_ratios(
     Raises:
         As `Engine.log_ratios`.
     """
-    answer = answer_ids(shared, response)
     parts = shared.parts
-    vocabulary = parts.model.vocabulary
-    ends = np.array(sorted(vocabulary.end_tokens), dtype=np.int64)
-    if answer[-1] in vocabulary.end_tokens:
-        answer, finished = answer[:-1], True
-    if max_tokens is not None and len(answer) > max_tokens:
-        answer, finished = answer[:max_tokens], False
+    ends = np.array(sorted(parts.model.vocabulary.end_tokens), dtype=np.int64)
+    are_finished = [finished] * len(responses) if isinstance(finished, bool) else finished
+    answers = [
+        _cut(answer_ids(shared, response), ends, whole, max_tokens)
+        for response, whole in zip(responses, are_finished, strict=True)
+    ]
     with shared.lock.using():
         instructions = ["", *(item.instruction for item in bank)]
         prompts = prompter.prompts(messages, instructions, system=system, placement=placement).rows
-    n_needed = max(map(len, prompts)) + len(answer)
+    n_needed = max(map(len, prompts)) + max(len(answer) for answer, _ in answers)
     if n_needed > parts.settings.n_ctx:
         raise PromptTooLongError(
             f"question and answer have {n_needed} tokens, and the context holds "
@@ -76,15 +77,27 @@ def log_ratios(
         )
     settings = replace(parts.settings, n_ctx=n_needed, n_outputs=N_OUTPUTS)
     plan = replace(parts.plan, schedule="serial", reuse=True)
+    compared = [_Compared(answer, ends if whole else ends[:0]) for answer, whole in answers]
     with shared.cancellable("the comparison"):
         rows = parts.new_rows(parts.model, settings, shared.stop_flag, plan)
         try:
-            compared = _Compared(answer, ends if finished else ends[:0])
             for number, prompt in enumerate(prompts):
-                compared.take(_positions(rows, prompt, answer, is_plain=number == 0))
+                for one in compared:
+                    one.take(_positions(rows, prompt, one.answer, is_plain=number == 0))
         finally:
             rows.close()
-    return compared.result()
+    return tuple(one.result() for one in compared)
+
+
+def _cut(
+    answer: Sequence[int], ends: NDArray[np.int64], finished: bool, max_tokens: int | None
+) -> tuple[Sequence[int], bool]:
+    """An answer's tokens without one that ends it, and whether it ends after them."""
+    if answer[-1] in ends:
+        answer, finished = answer[:-1], True
+    if max_tokens is not None and len(answer) > max_tokens:
+        answer, finished = answer[:max_tokens], False
+    return answer, finished
 
 
 def _positions(
@@ -100,22 +113,22 @@ def _positions(
 
 
 class _Compared:
-    """Takes the rows one after the other, the plain one first."""
+    """Takes the rows of one answer one after the other, the plain one first."""
 
     def __init__(self, answer: Sequence[int], ends: NDArray[np.int64]) -> None:
-        self._answer, self._ends = answer, ends
+        self.answer, self._ends = answer, ends
         self._likeliest: list[tuple[NDArray[np.int64], Floats, float]] = []
         self._chosen: list[Floats] = []
         self._expected: list[float] = []
 
     def take(self, positions: Iterator[Logits]) -> None:
         chosen, expected = [], []
-        n = len(self._answer) + (len(self._ends) > 0)
+        n = len(self.answer) + (len(self._ends) > 0)
         is_plain = not self._chosen
         for place, logits in zip(range(n), positions, strict=False):
             logs = logits - _log_sum(logits)
-            if place < len(self._answer):
-                chosen.append(float(logs[self._answer[place]]))
+            if place < len(self.answer):
+                chosen.append(float(logs[self.answer[place]]))
             else:
                 chosen.append(_log_sum(logs[self._ends]))
             if is_plain:

@@ -1,6 +1,6 @@
 """Takes what a user says of answers: measures the answers, keeps it, and says what it changed.
 
-Knows nothing about terminals or HTTP, nor how an answer is measured: it is given a function that
+Knows nothing about terminals or HTTP, nor how answers are measured: it is given a function that
 does it.
 """
 
@@ -17,7 +17,7 @@ from amulet_local.profile.in_words import changed
 from amulet_local.profile.profile import Profile
 from amulet_local.profile.taste import Taste, differences
 
-MEASURED_TOKENS = 64
+MEASURED_TOKENS = 32
 """Of an answer, from its beginning: what measuring costs is in proportion."""
 
 NO_QUESTION = "Write a text."
@@ -40,8 +40,8 @@ class Said:
     finished: bool = True
 
 
-Measure = Callable[[str, Said, Sequence[Preference]], LogRatios]
-"""Measures an answer to a question: `Engine.log_ratios` of its first MEASURED_TOKENS tokens."""
+Measure = Callable[[str, Sequence[Said], Sequence[Preference]], Sequence[LogRatios]]
+"""Measures answers to a question: `Engine.log_ratios` of their first MEASURED_TOKENS tokens."""
 
 
 class Listener:
@@ -93,8 +93,8 @@ class Listener:
         bank = self.profile.contents().bank
         found = {}
         if strengths is None:
-            ours, other = (self._measure(question, said, bank).means for said in (better, worse))
-            found = dict(differences(bank, ours, other))
+            ours, other = self._measure(question, (better, worse), bank)
+            found = dict(differences(bank, ours.means, other.means))
         return self._keep(
             Feedback(
                 at=time.time(),
@@ -133,7 +133,7 @@ class Listener:
     def _alone(self, kind: str, question: str, answer: Said) -> str:
         """One answer against what the plain prompt's would have on average."""
         bank = self.profile.contents().bank
-        measured = self._measure(question, answer, bank)
+        (measured,) = self._measure(question, (answer,), bank)
         better, worse = measured.means, measured.expected
         if kind == "bad":
             better, worse = worse, better

@@ -99,8 +99,11 @@ def _learn(
     """
     profile = profiles.of(fields.user, create=True)
 
-    def measure(asked: str, said: Said, bank: Sequence[Preference]) -> LogRatios:
-        return engine.log_ratios(asked, said.text, bank=list(bank), max_tokens=MEASURED_TOKENS)
+    def measure(
+        asked: str, answers: Sequence[Said], bank: Sequence[Preference]
+    ) -> Sequence[LogRatios]:
+        texts = [said.text for said in answers]
+        return engine.log_ratios(asked, *texts, bank=list(bank), max_tokens=MEASURED_TOKENS)
 
     listener = Listener(profile, measure, model=engine.model.path.name, origin="server")
     if fields.like is not None:

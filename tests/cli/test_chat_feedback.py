@@ -79,14 +79,14 @@ def last(profile: Profile) -> Feedback:
 
 
 def means(engine: Engine, text: str, *, finished: bool = False) -> list[float]:
-    return list(engine.log_ratios(QUESTION, text, bank=BANK, finished=finished).means)
+    return list(engine.log_ratios(QUESTION, text, bank=BANK, finished=finished)[0].means)
 
 
 def test_a_thumb_is_the_answer_against_what_is_expected(
     engine: Engine, talk: Talk, profile: Profile
 ) -> None:
     talk.say(QUESTION)
-    measured = engine.log_ratios(
+    (measured,) = engine.log_ratios(
         QUESTION, talk.chat.conversation.turns[-1].token_ids, bank=BANK, finished=False
     )
     expected = [a - b for a, b in zip(measured.means, measured.expected, strict=True)]

@@ -112,7 +112,7 @@ def test_feedback_changes_the_next_answer(engine: Engine, me: Profile) -> None:
     (*_, last) = me.contents().feedback
     assert (last.question, last.better, last.origin) == (HI[0]["content"], "read a book", "server")
     ours, other = (
-        engine.log_ratios(HI[0]["content"], text, bank=list(BANK)).means
+        engine.log_ratios(HI[0]["content"], text, bank=list(BANK))[0].means
         for text in (last.better, last.worse)
     )
     expected = [a - b for a, b in zip(ours, other, strict=True)]

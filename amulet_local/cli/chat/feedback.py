@@ -78,12 +78,14 @@ class ChatFeedback:
             )
             chat.after_turn = self._after_turn
 
-    def _measure(self, question: str, said: Said, bank: Sequence[Preference]) -> LogRatios:
+    def _measure(
+        self, question: str, answers: Sequence[Said], bank: Sequence[Preference]
+    ) -> Sequence[LogRatios]:
         return self._chat.engine.log_ratios(
             question,
-            said.token_ids or said.text,
+            *(said.token_ids or said.text for said in answers),
             bank=list(bank),
-            finished=said.finished,
+            finished=[said.finished for said in answers],
             max_tokens=MEASURED_TOKENS,
         )
 
