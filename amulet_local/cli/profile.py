@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
@@ -92,6 +93,20 @@ class ProfileImportOptions(ProfileOptions):
             "--force", help="Replace the profile, if there is one.", rich_help_panel=WHICH
         ),
     ] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RememberOptions(ProfileOptions):
+    """Options of `profile remember`."""
+
+    text: Annotated[
+        str,
+        typer.Argument(
+            help="Something about you, in words that your questions have too.",
+            metavar="TEXT",
+            rich_help_panel=WHICH,
+        ),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +217,16 @@ def edit(options: ProfileOptions) -> None:
     write(f"{profile.name} is changed\n")
 
 
+def remember(options: RememberOptions) -> None:
+    """Keep a fact."""
+    from amulet_local.profile.feedback import Fact
+
+    check_text("TEXT", options.text)
+    profile = named(options.name)
+    number = profile.add(Fact(at=time.time(), origin="command line", text=options.text))
+    write(f"remembered as f{number}\n")
+
+
 def forget(options: ForgetOptions) -> None:
     """Delete entries for good."""
     profile = named(options.name)
@@ -237,6 +262,11 @@ def named(name: str) -> Profile:
 
     check_text("NAME", name or "")
     return Profile(name or "")
+
+
+def _require_text(options: RememberOptions) -> None:
+    if not (options.text or "").strip():
+        raise typer.BadParameter("say what is to be remembered")
 
 
 def _require_something(options: ForgetOptions) -> None:
@@ -306,6 +336,15 @@ def add_to(app: typer.Typer) -> None:
         "import",
         "Make a profile of a file that `export` wrote.",
         "import me me.json",
+    )
+    add(
+        RememberOptions,
+        remember,
+        "remember",
+        "Keep a fact about you.\n\nIt is put into the preference's prompt, and not into the plain "
+        "one, for questions that share a telling word with it.",
+        'remember me "I am a vegetarian, and I cook every evening."',
+        _require_text,
     )
     add(
         ForgetOptions,

@@ -103,12 +103,28 @@ def read_options(options: QuestionOptions) -> Question:
     question = read_settings(options)
     if options.raw:
         question = _as_a_text(question)
+    text = read_question(options)
     return dataclasses.replace(
         question,
-        text=read_question(options),
+        text=text,
+        preferences=_with_memory(options, question, text),
         prompt_cache=options.prompt_cache,
         response_prefix=options.response_prefix or "",
     )
+
+
+def _with_memory(options: QuestionOptions, question: Question, text: str) -> tuple[Preference, ...]:
+    """What is followed, and what the profile remembers for the question, where that is followed.
+
+    Raises:
+        ProfileError: the profile can't be used.
+    """
+    if options.profile is None or options.preference or options.avoid or options.preference_file:
+        return question.preferences
+    from amulet_local.profile.profile import Profile
+    from amulet_local.profile.recall import with_memory
+
+    return with_memory(question.preferences, Profile(options.profile).contents(), text)
 
 
 def _as_a_text(question: Question) -> Question:

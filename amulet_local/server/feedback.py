@@ -6,7 +6,7 @@ Knows nothing about how a profile learns. It keeps no answers: a client sends wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request
@@ -23,7 +23,7 @@ from amulet_local.server import openapi
 from amulet_local.server.access import json_object
 from amulet_local.server.failures import HttpError
 from amulet_local.server.fields import messages_of
-from amulet_local.server.profiles import ServedProfiles
+from amulet_local.server.profiles import ServedProfiles, last_question
 from amulet_local.server.service import Service
 
 Text = Annotated[str, Field(min_length=1, max_length=100_000)]
@@ -83,7 +83,9 @@ def add_feedback(app: FastAPI, service: Service) -> None:
                 kind="not_supported_error",
                 code="no_profile",
             )
-        question = _question(messages_of(body))
+        question = last_question(messages_of(body))
+        if not question:
+            raise InvalidParameterError("messages: there is no question of the user in them")
         fields = FeedbackFields(**{name: x for name, x in body.items() if name != "messages"})
         said = await asyncio.to_thread(_learn, model.profiles, model.engine, question, fields)
         return JSONResponse(said)
@@ -127,23 +129,3 @@ def _learn(
             {"name": item.name or item.text, "weight": item.weight} for item in taste.mix
         ],
     }
-
-
-def _question(messages: Sequence[Mapping[str, Any]]) -> str:
-    """The last question.
-
-    Raises:
-        InvalidParameterError: there is none.
-    """
-    for message in reversed(messages):
-        content = message.get("content")
-        if message.get("role") != "user" or not content:
-            continue
-        if isinstance(content, str):
-            return content
-        if isinstance(content, list):
-            texts = [part.get("text") for part in content if isinstance(part, Mapping)]
-            joined = "\n".join(text for text in texts if isinstance(text, str))
-            if joined:
-                return joined
-    raise InvalidParameterError("messages: there is no question of the user in them")

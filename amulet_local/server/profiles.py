@@ -16,6 +16,7 @@ from amulet_local.common.errors import InvalidParameterError
 from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.profile.contents import Contents
 from amulet_local.profile.profile import Profile, listed
+from amulet_local.profile.recall import with_memory
 from amulet_local.profile.strength import scaled
 from amulet_local.server.access import KEY
 from amulet_local.server.fields import STRENGTH
@@ -78,7 +79,7 @@ class ServedProfiles:
         """A body's fields with what was learned of who asks, where it leaves them open.
 
         Args:
-            body: what the request and the model's name say.
+            body: what the request says, its messages too.
             model: the name of the model's file.
             own: what the settings keep for it.
 
@@ -88,14 +89,30 @@ class ServedProfiles:
         profile = self.of(user)
         if any(name in body for name in _WANTED) or not profile.exists:
             return {}
-        taste = profile.taste()
-        if not taste.mix:
+        contents = profile.contents()
+        taste = contents.taste()
+        wanted = with_memory(taste.mix, contents, last_question(body.get("messages")))
+        if not wanted:
             return {}
-        found: dict[str, Any] = {"preference": list(taste.mix)}
+        found: dict[str, Any] = {"preference": list(wanted)}
         factor = taste.factor(model)
         if factor != 1 and not any(name in body for name in STRENGTH):
             found["amulet"] = scaled(adjusted_strength(None, {}, own=own), factor)
         return found
+
+
+def last_question(messages: object) -> str:
+    """The text of the user's last message; empty where there is none."""
+    for message in reversed(messages if isinstance(messages, list) else []):
+        content = message.get("content") if isinstance(message, Mapping) else None
+        if not content or message.get("role") != "user":
+            continue
+        parts = content if isinstance(content, list) else [{"text": content}]
+        texts = [part.get("text") for part in parts if isinstance(part, Mapping)]
+        joined = "\n".join(text for text in texts if isinstance(text, str))
+        if joined:
+            return joined
+    return ""
 
 
 def _digest(user: str) -> str:

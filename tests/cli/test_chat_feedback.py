@@ -249,3 +249,35 @@ def test_without_a_profile_answers_are_what_they_were(engine: Engine, profile: P
         talk.say(QUESTION)
         answers.append(talk.chat.conversation.turns)
     assert answers[0] == answers[1]
+
+
+def test_what_is_remembered_is_put_in_where_it_matters_and_nowhere_else(
+    engine: Engine, profile: Profile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk, plain = Talk(engine, "me"), Talk(engine, None)
+    talk.say("/remember I read in bed at night.")
+    assert [item.text for item in profile.contents().facts] == ["I read in bed at night."]
+    assert "forget me f1" in capsys.readouterr().err
+    for each in (talk, plain):
+        each.say("What is yeast?")
+    assert talk.chat.conversation.turns == plain.chat.conversation.turns
+    talk.say("How do I sleep at night?")
+    assert talk.chat.conversation.turns[-1].preferences == ("memory",)
+    talk.say("What is yeast?")
+    assert talk.chat.conversation.turns[-1].preferences == ()
+    talk.say("/preference formal")
+    talk.say("How do I sleep at night?")
+    assert talk.chat.conversation.turns[-1].preferences == ("formal",)
+    with pytest.raises(InvalidRequestError, match="/remember TEXT"):
+        talk.say("/remember")
+
+
+def test_a_preference_that_was_asked_for_at_the_start_stays(
+    engine: Engine, profile: Profile
+) -> None:
+    known(profile)
+    talk = Talk(engine, "me", keeps_preference=True)
+    talk.say(QUESTION)
+    talk.say("/good")
+    talk.say("And how?")
+    assert talk.mix == []

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from amulet_local.cli.options import AskingOptions
-from amulet_local.cli.question import Question, read_settings
+from amulet_local.cli.options import AskingOptions, QuestionOptions
+from amulet_local.cli.question import Question, read_options, read_settings
 from amulet_local.common.errors import ProfileError
 from amulet_local.profile.contents import Contents
 from amulet_local.profile.feedback import Fact, Feedback
@@ -20,7 +20,19 @@ from tests.cli.conftest import CallCli
 from tests.cli.running import run
 
 COMMANDS = (
-    *("list", "create", "show", "history", "export", "edit", "import", "forget", "reset", "delete"),
+    *(
+        "list",
+        "create",
+        "show",
+        "history",
+        "export",
+        "edit",
+        "import",
+        "remember",
+        "forget",
+        "reset",
+        "delete",
+    ),
 )
 
 
@@ -113,6 +125,20 @@ def test_what_is_forgotten_is_unlearned(call: CallCli, me: Profile) -> None:
     assert done(call, "history", "me") == "Nothing was said yet.\n"
     done(call, "delete", "me")
     assert "no profile 'me'" in call("profile", "show", "me").error_line
+
+
+def test_what_is_remembered_is_a_fact(call: CallCli, me: Profile) -> None:
+    assert done(call, "remember", "me", "My dog is called Rex.") == "remembered as f2\n"
+    assert done(call, "history", "me").count("fact: My dog is called Rex.") == 1
+    assert call("profile", "remember", "me", " ").code == 2
+
+    def asked(text: str, **options: Any) -> list[str]:
+        found = read_options(QuestionOptions(prompt=text, profile="me", **options))
+        return [item.name or item.text for item in found.preferences]
+
+    assert asked("A poem about dogs") == ["terse", "long-winded", "memory"]
+    assert asked("What is tea?") == ["terse", "long-winded"]
+    assert asked("A poem about dogs", preference=["formal"]) == ["formal"]
 
 
 def test_an_export_makes_the_same_profile(call: CallCli, me: Profile, tmp_path: Path) -> None:

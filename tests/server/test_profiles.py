@@ -13,7 +13,7 @@ from amulet_local import Engine
 from amulet_local.common.errors import ProfileError
 from amulet_local.preferences.preference import resolve
 from amulet_local.profile.contents import Contents
-from amulet_local.profile.feedback import Feedback
+from amulet_local.profile.feedback import Fact, Feedback
 from amulet_local.profile.profile import Profile, listed
 from amulet_local.server import profiles
 from amulet_local.server.limits import Access
@@ -221,3 +221,13 @@ def test_without_a_profile_nothing_is_learned_and_nothing_is_another(
 def test_a_server_needs_its_profile_to_be_there(me: Profile) -> None:
     with pytest.raises(ProfileError, match="profile create you"):
         ServedProfiles("you")
+
+
+def test_what_is_remembered_is_put_in_where_it_matters(engine: Engine, me: Profile) -> None:
+    me.replace(Contents(bank=BANK, facts=(Fact(at=0.0, origin="t", text="I sleep on a boat."),)))
+    with running(engine, profile="me") as server:
+        assert followed(server) == ["memory"]
+        other = [{"role": "user", "content": "What is yeast?"}]
+        assert followed(server, messages=other) == []
+        assert followed(server, messages=[*HI, {"role": "assistant", "content": "?"}, *other]) == []
+        assert followed(server, preference="formal") == ["formal"]

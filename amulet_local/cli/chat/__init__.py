@@ -91,6 +91,9 @@ def run(options: ChatOptions) -> None:
             feedback = ChatFeedback(
                 chat,
                 options.profile,
+                keeps_preference=bool(
+                    options.preference or options.avoid or options.preference_file
+                ),
                 keeps_strength=question.amulet is not None
                 and question.strength_from != f"profile {options.profile}",
             )

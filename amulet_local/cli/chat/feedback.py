@@ -5,6 +5,7 @@ Knows the chat and its profile; how a profile learns is the profile's business.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,9 +16,12 @@ from amulet_local.cli.columns import side_by_side
 from amulet_local.cli.compare import chosen_width
 from amulet_local.cli.terminal import stdout_is_terminal, visible, write
 from amulet_local.common.errors import InvalidRequestError
+from amulet_local.conversation.conversation_settings import KEEP
+from amulet_local.profile.feedback import Fact
 from amulet_local.profile.listener import MEASURED_TOKENS, Listener, Said
 from amulet_local.profile.pair_choice import Rival, choose_rival
 from amulet_local.profile.profile import Profile
+from amulet_local.profile.recall import with_memory
 from amulet_local.profile.strength import scaled
 from amulet_local.steering.presets import adjusted_strength
 
@@ -47,13 +51,19 @@ class ChatFeedback:
     """What a chat does with its profile."""
 
     def __init__(
-        self, chat: Chat, profile: str | None = None, *, keeps_strength: bool = False
+        self,
+        chat: Chat,
+        profile: str | None = None,
+        *,
+        keeps_preference: bool = False,
+        keeps_strength: bool = False,
     ) -> None:
         """Take note.
 
         Args:
             profile: its name; None where the chat has none, so that there is nothing to learn.
-            keeps_strength: whether a strength was asked for, which the profile's isn't to replace.
+            keeps_preference, keeps_strength: whether these were asked for, so that the profile's
+                don't take their place.
         """
         self.commands: dict[str, Callable[[str], None]] = {
             "good": lambda argument: self._rate(good=True),
@@ -61,11 +71,12 @@ class ChatFeedback:
             "better": self._better,
             "like": self._like,
             "fix": self._fix,
+            "remember": self._remember,
         }
         self._chat = chat
         self._pair: _Pair | None = None
         self._n_answers = 0
-        self._keeps_strength = keeps_strength
+        self._keeps_preference, self._keeps_strength = keeps_preference, keeps_strength
         self._followed = _followed(chat.conversation.settings)
         self._answered_with: tuple[Turn, ConversationSettings] | None = None
         self._listener: Listener | None = None
@@ -76,7 +87,7 @@ class ChatFeedback:
                 model=chat.engine.model.path.name,
                 origin="chat",
             )
-            chat.after_turn = self._after_turn
+            chat.before_turn, chat.after_turn = self._before_turn, self._after_turn
 
     def _measure(
         self, question: str, answers: Sequence[Said], bank: Sequence[Preference]
@@ -190,17 +201,47 @@ class ChatFeedback:
 
     def _learned(self, changed: str) -> None:
         """Say what was learned, and follow it unless another preference was asked for."""
-        conversation, learner = self._chat.conversation, self._learner
+        learner = self._learner
         taste = learner.taste()
-        if _followed(conversation.settings)[:2] == self._followed[:2]:
-            conversation.set(
-                preference=list(taste.mix) or None,
-                amulet=self._strength(taste.factor(learner.model)),
-            )
-            self._followed = _followed(conversation.settings)
+        if self._follows_mix:
+            self._follow(taste.mix, self._strength(taste.factor(learner.model)))
             follows = ", ".join(item.label for item in taste.mix) or "nothing yet"
             changed += f" From here on: {follows}."
         self._chat.screen.remark(changed)
+
+    def _remember(self, argument: str) -> None:
+        learner = self._learner
+        if not argument:
+            raise InvalidRequestError("say what is to be remembered: /remember TEXT")
+        number = learner.profile.add(Fact(at=time.time(), origin="chat", text=argument))
+        self._chat.screen.remark(
+            f"remembered as f{number}; `amulet-local profile forget {learner.profile.name} "
+            f"f{number}` forgets it"
+        )
+
+    def _before_turn(self, question: str) -> None:
+        """Put in what is remembered for a question, and take out what was for the one before."""
+        if not self._follows_mix:
+            return
+        contents = self._learner.profile.contents()
+        wanted = with_memory(contents.taste().mix, contents, question)
+        if wanted != self._chat.conversation.settings.preference:
+            self._follow(wanted, self._chat.conversation.settings.amulet)
+
+    def _follow(self, preferences: Sequence[Preference], amulet: AmuletParams | None) -> None:
+        conversation = self._chat.conversation
+        conversation.set(
+            preference=list(preferences) or None,
+            amulet=KEEP if amulet == conversation.settings.amulet else amulet,
+        )
+        self._followed = _followed(conversation.settings)
+
+    @property
+    def _follows_mix(self) -> bool:
+        """Whether the preference is the profile's to choose."""
+        return _followed(self._chat.conversation.settings)[:2] == self._followed[:2] and (
+            not self._keeps_preference
+        )
 
     @property
     def _follows_strength(self) -> bool:

@@ -74,6 +74,7 @@ COMMANDS = (
     ),
     Slash(name="like", takes="TEXT", help="a text that you like, the last answer without one"),
     Slash(name="fix", takes="TEXT", help="change the last answer, in $EDITOR without a text"),
+    Slash(name="remember", takes="TEXT", help="something about you, for questions it matters for"),
     Slash(name="retry", help="answer the last question anew", aliases=("regen", "regenerate")),
     Slash(name="undo", help="take the last turn back"),
     Slash(name="edit", takes="TEXT", help="another question in the place of the last one"),

@@ -65,6 +65,7 @@ class Chat:
         self.waiting: list[str] = []
         self.has_failed = False
         self.change_live: Callable[[SlashLine], str | None] = lambda said: None
+        self.before_turn: Callable[[str], None] = lambda question: None
         self.after_turn: Callable[[], None] = lambda: None
         self._asked_with: ConversationSettings | None = None
         self._warned: set[str] = set()
@@ -75,6 +76,7 @@ class Chat:
         Raises:
             AmuletError: there is none; the question is offered again.
         """
+        self.before_turn(text)
         editing, self.is_editing = self.is_editing, False
         conversation = self.conversation
         trace = self._trace()

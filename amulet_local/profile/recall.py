@@ -1,0 +1,110 @@
+"""What of a profile's facts and examples matters for a question, as a preference of its own.
+
+Knows nothing about models. They are found by BM25 (SQLite's FTS5, words by their stems); what
+shares no telling word with the question isn't put in. As a preference they stand in that prompt and
+not in the plain one: what the rows differ in is then what they add.
+"""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Sequence
+from contextlib import closing
+
+from amulet_local.common.errors import ProfileError
+from amulet_local.preferences.preference import Preference
+from amulet_local.profile.contents import Contents
+
+NAME = "memory"
+"""What results call it."""
+
+MAX_FACTS = 4
+MAX_EXAMPLES = 1
+MAX_CHARACTERS = 600
+"""Of all that is put in; some 150 tokens."""
+
+MOST_BESIDE = 2
+"""Preferences of the mix that go with it: each is a row to compute."""
+
+_FACTS = "Know this about the user, and use it where it helps:"
+_EXAMPLE = "The user liked this answer to a similar question:"
+
+_WORD = re.compile(r"\w+")
+_STOP = frozenset(
+    _WORD.findall(
+        """
+    a about above after again all also am an and any are as at be because been before being
+    below between both but by can could did do does doing done down each every few for from
+    further get give had has have having he her here hers him his how i if in into is it its
+    just know let like make many may me might more most much must my name need no nor not now of
+    off on once one only or other our out over own please same say she should so some such tell
+    than that the their them then there these they thing this those through to too under until
+    up use user users very want was way we were what when where which while who whom why will
+    with would write you your
+        """
+    )
+)
+"""Words that say nothing about what a question is about."""
+
+
+def with_memory(
+    mix: Sequence[Preference], contents: Contents, question: str
+) -> tuple[Preference, ...]:
+    """A mix and what is remembered for a question; the mix alone where nothing matters for it.
+
+    Raises:
+        ProfileError: this Python's SQLite has no FTS5.
+    """
+    memory = recalled(contents, question)
+    return tuple(mix) if memory is None else (*mix[:MOST_BESIDE], memory)
+
+
+def recalled(contents: Contents, question: str) -> Preference | None:
+    """The facts and examples that matter for a question, as a preference; None if none does.
+
+    Raises:
+        ProfileError: this Python's SQLite has no FTS5.
+    """
+    facts = [item.text for item in contents.facts]
+    examples = [item.text for item in contents.examples]
+    asked = [f"{item.question} {item.text}" for item in contents.examples]
+    parts: list[str] = []
+    for start, texts, searched, most in (
+        (_FACTS, facts, facts, MAX_FACTS),
+        (_EXAMPLE, examples, asked, MAX_EXAMPLES),
+    ):
+        for place in relevant(searched, question, most):
+            begun = [] if start in parts else [start]
+            added = [*begun, " ".join(texts[place].split())]
+            if len(" ".join([*parts, *added])) <= MAX_CHARACTERS:
+                parts += added
+    return Preference(text=" ".join(parts), name=NAME, prompt="{text}") if parts else None
+
+
+def relevant(texts: Sequence[str], question: str, most: int) -> list[int]:
+    """Places of the texts that share a telling word with a question, the best first.
+
+    Raises:
+        ProfileError: this Python's SQLite has no FTS5.
+    """
+    words = dict.fromkeys(_WORD.findall(question.casefold()))
+    telling = [word for word in words if word not in _STOP and len(word) > 2]
+    if not texts or not telling:
+        return []
+    with closing(sqlite3.connect(":memory:")) as connection:
+        try:
+            connection.execute(
+                "CREATE VIRTUAL TABLE texts USING fts5(text, "
+                "tokenize = 'porter unicode61 remove_diacritics 2')"
+            )
+        except sqlite3.OperationalError:
+            raise ProfileError(
+                "facts can't be searched: this Python's SQLite has no FTS5"
+            ) from None
+        connection.executemany("INSERT INTO texts (rowid, text) VALUES (?, ?)", enumerate(texts))
+        found = connection.execute(
+            "SELECT rowid FROM texts WHERE texts MATCH ? ORDER BY bm25(texts), rowid LIMIT ?",
+            (" OR ".join(f'"{word}"' for word in telling), most),
+        )
+        return [place for (place,) in found]

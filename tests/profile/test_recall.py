@@ -1,0 +1,93 @@
+"""What is remembered is put in where it matters, in the preference's prompt alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from amulet_local.preferences.preference import Preference
+from amulet_local.profile.contents import Contents, bank_of
+from amulet_local.profile.feedback import Example, Fact
+from amulet_local.profile.recall import MAX_CHARACTERS, recalled, relevant, with_memory
+from tests.scripted import scripted_engine
+
+FACTS = (
+    "I am a vegetarian, and I cook every evening.",
+    "My dog is called Rex.",
+    "I live in Zürich.",
+    '{braces} and 100% of "quotes" in gardens',
+)
+
+
+def contents(*facts: str, examples: tuple[Example, ...] = ()) -> Contents:
+    kept = tuple(Fact(at=0.0, origin="t", text=text) for text in facts)
+    return Contents(bank=bank_of(None), facts=kept, examples=examples)
+
+
+@pytest.mark.parametrize(
+    ("question", "places"),
+    [
+        ("What should I cook tonight?", [0]),
+        ("Tips for cooking with vegetarians, please", [0]),
+        ("Write a poem about dogs.", [1]),
+        ("What can I do in ZURICH?", [2]),
+        ("How do I fix my garden's fence?", [3]),
+        ("What is a black hole?", []),
+        ("What is my name? And what do I want?", []),
+        ("", []),
+        ('"); DROP TABLE texts; -- * NEAR ^ :', []),
+    ],
+)
+def test_facts_are_found_by_the_stems_of_telling_words(question: str, places: list[int]) -> None:
+    assert relevant(FACTS, question, 4) == places
+
+
+def test_the_best_comes_first_and_the_rest_isnt_put_in() -> None:
+    texts = ["tea", "green tea from the tea garden in spring", "tea tea", "coffee"]
+    assert relevant(texts, "tea?", 2)[0] == 2
+    assert len(relevant(texts, "tea?", 2)) == 2
+
+
+def test_what_is_relevant_is_one_preference_as_it_was_said() -> None:
+    found = recalled(contents(*FACTS), "How do I fix my garden's fence?")
+    assert found is not None
+    assert found.instruction == (
+        "Know this about the user, and use it where it helps: "
+        '{braces} and 100% of "quotes" in gardens'
+    )
+    assert found.label == "memory"
+    assert recalled(contents(*FACTS), "What is a black hole?") is None
+    assert recalled(contents(), "What should I cook?") is None
+
+
+def test_a_liked_answer_to_a_similar_question_is_put_in() -> None:
+    liked = Example(at=0.0, origin="t", question="How do I bake bread?", text="Slowly,\nmy friend.")
+    found = recalled(contents(*FACTS, examples=(liked,)), "How is bread made by my dog?")
+    assert found is not None
+    assert found.instruction.endswith(
+        "Rex. The user liked this answer to a similar question: Slowly, my friend."
+    )
+
+
+def test_no_more_is_put_in_than_there_is_room_for() -> None:
+    long = [f"tea number {number} {'x' * 250}" for number in range(9)]
+    found = recalled(contents(*long), "Which tea?")
+    assert found is not None
+    assert 250 < len(found.instruction) <= MAX_CHARACTERS
+    assert recalled(contents(f"tea {'x' * 700}"), "Which tea?") is None
+
+
+def test_a_mix_has_room_for_it() -> None:
+    mix = tuple(Preference(text=text) for text in ("a", "b", "c"))
+    assert with_memory(mix, contents(*FACTS), "What is a black hole?") == mix
+    (first, second, memory) = with_memory(mix, contents(*FACTS), "A poem about dogs")
+    assert (first, second, memory.name) == (*mix[:2], "memory")
+
+
+def test_the_plain_prompt_has_nothing_of_it() -> None:
+    with scripted_engine() as engine:
+        memory = recalled(contents("I read in bed at night."), "How do I sleep at night?")
+        assert memory is not None
+        request = engine.request("How do I sleep at night?", preference=[memory])
+        plain, other = (engine.model.vocabulary.text(prompt) for prompt in request.prompts)
+        assert "I read in bed" not in plain
+        assert "I read in bed" in other
