@@ -60,7 +60,9 @@ class AnswerReader:
         self._stream = TextStream(vocabulary, () if form is None else form.markers)
         ends_before = form.triggers if form is not None and form.ends_reasoning else ()
         self._splitter = ReasoningSplitter(closing_tag, ends_before) if splits else None
-        self._calls = None if calling is None else CallReader(calling.form, calling.fences)
+        self._calls = None
+        if calling is not None:
+            self._calls = CallReader(calling.form, calling.fences, calling.texts)
         self._is_forced = calling is not None and calling.forced
         self._stops = StopFinder(stop)
         self._answer: list[str] = []

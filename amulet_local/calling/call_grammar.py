@@ -15,6 +15,7 @@ from typing import Any
 from amulet_local.calling import free_text
 from amulet_local.calling.forms import CallForm
 from amulet_local.calling.notation import rule
+from amulet_local.calling.tagged_arguments import is_text, tagged_rules
 from amulet_local.calling.tools import Tools
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.grammar import gbnf
@@ -38,6 +39,7 @@ class Calling:
         rules: the grammar of the whole answer.
         forced: whether the answer has to be a call.
         fences: what begins a call without a trigger, and its name.
+        texts: of each function the arguments that are texts.
         warnings: what isn't enforced.
     """
 
@@ -45,6 +47,7 @@ class Calling:
     rules: gbnf.Grammar
     forced: bool
     fences: Mapping[str, str]
+    texts: Mapping[str, frozenset[str]]
     warnings: tuple[str, ...] = ()
 
 
@@ -90,6 +93,14 @@ def calling(
         rules=parsed,
         forced=tools.forced,
         fences={} if tools.forced or said is not None else form.fences(tools.names),
+        texts={
+            name: frozenset(
+                key
+                for key, schema in (tools.parameters(name).get("properties") or {}).items()
+                if is_text(schema)
+            )
+            for name in tools.names
+        },
         warnings=tuple(warnings),
     )
 
@@ -110,10 +121,19 @@ def _calls(tools: Tools, form: CallForm) -> tuple[dict[str, str], list[str]]:
     heads = []
     for i, name in enumerate(tools.names):
         prefix = f"f{i}-"
+        parameters = tools.parameters(name)
         try:
-            rules |= to_rules(tools.parameters(name), prefix)
+            if form.is_tagged:
+                tagged, unheld = tagged_rules(parameters, prefix)
+                rules |= tagged
+                warnings += [f"tools: {name}: {text}" for text in unheld]
+            else:
+                rules |= to_rules(parameters, prefix)
         except UnsupportedError as error:
-            rules |= to_rules(_ANY_OBJECT, prefix)
+            if form.is_tagged:
+                rules |= tagged_rules(_any_texts(parameters), prefix)[0]
+            else:
+                rules |= to_rules(_ANY_OBJECT, prefix)
             warnings.append(f"tools: the arguments of {name} are held to no schema: {error}")
         except InvalidParameterError as error:
             raise InvalidParameterError(f"tools: the parameters of {name}: {error}") from None
@@ -128,6 +148,11 @@ def _calls(tools: Tools, form: CallForm) -> tuple[dict[str, str], list[str]]:
     triggers = " | ".join(quoted(trigger) for trigger in form.triggers)
     rules["call-start"] = f"({triggers}) calls"
     return rules, warnings
+
+
+def _any_texts(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """A schema of the same arguments, each of them any text."""
+    return {"properties": {name: {"type": "string"} for name in parameters["properties"]}}
 
 
 def _said(tools: Tools, form: CallForm, schema: Mapping[str, Any] | str | None) -> dict[str, str]:

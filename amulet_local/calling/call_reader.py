@@ -12,6 +12,7 @@ import string
 from collections.abc import Mapping
 
 from amulet_local.calling.forms import CallForm
+from amulet_local.calling.tagged_arguments import TaggedArguments
 from amulet_local.common.results import ToolCall, ToolCallPiece
 from amulet_local.text.reasoning import held_back
 
@@ -26,19 +27,26 @@ def new_id() -> str:
 class CallReader:
     """Follows the text of one answer, without its reasoning."""
 
-    def __init__(self, form: CallForm, fences: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        form: CallForm,
+        fences: Mapping[str, str] | None = None,
+        texts: Mapping[str, frozenset[str]] | None = None,
+    ) -> None:
         """Start.
 
         Args:
             fences: further texts that begin a call, up to its arguments, and its name.
+            texts: of each function the arguments that are texts.
         """
+        self._texts = texts or {}
         self._form = form
         self._fences = dict(fences or {})
         self._beginnings = (*form.triggers, *self._fences)
         self._read = self._read_said
         self._held = ""
         self._has_said = False
-        self._json = _JsonObject()
+        self._json: _JsonObject | TaggedArguments = _JsonObject()
         self._pieces: list[ToolCallPiece] = []
         self._ids: list[str] = []
         self._names: list[str] = []
@@ -128,15 +136,18 @@ class CallReader:
         self._ids.append(key)
         self._names.append(name)
         self._arguments.append("")
-        self._json = _JsonObject()
+        if self._form.is_tagged:
+            self._json = TaggedArguments(self._texts.get(name, frozenset()))
+        else:
+            self._json = _JsonObject()
         self._read = self._read_arguments
 
     def _read_arguments(self) -> str:
         """Nothing; more of the arguments."""
         if not self._arguments[-1]:
             self._held = self._held.lstrip()
-        n_taken = self._json.take(self._held)
-        text, self._held = self._held[:n_taken], self._held[n_taken:]
+        text, n_taken = self._json.take(self._held)
+        self._held = self._held[n_taken:]
         if text:
             self._arguments[-1] += text
             self._pieces.append(ToolCallPiece(index=len(self._ids) - 1, arguments=text))
@@ -157,8 +168,12 @@ class _JsonObject:
         self._depth = 0
         self._in_string = self._is_escaped = False
 
-    def take(self, text: str) -> int:
-        """How many characters of a text belong to it."""
+    def take(self, text: str) -> tuple[str, int]:
+        """What of a text belongs to it, and how many characters that is."""
+        n_taken = self._end(text)
+        return text[:n_taken], n_taken
+
+    def _end(self, text: str) -> int:
         for i, character in enumerate(text):
             if self._is_escaped:
                 self._is_escaped = False

@@ -6,19 +6,22 @@ of FORMS.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from amulet_local.calling import notation
+from amulet_local.calling.tagged_arguments import tagged
 
 
 @dataclass(frozen=True, kw_only=True)
 class CallForm:
     """How calls are written: trigger lead head ARGUMENTS tail (between head ARGUMENTS tail)* end.
 
-    ARGUMENTS are a JSON object; lead, head, tail, between and end are in the signs of notation.py.
+    ARGUMENTS are a JSON object, or tagged (tagged_arguments.py); lead, head, tail, between and end
+    are in the signs of notation.py.
 
     Attributes:
         name: of the form.
@@ -28,6 +31,7 @@ class CallForm:
         only_at_start: whether a trigger counts at the beginning of an answer only.
         ends_reasoning: whether calls end reasoning that isn't closed.
         may_be_bare: whether models write the same JSON without a trigger, perhaps in a code fence.
+        is_tagged: whether each argument stands between tags of its own.
     """
 
     name: str
@@ -42,6 +46,7 @@ class CallForm:
     only_at_start: bool = False
     ends_reasoning: bool = False
     may_be_bare: bool = False
+    is_tagged: bool = False
 
     @cached_property
     def first_head(self) -> re.Pattern[str]:
@@ -71,8 +76,10 @@ class CallForm:
         return {**bare, **{_FENCE + text: name for text, name in bare.items()}}
 
     def example(self, name: str, arguments: str) -> str:
-        """One call as a model would write it."""
+        """One call as a model would write it, whose arguments are JSON."""
         before = notation.example(self.lead + self.head, name)
+        if self.is_tagged:
+            arguments = tagged(json.loads(arguments))
         return self.triggers[0] + before + arguments + notation.example(self.tail + self.end)
 
 
@@ -109,6 +116,16 @@ HERMES = CallForm(
 
 FORMS = (
     HERMES,
+    CallForm(
+        name="tagged",
+        marks=("<tool_call>", "<function=", "<parameter="),
+        unless=("<seed:tool_call>",),
+        triggers=("<tool_call>",),
+        head="~<function=<name>>",
+        tail="~</function>~</tool_call>",
+        between="~<tool_call>",
+        is_tagged=True,
+    ),
     CallForm(
         name="llama3",
         marks=("<|start_header_id|>", "ipython", '"parameters": '),

@@ -91,6 +91,11 @@ CASES = [
         '<TOOLCALL>[{"name": "special_function", "arguments": {"arg1": 1}}]</TOOLCALL>',
     ),
     ("granite", '<|tool_call|>[{"name": "special_function", "arguments": {"arg1": 1}}]'),
+    (
+        "tagged",
+        "<tool_call>\n<function=special_function>\n<parameter=arg1>\n1\n</parameter>\n"
+        "</function>\n</tool_call>",
+    ),
     ("functionary", '<function=special_function>{"arg1": 1}</function>'),
     (
         "apriel",
@@ -110,7 +115,7 @@ def read(
     form: CallForm, text: str, n: int, fences: Any = None
 ) -> tuple[str, list[tuple[str, str]], list[str]]:
     """What is said, the calls, and their ids, of a text in pieces of n characters."""
-    reader = CallReader(form, fences)
+    reader = CallReader(form, fences, {"python": frozenset({"code"})})
     said, arguments = "", {}
     for start in range(0, len(text), n):
         more, pieces = reader.push(text[start : start + n])
@@ -145,10 +150,14 @@ def test_what_models_write_is_read_and_allowed(name: str, text: str) -> None:
     for choice in ("auto", "required", {"type": "function", "function": {"name": ONE[0]}}):
         made = calling(tools(choice), form)
         assert allowed(made, text) is True
-        for wrong in (text.replace('"arg1": 1', '"arg1": "x"'), text.replace("special_", "other_")):
+        value = "\n1\n" if form.is_tagged else "1}"
+        for wrong in (
+            text.replace(value, value.replace("1", '"x"')),
+            text.replace("special_", "other_"),
+        ):
             assert allowed(made, wrong) is False
         begun = max((t for t in form.triggers if text.startswith(t)), key=len)
-        call = text[: text.index("1}")].encode()
+        call = text[: text.index(value)].encode()
         assert not any(ends(made, call)[len(begun.encode()) :])  # it may not end in a call
     python = calling(tools({"type": "function", "name": "python"}), form)
     assert allowed(python, text) is False
@@ -174,7 +183,9 @@ def test_what_is_said_before_a_call_is_free_and_told_apart(form: CallForm) -> No
         assert read(form, text, 1)[:2] == (said, [ONE])
 
 
-@pytest.mark.parametrize("form", [form for form in FORMS if form.between], ids=lambda f: f.name)
+@pytest.mark.parametrize(
+    "form", [f for f in FORMS if f.between and not f.is_tagged], ids=lambda form: form.name
+)
 def test_several_calls_are_told_apart(form: CallForm) -> None:
     one, other = (form.example(*call) for call in (ONE, CODE))
     head = form.example("special_function", "")
@@ -199,6 +210,71 @@ def test_several_calls_are_told_apart(form: CallForm) -> None:
     assert allowed(calling(tools(parallel=False), form), text) is False
     assert allowed(calling(tools("required"), form), text) is False
     assert allowed(calling(tools("required", parallel=True), form), text) is True
+
+
+TAGGED = BY_NAME["tagged"]
+
+
+def test_several_tagged_calls_are_told_apart() -> None:
+    text = f"{TAGGED.example(*ONE)}\n{TAGGED.example(*CODE)}"
+    assert read(TAGGED, text, 4)[:2] == ("", [ONE, CODE])
+    assert allowed(calling(tools(), TAGGED), text) is True
+    assert allowed(calling(tools(parallel=False), TAGGED), text) is False
+
+
+def function(**properties: Any) -> Tools:
+    parameters = {"type": "object", "properties": properties, "required": [*properties][:1]}
+    checked = checked_tools([{"function": {"name": "f", "parameters": parameters}}], "required")
+    assert checked is not None
+    return checked
+
+
+def tagged_call(**arguments: str) -> str:
+    between = "".join(f"<parameter={k}>\n{v}\n</parameter>\n" for k, v in arguments.items())
+    return f"<tool_call>\n<function=f>\n{between}</function>\n</tool_call>"
+
+
+@pytest.mark.parametrize(
+    ("schema", "written", "value"),
+    [
+        ({"type": "string"}, 'a "b"\n\n{c}</param', 'a "b"\n\n{c}</param'),
+        ({"type": "string"}, "", ""),
+        ({"type": "string"}, "7", "7"),
+        ({"enum": ["a", 'b"']}, 'b"', 'b"'),
+        ({"type": "integer"}, "7", 7),
+        ({"type": "boolean"}, "True", True),
+        ({"type": "boolean"}, "false", False),
+        ({"type": "array", "items": {"type": "number"}}, "[1, 2.5]", [1, 2.5]),
+        ({"type": "object", "properties": {"x": {"type": "null"}}}, '{"x": null}', {"x": None}),
+        ({"$ref": "#/$defs/n"}, "7", 7),
+    ],
+)
+def test_a_tagged_argument_is_what_its_schema_says(schema: Any, written: str, value: Any) -> None:
+    offered = function(one=schema)
+    if "$ref" in schema:
+        offered.shown[0]["function"]["parameters"]["$defs"] = {"n": {"type": "integer"}}
+    made = calling(offered, TAGGED)
+    text = tagged_call(one=written)
+    assert allowed(made, text) is True
+    reader = CallReader(TAGGED, None, made.texts)
+    for character in text:
+        reader.push(character)
+    assert json.loads(reader.calls[0].arguments) == {"one": value}
+
+
+def test_tagged_arguments_that_may_be_left_out_are_none() -> None:
+    made = calling(function(one={"type": "integer"}, two={"type": "string"}), TAGGED)
+    assert allowed(made, tagged_call(one="1")) is True
+    assert allowed(made, tagged_call(one="1", two="x")) is True
+    assert allowed(made, tagged_call(two="x")) is False
+    assert allowed(made, tagged_call(one="x")) is False
+    assert read(TAGGED, tagged_call(), 3)[1] == [("f", "{}")]
+    assert allowed(calling(function(), TAGGED), tagged_call()) is True
+
+
+def test_what_a_tagged_text_isnt_held_to_is_said() -> None:
+    made = calling(function(one={"type": "string", "pattern": "a+"}), TAGGED)
+    assert any("one" in warning for warning in made.warnings)
 
 
 def test_a_call_within_reasoning_is_none() -> None:
@@ -328,7 +404,7 @@ def test_real_templates_write_calls_in_the_form_that_is_found_for_them(sdist_mod
         if not template.writes_calls:
             in_words.add(path.stem)
             continue
-        end = text.rindex('qzval"}')
+        end = text.rindex("qzval")
         start = max(text.rfind(trigger, 0, end) for trigger in form.triggers)
         _, calls, _ = read(form, text[start : end + 200], 5)
         assert calls[:1] == [("special_function", '{"arg1": "qzval"}')], (path.stem, text[start:])
