@@ -25,6 +25,7 @@ from amulet_local.loading import model_store, schedule_choice
 from amulet_local.loading.runtime_setup import load_kernels
 from amulet_local.loading.tried_files import note_as_tried
 from tests.gguf_edit import SHALLOW_LAYERS, copy_layers
+from tests.hub_server import _hub  # noqa: F401 (a fixture)
 from tests.scripted import scripted_engine
 from tests.tiny_model import write_tiny
 

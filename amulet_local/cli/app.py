@@ -29,7 +29,7 @@ COMMANDS = {
     "tune": "Find the strength that suits your model, and keep it.",
     "learn": "Learn a mix of preferences from texts you like.",
     "eval": "Compare methods on your model, with scores and a report.",
-    "models": "List models; show, verify, quantize and remove one.",
+    "models": "List models; show, pull, verify, quantize and remove one.",
     "doctor": "Check the installation and this machine.",
     "bench": "Measure speed and memory on this machine.",
     "preferences": "List, show, add, import and remove preferences.",
@@ -43,12 +43,6 @@ ANSWERS = {
         ("run", "cli"),
         "to talk with a model: amulet-local chat -m MODEL; for one answer: "
         'amulet-local generate -m MODEL "question"',
-    ),
-    **dict.fromkeys(
-        ("pull", "download"),
-        "nothing is downloaded here. Any GGUF file will do: `hf download REPOSITORY FILE "
-        "--local-dir models` puts one where `amulet-local models` finds it; what Ollama, LM Studio "
-        "and llama.cpp have downloaded is found as well",
     ),
     **dict.fromkeys(
         ("ps", "stop"),
@@ -72,11 +66,13 @@ def in_own_words(args: list[str]) -> list[str]:
     """Arguments that another program would understand, as this one does.
 
     `run MODEL`, or a model's file alone, is a chat; `run MODEL QUESTION` one answer; `list` lists
-    models.
+    models, `pull` downloads one.
     """
     first, *others = args
     if first in ("list", "ls"):
         return ["models", *others]
+    if first in ("pull", "download"):
+        return ["models", "pull", *others]
     if first == "run" and others and not others[0].startswith("-"):
         model, *rest = others
         asks = (rest and not rest[0].startswith("-")) or not sys.stdin.isatty()

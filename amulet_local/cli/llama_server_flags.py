@@ -83,7 +83,10 @@ INSTEAD: Mapping[tuple[str, ...], str] = {
         "-mu",
         "--docker-repo",
         "-dr",
-    ): ("models aren't downloaded: download the GGUF file, and give its path to -m"),
+    ): (
+        "the server downloads nothing: `amulet-local pull ORG/REPOSITORY:TYPE` does, once, and "
+        "says what to give to -m"
+    ),
     ("--context-shift",): (
         "a context isn't shifted: what is forgotten would change every prompt of an answer; use a "
         "larger -c, which is for each request here"

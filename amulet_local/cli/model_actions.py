@@ -1,4 +1,4 @@
-"""What `amulet-local models` does with one model: show, verify, quantize, remove.
+"""What `amulet-local models` does with one model: show, verify, pull, quantize, remove.
 
 Knows nothing about lists of models.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +20,7 @@ from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.flags import json_option, option
 from amulet_local.cli.model_listing import inspected, size_in_words
-from amulet_local.cli.terminal import StatusLine, one_line, write
+from amulet_local.cli.terminal import StatusLine, note, one_line, stderr_is_terminal, write
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ amulet-local models show smollm2
 amulet-local models show model.gguf --json"""
 VERIFY_EXAMPLES = """
 amulet-local models verify smollm2"""
+PULL_EXAMPLES = """
+amulet-local models pull Qwen/Qwen2.5-1.5B-Instruct-GGUF
+amulet-local models pull bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_0"""
 QUANTIZE_EXAMPLES = """
 amulet-local models quantize model-F16.gguf Q4_K_M
 amulet-local models quantize model-Q8_0.gguf Q4_0 -o small.gguf --again"""
@@ -62,6 +66,22 @@ class ModelVerifyOptions:
     """Options of `models verify`."""
 
     model: Annotated[str, _NAME]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPullOptions:
+    """Options of `models pull`."""
+
+    model: Annotated[
+        str,
+        typer.Argument(
+            help="A repository of the Hugging Face hub, and which quantisation of it; Q4_K_M, "
+            "or what is nearest, if none is named.",
+            metavar="ORG/REPOSITORY[:TYPE]",
+            rich_help_panel=MODEL,
+            show_default=False,
+        ),
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,6 +262,30 @@ def _digest_of(path: Path) -> str:
     return digest.hexdigest()
 
 
+def pull(options: ModelPullOptions) -> None:
+    """Download a model, or what is missing of it."""
+    from amulet_local.loading.hub import download, find_on_hub
+
+    status = StatusLine()
+    status.show("asking the hub")
+    try:
+        model = find_on_hub(options.model)
+    finally:
+        status.erase()
+    first = model.files[0]
+    note(f"{one_line(first.name)}, {size_in_words(model.size_bytes)}")
+    try:
+        path = download(
+            model,
+            shows_progress=stderr_is_terminal(),
+            checking=lambda file: status.show(f"checking {one_line(file.name)}"),
+        )
+    finally:
+        status.erase()
+    write(f"{one_line(path)}\n")
+    note(f"to talk with it: amulet-local chat -m {shlex.quote(path.stem)}")
+
+
 def quantize(options: ModelQuantizeOptions) -> None:
     """Write a model in another type."""
     from amulet_local.common.disk_space import check_space
@@ -314,6 +358,14 @@ def add_actions(group: typer.Typer) -> None:
             "catalogue's models, and of what Hugging Face and Ollama have downloaded), and "
             "whether it loads and runs, in a process of its own.",
             VERIFY_EXAMPLES,
+        ),
+        (
+            *(ModelPullOptions, pull, "pull", "Download a model from the Hugging Face hub."),
+            "Download a GGUF file from the Hugging Face hub (the extra `hub`) into its own cache, "
+            "where it has a name. A download that was stopped goes on; what came is compared with "
+            "the hub's SHA-256 digest. HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are "
+            "heeded.",
+            PULL_EXAMPLES,
         ),
         (
             *(ModelQuantizeOptions, quantize, "quantize", "Write a model in another type."),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +28,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*(:[\w.-]+)?", re.ASCII)
+"""What the Hugging Face hub calls a model."""
 
 DEFAULT_MODEL = "smollm2"
 """The embedded default."""
@@ -130,7 +134,8 @@ def _find(text: str) -> Path:
         for model in found_models():
             if model.name.lower() == text.lower():
                 return model.path
-        raise ModelNotFoundError(f"no such file: {path}")
+        hint = f"; to download it: amulet-local pull {text}" if _REPOSITORY.fullmatch(text) else ""
+        raise ModelNotFoundError(f"no such file: {path}{hint}")
     wanted = text.lower().removesuffix(".gguf")
     found = {p.stem.lower(): p for p in reversed(list(local_models()))}
     if wanted in found:

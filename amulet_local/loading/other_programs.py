@@ -57,9 +57,14 @@ def _of_lm_studio() -> Iterator[FoundModel]:
         yield from _files("LM Studio", Path.home() / folder, "*/*/*.gguf")
 
 
-def _of_hugging_face() -> Iterator[FoundModel]:
+def hugging_face_folder() -> Path:
+    """Where Hugging Face's own programs keep what they have downloaded."""
     home = _folder("HF_HOME", Path.home() / ".cache" / "huggingface")
-    folder = _folder("HF_HUB_CACHE", home / "hub")
+    return _folder("HF_HUB_CACHE", home / "hub")
+
+
+def _of_hugging_face() -> Iterator[FoundModel]:
+    folder = hugging_face_folder()
     for pattern in ("*.gguf", "*/*.gguf"):
         yield from _files("Hugging Face", folder, f"models--*/snapshots/*/{pattern}")
 

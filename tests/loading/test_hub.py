@@ -1,0 +1,117 @@
+"""Models of a hub: which file is wanted, and how it comes here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amulet_local.common import errors
+from amulet_local.loading.hub import HubFile, chosen, download, find_on_hub, parse_reference
+from amulet_local.loading.model_store import find_model
+from tests.hub_server import REPOSITORY, Hub
+
+
+def content(name: str, size: int = 1000) -> bytes:
+    return (b"GGUF" + name.encode() * size)[:size]
+
+
+def pull(text: str) -> Path:
+    return download(find_on_hub(text), shows_progress=False, checking=lambda file: None)
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("org/repo", ("org/repo", "")),
+        ("org/repo:Q4_K_M", ("org/repo", "Q4_K_M")),
+        ("hf.co/org/repo:q8_0", ("org/repo", "q8_0")),
+        ("https://huggingface.co/org/repo-GGUF", ("org/repo-GGUF", "")),
+        ("org/repo/sub/file.gguf", ("org/repo", "sub/file.gguf")),
+        (
+            "https://huggingface.co/org/repo/blob/main/file-Q4_0.gguf",
+            ("org/repo", "file-Q4_0.gguf"),
+        ),
+    ],
+)
+def test_what_people_paste_names_a_repository(text: str, found: tuple[str, str]) -> None:
+    assert parse_reference(text) == found
+
+
+@pytest.mark.parametrize("text", ["", "repo", "a/b c", "../../etc/passwd", "a//b", "a/b:"])
+def test_what_names_none_is_refused(text: str) -> None:
+    with pytest.raises(errors.InvalidParameterError, match="ORG/REPOSITORY"):
+        parse_reference(text)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "names"),
+    [
+        ("", ["m-Q4_K_M.gguf"]),
+        (":q8_0", ["m-Q8_0.gguf"]),
+        (":m-Q8_0", ["m-Q8_0.gguf"]),
+        ("/m-Q8_0.gguf", ["m-Q8_0.gguf"]),
+        (":F16", ["F16/m-F16-00001-of-00002.gguf", "F16/m-F16-00002-of-00002.gguf"]),
+    ],
+)
+def test_a_quantisation_is_chosen(hub: Hub, wanted: str, names: list[str]) -> None:
+    for name in (
+        *("README.md", "mmproj-m-F16.gguf", "m-Q8_0.gguf", "m-IQ4_XS.gguf", "m-Q4_K_M.gguf"),
+        *("F16/m-F16-00002-of-00002.gguf", "F16/m-F16-00001-of-00002.gguf"),
+    ):
+        hub.files[name] = content(name)
+    assert [file.name for file in find_on_hub(REPOSITORY + wanted).files] == names
+    with pytest.raises(errors.ModelNotFoundError, match="F16, IQ4_XS, Q4_K_M, Q8_0"):
+        find_on_hub(f"{REPOSITORY}:Q2_K")
+
+
+def test_a_model_comes_once_and_is_found_by_its_name(hub: Hub) -> None:
+    hub.files["m-Q4_0.gguf"] = content("m", 200_000)
+    path = pull(REPOSITORY)
+    assert path.read_bytes() == hub.files["m-Q4_0.gguf"]
+    assert find_model("m-Q4_0") == path
+    assert pull(REPOSITORY) == path
+    assert hub.asked == [None]
+
+
+def test_a_download_that_broke_off_goes_on(hub: Hub) -> None:
+    hub.files["m-Q4_0.gguf"] = content("m", 23_000_000)
+    hub.cut_after = 22_000_000  # it is written by pieces of ten megabytes
+    path = pull(REPOSITORY)
+    assert path.read_bytes() == hub.files["m-Q4_0.gguf"]
+    assert hub.asked[0] is None
+    assert str(hub.asked[1]).startswith("bytes=")
+
+
+def test_what_isnt_what_the_hub_says_is_thrown_away(hub: Hub) -> None:
+    hub.files["m-Q4_0.gguf"] = content("m")
+    hub.digests["m-Q4_0.gguf"] = "0" * 64
+    with pytest.raises(errors.ModelFileError, match="digest"):
+        pull(REPOSITORY)
+    hub.digests.clear()
+    assert pull(REPOSITORY).read_bytes() == content("m")
+
+
+def test_without_room_nothing_is_downloaded(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.files["m-Q4_0.gguf"] = content("m")
+    usage: Any = type("Usage", (), {"free": 10})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(errors.FileAccessError, match="too little room"):
+        pull(REPOSITORY)
+    assert hub.asked == []
+
+
+def test_a_missing_repository_and_one_without_models_are_said(hub: Hub) -> None:
+    with pytest.raises(errors.ModelNotFoundError, match="the hub has no Other/Model"):
+        find_on_hub("Other/Model")
+    hub.files["README.md"] = b"#"
+    with pytest.raises(errors.ModelNotFoundError, match="no GGUF files"):
+        find_on_hub(REPOSITORY)
+
+
+def test_parts_of_other_files_are_no_parts() -> None:
+    files = [
+        HubFile(name=name, size_bytes=1, sha256=None) for name in ("a/m-Q4_0.gguf", "b/m-Q4_0.gguf")
+    ]
+    assert [file.name for file in chosen("o/r", files, "Q4_0")] == ["a/m-Q4_0.gguf"]
