@@ -7,10 +7,12 @@ share of picks that are made at random, so that a slip is no reason to give up w
 
     P(picked) = r / 2 + (1 - r) s        s = sigmoid(x . w)        w ~ N(m0, P0^-1) before any pick
 
-Newton's method with the expected information finds a maximum of the log-posterior in a few steps;
-Laplace's approximation is the normal distribution there, with the inverse of that information:
+Newton's method finds a maximum of the log-posterior in a few steps, with the expected information
+in the place of minus the Hessian where that isn't positive definite. Laplace's approximation is the
+normal distribution at the maximum, with the inverse of the expected information:
 
     gradient = sum_i c_i d_i / P_i x_i - P0 (w - m0)        d = dP/d(x . w) = (1 - r) s (1 - s)
+    -Hessian = sum_i c_i ((d_i / P_i)^2 - d_i (1 - 2 s_i) / P_i) x_i x_i^T + P0
     information = sum_i c_i d_i^2 / (P_i (1 - P_i)) x_i x_i^T + P0
 
 c_i is how much a pick counts: less and less with what came after it, so that a taste that changed
@@ -30,8 +32,7 @@ RANDOM = 0.2
 """r above: of a fifth of the picks half are wrong."""
 
 MAX_STEPS = 50
-_TOLERANCE = 1e-10
-"""The search ends where a Newton step promises less than this, in nats."""
+TOLERANCE_NATS = 1e-9
 _SUFFICIENT = 1e-4
 """Share of the promised gain that a step has to bring (Armijo's rule)."""
 _NODES, _SHARES = np.polynomial.hermite_e.hermegauss(24)
@@ -70,21 +71,35 @@ class Posterior:
         return generator.multivariate_normal(self.mean, self.covariance, method="cholesky")
 
 
-def posterior(differences: Floats, counts: Floats, *, mean: Floats, precision: Floats) -> Posterior:
+def posterior(
+    differences: Floats,
+    counts: Floats,
+    *,
+    mean: Floats,
+    precision: Floats,
+    start: Floats | None = None,
+    tolerance_nats: float = TOLERANCE_NATS,
+) -> Posterior:
     """The distribution of the weights after some picks.
 
     Args:
         differences: x of each pick, shape (N, K).
         counts: c of each pick, at least 0, shape (N,).
         mean, precision: m0, shape (K,), and P0, shape (K, K), of the prior.
+        start: weights to begin with; the prior's mean if None.
+        tolerance_nats: the search ends where a Newton step promises less than this.
     """
-    weights = np.array(mean, dtype=np.float64)
+    weights = np.array(mean if start is None else start, dtype=np.float64)
     value = _objective(differences, counts, weights, mean, precision)
     for _ in range(MAX_STEPS):
-        gradient, information = _derivatives(differences, counts, weights, mean, precision)
-        step = np.linalg.solve(information, gradient)
+        gradient, curvature = _derivatives(differences, counts, weights, mean, precision)
+        try:
+            np.linalg.cholesky(curvature)
+        except np.linalg.LinAlgError:
+            curvature = _information(differences, counts, weights, precision)
+        step = np.linalg.solve(curvature, gradient)
         promised = float(gradient @ step)
-        if promised < _TOLERANCE:
+        if promised < tolerance_nats:
             break
         size = 1.0
         while True:
@@ -94,8 +109,7 @@ def posterior(differences: Floats, counts: Floats, *, mean: Floats, precision: F
                 break
             size /= 2
         weights, value = tried, reached
-    _, information = _derivatives(differences, counts, weights, mean, precision)
-    covariance = np.linalg.inv(information)
+    covariance = np.linalg.inv(_information(differences, counts, weights, precision))
     return Posterior(mean=weights, covariance=(covariance + covariance.T) / 2)
 
 
@@ -134,13 +148,21 @@ def _objective(
 def _derivatives(
     differences: Floats, counts: Floats, weights: Floats, mean: Floats, precision: Floats
 ) -> tuple[Floats, Floats]:
-    """The gradient, shape (K,), and the expected information, shape (K, K)."""
+    """The gradient, shape (K,), and minus the Hessian, shape (K, K)."""
+    sure = _sigmoid(differences @ weights)
+    ratios = (1 - RANDOM) * sure * (1 - sure) / (RANDOM / 2 + (1 - RANDOM) * sure)
+    gradient = (counts * ratios) @ differences - precision @ (weights - mean)
+    bends = counts * ratios * (ratios - (1 - 2 * sure))
+    return gradient, (differences * bends[:, None]).T @ differences + precision
+
+
+def _information(differences: Floats, counts: Floats, weights: Floats, precision: Floats) -> Floats:
+    """The expected information, positive definite, shape (K, K)."""
     sure = _sigmoid(differences @ weights)
     chances = RANDOM / 2 + (1 - RANDOM) * sure
     slopes = (1 - RANDOM) * sure * (1 - sure)
-    gradient = (counts * slopes / chances) @ differences - precision @ (weights - mean)
-    curvature = counts * slopes**2 / (chances * (1 - chances))
-    return gradient, (differences * curvature[:, None]).T @ differences + precision
+    expected = counts * slopes**2 / (chances * (1 - chances))
+    return np.asarray((differences * expected[:, None]).T @ differences + precision)
 
 
 def _chances(values: Floats) -> Floats:

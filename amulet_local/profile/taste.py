@@ -35,10 +35,14 @@ KEPT_PER_PICK = 0.98
 HALF_LIFE_DAYS = 180.0
 """How much what was said before counts after a pick, and after a time."""
 
-CHANGE_PLACES = (6, 10, 14, 20, 30, 48)
+CHANGE_PLACES = (6, 8, 10, 12, 14, 17, 20, 24, 30, 40)
 """How many picks ago a taste may have changed."""
-CHANGE_NATS = 1.0
+CHANGE_WINDOW = 2 * CHANGE_PLACES[-1]
+"""How many picks are looked at for it."""
+CHANGE_NATS = 0.5
 """How much likelier a change makes the picks where one is as probable as none."""
+CHANGE_TOLERANCE = 1e-3
+"""How exactly evidence is known, in nats."""
 KEPT_AFTER_CHANGE = 0.1
 """How much picks before a change count that is certain."""
 
@@ -85,11 +89,13 @@ class Taste:
         counted = counts(self.told, self.at)
         place, probability = self._change
         counted[:place] *= 1 - (1 - KEPT_AFTER_CHANGE) * probability
-        return posterior(self._features, counted, **self._prior)
+        mean, precision = self._prior
+        return posterior(self._features, counted, mean=mean, precision=precision)
 
     @cached_property
     def _change(self) -> tuple[int, float]:
-        return change(self._features, _counts_of_kinds(self.told), **self._prior)
+        mean, precision = self._prior
+        return change(self._features, _counts_of_kinds(self.told), mean=mean, precision=precision)
 
     @cached_property
     def _features(self) -> Floats:
@@ -100,9 +106,10 @@ class Taste:
         return np.nan_to_num(x / usual(x))
 
     @property
-    def _prior(self) -> dict[str, Floats]:
+    def _prior(self) -> tuple[Floats, Floats]:
+        """Mean and precision of the weights before any pick."""
         k = len(self.bank)
-        return {"mean": np.zeros(k), "precision": np.eye(k) / DEVIATION**2}
+        return np.zeros(k), np.eye(k) / DEVIATION**2
 
     @cached_property
     def mix(self) -> tuple[Preference, ...]:
@@ -175,18 +182,29 @@ def change(
     is their evidence apart over that of all together.
     """
 
-    def evidence(part: slice) -> float:
-        x, c = features[part], counted[part]
-        found = posterior(x, c, mean=mean, precision=precision)
-        return log_evidence(found, x, c, mean=mean, precision=precision)
-
     n = len(features)
-    places = [n - back for back in CHANGE_PLACES if n - back >= CHANGE_PLACES[0]]
+    first = max(0, n - CHANGE_WINDOW)
+    places = [n - back for back in CHANGE_PLACES if n - back >= first + CHANGE_PLACES[0]]
     if not places:
         return 0, 0.0
-    apart = [evidence(slice(0, place)) + evidence(slice(place, n)) for place in places]
+
+    def evidence(parts: Sequence[slice]) -> list[float]:
+        """Of each part, which begins its search where the one before it ended."""
+        found, start = [], mean
+        for part in parts:
+            x, c = features[part], counted[part]
+            best = posterior(
+                x, c, mean=mean, precision=precision, start=start, tolerance_nats=CHANGE_TOLERANCE
+            )
+            found.append(log_evidence(best, x, c, mean=mean, precision=precision))
+            start = best.mean
+        return found
+
+    whole, *before = evidence([slice(first, n), *(slice(first, place) for place in places)])
+    after = evidence([slice(place, n) for place in places])
+    apart = np.add(before, after)
     best = int(np.argmax(apart))
-    nats = apart[best] - evidence(slice(0, n)) - CHANGE_NATS
+    nats = float(apart[best]) - whole - CHANGE_NATS
     return places[best], float(0.5 * (1 + np.tanh(nats / 2)))
 
 

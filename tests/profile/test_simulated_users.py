@@ -56,7 +56,7 @@ def single(n_users: int, *, second: bool = False) -> float:
     )
 
 
-@pytest.mark.parametrize("n_users", [8, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_users", [12, pytest.param(100, marks=pytest.mark.slow)])
 class TestUsers:
     def test_after_twenty_picks_the_mix_beats_the_best_single_preference(
         self, n_users: int
