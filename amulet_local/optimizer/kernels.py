@@ -34,7 +34,7 @@ BLOCK = 2048
 """Tokens combined at a time; a block of z stays in the first-level cache."""
 
 SMALL_BLOCK = 256
-"""Tokens of which `fill_likeliest` knows the largest z."""
+"""Tokens of which `block_peaks` knows the largest z."""
 
 KEY_OF_INFINITY = 0x7F800000
 KEY_OF_MINUS_INFINITY = -0x7F800001
@@ -134,15 +134,10 @@ def fill_candidates(plain: Any, preference: Any, extra: Any, scratch: Any, candi
 
 
 @lazy_njit
-def fill_likeliest(
-    plain: Any, preference: Any, extra: Any, k: Any, scratch: Any, peaks: Any, candidates: Any
-) -> Any:
-    """Write (id, z, 0) for some tokens, the k likeliest among them, in the order of their ids.
+def block_peaks(plain: Any, preference: Any, extra: Any, scratch: Any, peaks: Any) -> Any:
+    """Write the largest key of each small block; return the smallest and largest key of all z.
 
-    The k-th largest of the small blocks' maxima is no larger than the k-th largest z: every token
-    below it can be left out. Returns the smallest and largest key of all z, and how many were
-    written. k: 1 to the number of small blocks; peaks: int32[ceil(V / SMALL_BLOCK)]. Other
-    arguments as in `fill_candidates`.
+    peaks: int32[ceil(V / SMALL_BLOCK)]. Other arguments as in `greedy`.
     """
     n = plain.shape[0]
     low = _REST
@@ -157,7 +152,25 @@ def fill_likeliest(
             peaks[(start + part) // SMALL_BLOCK] = part_high
             low = min(low, part_low)
             high = max(high, part_high)
-    floor = np.partition(peaks, peaks.shape[0] - k)[peaks.shape[0] - k]
+    return low, high
+
+
+@lazy_njit
+def fill_from(
+    plain: Any,
+    preference: Any,
+    extra: Any,
+    floor: Any,
+    scratch: Any,
+    peaks: Any,
+    candidates: Any,
+) -> Any:
+    """Write (id, z, 0) for the tokens whose key is `floor` or more, in the order of their ids.
+
+    Returns how many there are. floor: int32; peaks: of `block_peaks`. Other arguments as in
+    `fill_candidates`.
+    """
+    n = plain.shape[0]
     written = 0
     for index in range(peaks.shape[0]):
         if peaks[index] < floor:
@@ -174,7 +187,7 @@ def fill_likeliest(
                 candidates[3 * written + 1] = b
                 candidates[3 * written + 2] = np.int32(0)
                 written += 1
-    return low, high, written
+    return written
 
 
 @lazy_njit

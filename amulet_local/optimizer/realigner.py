@@ -399,16 +399,15 @@ class Realigner:
             return written
         extra = np.float32(guidance_scale - 1.0)
         if n_likeliest is not None and n_likeliest <= len(self._peaks):
-            low, high, n = self._kernels.fill_likeliest(
-                plain,
-                preference,
-                extra,
-                n_likeliest,
-                self._scratch,
-                self._peaks,
-                self.candidates,
-            )
+            peaks = self._peaks
+            low, high = self._kernels.block_peaks(plain, preference, extra, self._scratch, peaks)
             if self._finite(low, high):
+                # The k-th largest of the blocks' largest is no larger than the k-th largest of all.
+                place = len(peaks) - n_likeliest
+                floor = np.partition(peaks, place)[place]
+                n = self._kernels.fill_from(
+                    plain, preference, extra, floor, self._scratch, peaks, self.candidates
+                )
                 return self.candidates[: 3 * n]
         low, high = self._kernels.fill_candidates(
             plain, preference, extra, self._scratch, self.candidates
