@@ -29,6 +29,18 @@ PICTURE = "adherence.png"
 REFERENCE = "pref"
 """The method that others are compared with."""
 
+NAMES = {
+    ("base", 0): "no preference in the prompt",
+    ("pref", 0): "the prompt alone",
+    ("pref", 1): "the prompt with two examples",
+    ("context_steering", 0): "Context Steering",
+    ("linear_alignment", 0): "Linear Alignment",
+    ("linear_alignment_masked", 0): "Linear Alignment with its mask",
+    ("amulet:paper", 0): "Amulet as published",
+    ("amulet:balanced", 0): "**the default here**",
+}
+"""What methods are called in short, by method and whether there were examples."""
+
 _COLOURS = ("#4a6fa5", "#b5701a", "#3f7d4e", "#8a4f7d")
 
 Entry = dict[str, Any]
@@ -83,6 +95,26 @@ def section(runs: dict[str, list[Entry]], judged: Mapping[str, Verdicts]) -> str
         else:
             parts.append(table(entries, sorted(names)))
     return "\n\n".join([*parts, f"![adherence against divergence, by model]({PICTURE})"])
+
+
+def in_short(runs: dict[str, list[Entry]]) -> str:
+    """The methods of NAMES and all models in one table: follows and whole, and broken."""
+    lines = [f"| | {' | '.join(runs)} |", f"|---|{'---|' * len(runs)}"]
+    for (method, examples), name in NAMES.items():
+        cells = []
+        for entries in runs.values():
+            found = [
+                entry
+                for entry in entries
+                if (entry["method"], entry["examples"]) == (method, examples)
+                and entry["sampling"] == GREEDY
+            ]
+            told = [follows_whole(entry) for entry in found if entry["follows"] is not None]
+            broken = [entry["loops"] or entry["falls_apart"] for entry in found]
+            cells.append(f"{np.mean(told):.2f}, {np.mean(broken):.0%}" if told else "")
+        if any(cells):
+            lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def named_section(runs: Sequence[tuple[str, Path]]) -> str:
@@ -170,6 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "runs", nargs="+", type=_titled, metavar="MODEL=FOLDER", help="a run and its title"
     )
     parser.add_argument("--document", type=Path, default=DOCUMENT)
+    parser.add_argument("--in-short", type=Path, help="where a table of all models goes as well")
     options = parser.parse_args(arguments)
     picture = options.document.with_name(PICTURE)
     try:
@@ -191,6 +224,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if runs:
             draw(runs, picture)
             document = with_section(document, section(runs, judged))
+        if runs and options.in_short is not None:
+            text = private_files.read(options.in_short, max_bytes=MAX_BYTES).decode()
+            text = with_section(text, in_short(runs), "all methods")
+            options.in_short.write_text(text, encoding="utf-8")
         options.document.write_text(document, encoding="utf-8")
     except (AmuletError, OSError) as error:
         parser.exit(1, f"error: {error}\n")

@@ -64,6 +64,34 @@ def test_each_model_has_a_table_and_a_second_time_replaces_the_first(tmp_path: P
     assert (tmp_path / "adherence.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_all_methods_and_models_are_in_one_table(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra plot")
+    one = [entry("pref", follows=False), entry("pref", follows=False, examples=1)]
+    other = [entry("pref"), entry("amulet:balanced", loops=True)]
+    runs = [
+        f"{name}={run_folder(tmp_path / name, *entries)}"
+        for name, entries in (("Small", one), ("Large", other))
+    ]
+    for name in ("strength.md", "README.md"):
+        (tmp_path / name).write_text("# Text\n")
+    places = (
+        "--document",
+        str(tmp_path / "strength.md"),
+        "--in-short",
+        str(tmp_path / "README.md"),
+    )
+    for _ in range(2):
+        main([*runs, *places])
+    rows = [line for line in (tmp_path / "README.md").read_text().splitlines() if "|" in line]
+    assert rows == [
+        "| | Small | Large |",
+        "|---|---|---|",
+        "| the prompt alone | 0.00, 0% | 1.00, 0% |",
+        "| the prompt with two examples | 0.00, 0% |  |",
+        "| **the default here** |  | 0.00, 100% |",
+    ]
+
+
 def test_a_judges_verdicts_are_a_column_and_its_agreement_comes_first(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib", reason="needs the extra plot")
     entries = [entry("pref"), entry("amulet:paper", follows=False)]
