@@ -874,3 +874,30 @@ def test_two_hundred_turns_cost_the_same_each_and_leave_memory_as_it_is(
     assert max(costs[1:]) < 2 * 40
     assert 3 < dropping < 25
     assert sizes[-1] - sizes[50] < 16 * 2**20
+
+
+def test_a_revised_answer_is_what_the_next_turns_follow(
+    talk: Conversation, scripted: Engine, tmp_path: Path
+) -> None:
+    talk.send(QUESTIONS[0])
+    talk.send(QUESTIONS[1])
+    first, second = talk.turns
+    talk.revise("Read a book.")
+    assert talk.turns[0] is first
+    assert (talk.turns[1].question, talk.turns[1].answer) == (second.question, "Read a book.")
+    talk.save(tmp_path / "talk.json")
+    other = scripted.load_conversation(tmp_path / "talk.json")
+    assert other.turns == talk.turns
+    assert other.send("And then?").token_ids == talk.send("And then?").token_ids
+    assert talk.messages[-3] == {"role": "assistant", "content": "Read a book."}
+
+
+def test_nothing_is_revised_by_nothing(talk: Conversation) -> None:
+    with pytest.raises(errors.InvalidRequestError, match="no turn"):
+        talk.revise("Read a book.")
+    talk.send(QUESTIONS[0])
+    before = talk.turns
+    for wrong in (" ", 7):
+        with pytest.raises(errors.InvalidRequestError):
+            talk.revise(wrong)  # type: ignore[arg-type]
+    assert talk.turns == before

@@ -144,5 +144,7 @@ def test_options_name_models_or_a_folder_of_them(tmp_path: Path) -> None:
             names(model=twice, **wrong)
     with pytest.raises(errors.InvalidParameterError, match="several"):
         names(model=twice[:1], memory=1)
+    with pytest.raises(errors.ProfileError, match="profile create nobody"):
+        names(model=twice[:1], profile="nobody")
     with pytest.raises(errors.ModelNotFoundError, match="no GGUF"):
         names(models_dir=str(tmp_path / "none"))
