@@ -1,4 +1,4 @@
-"""What is repeated of the program's options: help in the documents, switches in scripts/demo.
+"""What is repeated of the program: help in the documents, switches in scripts/demo, a schema.
 
 As a program (`python -m tests.help_in_docs`, scripts/update_help) it writes them anew. A block of
 help begins with a `--help` command.
@@ -6,6 +6,7 @@ help begins with a `--help` command.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from textwrap import wrap
 
 REPOSITORY = Path(__file__).parent.parent
+SCHEMA = REPOSITORY / "docs" / "answer.schema.json"
 DEMO = REPOSITORY / "scripts" / "demo"
 BLOCK = re.compile(
     r"^```console\n\$ amulet-local(?P<arguments>[ a-z]*) --help\n(?P<text>(?:.*\n)*?)```$",
@@ -75,8 +77,16 @@ def as_it_should_be(text: str) -> str:
     return SWITCHES.sub(lambda _: "\n".join(["switches='", *lines, "'"]), text)
 
 
+def schema_text() -> str:
+    """The JSON Schema of an answer."""
+    from amulet_local.cli.json_format import answer_schema
+
+    return json.dumps(answer_schema(), indent=2) + "\n"
+
+
 def main() -> None:
-    """Write every document anew that shows something else, and the demo."""
+    """Write every document anew that shows something else, the demo, and the schema."""
+    SCHEMA.write_text(schema_text(), encoding="utf-8")
     for path in [*documents(), DEMO]:
         text = path.read_text(encoding="utf-8")
         wanted = as_it_should_be(text)

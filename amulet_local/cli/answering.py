@@ -6,12 +6,12 @@ Knows the engine's public names and nothing below them.
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from amulet_local.cli.json_format import FORMAT
 from amulet_local.cli.loading import loaded
 from amulet_local.cli.question import Question
 from amulet_local.cli.reporting import in_flags
@@ -148,6 +148,7 @@ class Session:
         if generation.preferences:
             amulet = self.strength(generation.method, question)
         return {
+            "format": FORMAT,
             "model": {"name": question.model, "path": str(self._engine.model.path)},
             **generation_json(generation),
             "settings": settings_used(question, generation, self._engine, amulet),
@@ -222,11 +223,6 @@ def generation_json(generation: Generation) -> dict[str, Any]:
         del values["trace"]
     values["usage"]["total_tokens"] = generation.usage.total_tokens
     return values
-
-
-def write_json(value: Any) -> None:
-    """Write one JSON object on one line of ASCII, which is safe in any encoding."""
-    write(json.dumps(value, allow_nan=False) + "\n")
 
 
 def rate(generation: Generation) -> str:

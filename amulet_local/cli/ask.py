@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 import typer
 
-from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import (
@@ -23,6 +22,7 @@ from amulet_local.cli.flags import (
 )
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, given, read_question, require_question
+from amulet_local.cli.json_format import write_json
 from amulet_local.cli.options import PromptOptions
 from amulet_local.cli.terminal import note, write
 from amulet_local.common.errors import FileAccessError
@@ -123,7 +123,7 @@ def run(options: AskOptions) -> None:
     try:
         response = _asked(connection, body, options.api_key)
         if options.json:
-            write_json(json.loads(response.read()))
+            write_json(json.loads(response.read()), has_own_names=True)
         else:
             _write_pieces(response)
     except (OSError, http.client.HTTPException, ValueError) as error:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.exit_codes import EXIT_PARTIAL
 from amulet_local.cli.flags import MethodName, json_option, option
+from amulet_local.cli.json_format import FORMAT, write_json
 from amulet_local.cli.loading import loaded
 from amulet_local.cli.named_method import with_method
 from amulet_local.cli.options import AskingOptions
@@ -234,6 +234,7 @@ def _progress(tally: JobTally) -> str:
 def _tell(options: BatchOptions, tally: JobTally) -> None:
     """A summary: for programs if asked for, else for a person at the terminal."""
     summary = {
+        "format": FORMAT,
         **{name: value for name, value in asdict(tally).items() if name not in _UNTOLD},
         "tokens_per_second": tally.tokens_per_second,
         "output": options.output,

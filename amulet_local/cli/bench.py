@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import (
@@ -19,6 +18,7 @@ from amulet_local.cli.flags import (
 )
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import chosen_model
+from amulet_local.cli.json_format import write_json
 from amulet_local.cli.terminal import StatusLine, note, stderr_is_terminal, write
 from amulet_local.cli.version import package_version
 from amulet_local.params.option import some_of

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from amulet_local.cli.answering import Session, applied_in_words, rate, session, write_json
+from amulet_local.cli.answering import Session, applied_in_words, rate, session
 from amulet_local.cli.columns import NARROWEST, column_width, side_by_side
 from amulet_local.cli.command import add_command
 from amulet_local.cli.cut_answers import say_what_was_cut
 from amulet_local.cli.flags import METHOD_NAMES, option, switch
 from amulet_local.cli.inputs import require_question
+from amulet_local.cli.json_format import write_json
 from amulet_local.cli.named_method import NamedMethod, named_method
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.question import Question, read_options
@@ -111,7 +112,7 @@ def run(options: CompareOptions) -> None:
             if generation.seed is not None:  # the same draws for all
                 sampling = sampling.replace(seed=generation.seed)
     if options.json:
-        write_json(made)
+        write_json(made, has_own_names=True)
     else:
         if width:
             write(_columns(headings, generations, width))

@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 
-from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.exit_codes import EXIT_ERROR
 from amulet_local.cli.flags import json_option, model_option
 from amulet_local.cli.inputs import chosen_model
+from amulet_local.cli.json_format import write_json
 from amulet_local.cli.terminal import one_line, write
 from amulet_local.cli.version import package_version
 from amulet_local.common.errors import AmuletError, UnsupportedModelError

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from amulet_local.cli import completions
-from amulet_local.cli.answering import figures, session, write_json
+from amulet_local.cli.answering import figures, session
 from amulet_local.cli.columns import cells, cut, pad, wrap
 from amulet_local.cli.command import add_command
 from amulet_local.cli.cut_answers import say_what_was_cut
 from amulet_local.cli.flags import STEERING_NAMES, numeric, option
 from amulet_local.cli.inputs import require_question
+from amulet_local.cli.json_format import write_json
 from amulet_local.cli.named_method import with_method
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.question import read_options

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import (
@@ -26,6 +25,7 @@ from amulet_local.cli.flags import (
 )
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, chosen_model, placement_named
+from amulet_local.cli.json_format import write_json
 from amulet_local.cli.loading import loaded
 from amulet_local.cli.options import SYSTEM_HELP
 from amulet_local.cli.reporting import in_flags

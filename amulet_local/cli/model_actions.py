@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from amulet_local.cli import completions
-from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.flags import json_option, option
+from amulet_local.cli.json_format import write_json
 from amulet_local.cli.model_listing import inspected, size_in_words
 from amulet_local.cli.terminal import StatusLine, note, one_line, stderr_is_terminal, write
 from amulet_local.common.errors import FileAccessError, InvalidParameterError

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import HelpGroup, add_command, examples_epilog
 from amulet_local.cli.flags import json_option
+from amulet_local.cli.json_format import write_json
 from amulet_local.cli.model_actions import add_actions
 from amulet_local.cli.model_listing import (
     ModelListing,

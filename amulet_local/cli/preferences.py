@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import HelpGroup, add_command, examples_epilog
 from amulet_local.cli.flags import json_option
 from amulet_local.cli.inputs import check_text, read_preference
+from amulet_local.cli.json_format import write_json
 from amulet_local.cli.terminal import one_line, write
 
 if TYPE_CHECKING:

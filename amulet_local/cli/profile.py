@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from amulet_local.cli import completions
-from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import HelpGroup, add_command, examples_epilog
 from amulet_local.cli.flags import json_option, preference_option
 from amulet_local.cli.inputs import check_text
+from amulet_local.cli.json_format import write_json
 from amulet_local.cli.terminal import one_line, visible, write
 from amulet_local.common.errors import ProfileError
 

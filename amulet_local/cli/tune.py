@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, cast
 
 import typer
 
-from amulet_local.cli.answering import write_json
 from amulet_local.cli.command import add_command
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, chosen_model, read_file
+from amulet_local.cli.json_format import write_json
 from amulet_local.cli.loading import loading_progress
 from amulet_local.cli.progress import AnswersProgress
 from amulet_local.cli.terminal import note, one_line, write

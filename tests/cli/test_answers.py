@@ -65,6 +65,7 @@ def test_a_whole_answer_leaves_stderr_alone(plain: Outcome) -> None:
 
 def test_json_has_everything_of_the_generation(realigned: dict[str, Any]) -> None:
     assert set(realigned) == {
+        *("format", "stop_text"),
         *("text", "token_ids", "finish_reason", "usage", "timings", "method"),
         *("guidance_scale", "preferences", "preset", "seed", "warnings", "reasoning"),
         *("applied", "model", "settings", "tool_calls"),

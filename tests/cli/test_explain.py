@@ -10,12 +10,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jsonschema_rs
 import pytest
 
 from amulet_local import Engine
 from amulet_local.cli.answering import generation_json
 from amulet_local.cli.columns import cells
 from amulet_local.cli.explain import explanation_json, table, totals_line
+from amulet_local.cli.json_format import FORMAT, answer_schema
 from amulet_local.common.results import Alternative, Generation, TokenTrace
 from amulet_local.explanation.explanation import Explanation, explain
 from amulet_local.llama.vocabulary import Vocabulary
@@ -69,7 +71,7 @@ def hostile(vocabulary: Vocabulary) -> Explanation:
 
 def test_json_is_the_generation_with_its_trace_and_totals(as_json: dict[str, Any]) -> None:
     assert set(as_json) == {field.name for field in dataclasses.fields(Generation)} | {
-        *("totals", "model", "settings")
+        *("totals", "model", "settings", "format")
     }
     assert set(as_json["totals"]) == {"margins", "fluency", "kl", "scale"}
     assert len(as_json["trace"]) == len(as_json["token_ids"])
@@ -91,6 +93,8 @@ def test_json_has_null_where_a_logarithm_is_infinite(vocabulary: Vocabulary) -> 
     )
     read = json.loads(json.dumps(values, allow_nan=False))
     assert read["trace"][0]["plain"] is None
+    whole = {**read, "format": FORMAT, "model": {"name": "a", "path": "b"}, "settings": {}}
+    jsonschema_rs.validator_for(answer_schema()).validate(whole)
     assert read["totals"]["fluency"] is None
 
 

@@ -46,7 +46,7 @@ def test_models_lists_the_catalogue_and_the_folders(call: CallCli, own_models: P
 
 def test_models_as_json(call: CallCli, own_models: Path) -> None:
     result = json.loads(call("models", "--json").out)
-    assert set(result) == {"catalogue", "files", "folders", "others"}
+    assert set(result) == {"format", "catalogue", "files", "folders", "others"}
     files = {Path(item["path"]).name: item for item in result["files"]}
     assert files["mine.gguf"]["problem"] is None
     assert files["garbage.gguf"]["problem"]

@@ -63,6 +63,7 @@ def test_the_list_shortens_what_is_long(call: CallCli, settings_file: Path) -> N
 
 def test_the_list_as_json(call: CallCli, filled: Path) -> None:
     assert json.loads(call("preferences", "list", "--json").out) == {
+        "format": 1,
         "built_in": dict(BUILT_IN_PREFERENCES),
         "preferences": {"teacher": "like a patient teacher, with an example"},
         "prompts": {},

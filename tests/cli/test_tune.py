@@ -163,7 +163,7 @@ def test_what_is_kept_is_replaced_and_taken_out(call: CallCli, config: Path) -> 
     assert kept_in(config) == UserModelSettings()
     assert "# mine" in file.read_text()
     assert call("tune", "--reset").out == "No strength is kept for smollm2.\n"
-    assert json.loads(call("tune", "--reset", "--json").out) == {"removed": None}
+    assert json.loads(call("tune", "--reset", "--json").out) == {"format": 1, "removed": None}
 
 
 @pytest.mark.usefixtures("tiny_by_default")
