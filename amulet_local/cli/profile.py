@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from amulet_local.cli import completions
 from amulet_local.cli.command import HelpGroup, add_command, examples_epilog
-from amulet_local.cli.flags import json_option, preference_option
-from amulet_local.cli.inputs import check_text
+from amulet_local.cli.derived_options import Given, group
+from amulet_local.cli.flags import ModelName, json_option, preference_option
+from amulet_local.cli.inputs import check_text, chosen_model
 from amulet_local.cli.json_format import write_json
 from amulet_local.cli.terminal import one_line, visible, write
 from amulet_local.common.errors import ProfileError
+from amulet_local.params.option import some_of
+from amulet_local.params.runtime import RuntimeParams
 
 if TYPE_CHECKING:
     from amulet_local.profile.profile import Profile
@@ -107,6 +110,31 @@ class RememberOptions(ProfileOptions):
             rich_help_panel=WHICH,
         ),
     ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileLearnOptions(ProfileOptions):
+    """Options of `profile learn`."""
+
+    liked: Annotated[
+        str,
+        typer.Argument(
+            help="Texts as `amulet-local learn` takes them, JSON Lines.",
+            metavar="LIKED",
+            rich_help_panel=WHICH,
+        ),
+    ]
+    model: ModelName = None
+    runtime: Given = field(
+        default_factory=dict,
+        metadata=group(
+            some_of(
+                RuntimeParams.options,
+                *("n_ctx", "n_threads", "n_threads_batch", "n_gpu_layers"),
+                *("chat_template", "verbose"),
+            )
+        ),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,6 +255,34 @@ def remember(options: RememberOptions) -> None:
     write(f"remembered as f{number}\n")
 
 
+def learn(options: ProfileLearnOptions) -> None:
+    """Learn from texts: each counts as a thumb, up or down."""
+    from amulet_local.cli.loading import loaded
+    from amulet_local.cli.question import runtime_params
+    from amulet_local.learning.liked_texts import read_texts
+    from amulet_local.profile.listener import Listener, Said, last_question, measuring
+
+    profile = named(options.name)
+    profile.check()
+    texts = read_texts(options.liked)
+    with loaded(chosen_model(options.model), runtime_params(options)) as engine:
+        listener = Listener(
+            profile,
+            measuring(engine.log_ratios),
+            model=engine.model.path.name,
+            origin=options.liked,
+        )
+        for text in texts:
+            if isinstance(text.answer, str):
+                said = Said(text=text.answer, finished=text.finished is not False)
+            else:
+                spelled = engine.model.vocabulary.text(text.answer)
+                said = Said(text=spelled, token_ids=text.answer, finished=bool(text.finished))
+            listener.rated(last_question(text.messages), said, good=text.liked)
+    mix = ", ".join(item.label for item in listener.taste().mix)
+    write(f"{len(texts)} texts are learned from; answers follow {mix or 'nothing yet'}\n")
+
+
 def forget(options: ForgetOptions) -> None:
     """Delete entries for good."""
     profile = named(options.name)
@@ -345,6 +401,15 @@ def add_to(app: typer.Typer) -> None:
         "one, for questions that share a telling word with it.",
         'remember me "I am a vegetarian, and I cook every evening."',
         _require_text,
+    )
+    add(
+        ProfileLearnOptions,
+        learn,
+        "learn",
+        "Learn from texts that you like, or don't: each counts as a thumb.\n\nThe file is that of "
+        "`amulet-local learn`. A text is kept once it is learned from, so that a run which is "
+        "interrupted has learned from the first ones.",
+        "learn me liked.jsonl -m model.gguf",
     )
     add(
         ForgetOptions,

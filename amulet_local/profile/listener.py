@@ -7,7 +7,7 @@ does it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from amulet_local.common.results import LogRatios
@@ -42,6 +42,39 @@ class Said:
 
 Measure = Callable[[str, Sequence[Said], Sequence[Preference]], Sequence[LogRatios]]
 """Measures answers to a question: `Engine.log_ratios` of their first MEASURED_TOKENS tokens."""
+
+
+def measuring(log_ratios: Callable[..., Sequence[LogRatios]]) -> Measure:
+    """What measures with a model's `Engine.log_ratios`."""
+
+    def measure(
+        question: str, answers: Sequence[Said], bank: Sequence[Preference]
+    ) -> Sequence[LogRatios]:
+        return log_ratios(
+            question,
+            *(said.token_ids or said.text for said in answers),
+            bank=list(bank),
+            finished=[said.finished for said in answers],
+            max_tokens=MEASURED_TOKENS,
+        )
+
+    return measure
+
+
+def last_question(messages: object) -> str:
+    """The text of the user's last message, or of a question; empty where there is none."""
+    if isinstance(messages, str):
+        return messages
+    for message in reversed(messages if isinstance(messages, Sequence) else ()):
+        content = message.get("content") if isinstance(message, Mapping) else None
+        if not content or message.get("role") != "user":
+            continue
+        parts = content if isinstance(content, list) else [{"text": content}]
+        texts = [part.get("text") for part in parts if isinstance(part, Mapping)]
+        joined = "\n".join(text for text in texts if isinstance(text, str))
+        if joined:
+            return joined
+    return ""
 
 
 class Listener:

@@ -6,7 +6,6 @@ Knows nothing about how a profile learns. It keeps no answers: a client sends wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request
@@ -14,16 +13,14 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.common.results import LogRatios
 from amulet_local.engine import Engine
 from amulet_local.params.base import StrictParams
-from amulet_local.preferences.preference import Preference
-from amulet_local.profile.listener import MEASURED_TOKENS, Listener, Said
+from amulet_local.profile.listener import Listener, Said, last_question, measuring
 from amulet_local.server import openapi
 from amulet_local.server.access import json_object
 from amulet_local.server.failures import HttpError
 from amulet_local.server.fields import messages_of
-from amulet_local.server.profiles import ServedProfiles, last_question
+from amulet_local.server.profiles import ServedProfiles
 from amulet_local.server.service import Service
 
 Text = Annotated[str, Field(min_length=1, max_length=100_000)]
@@ -101,13 +98,9 @@ def _learn(
     """
     profile = profiles.of(fields.user, create=True)
 
-    def measure(
-        asked: str, answers: Sequence[Said], bank: Sequence[Preference]
-    ) -> Sequence[LogRatios]:
-        texts = [said.text for said in answers]
-        return engine.log_ratios(asked, *texts, bank=list(bank), max_tokens=MEASURED_TOKENS)
-
-    listener = Listener(profile, measure, model=engine.model.path.name, origin="server")
+    listener = Listener(
+        profile, measuring(engine.log_ratios), model=engine.model.path.name, origin="server"
+    )
     if fields.like is not None:
         changed = listener.liked(question, fields.like)
     elif fields.chosen is not None:

@@ -15,6 +15,7 @@ from typing import Any
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.profile.contents import Contents
+from amulet_local.profile.listener import last_question
 from amulet_local.profile.profile import Profile, listed
 from amulet_local.profile.recall import with_memory
 from amulet_local.profile.strength import scaled
@@ -99,20 +100,6 @@ class ServedProfiles:
         if factor != 1 and not any(name in body for name in STRENGTH):
             found["amulet"] = scaled(adjusted_strength(None, {}, own=own), factor)
         return found
-
-
-def last_question(messages: object) -> str:
-    """The text of the user's last message; empty where there is none."""
-    for message in reversed(messages if isinstance(messages, list) else []):
-        content = message.get("content") if isinstance(message, Mapping) else None
-        if not content or message.get("role") != "user":
-            continue
-        parts = content if isinstance(content, list) else [{"text": content}]
-        texts = [part.get("text") for part in parts if isinstance(part, Mapping)]
-        joined = "\n".join(text for text in texts if isinstance(text, str))
-        if joined:
-            return joined
-    return ""
 
 
 def _digest(user: str) -> str:

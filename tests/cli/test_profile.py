@@ -20,19 +20,8 @@ from tests.cli.conftest import CallCli
 from tests.cli.running import run
 
 COMMANDS = (
-    *(
-        "list",
-        "create",
-        "show",
-        "history",
-        "export",
-        "edit",
-        "import",
-        "remember",
-        "forget",
-        "reset",
-        "delete",
-    ),
+    *("list", "create", "show", "history", "export", "edit", "import", "learn"),
+    *("remember", "forget", "reset", "delete"),
 )
 
 
@@ -230,3 +219,21 @@ def test_a_chat_without_a_terminal_learns(call: CallCli) -> None:
     outcome = run("chat", "-n", "4", "-c", "256", stdin=b"Why?\n/good\n")
     assert outcome.code == 1
     assert "--profile NAME" in outcome.err
+
+
+@pytest.mark.usefixtures("tiny_by_default")
+def test_texts_are_learned_from(call: CallCli, tmp_path: Path) -> None:
+    done(call, "create", "me", "--preference", "formal")
+    file = tmp_path / "liked.jsonl"
+    file.write_text(
+        '{"question": "Why?", "answer": "Because."}\n'
+        '{"messages": [{"role": "user", "content": "How?"}], "token_ids": [500, 501], '
+        '"liked": false}\n'
+    )
+    outcome = run("profile", "learn", "me", file, "-c", "256")
+    assert (outcome.code, outcome.out.startswith("2 texts are learned from")) == (0, True), outcome
+    first, second = Profile("me").contents().feedback
+    assert (first.kind, first.question, first.better) == ("good", "Why?", "Because.")
+    assert (second.kind, second.question, second.better) == ("bad", "How?", "")
+    assert second.worse
+    assert first.differences.keys() == second.differences.keys() != set()

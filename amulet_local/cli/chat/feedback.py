@@ -18,7 +18,7 @@ from amulet_local.cli.terminal import stdout_is_terminal, visible, write
 from amulet_local.common.errors import InvalidRequestError
 from amulet_local.conversation.conversation_settings import KEEP
 from amulet_local.profile.feedback import Fact
-from amulet_local.profile.listener import MEASURED_TOKENS, Listener, Said
+from amulet_local.profile.listener import Listener, Said, measuring
 from amulet_local.profile.pair_choice import Rival, choose_rival
 from amulet_local.profile.profile import Profile
 from amulet_local.profile.recall import with_memory
@@ -26,7 +26,6 @@ from amulet_local.profile.strength import scaled
 from amulet_local.steering.presets import adjusted_strength
 
 if TYPE_CHECKING:
-    from amulet_local.common.results import LogRatios
     from amulet_local.conversation.conversation import Conversation
     from amulet_local.conversation.conversation_settings import ConversationSettings
     from amulet_local.params.amulet import AmuletParams
@@ -83,22 +82,11 @@ class ChatFeedback:
         if profile is not None:
             self._listener = Listener(
                 Profile(profile),
-                self._measure,
+                measuring(chat.engine.log_ratios),
                 model=chat.engine.model.path.name,
                 origin="chat",
             )
             chat.before_turn, chat.after_turn = self._before_turn, self._after_turn
-
-    def _measure(
-        self, question: str, answers: Sequence[Said], bank: Sequence[Preference]
-    ) -> Sequence[LogRatios]:
-        return self._chat.engine.log_ratios(
-            question,
-            *(said.token_ids or said.text for said in answers),
-            bank=list(bank),
-            finished=[said.finished for said in answers],
-            max_tokens=MEASURED_TOKENS,
-        )
 
     def _rate(self, *, good: bool) -> None:
         turn = self._last_turn()
