@@ -18,6 +18,8 @@ from jinja2.exceptions import SecurityError
 from amulet_local.common.errors import ChatTemplateError
 
 _MAX_INT_BITS = 4096
+_HUGE_FORMAT = re.compile(r"%(?:\([^()]*\()|%(?:\([^()]*\))?[^a-zA-Z%]*(?:\*|[0-9]{4})")
+"""A key with parentheses of its own, whose end isn't looked for, or a wide field."""
 MAX_ARGUMENT_CHARS = 256
 NODE_VOLUME = 16  # characters that one part of a list weighs
 
@@ -130,8 +132,7 @@ class Budget:
             runs_away("a huge number")
 
     def _before_percent(self, pattern: str, values: Any) -> None:
-        specifiers = re.sub(r"\([^()]*\)", "", self.read(pattern))
-        if re.search(r"%[^a-zA-Z%]*(?:\*|[0-9]{4})", specifiers):
+        if _HUGE_FORMAT.search(self.read(pattern)):
             runs_away("a format with a huge width")
         n_chars = self.size(values)[1]
         if isinstance(values, Mapping):

@@ -40,6 +40,7 @@ _PLAIN_METHODS = frozenset(
     isnumeric isprintable isspace istitle isupper partition rpartition removeprefix
     removesuffix""".split()  # noqa: SIM905
 )
+_OF_CHARACTERS = frozenset(["strip", "lstrip", "rstrip"])
 _LIST_METHODS = frozenset(["index", "count"])
 
 
@@ -65,6 +66,8 @@ def _plain(budget: Budget, name: str, text: str, *args: Any) -> Any:
     budget.read(text)
     for argument in args:
         budget.read(argument)
+        if name in _OF_CHARACTERS and len(argument or "") > MAX_ARGUMENT_CHARS:
+            runs_away("characters to strip without end")  # each is looked for at each place
     return budget.made(getattr(text, name)(*args), fresh_text=True)
 
 

@@ -21,6 +21,7 @@ import numpy as np
 from amulet_local.common.errors import AdapterFileError, ModelFileError
 from amulet_local.llama.adapters import Adapters, AdapterSettings
 from amulet_local.llama.context import Context, ContextSettings, Span
+from amulet_local.llama.generative import reason_not_generative
 from amulet_local.llama.gguf import parse_header, read_header
 from amulet_local.llama.gguf.tensors import BLOCKS
 from amulet_local.llama.model import Model
@@ -256,7 +257,8 @@ class Native(Target):
         """Refused, or loaded or refused by llama.cpp."""
         self._path.write_bytes(data)
         try:
-            read_header(self._path)
+            if reason_not_generative(read_header(self._path)):
+                return REFUSED
         except ModelFileError:
             return REFUSED
         llama = self._llama
