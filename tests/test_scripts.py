@@ -50,7 +50,8 @@ case "$1 $2" in
     if [ -n "${STUB_PIP_FAILURE:-}" ]; then echo "$STUB_PIP_FAILURE"; exit 1; fi
     here=${0%/bin/python}
     mkdir -p "$here/lib/python3.11/site-packages/llama_cpp"
-    printf '#!/usr/bin/env bash\\nprintf "<%%s>" "$PWD" "$@"\\n' >"$here/bin/amulet-local"
+    printf '#!/usr/bin/env bash\\nprintf "<%%s>" "$PWD" "$@"\\nexit "${STUB_STATUS:-0}"\\n' \\
+        >"$here/bin/amulet-local"
     chmod +x "$here/bin/amulet-local"
     ;;
 "-m pytest") echo "AMULET_REQUIRE_ALL=${AMULET_REQUIRE_ALL:-}"; exit "${STUB_PYTEST_STATUS:-0}" ;;
@@ -423,6 +424,13 @@ def test_the_demo_adds_no_default_for_what_the_environment_sets(
 ) -> None:
     result = checkout.run("scripts/demo", **{variable: "3"})
     assert re.findall("<(.*?)>", result.stdout)[2:] == passed
+
+
+@pytest.mark.parametrize(("status", "expected"), [("3", 0), ("1", 1), ("130", 130)])
+def test_answers_that_were_cut_are_no_failure_of_the_demo(
+    checkout: Checkout, status: str, expected: int
+) -> None:
+    assert checkout.run("scripts/demo", STUB_STATUS=status).returncode == expected
 
 
 def test_the_demo_knows_which_flags_of_the_command_take_no_value() -> None:

@@ -13,6 +13,7 @@ import typer
 
 from amulet_local.cli.command import add_command
 from amulet_local.cli.derived_options import Given, group
+from amulet_local.cli.exit_codes import EXIT_CUT
 from amulet_local.cli.flags import (
     json_option,
     option,
@@ -123,9 +124,11 @@ def run(options: AskOptions) -> None:
     try:
         response = _asked(connection, body, options.api_key)
         if options.json:
-            write_json(json.loads(response.read()), has_own_names=True)
+            answer = json.loads(response.read())
+            write_json(answer, has_own_names=True)
+            is_cut = _is_cut(answer)
         else:
-            _write_pieces(response)
+            is_cut = _write_pieces(response)
     except (OSError, http.client.HTTPException, ValueError) as error:
         if isinstance(error, BrokenPipeError):
             raise
@@ -135,6 +138,9 @@ def run(options: AskOptions) -> None:
         ) from None
     finally:
         connection.close()
+    if is_cut:
+        note("the answer was cut; --predict, or the server's --ctx-size, allows more")
+        raise SystemExit(EXIT_CUT)
 
 
 class _Connection(http.client.HTTPConnection):
@@ -173,8 +179,14 @@ def _message(body: Any) -> str:
     return str(failed.get("message")) if isinstance(failed, dict) else "the server refused"
 
 
-def _write_pieces(response: http.client.HTTPResponse) -> None:
+def _is_cut(piece: dict[str, Any]) -> bool:
+    return any(choice.get("finish_reason") == "length" for choice in piece.get("choices", ()))
+
+
+def _write_pieces(response: http.client.HTTPResponse) -> bool:
+    """Write the answer as it comes; whether it was cut."""
     last, is_cut = "", False
+    warnings: list[str] = []
     for piece in _pieces(response):
         if "error" in piece:
             raise FileAccessError(_message(piece))
@@ -182,13 +194,13 @@ def _write_pieces(response: http.client.HTTPResponse) -> None:
             text = choice.get("delta", {}).get("content") or ""
             write(text)
             last = text or last
-            is_cut = is_cut or choice.get("finish_reason") == "length"
-        for warning in piece.get("amulet", {}).get("warnings", ()):
-            note(f"warning: {warning}")
+        is_cut = is_cut or _is_cut(piece)
+        warnings += piece.get("amulet", {}).get("warnings", ())
     if not last.endswith("\n"):
         write("\n")
-    if is_cut:
-        note("the answer was cut; --predict, or the server's --ctx-size, allows more")
+    for warning in warnings:
+        note(f"warning: {warning}")
+    return is_cut
 
 
 def _pieces(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Says that an answer was cut; where it has a form to keep, that is an error.
+"""Says that an answer was cut, and ends the command with an exit code of its own.
 
 Knows nothing about forms but that the question asks for one.
 """
@@ -19,18 +19,20 @@ if TYPE_CHECKING:
 def say_what_was_cut(
     question: Question, generations: Iterable[Generation], *, is_shown: bool
 ) -> None:
-    """Say it on stderr, and end with an exit code of its own where a form is incomplete.
+    """Say it on stderr, and end with an exit code of its own.
 
     Args:
         is_shown: whether the answers' figures, which have it, can be seen already.
 
     Raises:
-        SystemExit: JSON, or what a grammar wants, is incomplete.
+        SystemExit: an answer was cut.
     """
+    is_cut = False
     has_form = question.sampling.uses("grammar") or question.sampling.uses("json_schema")
     for generation in generations:
         if generation.finish_reason != "length":
             continue
+        is_cut = True
         cut = f"the answer was cut after {tokens(generation.usage.completion_tokens)}"
         more = "--predict or --ctx-size"
         if has_form:
@@ -38,6 +40,8 @@ def say_what_was_cut(
             raise SystemExit(EXIT_CUT)
         if not is_shown:
             note(f"{cut}; {more} allows more")
+    if is_cut:
+        raise SystemExit(EXIT_CUT)
 
 
 def tokens(count: int) -> str:

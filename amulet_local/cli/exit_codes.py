@@ -5,7 +5,7 @@ from __future__ import annotations
 EXIT_ERROR = 1
 """One line on stderr says what is wrong."""
 EXIT_CUT = 3
-"""The answer has a form to keep, JSON or a grammar's, and was cut before it was complete."""
+"""An answer was cut, by its limit of tokens or by the context."""
 EXIT_INTERRUPTED = 130
 """Ctrl-C."""
 EXIT_PARTIAL = 4

@@ -139,7 +139,7 @@ def run(options: ExplainOptions) -> None:
     is_shown = options.stats or stderr_is_terminal()
     if is_shown:
         note(figures(generation))
-    say_what_was_cut(question, [generation], is_shown=is_shown or options.json)
+    say_what_was_cut(question, [generation], is_shown=is_shown)
 
 
 def explanation_json(explanation: Explanation, made: dict[str, Any]) -> dict[str, Any]:

@@ -22,8 +22,7 @@ HELP = """Answer one question, following a preference.
 The answer streams to standard output; everything else goes to standard error. Without a
 preference the answer is plain: what llama.cpp gives for the same question, chat template and
 system text. The system text is a short default (-v shows it); --system '' leaves it out. An
-answer that has a form to keep (JSON, a grammar) and was cut before it was complete ends with exit
-code 3."""
+answer that was cut, by --predict or the context, ends with exit code 3."""
 
 EXAMPLES = """
 amulet-local generate "How do I sleep better?" --preference concise
@@ -55,7 +54,7 @@ def run(options: GenerateOptions) -> None:
         is_shown = options.stats or stderr_is_terminal()
         if is_shown:
             note(figures(generation))
-        say_what_was_cut(question, [generation], is_shown=is_shown or options.json)
+        say_what_was_cut(question, [generation], is_shown=is_shown)
 
 
 def add_to(app: typer.Typer) -> None:

@@ -1,7 +1,7 @@
 """How a command ends: exit codes, and one line on stderr instead of a traceback.
 
 0 done, or nobody reads the output any more; 1 an error; 2 wrong usage (typer's own); 3 an answer
-that was cut before its JSON was complete; 4 some lines of a batch failed; 130 Ctrl-C.
+that was cut; 4 some lines of a batch failed; 130 Ctrl-C.
 """
 
 from __future__ import annotations

@@ -80,10 +80,10 @@ class SamplingParams(StrictParams):
         int,
         Field(ge=1, le=2**31 - 1),
         Option(
-            "-n --predict --n-predict",
+            "-n --predict --n-predict --max-tokens",
             SAMPLING,
             "Most tokens to generate; -1 is as many as fit. Default: 512.",
-            chat=("n", "num_predict"),
+            chat=("n", "num_predict", "max_tokens"),
             plugin="most tokens of the answer",
         ),
     ] = 512

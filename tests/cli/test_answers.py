@@ -26,6 +26,7 @@ QUESTION = "How do I sleep better?"
 SHORT = ("-n", "12")
 STEERED = r"guidance scale [\d.]+( \([\d.]+ to [\d.]+\))?, KL [\d.e-]+ nats a token"
 CUT_SCHEMA = '{"properties": {"a": {"type": "string"}}, "required": ["a"]}'
+CUT_LINE = "the answer was cut after 12 tokens; --predict or --ctx-size allows more\n"
 CUT = r"12 tokens \(cut off\)"
 FIGURES = (
     rf"plain: {CUT} · [\d.]+ tokens/s\npreference prompt: .+\n"
@@ -37,7 +38,7 @@ FIGURES = (
 def plain() -> Outcome:
     """The plain answer of twelve tokens."""
     outcome = run("generate", QUESTION, *SHORT)
-    assert outcome.code == 0
+    assert outcome.code == 3
     return outcome
 
 
@@ -45,8 +46,8 @@ def plain() -> Outcome:
 def realigned() -> dict[str, Any]:
     """A realigned answer as JSON."""
     outcome = run("generate", QUESTION, *SHORT, "--preference", "concise", "--json")
-    assert outcome.code == 0
-    assert outcome.err == ""
+    assert outcome.code == 3
+    assert outcome.err == CUT_LINE
     assert outcome.out.count("\n") == 1
     result: dict[str, Any] = json.loads(outcome.out)
     return result
@@ -54,7 +55,7 @@ def realigned() -> dict[str, Any]:
 
 def test_an_answer_ends_with_a_newline_and_is_said_to_be_cut(plain: Outcome) -> None:
     assert re.fullmatch(r".*\S\n", plain.out, re.DOTALL)
-    assert plain.err == "the answer was cut after 12 tokens; --predict or --ctx-size allows more\n"
+    assert plain.err == CUT_LINE
 
 
 def test_a_whole_answer_leaves_stderr_alone(plain: Outcome) -> None:
@@ -192,7 +193,7 @@ def test_flags_are_those_of_llama_cpp(plain: Outcome) -> None:
         *("--repeat-last-n", "-1", "--load-mode", "none", "--chat-template", "chatml"),
         *("-sys", "Answer in French.", "--reproducible", "--stats"),
     )
-    assert outcome.code == 0
+    assert outcome.code == 3
     assert outcome.out != plain.out
     pattern = r"6 tokens \(cut off\) · [\d.]+ tokens/s · first token after [\d.]+ s\n"
     assert re.fullmatch(pattern, outcome.err)
@@ -205,7 +206,7 @@ def test_samplers_are_those_of_llama_cpp(plain: Outcome) -> None:
         ("--mirostat", "2", "--mirostat-ent", "3", "--mirostat-lr", "0.5", "--dry-multiplier", "1"),
     ]:
         outcome = run(*draw, *flags)
-        assert outcome.code == 0
+        assert outcome.code == 3
         assert outcome.err in ("", plain.err)
         assert outcome.out != plain.out
 
@@ -294,15 +295,20 @@ def test_a_cut_form_ends_any_command_so(call: CallCli, tiny_path: Path, command:
     assert "cut after 3 tokens" in outcome.err
 
 
-def test_a_cut_form_has_its_own_exit_code(tiny_path: Path) -> None:
-    flags = ("-m", tiny_path, "-n", "3", "-j", CUT_SCHEMA)
-    outcome = run("generate", QUESTION, *flags)
+@pytest.mark.parametrize("form", [(), ("-j", CUT_SCHEMA)], ids=["text", "form"])
+@pytest.mark.parametrize("output", [(), ("--json",), ("--stats",)])
+def test_a_cut_answer_has_its_own_exit_code(
+    tiny_path: Path, form: tuple[str, ...], output: tuple[str, ...]
+) -> None:
+    outcome = run("generate", QUESTION, "-m", tiny_path, "-n", "3", *form, *output)
     assert outcome.code == 3
-    assert outcome.out.startswith("{")
-    assert "cut after 3 tokens" in outcome.err
-    assert "--predict" in outcome.err
-    assert json.loads(run("generate", QUESTION, *flags, "--json").out)["finish_reason"] == "length"
-    assert run("generate", QUESTION, "-m", tiny_path, "-n", "3").code == 0
+    if output == ("--json",):
+        assert json.loads(outcome.out)["finish_reason"] == "length"
+    if output == ("--stats",) and not form:
+        assert "3 tokens (cut off)" in outcome.err
+    else:
+        assert "cut after 3 tokens" in outcome.err
+        assert "--predict" in outcome.err
 
 
 def test_a_seed_gives_the_same_draws_again() -> None:
@@ -315,7 +321,6 @@ def test_a_seed_gives_the_same_draws_again() -> None:
 def test_warnings_are_lines_on_stderr() -> None:
     paper = ("--preference", "concise", "--preset", "paper", "--alpha", "4")
     outcome = run("generate", QUESTION, "-n", "1", *paper)
-    assert outcome.code == 0
     (warning, _) = outcome.err.splitlines()
     assert re.fullmatch(r"warning: guidance scale 118 .+ --iterations .+", warning)
 
@@ -336,13 +341,13 @@ def test_any_encoding_will_do() -> None:
     arguments = ("generate", "Repeat: “日本語”", "-n", "12", "--stats")
     for env in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": ""}):
         outcome = run(*arguments, **env)
-        assert outcome.code == 0, outcome
+        assert outcome.code == 3, outcome
         assert "tokens/s" in outcome.err
 
 
 def test_compare_shows_the_answers_under_headings(plain: Outcome) -> None:
     outcome = run("compare", QUESTION, *SHORT, "--preference", "concise")
-    assert outcome.code == 0
+    assert outcome.code == 3
     assert outcome.err == ""
     parts = re.split(r"(--- .+ ---\n)", outcome.out)
     assert parts[1::2] == [
@@ -364,7 +369,7 @@ def compared() -> dict[str, Any]:
     """The plain answer and two presets' as JSON."""
     methods = ("--methods", "base,paper,balanced")
     outcome = run("compare", QUESTION, *SHORT, "--preference", "creative", *methods, "--json")
-    assert outcome.code == 0, outcome
+    assert outcome.code == 3, outcome
     result: dict[str, Any] = json.loads(outcome.out)
     return result
 
@@ -398,7 +403,7 @@ def test_compare_puts_answers_side_by_side(
     command = (*command, "--methods", "base,paper,balanced")
     if how == "on a wide terminal":
         terminal = on_terminal(*command, COLUMNS="140")
-        assert terminal.finish() == 0
+        assert terminal.finish() == 3
         text = terminal.text.split("\r")[-1]
     else:
         text = run(*command, "--columns", COLUMNS="140").out
@@ -455,7 +460,7 @@ def test_a_terminal_gets_figures_and_no_control_characters(
     on_terminal: Callable[..., OnTerminal], plain: Outcome
 ) -> None:
     terminal = on_terminal("generate", QUESTION, *SHORT)
-    assert terminal.finish() == 0
+    assert terminal.finish() == 3
     # What comes before is the status, erased with spaces and carriage returns.
     *status, shown = terminal.text.split("\r")
     assert shown.startswith(plain.out)

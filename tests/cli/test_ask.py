@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+
+import pytest
 
 from tests.cli.conftest import CallCli
 from tests.scripted import says, scripted_engine
 from tests.server.test_unix_socket import serving
 
+STRONG = ("--preference", "formal", "--guidance-scale", "30")
+CUT = "the answer was cut; --predict, or the server's --ctx-size, allows more\n"
 
-def test_a_question_is_answered_at_a_path(call: CallCli, tmp_path: Path) -> None:
+
+def test_a_question_is_answered_at_a_path(
+    call: CallCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "amulet.sock"
     with (
         scripted_engine(lambda v: says(v, "bread and water")) as engine,
@@ -17,10 +25,14 @@ def test_a_question_is_answered_at_a_path(call: CallCli, tmp_path: Path) -> None
     ):
         assert call("ask", str(path), "What is it?").out == "bread and water\n"
         cut = call("ask", str(path), "Why?", "-n", "1")
-        assert cut.err == "the answer was cut; --predict, or the server's --ctx-size, allows more\n"
+        assert (cut.code, cut.err) == (3, CUT)
         outcome = call("ask", str(path), "Why?", "--json", "-n", "1")
-        assert outcome.err == ""
+        assert (outcome.code, outcome.err) == (3, CUT)
         assert '"completion_tokens": 1' in outcome.out
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", sys.stdout)  # as on a terminal
+            shown = call("ask", str(path), "Why?", *STRONG).out
+        assert shown.startswith("bread and water\nwarning: guidance scale 30")
         refused = call("ask", str(path), "Why?", "--preset", "magic")
         assert refused.code == 1
         assert "no preset 'magic'" in refused.err

@@ -10,6 +10,7 @@ import typer
 
 from amulet_local.cli.chat.options import MAX_TOKENS, ChatOptions
 from amulet_local.cli.command import add_command
+from amulet_local.cli.exit_codes import EXIT_CUT, EXIT_ERROR
 from amulet_local.cli.terminal import write
 from amulet_local.common.errors import AmuletError, InvalidRequestError
 
@@ -46,7 +47,7 @@ def run(options: ChatOptions) -> None:
     """Talk until the user leaves, or the questions end.
 
     Raises:
-        SystemExit: with 1, if questions came from a file or pipe and one of them failed.
+        SystemExit: questions came from a file or pipe, and one failed or its answer was cut.
     """
     from amulet_local.cli.chat.commands import SlashCommands, resume, show_place
     from amulet_local.cli.chat.feedback import ChatFeedback
@@ -107,8 +108,8 @@ def run(options: ChatOptions) -> None:
             converse(chat, commands, _questions(screen, chat, lines), lines)
     finally:
         keeper.close()
-    if chat.has_failed and not screen.is_typed:
-        raise SystemExit(1)
+    if not screen.is_typed and (chat.has_failed or chat.was_cut):
+        raise SystemExit(EXIT_ERROR if chat.has_failed else EXIT_CUT)
 
 
 def converse(chat: Chat, commands: SlashCommands, questions: Questions, lines: TypedLines) -> None:

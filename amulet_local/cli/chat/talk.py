@@ -42,6 +42,7 @@ class Chat:
         is_editing: whether the next question takes the place of the last one.
         waiting: lines that were typed while an answer came.
         has_failed: whether a turn or a command ended with an error.
+        was_cut: whether an answer was cut.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Chat:
         self.question = ""
         self.is_editing = False
         self.waiting: list[str] = []
-        self.has_failed = False
+        self.has_failed = self.was_cut = False
         self.change_live: Callable[[SlashLine], str | None] = lambda said: None
         self.before_turn: Callable[[str], None] = lambda question: None
         self.after_turn: Callable[[], None] = lambda: None
@@ -221,6 +222,7 @@ class Chat:
         if generation.finish_reason == "cancelled":
             self.screen.remark("(stopped)")
         elif generation.finish_reason == "length":
+            self.was_cut = True
             limit = self.conversation.settings.sampling.max_tokens
             if generation.usage.completion_tokens >= limit:
                 self.screen.remark(f"(cut off at {limit} tokens; /set n {2 * limit} allows more)")
