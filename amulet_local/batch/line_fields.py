@@ -143,7 +143,12 @@ class JobSettings:
 def read_line(value: Mapping[str, Any] | str) -> LineFields:
     """The fields of a line; a text alone is a question.
 
+    The prompt may be called `question`, as in the files that `tune`, `learn` and `eval` read.
+
     Raises:
         InvalidRequestError: something about them can't be used.
     """
-    return LineFields(**({"prompt": value} if isinstance(value, str) else value))
+    fields = {"prompt": value} if isinstance(value, str) else dict(value)
+    if "question" in fields and "prompt" not in fields:
+        fields["prompt"] = fields.pop("question")
+    return LineFields(**fields)

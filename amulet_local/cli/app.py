@@ -66,9 +66,11 @@ def in_own_words(args: list[str]) -> list[str]:
     """Arguments that another program would understand, as this one does.
 
     `run MODEL`, or a model's file alone, is a chat; `run MODEL QUESTION` one answer; `list` lists
-    models, `pull` downloads one.
+    models, `pull` downloads one; `help COMMAND` is its help.
     """
     first, *others = args
+    if first == "help":
+        return [*others[:1], "--help"]
     if first in ("list", "ls"):
         return ["models", *others]
     if first in ("pull", "download"):

@@ -58,7 +58,10 @@ def choose_command() -> list[str]:
 
 def _answered(listed: list[ModelListing]) -> list[str]:
     while True:
-        write(f"\nChat with which one? [1-{len(listed)}, Enter is 1, q leaves] ")
+        which = (
+            f"which one? [1-{len(listed)}, Enter is 1" if len(listed) > 1 else "it? [Enter is yes"
+        )
+        write(f"\nChat with {which}, q leaves] ")
         line = sys.stdin.readline()
         text = line.strip().lower()
         if not line or text in ("q", "quit", "exit", "n", "no"):

@@ -142,7 +142,7 @@ def word_problem(word: str, known: Iterable[str]) -> str | None:
     known = list(known)
     near = [item for item in known if _is_slip(word.lower(), item.lower())]
     if near:
-        text = f"; {word!r:.80} with a full stop after it is a text" if word.isalpha() else ""
+        text = f" As a text it takes a full stop: {word + '.'!r:.80}" if word.isalpha() else ""
         return f"no preference is called {word!r:.80}; did you mean {near[0]!r}?{text}"
     if _WORD.fullmatch(word) and len(word) <= MAX_NAME_LENGTH:
         return None

@@ -49,7 +49,7 @@ def test_a_lines_answer_is_that_of_generate_with_the_same_settings(
 ) -> None:
     source = write_lines(
         tmp_path / "in",
-        {"id": 7, "prompt": "Why?", "max_tokens": 5},
+        {"id": 7, "question": "Why?", "max_tokens": 5},
         {"id": 8, "messages": [{"role": "user", "content": "Why?"}], "avoid": "formal"},
         {"id": 9, "prompt": "Why?", "preset": "strong", "temperature": 1.0, "seed": 3},
         {"id": 10, "prompt": "Why?", "guidance_scale": 3.0, "preference": ["formal"]},

@@ -77,7 +77,7 @@ def test_without_a_model_it_says_how_to_get_one(
 
 def test_the_bare_command_greets_on_a_terminal(on_terminal: Callable[..., OnTerminal]) -> None:
     terminal = on_terminal()
-    terminal.read_until("Chat with which one?")
+    terminal.read_until("q leaves]")
     terminal.press(b"q\n")
     assert terminal.finish() == 0
     assert "Models on this machine" in terminal.text
@@ -99,6 +99,8 @@ def test_a_command_of_another_program_is_answered(call: CallCli, name: str) -> N
     ("typed", "meant"),
     [
         (["list"], ["models"]),
+        (["help"], ["--help"]),
+        (["help", "tune"], ["tune", "--help"]),
         (["ls", "--json"], ["models", "--json"]),
         (["run", "tiny"], ["chat", "-m", "tiny"]),
         (["run", "tiny", "Why?"], ["generate", "Why?", "-m", "tiny"]),

@@ -142,7 +142,7 @@ def test_what_cancels_in_part_is_followed_in_part() -> None:
         ("teachr:0.5", "no preference is called 'teachr'; did you mean 'Teacher'?"),
         ("wrok", "did you mean 'work'?"),
         ("q_1", "known: creative, .*, uplifting, Teacher, odd, work, twice; or describe"),
-        ("formel", "'formel' with a full stop after it is a text"),
+        ("formel", "did you mean 'formal'\\? As a text it takes a full stop: 'formel.'"),
         ("x" * 100_000, "no preference is called"),
     ],
 )
