@@ -23,6 +23,10 @@ def test_on_a_phone_the_details_come_when_asked_for_and_go_again(
         assert wide.locator("#details .row").count() == 3
         assert wide.locator("#details").is_visible()
         assert not wide.locator("#details .close").is_visible()
+        long = "document.querySelector('#details li .label').textContent = 'through '.repeat(9)"
+        wide.evaluate(long)
+        shares = [share.bounding_box()["y"] for share in wide.locator("#details .share").all()]
+        assert len(set(shares)) == 1
         phone = browser.new_page(**PHONE)
         phone.goto(path.as_uri())
         details = phone.locator("#details")
