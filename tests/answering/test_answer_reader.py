@@ -64,7 +64,7 @@ def test_reasoning_answer_and_stop_text_are_told_apart_wherever_tokens_cut(
     reader, handed_out = read(text, cuts, stop=["STOP"])
     assert reader.reasoning == thought.strip()
     assert reader.text == answer.lstrip()
-    assert reader.stopped
+    assert reader.stop_text is not None
     assert not reader.in_reasoning
     assert "".join(reasoning for reasoning, _ in handed_out) == reader.reasoning
     assert "".join(answer for _, answer in handed_out) == reader.text
@@ -76,7 +76,7 @@ def test_without_splitting_all_text_is_answer(text: str, cuts: list[int]) -> Non
     assert (reader.reasoning, reader.text) == ("", f"<think>{text}")
     assert not reader.in_reasoning
     assert not reader.is_before_answer
-    assert not reader.stopped
+    assert reader.stop_text is None
 
 
 @given(thought=TEXTS, cuts=CUTS)
@@ -91,7 +91,7 @@ def test_reasoning_that_the_prompt_opened_goes_on_until_its_tag(
 
 def test_a_stop_text_in_the_reasoning_ends_nothing() -> None:
     reader, _ = read("<think>STOP</think>on", [9], stop=["STOP"])
-    assert not reader.stopped
+    assert reader.stop_text is None
     assert reader.text == "on"
 
 
@@ -109,7 +109,7 @@ def test_what_is_undecided_is_held_back_and_handed_out_at_the_end(
     reader, handed_out = read(text, [cut], stop=["STOP"])
     assert handed_out[0] == ("", first)
     assert reader.text == text
-    assert not reader.stopped
+    assert reader.stop_text is None
 
 
 def test_an_end_inside_a_character_reads_as_the_replacement_character() -> None:
