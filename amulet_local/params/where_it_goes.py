@@ -21,6 +21,11 @@ _OTHER_WORDS = {
     "strength": "guidance_scale",
 }
 
+_OTHER_CALLS = {
+    "stream": "; stream_generate(...) gives the pieces as they come",
+    "n": "; generate_choices(...) gives several answers",
+}
+
 
 def instead_of(name: str, known: Iterable[str]) -> str:
     """A clause that says what to write, with a comma or the like before it; empty for no idea.
@@ -29,6 +34,8 @@ def instead_of(name: str, known: Iterable[str]) -> str:
         name: what was given.
         known: what the call has.
     """
+    if name in _OTHER_CALLS:
+        return _OTHER_CALLS[name]
     close = difflib.get_close_matches(name[:64], list(known), n=1)
     if close and name not in _OTHER_WORDS:
         return f"; did you mean {close[0]!r}?"

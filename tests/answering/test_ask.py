@@ -75,6 +75,8 @@ def test_a_name_that_no_door_has_is_refused_and_the_engine_stays_usable(engine: 
     ("name", "hint"),
     [
         ("preferense", "did you mean 'preference'"),
+        ("stream", "stream_generate(...)"),
+        ("n", "generate_choices(...)"),
         ("max_tokens", "sampling=SamplingParams(max_tokens=...)"),
         ("temp", "sampling=SamplingParams(temperature=...)"),
         ("seeds", "sampling=SamplingParams(seed=...)"),
