@@ -187,6 +187,12 @@ class Model:
         return int(llama_cpp.llama_model_n_ctx_train(self.pointer))
 
     @property
+    def most_positions(self) -> int | None:
+        """Tokens after which llama.cpp ends the process; None where positions aren't learned."""
+        shape = self.tensor_shapes.get("position_embd.weight")
+        return None if shape is None else shape[-1]
+
+    @property
     def n_embd(self) -> int:
         """Width of a hidden state."""
         import llama_cpp

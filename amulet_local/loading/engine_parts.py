@@ -27,6 +27,7 @@ from amulet_local.loading.runtime_setup import (
     kernels_loading,
     load_adapters,
     model_settings,
+    positions_warning,
     resolve_gpu_layers,
     row_plan,
     runtime_warnings,
@@ -123,7 +124,8 @@ def load_parts(
     adapters: Adapters | None = None
     try:
         adapters = load_adapters(loaded, runtime)
-        n_ctx = runtime.n_ctx or loaded.n_ctx_train
+        wanted = runtime.n_ctx or loaded.n_ctx_train
+        n_ctx = min(wanted, loaded.most_positions or wanted)
         settings = context_settings(runtime, n_ctx, n_gpu_layers, adapters)
         check_memory(loaded, settings, n_rows=2)
         own_settings = settings_of_model(model_store.names_of(model, path))
@@ -136,6 +138,7 @@ def load_parts(
             own_settings=own_settings,
             warnings=(
                 *runtime_warnings(runtime, n_ctx, loaded.n_ctx_train),
+                *positions_warning(wanted, n_ctx),
                 *(adapters.warnings if adapters is not None else ()),
                 *own_settings.warnings,
             ),

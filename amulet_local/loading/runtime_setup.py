@@ -158,6 +158,16 @@ def scheduler_for(
     )
 
 
+def positions_warning(wanted: int, n_ctx: int) -> tuple[str, ...]:
+    """What the user should know where a context is cut to the positions that a model has."""
+    if wanted <= n_ctx:
+        return ()
+    return (
+        f"the context is {n_ctx} tokens instead of {wanted}: this model has learned a vector for "
+        f"each position, and has no more of them",
+    )
+
+
 def runtime_warnings(runtime: RuntimeParams, n_ctx: int, n_ctx_train: int) -> tuple[str, ...]:
     """What the user should know about these options on this model and build."""
     warnings = []

@@ -21,6 +21,7 @@ from typing import Any
 
 import pytest
 
+from amulet_local import SamplingParams, load
 from amulet_local.common.errors import ModelFileError
 from amulet_local.llama.gguf import read_header
 from amulet_local.llama.gguf.hyperparameters import EQUAL_HEADS, ROTATES_WHOLE_HEADS
@@ -50,6 +51,10 @@ def changed(**values: Any) -> tuple[dict[str, Any], dict[str, Shape]]:
     [
         ({"attention__head_count": 5}, "head_count is 5, which doesn't divide the embedding of 64"),
         ({"attention__head_count": -4}, "head_count is -4, outside 0 to 65536"),
+        (
+            {"attention__head_count": 0, "attention__head_count_kv": 2},
+            "head_count_kv is 2, where there are no heads",
+        ),
         ({"attention__head_count_kv": 3}, "head_count_kv is 3, which doesn't divide the 4 heads"),
         ({"attention__head_count_kv": 8}, "head_count_kv is 8, which doesn't divide the 4 heads"),
         ({"attention__head_count_kv": [2, 3]}, "head_count_kv is 3, which doesn't divide"),
@@ -114,10 +119,11 @@ def run(path):
     if not model:
         return "refused"
     params = llama_cpp.llama_context_default_params()
-    params.n_ctx, params.n_batch, params.n_ubatch = 64, 8, 8
+    n_trained = llama_cpp.llama_model_n_ctx_train(model)
+    params.n_ctx, params.n_batch, params.n_ubatch = min(64, n_trained), 8, 8
     params.n_threads = params.n_threads_batch = 1
     context = llama_cpp.llama_init_from_model(model, params)
-    for tokens in ([1, 2, 3], [1]) if context else ():
+    for tokens in ([1, 2, 3], [1]) if context and n_trained > 4 else ():
         array = (ctypes.c_int32 * len(tokens))(*tokens)
         llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(array, len(tokens)))
     if context:
@@ -274,3 +280,20 @@ def test_the_fuzz_notices_a_death(tmp_path: Path, loader: Loader) -> None:
     shapes |= {f"blk.{n}.attn_{kind}.weight": (64, 48) for n in range(2) for kind in "kv"}
     assert loader.load(write_small(tmp_path / "a.gguf", keys, shapes))[0] == "died"
     assert loader.load(write_small(tmp_path / "a.gguf", *small_llama()))[0] == "ran"
+
+
+def test_a_context_is_no_longer_than_the_positions_that_a_model_has_learned(
+    tmp_path: Path, loader: Loader
+) -> None:
+    path = tmp_path / "positions.gguf"
+    keys = small("gpt2") | {"gpt2.context_length": 16}
+    assert fitted(path, keys, {}, loader)[0] == "ran"
+    write_small(path, keys, fitted(path, keys, {}, loader)[1], seed=1)
+    with load(path, n_ctx=64, isolate="never", schedule="serial") as engine:
+        assert engine.n_ctx == 16
+        assert any("16 tokens instead of 64" in warning for warning in engine.warnings)
+        answer = engine.generate_from_tokens(
+            [4, 5, 6], sampling=SamplingParams(max_tokens=60, ignore_eos=True)
+        )
+    assert answer.finish_reason == "length"
+    assert answer.usage.total_tokens <= 17

@@ -69,6 +69,8 @@ def check_hyperparameters(cursor: Cursor, metadata: Mapping[str, MetadataValue],
     heads, width = values("attention.head_count"), first("embedding_length", 0)
     if not all(0 <= n <= MAX_HEADS for n in heads):
         refuse("attention.head_count", f"outside 0 to {MAX_HEADS}")
+    if heads and not any(heads) and any(values("attention.head_count_kv")):
+        refuse("attention.head_count_kv", "where there are no heads")
     if not heads or heads[0] == 0:
         return  # no attention in the first layer: llama.cpp takes no size of a head from it
     _check_groups(cursor, arch, heads, values("attention.head_count_kv"))
