@@ -11,6 +11,8 @@ from amulet_local import Engine, SamplingParams
 from amulet_local.common.errors import EmptyPromptError, PromptTooLongError
 from tests.scripted import END, Rule, ScriptedVocabulary, chained, scripted_engine
 
+pytestmark = pytest.mark.lengthy
+
 BANK = ["formal", "concise", "in rhyme"]
 QUESTION = "How do I sleep better?"
 ANSWER = "read more at night, water and tea"

@@ -137,6 +137,7 @@ def test_without_gguf_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.Mon
         write(TINY, "Q8_0", tmp_path / "a.gguf")
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [

@@ -52,7 +52,7 @@ def test_quick_run_measures_everything_and_leaves_no_process(model_path: Path) -
     assert marked(mark) == []
     figures = json.loads(outcome.out)
     assert set(figures) == {
-        *("amulet_local", "machine", "model", "settings"),
+        *("format", "amulet_local", "machine", "model", "settings"),
         *("decode", "prefill", "memory", "start", "busy"),
     }
     machine = figures["machine"]

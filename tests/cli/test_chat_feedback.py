@@ -22,6 +22,8 @@ from amulet_local.profile.profile import Profile
 from amulet_local.steering.presets import PRESETS
 from tests.scripted import scripted_engine
 
+pytestmark = pytest.mark.lengthy
+
 QUESTION = "How do I sleep better?"
 BANK = resolve(["formal", "concise"])
 

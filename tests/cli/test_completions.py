@@ -13,6 +13,8 @@ from amulet_local.steering.presets import PRESETS
 from tests.cli.conftest import CallCli
 from tests.cli.running import COMMAND, environment
 
+pytestmark = pytest.mark.lengthy
+
 
 def offered(line: str, **env: str) -> list[str]:
     """What bash is given for the last word of a line."""

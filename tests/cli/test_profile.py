@@ -19,6 +19,8 @@ from amulet_local.profile.profile import Profile
 from tests.cli.conftest import CallCli
 from tests.cli.running import run
 
+pytestmark = pytest.mark.lengthy
+
 COMMANDS = (
     *("list", "create", "show", "history", "export", "edit", "import", "learn"),
     *("remember", "forget", "reset", "delete"),

@@ -10,6 +10,8 @@ from amulet_local.loading.model_store import find_model
 from tests.cli.conftest import CallCli
 from tests.hub_server import REPOSITORY, Hub
 
+pytestmark = pytest.mark.lengthy
+
 
 def test_without_a_network_there_is_one_line(
     hub: Hub, monkeypatch: pytest.MonkeyPatch, call: CallCli

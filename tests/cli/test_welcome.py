@@ -15,6 +15,8 @@ from amulet_local.loading import model_store
 from tests.cli.conftest import CallCli
 from tests.cli.running import OnTerminal
 
+pytestmark = pytest.mark.lengthy
+
 
 @pytest.fixture
 def models(

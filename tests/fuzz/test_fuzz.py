@@ -13,6 +13,8 @@ from tests.fuzz import run as command
 from tests.fuzz.target import Target
 from tests.fuzz.targets import TARGETS, made, run
 
+pytestmark = pytest.mark.lengthy
+
 SHORT = {"gguf": 300, "settings": 60, "templates": 25, "grammars": 60, "schemas": 60}
 """How many cases of a target are tried here; of others N_SHORT."""
 N_SHORT = 40

@@ -133,6 +133,7 @@ def test_a_pattern_is_found_in_what_matches(
         assert not matches(made, json.dumps(text, ensure_ascii=False)), text
 
 
+@pytest.mark.lengthy
 @pytest.mark.parametrize(
     ("schema", "valid", "invalid"),
     [

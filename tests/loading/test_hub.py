@@ -12,6 +12,8 @@ from amulet_local.loading.hub import HubFile, chosen, download, find_on_hub, par
 from amulet_local.loading.model_store import find_model
 from tests.hub_server import REPOSITORY, Hub
 
+pytestmark = pytest.mark.lengthy
+
 
 def content(name: str, size: int = 1000) -> bytes:
     return (b"GGUF" + name.encode() * size)[:size]

@@ -23,6 +23,8 @@ from amulet_local.profile.feedback import Example, Fact, Feedback
 from amulet_local.profile.profile import Profile, listed
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.lengthy
+
 PICK = Feedback(
     at=1_800_000_000.0,
     kind="pick",

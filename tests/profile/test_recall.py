@@ -10,6 +10,8 @@ from amulet_local.profile.feedback import Example, Fact
 from amulet_local.profile.recall import MAX_CHARACTERS, recalled, relevant, with_memory
 from tests.scripted import scripted_engine
 
+pytestmark = pytest.mark.lengthy
+
 FACTS = (
     "I am a vegetarian, and I cook every evening.",
     "My dog is called Rex.",

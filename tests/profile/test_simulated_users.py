@@ -13,6 +13,8 @@ import pytest
 from amulet_local.profile.posterior import Floats
 from tests.profile.simulated import agreement, best_single, picked, some_taste
 
+pytestmark = pytest.mark.lengthy
+
 N_PICKS = 20
 
 

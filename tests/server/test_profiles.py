@@ -21,6 +21,8 @@ from amulet_local.server.profiles import ServedProfiles
 from tests.scripted import scripted_engine
 from tests.server.conftest import Server, lasting, running
 
+pytestmark = pytest.mark.lengthy
+
 HI = [{"role": "user", "content": "How do I sleep better?"}]
 BANK = resolve(["formal", "concise"])
 LIKES_FORMAL = Feedback(

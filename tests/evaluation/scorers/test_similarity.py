@@ -17,6 +17,8 @@ from amulet_local.evaluation.scorers import AnsweredQuestion, Scorer, scorer_nam
 from tests.conftest import missing
 from tests.gguf_edit import copy_without
 
+pytestmark = pytest.mark.lengthy
+
 QUESTION = "How do I sleep better?"
 ANSWERS = (
     "Go to bed at the same time every night, and don't drink coffee after noon.",
