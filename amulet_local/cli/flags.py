@@ -99,6 +99,13 @@ def preset_option(*, panel: str, help: str) -> Any:
     )
 
 
+def profile_option(*, panel: str, help: str) -> Any:
+    """--profile, with what it is for."""
+    return option(
+        "--profile", autocompletion=completions.profiles, panel=panel, metavar="NAME", help=help
+    )
+
+
 def numeric(*flags: str, panel: str, help: str, metavar: str = "N") -> Any:
     """An option that takes a number; whether it is in range is said where it is used."""
     return option(*flags, panel=panel, help=help, metavar=metavar, parser=number)

@@ -5,7 +5,6 @@ Knows nothing about lists of models.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shlex
@@ -207,7 +206,7 @@ def show(options: ModelShowOptions) -> None:
 def verify(options: ModelVerifyOptions) -> None:
     """Compare a file with the digest that is known of it, and try it out."""
     from amulet_local.llama.gguf import read_header
-    from amulet_local.loading.model_store import find_model, verify_checksum
+    from amulet_local.loading.model_store import digest_of, find_model, verify_checksum
 
     path = find_model(options.model)
     header = read_header(path)
@@ -217,7 +216,7 @@ def verify(options: ModelVerifyOptions) -> None:
         write(f"{one_line(path)} is whole: sha256 {known}\n")
     else:
         write(f"{one_line(path)} is a sound GGUF file; nothing else is known of it\n")
-        write(f"sha256 {_digest_of(path)}\n")
+        write(f"sha256 {digest_of(path)}\n")
     write(
         f"header: {one_line(header.architecture)}, {len(header.metadata)} keys and "
         f"{header.n_tensors} tensors within the limits\n"
@@ -249,17 +248,6 @@ def _known_digest(path: Path) -> str | None:
             return entry.sha256
     named = _DIGEST.fullmatch(Path(os.path.realpath(path)).name)
     return named[1] if named else None
-
-
-def _digest_of(path: Path) -> str:
-    digest = hashlib.sha256()
-    try:
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
-    except OSError as error:
-        raise FileAccessError(f"can't read {path}: {error.strerror}") from None
-    return digest.hexdigest()
 
 
 def pull(options: ModelPullOptions) -> None:

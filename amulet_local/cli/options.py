@@ -13,13 +13,13 @@ from typing import Annotated
 
 import typer
 
-from amulet_local.cli import completions
 from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import (
     json_option,
     option,
     preference_option,
     preset_option,
+    profile_option,
     system_option,
 )
 from amulet_local.cli.model_options import ModelOptions
@@ -114,11 +114,8 @@ class AskingOptions(ModelOptions):
     ] = None
     profile: Annotated[
         str | None,
-        option(
-            "--profile",
+        profile_option(
             panel=PREFERENCE,
-            metavar="NAME",
-            autocompletion=completions.profiles,
             help="What was learned of you is the preference, and the strength, where you give "
             "none: see `amulet-local profile`.",
         ),

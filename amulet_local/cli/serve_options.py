@@ -18,6 +18,7 @@ from amulet_local.cli.flags import (
     option,
     preference_option,
     preset_option,
+    profile_option,
     switch,
 )
 from amulet_local.params.amulet import AmuletParams
@@ -311,11 +312,8 @@ class ServeOptions:
     ] = None
     profile: Annotated[
         str | None,
-        option(
-            "--profile",
+        profile_option(
             panel=PREFERENCE,
-            metavar="NAME",
-            autocompletion=completions.profiles,
             help="Learn from /v1/amulet/feedback, and follow it where requests leave it open. Of "
             "several API keys, and of each `user`, it is a profile of its own.",
         ),

@@ -174,6 +174,24 @@ def names_of(model: str | os.PathLike[str], path: Path) -> tuple[str, ...]:
     return (str(model), *listed, path.name)
 
 
+def digest_of(path: Path) -> str:
+    """A file's SHA-256 digest in hexadecimal.
+
+    Raises:
+        FileAccessError: the file can't be read.
+    """
+    try:
+        with path.open("rb") as file:
+            if sys.version_info >= (3, 11):
+                return hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+            return digest.hexdigest()
+    except OSError as error:
+        raise FileAccessError(f"can't read {path}: {error.strerror}") from None
+
+
 def verify_checksum(path: Path, sha256: str) -> None:
     """Compare a file with its SHA-256 digest in hexadecimal.
 
@@ -181,17 +199,7 @@ def verify_checksum(path: Path, sha256: str) -> None:
         ModelFileError: they differ.
         FileAccessError: the file can't be read.
     """
-    try:
-        with path.open("rb") as file:
-            if sys.version_info >= (3, 11):
-                actual = hashlib.file_digest(file, "sha256").hexdigest()
-            else:
-                digest = hashlib.sha256()
-                while block := file.read(1 << 20):
-                    digest.update(block)
-                actual = digest.hexdigest()
-    except OSError as error:
-        raise FileAccessError(f"can't read {path}: {error.strerror}") from None
+    actual = digest_of(path)
     if actual != sha256.lower():
         raise ModelFileError(
             f"{path.name} has the SHA-256 digest {actual}, expected {sha256}: it is damaged or "

@@ -287,8 +287,9 @@ def test_a_context_is_no_longer_than_the_positions_that_a_model_has_learned(
 ) -> None:
     path = tmp_path / "positions.gguf"
     keys = small("gpt2") | {"gpt2.context_length": 16}
-    assert fitted(path, keys, {}, loader)[0] == "ran"
-    write_small(path, keys, fitted(path, keys, {}, loader)[1], seed=1)
+    outcome, shapes = fitted(path, keys, {}, loader)
+    assert outcome == "ran"
+    write_small(path, keys, shapes, seed=1)
     with load(path, n_ctx=64, isolate="never", schedule="serial") as engine:
         assert engine.n_ctx == 16
         assert any("16 tokens instead of 64" in warning for warning in engine.warnings)
