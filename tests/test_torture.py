@@ -1,8 +1,8 @@
-"""Native calls fail in turn: loading, contexts, adapters, decodes in either row, copies of states.
+"""Native calls fail in turn: loading, contexts, adapters, prompts, decodes, samplers, states, ends.
 
-Whatever fails, the caller gets an error of the package or the right answer, the same engine answers
-rightly afterwards, and everything that llama.cpp made is freed. On a model of 60 kilobytes, so that
-each of the calls can be tried.
+Whatever fails, in whichever row and schedule, the caller gets an error of the package or the right
+answer, the same engine answers rightly afterwards, and everything that llama.cpp made is freed. On
+a model of 60 kilobytes, so that each of the calls can be tried.
 """
 
 from __future__ import annotations
@@ -28,8 +28,17 @@ FAILURES: dict[str, tuple[Any, ...]] = {
     "llama_adapter_lora_init": (None,),
     "llama_set_adapters_lora": (-1,),
     "llama_set_adapter_cvec": (-1,),
+    "llama_tokenize": (-(2**31),),
+    "llama_token_to_piece": (-1,),
     "llama_decode": (1, 2, -1, -3),
     "llama_get_logits_ith": (None,),
+    "llama_sampler_chain_init": (None,),
+    "llama_sampler_init_dist": (None,),
+    "llama_sampler_init_greedy": (None,),
+    "llama_sampler_init_logit_bias": (None,),
+    "llama_sampler_init_penalties": (None,),
+    "llama_sampler_init_temp": (None,),
+    "llama_sampler_init_top_k": (None,),
     "llama_memory_seq_rm": (False,),
     "llama_state_seq_get_size": (0,),
     "llama_state_seq_get_data": (0,),
@@ -42,9 +51,23 @@ MADE = {
     "llama_adapter_lora_init": "llama_adapter_lora_free",
     "llama_sampler_chain_init": "llama_sampler_free",
 }
-"""What makes something, and what frees it."""
+"""What makes something, and what frees it: that can only fail by freeing nothing."""
+ADAPTERS = ("llama_adapter_lora_init", "llama_set_adapters_lora", "llama_set_adapter_cvec")
+STATES = ("llama_state_seq_get_size", "llama_state_seq_get_data", "llama_state_seq_set_data")
+SCHEDULES = ("serial", "parallel", "batched")
+"""With the first there are adapters, and rows are copied, saved and loaded."""
+BY_SCHEDULE = [
+    *(("serial", function) for function in FAILURES),
+    *(
+        (schedule, function)
+        for schedule in SCHEDULES[1:]
+        for function in FAILURES
+        if function not in (*ADAPTERS, *STATES)
+    ),
+]
 PLAIN, PREFERENCE = [1, *range(5, 17)], [1, *range(20, 31)]
-IN_SHORT = ("llama_get_logits_ith", "llama_state_seq_set_data")
+TEMPLATE = "{% for m in messages %}{{ m.content }}{% endfor %}"
+IN_SHORT = ("llama_get_logits_ith", "llama_state_seq_set_data", "llama_sampler_chain_init")
 """Functions of which one call fails in the default suite."""
 
 
@@ -99,54 +122,72 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
     return Calls(monkeypatch)
 
 
+OpenSmall = Callable[[str], Engine]
+Answers = list[tuple[int, ...]]
+
+
 @pytest.fixture(scope="module")
-def open_small(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Engine]:
+def open_small(tmp_path_factory: pytest.TempPathFactory) -> OpenSmall:
     folder = tmp_path_factory.mktemp("torture")
     model = write_small(folder / "small.gguf", *small_llama(), seed=3)
     rng = np.random.default_rng(4)
     pair = Pair(*(rng.normal(0, 0.2, size).astype(np.float32) for size in ((4, 64), (64, 4))))
     lora = write_lora(folder / "lora.gguf", {"blk.0.attn_q.weight": pair})
     vector = write_vector(folder / "vector.gguf", {1: rng.normal(size=64).astype(np.float32)})
+    adapters = {
+        "lora": str(lora),
+        "control_vectors": str(vector),
+        "adapters_on": "preference",
+    }
 
-    def open_engine() -> Engine:
+    def open_engine(schedule: str) -> Engine:
+        more: dict[str, Any] = adapters if schedule == "serial" else {}
         return load(
             model,
             n_ctx=64,
             n_batch=8,
-            n_threads=1,
-            schedule="serial",
+            n_threads=2 if schedule == "parallel" else 1,
+            schedule=schedule,  # type: ignore[arg-type]
             isolate="never",
-            lora=str(lora),
-            control_vectors=str(vector),
-            adapters_on="preference",
+            chat_template=TEMPLATE,
+            **more,
         )
 
     return open_engine
 
 
-def answers(engine: Engine) -> list[tuple[int, ...]]:
-    """Tokens of a greedy and a drawn answer, and of one from rows that were saved and loaded."""
-    drawn = SamplingParams(
-        max_tokens=4, temperature=0.8, top_k=20, repeat_penalty=1.1, seed=7, ignore_eos=True
-    )
-    greedy = SamplingParams(max_tokens=4, ignore_eos=True)
+GREEDY = SamplingParams(max_tokens=4, ignore_eos=True)
+DRAWN = SamplingParams(
+    max_tokens=4, temperature=0.8, top_k=20, repeat_penalty=1.1, seed=7, ignore_eos=True
+)
+
+
+def answers(engine: Engine) -> Answers:
+    """Tokens of answers: greedy, drawn, to a text, and from rows that were saved and loaded."""
     found = [
         engine.generate_from_tokens(PLAIN, PREFERENCE, sampling=sampling).token_ids
-        for sampling in (greedy, drawn)
+        for sampling in (GREEDY, DRAWN)
     ]
-    engine.save_prompt_cache("torture")
-    engine.forget()
-    engine.load_prompt_cache("torture")
-    found.append(engine.generate_from_tokens(PLAIN, PREFERENCE, sampling=greedy).token_ids)
+    answer = engine.generate(
+        "abc", preference="de", sampling=GREEDY, system="", placement="user", preset="paper"
+    )
+    found.append(answer.token_ids)
+    if engine.adapters:
+        engine.save_prompt_cache("torture")
+        engine.forget()
+        engine.load_prompt_cache("torture")
+    found.append(engine.generate_from_tokens(PLAIN, PREFERENCE, sampling=GREEDY).token_ids)
     return found
 
 
 @pytest.fixture(scope="module")
-def expected(open_small: Callable[[], Engine]) -> list[tuple[int, ...]]:
-    with open_small() as engine:
-        found = answers(engine)
-        assert answers(engine) == found
-    assert len(set(found)) == 2
+def expected(open_small: OpenSmall) -> dict[str, Answers]:
+    found = {}
+    for schedule in SCHEDULES:
+        with open_small(schedule) as engine:
+            found[schedule] = answers(engine)
+            assert answers(engine) == found[schedule]
+        assert len(set(found[schedule])) >= 2
     return found
 
 
@@ -156,14 +197,15 @@ def numbers(n_calls: int, n_tried: int) -> list[int]:
 
 
 def torture(
-    open_small: Callable[[], Engine],
+    open_small: OpenSmall,
     calls: Calls,
-    expected: list[tuple[int, ...]],
+    expected: dict[str, Answers],
+    schedule: str,
     function: str,
     n_tried: int,
 ) -> None:
     calls.clear()
-    with open_small() as engine:
+    with open_small(schedule) as engine:
         answers(engine)
     n_calls = calls.counts[function]
     assert n_calls > 0, "nothing calls it"
@@ -172,7 +214,7 @@ def torture(
         for number in numbers(n_calls, n_tried):
             calls.fail(function, number, result)
             try:
-                engine = open_small()
+                engine = open_small(schedule)
             except AmuletError:
                 assert calls.left() == {}, number
                 continue
@@ -180,33 +222,49 @@ def torture(
                 with contextlib.suppress(AmuletError):
                     given = answers(engine)
                     if result == native.DECODE_STOPPED:  # an answer is cut where it was stopped
-                        pairs = zip(given, expected, strict=True)
+                        pairs = zip(given, expected[schedule], strict=True)
                         assert all(full[: len(part)] == part for part, full in pairs), number
                     else:
-                        assert given == expected, number
+                        assert given == expected[schedule], number
                 assert calls.counts[f"failed {function}"] == 1, number
-                assert answers(engine) == expected, number
+                assert answers(engine) == expected[schedule], number
             assert calls.left() == {}, number
 
 
 @pytest.mark.lengthy
 @pytest.mark.parametrize("function", IN_SHORT)
 def test_a_native_call_that_fails_costs_one_answer_at_most(
-    open_small: Callable[[], Engine],
-    calls: Calls,
-    expected: list[tuple[int, ...]],
-    function: str,
+    open_small: OpenSmall, calls: Calls, expected: dict[str, Answers], function: str
 ) -> None:
-    torture(open_small, calls, expected, function, 1)
+    torture(open_small, calls, expected, "serial", function, 1)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("function", FAILURES)
+@pytest.mark.parametrize(("schedule", "function"), BY_SCHEDULE)
 def test_each_native_call_that_fails_costs_one_answer_at_most(
-    open_small: Callable[[], Engine],
+    open_small: OpenSmall,
     calls: Calls,
-    expected: list[tuple[int, ...]],
+    expected: dict[str, Answers],
+    schedule: str,
     function: str,
 ) -> None:
-    torture(open_small, calls, expected, function, 10_000)
+    torture(open_small, calls, expected, schedule, function, 10_000)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("function", MADE.values())
+def test_what_isn_t_freed_at_a_close_keeps_nothing_else_from_being_freed(
+    open_small: OpenSmall, calls: Calls, expected: dict[str, Answers], function: str
+) -> None:
+    calls.clear()
+    with open_small("serial") as engine:
+        answers(engine)
+    for number in range(1, calls.counts[function] + 1):
+        calls.fail(function, number, None)
+        with open_small("serial") as engine:
+            answers(engine)
+        assert calls.counts[f"failed {function}"] == 1
+        assert calls.left() == {}, number
+        with open_small("serial") as engine:
+            assert answers(engine) == expected["serial"], number

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from amulet_local.calling import free_text
+from amulet_local.common.readable import printable
 from amulet_local.grammar.json_rules import quoted
 from amulet_local.grammar.json_schema import to_rules
 
@@ -62,7 +63,7 @@ def tagged_rules(parameters: Mapping[str, Any], prefix: str) -> tuple[dict[str, 
             rules |= free_text.until(f"{here}text", {_CLOSING: rest}, may_end=False)
             rules[f"{prefix}with{i}"] = f"{opening} {here}text"
             if {"pattern", "minLength", "maxLength", "format", "const"} & set(schema):
-                warnings.append(f"the text of {name} is held to nothing")
+                warnings.append(f"the text of {printable(name)} is held to nothing")
         else:
             value = _value(schema, definitions, here, rules)
             rules[f"{prefix}with{i}"] = f"{opening} {value} {quoted(_CLOSING)} {rest}"

@@ -41,9 +41,18 @@ leaves the package in any other form.
 
 from __future__ import annotations
 
+from amulet_local.common.readable import printable
+
 
 class AmuletError(Exception):
-    """Base class of all errors of this package."""
+    """Base class of all errors of this package.
+
+    Its text repeats what files and users say so that it acts on no terminal, log or page; `args`
+    has it as it was given.
+    """
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InvalidRequestError(AmuletError):

@@ -28,6 +28,13 @@ def visible(text: str) -> str:
     return _ACTING.sub(_escape, text)
 
 
+def printable(text: str) -> str:
+    """`text` in one line, with every character that can't be printed as `repr` writes it."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
 def percent(log_probability: float | None) -> str:
     """exp of a natural logarithm: "38.2%", "0.012%"; "-" for None."""
     if log_probability is None:

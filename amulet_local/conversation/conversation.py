@@ -17,6 +17,7 @@ from typing import Any
 
 from amulet_local.answering.async_stream import AsyncAnswerStream
 from amulet_local.common.errors import InvalidParameterError, InvalidRequestError
+from amulet_local.common.readable import printable
 from amulet_local.common.results import Chunk, Generation
 from amulet_local.conversation import conversation_file
 from amulet_local.conversation.conversation_file import SavedConversation
@@ -48,7 +49,8 @@ def resume(source: AnswerSource, path: str | os.PathLike[str]) -> Conversation:
     warnings = []
     if saved.model != source.model:
         warnings.append(
-            f"this conversation was had with {saved.model:.80}, and goes on with {source.model}"
+            f"this conversation was had with {printable(saved.model[:80])}, and goes on with "
+            f"{printable(source.model)}"
         )
     return Conversation(source, saved.settings, saved.turns, warnings=warnings)
 

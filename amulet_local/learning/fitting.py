@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amulet_local.common.errors import InvalidParameterError
+from amulet_local.common.readable import printable
 from amulet_local.learning.learned import Learned, LogLikelihoods
 from amulet_local.learning.teacher_forcing import ForcedAnswers, FullPosition, GivenAnswer
 from amulet_local.optimizer.weights_fit import Choices, Floats, WeightsFit, fit, log_likelihood
@@ -185,7 +186,7 @@ def _warnings(
             f"smaller bank, give weights that mean something"
         )
     vague = [
-        item.label
+        printable(item.label)
         for item, error in zip(preferences, fitted.standard_errors, strict=True)
         if not error < VAGUE_ERROR
     ]

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amulet_local.common.errors import AdapterFileError, ModelFileError, ModelNotFoundError
+from amulet_local.common.readable import printable
 from amulet_local.llama import native
 from amulet_local.llama.gguf import GGUFHeader, GGUFTensor, read_data, read_header
 from amulet_local.params.scaled_files import ScaledFile
@@ -79,7 +80,7 @@ def check_lora(path: str, base: BaseModel) -> tuple[str, ...]:
         )
     ignored = _check_matrices(path, header.tensors, base)
     if ignored:
-        return (f"{os.path.basename(path)}: llama.cpp leaves out its {ignored} norms",)
+        return (f"{printable(os.path.basename(path))}: llama.cpp leaves out its {ignored} norms",)
     return ()
 
 

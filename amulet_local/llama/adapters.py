@@ -21,6 +21,7 @@ from amulet_local.common.errors import (
     FileAccessError,
     InvalidParameterError,
 )
+from amulet_local.common.readable import printable
 from amulet_local.llama import library
 from amulet_local.llama.adapter_files import BaseModel, check_lora, read_control_vector
 from amulet_local.llama.model import Model, file_identity
@@ -194,7 +195,7 @@ def _fingerprint(items: Sequence[Adapter], layers: tuple[int, int]) -> str:
 
 
 def _scale_warning(item: Adapter) -> str | None:
-    name = os.path.basename(item.path)
+    name = printable(os.path.basename(item.path))
     if item.scale == 0:
         return f"the {item.kind} {name} has the scale 0, so that it does nothing"
     if abs(item.scale) > LARGE_SCALE:

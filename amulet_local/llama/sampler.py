@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing
 from typing import Any
 
 import numpy as np
@@ -80,9 +81,9 @@ class SamplerChain:
         elif sampling.rules is not None:
             self._filter = TokenFilter(sampling.rules, vocabulary.token_table)
         self._sorter = _Sorter.of(sampling, vocabulary.n_tokens)
-        self._adjusting = _NativeChain()
-        self._drawing = _NativeChain()
-        try:
+        with ExitStack() as made:
+            self._adjusting = made.enter_context(closing(_NativeChain()))
+            self._drawing = made.enter_context(closing(_NativeChain()))
             self._add_adjusting(sampling, vocabulary)
             if sampling.temperature < GREEDY_BELOW:
                 self._drawing.add(llama_cpp.llama_sampler_init_greedy())
@@ -90,9 +91,7 @@ class SamplerChain:
                 self._add_mirostat(sampling, vocabulary, seed)
             else:
                 self._add_drawing(sampling, seed)
-        except BaseException:
-            self.close()
-            raise
+            made.pop_all()
 
     @property
     def n_likeliest(self) -> int | None:
@@ -276,6 +275,8 @@ class _NativeChain:
         self._pointer: Any = llama_cpp.llama_sampler_chain_init(
             llama_cpp.llama_sampler_chain_default_params()
         )
+        if not self._pointer:
+            raise BackendError("llama.cpp can't create a chain of samplers")
 
     def add(self, sampler: Any) -> None:
         """Append a sampler, which belongs to the chain from now on."""

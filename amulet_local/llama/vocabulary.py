@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from amulet_local.common.errors import (
+    BackendError,
     EngineClosedError,
     InvalidParameterError,
     InvalidTextError,
@@ -198,6 +199,7 @@ class Vocabulary:
 
         Raises:
             InvalidTokenError: the id is outside the vocabulary.
+            BackendError: llama.cpp doesn't give its text.
         """
         self.check(token)
         piece = self._pieces.get(token)
@@ -215,6 +217,8 @@ class Vocabulary:
         if n < 0:
             buffer = ctypes.create_string_buffer(-n)
             n = llama_cpp.llama_token_to_piece(self.pointer, token, buffer, len(buffer), 0, False)
+            if n < 0:
+                raise BackendError(f"llama.cpp doesn't give the text of token {token}")
         return buffer.raw[:n]
 
     def text(self, tokens: Iterable[int]) -> str:

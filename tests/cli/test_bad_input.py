@@ -170,7 +170,7 @@ def test_a_model_that_llama_cpp_refuses(tiny_gguf: Callable[..., Path]) -> None:
 
 def test_a_file_name_that_acts_on_a_terminal_is_shown(call: CallCli, tmp_path: Path) -> None:
     line = call("generate", "Hi", "-m", tmp_path / "\x1b[2J\nerror: \u202emodel.gguf").error_line
-    assert "\\x1b[2J error: \\u202emodel.gguf" in line
+    assert "\\x1b[2J\\nerror: \\u202emodel.gguf" in line
 
 
 @pytest.mark.usefixtures("model_path")
