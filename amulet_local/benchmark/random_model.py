@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from amulet_local.common import private_files
 from amulet_local.common.disk_space import check_space
 from amulet_local.common.errors import (
     AmuletError,
@@ -145,11 +146,11 @@ def write_model(
         progress(f"writing {n_weights / 1e9:.2f} billion random weights")
         _write_weights(plain, shape, dtype, metadata, name)
         if type_name in UNQUANTISED:
-            os.replace(plain, target)
+            private_files.put_in_place(plain, target)
             return
         progress(f"quantising to {type_name} (minutes, for billions of weights)")
         quantise(plain, finished, file_type)
-        os.replace(finished, target)
+        private_files.put_in_place(finished, target)
     except OSError as error:
         raise FileAccessError(f"can't write {target}: {error.strerror}") from None
     finally:

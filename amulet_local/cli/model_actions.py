@@ -277,6 +277,7 @@ def pull(options: ModelPullOptions) -> None:
 def quantize(options: ModelQuantizeOptions) -> None:
     """Write a model in another type."""
     from amulet_local.common.disk_space import check_space
+    from amulet_local.common.private_files import put_in_place
     from amulet_local.llama.gguf import read_header
     from amulet_local.llama.quantising import quantisation_type, quantise
     from amulet_local.loading.model_store import find_model
@@ -297,7 +298,7 @@ def quantize(options: ModelQuantizeOptions) -> None:
 
     try:
         quantise(source, part, file_type, again=options.again, waiting=tell)
-        os.replace(part, target)
+        put_in_place(part, target)
     except OSError as error:
         raise FileAccessError(f"can't write {target}: {error.strerror}") from None
     finally:

@@ -18,6 +18,7 @@ from typing import Any
 
 from amulet_local.common.closing import Closing
 from amulet_local.common.errors import FileAccessError
+from amulet_local.common.private_files import sync_folder
 
 
 class Log(Closing):
@@ -43,12 +44,13 @@ class Log(Closing):
         self._path = path
         self._sync_seconds, self._sync = sync_seconds, sync
         self._unsynced_since: float | None = None
-        try:
+        with self._typed_errors():
+            is_new = not path.exists()
             self._file = open(path, "a+b", buffering=0)  # noqa: SIM115
             self._lock()
             self._heal()
-        except OSError as error:
-            raise FileAccessError(f"{path} can't be written: {error.strerror}") from None
+        if is_new:
+            sync_folder(path.parent)
 
     def append(self, *entries: Mapping[str, Any]) -> None:
         """Write lines, through to the disk if it is time for that.
@@ -73,19 +75,26 @@ class Log(Closing):
             raise FileAccessError(f"{self._path} can't be written: {error.strerror}") from None
 
     def clear(self) -> None:
-        """Take out every line."""
-        self._file.truncate(0)
+        """Take out every line.
+
+        Raises:
+            FileAccessError: it can't be written.
+        """
+        with self._typed_errors():
+            self._file.truncate(0)
 
     def replace(self, rewrite: Callable[[Path], object]) -> None:
         """Let a function put another file in the place of this one, and go on with that.
 
         Raises:
-            FileAccessError: another process writes that one; what the function raises.
+            FileAccessError: another process writes that one, or it can't be written; what the
+                function raises.
         """
         rewrite(self._path)
-        replaced, self._file = self._file, open(self._path, "a+b", buffering=0)  # noqa: SIM115
-        replaced.close()
-        self._lock()
+        with self._typed_errors():
+            replaced, self._file = self._file, open(self._path, "a+b", buffering=0)  # noqa: SIM115
+            replaced.close()
+            self._lock()
 
     def close(self) -> None:
         """Bring the last lines to the disk, and close the file.
@@ -96,12 +105,18 @@ class Log(Closing):
         if self._file.closed:
             return
         try:
-            if self._unsynced_since is not None:
-                self._sync_now()
-        except OSError as error:
-            raise FileAccessError(f"{self._path} can't be written: {error.strerror}") from None
+            with self._typed_errors():
+                if self._unsynced_since is not None:
+                    self._sync_now()
         finally:
             self._file.close()
+
+    @contextlib.contextmanager
+    def _typed_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise FileAccessError(f"{self._path} can't be written: {error.strerror}") from None
 
     def _sync_now(self) -> None:
         self._sync(self._file.fileno())

@@ -61,10 +61,22 @@ def replace(
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    _sync_folder(target.parent)
+    sync_folder(target.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def put_in_place(part: Path, target: Path) -> None:
+    """Give a file that is written its name: after power loss there is all of it or none.
+
+    Raises:
+        OSError: that can't be done; both are as they were.
+    """
+    with part.open("r+b") as file:
+        os.fsync(file.fileno())
+    os.replace(part, target)
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path) -> None:
     """Have a new name in a folder survive power loss; not every system syncs folders."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

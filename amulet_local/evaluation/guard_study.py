@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError, FileAccessError, InvalidParameterError
 from amulet_local.common.plotting import check_plot
 from amulet_local.engine import Engine, load
@@ -122,7 +123,7 @@ def load_at(precision: str, folder: Path, n_threads: int) -> Engine:
     name, file_type = quantisation_type(precision)
     if not path.exists() and name not in source.name:
         quantise(source, path.with_suffix(".part"), file_type)
-        path.with_suffix(".part").replace(path)
+        private_files.put_in_place(path.with_suffix(".part"), path)
     return load(
         path if path.exists() else source,
         n_ctx=N_CTX,

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from amulet_local.common import private_files
 from amulet_local.common.disk_space import check_space
 from amulet_local.common.errors import AmuletError, FileAccessError, ModelFileError
 from amulet_local.evaluation.conversion.armorm_head import ArmoHead, head_path
@@ -73,7 +74,7 @@ def convert(folder: Path, target: Path, type_name: str, progress: Callable[[str]
         if not direct:
             progress(f"quantising to {type_name} (minutes)")
             quantise(plain, finished, file_type)
-            os.replace(finished, target)
+            private_files.put_in_place(finished, target)
         head.save(head_path(target))
     except OSError as error:
         raise FileAccessError(f"can't write {target}: {error.strerror or error}") from None

@@ -5,6 +5,7 @@ RLHFlow/ArmoRM-Llama3-8B-v0.1 (arXiv 2406.12845). Knows nothing about how hidden
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from amulet_local.common import private_files
 from amulet_local.common.errors import FileAccessError, ModelFileError
 
 Weights: TypeAlias = NDArray[np.float32]
@@ -114,8 +116,9 @@ class ArmoHead:
         }
         for index, (weights, bias) in enumerate(self.gate):
             arrays[f"gate_{index}_weight"], arrays[f"gate_{index}_bias"] = weights, bias
-        with path.open("wb") as file:
-            np.savez(file, **arrays)
+        file = io.BytesIO()
+        np.savez(file, **arrays)
+        private_files.replace(path, [file.getvalue()])
 
     @classmethod
     def load(cls, path: Path, n_embd: int) -> ArmoHead:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import math
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from amulet_local.common import private_files
 from amulet_local.common.errors import FileAccessError, InvalidParameterError, MissingExtraError
 
 DIRECT_TYPES = ("F32", "F16", "BF16", "Q8_0")
@@ -92,7 +92,7 @@ def write_gguf(
                 writer.write_tensor_data(gguf.quantize(tensor.load(), kind))
         finally:
             writer.close()
-        os.replace(part, target)
+        private_files.put_in_place(part, target)
     except OSError as error:
         raise FileAccessError(f"can't write {target}: {error.strerror or error}") from None
     finally:
