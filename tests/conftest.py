@@ -6,7 +6,6 @@ No test reads or writes the user's own cache or settings.
 from __future__ import annotations
 
 import ctypes
-import fcntl
 import gc
 import json
 import os
@@ -22,7 +21,6 @@ from hypothesis import settings
 
 from amulet_local import Engine, load
 from amulet_local.loading import model_store, schedule_choice
-from amulet_local.loading.runtime_setup import load_kernels
 from amulet_local.loading.tried_files import note_as_tried
 from tests.gguf_edit import SHALLOW_LAYERS, copy_layers
 from tests.hub_server import _hub  # noqa: F401 (a fixture)
@@ -102,12 +100,6 @@ def _private_user_folders(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[None]:
     home = tmp_path_factory.mktemp("user")
-    # Compiled kernels alone are kept from run to run, beside pytest's own cache: Numba knows
-    # which are stale, and compiling them takes a process half a minute.
-    kernels = Path(request.config.rootpath) / ".pytest_cache" / "kernels"
-    kernels.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (home / "cache").mkdir(mode=0o700)
-    (home / "cache" / "numba").symlink_to(kernels, target_is_directory=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AMULET_CACHE", str(home / "cache"))
         patch.setenv("AMULET_CONFIG", str(home / "config"))
@@ -124,16 +116,7 @@ def _private_user_folders(
                 patch.delenv(name)
         # On cores that are shared nothing is found out about schedules, however long it takes.
         patch.setattr(schedule_choice, "BUDGET_SECONDS", 0.02)
-        _compile_once(kernels)
         yield
-
-
-def _compile_once(kernels: Path) -> None:
-    """Where there are none yet, compile them in one of several pytest processes; others wait."""
-    with kernels.with_name("kernels.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not any(kernels.rglob("*.nbc")):
-            load_kernels()
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from amulet_local.llama.stop_flag import StoppedError
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.llama.word_starts import WordStarts
 from amulet_local.loading.engine_parts import EngineParts
-from amulet_local.loading.runtime_setup import context_settings, kernels_loading, row_plan
+from amulet_local.loading.runtime_setup import context_settings, row_plan
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.preferences.names import BUILT_IN_PREFERENCES
 from amulet_local.preferences.preference import DEFAULT_SYSTEM_TEXT
@@ -301,21 +301,20 @@ def scripted_engine(
         make_rule: gives the rule for the vocabulary.
         runtime: of RuntimeParams.
     """
-    with kernels_loading():
-        params = RuntimeParams(**{"n_ctx": 1024, "schedule": "serial", "n_threads": 1, **runtime})
-        model: Any = ScriptedModel()
-        rule = make_rule(model.vocabulary)
+    params = RuntimeParams(**{"n_ctx": 1024, "schedule": "serial", "n_threads": 1, **runtime})
+    model: Any = ScriptedModel()
+    rule = make_rule(model.vocabulary)
 
-        def new_rows(_model: Any, settings: Any, flag: Any, plan: Any, _workers: Any = None) -> Any:
-            return ScriptedRows(settings, flag, plan, rule)
+    def new_rows(_model: Any, settings: Any, flag: Any, plan: Any, _workers: Any = None) -> Any:
+        return ScriptedRows(settings, flag, plan, rule)
 
-        parts = EngineParts(
-            model=model,
-            runtime=params,
-            settings=context_settings(params, params.n_ctx or N_CTX_TRAIN, 0),
-            plan=row_plan(params, 0),
-            own_settings=settings_of_model(["scripted"]),
-            new_rows=new_rows,
-            measure_noise=lambda *_: 0.02,
-        )
+    parts = EngineParts(
+        model=model,
+        runtime=params,
+        settings=context_settings(params, params.n_ctx or N_CTX_TRAIN, 0),
+        plan=row_plan(params, 0),
+        own_settings=settings_of_model(["scripted"]),
+        new_rows=new_rows,
+        measure_noise=lambda *_: 0.02,
+    )
     return Engine.from_parts(parts)

@@ -773,34 +773,6 @@ def test_engine_that_was_never_closed_lets_the_process_end(tiny_path: Path) -> N
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.lengthy
-@pytest.mark.parametrize("kind", ["shared", "blocked"])
-def test_kernels_compile_in_memory_without_a_trusted_cache(tmp_path: Path, kind: str) -> None:
-    cache = tmp_path / "cache"
-    if kind == "shared":
-        (cache / "numba").mkdir(parents=True)
-        (cache / "numba").chmod(0o777)
-    else:
-        cache.write_text("not a folder")
-    script = textwrap.dedent(
-        """
-        import numpy as np
-        from amulet_local.optimizer.realigner import Realigner
-        plain, preference = np.float32([[0, 3, 0], [0, 2, 1]])
-        print([Realigner(3).greedy(plain, preference, scale) for scale in (1, 3)])
-        """
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        env={"AMULET_CACHE": str(cache), "PATH": ""},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (done.stdout, done.stderr) == ("[1, 2]\n", "")
-    assert cache.is_file() or list((cache / "numba").iterdir()) == []
-
-
 def test_engine_is_found_by_path_and_by_name(
     tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,7 +46,7 @@ class Picker:
             return steering.likeliest()
         fill = self._realigner.fill_candidates
         token = self._chain.pick(
-            lambda: fill(*combination, n_likeliest=self._n_likeliest),
+            lambda: steering.candidates(self._n_likeliest),
             lambda: (
                 lambda: fill(*combination._replace(tokens=None)),
                 lambda: fill(*steering.everything()),

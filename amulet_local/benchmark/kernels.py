@@ -1,4 +1,4 @@
-"""Times the optimizer's kernels against NumPy and against the published loop.
+"""Times what the optimizer does with a step's rows, beside the published loop.
 
 Knows nothing about models: rows of random logits, one core, medians of alternating turns.
 """
@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from amulet_local.benchmark.measure import alternate
-from amulet_local.common.errors import LogitsError
 from amulet_local.optimizer.iterative import iterate
-from amulet_local.optimizer.realigner import Logits, Realigner
+from amulet_local.optimizer.realigner import Realigner
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.steering.presets import PRESETS
 from amulet_local.steering.row_plan import RowPlan
@@ -31,15 +30,13 @@ class KernelTimes:
         greedy: combination and argmax, with checks for NaN and infinities.
         sampling: the same with the candidates for llama.cpp's samplers written.
         guarded: `greedy` with all that the preset `balanced` does before it.
-        numpy: NumPy's best form of `greedy`, with the same checks.
-        loop: the published 60 iterations, compiled, last position only.
+        loop: the published 60 iterations, last position only.
     """
 
     n_vocab: int
     greedy: float
     sampling: float
     guarded: float
-    numpy: float
     loop: float
 
 
@@ -50,7 +47,6 @@ def measure_kernels(n_vocab: int, *, rounds: int = 200) -> KernelTimes:
     preference = plain + rng.normal(size=n_vocab).astype(np.float32)
     scale = AmuletParams().guidance_scale
     realigner = Realigner(n_vocab)
-    buffer = np.empty(n_vocab, dtype=np.float32)
     steering = Steering(
         RowPlan(has_plain=True, weights=(1.0,)),
         PRESETS["balanced"].amulet,
@@ -67,7 +63,6 @@ def measure_kernels(n_vocab: int, *, rounds: int = 200) -> KernelTimes:
             "greedy": lambda: realigner.greedy(plain, preference, scale),
             "sampling": lambda: realigner.fill_candidates(plain, preference, scale),
             "guarded": guarded,
-            "numpy": lambda: numpy_greedy(plain, preference, scale, buffer),
         },
         rounds=rounds,
         calls=5,
@@ -77,35 +72,18 @@ def measure_kernels(n_vocab: int, *, rounds: int = 200) -> KernelTimes:
     return KernelTimes(n_vocab=n_vocab, **medians)
 
 
-def numpy_greedy(plain: Logits, preference: Logits, scale: float, buffer: Logits) -> int:
-    """The greedy pass in NumPy: into a buffer, one argmax, one minimum for the checks.
-
-    A NaN or infinity in a row makes the largest or the smallest combined logit one.
-
-    Raises:
-        LogitsError: something isn't finite.
-    """
-    np.subtract(preference, plain, out=buffer)
-    np.multiply(buffer, np.float32(scale - 1.0), out=buffer)
-    np.add(buffer, preference, out=buffer)
-    token = int(buffer.argmax())
-    if not (np.isfinite(buffer[token]) and np.isfinite(buffer.min())):
-        raise LogitsError("the logits are not finite")
-    return token
-
-
 def kernel_table(rows: list[KernelTimes]) -> str:
     """The figures as a table for the terminal."""
     lines = [
         "Microseconds per token, medians, one core",
         "",
-        f"{'V':>8} {'greedy':>8} {'sampling':>9} {'balanced':>9} {'NumPy':>8} "
-        f"{'60-step loop':>13}   {'NumPy/greedy':>12} {'loop/greedy':>12}",
+        f"{'V':>8} {'greedy':>8} {'sampling':>9} {'balanced':>9} "
+        f"{'60-step loop':>13}   {'loop/greedy':>12}",
     ]
     lines += [
         f"{row.n_vocab:>8,} {row.greedy:>8.1f} {row.sampling:>9.1f} "
-        f"{row.guarded:>9.1f} {row.numpy:>8.1f} "
-        f"{row.loop:>13,.0f}   {row.numpy / row.greedy:>11.1f}x {row.loop / row.greedy:>11,.0f}x"
+        f"{row.guarded:>9.1f} "
+        f"{row.loop:>13,.0f}   {row.loop / row.greedy:>11,.0f}x"
         for row in rows
     ]
     return "\n".join(lines)

@@ -43,7 +43,7 @@ start: time from starting `generate` to its first token.
 
 busy: time per token while other programs keep half of the cores busy.
 
-kernels: the optimizer alone, against NumPy and the 60 iterations of the published method.
+kernels: the optimizer alone, and the 60 iterations of the published method.
 
 Ways that are compared take turns, each in a process of its own. Close other programs first: figures
 of a busy machine say little. docs/benchmarks.md describes the method."""

@@ -21,7 +21,7 @@ from amulet_local.cli.terminal import one_line, write
 from amulet_local.cli.version import package_version
 from amulet_local.common.errors import AmuletError, UnsupportedModelError
 
-HELP = """Check the installation: Python, llama.cpp and its CPU features, GPU, Numba, the model.
+HELP = """Check the installation: Python, llama.cpp and its CPU features, GPU, the model.
 
 Exits with 0 if everything that an answer needs is there, with 1 if not."""
 
@@ -77,8 +77,7 @@ def run(options: DoctorOptions) -> None:
         _checked("Cores", _cores, ""),
         _checked("Memory", _memory, ""),
         _checked("Schedule", lambda: _schedule(model), ""),
-        _checked("Numba", _numba, "pip install --force-reinstall numba"),
-        _checked("Kernel cache", _kernel_cache, ""),
+        _checked("Cache", _cache, ""),
         _compiler(),
         _checked(f"Model {model}", lambda: _model(model), "amulet-local models"),
     ]
@@ -176,23 +175,15 @@ def _schedule(model: str) -> tuple[str, str]:
     return f"measured when {name} first follows a preference", ""
 
 
-def _numba() -> tuple[str, str]:
-    import numba
+def _cache() -> tuple[str, str]:
+    from amulet_local.common.user_folders import cache_folder, private_folder
 
-    return str(numba.__version__), ""
-
-
-def _kernel_cache() -> tuple[str, str]:
-    from amulet_local.common.jit import kernel_cache_folder
-    from amulet_local.common.user_folders import cache_folder
-
-    folder = kernel_cache_folder()
-    if folder is not None:
+    folder = cache_folder()
+    if private_folder(folder) is not None:
         return str(folder), ""
-    wanted = cache_folder() / "numba"
     return (
-        "none, so every start takes some seconds longer",
-        f"{wanted} must be writable by you and by nobody else, or name such a folder in "
+        "none, so what was measured on this machine is measured again at every start",
+        f"{folder} must be writable by you and by nobody else, or name such a folder in "
         f"AMULET_CACHE",
     )
 

@@ -35,17 +35,14 @@ def loaded(model: str, runtime: RuntimeParams) -> Iterator[Engine]:
 
 
 def loading_progress(model: str, show: Callable[[str], None]) -> Callable[[float], None]:
-    """A function that says how far a model's loading is; at the end kernels may be compiled still.
+    """A function that says how far a model's loading is.
 
     Args:
         show: shows a line.
     """
-    from amulet_local.common.jit import has_compiled
-
     show(f"loading {model}")
-    what = "getting ready" if has_compiled() else "compiling, once on this machine"
 
     def progress(share: float) -> None:
-        show(f"loading {model}: {share:.0%}" if share < 1 else f"{model} is loaded; {what}")
+        show(f"loading {model}: {share:.0%}" if share < 1 else f"{model} is loaded; getting ready")
 
     return progress

@@ -45,7 +45,7 @@ def _welcomed() -> list[str]:
 
 
 def _end_at_once() -> NoReturn:
-    """Exit without taking the interpreter apart: with Numba loaded that takes 0.1 to 0.3 s.
+    """Exit without taking the interpreter apart: who interrupts a program has waited enough.
 
     The engine is closed by now, and nothing else needs to be put away.
     """

@@ -6,55 +6,71 @@ Knows nothing about probabilities: it is given candidates and leaves those that 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from amulet_local.grammar.automaton import Automaton
+from amulet_local.grammar.automaton import DEAD, UNKNOWN, Automaton
 from amulet_local.grammar.gbnf import Grammar
+from amulet_local.optimizer import candidate_kernels
 
 
 class TokenTable:
-    """The texts of a vocabulary's tokens, sorted so that those that begin alike are neighbours.
+    """The texts of a vocabulary's tokens as a tree, whose levels are the bytes of a text.
 
     Attributes:
         pieces: bytes of each token; none for those that add nothing to a text.
         end_tokens: ids that end an answer.
-        ids: int32[n], the tokens with a text, sorted by it.
-        data, offsets: uint8[], int32[n + 1]: the text of token ids[i] is
-            data[offsets[i] : offsets[i + 1]].
-        shared: int32[n], bytes that the text has in common with the one before.
-        longest: length of the longest text, in bytes.
+        levels: from the first byte of texts to the last one of the longest.
     """
 
     def __init__(self, pieces: Sequence[bytes], end_tokens: Collection[int]) -> None:
-        from amulet_local.optimizer import candidate_kernels  # imports Numba
-
         self.pieces = pieces
         self.end_tokens = frozenset(end_tokens)
         tokens = [t for t, piece in enumerate(pieces) if piece and t not in self.end_tokens]
         tokens.sort(key=pieces.__getitem__)
-        lengths = [len(pieces[token]) for token in tokens]
-        self.ids = np.array(tokens, dtype=np.int32)
-        self.data = np.frombuffer(b"".join(pieces[token] for token in tokens), dtype=np.uint8)
-        self.offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
-        self.shared = np.empty(len(tokens), dtype=np.int32)
-        self.longest = max(lengths, default=0)
-        candidate_kernels.shared_prefixes(self.data, self.offsets, self.shared)
+        ids = np.array(tokens, dtype=np.intp)
+        lengths = np.array([len(pieces[token]) for token in tokens], dtype=np.intp)
+        data = np.frombuffer(b"".join(pieces[token] for token in tokens), dtype=np.uint8)
+        starts = np.cumsum(lengths) - lengths
+        self.levels: list[Level] = []
+        nodes = np.zeros(len(ids), dtype=np.intp)
+        place = 0
+        while len(ids):
+            values = data[starts + place]
+            is_new = np.ones(len(ids), dtype=bool)
+            is_new[1:] = (nodes[1:] != nodes[:-1]) | (values[1:] != values[:-1])
+            parents, nodes = nodes[is_new], np.cumsum(is_new) - 1
+            place += 1
+            ends = lengths == place
+            self.levels.append(Level(parents, values[is_new], ids[ends], nodes[ends]))
+            ids, lengths, starts, nodes = (array[~ends] for array in (ids, lengths, starts, nodes))
+
+
+class Level(NamedTuple):
+    """The beginnings of texts that are so many bytes long, each once, in their order.
+
+    Attributes:
+        parents: which beginning of the level before it goes on; 0 in the first level.
+        values: its last byte.
+        tokens: ids of the tokens whose text ends here.
+        nodes: which beginning the text of each of them is.
+    """
+
+    parents: NDArray[np.intp]
+    values: NDArray[np.uint8]
+    tokens: NDArray[np.intp]
+    nodes: NDArray[np.intp]
 
 
 class TokenFilter:
     """A grammar's view of one answer while it is made."""
 
     def __init__(self, grammar: Grammar, tokens: TokenTable) -> None:
-        from amulet_local.optimizer import candidate_kernels  # imports Numba
-
         self._automaton = Automaton(grammar)
         self._state = self._automaton.start
         self._tokens = tokens
-        self._kernels = candidate_kernels
-        self._allowed = np.zeros(len(tokens.pieces), dtype=np.uint8)
-        self._path = np.empty(tokens.longest + 1, dtype=np.int32)
 
     def allows(self, token: int) -> bool:
         """Whether `token` may come next.
@@ -87,26 +103,26 @@ class TokenFilter:
         Raises:
             InvalidParameterError: the grammar is too ambiguous.
         """
-        automaton, tokens = self._automaton, self._tokens
-        automaton.begin()
-        index, alive = 0, 0
-        while index < len(tokens.ids):
-            index, alive, state, byte = self._kernels.walk_tokens(
-                automaton.table,
-                self._state,
-                tokens.data,
-                tokens.offsets,
-                tokens.shared,
-                tokens.ids,
-                index,
-                alive,
-                self._path,
-                self._allowed,
-            )
-            if index < len(tokens.ids):
-                automaton.step(state, byte)
-        self._allowed[list(tokens.end_tokens)] = automaton.may_end(self._state)
-        return int(self._kernels.keep_allowed(candidates, self._allowed))
+        allowed = np.zeros(len(self._tokens.pieces), dtype=bool)
+        self._automaton.begin()
+        states = np.array([self._state], dtype=np.int32)
+        for level in self._tokens.levels:
+            states = self._steps(states[level.parents], level.values)
+            allowed[level.tokens] = states[level.nodes] != DEAD
+            if not states.any():
+                break
+        allowed[list(self._tokens.end_tokens)] = self._automaton.may_end(self._state)
+        return candidate_kernels.keep_allowed(candidates, allowed)
+
+    def _steps(self, states: NDArray[np.int32], values: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """The states after one byte each."""
+        automaton = self._automaton
+        following: NDArray[np.int32] = automaton.table[states, values]
+        unknown = np.flatnonzero(following == UNKNOWN)
+        for state, byte in sorted(set(zip(states[unknown], values[unknown], strict=True))):
+            automaton.step(int(state), int(byte))
+        following[unknown] = automaton.table[states[unknown], values[unknown]]
+        return following
 
     def _after(self, token: int) -> int:
         self._automaton.begin()

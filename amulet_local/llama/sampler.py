@@ -23,6 +23,7 @@ from amulet_local.grammar.gbnf import Grammar
 from amulet_local.grammar.tokens import TokenFilter
 from amulet_local.llama import library
 from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.optimizer import candidate_kernels
 from amulet_local.params.sampling import SamplingParams
 
 Candidates = NDArray[np.int32]
@@ -308,14 +309,7 @@ class _Sorter:
     """
 
     def __init__(self, n_vocab: int, top_p: float | None) -> None:
-        from amulet_local.optimizer import candidate_kernels as kernels  # imports Numba
-
         self.top_p = top_p
-        self._kernels = kernels
-        self._bins = np.empty(kernels.N_BINS)
-        self._keys = np.empty((2, n_vocab), dtype=np.uint32)
-        self._places = np.empty((2, n_vocab), dtype=np.int32)
-        self._counts = np.empty((3, kernels.RADIX), dtype=np.int32)
         self._sorted = np.empty(3 * n_vocab, dtype=np.int32)
 
     @staticmethod
@@ -333,9 +327,8 @@ class _Sorter:
 
     def sort(self, candidates: Candidates) -> Candidates:
         """The candidates to draw from, the likeliest first; none if all are impossible."""
-        arrays = self._keys, self._places, self._counts, self._sorted
         if self.top_p is not None:
-            n = self._kernels.top_p(candidates, np.float32(self.top_p), self._bins, *arrays)
+            n = candidate_kernels.top_p(candidates, self.top_p, self._sorted)
         else:
-            n = self._kernels.sort_candidates(candidates, *arrays)
+            n = candidate_kernels.sort_candidates(candidates, self._sorted)
         return self._sorted[: 3 * n]

@@ -1,17 +1,16 @@
 """A flag that ends a llama.cpp computation from another thread.
 
 Knows nothing about what is being computed. llama.cpp asks an abort callback between the operations
-of a graph (on the CPU only); a callback in Python would take the GIL hundreds of times a step, so
-this one is compiled and reads one integer.
+of a graph (on the CPU only); a callback in Python would take the GIL hundreds of times a step. So
+the callback is a function of the C library: the flag is a text, and whether it is set is its
+length, 0 or 1.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-from typing import Any
-
-from amulet_local.common.jit import compile_with
+import sys
 
 
 class StoppedError(Exception):
@@ -27,32 +26,25 @@ class StopFlag:
     """
 
     def __init__(self) -> None:
-        self._value = ctypes.c_int32(0)
-        self.address = ctypes.addressof(self._value)
-        self.callback: int = _native_reader().address
+        self._text = ctypes.create_string_buffer(2)
+        self.address = ctypes.addressof(self._text)
+        self.callback = _address_of_strlen()
 
     def set(self) -> None:
         """Ask for the end of what is running and of what comes next."""
-        self._value.value = 1
+        self._text.value = b"1"
 
     def clear(self) -> None:
         """Withdraw it."""
-        self._value.value = 0
+        self._text.value = b""
 
     def is_set(self) -> bool:
         """Whether the end was asked for."""
-        return self._value.value != 0
-
-
-def _is_set(flag: Any) -> Any:
-    return flag[0] != 0
+        return self._text.value != b""
 
 
 @functools.cache
-def _native_reader() -> Any:
-    from numba import cfunc, types
-
-    pointer: Any = types.CPointer  # untyped in Numba
-
-    signature = types.uint8(pointer(types.int32))
-    return compile_with(functools.partial(cfunc, signature), _is_set)
+def _address_of_strlen() -> int:
+    """Of size_t strlen(const char *), which returns 0 or 1 here, as a bool is in a register."""
+    library = ctypes.CDLL("ucrtbase" if sys.platform == "win32" else None)
+    return ctypes.cast(library.strlen, ctypes.c_void_p).value or 0

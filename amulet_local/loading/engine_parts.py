@@ -24,7 +24,6 @@ from amulet_local.loading import model_store
 from amulet_local.loading.runtime_setup import (
     check_memory,
     context_settings,
-    kernels_loading,
     load_adapters,
     model_settings,
     positions_warning,
@@ -104,7 +103,7 @@ def load_parts(
     *,
     progress: Callable[[float], None] | None = None,
 ) -> EngineParts:
-    """Load a model and what belongs to it; the kernels are compiled meanwhile.
+    """Load a model and what belongs to it.
 
     Args:
         model: a path, the name of a file in a models folder, or a name of the catalogue.
@@ -115,12 +114,11 @@ def load_parts(
         As `amulet_local.load`, but for the options.
     """
     library.log.verbose = runtime.verbose
-    with kernels_loading():
-        library.start()
-        n_gpu_layers = resolve_gpu_layers(runtime)
-        path = model_store.find_model(model)
-        hold_trial(path, runtime.isolate)
-        loaded = Model.load(path, model_settings(runtime, n_gpu_layers), progress=progress)
+    library.start()
+    n_gpu_layers = resolve_gpu_layers(runtime)
+    path = model_store.find_model(model)
+    hold_trial(path, runtime.isolate)
+    loaded = Model.load(path, model_settings(runtime, n_gpu_layers), progress=progress)
     adapters: Adapters | None = None
     try:
         adapters = load_adapters(loaded, runtime)

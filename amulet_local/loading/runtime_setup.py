@@ -5,8 +5,6 @@ Knows nothing about prompts or generations.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Literal
 
 from amulet_local.common.errors import ContextCreationError, InvalidParameterError
@@ -15,9 +13,6 @@ from amulet_local.llama.adapters import Adapters, AdapterSettings
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.execution_plan import ExecutionPlan
 from amulet_local.llama.model import Model, ModelLoadSettings
-from amulet_local.llama.stop_flag import StopFlag
-from amulet_local.llama.worker import Job, Worker
-from amulet_local.optimizer.realigner import Realigner
 from amulet_local.params.runtime import RuntimeParams
 
 N_OUTPUTS = 16
@@ -191,28 +186,3 @@ def runtime_warnings(runtime: RuntimeParams, n_ctx: int, n_ctx_train: int) -> tu
             "`amulet-local doctor` says more"
         )
     return tuple(warnings)
-
-
-@contextmanager
-def kernels_loading() -> Iterator[None]:
-    """Compile the kernels, or load them from the cache, while the model loads.
-
-    In a thread of their own, also because LLVM calls back into Python, where a Ctrl-C in the
-    main thread would be lost.
-    """
-    worker = Worker("amulet-kernels")
-    job = Job(load_kernels)
-    worker.submit(job)
-    try:
-        yield
-        job.wait()
-    finally:
-        worker.close()
-    if job.error is not None:
-        raise job.error
-
-
-def load_kernels() -> None:
-    """Compile what every answer needs, or load it from the cache, in this thread."""
-    StopFlag()
-    Realigner(1).warm_up()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amulet_local.common.errors import InvalidParameterError
+from amulet_local.optimizer.kernels import published_loop
 
 
 def iterate(
@@ -39,10 +40,4 @@ def iterate(
             f"log_p0 and log_p1 must be vectors of one length and dtype, got "
             f"{log_p0.dtype}{list(log_p0.shape)} and {log_p1.dtype}{list(log_p1.shape)}"
         )
-    from amulet_local.optimizer.kernels import published_loop  # imports Numba
-
-    policy = np.empty_like(log_p0)
-    published_loop(
-        log_p0, log_p1, alpha, lambda_, eta, num_iterations, policy, np.empty_like(log_p0)
-    )
-    return policy
+    return published_loop(log_p0, log_p1, alpha, lambda_, eta, num_iterations)

@@ -1,22 +1,24 @@
 """Combines the rows of logits of one step and finds the next token or the sampler's candidates.
 
-Owns the buffers that the kernels write into. Knows nothing about models, prompts or llama.cpp: it
-sees float32 vectors and a few numbers. `mix`, `shrink`, `scale_within` and `plausible` prepare a
-combination (what the preference row is, what the plain row is, which scale, which tokens);
-`greedy`, `fill_candidates` and `combine` carry it out. Where the rows are largest costs a pass over
-them: `peak` finds it, and what is told it (`best`) needn't look again. RowPair remembers it for a
-step.
+Owns the buffers that the passes of kernels.py write into. Knows nothing about models, prompts or
+llama.cpp: it sees float32 vectors and a few numbers. `mix`, `shrink`, `scale_within` and
+`plausible` prepare a combination (what the preference row is, what the plain row is, which scale,
+which tokens); `greedy`, `fill_candidates` and `combine` carry it out. Where the rows are largest
+costs a pass over them: `peak` finds it, and what is told it (`best`) needn't look again. RowPair
+remembers it for a step, and the `Tilt` of its rows.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amulet_local.common.errors import LogitsError
+from amulet_local.optimizer import kernels
 
 Logits = NDArray[np.float32]
 Tokens = NDArray[np.int32]
@@ -51,31 +53,14 @@ class Realigner:
     """
 
     def __init__(self, n_vocab: int) -> None:
-        from amulet_local.optimizer import kernels  # imports Numba
-
         self.n_vocab = n_vocab
         self.candidates = np.empty(3 * n_vocab, dtype=np.int32)
-        self._scratch = np.empty(kernels.BLOCK, dtype=np.float32)
-        self._mixed = np.empty(n_vocab, dtype=np.float32)
-        self._combined = np.empty(n_vocab, dtype=np.float32)
-        self._shrunken = np.empty(n_vocab, dtype=np.float32)
-        self._restrained = np.empty(n_vocab, dtype=np.float32)
-        self._kept = np.empty(n_vocab, dtype=np.int32)
-        self._kept_logits = np.empty(n_vocab, dtype=np.float32)
-        self._kept_differences = np.empty(n_vocab, dtype=np.float32)
-        self._powers = np.empty(kernels.BLOCK, dtype=np.int32)
-        self._peaks = np.empty(-(-n_vocab // kernels.SMALL_BLOCK), dtype=np.int32)
-        self._kernels = kernels
-
-    def warm_up(self) -> None:
-        """Compile the kernels, or load them from the cache, before the first token needs them."""
-        row = np.zeros(self.n_vocab, dtype=np.float32)
-        self.greedy(row, row, 1.0)
-        self.fill_candidates(row, row, 1.0)
-        self.fill_candidates(row, row, 1.0, n_likeliest=1)
-        self.scale_within(row, row, 2.0, 1.0)
-        self.entropy(row, row, 2.0)
-        self.divergence(row, row, 2.0)
+        self._ids = np.arange(n_vocab, dtype=np.int32)
+        self._scratch, self._weights, self._combined = np.empty((3, n_vocab), dtype=np.float32)
+        self._mixed, self._shrunken, self._restrained = np.empty((3, n_vocab), dtype=np.float32)
+        self._kept = np.empty(0, dtype=np.int32)
+        self._kept_logits, self._kept_differences = np.empty((2, 0), dtype=np.float32)
+        self._n_combined = 0
 
     def mix(self, plain: Logits, preferences: Sequence[Logits], weights: Sequence[float]) -> Logits:
         """Preference row of a mix: l0 + sum_k w_k (l_k - l0), the combination at scale 1.
@@ -90,11 +75,22 @@ class Realigner:
         """
         if len(preferences) == 1 and weights[0] == 1.0:
             return preferences[0]
-        add = self._kernels.start_mix
+        np.copyto(self._mixed, plain)
         for row, weight in zip(preferences, weights, strict=True):
-            add(plain, row, np.float32(weight), self._mixed)
-            add = self._kernels.add_to_mix
+            kernels.add_to_mix(plain, row, np.float32(weight), self._mixed, self._scratch)
         return self._mixed
+
+    def top(self, row: Logits) -> int:
+        """The token with the largest logit of a row, the first of equals.
+
+        Raises:
+            LogitsError: the row holds a NaN or +inf, or no token is left.
+        """
+        token = int(row.argmax())  # of a NaN, if there is one
+        if not np.isfinite(row[token]):
+            outcome = kernels.NOTHING_LEFT if row[token] == -np.inf else kernels.NAN_OR_INFINITY
+            self._refuse(row, row, np.float32(0), token, outcome)
+        return token
 
     def peak(self, plain: Logits, preference: Logits) -> tuple[int, bool]:
         """The token with the largest logit at scale 1, and whether all are possible in both rows.
@@ -102,9 +98,9 @@ class Realigner:
         Arguments and errors are those of `greedy`. The token is the one that other methods take as
         `best` for these rows.
         """
-        token, low, high = self._kernels.greedy(plain, preference, np.float32(0), self._scratch)
-        if self._finite(low, high):
-            return int(token), True
+        token = int(preference.argmax())
+        if kernels.all_finite(preference) and (plain is preference or kernels.all_finite(plain)):
+            return token, True
         return self._combine_checked(plain, preference, np.float32(0)), False
 
     def shrink(
@@ -126,10 +122,10 @@ class Realigner:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
         if best is None:
-            best = self.greedy(plain, preference, 1.0)
+            best = self.peak(plain, preference)[0]
         floor = np.float32(preference[best] + math.log(PLAUSIBLE))
-        center = self._kernels.mean_difference(plain, preference, floor)
-        self._kernels.shrink_difference(
+        center = kernels.mean_difference(plain, preference, floor)
+        kernels.shrink_difference(
             plain, preference, np.float32(center), np.float32(threshold), self._shrunken
         )
         return self._shrunken
@@ -151,7 +147,7 @@ class Realigner:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
         if best is None:
-            best = self.greedy(plain, preference, 1.0)
+            best = self.peak(plain, preference)[0]
         likely = np.flatnonzero(preference >= preference[best] + math.log(PLAUSIBLE))
         others = likely[~np.isin(likely, held) & (plain[likely] > -np.inf)]
         counted = others if len(others) else likely[likely == best]
@@ -189,21 +185,12 @@ class Realigner:
         extra = guidance_scale - 1.0
         if extra <= 0:
             return guidance_scale
-        if tokens is not None:
-            n_kept = len(tokens)
-        else:
+        if tokens is None:
             if best is None:
-                best = self.greedy(plain, preference, 1.0)
-            n_kept = self._collect(plain, preference, extra, best, -REACH_NATS)
-        tilt = self._kernels.largest_tilt(
-            self._kept_logits[:n_kept],
-            self._kept_differences[:n_kept],
-            float(extra),
-            float(kl_budget),
-            self._scratch,
-            self._powers,
-        )
-        return 1.0 + float(tilt)
+                best = self.peak(plain, preference)[0]
+            self._collect(plain, preference, extra, best, -REACH_NATS)
+        logits, differences = self._kept_logits, self._kept_differences
+        return 1.0 + kernels.largest_tilt(logits, differences, extra, kl_budget)
 
     def plausible(
         self,
@@ -232,43 +219,37 @@ class Realigner:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
         if best is None:
-            best = self.greedy(plain, preference, 1.0)
+            best = self.peak(plain, preference)[0]
         limit = math.log(min_plausibility) if min_plausibility > 0 else LOWEST
-        n_kept = self._collect(plain, preference, 0.0, best, limit)
+        self._collect(plain, preference, 0.0, best, limit)
         if nucleus < 1:
-            n_kept = self._keep_nucleus(n_kept, nucleus, nucleus_temperature)
-        return self._kept[:n_kept]
+            self._keep_nucleus(nucleus, nucleus_temperature)
+        return self._kept
 
-    def _keep_nucleus(self, n_kept: int, nucleus: float, temperature: float) -> int:
-        """Keep the nucleus of the tokens that were collected; returns how many that is."""
-        weights = np.exp(self._kept_logits[:n_kept] / np.float64(temperature))
+    def _keep_nucleus(self, nucleus: float, temperature: float) -> None:
+        """Keep the nucleus of the tokens that were collected."""
+        weights = np.exp(self._kept_logits / np.float64(temperature))
         order = likeliest(weights, SMALL_NUCLEUS)
         reached = np.cumsum(weights[order])
         wanted = nucleus * weights.sum()
         if reached[-1] < wanted:
-            order = likeliest(weights, n_kept)
+            order = likeliest(weights, len(weights))
             reached = np.cumsum(weights[order])
         inside = np.sort(order[: np.searchsorted(reached, wanted) + 1])
-        for values in (self._kept, self._kept_logits, self._kept_differences):
-            values[: len(inside)] = values[inside]
-        return len(inside)
+        self._kept = self._kept[inside]
+        self._kept_logits = self._kept_logits[inside]
+        self._kept_differences = self._kept_differences[inside]
 
     def _collect(
         self, plain: Logits, preference: Logits, extra: float, best: int, limit: float
-    ) -> int:
-        return int(
-            self._kernels.collect(
-                plain,
-                preference,
-                np.float32(extra),
-                best,
-                np.float32(limit),
-                self._scratch,
-                self._kept,
-                self._kept_logits,
-                self._kept_differences,
-            )
+    ) -> None:
+        found = kernels.collect(
+            plain, preference, np.float32(extra), best, np.float32(limit), self._scratch
         )
+        self._kept = found
+        self._kept_logits = preference[found] - preference[best]
+        differences = preference[found] - plain[found]
+        self._kept_differences = differences - (preference[best] - plain[best])
 
     def entropy(
         self,
@@ -276,15 +257,10 @@ class Realigner:
         preference: Logits,
         guidance_scale: float,
         tokens: Tokens | None = None,
-        *,
-        best: int | None = None,
     ) -> float:
         """Entropy of the combination, in nats.
 
-        Other arguments and errors are those of `greedy`.
-
-        Args:
-            best: what `greedy` finds, where it is known.
+        Arguments and errors are those of `greedy`.
         """
         if tokens is not None:
             logits = self._among(tokens, guidance_scale).astype(np.float64)
@@ -292,13 +268,7 @@ class Realigner:
             weights = np.exp(logits)
             total = weights.sum()
             return float(np.log(total) - (weights * logits).sum() / total)
-        if best is None:
-            best = self.greedy(plain, preference, guidance_scale)
-        extra = np.float32(guidance_scale - 1.0)
-        peak = preference[best] + extra * (preference[best] - plain[best])
-        return float(
-            self._kernels.entropy(plain, preference, extra, peak, self._scratch, self._powers)
-        )
+        return Tilt(self, plain, preference, guidance_scale).entropy()
 
     def divergence(
         self,
@@ -307,7 +277,6 @@ class Realigner:
         guidance_scale: float,
         tokens: Tokens | None = None,
         *,
-        best: int | None = None,
         normaliser: float | None = None,
     ) -> float:
         """KL(combination || combination at scale 1), in nats.
@@ -316,25 +285,30 @@ class Realigner:
         Other arguments and errors are those of `greedy`.
 
         Args:
-            best: what `greedy` finds, where it is known.
             normaliser: log Z_1, where it is known.
         """
-        extra = np.float32(guidance_scale - 1.0)
-        if extra == 0 and tokens is None:
+        if guidance_scale == 1 and tokens is None:
             return 0.0
-        if best is None:
-            best = self.greedy(plain, preference, guidance_scale, tokens)
         if normaliser is None:
-            normaliser = self.log_normaliser(preference)
-        if tokens is not None:
-            plain, preference = plain[tokens], preference[tokens]
-            best = int(np.searchsorted(tokens, best))
-        peak = preference[best] + extra * (preference[best] - plain[best])
-        rest = self._kernels.divergence(plain, preference, extra, peak, self._scratch, self._powers)
-        return max(0.0, float(rest) + normaliser)
+            normaliser = self.moments(preference)[0]
+        if tokens is None:
+            return Tilt(self, plain, preference, guidance_scale).divergence(normaliser)
+        logits = self._among(tokens, guidance_scale).astype(np.float64)
+        reference = preference[tokens].astype(np.float64)
+        best = int(logits.argmax())
+        logits -= logits[best]
+        weights = np.exp(logits)
+        total = weights.sum()
+        gained = logits - (reference - reference[best])
+        gain = (weights * gained).sum() / total - reference[best]
+        return max(0.0, float(gain - np.log(total)) + normaliser)
 
-    def log_normaliser(self, row: Logits, *, best: int | None = None) -> float:
-        """log sum exp of a row of logits, to about 1e-6.
+    def log_normaliser(self, row: Logits) -> float:
+        """log sum exp of a row of logits. Arguments and errors are those of `moments`."""
+        return self.moments(row)[0]
+
+    def moments(self, row: Logits, *, best: int | None = None) -> tuple[float, float]:
+        """log sum exp of a row of logits, and the entropy of its softmax, each to about 1e-6.
 
         Args:
             row: logits, float32, shape (n_vocab,).
@@ -344,8 +318,10 @@ class Realigner:
             LogitsError: the row holds a NaN or +inf, or no token is left.
         """
         if best is None:
-            best = self.greedy(row, row, 1.0)
-        return float(self._kernels.log_normaliser(row, row[best], self._scratch, self._powers))
+            best = self.top(row)
+        peak = row[best]
+        total, first = kernels.exponentials(row, peak, self._weights, self._scratch)
+        return float(peak) + math.log(total), math.log(total) - first / total
 
     def greedy(
         self,
@@ -366,11 +342,7 @@ class Realigner:
         """
         if tokens is not None:
             return int(tokens[self._among(tokens, guidance_scale).argmax()])
-        extra = np.float32(guidance_scale - 1.0)
-        token, low, high = self._kernels.greedy(plain, preference, extra, self._scratch)
-        if self._finite(low, high):
-            return int(token)
-        return self._combine_checked(plain, preference, extra)
+        return self._combine(plain, preference, guidance_scale)
 
     def fill_candidates(
         self,
@@ -397,25 +369,23 @@ class Realigner:
             written[1::3] = self._among(tokens, guidance_scale).view(np.int32)
             written[2::3] = 0
             return written
-        extra = np.float32(guidance_scale - 1.0)
-        if n_likeliest is not None and n_likeliest <= len(self._peaks):
-            peaks = self._peaks
-            low, high = self._kernels.block_peaks(plain, preference, extra, self._scratch, peaks)
-            if self._finite(low, high):
-                # The k-th largest of the blocks' largest is no larger than the k-th largest of all.
-                place = len(peaks) - n_likeliest
-                floor = np.partition(peaks, place)[place]
-                n = self._kernels.fill_from(
-                    plain, preference, extra, floor, self._scratch, peaks, self.candidates
-                )
-                return self.candidates[: 3 * n]
-        low, high = self._kernels.fill_candidates(
-            plain, preference, extra, self._scratch, self.candidates
-        )
-        if not self._finite(low, high):
-            self._combine_checked(plain, preference, extra)
-            self.candidates[1::3] = self._combined.view(np.int32)
-        return self.candidates
+        self._combine(plain, preference, guidance_scale)
+        return self._fill(n_likeliest)
+
+    def _fill(self, n_likeliest: int | None) -> NDArray[np.int32]:
+        """Write candidates of what was combined."""
+        combined = self._combined
+        if n_likeliest is None or n_likeliest > min(kernels.LANES, self.n_vocab):
+            self.candidates[0::3] = self._ids
+            self.candidates[1::3] = combined.view(np.int32)
+            self.candidates[2::3] = 0
+            return self.candidates
+        found = np.flatnonzero(combined >= kernels.floor_of(combined, n_likeliest))
+        written = self.candidates[: 3 * len(found)]
+        written[0::3] = found
+        written[1::3] = combined[found].view(np.int32)
+        written[2::3] = 0
+        return written
 
     def combine(
         self,
@@ -433,8 +403,15 @@ class Realigner:
             self._combined.fill(-np.inf)
             self._combined[tokens] = self._among(tokens, guidance_scale)
             return self._combined
-        self._combine_checked(plain, preference, np.float32(guidance_scale - 1.0))
+        self._combine(plain, preference, guidance_scale)
         return self._combined
+
+    def _combine(self, plain: Logits, preference: Logits, guidance_scale: float) -> int:
+        """Write the combined logits; returns the token with the largest."""
+        self._n_combined += 1
+        extra = np.float32(guidance_scale - 1.0)
+        token, is_sound = kernels.combine(plain, preference, extra, self._combined)
+        return token if is_sound else self._combine_checked(plain, preference, extra)
 
     def _among(self, tokens: Tokens, guidance_scale: float) -> Logits:
         n = len(tokens)
@@ -448,10 +425,16 @@ class Realigner:
         return combined
 
     def _combine_checked(self, plain: Logits, preference: Logits, extra: np.float32) -> int:
-        token, outcome = self._kernels.combine_checked(plain, preference, extra, self._combined)
-        if outcome == self._kernels.FOUND:
-            return int(token)
-        if outcome == self._kernels.NOTHING_LEFT:
+        self._n_combined += 1
+        token, outcome = kernels.combine_checked(plain, preference, extra, self._combined)
+        if outcome != kernels.FOUND:
+            self._refuse(plain, preference, extra, token, outcome)
+        return token
+
+    def _refuse(
+        self, plain: Logits, preference: Logits, extra: np.float32, token: int, outcome: int
+    ) -> NoReturn:
+        if outcome == kernels.NOTHING_LEFT:
             raise LogitsError("the model gives every token a probability of zero; no token is left")
         raise LogitsError(
             f"the logits of token {token} are not finite (plain {plain[token]}, preference "
@@ -459,6 +442,67 @@ class Realigner:
             f"damaged, or its weights overflow in this precision"
         )
 
-    def _finite(self, low: int, high: int) -> bool:
-        kernels = self._kernels
-        return bool(low > kernels.KEY_OF_MINUS_INFINITY and high < kernels.KEY_OF_INFINITY)
+
+class Tilt:
+    """Two rows combined at one scale: what was found out once needn't be computed again.
+
+    What is computed lies in the realigner's buffers, and is computed anew where other rows or
+    another scale have overwritten it.
+
+    Attributes:
+        best: the token with the largest combined logit, the first of equals.
+    """
+
+    __slots__ = ("_moments", "_n_combined", "_realigner", "_rows", "best", "scale")
+
+    def __init__(
+        self, realigner: Realigner, plain: Logits, preference: Logits, scale: float
+    ) -> None:
+        """Combine.
+
+        Raises:
+            LogitsError: a row holds a NaN or +inf, or no token is left.
+        """
+        self.scale = scale
+        self._realigner = realigner
+        self._rows = plain, preference
+        self._moments: tuple[float, float, float] | None = None
+        self._combine()
+
+    def _combine(self) -> None:
+        self.best = self._realigner._combine(*self._rows, self.scale)
+        self._n_combined = self._realigner._n_combined
+
+    def _combined(self) -> Logits:
+        if self._n_combined != self._realigner._n_combined:
+            self._combine()
+        return self._realigner._combined
+
+    def _weighed(self) -> tuple[float, float, float]:
+        """With e = exp(z - z_best): sum e, sum e (z - z_best), sum e l1."""
+        if self._moments is None:
+            combined, realigner = self._combined(), self._realigner
+            weights, scratch = realigner._weights, realigner._scratch
+            total, first = kernels.exponentials(combined, combined[self.best], weights, scratch)
+            reference = kernels.weighted_sum(weights, self._rows[1], scratch)
+            self._moments = total, first, reference
+        return self._moments
+
+    def entropy(self) -> float:
+        """The combination's entropy, in nats: log S - sum_j e_j x_j / S, x = z - z_best."""
+        total, first, _ = self._weighed()
+        return math.log(total) - first / total
+
+    def divergence(self, normaliser: float) -> float:
+        """KL(combination || combination at scale 1), as Realigner.divergence.
+
+        Args:
+            normaliser: log Z_1.
+        """
+        total, first, of_reference = self._weighed()
+        return max(0.0, (first - of_reference) / total - math.log(total) + normaliser)
+
+    def fill_candidates(self, n_likeliest: int | None) -> NDArray[np.int32]:
+        """Realigner.fill_candidates of these rows."""
+        self._combined()
+        return self._realigner._fill(n_likeliest)

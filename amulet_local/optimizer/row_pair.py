@@ -7,11 +7,16 @@ other rows are another object: a maximum can't outlive the rows that it is the m
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
-from amulet_local.optimizer.realigner import Logits, Realigner, Tokens
+from amulet_local.optimizer.realigner import Logits, Realigner, Tilt, Tokens
+
+MOST_REFUSED = 0.5
+"""Share of l1's probability up to which what is ruled out is taken off sums; beyond it what is left
+would be the small difference of two large numbers."""
 
 
 class RowPair:
@@ -27,10 +32,11 @@ class RowPair:
 
     __slots__ = (
         "_best",
-        "_entropy",
-        "_normaliser",
+        "_moments",
         "_origin",
         "_realigner",
+        "_refused",
+        "_tilt",
         "_top",
         "plain",
         "preference",
@@ -42,11 +48,13 @@ class RowPair:
         plain: Logits,
         preference: Logits,
         origin: RowPair | None = None,
+        refused: Sequence[int] = (),
     ) -> None:
         """Take two rows.
 
         Args:
             origin: a pair with the same l1, but for tokens that one of these rows rules out.
+            refused: those that l1 rules out.
         """
         self.plain = plain
         self.preference = preference
@@ -54,8 +62,9 @@ class RowPair:
         self._origin = origin
         self._best: int | None = None
         self._top: int | None = None
-        self._normaliser: float | None = None
-        self._entropy: float | None = None
+        self._refused = refused
+        self._moments: tuple[float, float] | None = None
+        self._tilt: Tilt | None = None
 
     @property
     def best(self) -> int:
@@ -83,7 +92,7 @@ class RowPair:
                 return top
         elif self.best == self._top:  # every token is possible
             return self.best
-        return self._realigner.greedy(self.preference, self.preference, 1.0)
+        return self._realigner.top(self.preference)
 
     def log_p(self, token: int) -> float:
         """The log-probability of a token under l1, in nats."""
@@ -92,26 +101,47 @@ class RowPair:
     @property
     def normaliser(self) -> float:
         """log sum exp of l1."""
-        if self._normaliser is None:
-            self._normaliser = self._realigner.log_normaliser(self.preference, best=self.top)
-        return self._normaliser
+        return self._found_moments()[0]
 
     def entropy(self) -> float:
         """The entropy of l1's distribution, in nats."""
-        if self._entropy is None:
-            if self._origin is not None and self._origin.preference is self.preference:
-                self._entropy = self._origin.entropy()
-            else:
-                row = self.preference
-                self._entropy = self._realigner.entropy(row, row, 1.0, best=self.top)
-        return self._entropy
+        return self._found_moments()[1]
+
+    def _found_moments(self) -> tuple[float, float]:
+        """log Z = log sum exp of l1, and the entropy."""
+        if self._moments is None:
+            self._moments = self._moments_of_origin()
+            if self._moments is None:
+                self._moments = self._realigner.moments(self.preference, best=self.top)
+        return self._moments
+
+    def _moments_of_origin(self) -> tuple[float, float] | None:
+        """The origin's, less what is refused here, where that can be told from those.
+
+        With p the origin's probabilities, r = sum p and g = sum p log p of what is refused, which
+        the origin still had, Z' = Z (1 - r), and the entropy is (H + g) / (1 - r) + log(1 - r).
+        """
+        if self._origin is None:
+            return None
+        log_z, entropy = self._origin._found_moments()
+        row = self._origin.preference
+        gone = row[sorted(set(self._refused))].astype(np.float64) - log_z
+        gone = gone[gone > -np.inf]
+        share = float(np.exp(gone).sum())
+        if share > MOST_REFUSED:
+            return None
+        left = 1.0 - share
+        return (
+            log_z + math.log(left),
+            (entropy + float((np.exp(gone) * gone).sum())) / left + math.log(left),
+        )
 
     def without(self, tokens: Sequence[int]) -> RowPair:
         """The pair with these tokens ruled out in a copy of l1."""
         preference = self.preference.copy()
         preference[list(tokens)] = -np.inf
         plain = preference if self.plain is self.preference else self.plain
-        return RowPair(self._realigner, plain, preference, self)
+        return RowPair(self._realigner, plain, preference, self, tokens)
 
     def shrunken(self, threshold: float) -> RowPair:
         """The pair with `Realigner.shrink`'s plain row."""
@@ -129,18 +159,23 @@ class RowPair:
             self.plain, self.preference, min_plausibility, nucleus, temperature, best=self.best
         )
 
-    def divergence(self, scale: float, tokens: Tokens | None, best: int) -> float:
+    def tilt(self, scale: float) -> Tilt:
+        """The combination at that scale."""
+        if self._tilt is None or self._tilt.scale != scale:
+            self._tilt = Tilt(self._realigner, self.plain, self.preference, scale)
+        return self._tilt
+
+    def divergence(self, scale: float, tokens: Tokens | None) -> float:
         """What `Realigner.divergence` finds.
 
         Args:
             scale: a.
             tokens: those that may be chosen, None for all.
-            best: the likeliest of them at that scale.
         """
-        if scale == 1 and tokens is None:
-            return 0.0
+        if tokens is None:
+            return 0.0 if scale == 1 else self.tilt(scale).divergence(self.normaliser)
         return self._realigner.divergence(
-            self.plain, self.preference, scale, tokens, best=best, normaliser=self.normaliser
+            self.plain, self.preference, scale, tokens, normaliser=self.normaliser
         )
 
     def scale_within(self, guidance_scale: float, kl_budget: float, tokens: Tokens | None) -> float:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from amulet_local.llama.vocabulary import Vocabulary
-from amulet_local.optimizer.realigner import Logits, Realigner
+from amulet_local.optimizer.realigner import Logits, Realigner, Tokens
 from amulet_local.optimizer.row_pair import RowPair
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.steering import guards
@@ -165,6 +165,11 @@ class Steering:
         """
         assert self._step is not None
         return self._step.likeliest()
+
+    def candidates(self, n_likeliest: int | None) -> Tokens:
+        """What may be chosen, for a sampler: `Realigner.fill_candidates`, as `likeliest`."""
+        assert self._step is not None
+        return self._step.candidates(n_likeliest)
 
     def everything(self) -> Combination:
         """What `combine` started from: the reference, with the tokens that guards refuse.

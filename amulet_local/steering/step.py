@@ -43,7 +43,6 @@ class Step:
 
     __slots__ = (
         "_divergence",
-        "_likeliest",
         "_realigner",
         "has_preference",
         "noise",
@@ -63,7 +62,6 @@ class Step:
         self.noise = noise
         self.has_preference = has_preference
         self._realigner = realigner
-        self._likeliest: int | None = None
         self._divergence: float | None = None
 
     def refuse(self, tokens: Sequence[int]) -> None:
@@ -86,9 +84,19 @@ class Step:
         Raises:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
-        if self._likeliest is None:
-            self._likeliest = self._realigner.greedy(*self.combination)
-        return self._likeliest
+        if self.tokens is None:
+            return self.rows.tilt(self.scale).best
+        return self._realigner.greedy(*self.combination)
+
+    def candidates(self, n_likeliest: int | None) -> Tokens:
+        """What Realigner.fill_candidates writes; to be asked when the guards are done.
+
+        Raises:
+            LogitsError: a row holds a NaN or +inf, or no token is left.
+        """
+        if self.tokens is None:
+            return self.rows.tilt(self.scale).fill_candidates(n_likeliest)
+        return self._realigner.fill_candidates(*self.combination)
 
     def divergence(self) -> float:
         """KL(combination || combination at scale 1), in nats; to be asked when guards are done.
@@ -97,7 +105,7 @@ class Step:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
         if self._divergence is None:
-            self._divergence = self.rows.divergence(self.scale, self.tokens, self.likeliest())
+            self._divergence = self.rows.divergence(self.scale, self.tokens)
         return self._divergence
 
     def entropy(self) -> float:
@@ -106,5 +114,6 @@ class Step:
         Raises:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
-        best = None if self.tokens is not None else self.likeliest()
-        return self._realigner.entropy(*self.combination, best=best)
+        if self.tokens is None:
+            return self.rows.tilt(self.scale).entropy()
+        return self._realigner.entropy(*self.combination)

@@ -197,10 +197,8 @@ def _import_everything() -> None:
                 importlib.import_module(module.name)
 
     from amulet_local.llama import library
-    from amulet_local.loading.runtime_setup import load_kernels
 
     library.start()
-    load_kernels()
     gc.freeze()  # no command looks for garbage in what is here already
     deadline = time.monotonic() + 10
     while len(os.listdir("/proc/self/task")) > 1:

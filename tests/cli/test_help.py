@@ -142,7 +142,7 @@ def test_help_loads_nothing_heavy() -> None:
         [sys.executable, "-c", code], env=environment(), capture_output=True, check=True, text=True
     )
     loaded = set(done.stderr.split())
-    assert not loaded & {"llama_cpp", "numba", "numpy", "jinja2", "rich", "prompt_toolkit"}
+    assert not loaded & {"llama_cpp", "numpy", "jinja2", "rich", "prompt_toolkit"}
 
 
 def test_the_list_of_commands_loads_none_of_them(call: CallCli) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,30 @@ def test_full_disk_leaves_the_file_as_it_was(folder: Path, monkeypatch: pytest.M
         assert os.listdir(folder) == ["a.json"]
 
 
-def test_folder_that_others_may_write_to_is_not_used(folder: Path) -> None:
-    folder.mkdir()
+def read_only(folder: Path) -> None:
+    folder.chmod(0o500)
+
+
+def others_may_write(folder: Path) -> None:
     folder.chmod(0o777)
+
+
+def a_file(folder: Path) -> None:
+    folder.rmdir()
+    folder.write_text("")
+
+
+@pytest.mark.parametrize("spoil", [read_only, others_may_write, a_file])
+def test_a_folder_that_cant_be_made_or_written_keeps_nothing(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None]
+) -> None:
+    folder.mkdir()
+    spoil(folder)
+    if spoil is read_only:  # root may write wherever it likes
+        monkeypatch.setattr("os.access", lambda path, mode: False)
     measurement_cache.keep("a.json", "x", 1)
-    assert os.listdir(folder) == []
+    assert measurement_cache.read("a.json") == {}
+    assert folder.is_file() or os.listdir(folder) == []
 
 
 def test_several_writers_leave_a_whole_file(folder: Path) -> None:

@@ -193,12 +193,19 @@ def test_an_answer_too_ambiguous_is_an_error_and_not_a_wait() -> None:
         view.allows(0)
 
 
-def test_the_table_has_every_token_with_a_text_in_order(tiny_engine: Engine) -> None:
+def test_the_tables_tree_spells_every_token_with_a_text_once(tiny_engine: Engine) -> None:
     vocabulary = tiny_engine.model.vocabulary
-    table = vocabulary.token_table
-    texts = [vocabulary.piece(int(token)) for token in table.ids]
-    assert texts == sorted(texts)
-    assert len(set(table.ids.tolist())) == len(table.ids)
-    left_out = set(range(vocabulary.n_tokens)) - set(table.ids.tolist())
-    assert all(token in vocabulary.end_tokens or not vocabulary.piece(token) for token in left_out)
-    assert table.longest == max(map(len, texts))
+    beginnings, spelled = [b""], {}
+    for level in vocabulary.token_table.levels:
+        pairs = zip(level.parents.tolist(), level.values.tolist(), strict=True)
+        beginnings = [beginnings[parent] + bytes((value,)) for parent, value in pairs]
+        assert len(set(beginnings)) == len(beginnings)
+        spelled |= {
+            token: beginnings[node]
+            for token, node in zip(level.tokens.tolist(), level.nodes.tolist(), strict=True)
+        }
+    assert spelled == {
+        token: piece
+        for token in range(vocabulary.n_tokens)
+        if (piece := vocabulary.piece(token)) and token not in vocabulary.end_tokens
+    }

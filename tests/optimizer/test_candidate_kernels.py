@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -30,27 +28,16 @@ def columns(table: np.ndarray, n: int) -> tuple[list[int], np.ndarray]:
     return table[: 3 * n : 3].tolist(), table[1 : 3 * n : 3].copy().view(np.float32)
 
 
-def scratch(n: int) -> tuple[np.ndarray, ...]:
-    return (
-        np.empty((2, n), dtype=np.uint32),
-        np.empty((2, n), dtype=np.int32),
-        np.empty((3, kernels.RADIX), dtype=np.int32),
-        np.empty(3 * n, dtype=np.int32),
-    )
-
-
 def top_p(logits: np.ndarray, p: float) -> tuple[list[int], np.ndarray]:
-    *arrays, out = scratch(len(logits))
-    bins = np.empty(kernels.N_BINS)
-    n = kernels.top_p(candidates(logits), np.float32(p), bins, *arrays, out)
-    return columns(out, n)
+    out = np.empty(3 * len(logits), dtype=np.int32)
+    return columns(out, kernels.top_p(candidates(logits), p, out))
 
 
 @given(LOGITS)
 @settings(deadline=None)
 def test_sorting_is_stable_and_leaves_out_the_impossible(logits: np.ndarray) -> None:
-    *arrays, out = scratch(len(logits))
-    n = kernels.sort_candidates(candidates(logits), *arrays, out)
+    out = np.empty(3 * len(logits), dtype=np.int32)
+    n = kernels.sort_candidates(candidates(logits), out)
     ids, values = columns(out, n)
     possible = np.flatnonzero(logits > -np.inf)
     order = np.lexsort((np.signbit(logits[possible]), -logits[possible]))  # 0 comes before -0
@@ -93,64 +80,10 @@ def test_allowed_candidates_move_to_the_front_in_order(
 ) -> None:
     n = len(logits)
     ids = np.array(data.draw(st.permutations(range(n))), dtype=np.int32)
-    allowed = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)), dtype=np.uint8)
+    allowed = np.array(data.draw(st.lists(st.booleans(), min_size=n, max_size=n)))
     table = candidates(logits, ids)
     kept = [j for j in range(n) if allowed[ids[j]] and logits[j] > -np.inf]
     assert kernels.keep_allowed(table, allowed) == len(kept)
     found, values = columns(table, len(kept))
     assert found == ids[kept].tolist()
     np.testing.assert_array_equal(values, logits[kept])
-
-
-def vocabulary(texts: list[bytes]) -> tuple[Any, Any, Any]:
-    data = np.frombuffer(b"".join(texts), dtype=np.uint8)
-    offsets = np.cumsum([0, *map(len, texts)]).astype(np.int32)
-    shared = np.empty(len(texts), dtype=np.int32)
-    kernels.shared_prefixes(data, offsets, shared)
-    return data, offsets, shared
-
-
-@given(st.lists(st.binary(min_size=1, max_size=5).map(lambda text: bytes(b % 4 for b in text))))
-@settings(deadline=None)
-def test_prefixes_that_neighbours_share(texts: list[bytes]) -> None:
-    texts.sort()
-    shared = vocabulary(texts)[2]
-    for i, text in enumerate(texts):
-        before = texts[i - 1] if i else b""
-        assert before[: shared[i]] == text[: shared[i]]
-        longer = shared[i] + 1
-        assert longer > min(len(before), len(text)) or before[:longer] != text[:longer]
-
-
-@given(
-    st.lists(st.binary(min_size=1, max_size=5).map(lambda text: bytes(b % 3 for b in text))),
-    hnp.arrays(np.int32, (5, 256), elements=st.integers(0, 4)),
-    st.integers(1, 4),
-)
-@settings(deadline=None)
-def test_walking_takes_what_the_table_takes_and_asks_for_what_it_lacks(
-    texts: list[bytes], full: np.ndarray, first: int
-) -> None:
-    texts.sort()
-    full[0] = 0
-    known = np.full_like(full, -1)
-    known[0] = 0
-    data, offsets, shared = vocabulary(texts)
-    ids = np.arange(len(texts), dtype=np.int32)[::-1].copy()
-    allowed = np.full(len(texts), 7, dtype=np.uint8)
-    path = np.empty(6, dtype=np.int32)
-    index, alive, asked = 0, 0, set()
-    while True:
-        index, alive, state, byte = kernels.walk_tokens(
-            known, first, data, offsets, shared, ids, index, alive, path, allowed
-        )
-        if index == len(texts):
-            break
-        assert (state, byte) not in asked
-        asked.add((state, byte))
-        known[state, byte] = full[state, byte]
-    for i, text in enumerate(texts):
-        state = first
-        for byte in text:
-            state = full[state, byte]
-        assert allowed[ids[i]] == (state != 0)

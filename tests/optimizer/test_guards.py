@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from amulet_local.common.errors import LogitsError
-from amulet_local.optimizer.kernels import BLOCK
+from amulet_local.optimizer.kernels import LANES
 from amulet_local.optimizer.realigner import PLAUSIBLE, Realigner
 
+BLOCK = 4 * LANES
 SCALES = [0.0, 0.5, 1.0, 1.93, 4.0, 5.648699006951202]
 Pair = tuple[np.ndarray, np.ndarray]
 
@@ -590,3 +591,14 @@ def test_overflow_among_tokens_is_an_error(method: str) -> None:
     assert list(tokens) == [0, 1]
     with pytest.raises(LogitsError, match="1000"):
         getattr(realigner, method)(plain, preference, 1000.0, tokens)
+
+
+def test_the_normaliser_of_what_was_combined_is_that_of_float64(real_pairs: list[Pair]) -> None:
+    """The row is the realigner's own, with impossible tokens in it (once overwritten)."""
+    for plain, preference in real_pairs[:3]:
+        reference = preference.copy()
+        reference[[3, 5]] = -np.inf
+        realigner = Realigner(len(plain))
+        combined = realigner.combine(plain, reference, 2.0)
+        expected = np.logaddexp.reduce(combined64((plain, reference), 2.0))
+        assert realigner.log_normaliser(combined) == pytest.approx(expected, abs=3e-5)

@@ -10,9 +10,10 @@ from hypothesis.extra import numpy as hnp
 
 from amulet_local import AmuletParams
 from amulet_local.common.errors import LogitsError
-from amulet_local.optimizer.kernels import BLOCK
+from amulet_local.optimizer.kernels import LANES
 from amulet_local.optimizer.realigner import Realigner
 
+BLOCK = 4 * LANES
 SIZES = [1, 2, 7, BLOCK - 1, BLOCK, BLOCK + 1, 3 * BLOCK + 5, 49_152]
 
 
