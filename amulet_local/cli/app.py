@@ -25,7 +25,7 @@ COMMANDS = {
     "explain": "One answer, and what moved each of its tokens.",
     "batch": "Answer every line of a file; can be stopped and gone on with.",
     "serve": "Serve the model: OpenAI's API, with preferences.",
-    "ask": "Ask a model that `serve --socket` has loaded.",
+    "ask": "Ask a model that `serve` has loaded.",
     "tune": "Find the strength that suits your model, and keep it.",
     "learn": "Learn a mix of preferences from texts you like.",
     "eval": "Compare methods on your model, with scores and a report.",

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import shlex
 import socket
+import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -22,23 +25,38 @@ from amulet_local.cli.flags import (
     system_option,
 )
 from amulet_local.cli.given_options import read
-from amulet_local.cli.inputs import check_text, given, read_question, require_question
+from amulet_local.cli.inputs import (
+    check_text,
+    given,
+    read_question,
+    require_question,
+    warn_of_unread_pipe,
+)
 from amulet_local.cli.json_format import write_json
 from amulet_local.cli.options import PromptOptions
 from amulet_local.cli.terminal import note, write
-from amulet_local.common.errors import FileAccessError
-from amulet_local.params.amulet import AmuletParams
-from amulet_local.params.option import PREFERENCE, PROMPT, some_of, with_help
+from amulet_local.common.errors import FileAccessError, InvalidParameterError
+from amulet_local.params.amulet import CHANGEABLE, AmuletParams
+from amulet_local.params.option import (
+    PREFERENCE,
+    PROMPT,
+    SERVERS_SAMPLING,
+    some_of,
+    with_help,
+    without_defaults,
+)
 from amulet_local.params.sampling import SamplingParams
 
 WHERE = "Who is asked"
 
-HELP = """Ask a model that is loaded already: `amulet-local serve --socket PATH`.
+HELP = """Ask a model that is loaded already: by `amulet-local serve`, at its address, or by
+`serve --socket PATH`, at that path.
 
 No model is loaded, so that an answer begins at once. What isn't given here is the server's."""
 
 EXAMPLES = """
 amulet-local ask /run/user/1000/amulet.sock "How do I sleep better?"
+amulet-local ask http://127.0.0.1:8080 "What is yeast?" --preference concise
 uptime | amulet-local ask amulet.sock - --system "Is it busy? Yes or no."
 amulet-local ask amulet.sock "Name a river." --preference formal --json"""
 
@@ -53,7 +71,7 @@ class _Socket:
         str,
         typer.Argument(
             metavar="SOCKET",
-            help="The path that the server listens at.",
+            help="The path that the server listens at, or its address, http://127.0.0.1:8080.",
             rich_help_panel=WHERE,
             show_default=False,
         ),
@@ -75,6 +93,12 @@ class AskOptions(PromptOptions, _Socket):
             help="What the answer should be like: a name or a text. Give it again to mix several.",
         ),
     ] = None
+    avoid: Annotated[
+        list[str] | None,
+        preference_option(
+            "--avoid", panel=PREFERENCE, help="What the answer should not be like, likewise."
+        ),
+    ] = None
     preset: Annotated[
         str | None,
         preset_option(panel=PREFERENCE, help="Strength and guards: balanced, strong or paper."),
@@ -82,14 +106,19 @@ class AskOptions(PromptOptions, _Socket):
     strength: Given = field(
         default_factory=dict,
         metadata=group(
-            with_help(some_of(AmuletParams.options, "guidance_scale"), guidance_scale="Strength.")
+            with_help(
+                some_of(AmuletParams.options, *CHANGEABLE, panel=PREFERENCE),
+                guidance_scale="Strength: 0 leaves the preference out, 1 has it in the prompt.",
+            )
         ),
     )
     sampling: Given = field(
         default_factory=dict,
         metadata=group(
             with_help(
-                some_of(SamplingParams.options, "max_tokens", "temperature", "seed"),
+                without_defaults(
+                    some_of(SamplingParams.options, *SamplingParams.options, panel=SERVERS_SAMPLING)
+                ),
                 max_tokens="Most tokens of the answer.",
                 temperature="0 is greedy.",
             )
@@ -107,8 +136,9 @@ class AskOptions(PromptOptions, _Socket):
 def run(options: AskOptions) -> None:
     """Ask, and write the answer as it comes."""
     check_text("--system", options.system)
-    for text in options.preference or ():
+    for text in (*(options.preference or ()), *(options.avoid or ())):
         check_text("--preference", text)
+    warn_of_unread_pipe(options)
     messages = [{"role": "user", "content": read_question(options)}]
     if options.system is not None:
         messages.insert(0, {"role": "system", "content": options.system})
@@ -116,11 +146,12 @@ def run(options: AskOptions) -> None:
         messages=messages,
         stream=not options.json,
         preference=options.preference or None,
+        avoid=options.avoid or None,
         preset=options.preset,
         **read(AmuletParams.options, options.strength),
-        **read(SamplingParams.options, options.sampling),
+        **_sampling(options),
     )
-    connection = _Connection(options.socket)
+    connection = _connection(options.socket)
     try:
         response = _asked(connection, body, options.api_key)
         if options.json:
@@ -143,6 +174,43 @@ def run(options: AskOptions) -> None:
         raise SystemExit(EXIT_CUT)
 
 
+def _sampling(options: AskOptions) -> dict[str, Any]:
+    """Fields of the sampling that were given, as JSON has them."""
+    fields = read(SamplingParams.options, options.sampling)
+    schema = fields.get("json_schema")
+    if schema is not None:
+        try:
+            fields["json_schema"] = json.loads(schema)
+        except ValueError as error:
+            raise InvalidParameterError(f"--json-schema is no JSON: {error}") from None
+    return fields
+
+
+def _connection(address: str) -> http.client.HTTPConnection:
+    """Where a server is asked.
+
+    Raises:
+        InvalidParameterError: it is an address that can't be used, or a question.
+    """
+    if " " in address.strip() and not os.path.exists(address):
+        raise InvalidParameterError(
+            f"{address!r:.60} is no server: its path or address comes first, e.g. "
+            f"amulet-local ask http://127.0.0.1:8080 {shlex.quote(address):.60}"
+        )
+    if "://" not in address:
+        return _Connection(address)
+    try:
+        parts = urllib.parse.urlsplit(address)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if host is not None and parts.scheme == "http":
+        return http.client.HTTPConnection(host, port)
+    if host is not None and parts.scheme == "https":
+        return http.client.HTTPSConnection(host, port)
+    raise InvalidParameterError(f"{address!r:.80} isn't like http://127.0.0.1:8080")
+
+
 class _Connection(http.client.HTTPConnection):
     """HTTP through a path of this machine."""
 
@@ -157,7 +225,7 @@ class _Connection(http.client.HTTPConnection):
 
 
 def _asked(
-    connection: _Connection, body: dict[str, Any], api_key: str | None
+    connection: http.client.HTTPConnection, body: dict[str, Any], api_key: str | None
 ) -> http.client.HTTPResponse:
     """The response to a question.
 

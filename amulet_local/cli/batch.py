@@ -87,7 +87,7 @@ class BatchOptions(AskingOptions):
     at_once: Annotated[
         str,
         option(
-            "--at-once",
+            *("--at-once", "-np", "--parallel"),
             panel=JOB,
             metavar="N",
             help="Answers at once; 'auto' measures what this machine computes best. Default: auto; "

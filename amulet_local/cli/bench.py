@@ -92,7 +92,12 @@ class BenchOptions:
         ),
     ] = None
     tokens: Annotated[
-        int | None, numeric("--tokens", panel=WHAT, help="Tokens of a timing. Default: 32.")
+        int | None,
+        numeric(
+            *("-n", "--tokens", "--predict", "--n-predict", "--max-tokens"),
+            panel=WHAT,
+            help="Tokens of a timing. Default: 32.",
+        ),
     ] = None
     quick: Annotated[
         bool,

@@ -18,7 +18,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from amulet_local.cli.derived_options import gathered, group_of, parameters_of, variables_of
 from amulet_local.cli.flags import environment_variable
-from amulet_local.cli.options import EXCLUSIVE, SOURCES
+from amulet_local.cli.options import EXCLUSIVE, SOURCES, TOGETHER
 from amulet_local.cli.reporting import reporting
 from amulet_local.params.option import PANELS
 
@@ -189,6 +189,9 @@ def _settle(
         if name in values and not values[name]:
             text = os.environ.get(variable)
             values[name] = [text] if text else None
+    for together in TOGETHER:
+        if any(_is_typed(ctx, name) for name in together):
+            values |= {name: None for name in together if not _is_typed(ctx, name)}
     for group in EXCLUSIVE:
         given = [names for names in group if any(_is_given(values.get(n)) for n in names)]
         typed = [names for names in given if any(_is_typed(ctx, name) for name in names)]

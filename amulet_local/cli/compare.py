@@ -58,7 +58,7 @@ class CompareOptions(QuestionOptions):
     methods: Annotated[
         str,
         option(
-            "--methods",
+            *("--methods", "--method"),
             panel=PREFERENCE,
             metavar="NAMES",
             help=f"Which to compare: methods ({METHOD_NAMES}) and presets (balanced, strong, "

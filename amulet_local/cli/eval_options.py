@@ -14,6 +14,7 @@ from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import (
     METHOD_NAMES,
     json_option,
+    length_option,
     model_option,
     number,
     option,
@@ -49,7 +50,7 @@ class EvalOptions:
     methods: Annotated[
         str | None,
         option(
-            "--methods",
+            *("--methods", "--method"),
             panel=WHAT,
             metavar="NAMES",
             help=f"Which methods: {METHOD_NAMES}, with a preset or strength after a colon as in "
@@ -115,17 +116,17 @@ class EvalOptions:
     ] = None
     seed: Annotated[
         Any,
-        option("--seed", panel=WHAT, metavar="N", parser=number, help="Of that draw. Default: 1."),
-    ] = None
-    predict: Annotated[
-        Any,
         option(
-            *("-n", "--predict"),
+            *("-s", "--seed"),
             panel=WHAT,
             metavar="N",
             parser=number,
-            help="Most tokens of an answer. Default: 64.",
+            help="Of that draw. Default: 1.",
         ),
+    ] = None
+    predict: Annotated[
+        Any,
+        length_option(panel=WHAT, help="Most tokens of an answer. Default: 64."),
     ] = None
     scorers: Annotated[
         str | None,
@@ -223,7 +224,7 @@ class EvalOptions:
                     RuntimeParams.options,
                     *("n_ctx", "n_threads", "n_gpu_layers", "flash_attention", "lora"),
                     *("control_vectors", "control_vector_layers", "adapters_on"),
-                    "chat_template",
+                    *("chat_template", "template_arguments"),
                 ),
                 n_ctx="Context of a row, in tokens. Default: 2048.",
             )

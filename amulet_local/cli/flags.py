@@ -12,6 +12,7 @@ import typer
 
 from amulet_local.cli import completions
 from amulet_local.params.option import OUTPUT, PREFERENCE, RUNTIME, Option
+from amulet_local.params.sampling import SamplingParams
 from amulet_local.steering.methods import METHODS
 
 METHOD_NAMES = ", ".join(METHODS)
@@ -109,6 +110,12 @@ def profile_option(*, panel: str, help: str) -> Any:
 def numeric(*flags: str, panel: str, help: str, metavar: str = "N") -> Any:
     """An option that takes a number; whether it is in range is said where it is used."""
     return option(*flags, panel=panel, help=help, metavar=metavar, parser=number)
+
+
+def length_option(*, panel: str, help: str) -> Any:
+    """-n, under all the names that it has where an answer is asked for."""
+    flags = SamplingParams.options["max_tokens"].flags.split()
+    return numeric(*flags, panel=panel, help=help)
 
 
 def switch(flag: str, *, panel: str, help: str) -> Any:

@@ -28,6 +28,7 @@ EXAMPLES = """
 amulet-local generate "How do I sleep better?" --preference concise
 amulet-local generate -f question.txt -m model.gguf -ngl 99 \\
     --preference "like a patient teacher, with an example" --guidance-scale 3
+git diff | amulet-local generate "Write a commit message." -f - -c 8192
 git diff | amulet-local generate - -c 8192 --system "Review this." --json"""
 
 

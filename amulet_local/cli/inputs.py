@@ -5,6 +5,7 @@ Reads files and standard input, and knows nothing about what the texts are for.
 
 from __future__ import annotations
 
+import array
 import os
 import stat
 import sys
@@ -32,22 +33,36 @@ MAX_TEXT_BYTES = 16 * 2**20
 def read_question(options: PromptOptions) -> str:
     """The question, from wherever the options say it is; standard input where they don't.
 
+    What a file has beside a question follows it, as a paragraph of its own.
+
     Raises:
         EmptyPromptError: it is blank.
         FileAccessError, InvalidTextError: it can't be read, or isn't UTF-8.
     """
+    parts: dict[str, str] = {}
+    if options.prompt_option is not None:
+        parts["--prompt"] = options.prompt_option
+    elif options.prompt not in (None, "-"):
+        parts["PROMPT"] = options.prompt
+    elif options.prompt == "-" or options.file is None:
+        parts["standard input"] = read_stdin()
     if options.file is not None:
-        text, place = read_file(options.file, "the prompt file", FileAccessError), options.file
-    elif options.prompt_option is not None:
-        text, place = options.prompt_option, "--prompt"
-    elif options.prompt is not None and options.prompt != "-":
-        text, place = options.prompt, "PROMPT"
-    else:
-        text, place = _read_stdin(), "standard input"
-    if not text.strip():
-        raise EmptyPromptError(f"nothing to answer: the question from {place} is empty")
-    check_text(place, text)
-    return text
+        parts[options.file] = read_file(options.file, "the prompt file", FileAccessError)
+    for place, text in parts.items():
+        if not text.strip():
+            raise EmptyPromptError(f"nothing to answer: the question from {place} is empty")
+        check_text(place, text)
+    return "\n\n".join(parts.values())
+
+
+def warn_of_unread_pipe(options: PromptOptions) -> None:
+    """Say that what comes through a pipe isn't read, where the question is elsewhere."""
+    is_elsewhere = options.prompt_option is not None or options.prompt not in (None, "-")
+    if is_elsewhere and options.file is None and _waits_in_pipe():
+        note(
+            "warning: standard input isn't read, as there is a question; -f - puts it below the "
+            "question"
+        )
 
 
 def check_text(place: str, text: str | None) -> None:
@@ -105,12 +120,14 @@ def read_preference(path: str) -> str:
 
 
 def read_file(path: str, what: str, error_type: Callable[[str], AmuletError]) -> str:
-    """The text of a file without its last line end.
+    """The text of a file, '-' for standard input, without its last line end.
 
     Raises:
         AmuletError: of `error_type`, where the system doesn't let us.
         InvalidTextError: it isn't UTF-8.
     """
+    if path == "-":
+        return read_stdin()
     try:
         with open(path, "rb") as file:
             data = _read_bounded(file)
@@ -121,11 +138,16 @@ def read_file(path: str, what: str, error_type: Callable[[str], AmuletError]) ->
     return _decode(data, f"{what} {path!r}")
 
 
-def _read_stdin() -> str:
+def read_stdin() -> str:
+    """The text of standard input without its last line end.
+
+    Raises:
+        FileAccessError, InvalidTextError: it can't be read, or isn't UTF-8.
+    """
     if sys.stdin is None:
-        raise FileAccessError("can't read the question: standard input is closed")
+        raise FileAccessError("can't read standard input: it is closed")
     if sys.stdin.isatty() and stderr_is_terminal():
-        note("Type the question; Ctrl-D on a line of its own ends it.")
+        note("Type the text; Ctrl-D on a line of its own ends it.")
     try:
         data = _read_bounded(sys.stdin.buffer)
     except OSError as error:
@@ -140,6 +162,22 @@ def _stdin_is_fed() -> bool:
     except (OSError, ValueError, AttributeError):
         return False
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+
+
+def _waits_in_pipe() -> bool:
+    """Whether standard input is a pipe with something in it."""
+    try:
+        number = sys.stdin.fileno()
+        if os.name != "posix" or not stat.S_ISFIFO(os.fstat(number).st_mode):
+            return False
+        import fcntl
+        import termios
+
+        size = array.array("i", [0])
+        fcntl.ioctl(number, termios.FIONREAD, size)
+    except (OSError, ValueError, AttributeError):
+        return False
+    return size[0] > 0
 
 
 def _read_bounded(file: BinaryIO) -> bytes:

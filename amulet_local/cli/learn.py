@@ -122,7 +122,7 @@ class LearnOptions:
                 RuntimeParams.options,
                 *("n_ctx", "n_threads", "n_threads_batch", "schedule", "n_gpu_layers"),
                 *("flash_attention", "lora", "control_vectors", "control_vector_layers"),
-                *("adapters_on", "chat_template", "verbose"),
+                *("adapters_on", "chat_template", "template_arguments", "verbose"),
             )
         ),
     )

@@ -72,21 +72,13 @@ DRAFT = (
     "distribution the answer comes from"
 )
 
+DOWNLOADS = (
+    "the server downloads nothing: `amulet-local pull ORG/REPOSITORY:TYPE` does, once, and says "
+    "what to give to -m"
+)
+
 INSTEAD: Mapping[tuple[str, ...], str] = {
-    (
-        "--hf-repo",
-        "-hf",
-        "-hfr",
-        "--hf-file",
-        "-hff",
-        "--model-url",
-        "-mu",
-        "--docker-repo",
-        "-dr",
-    ): (
-        "the server downloads nothing: `amulet-local pull ORG/REPOSITORY:TYPE` does, once, and "
-        "says what to give to -m"
-    ),
+    tuple(_words("--hf-repo -hf -hfr --hf-file -hff --model-url -mu --docker-repo -dr")): DOWNLOADS,
     ("--context-shift",): (
         "a context isn't shifted: what is forgotten would change every prompt of an answer; use a "
         "larger -c, which is for each request here"
@@ -137,7 +129,9 @@ INSTEAD: Mapping[tuple[str, ...], str] = {
         "-ncffn",
     ): ("how a model is laid out can't be changed here; use -ngl"),
     ("--rpc", "--device", "-dev"): "use -mg and -sm to choose GPUs",
-    ("--models-preset", "--models-max", "--no-models-autoload"): "use and --memory",
+    ("--models-preset", "--models-max", "--no-models-autoload"): (
+        "use -m once for each model, or --models-dir, and --memory"
+    ),
     (
         *("--rope-scaling", "--rope-scale", "--rope-freq-base", "--rope-freq-scale"),
         *(
@@ -194,7 +188,7 @@ def without_others(args: Sequence[str], valued: Iterable[str]) -> tuple[list[str
         elif flag in instead or flag.startswith(_OF_DRAFTS) or flag.endswith("-draft"):
             raise typer.BadParameter(f"{flag}: {instead.get(flag, DRAFT)}")
         elif flag.endswith(_PRESETS):
-            raise typer.BadParameter(f"{flag}: models aren't downloaded: give a GGUF file to -m")
+            raise typer.BadParameter(f"{flag}: {DOWNLOADS}")
         elif flag in NO_EFFECT:
             ignored.append(flag)
             if NO_EFFECT[flag] and not equals:

@@ -28,7 +28,7 @@ from amulet_local.params.option import OUTPUT, PREFERENCE, PROMPT, RUNTIME
 from amulet_local.params.sampling import SamplingParams
 
 EXCLUSIVE = (
-    (("prompt",), ("prompt_option",), ("file",)),
+    (("prompt",), ("prompt_option",)),
     (("preference",), ("preference_file",)),
     (("guidance_scale",), HYPER_PARAMETERS),
     (("chat_template",), ("chat_template_file",), ("raw",)),
@@ -44,6 +44,9 @@ EXCLUSIVE = (
     ),
 )
 """Options that exclude each other: at most one alternative of each row may be given."""
+
+TOGETHER = (("prompt", "prompt_option", "file"),)
+"""Options that say one thing together: if one is typed, those of the environment don't count."""
 
 
 SYSTEM_HELP = "System text, instead of a short default; '' leaves it out."
@@ -71,7 +74,13 @@ class PromptOptions:
     ] = None
     file: Annotated[
         str | None,
-        option("-f", "--file", panel=PROMPT, metavar="FILE", help="Read the question from FILE."),
+        option(
+            *("-f", "--file"),
+            panel=PROMPT,
+            metavar="FILE",
+            help="Read the question from FILE or, if there is a PROMPT too, what it is about; '-' "
+            "is standard input.",
+        ),
     ] = None
 
 

@@ -131,7 +131,7 @@ class ProfileLearnOptions(ProfileOptions):
             some_of(
                 RuntimeParams.options,
                 *("n_ctx", "n_threads", "n_threads_batch", "n_gpu_layers"),
-                *("chat_template", "verbose"),
+                *("chat_template", "template_arguments", "verbose"),
             )
         ),
     )

@@ -18,6 +18,7 @@ from amulet_local.cli.inputs import (
     placement_named,
     read_preference,
     read_question,
+    warn_of_unread_pipe,
 )
 from amulet_local.cli.model_options import RunOptions
 from amulet_local.cli.options import AskingOptions, QuestionOptions
@@ -103,6 +104,7 @@ def read_options(options: QuestionOptions) -> Question:
     question = read_settings(options)
     if options.raw:
         question = _as_a_text(question)
+    warn_of_unread_pipe(options)
     text = read_question(options)
     return dataclasses.replace(
         question,

@@ -21,7 +21,7 @@ from amulet_local.cli.flags import (
     profile_option,
     switch,
 )
-from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.amulet import CHANGEABLE, AmuletParams
 from amulet_local.params.option import PREFERENCE, RUNTIME, some_of, with_help
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.sampling import SamplingParams
@@ -264,6 +264,7 @@ class ServeOptions:
             with_help(
                 some_of(SamplingParams.options, *SAMPLED, panel=SAMPLING),
                 max_tokens="Most tokens of an answer; -1 is as many as fit. Default: -1.",
+                temperature="Temperature, 0 is greedy. Default: 0.2.",
             )
         ),
     )
@@ -329,9 +330,13 @@ class ServeOptions:
         default_factory=dict,
         metadata=group(
             with_help(
-                some_of(AmuletParams.options, "guidance_scale", "kl_budget", panel=PREFERENCE),
+                some_of(AmuletParams.options, *CHANGEABLE, panel=PREFERENCE),
                 guidance_scale="The same: the scale.",
+                kl_target="The same: the KL target.",
                 kl_budget="The same: the KL budget.",
+                max_guidance="The same: a ceiling of the scale.",
+                min_plausibility="The same: the share of the likeliest token's probability that a "
+                "token needs.",
             )
         ),
     )

@@ -259,7 +259,7 @@ class StatusLine:
 
 def dimming() -> tuple[str, str]:
     """What begins and ends dim text on stderr, a terminal; both empty for who wants no colours."""
-    if "NO_COLOR" in os.environ or os.environ.get("TERM", "dumb") == "dumb":
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb":
         return "", ""
     return "\x1b[2m", "\x1b[0m"
 

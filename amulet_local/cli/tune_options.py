@@ -13,8 +13,8 @@ import typer
 from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import (
     json_option,
+    length_option,
     model_option,
-    number,
     numbers,
     option,
     preference_option,
@@ -109,13 +109,7 @@ class TuneOptions:
     ] = None
     predict: Annotated[
         int | None,
-        option(
-            *("-n", "--predict"),
-            panel=WHAT,
-            metavar="N",
-            parser=number,
-            help="Most tokens of an answer. Default: 64.",
-        ),
+        length_option(panel=WHAT, help="Most tokens of an answer. Default: 64."),
     ] = None
     max_broken: Annotated[
         float | None,
@@ -155,7 +149,7 @@ class TuneOptions:
             some_of(
                 RuntimeParams.options,
                 *("n_threads", "n_gpu_layers", "flash_attention", "lora", "control_vectors"),
-                *("control_vector_layers", "chat_template"),
+                *("control_vector_layers", "chat_template", "template_arguments"),
             )
         ),
     )

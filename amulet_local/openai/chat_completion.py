@@ -18,7 +18,7 @@ from amulet_local.common.errors import InvalidParameterError
 from amulet_local.llama import native
 from amulet_local.loading.open_model import OpenModel
 from amulet_local.openai.shapes import ChatAnswers
-from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.amulet import CHANGEABLE, AmuletParams
 from amulet_local.params.base import StrictParams
 from amulet_local.params.choices import Placement
 from amulet_local.params.derived_fields import derived_fields
@@ -74,9 +74,6 @@ def _grammar(value: Any) -> str | None:
 
 PreferenceField = Annotated[Any, PlainValidator(_preferences)]
 
-
-CHANGEABLE = tuple(name for name, option in AmuletParams.options.items() if option.is_changeable)
-"""Fields of the strength; they may change while an answer streams."""
 
 if TYPE_CHECKING:
     _StrengthFields = StrictParams

@@ -19,7 +19,8 @@ SAMPLING = "Sampling (greedy unless --temp is above 0)"
 RUNTIME = "Model and runtime (flags as in llama.cpp)"
 ADAPTERS = "Adapters of the model"
 OUTPUT = "Output"
-PANELS = (PROMPT, PREFERENCE, GUARDS, SAMPLING, RUNTIME, ADAPTERS, OUTPUT)
+SERVERS_SAMPLING = "Sampling (the server's unless given)"
+PANELS = (PROMPT, PREFERENCE, GUARDS, SAMPLING, SERVERS_SAMPLING, RUNTIME, ADAPTERS, OUTPUT)
 """Headings of the help in their order; a command's own come before."""
 
 Kind = Literal[
@@ -115,14 +116,19 @@ def with_help(options: Options, **helps: str) -> dict[str, Option]:
 
 
 def some_of(options: Options, *names: str, panel: str | None = None) -> dict[str, Option]:
-    """Some of the options in this order, without their flags for files.
+    """Some of the options in this order.
 
     Args:
         options: all of them.
         *names: of those.
         panel: the heading that they have; their own if None.
     """
+    return {name: replace(options[name], panel=panel or options[name].panel) for name in names}
+
+
+def without_defaults(options: Options) -> dict[str, Option]:
+    """The same options, whose help says nothing of a default: somebody else has them."""
     return {
-        name: replace(options[name], file=None, panel=panel or options[name].panel)
-        for name in names
+        name: replace(option, help=option.help.partition(" Default: ")[0])
+        for name, option in options.items()
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from amulet_local import AmuletParams, SamplingParams
 from amulet_local.cli.columns import cells, column_width, side_by_side
 from amulet_local.cli.compare import CompareOptions, chosen_width
 from amulet_local.cli.generate import GenerateOptions
+from amulet_local.cli.inputs import warn_of_unread_pipe
+from amulet_local.cli.options import PromptOptions
 from amulet_local.cli.question import read_options
 from amulet_local.steering.methods import METHODS
 from amulet_local.steering.presets import PRESETS
@@ -139,6 +143,53 @@ def test_the_question_may_come_from_elsewhere(
     assert run("generate", *arguments, *SHORT, stdin=stdin).out == plain.out
 
 
+@pytest.mark.parametrize(
+    ("arguments", "stdin"),
+    [
+        (["Sum up:", "-f", "FILE"], None),
+        (["-p", "Sum up:", "-f", "FILE"], None),
+        (["Sum up:", "-f", "-"], b"Bread\nand salt.\n"),
+        (["-", "-f", "FILE"], b"Sum up:\n"),
+    ],
+)
+def test_a_file_beside_a_question_follows_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], stdin: bytes | None
+) -> None:
+    path = tmp_path / "text.txt"
+    path.write_text("Bread\nand salt.\n")
+    arguments = [str(path) if word == "FILE" else word for word in arguments]
+    outcome = run("generate", *arguments, "-n", "1", "--json", stdin=stdin)
+    expected = run("generate", "Sum up:\n\nBread\nand salt.", "-n", "1", "--json")
+    same = "prompt_tokens"
+    assert json.loads(outcome.out)["usage"][same] == json.loads(expected.out)["usage"][same]
+
+
+@pytest.mark.parametrize(
+    ("data", "options", "is_said"),
+    [
+        (b"Bread", PromptOptions(prompt="Sum up"), True),
+        (b"Bread", PromptOptions(prompt_option="Sum up"), True),
+        (b"", PromptOptions(prompt="Sum up"), False),
+        (b"Bread", PromptOptions(prompt="-"), False),
+        (b"Bread", PromptOptions(prompt="Sum up", file="-"), False),
+        (b"Bread", PromptOptions(), False),
+    ],
+)
+def test_what_waits_in_a_pipe_and_isn_t_read_is_said(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    data: bytes,
+    options: PromptOptions,
+    is_said: bool,
+) -> None:
+    reading, writing = os.pipe()
+    os.write(writing, data)
+    with open(reading) as stdin, open(writing, "wb"):
+        monkeypatch.setattr(sys, "stdin", stdin)
+        warn_of_unread_pipe(options)
+    assert ("standard input isn't read" in capsys.readouterr().err) == is_said
+
+
 def test_the_environment_sets_what_the_command_line_leaves_open(
     realigned: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -160,6 +211,7 @@ def test_the_command_line_comes_before_the_environment(plain: Outcome) -> None:
         *("generate", QUESTION, *SHORT, "--guidance-scale", "0", "--preference", "in rhyme"),
         *("--placement", "system"),
         AMULET_PROMPT="Something else",
+        AMULET_FILE="/missing",
         AMULET_PREFERENCE_FILE="/missing",
         AMULET_ETA="-1",
         AMULET_PREDICT="1",

@@ -9,6 +9,7 @@ import pytest
 
 from tests.cli.conftest import CallCli
 from tests.scripted import says, scripted_engine
+from tests.server.conftest import running
 from tests.server.test_unix_socket import serving
 
 STRONG = ("--preference", "formal", "--guidance-scale", "30")
@@ -37,3 +38,29 @@ def test_a_question_is_answered_at_a_path(
         assert refused.code == 1
         assert "no preset 'magic'" in refused.err
     assert "is `amulet-local serve` there" in call("ask", str(path), "Why?").err
+
+
+@pytest.mark.lengthy
+def test_a_question_is_answered_at_an_address(call: CallCli) -> None:
+    form = '{"const": "bread"}'
+    with (
+        scripted_engine(lambda v: says(v, "bread and water")) as engine,
+        running(engine) as server,
+    ):
+        address = server.url
+        assert call("ask", address, "What is it?", "--stop", " and").out == "bread\n"
+        shaped = call("ask", address, "What?", "-j", form, "--avoid", "formal", "--kl-target", "1")
+        assert shaped.out == '"bread"\n'
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("What is yeast?", "its path or address comes first"),
+        ("ftp://127.0.0.1", "isn't like http://127.0.0.1:8080"),
+        ("http://", "isn't like http://127.0.0.1:8080"),
+        ("http://127.0.0.1:x", "isn't like http://127.0.0.1:8080"),
+    ],
+)
+def test_what_is_no_address_is_said_to_be_none(call: CallCli, address: str, words: str) -> None:
+    assert words in call("ask", address, "Why?").error_line

@@ -193,6 +193,7 @@ def settings_of(
             "flash_attention": runtime.flash_attention,
             "schedule": runtime.schedule,
             "chat_template": runtime.chat_template,
+            **({"template_arguments": given} if (given := runtime.template_arguments) else {}),
             **_adapters(runtime),
         },
         "versions": versions(),
