@@ -65,8 +65,8 @@ ANSWERS = {
 def in_own_words(args: list[str]) -> list[str]:
     """Arguments that another program would understand, as this one does.
 
-    `run MODEL`, or a model's file alone, is a chat; `run MODEL QUESTION` one answer; `list` lists
-    models, `pull` downloads one; `help COMMAND` is its help.
+    `run MODEL`, or a model's file alone, is a chat; `run MODEL QUESTION`, or a question alone, one
+    answer; `list` lists models, `pull` downloads one; `help COMMAND` is its help.
     """
     first, *others = args
     if first == "help":
@@ -81,16 +81,21 @@ def in_own_words(args: list[str]) -> list[str]:
         return ["generate" if asks else "chat", *rest, "-m", model]
     if first.lower().endswith(".gguf") and first not in COMMANDS:
         return ["chat", *others, "-m", first]
+    if len(first.split()) > 1:
+        return ["generate", *args]
     return args
 
 
-def unknown(text: str) -> str:
-    """What to say of a first word that is no command."""
+def unknown(args: list[str]) -> str:
+    """What to say of arguments whose first word is no command."""
+    text = args[0]
     close = difflib.get_close_matches(text.lower(), COMMANDS, n=1)
-    if close:
+    n_words = next((i for i, word in enumerate(args) if word.startswith("-")), len(args))
+    if close and n_words < 3:
         return f"there is no command {text!r:.60}; did you mean {close[0]!r}?"
+    asked = shlex.quote(" ".join(args[:n_words]))
     return (
-        f"there is no command {text!r:.60}. To ask: amulet-local generate {shlex.quote(text):.60}; "
+        f"there is no command {text!r:.60}. To ask: amulet-local generate {asked:.80}; "
         f"to talk: amulet-local chat. `amulet-local --help` lists the commands."
     )
 
@@ -105,7 +110,7 @@ class Commands(TyperGroup):
             note(f"Error: there is no `amulet-local {args[0]}`: {ANSWERS[args[0]]}.")
             raise typer.Exit(2)
         if args[0] not in COMMANDS and not args[0].startswith("-"):
-            note(f"Error: {unknown(args[0])}")
+            note(f"Error: {unknown(args)}")
             raise typer.Exit(2)
         name, command, others = super().resolve_command(ctx, args)
         return name, command and command_named(args[0]), others

@@ -36,11 +36,12 @@ from amulet_local.cli.json_format import write_json
 from amulet_local.cli.options import PromptOptions
 from amulet_local.cli.terminal import note, write
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
-from amulet_local.params.amulet import CHANGEABLE, AmuletParams
+from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.option import (
     PREFERENCE,
     PROMPT,
     SERVERS_SAMPLING,
+    changeable,
     some_of,
     with_help,
     without_defaults,
@@ -107,7 +108,7 @@ class AskOptions(PromptOptions, _Socket):
         default_factory=dict,
         metadata=group(
             with_help(
-                some_of(AmuletParams.options, *CHANGEABLE, panel=PREFERENCE),
+                some_of(AmuletParams.options, *changeable(AmuletParams.options), panel=PREFERENCE),
                 guidance_scale="Strength: 0 leaves the preference out, 1 has it in the prompt.",
             )
         ),

@@ -15,6 +15,7 @@ from amulet_local.cli.command import add_command
 from amulet_local.cli.exit_codes import EXIT_PARTIAL
 from amulet_local.cli.flags import MethodName, json_option, option
 from amulet_local.cli.json_format import FORMAT, write_json
+from amulet_local.cli.llama_server_flags import LlamaCliCommand
 from amulet_local.cli.loading import loaded
 from amulet_local.cli.named_method import with_method
 from amulet_local.cli.options import AskingOptions
@@ -265,4 +266,5 @@ def add_to(app: typer.Typer) -> None:
         name="batch",
         help=HELP,
         examples=EXAMPLES,
+        cls=LlamaCliCommand,
     )

@@ -7,19 +7,22 @@ on any terminal.
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import os
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, fields
-from typing import Any, TypeVar, get_type_hints
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from amulet_local.cli.derived_options import gathered, group_of, parameters_of, variables_of
-from amulet_local.cli.flags import environment_variable
+from amulet_local.cli.flags import environment_variable, json_option
 from amulet_local.cli.options import EXCLUSIVE, SOURCES, TOGETHER
 from amulet_local.cli.reporting import reporting
+from amulet_local.cli.terminal import note
 from amulet_local.params.option import PANELS
 
 Options = TypeVar("Options")
@@ -34,6 +37,22 @@ name: AMULET_CTX_SIZE=4096 is --ctx-size 4096. The command line comes first."""
 
 class HelpCommand(TyperCommand):
     """A command whose help has sections, and an epilog that is left as it is."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read a command line; of a question without quotes the first word alone is one.
+
+        Raises:
+            typer.BadParameter: words are left over.
+        """
+        ctx.allow_extra_args = True
+        rest: list[str] = super().parse_args(ctx, args)
+        if rest and ctx.params.get("prompt") is not None:
+            question = shlex.quote(" ".join([ctx.params["prompt"], *rest]))
+            ctx.fail(f"a question of several words is in quotes: {question:.200}")
+        if rest:
+            hint = "; a model is named with -m" if "model" in ctx.params else ""
+            ctx.fail(f"more than there is a place for: {shlex.join(rest):.200}{hint}")
+        return rest
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options under the headings of their panels."""
@@ -58,6 +77,19 @@ class HelpCommand(TyperCommand):
 
 class HelpGroup(TyperGroup):
     """A group of commands whose help ends in examples."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
+        """The command that the arguments begin with, and the other arguments."""
+        text = args[0]
+        if text not in self.commands and not text.startswith("-"):
+            close = difflib.get_close_matches(text.lower(), self.commands, n=1)
+            path = ctx.command_path
+            hint = f"did you mean {close[0]!r}?" if close else f"`{path} --help` lists them"
+            if not close and "show" in self.commands:
+                hint = f"`{path} show {shlex.quote(text):.60}` shows one, {hint}"
+            note(f"Error: {path} has no command {text!r:.60}; {hint}")
+            raise typer.Exit(2)
+        return super().resolve_command(ctx, args)
 
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the epilog as it is."""
@@ -115,6 +147,44 @@ def add_command(
         short_help=short_help,
         epilog=examples_epilog(examples) + (f"\n\n{ENVIRONMENT_NOTE}" if environment else ""),
     )(callback)
+
+
+def add_group(
+    app: typer.Typer,
+    options_type: type[Options],
+    run: Callable[[Options], None],
+    *,
+    name: str,
+    help: str,
+    examples: str,
+) -> typer.Typer:
+    """Add a group of commands that lists what there is where it stands by itself.
+
+    Args:
+        options_type, run: what lists, as for `add_command`; its one option is `json`.
+
+    Returns:
+        The group, to add commands to.
+    """
+    group = typer.Typer(
+        cls=HelpGroup,
+        help=help,
+        epilog=examples_epilog(examples),
+        invoke_without_command=True,
+        rich_markup_mode=None,
+    )
+
+    @group.callback()
+    def listed(
+        context: typer.Context,
+        json: Annotated[bool, json_option("The list as one JSON object.")] = False,
+    ) -> None:
+        if context.invoked_subcommand is None:
+            with reporting():
+                run(options_type(json=json))
+
+    app.add_typer(group, name=name)
+    return group
 
 
 def examples_epilog(examples: str) -> str:

@@ -20,6 +20,7 @@ from amulet_local.cli.cut_answers import say_what_was_cut
 from amulet_local.cli.flags import STEERING_NAMES, numeric, option
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.json_format import write_json
+from amulet_local.cli.llama_server_flags import LlamaCliCommand
 from amulet_local.cli.named_method import with_method
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.question import read_options
@@ -365,4 +366,5 @@ def add_to(app: typer.Typer) -> None:
         name="explain",
         help=HELP,
         examples=EXAMPLES,
+        cls=LlamaCliCommand,
     )

@@ -90,7 +90,7 @@ def preference_option(flag: str, *, panel: str, help: str) -> Any:
 
 def system_option(*, panel: str, help: str) -> Any:
     """-sys, with what it is for."""
-    return option("-sys", "--system", panel=panel, metavar="TEXT", help=help)
+    return option("-sys", "--system", "--system-prompt", panel=panel, metavar="TEXT", help=help)
 
 
 def preset_option(*, panel: str, help: str) -> Any:

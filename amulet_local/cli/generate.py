@@ -12,6 +12,7 @@ from amulet_local.cli.cut_answers import say_what_was_cut
 from amulet_local.cli.flags import MethodName
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.json_format import write_json
+from amulet_local.cli.llama_server_flags import LlamaCliCommand
 from amulet_local.cli.named_method import warn_of_no_preference, with_method
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.question import read_options
@@ -68,4 +69,5 @@ def add_to(app: typer.Typer) -> None:
         name="generate",
         help=HELP,
         examples=EXAMPLES,
+        cls=LlamaCliCommand,
     )

@@ -6,7 +6,9 @@ Reads files and standard input, and knows nothing about what the texts are for.
 from __future__ import annotations
 
 import array
+import contextlib
 import os
+import shlex
 import stat
 import sys
 from collections.abc import Callable
@@ -43,6 +45,7 @@ def read_question(options: PromptOptions) -> str:
     if options.prompt_option is not None:
         parts["--prompt"] = options.prompt_option
     elif options.prompt not in (None, "-"):
+        _check_is_no_model(options.prompt)
         parts["PROMPT"] = options.prompt
     elif options.prompt == "-" or options.file is None:
         parts["standard input"] = read_stdin()
@@ -53,6 +56,27 @@ def read_question(options: PromptOptions) -> str:
             raise EmptyPromptError(f"nothing to answer: the question from {place} is empty")
         check_text(place, text)
     return "\n\n".join(parts.values())
+
+
+def _check_is_no_model(text: str) -> None:
+    """Refuse a question that is a model's name: other programs have it in this place.
+
+    Raises:
+        InvalidParameterError: it is one.
+    """
+    from amulet_local.loading.model_store import find_model
+
+    if len(text.split()) != 1:
+        return
+    is_model = text.lower().endswith(".gguf")
+    if not is_model and not os.path.lexists(text):
+        with contextlib.suppress(AmuletError):
+            is_model = find_model(text) is not None
+    if is_model:
+        raise InvalidParameterError(
+            f"{text!r:.80} is a model, not a question: -m {shlex.quote(text):.80} names it, "
+            f"--prompt {shlex.quote(text):.80} asks it"
+        )
 
 
 def warn_of_unread_pipe(options: PromptOptions) -> None:

@@ -1,7 +1,9 @@
-"""llama-server's flags that `serve` hasn't: which have nothing to do, and what does others'.
+"""llama-server's and llama-cli's flags that a command here hasn't: which have nothing to do, and
+what does others'.
 
-Knows words and no model. A command line that was written for llama-server starts `serve` where the
-answers are the same; where they wouldn't be, the error says what to do.
+Knows words and no model. A command line that was written for llama-server starts `serve`, one for
+llama-cli `generate` or `chat`, where the answers are the same; where they wouldn't be, the error
+says what to do.
 """
 
 from __future__ import annotations
@@ -73,8 +75,8 @@ DRAFT = (
 )
 
 DOWNLOADS = (
-    "the server downloads nothing: `amulet-local pull ORG/REPOSITORY:TYPE` does, once, and says "
-    "what to give to -m"
+    "nothing is downloaded here: `amulet-local pull ORG/REPOSITORY:TYPE` does, once, and says what "
+    "to give to -m"
 )
 
 INSTEAD: Mapping[tuple[str, ...], str] = {
@@ -95,7 +97,7 @@ INSTEAD: Mapping[tuple[str, ...], str] = {
         "--mcp-servers-json",
         "--agent",
         "-ag",
-    ): ("the server runs no tools: the client does"),
+    ): ("tools aren't run here: who asks runs them"),
     ("--ui-mcp-proxy", "--webui-mcp-proxy"): "the server asks no other servers",
     ("--ssl-key-file", "--ssl-cert-file"): "put a reverse proxy before it; see docs/server.md",
     ("--path", "--api-prefix"): "put a reverse proxy before it; see docs/server.md",
@@ -156,17 +158,39 @@ INSTEAD: Mapping[tuple[str, ...], str] = {
 }
 """What to do instead of what they ask for, in one sentence."""
 
+_SHOWN = _words(
+    """
+    -co --color --no-display-prompt --display-prompt --show-timings --no-show-timings -mli
+    --multiline-input --ignore-errors
+    """
+)
+_ONE_ANSWER = _words("-no-cnv --no-conversation -st --single-turn")
+_CONVERSATION = _words("-cnv --conversation -i --interactive -if --interactive-first")
+FOR_ONE_ANSWER: Mapping[str, str | None] = {
+    **dict.fromkeys((*_SHOWN, *_ONE_ANSWER)),
+    **dict.fromkeys(_CONVERSATION, "a conversation is `amulet-local chat`"),
+}
+"""llama-cli's flags where one answer is asked for -> what to do instead, None for nothing."""
+FOR_A_CHAT: Mapping[str, str | None] = {
+    **dict.fromkeys((*_SHOWN, *_CONVERSATION)),
+    **dict.fromkeys(_ONE_ANSWER, "one answer is `amulet-local generate`"),
+}
+"""The same in a chat."""
+
 
 _OF_DRAFTS = ("--spec-", "--no-spec-")
 _PRESETS = ("-default", "-spec")
 
 
-def without_others(args: Sequence[str], valued: Iterable[str]) -> tuple[list[str], list[str]]:
+def without_others(
+    args: Sequence[str], valued: Iterable[str], of_cli: Mapping[str, str | None] | None = None
+) -> tuple[list[str], list[str]]:
     """A command line without the flags of llama-server that have nothing to do here.
 
     Args:
         args: as typed.
         valued: flags that are taken here and have a value, which may look like any flag.
+        of_cli: flags of llama-cli -> what to do instead, None for nothing.
 
     Returns:
         The rest, and the flags that were left out because they have no effect.
@@ -175,6 +199,8 @@ def without_others(args: Sequence[str], valued: Iterable[str]) -> tuple[list[str
         typer.BadParameter: one asks for what has to be asked for otherwise.
     """
     instead = {flag: text for flags, text in INSTEAD.items() for flag in flags}
+    instead |= {flag: text for flag, text in (of_cli or {}).items() if text is not None}
+    already = ALREADY.union(flag for flag, text in (of_cli or {}).items() if text is None)
     has_value = frozenset(valued)
     kept: list[str] = []
     ignored: list[str] = []
@@ -193,13 +219,15 @@ def without_others(args: Sequence[str], valued: Iterable[str]) -> tuple[list[str
             ignored.append(flag)
             if NO_EFFECT[flag] and not equals:
                 next(rest, None)
-        elif word not in ALREADY:
+        elif word not in already:
             kept.append(word)
     return kept, ignored
 
 
 class LlamaServerCommand(HelpCommand):
     """A command that takes llama-server's command lines."""
+
+    of_cli: Mapping[str, str | None] | None = None
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read a command line."""
@@ -209,7 +237,19 @@ class LlamaServerCommand(HelpCommand):
             if param.param_type_name == "option" and not getattr(param, "is_flag", False)
             for flag in param.opts
         ]
-        kept, ignored = without_others(args, valued)
+        kept, ignored = without_others(args, valued, self.of_cli)
         if ignored:
             note(f"without effect here: {', '.join(ignored)}")
         return super().parse_args(ctx, kept)
+
+
+class LlamaCliCommand(LlamaServerCommand):
+    """A command that takes llama-cli's command lines for one answer."""
+
+    of_cli = FOR_ONE_ANSWER
+
+
+class LlamaCliChat(LlamaServerCommand):
+    """A command that takes llama-cli's command lines for a conversation."""
+
+    of_cli = FOR_A_CHAT

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from amulet_local.cli.command import HelpGroup, add_command, examples_epilog
+from amulet_local.cli.command import add_command, add_group
 from amulet_local.cli.flags import json_option
 from amulet_local.cli.json_format import write_json
 from amulet_local.cli.model_actions import add_actions
@@ -19,7 +19,6 @@ from amulet_local.cli.model_listing import (
     of_other_programs,
     size_in_words,
 )
-from amulet_local.cli.reporting import reporting
 from amulet_local.cli.terminal import one_line, write
 
 HELP = """List the models that have a name, or do something with one.
@@ -91,23 +90,7 @@ def _table(items: list[ModelListing]) -> list[str]:
 
 def add_to(app: typer.Typer) -> None:
     """Add the command, which lists, and those below it."""
-    group = typer.Typer(
-        cls=HelpGroup,
-        help=HELP,
-        epilog=examples_epilog(EXAMPLES),
-        invoke_without_command=True,
-        rich_markup_mode=None,
-    )
-
-    @group.callback()
-    def listed(
-        context: typer.Context,
-        json: Annotated[bool, json_option("The list as one JSON object.")] = False,
-    ) -> None:
-        if context.invoked_subcommand is None:
-            with reporting():
-                run(ModelsOptions(json=json))
-
+    group = add_group(app, ModelsOptions, run, name="models", help=HELP, examples=EXAMPLES)
     add_command(
         group,
         ModelsOptions,
@@ -119,4 +102,3 @@ def add_to(app: typer.Typer) -> None:
         environment=False,
     )
     add_actions(group)
-    app.add_typer(group, name="models")

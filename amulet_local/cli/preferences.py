@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from amulet_local.cli.command import HelpGroup, add_command, examples_epilog
+from amulet_local.cli.command import add_command, add_group
 from amulet_local.cli.flags import json_option
 from amulet_local.cli.inputs import check_text, read_preference
 from amulet_local.cli.json_format import write_json
@@ -327,16 +327,10 @@ def _require_one_content(options: AddOptions) -> None:
 
 def add_to(app: typer.Typer) -> None:
     """Add the command and those below it."""
-    group = typer.Typer(
-        cls=HelpGroup,
-        help=HELP,
-        epilog=examples_epilog(LIST_EXAMPLES + ADD_EXAMPLES),
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
+    examples = "amulet-local preferences" + LIST_EXAMPLES + ADD_EXAMPLES
+    group = add_group(app, ListOptions, list_all, name="preferences", help=HELP, examples=examples)
     _add_reading(group)
     _add_changing(group)
-    app.add_typer(group, name="preferences")
 
 
 def _add_reading(group: typer.Typer) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from amulet_local.cli import completions
-from amulet_local.cli.command import HelpGroup, add_command, examples_epilog
+from amulet_local.cli.command import add_command, add_group
 from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import ModelName, json_option, preference_option
 from amulet_local.cli.inputs import check_text, chosen_model
@@ -46,7 +46,9 @@ NAME = typer.Argument(
 
 @dataclass(frozen=True, kw_only=True)
 class ProfileListOptions:
-    """Options of `profile list`: none."""
+    """Options of `profile list`."""
+
+    json: Annotated[bool, json_option("The same as one JSON object.")] = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +168,9 @@ def list_all(options: ProfileListOptions) -> None:
     from amulet_local.profile.profile import listed
 
     names = listed()
-    if names:
+    if options.json:
+        write_json({"profiles": list(names)})
+    elif names:
         write("\n".join(names) + "\n")
     else:
         write("There is no profile yet; `amulet-local profile create NAME` makes one.\n")
@@ -332,12 +336,8 @@ def _require_something(options: ForgetOptions) -> None:
 
 def add_to(app: typer.Typer) -> None:
     """Add the command and those below it."""
-    group = typer.Typer(
-        cls=HelpGroup,
-        help=HELP,
-        epilog=examples_epilog(EXAMPLES),
-        no_args_is_help=True,
-        rich_markup_mode=None,
+    group = add_group(
+        app, ProfileListOptions, list_all, name="profile", help=HELP, examples=EXAMPLES
     )
 
     def add(
@@ -422,4 +422,3 @@ def add_to(app: typer.Typer) -> None:
     )
     add(ProfileOptions, reset, "reset", "Forget everything for good.", "reset me")
     add(ProfileOptions, delete, "delete", "Delete a profile.", "delete me")
-    app.add_typer(group, name="profile")

@@ -21,8 +21,8 @@ from amulet_local.cli.flags import (
     profile_option,
     switch,
 )
-from amulet_local.params.amulet import CHANGEABLE, AmuletParams
-from amulet_local.params.option import PREFERENCE, RUNTIME, some_of, with_help
+from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.option import PREFERENCE, RUNTIME, changeable, some_of, with_help
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.sampling import SamplingParams
 
@@ -330,7 +330,7 @@ class ServeOptions:
         default_factory=dict,
         metadata=group(
             with_help(
-                some_of(AmuletParams.options, *CHANGEABLE, panel=PREFERENCE),
+                some_of(AmuletParams.options, *changeable(AmuletParams.options), panel=PREFERENCE),
                 guidance_scale="The same: the scale.",
                 kl_target="The same: the KL target.",
                 kl_budget="The same: the KL budget.",

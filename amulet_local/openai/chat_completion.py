@@ -18,10 +18,11 @@ from amulet_local.common.errors import InvalidParameterError
 from amulet_local.llama import native
 from amulet_local.loading.open_model import OpenModel
 from amulet_local.openai.shapes import ChatAnswers
-from amulet_local.params.amulet import CHANGEABLE, AmuletParams
+from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.base import StrictParams
 from amulet_local.params.choices import Placement
 from amulet_local.params.derived_fields import derived_fields
+from amulet_local.params.option import changeable
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.preference import (
     Preference,
@@ -74,6 +75,9 @@ def _grammar(value: Any) -> str | None:
 
 PreferenceField = Annotated[Any, PlainValidator(_preferences)]
 
+
+CHANGEABLE = changeable(AmuletParams.options)
+"""Fields of the strength; they may change while an answer streams."""
 
 if TYPE_CHECKING:
     _StrengthFields = StrictParams

@@ -335,7 +335,3 @@ class AmuletParams(StrictParams):
             for name in (*strength, "kl_target"):
                 kept.pop(name, None)
         return type(self)(**{**kept, **changes})
-
-
-CHANGEABLE = tuple(name for name, option in AmuletParams.options.items() if option.is_changeable)
-"""Fields of the strength that may change while an answer streams, and that a server takes."""

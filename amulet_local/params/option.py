@@ -132,3 +132,8 @@ def without_defaults(options: Options) -> dict[str, Option]:
         name: replace(option, help=option.help.partition(" Default: ")[0])
         for name, option in options.items()
     }
+
+
+def changeable(options: Options) -> tuple[str, ...]:
+    """Those that may change while an answer streams, and that a server takes by themselves."""
+    return tuple(name for name, option in options.items() if option.is_changeable)

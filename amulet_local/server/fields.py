@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field, create_model
 
 from amulet_local.common.errors import EmptyPromptError, InvalidParameterError
-from amulet_local.openai.chat_completion import MAX_CHOICES, ChatCompletionFields
-from amulet_local.params.amulet import CHANGEABLE
+from amulet_local.openai.chat_completion import CHANGEABLE, MAX_CHOICES, ChatCompletionFields
 from amulet_local.params.derived_fields import derived_fields
 from amulet_local.params.sampling import SamplingParams
 

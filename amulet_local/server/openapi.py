@@ -10,7 +10,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from amulet_local.params.amulet import CHANGEABLE
+from amulet_local.openai.chat_completion import CHANGEABLE
 from amulet_local.server.fields import ServedFields, TextFields
 
 _ERROR = {

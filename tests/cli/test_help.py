@@ -172,7 +172,6 @@ def test_the_list_of_commands_loads_none_of_them(call: CallCli) -> None:
         ["generate", "Hi", "-ngl", "most"],
         ["generate", "Hi", "--temp"],
         ["generate", "Hi", "-p", "Hi"],
-        ["generate", "Hi", "-f", "file.txt"],
         ["generate", "Hi", "--guidance-scale", "2", "--eta", "1"],
         ["generate", "Hi", "--preference", "concise", "--preference-file", "file.txt"],
         ["generate", "Hi", "--chat-template", "chatml", "--chat-template-file", "file.txt"],
@@ -203,3 +202,34 @@ def test_wrong_usage_ends_with_2(
 def test_the_module_can_be_run() -> None:
     assert COMMAND[1:] == ["-m", "amulet_local"]
     assert run("--version").out.startswith("amulet-local ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["generate", "Hi", "there", "-n", "3"], "a question of several words is in quotes: 'Hi "),
+        (["chat", "It's", "me"], "a question of several words is in quotes: "),
+        (["ask", "/tmp/x", "Hi", "there"], "a question of several words is in quotes: 'Hi there'"),
+        (["tune", "What", "is", "yeast"], "each question is in quotes, e.g. 'What is yeast'"),
+        (["serve", "a.gguf"], "more than there is a place for: a.gguf; a model is named with -m"),
+        (["models", "show", "a", "b c"], "more than there is a place for: 'b c'"),
+        (["What", "is", "yeast?"], "To ask: amulet-local generate 'What is yeast?'"),
+        (["genrate", "Hi"], "did you mean 'generate'?"),
+        (["chta"], "did you mean 'chat'?"),
+    ],
+)
+def test_words_too_many_are_answered_with_what_was_meant(
+    call: CallCli, arguments: list[str], line: str
+) -> None:
+    outcome = call(*arguments)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert line in outcome.err
+
+
+@pytest.mark.parametrize("command", ["generate", "chat", "compare", "explain"])
+@pytest.mark.parametrize("name", ["smollm2", "some.GGUF"])
+def test_a_model_in_the_place_of_a_question_is_refused(
+    call: CallCli, command: str, name: str
+) -> None:
+    wish = () if command == "chat" else ("--preference", "formal")
+    assert f"-m {name} names it" in call(command, name, *wish).error_line

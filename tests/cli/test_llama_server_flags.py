@@ -7,9 +7,11 @@ import typer
 from typer.main import get_command
 
 from amulet_local.cli import question
+from amulet_local.cli.app import command_named
 from amulet_local.cli.llama_server_flags import ALREADY, INSTEAD, NO_EFFECT, without_others
 from amulet_local.cli.serve import _defaults, add_to
 from amulet_local.cli.serve_options import ServeOptions
+from tests.cli.conftest import CallCli
 
 VALUED = ("--alias", "-c")
 
@@ -47,6 +49,24 @@ def test_no_flag_is_both_taken_and_left_out() -> None:
     tables = [ALREADY, set(NO_EFFECT), {flag for flags in INSTEAD for flag in flags}]
     assert sum(map(len, tables)) == len(set().union(*tables))
     assert not _flags_of_serve() & set().union(*tables)
+
+
+@pytest.mark.parametrize("name", ["generate", "compare", "explain", "batch", "chat"])
+def test_no_flag_of_a_command_that_asks_is_left_out(name: str) -> None:
+    command = command_named(name)
+    others = {*ALREADY, *NO_EFFECT, *command.of_cli}
+    for param in command.params:
+        assert not others & {*param.opts, *param.secondary_opts}
+
+
+def test_a_command_line_for_llama_cli_asks_the_same(call: CallCli) -> None:
+    line = ["-m", "missing.gguf", "-p", "Hi", "-no-cnv", "--no-display-prompt", "-ub", "64"]
+    outcome = call("generate", *line)
+    assert outcome.err.startswith("without effect here: -ub\nerror: no model 'missing.gguf'")
+    assert "a conversation is `amulet-local chat`" in call("generate", "Hi", "-cnv").err
+    assert "one answer is `amulet-local generate`" in call("chat", "-st").err
+    assert "use --load-mode none" in call("generate", "Hi", "--no-mmap").err
+    assert "`amulet-local pull" in call("chat", "-hf", "a/b").err
 
 
 def test_sampling_of_the_command_line_is_what_requests_leave_open() -> None:

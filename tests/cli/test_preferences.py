@@ -217,12 +217,6 @@ def test_wrong_usage_ends_with_2(call: CallCli, settings_file: Path, arguments: 
     assert not settings_file.exists()
 
 
-def test_without_a_command_there_is_help(call: CallCli) -> None:
-    outcome = call("preferences")
-    assert outcome.code in (0, 2)  # by the version of typer
-    assert "Examples:\n  amulet-local preferences list\n" in outcome.out + outcome.err
-
-
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_has_an_example_and_fits_80_columns(call: CallCli, command: str) -> None:
     assert f"  {command} " in call("preferences", "--help").out

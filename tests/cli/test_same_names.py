@@ -9,8 +9,7 @@ import pytest
 
 from amulet_local import SamplingParams
 from amulet_local.cli.app import COMMANDS, command_named
-from amulet_local.openai.chat_completion import ChatCompletionFields
-from amulet_local.params.amulet import CHANGEABLE
+from amulet_local.openai.chat_completion import CHANGEABLE, ChatCompletionFields
 from amulet_local.server.fields import ServedFields
 from tests.cli.conftest import CallCli
 
@@ -60,3 +59,20 @@ def test_the_help_of_serve_and_ask_says_the_server_s_defaults(call: CallCli) -> 
     assert f"0 is greedy. Default: {default:g}." in serve
     ask = call("ask", "--help").out
     assert not re.search(r"^.*Default: .*$", ask, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_command_with_commands_of_its_own_lists_by_itself(call: CallCli, name: str) -> None:
+    assert call(name) == call(name, "list")
+    assert call(name, "--json") == call(name, "list", "--json")
+    assert call(name).code == 0
+
+
+@pytest.mark.parametrize("name", GROUPS)
+def test_a_command_that_isn_t_there_is_answered_with_what_is(call: CallCli, name: str) -> None:
+    near = call(name, "shw", "x")
+    assert (near.code, near.out) == (2, "")
+    assert near.err.endswith("did you mean 'show'?\n")
+    far = call(name, "qwen 2")
+    assert (far.code, far.out) == (2, "")
+    assert f"`amulet-local {name} show 'qwen 2'` shows one" in far.err

@@ -64,6 +64,16 @@ def test_the_answer_says_which_model_a_chat_is_had_with(
     assert "no chat template" in shown
 
 
+def test_nothing_is_wider_than_the_terminal(
+    models: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    typed(monkeypatch, "q\n")
+    shown = capsys.readouterr().out.splitlines()
+    assert max(map(len, shown)) <= 50
+    assert any(line.endswith("...") for line in shown)
+
+
 def test_without_a_model_it_says_how_to_get_one(
     models: list[str],
     tmp_path: Path,
@@ -108,6 +118,7 @@ def test_a_command_of_another_program_is_answered(call: CallCli, name: str) -> N
         (["run", "tiny", "Why?"], ["generate", "Why?", "-m", "tiny"]),
         (["run", "tiny", "-n", "3"], ["chat", "-n", "3", "-m", "tiny"]),
         (["my.gguf"], ["chat", "-m", "my.gguf"]),
+        (["What is yeast?", "-n", "3"], ["generate", "What is yeast?", "-n", "3"]),
         *(([name, "x.gguf"], [name, "x.gguf"]) for name in COMMANDS),
     ],
 )
@@ -123,7 +134,7 @@ def test_what_other_programs_would_understand_is_understood(
     [
         ("generat", "did you mean 'generate'?"),
         ("modles", "did you mean 'models'?"),
-        ("How do I sleep better?", "amulet-local generate 'How do I sleep better?'"),
+        ("yeast?", "amulet-local generate 'yeast?'"),
     ],
 )
 def test_what_is_no_command_is_answered_with_one(call: CallCli, text: str, hint: str) -> None:

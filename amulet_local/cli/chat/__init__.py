@@ -11,6 +11,7 @@ import typer
 from amulet_local.cli.chat.options import MAX_TOKENS, ChatOptions
 from amulet_local.cli.command import add_command
 from amulet_local.cli.exit_codes import EXIT_CUT, EXIT_ERROR
+from amulet_local.cli.llama_server_flags import LlamaCliChat
 from amulet_local.cli.terminal import write
 from amulet_local.common.errors import AmuletError, InvalidRequestError
 
@@ -171,6 +172,7 @@ def add_to(app: typer.Typer) -> None:
         name="chat",
         help=HELP,
         examples=EXAMPLES,
+        cls=LlamaCliChat,
     )
 
 
