@@ -151,7 +151,7 @@ def add_command(
 
 def add_group(
     app: typer.Typer,
-    options_type: type[Options],
+    options_type: Callable[..., Options],
     run: Callable[[Options], None],
     *,
     name: str,

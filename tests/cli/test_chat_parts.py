@@ -20,7 +20,9 @@ from amulet_local.cli.chat.markdown import Renderer
 from amulet_local.cli.chat.questions import without_quotes
 from amulet_local.cli.chat.settings import changed_strength
 from amulet_local.cli.chat.slash import help_text, parsed
+from amulet_local.cli.chat.talk import _fitted
 from amulet_local.cli.chat.type_ahead import TypeAhead
+from amulet_local.cli.columns import cells
 from amulet_local.cli.kept_chats import Keeper, TypedLines, chat_path, model_of, remember_model
 from amulet_local.common.errors import InvalidParameterError, InvalidRequestError
 from amulet_local.conversation.conversation_file import SavedConversation
@@ -191,6 +193,15 @@ def test_texts_and_unknown_commands() -> None:
 @pytest.mark.parametrize("width", [40, 59, 79])
 def test_the_list_of_commands_fits(width: int) -> None:
     assert max(map(len, help_text(width).splitlines())) <= width
+
+
+@given(st.lists(st.text("ab |漢", max_size=40), min_size=2, max_size=5), st.integers(20, 90))
+def test_names_give_way_to_figures_in_the_line_of_status(texts: list[str], width: int) -> None:
+    line = _fitted(list(texts), width)
+    assert cells(line) <= width
+    rest = " | ".join(texts[2:])
+    if rest and cells(rest) + 2 * (12 + 3) <= width:
+        assert line.endswith(rest)
 
 
 def test_three_quotes_are_no_part_of_a_question() -> None:

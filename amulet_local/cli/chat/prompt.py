@@ -23,7 +23,6 @@ from amulet_local.cli import completions
 from amulet_local.cli.chat.questions import MORE, PROMPT, is_open, without_quotes
 from amulet_local.cli.chat.settings import SAMPLING
 from amulet_local.cli.chat.slash import BY_NAME, COMMANDS, parsed
-from amulet_local.cli.columns import cut
 from amulet_local.cli.kept_chats import TypedLines, saved_chats
 from amulet_local.cli.terminal import visible
 
@@ -45,18 +44,18 @@ _STYLE = Style.from_dict(
 class ChatInput:
     """Asks on a terminal."""
 
-    def __init__(self, *, status: Callable[[], str], lines: TypedLines, colours: bool) -> None:
+    def __init__(self, *, status: Callable[[int], str], lines: TypedLines, colours: bool) -> None:
         """Get ready.
 
         Args:
-            status: the line at the bottom.
+            status: the line at the bottom, for so many cells.
             lines: what was typed before, and where to keep what is typed now.
             colours: whether there may be any.
         """
 
         def toolbar() -> FormattedText:
             width = get_app().output.get_size().columns - 1
-            return FormattedText([("class:bottom-toolbar.text", cut(visible(status()), width))])
+            return FormattedText([("class:bottom-toolbar.text", status(max(width, 8)))])
 
         self._session: PromptSession[str] = PromptSession(
             FormattedText([("class:prompt", PROMPT)]),

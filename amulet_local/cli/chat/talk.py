@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from amulet_local.cli.chat import settings as words
 from amulet_local.cli.chat.screen import AnswerDisplay, Screen
 from amulet_local.cli.chat.slash import SlashLine, parsed
+from amulet_local.cli.columns import cells, cut
 from amulet_local.cli.kept_chats import Keeper
 from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import one_line
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 RETRY_TEMPERATURE = 0.7
 """Of an answer that is to be another one, where answers are greedy."""
+_SEPARATOR = " | "
+_LEAST_CELLS = 12
+"""What stays of a name that gives way to others."""
 
 
 class Chat:
@@ -170,8 +174,12 @@ class Chat:
             return 0
         return self.last.usage.prompt_tokens + self.last.usage.completion_tokens
 
-    def status(self) -> str:
-        """Model, preference, strength, context and speed, on one line."""
+    def status(self, width: int | None = None) -> str:
+        """Model, preference, strength, context and speed, on one line.
+
+        Args:
+            width: cells that it may take; the model's name and the preferences are cut for it.
+        """
         settings = self.conversation.settings
         wanted = words.preferences_in_words(settings)
         parts = [
@@ -183,7 +191,7 @@ class Chat:
             parts.append(f"context {self.n_used / self.engine.n_ctx:.0%}")
             measured = self.last.timings.tokens_per_second
             parts += [f"{speed(measured)} tok/s"] if measured else []
-        return one_line(" | ".join(parts))
+        return _fitted([one_line(part) for part in parts], width)
 
     def _trace(self) -> int | None:
         """One alternative a token is what /explain needs."""
@@ -240,3 +248,13 @@ class Chat:
             return f"error: {error}"
         self._changed_live = True
         return answer
+
+
+def _fitted(parts: list[str], width: int | None) -> str:
+    """The parts with bars between them; the first two give way to the figures after them."""
+    for place in (0, 1):
+        excess = 0 if width is None else cells(_SEPARATOR.join(parts)) - width
+        if excess > 0:
+            parts[place] = cut(parts[place], max(cells(parts[place]) - excess, _LEAST_CELLS))
+    line = _SEPARATOR.join(parts)
+    return line if width is None else cut(line, width)
