@@ -100,8 +100,32 @@ def unknown(args: list[str]) -> str:
     )
 
 
+OWN_FLAGS = ("-h", "--help", "--version", "--install-completion", "--show-completion")
+
+
+def without_a_command(args: list[str]) -> list[str]:
+    """Arguments that begin with a flag of a command, after the command that they are for: an
+    answer where there is a question, else a chat."""
+    flag = args[0].partition("=")[0]
+    if args in (["-v"], ["-V"], ["version"]):
+        return ["--version"]
+    if not flag.startswith("-") or flag in OWN_FLAGS:
+        return args
+    generate = command_named("generate")
+    if all(flag not in param.opts for param in generate.params):
+        return args
+    given = generate.make_context("generate", list(args), resilient_parsing=True).params
+    asks = any(given.get(name) for name in ("prompt", "prompt_option", "file"))
+    return ["generate" if asks or not sys.stdin.isatty() else "chat", *args]
+
+
 class Commands(TyperGroup):
     """Commands that are names until one of them is asked for."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the flags before the command."""
+        rest: list[str] = super().parse_args(ctx, without_a_command(args) if args else args)
+        return rest
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """The command that the arguments begin with, and the other arguments."""

@@ -12,7 +12,10 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
+from amulet_local.common.errors import ChatTemplateError
+from amulet_local.engine import Engine
 from amulet_local.llama import library
+from amulet_local.openai.chat_completion import CHANGEABLE
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.names import BUILT_IN_PREFERENCES
 from amulet_local.server import openapi
@@ -164,13 +167,28 @@ def _props(model: ServedModel, version: str) -> dict[str, Any]:
                     "guidance_scale", strength.guidance_scale
                 ),
                 "kl_budget": model.defaults.fields.get("kl_budget", strength.kl_budget),
+                "given": {
+                    name: value
+                    for name in CHANGEABLE
+                    if (value := model.defaults.fields.get(name)) is not None
+                },
             },
+            "chat_problem": _chat_problem(engine),
             "methods": list(METHODS),
             "schedule": engine.plan.schedule,
             "scheduler": model.pool.scheduler,
             "parallel": model.pool.n_places,
         },
     }
+
+
+def _chat_problem(engine: Engine) -> str | None:
+    """Why the model can't chat, if it can't."""
+    try:
+        engine.check_chat()
+    except ChatTemplateError as error:
+        return str(error)
+    return None
 
 
 def _entry(name: str, service: Service) -> dict[str, Any]:

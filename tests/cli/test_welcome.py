@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from amulet_local.cli import welcome
-from amulet_local.cli.app import ANSWERS, COMMANDS, in_own_words
+from amulet_local.cli.app import ANSWERS, COMMANDS, in_own_words, without_a_command
 from amulet_local.loading import model_store
 from tests.cli.conftest import CallCli
 from tests.cli.running import OnTerminal
@@ -127,6 +127,27 @@ def test_what_other_programs_would_understand_is_understood(
 ) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     assert in_own_words(typed) == meant
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        (["-m", "tiny"], ["chat", "-m", "tiny"]),
+        (["-m", "tiny", "-p", "Hi"], ["generate", "-m", "tiny", "-p", "Hi"]),
+        (["--preference=funny", "Hi"], ["generate", "--preference=funny", "Hi"]),
+        (["-n", "many", "--nonsense"], ["chat", "-n", "many", "--nonsense"]),
+        (["--nonsense"], ["--nonsense"]),
+        (["--version"], ["--version"]),
+        (["-v"], ["--version"]),
+        (["version"], ["--version"]),
+        (["chat", "-n", "3"], ["chat", "-n", "3"]),
+    ],
+)
+def test_flags_without_a_command_are_for_an_answer_or_a_chat(
+    monkeypatch: pytest.MonkeyPatch, typed: list[str], meant: list[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
+    assert without_a_command(typed) == meant
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import { Preferences } from "./preferences.js";
 import { Run } from "./run.js";
 import { Server } from "./server.js";
 import { Strength } from "./strength.js";
-import { short, visible } from "./text.js";
+import { onPage, short, visible } from "./text.js";
 
 const ALTERNATIVES = 5;
 const LOADING_EVERY = 700; // milliseconds
@@ -253,9 +253,16 @@ async function load() {
   by("model").title = by("model").textContent;
   preferences.load(props.amulet);
   strength.load(props.amulet);
-  by("ask").disabled = false;
-  showState("ready", "good");
   showCode();
+  const problem = props.amulet.chat_problem;
+  by("ask").disabled = Boolean(problem);
+  if (problem) {
+    realigned.clear(onPage(problem));
+    plain.clear("");
+    showState("can't chat", "bad");
+  } else {
+    showState("ready", "good");
+  }
 }
 
 function showState(text, kind) {

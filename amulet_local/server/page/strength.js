@@ -9,6 +9,11 @@ import { element, short } from "./text.js";
 const SCALES = [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5];
 const GUARDED = "balanced";
 const NEAR = 1e-6;
+const GIVEN = {
+  kl_target: "KL target",
+  max_guidance: "scale at most",
+  min_plausibility: "least plausibility",
+};
 
 /** The slider's stops, weakest first: { name, summary, budget, scale, fields }. */
 export function stopsOf({ presets, default_preset: fallback, default_strength: standard }) {
@@ -67,6 +72,7 @@ function valuesOf({ budget, scale }) {
 export class Strength {
   #stops = [];
   #touched = false;
+  #own = {};
 
   /** parts: the elements range, marks, value and note. */
   constructor(parts, onChange) {
@@ -83,6 +89,7 @@ export class Strength {
   load(amulet) {
     const before = this.#stops.length;
     this.#stops = stopsOf(amulet);
+    this.#own = amulet.default_strength?.given ?? {};
     const { range, marks } = this.parts;
     range.max = this.#stops.length - 1;
     this.#touched &&= before === this.#stops.length;
@@ -92,6 +99,12 @@ export class Strength {
       ...this.#stops.flatMap((stop, i) => (stop.name ? [this.#mark(stop, i)] : [])),
     );
     this.#show();
+  }
+
+  /** What the server's flags set besides, as long as its default is left alone. */
+  get #given() {
+    const own = Object.entries(GIVEN).filter(([field]) => !this.#touched && field in this.#own);
+    return own.map(([field, words]) => `; ${words} ${short(this.#own[field])}`).join("");
   }
 
   /** For a request or a change of one: nothing as long as the server's default is left alone. */
@@ -122,7 +135,7 @@ export class Strength {
     value.textContent = stop.name || values;
     const isSaid = stop.summary.startsWith(values);
     const about = isSaid ? stop.summary.slice(values.length) : `: ${stop.summary}`;
-    note.replaceChildren(values, element("span", "about", about));
+    note.replaceChildren(values, element("span", "about", about + this.#given));
     range.setAttribute("aria-valuetext", stop.name ? `${stop.name}, ${values}` : values);
     for (const mark of marks.children) {
       mark.setAttribute("aria-pressed", String(mark.dataset.stop === range.value));

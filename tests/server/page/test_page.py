@@ -16,8 +16,9 @@ import pytest
 from amulet_local.common import readable
 from amulet_local.explanation import explanation
 from tests.conftest import missing
+from tests.gguf_edit import copy_without
 from tests.server.page.browsing import CONTRASTS, PHONE, TOKEN, Visits, answered, ask, controls
-from tests.server.page.serving import Served
+from tests.server.page.serving import Served, serving
 
 HOSTILE = "</script><img src=x onerror='window.taken = 1'>\u202eevil\u2066 \x1b[31m\x00\x07<b>"
 
@@ -311,6 +312,21 @@ def test_a_warning_speaks_of_the_page(visit: Visits, served: Served) -> None:
         "The model was still reasoning after 9 tokens: no answer; allow more tokens under Options.",
         "Guidance scale 118 is above 10 (a hint, no flag).",
     ]
+
+
+def test_a_model_that_can_t_chat_is_said_before_anything_is_asked(
+    visit: Visits, tiny_path: Path, tmp_path: Path
+) -> None:
+    mute = tmp_path / "mute.gguf"
+    copy_without(tiny_path, mute, "tokenizer.chat_template")
+    with serving(mute, "--parallel", "1", "-c", "256", "--kl-target", "0.3") as served:
+        page = visit(served.url, max_tokens=0)
+        page.wait_for_selector("#state.bad")
+        said = page.inner_text("#realigned")
+        assert 'the server is to be started with "--chat-template chatml"' in said
+        assert "--raw" not in said
+        assert page.is_disabled("#ask")
+        assert "; KL target 0.3" in page.inner_text("#strength-note")
 
 
 def test_a_conversation_can_go_on(visit: Visits, served: Served) -> None:
