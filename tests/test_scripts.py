@@ -17,8 +17,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests import help_in_docs
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 pytestmark = pytest.mark.lengthy  # all of them together
 
@@ -66,7 +72,7 @@ class Checkout:
     def __init__(self, folder: Path) -> None:
         self.root = folder / "a checkout"
         self.root.mkdir()
-        for name in ("scripts", ".ci"):
+        for name in ("scripts", ".ci", "requirements"):
             shutil.copytree(REPOSITORY / name, self.root / name)
         shutil.copy(REPOSITORY / "pyproject.toml", self.root)
         self.bin = folder / "bin"
@@ -232,6 +238,98 @@ def test_a_second_run_installs_nothing_needs_no_compiler_and_says_nothing(
     assert (second.returncode, second.stderr) == (0, "")
     assert second.stdout == first.stdout
     assert checkout.recorded("-m") == []
+
+
+LOCKED = {"AMULET_LOCKED": "1"}
+
+
+def test_continuous_integration_installs_what_is_locked_and_nothing_else(
+    checkout: Checkout,
+) -> None:
+    assert checkout.run("scripts/test", **LOCKED).returncode == 0
+    *locked, package = checkout.installs()
+    files = [line.rsplit("/", 1)[-1] for line in locked]
+    assert files == ["build.txt", "ci.txt", "models.txt"]
+    assert all("--require-hashes" in line for line in locked)
+    assert package.endswith(f"--no-deps --no-build-isolation -e {checkout.root}")
+    checkout.log.unlink()
+    assert checkout.run("scripts/test", **LOCKED).returncode == 0
+    assert checkout.installs() == []
+    (checkout.root / "requirements" / "ci.txt").write_text("# other versions\n")
+    assert checkout.run("scripts/test", **LOCKED).returncode == 0
+    assert len(checkout.installs()) == 4
+    assert "AMULET_LOCKED=1" in (checkout.root / ".ci" / "run").read_text()
+
+
+def test_what_is_not_locked_is_refused_where_locked_versions_are_wanted(
+    checkout: Checkout,
+) -> None:
+    result = checkout.run("scripts/test", "clients", **LOCKED)
+    assert result.returncode == 1
+    assert "nothing for clients" in result.stderr
+
+
+def supplied(checkout: Checkout, tool: str, body: str) -> None:
+    """A tool that is there already."""
+    folder = checkout.root / ".venv-supply" / "bin"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / tool).write_text(f"#!/usr/bin/env bash\n{body}\n")
+    (folder / tool).chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        ("echo 'No known vulnerabilities found' >&2", 0, "ci.txt: no known vulnerability"),
+        ("echo 'jinja2 3.1.5 CVE-2025-27516 3.1.6'; exit 1", 1, "known vulnerabilities. Raise"),
+        (
+            "echo 'ERROR: Dependency not found and could not be audited: jinja2' >&2; exit 1",
+            2,
+            "ci.txt: not audited: ERROR: Dependency not found",
+        ),
+    ],
+)
+def test_an_audit_that_could_not_be_done_does_not_look_like_a_clean_one(
+    checkout: Checkout, body: str, status: int, said: str
+) -> None:
+    supplied(checkout, "pip-audit", f'[[ " $* " == *" --strict "* ]] || exit 0\n{body}')
+    result = checkout.run("scripts/audit")
+    assert result.returncode == status
+    assert said in result.stderr
+    assert ("CVE-2025-27516" in result.stdout) == (status == 1)
+
+
+def test_tools_that_are_missing_are_installed_from_files_with_locked_hashes(
+    checkout: Checkout,
+) -> None:
+    result = checkout.run("scripts/audit")
+    assert result.returncode != 0
+    (install,) = checkout.installs()
+    assert install.endswith(f"--require-hashes -r {checkout.root}/requirements/supply.txt")
+
+
+def test_every_requirement_is_locked_with_hashes_and_from_no_named_place() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *(extras[name] for name in ("test", "dev", "server"))]
+    flat = [item for items in wanted for item in ([items] if isinstance(items, str) else items)]
+    text = (REPOSITORY / "requirements" / "ci.txt").read_text()
+    locked = {
+        (requirement := Requirement(line)).name.lower().replace("_", "-"): requirement
+        for line in re.findall(r"^([\w.-]+==[^\\\n]*?) *\\\\?$", text, re.MULTILINE)
+    }
+    for item in map(Requirement, flat):
+        found = locked.get(item.name.lower().replace("_", "-"))
+        if item.name != "tomli":  # for an older Python: its bound is a marker
+            assert found is not None, item
+            (version,) = (part.version for part in found.specifier)
+            assert item.specifier.contains(version), f"{item} is locked at {version}: scripts/lock"
+    for path in (REPOSITORY / "requirements").iterdir():
+        lines = path.read_text().splitlines()
+        assert not any("//" in line for line in lines), f"{path.name} names a host"
+        pinned = [n for n, line in enumerate(lines) if re.match(r"[\w.-]+(\[\w+\])?==", line)]
+        assert pinned
+        assert all(lines[n + 1].startswith("    --hash=sha256:") for n in pinned), path.name
 
 
 @pytest.mark.parametrize("change", ["pyproject", "interpreter", "missing command"])

@@ -25,6 +25,7 @@ from typing import Any
 import psutil
 
 from amulet_local import load
+from amulet_local.llama import library
 from amulet_local.loading import model_store
 from amulet_local.server.limits import Access, Limits
 from amulet_local.server.model_names import ModelNames
@@ -149,6 +150,7 @@ class Soak:
                 break
             time.sleep(0.1)
         gc.collect()
+        library.return_free_memory()  # what is free and not given back is no leak
         for _ in range(50):  # connections of clients that left are closed in a moment
             n_connections = len(self._process.net_connections())
             if n_connections <= 1:
