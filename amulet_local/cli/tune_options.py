@@ -71,8 +71,9 @@ class TuneOptions:
             metavar="CHECK",
             help="Whether an answer follows the preference: regex:PATTERN, if it is found in it; "
             "python:FILE, by follows(question, answer) in it, which returns True, False or, where "
-            "it can't tell, None. FILE is run as it is: it is your own program. Default: a rule, "
-            "for preferences that have one.",
+            "it can't tell, None (FILE is run as it is: it is your own program); bank:NAME, as for "
+            "a preference of scripts/study_adherence, e.g. bank:lower-case. Default: a rule, for "
+            "preferences that have one.",
         ),
     ] = None
     judge: Annotated[

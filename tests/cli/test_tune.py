@@ -264,7 +264,7 @@ def test_progress_is_on_one_line_of_a_terminal(
         (["--reset", "-m", "no/such.gguf"], "no such file"),
         (["--check", "regex:x"], "--check is for one preference, and there are 2"),
         (["--preference", "in rhyme", "--check", "regex:("], "is no regular expression"),
-        (["--preference", "in rhyme", "--check", "rhyme"], "a check is regex:PATTERN or python:"),
+        (["--preference", "in rhyme", "--check", "rhyme"], "a check is regex:PATTERN, python:"),
         (["--preference", "in rhyme", "--check", "python:no/such.py"], "can't read no/such.py"),
     ],
 )

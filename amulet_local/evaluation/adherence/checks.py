@@ -1,16 +1,19 @@
-"""Checks that a user brings: a regular expression, or a function in a file of Python.
+"""Checks that a user brings: a regular expression, a function in a file of Python, or the rule of
+a preference of the bank.
 
-Knows nothing about preferences. A file is run as it is: it is the user's own program.
+A file is run as it is: it is the user's own program.
 """
 
 from __future__ import annotations
 
 import re
 import runpy
+from difflib import get_close_matches
 from pathlib import Path
 
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
 from amulet_local.evaluation.adherence.answer import AnswerText
+from amulet_local.evaluation.adherence.bank import BANK
 from amulet_local.evaluation.adherence.published import Check
 
 FUNCTION = "follows"
@@ -23,12 +26,13 @@ def parse_check(text: str) -> Check:
     Args:
         text: "regex:PATTERN", which an answer follows if the pattern is found in it (Python's
             syntax; "^" and "$" match at lines), or "python:FILE" with a function
-            follows(question, answer) that returns True or False, or None if it can't tell.
+            follows(question, answer) that returns True or False, or None if it can't tell, or
+            "bank:NAME", the rule of the bank's preference of that name.
 
     Raises:
-        InvalidParameterError: neither of the two, a pattern that isn't one, or a file without such
-            a function or that fails. The check itself raises it if the function fails or returns
-            something else.
+        InvalidParameterError: none of the three, a pattern that isn't one, a name that isn't one,
+            or a file without such a function or that fails. The check itself raises it if the
+            function fails or returns something else.
         FileAccessError: the file can't be read.
     """
     kind, colon, rest = text.partition(":")
@@ -36,9 +40,20 @@ def parse_check(text: str) -> Check:
         return _regex(rest)
     if colon and rest.strip() and kind == "python":
         return _function(Path(rest.strip()).expanduser())
+    if colon and rest.strip() and kind == "bank":
+        return _banked(rest.strip())
     raise InvalidParameterError(
-        f"a check is regex:PATTERN or python:FILE, e.g. 'regex:^- ', got {text[:80]!r}"
+        f"a check is regex:PATTERN, python:FILE or bank:NAME, e.g. 'regex:^- ', got {text[:80]!r}"
     )
+
+
+def _banked(name: str) -> Check:
+    for preference in BANK:
+        if preference.name == name:
+            return preference.check
+    near = get_close_matches(name, [preference.name for preference in BANK])
+    hint = f"; did you mean {' or '.join(near)}?" if near else ", e.g. bank:lower-case"
+    raise InvalidParameterError(f"the bank has no preference {name[:80]!r}{hint}")
 
 
 def _regex(pattern: str) -> Check:

@@ -11,6 +11,7 @@ by, the other half confirms. Knows nothing about how answers are made.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any, cast, get_args
 
 from amulet_local.common import private_files
-from amulet_local.common.errors import AmuletError, InvalidParameterError
+from amulet_local.common.errors import AmuletError, InvalidParameterError, InvalidTextError
 from amulet_local.common.json_log import Log, read_log
 from amulet_local.common.results import Generation
 from amulet_local.engine import Engine, load
@@ -47,6 +48,7 @@ N_CTX = 768
 LOG = "adherence.jsonl"
 GREEDY = "{}"
 DRAWN_SEEDS = 3
+_MAX_BYTES = 1 << 24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +191,33 @@ def own_preference(text: str | None, check: str | None) -> tuple[RuledPreference
     return (ruled("own", "own", check, parse_check(check), text),)
 
 
+def preferences_in(path: Path) -> tuple[RuledPreference, ...]:
+    """The preferences of a file of JSON lines, each with "preference" and "check".
+
+    Raises:
+        FileAccessError: the file, or that of a check, can't be read.
+        InvalidParameterError: a check can't be used.
+        InvalidTextError: a line is something else, or there is none.
+    """
+    found = []
+    lines = private_files.read(path, max_bytes=_MAX_BYTES).decode(errors="replace").split("\n")
+    for n, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            text, check = (json.loads(line)[name].strip() for name in ("preference", "check"))
+        except (ValueError, RecursionError, TypeError, KeyError, AttributeError):
+            text = check = ""
+        if not text:
+            raise InvalidTextError(
+                f'{path}, line {n}: write {{"preference": "in rhyme", "check": "regex:..."}}'
+            )
+        found.append(ruled("own", "own", check, parse_check(check), text))
+    if not found:
+        raise InvalidTextError(f"{path} has no preference in it")
+    return tuple(found)
+
+
 def placements_of(text: str) -> list[Placement]:
     """The placements that a list names.
 
@@ -212,7 +241,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--questions", type=Path, help="a file of them, instead of the built-in")
     parser.add_argument("--preference", help="one of your own instead of the bank, with --check")
-    parser.add_argument("--check", help="its rule: regex:PATTERN or python:FILE")
+    parser.add_argument("--check", help="its rule: regex:PATTERN, python:FILE or bank:NAME")
+    parser.add_argument(
+        "--preferences",
+        type=Path,
+        help='a file of your own instead of the bank: lines {"preference": TEXT, "check": RULE}',
+    )
     parser.add_argument("--each", type=int, default=1, help="questions of each preference")
     parser.add_argument("--max-tokens", type=int, default=64, help="of an answer")
     parser.add_argument(
@@ -240,9 +274,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     try:
         own = own_preference(options.preference, options.check)
+        if options.preferences is not None:
+            if own:
+                raise InvalidParameterError("--preferences and --preference: give one of them")
+            own = preferences_in(options.preferences)
         questions: Sequence[str] = QUESTIONS
         if options.questions is not None:
-            text = private_files.read(options.questions, max_bytes=1 << 24).decode()
+            text = private_files.read(options.questions, max_bytes=_MAX_BYTES).decode()
             questions = parse_questions(text, str(options.questions))
         methods = contestants(options.methods)
         placements = placements_of(options.placements)

@@ -25,7 +25,17 @@ def test_a_function_gets_question_and_answer(tmp_path: Path) -> None:
     assert check(AnswerText("Why?", "So.")) is None
 
 
-@pytest.mark.parametrize("text", ["", "regex:", "python: ", "regex", "perl:x", "regex:(", "^- "])
+def test_a_preference_of_the_bank_lends_its_rule() -> None:
+    check = parse_check("bank:no-commas")
+    assert check(AnswerText("Why?", "Because it is so.")) is True
+    assert check(AnswerText("Why?", "Well, because.")) is False
+    with pytest.raises(InvalidParameterError, match="did you mean no-commas"):
+        parse_check("bank:no-comma")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "regex:", "bank:", "python: ", "regex", "perl:x", "regex:(", "^- "]
+)
 def test_what_is_no_check_is_refused(text: str) -> None:
     with pytest.raises(InvalidParameterError):
         parse_check(text)

@@ -15,6 +15,7 @@ from amulet_local.evaluation.adherence.study import (
     main,
     own_preference,
     placements_of,
+    preferences_in,
     run,
     stored,
     with_examples,
@@ -128,6 +129,25 @@ def test_what_the_file_recommends_is_in_the_form_of_a_log(model_path: Path) -> N
 def test_a_preference_of_ones_own_needs_its_check(text: str | None, check: str | None) -> None:
     with pytest.raises(errors.InvalidParameterError, match="give both"):
         own_preference(text, check)
+
+
+def test_preferences_of_ones_own_come_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "mine.jsonl"
+    file.write_text(
+        '{"preference": "all small letters", "check": "bank:lower-case"}\n'
+        '{"preference": "name a river", "check": "regex:Rhine|Nile"}'
+    )
+    small, river = preferences_in(file)
+    assert (small.wordings, river.wordings) == (("all small letters",), ("name a river",))
+    assert river.follows("Where?", "At the Nile.") is True
+    assert river.follows("Where?", "At home.") is False
+    file.write_text("")
+    with pytest.raises(errors.InvalidTextError, match="no preference in it"):
+        preferences_in(file)
+    for line in ('{"preference": "in rhyme"}', "in rhyme", '{"preference": 3, "check": 4}', "[]"):
+        file.write_text('{"preference": "x", "check": "regex:x"}\n' + line)
+        with pytest.raises(errors.InvalidTextError, match="line 2"):
+            preferences_in(file)
 
 
 def test_an_unknown_placement_is_refused() -> None:
