@@ -8,7 +8,7 @@ import os
 import shlex
 import socket
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -272,11 +272,11 @@ def _write_pieces(response: http.client.HTTPResponse) -> bool:
     return is_cut
 
 
-def _pieces(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
-    """The events of a stream."""
+def _pieces(response: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The events of a stream; a server that takes its time sends comments between them."""
     for line in response:
-        data = line.strip().removeprefix(b"data: ")
-        if data and data != b"[DONE]":
+        name, colon, data = line.strip().partition(b":")
+        if name == b"data" and colon and data.strip() != b"[DONE]":
             yield json.loads(data)
 
 

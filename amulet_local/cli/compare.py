@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
+import math
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,11 +43,10 @@ amulet-local compare "What is a heap?" --preference "in rhyme" \\
 PROMPTED = "pref"
 """The method that only asks."""
 
-MUCH_ALIKE, THE_SAME, RELATED = 0.8, 0.95, 0.4
-"""Shares of common words from which on a preference seems to change nothing: that an answer has
-with the plain one; with the prompted one, where that has so many with the plain one."""
-FEWEST_WORDS = 12
-"""Of a plain answer from which on that can be told."""
+LEAST_GAIN = 0.05
+"""Nats a token by which a preference makes an answer likelier, below which it seems too weak."""
+FEWEST_TOKENS = 12
+"""Of an answer from which on that can be told."""
 
 LABELS = {"base": "plain", "pref": "preference prompt", "amulet": "realigned"}
 
@@ -105,11 +104,12 @@ def run(options: CompareOptions) -> None:
                 sampling=sampling,
                 stream=stream,
                 progress=entry.name,
+                trace=0 if _steers(entry) else None,
             )
             generations[entry.name] = generation
             applied = generation.applied
             headings.append(_heading(entry, "" if applied is None else applied_in_words(applied)))
-            made[entry.name] = opened.json_of(generation, entry.question)
+            made[entry.name] = opened.json_of(replace(generation, trace=None), entry.question)
             if generation.seed is not None:  # the same draws for all
                 sampling = sampling.replace(seed=generation.seed)
     if options.json:
@@ -145,44 +145,47 @@ def _with_prompted(entries: list[NamedMethod], question: Question) -> list[Named
     """The same, and the preference prompt alone where something steers: what that has to beat."""
     from amulet_local.steering.methods import METHODS
 
-    methods = [METHODS[entry.method] for entry in entries]
-    steer = any(method.needs_plain and method.needs_preference for method in methods)
-    if not steer or any(entry.method == PROMPTED for entry in entries):
+    if not any(map(_steers, entries)) or any(entry.method == PROMPTED for entry in entries):
         return entries
+    methods = [METHODS[entry.method] for entry in entries]
     place = next((i for i, method in enumerate(methods) if method.needs_preference), 0)
     return [*entries[:place], named_method(PROMPTED, question), *entries[place:]]
 
 
 def weak_wishes(entries: Sequence[NamedMethod], generations: Mapping[str, Generation]) -> list[str]:
-    """A line for steered answers to which the preference did next to nothing, with what helps."""
-    from amulet_local.steering.methods import METHODS
+    """A line about preferences that make no steered answer likelier, with what helps.
 
-    text_of = {item.method: generations[item.name].text for item in entries}
-    plain, prompted = text_of.get("base"), text_of.get(PROMPTED)
-    if plain is None or prompted is None or len(plain.split()) < FEWEST_WORDS:
-        return []
-    is_near = _likeness(prompted, plain) >= RELATED
-    weak = []
+    Args:
+        generations: by name, traced where both prompts are computed.
+    """
+    from amulet_local.explanation.explanation import totals
+
+    found: dict[str, list[float]] = {}
     for item in entries:
-        method, text = METHODS[item.method], generations[item.name].text
-        if method.needs_plain and method.needs_preference:
-            if _likeness(text, plain) >= MUCH_ALIKE:
-                weak.append(f"{item.name} is nearly the plain answer")
-            elif is_near and _likeness(text, prompted) >= THE_SAME:
-                weak.append(f"{item.name} is what the prompt alone gives")
+        trace = generations[item.name].trace
+        if not (_steers(item) and trace and len(trace) >= FEWEST_TOKENS):
+            continue
+        margins = totals(trace).margins  # none where a scale of 1 leaves the plain prompt out
+        for wish, margin in zip(item.question.preferences, margins, strict=False):
+            gain = math.copysign(1, wish.weight) * margin
+            found.setdefault(" ".join(wish.label.split()), []).append(gain)
+    weak = {label: max(gains) for label, gains in found.items() if max(gains) < LEAST_GAIN}
     if not weak:
         return []
-    wanted = ", ".join(repr(item.label) for item in entries[0].question.preferences)
+    wanted = ", ".join(f"{label!r} ({gain:+.3f} nats a token)" for label, gain in weak.items())
     return [
-        f"{', '.join(weak)}: {wanted} seems too weak a wish for this model and question. Say what "
-        f"can be seen in a text: its length, form, language, reader or words, e.g. "
-        f"--preference 'in three short sentences, with an example'; or try --preset strong"
+        f"{wanted}: too weak for this model and question, it seems, as the answer is hardly "
+        f"likelier with the wish. Say what can be seen in a text: its length, form, language, "
+        f"reader or words, e.g. --preference 'in three short sentences, with an example'"
     ]
 
 
-def _likeness(text: str, other: str) -> float:
-    """Share of the words that two texts have in common, in the same order."""
-    return difflib.SequenceMatcher(None, text.split(), other.split(), autojunk=False).ratio()
+def _steers(entry: NamedMethod) -> bool:
+    """Whether a method goes by both prompts."""
+    from amulet_local.steering.methods import METHODS
+
+    method = METHODS[entry.method]
+    return method.needs_plain and method.needs_preference
 
 
 def chosen_width(asked: bool | None, n_columns: int, *, total: int, is_terminal: bool) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from amulet_local.cli.ask import _pieces
 from tests.cli.conftest import CallCli
 from tests.scripted import says, scripted_engine
 from tests.server.conftest import running
@@ -64,3 +65,15 @@ def test_a_question_is_answered_at_an_address(call: CallCli) -> None:
 )
 def test_what_is_no_address_is_said_to_be_none(call: CallCli, address: str, words: str) -> None:
     assert words in call("ask", address, "Why?").error_line
+
+
+def test_what_a_server_sends_while_it_is_silent_is_no_piece() -> None:
+    lines = [
+        b": waiting\n",
+        b"\n",
+        b'data: {"a": 1}\n',
+        b"\n",
+        b'data:{"a": 2}\n',
+        b"data: [DONE]\n",
+    ]
+    assert list(_pieces(lines)) == [{"a": 1}, {"a": 2}]

@@ -8,10 +8,21 @@ import pytest
 
 from amulet_local.cli.compare import CompareOptions, entries_of, weak_wishes
 from amulet_local.cli.question import read_options
-from amulet_local.common.results import Generation, Timings, Usage
+from amulet_local.common.results import Generation, Timings, TokenTrace, Usage
 
-PLAIN = "To sleep better go to bed at the same time each day and leave your phone outside"
-OTHER = "Para dormir mejor acuéstate siempre a la misma hora y deja el teléfono fuera"
+TOKEN_PLAIN = -1.0
+TOKEN = TokenTrace(
+    token_id=1,
+    text="a",
+    plain=TOKEN_PLAIN,
+    preferences=(),
+    realigned=-1,
+    scale=1.5,
+    kl=0.1,
+    top_plain=(),
+    top_preferences=(),
+    top_realigned=(),
+)
 GENERATION = Generation(
     text="",
     token_ids=(1,),
@@ -50,23 +61,28 @@ def test_what_steers_is_compared_with_the_prompt_alone(given: str, compared: lis
     assert methods(given) == compared
 
 
-def said(plain: str, prompted: str, steered: str) -> str:
+def said(*gains: float, wishes: tuple[str, ...] = ("nice",), n_tokens: int = 12) -> str:
+    """What is said where each preference makes each token likelier by so many nats."""
+    liked = [wish for wish in wishes if not wish.startswith("-")]
+    avoided = [wish.removeprefix("-") for wish in wishes if wish.startswith("-")]
     question = read_options(
-        CompareOptions(prompt="Why?", model="smollm2", preference=["nice"], methods="")
+        CompareOptions(prompt="Why?", model="smollm2", preference=liked, avoid=avoided, methods="")
     )
-    texts = {"base": plain, "pref": prompted, "amulet": steered}
     entries = entries_of("base,pref,amulet", question)
-    made = {name: replace(GENERATION, text=text) for name, text in texts.items()}
+    trace = (replace(TOKEN, preferences=tuple(TOKEN_PLAIN + gain for gain in gains)),) * n_tokens
+    made = {entry.name: GENERATION for entry in entries}
+    made["amulet"] = replace(GENERATION, trace=trace)
     return " ".join(weak_wishes(entries, made))
 
 
-def test_a_wish_that_changes_next_to_nothing_is_said_to_be_weak() -> None:
-    assert "amulet is nearly the plain answer: 'nice'" in said(PLAIN, PLAIN, f"{PLAIN} too")
-    near = PLAIN.replace("go to bed", "lie down").replace("each day", "every evening")
-    assert "amulet is what the prompt alone gives" in said(PLAIN, near, near)
+def test_a_wish_that_makes_the_answer_hardly_likelier_is_said_to_be_weak() -> None:
+    assert said(0.02).startswith("'nice' (+0.020 nats a token): too weak for this model")
+    assert "'nice' (-0.010" in said(-0.01)
+    assert said(0.02, 0.5, wishes=("nice", "in rhyme")).startswith("'nice' (+0.020 nats a token): ")
+    assert "'rude:-1' (+0.010" in said(-0.01, wishes=("-rude",))
 
 
 def test_a_wish_that_changes_the_answer_is_not() -> None:
-    assert said(PLAIN, OTHER, OTHER) == ""
-    assert said(PLAIN, PLAIN, OTHER) == ""
-    assert said("Yes.", "Yes.", "Yes.") == ""
+    assert said(0.7) == ""
+    assert said(-0.7, wishes=("-rude",)) == ""
+    assert said(0.02, n_tokens=5) == ""
