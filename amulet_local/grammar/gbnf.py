@@ -12,7 +12,7 @@ import string
 from dataclasses import dataclass
 
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.grammar.recursion import looping_rule
+from amulet_local.grammar.recursion import looping_rule, rules_that_can_begin
 from amulet_local.grammar.utf8 import MAX_CODE_POINT, Ranges, byte_sequences, complement, merged
 
 MAX_CHARACTERS = 256 * 1024
@@ -98,6 +98,11 @@ class _Parser:
             raise InvalidParameterError(
                 f"grammar: the rule {self._owner[looping]!r} may call itself before it has read "
                 f"anything (left recursion); write the repetition with * or +"
+            )
+        if self._names["root"] not in rules_that_can_begin(rules):
+            raise InvalidParameterError(
+                "grammar: no text is as it wants: 'root' leads to rules alone that only call "
+                "themselves"
             )
         elements: list[int] = []
         starts: list[tuple[int, ...]] = []

@@ -1,4 +1,4 @@
-"""Finds rules that may call themselves without reading anything.
+"""Finds rules that may call themselves without reading anything, or that nothing can begin.
 
 Knows nothing about notation: a rule is a list of alternatives, each a list of elements; elements
 from 0 on are numbers of rules, the others read something.
@@ -29,6 +29,31 @@ def looping_rule(rules: Rules) -> int | None:
                 if element not in empty:
                     break
     return _on_a_cycle(calls)
+
+
+def rules_that_can_begin(rules: Rules) -> set[int]:
+    """Those that read something or may be empty; the others only ever call themselves."""
+    empty = _rules_that_may_be_empty(rules)
+    callers: list[list[int]] = [[] for _ in rules]
+    found = []
+    for number, alternatives in enumerate(rules):
+        for alternative in alternatives:
+            for element in alternative:
+                if element < 0:
+                    found.append(number)
+                    break
+                callers[element].append(number)
+                if element not in empty:
+                    break
+            else:
+                found.append(number)
+    begins: set[int] = set()
+    while found:
+        number = found.pop()
+        if number not in begins:
+            begins.add(number)
+            found += callers[number]
+    return begins
 
 
 def _rules_that_may_be_empty(rules: Rules) -> set[int]:

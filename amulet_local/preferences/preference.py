@@ -95,6 +95,9 @@ class Preference:
         return as_instruction(self.text)
 
 
+MOST_PREFERENCES = 256
+"""At once: each has a prompt of its own, which is made before anybody asks how many rows fit."""
+
 PreferenceLike: TypeAlias = str | Preference
 """A name or free text, either with a weight such as ":0.5" at its end, or a Preference."""
 
@@ -141,7 +144,11 @@ def _resolved(argument: str, given: PreferencesLike) -> list[Preference]:
             f"{argument} must be a name, a text, a Preference or a list of them, got "
             f"{type(given).__name__}"
         )
-    preferences = [part for item in given for part in _parts(item)]
+    preferences: list[Preference] = []
+    for item in given:
+        preferences += _parts(item)
+        if len(preferences) > MOST_PREFERENCES:
+            raise InvalidParameterError(f"{argument}: at most {MOST_PREFERENCES} are allowed")
     if not preferences:
         raise InvalidParameterError("the list of preferences is empty; leave it out for none")
     return preferences

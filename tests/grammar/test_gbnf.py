@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.grammar import gbnf, utf8
-from amulet_local.grammar.automaton import Automaton
+from amulet_local.grammar.automaton import DEAD, Automaton
 from tests.grammar.reading import derived, matches
 
 
@@ -204,3 +204,28 @@ def test_making_room_changes_no_answer(monkeypatch: Any) -> None:
         assert automaton.table.nbytes <= 16 * 1024
     assert automaton.may_end(state)
     assert automaton.step(state, ord("}")) == 0
+
+
+@pytest.mark.parametrize(
+    "rules", ["root ::= root", 'root ::= a "x"\na ::= a', "root ::= a | b\na ::= a\nb ::= a"]
+)
+def test_a_grammar_that_no_text_begins_is_refused(rules: str) -> None:
+    with pytest.raises(InvalidParameterError, match="no text is as it wants"):
+        gbnf.parse(rules)
+
+
+@pytest.mark.parametrize(
+    ("rules", "text"),
+    [
+        ('root ::= "a" root', b"aa"),  # endless, which a limit of tokens ends
+        ('root ::= a | "x"\na ::= a', b"x"),
+        ('root ::= a* "x"\na ::= "y"?', b"x"),
+        ('root ::= e "x"\ne ::= ""', b"x"),
+    ],
+)
+def test_what_only_partly_leads_nowhere_is_matched(rules: str, text: bytes) -> None:
+    automaton = Automaton(gbnf.parse(rules))
+    state = automaton.start
+    for byte in text:
+        state = automaton.step(state, byte)
+    assert state != DEAD
