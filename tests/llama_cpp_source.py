@@ -1,7 +1,7 @@
-"""Where llama.cpp's own vocabularies and chat templates are found: llama-cpp-python's sdist.
+"""Where parts of llama.cpp's source are found: llama-cpp-python's sdist.
 
 The folder named by AMULET_LLAMA_CPP_SOURCE (the unpacked sdist), or else a download of the sdist
-of the installed version into a cache folder, once. Not committed: 76 MB.
+of the installed version into a cache folder, once for each part. Not committed: 76 MB.
 """
 
 from __future__ import annotations
@@ -18,29 +18,38 @@ from pathlib import Path
 
 # Read on import: the tests' environment is cleared of AMULET_ variables later.
 _SOURCE = os.environ.get("AMULET_LLAMA_CPP_SOURCE")
-_MODELS = Path("vendor", "llama.cpp", "models")
+_ROOT = Path("vendor", "llama.cpp")
 
 
 class SourceMissingError(Exception):
     """The sdist is not there and can't be fetched."""
 
 
-@cache
 def models_folder() -> Path:
     """The folder with `ggml-vocab-*.gguf` and `templates/`."""
+    return _folder(_ROOT / "models")
+
+
+def server_tests_folder() -> Path:
+    """The folder with llama-server's own tests."""
+    return _folder(_ROOT / "tools" / "server" / "tests")
+
+
+@cache
+def _folder(part: Path) -> Path:
     if _SOURCE:
-        folder = Path(_SOURCE) / _MODELS
+        folder = Path(_SOURCE) / part
         if not folder.is_dir():
-            raise SourceMissingError(f"AMULET_LLAMA_CPP_SOURCE has no {_MODELS}")
+            raise SourceMissingError(f"AMULET_LLAMA_CPP_SOURCE has no {part}")
         return folder
     name = f"llama_cpp_python-{version('llama-cpp-python')}"
     base = _cache_folder()
-    if not (base / name / _MODELS).is_dir():
+    if not (base / name / part).is_dir():
         try:
-            _download(name, base)
+            _download(name, base, part)
         except (OSError, subprocess.SubprocessError, tarfile.TarError) as error:
             raise SourceMissingError(f"no sdist of llama-cpp-python: {error}") from error
-    return base / name / _MODELS
+    return base / name / part
 
 
 def _cache_folder() -> Path:
@@ -52,7 +61,7 @@ def _cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or default) / "amulet-local-tests"
 
 
-def _download(name: str, base: Path) -> None:
+def _download(name: str, base: Path, part: Path) -> None:
     base.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=base) as folder:
         requirement = f"llama-cpp-python=={version('llama-cpp-python')}"
@@ -67,10 +76,12 @@ def _download(name: str, base: Path) -> None:
         unpacked = Path(folder) / "unpacked"
         with tarfile.open(Path(folder) / f"{name}.tar.gz") as archive:
             for member in archive:
-                if member.isfile() and _MODELS.as_posix() in member.name:
+                if member.isfile() and f"/{part.as_posix()}/" in member.name:
                     _unpack(archive, member, unpacked)
-        if not (base / name).exists():
-            unpacked.rename(base / name)
+        target = base / name / part
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            (unpacked / part).rename(target)
 
 
 def _unpack(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path) -> None:

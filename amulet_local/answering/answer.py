@@ -61,6 +61,7 @@ class Answer:
         self._tracer = None
         if request.trace is not None:
             self._tracer = Tracer(realigner, vocabulary, request.trace)
+        self._n_top = request.trace or 0
         self._trace: list[TokenTrace] = []
 
     def take(self, rows: Sequence[Logits]) -> Chunk | None:
@@ -80,7 +81,9 @@ class Answer:
             self._applied.note(combination.scale, self.steering.divergence())
         trace = None
         if self._tracer is not None:
-            trace = self._tracer.trace(rows, self.steering.plan, combination, token)
+            trace = self._tracer.trace(
+                rows, self.steering.plan, combination, token, self._picker.left(token, self._n_top)
+            )
             self._trace.append(trace)
         if token in self._vocabulary.end_tokens:
             self.finish_reason = "stop"

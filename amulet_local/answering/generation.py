@@ -19,9 +19,14 @@ from amulet_local.optimizer.realigner import Realigner
 
 
 class Control:
-    """Tells one generation what it is to go on as, or to end, from any thread."""
+    """Tells one generation what it is to go on as, or to end, from any thread.
+
+    Attributes:
+        n_cached: of the longest prompt, tokens that were in memory; 0 until the prompts are read.
+    """
 
     def __init__(self) -> None:
+        self.n_cached = 0
         self._next: Request | None = None
         self._lock = threading.RLock()  # re-entrant: a signal handler may cancel anywhere
         self._cancelled = False
@@ -101,7 +106,7 @@ def generate(
         for _ in steps:
             yield None
         answer.clock.prompt_done()
-        answer.n_cached = rows.n_kept
+        answer.n_cached = control.n_cached = rows.n_kept
         while True:
             chunk = answer.take([rows.logits(row) for row in range(rows.n_rows)])
             if chunk is None:

@@ -55,6 +55,14 @@ class Picker:
         self._chain.accept(token)
         return token
 
+    def left(self, token: int, n: int) -> tuple[float, list[tuple[int, float]]]:
+        """What the last token was drawn from: see SamplerChain.
+
+        Args:
+            token: that one.
+        """
+        return (1.0, [(token, 1.0)][:n]) if self._chain is None else self._chain.left(n)
+
     def close(self) -> None:
         """Free the samplers."""
         if self._chain is not None:

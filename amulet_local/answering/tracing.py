@@ -16,6 +16,9 @@ from amulet_local.optimizer.realigner import Logits, Realigner
 from amulet_local.steering.row_plan import RowPlan
 from amulet_local.steering.step import Combination
 
+Drawn = tuple[float, Sequence[tuple[int, float]]]
+"""A token's probability, and those of the likeliest by their ids."""
+
 
 class Tracer:
     """Makes a TokenTrace of each token."""
@@ -31,13 +34,19 @@ class Tracer:
         self._n_alternatives = n_alternatives
 
     def trace(
-        self, rows: Sequence[Logits], plan: RowPlan, combination: Combination, token: int
+        self,
+        rows: Sequence[Logits],
+        plan: RowPlan,
+        combination: Combination,
+        token: int,
+        drawn: Drawn = (1.0, ()),
     ) -> TokenTrace:
         """How `token` stands in the rows and in their combination.
 
         Args:
             rows: the logits of every row of `plan`.
             combination: what the token was chosen from.
+            drawn: the token's probability in what the samplers left, and the likeliest there.
         """
         realigner = self._realigner
         normalisers = [realigner.log_normaliser(row) for row in rows]
@@ -61,6 +70,11 @@ class Tracer:
             top_plain=tops[0] if plan.has_plain else (),
             top_preferences=tuple(tops[plan.has_plain :]),
             top_realigned=top_realigned,
+            top_drawn=tuple(
+                Alternative(token_id=one, text=self._text(one), log_probability=math.log(p))
+                for one, p in drawn[1]
+            ),
+            drawn=math.log(drawn[0]),
         )
 
     def _top(self, row: Logits, normaliser: float) -> tuple[Alternative, ...]:

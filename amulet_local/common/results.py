@@ -80,6 +80,9 @@ class TokenTrace:
         scale: the guidance scale of this token.
         kl: KL(realigned || combination at scale 1), in nats.
         top_plain, top_preferences, top_realigned: the likeliest tokens under each, best first.
+        top_drawn: the same of what the samplers left to draw from, with its own probabilities; the
+            chosen token alone where nothing was drawn.
+        drawn: the chosen token's log-probability there.
     """
 
     token_id: int
@@ -92,6 +95,8 @@ class TokenTrace:
     top_plain: tuple[Alternative, ...]
     top_preferences: tuple[tuple[Alternative, ...], ...]
     top_realigned: tuple[Alternative, ...]
+    top_drawn: tuple[Alternative, ...] = ()
+    drawn: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -248,6 +248,15 @@ class Context:
 
         return self._vector(llama_cpp.llama_get_embeddings_seq(self.pointer, sequence))
 
+    def score(self, sequence: int) -> float:
+        """What a model for ranking makes of a sequence after the last `decode`."""
+        import llama_cpp
+
+        row = llama_cpp.llama_get_embeddings_seq(self.pointer, sequence)
+        if not row:
+            raise DecodeError("llama.cpp kept no score", code=0)
+        return float(row[0])
+
     def _vector(self, row: Any) -> Logits:
         if not row:
             raise DecodeError("llama.cpp kept no hidden state", code=0)

@@ -42,7 +42,7 @@ class EmbedderSettings:
         n_gpu_layers: -1 is all.
         pooled: whether `embed` is what is asked for, or `hidden_states`.
         whole: whether `token_states` is; a text's tokens see each other in an encoder, so they are
-            computed at once.
+            computed at once. Of a model for ranking it is `score`.
     """
 
     n_ctx: int
@@ -60,6 +60,7 @@ class Embedder:
     Attributes:
         model: the loaded model.
         n_ctx: longest text, in tokens.
+        ranks: whether it is a model for ranking: it has a score for a pair of texts, and no states.
     """
 
     def __init__(self, path: str | os.PathLike[str], settings: EmbedderSettings) -> None:
@@ -76,6 +77,7 @@ class Embedder:
             path, ModelLoadSettings(n_gpu_layers=n_gpu_layers, embeds=True), progress=None
         )
         self._worker = Worker("amulet-embed")
+        self.ranks = settings.whole and self._pooling == native.POOLING_RANK
         try:
             self.n_ctx = min(settings.n_ctx, self.model.n_ctx_train)
             if settings.pooled:
@@ -92,7 +94,7 @@ class Embedder:
                     offload=n_gpu_layers != 0,
                     offload_kqv=n_gpu_layers != 0,
                     embeddings=True,
-                    pooled=settings.pooled,
+                    pooled=settings.pooled or self.ranks,
                 ),
                 self._stop_flag,
             )
@@ -142,6 +144,34 @@ class Embedder:
         """
         self._check_length(token_ids)
         return self._run(partial(self._all, token_ids))
+
+    def score(self, token_ids: Sequence[int]) -> float:
+        """How well a document answers a query, of a model that `ranks`; higher is better.
+
+        Args:
+            token_ids: both, as the model reads them: see `pair`.
+
+        Raises:
+            PromptTooLongError, BackendError, EngineClosedError: see `hidden_states`.
+        """
+        self._check_length(token_ids)
+        return float(self._run(partial(self._scored, token_ids))[0])
+
+    def pair(self, query: str, document: str) -> list[int]:
+        """The tokens that a model for ranking reads.
+
+        Raises:
+            InvalidTextError: a text holds a lone surrogate.
+        """
+        template, vocabulary = self.model.ranking_template, self.model.vocabulary
+        if template is not None:
+            text = template.replace("{query}", query).replace("{document}", document)
+            return vocabulary.tokenize(text, add_special=False, parse_special=True)
+        parts = (
+            vocabulary.tokenize(text, add_special=False, parse_special=False)
+            for text in (query, document)
+        )
+        return vocabulary.pair(*parts)
 
     @property
     def source(self) -> str:
@@ -194,6 +224,12 @@ class Embedder:
         context.decode([Span(sequence=0, position=0, tokens=ids, n_outputs=len(ids))])
         return np.array([context.hidden_state(n) for n in range(len(ids))], dtype=np.float64)
 
+    def _scored(self, ids: Sequence[int]) -> Vector:
+        context = self._open()
+        context.clear()
+        context.decode([Span(sequence=0, position=0, tokens=ids, n_outputs=len(ids))])
+        return np.array([context.score(0)])
+
     def _check_length(self, token_ids: Sequence[int]) -> None:
         if len(token_ids) > self.n_ctx:
             raise PromptTooLongError(
@@ -213,10 +249,14 @@ class Embedder:
         return self._context
 
     def _check_pooling(self) -> None:
-        header = self.model.header
-        pooling = header.metadata.get(f"{header.architecture}.pooling_type", 0)
-        if pooling not in native.POOLINGS_OF_TEXTS:
+        if self._pooling not in native.POOLINGS_OF_TEXTS:
+            architecture = self.model.header.architecture
             raise UnsupportedModelError(
                 f"{self.model.path.name} doesn't say how texts are embedded "
-                f"({header.architecture}.pooling_type is {pooling!r}): use an embedding model"
+                f"({architecture}.pooling_type is {self._pooling!r}): use an embedding model"
             )
+
+    @property
+    def _pooling(self) -> object:
+        header = self.model.header
+        return header.metadata.get(f"{header.architecture}.pooling_type", 0)

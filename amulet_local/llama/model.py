@@ -236,6 +236,14 @@ class Model:
         return template.decode("utf-8", "replace") if template else None
 
     @property
+    def ranking_template(self) -> str | None:
+        """The text of a query and a document, of models for ranking that read them in one."""
+        import llama_cpp
+
+        template = llama_cpp.llama_model_chat_template(self.pointer, b"rerank")
+        return template.decode("utf-8", "replace") if template else None
+
+    @property
     def can_drop_tokens(self) -> bool:
         """Whether part of a sequence can be removed from memory (not in recurrent models)."""
         import llama_cpp

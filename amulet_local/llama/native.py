@@ -76,6 +76,8 @@ SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
 POOLING_NONE = 0
 POOLINGS_OF_TEXTS = (1, 2, 3)
 """Mean, first token, last token: how a text's hidden states become one."""
+POOLING_RANK = 4
+"""They become a score: how well a document answers a query."""
 
 TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_USER_DEFINED = 1 << 0, 1 << 3, 1 << 4
 """Attributes of tokens."""
@@ -210,10 +212,13 @@ FUNCTIONS = {
     "llama_vocab_fim_pre": "vocab",
     "llama_vocab_fim_suf": "vocab",
     "llama_vocab_get_add_bos": "vocab",
+    "llama_vocab_get_add_eos": "vocab",
+    "llama_vocab_get_add_sep": "vocab",
     "llama_vocab_get_attr": "vocab token",
     "llama_vocab_get_text": "vocab token",
     "llama_vocab_is_eog": "vocab token",
     "llama_vocab_n_tokens": "vocab",
+    "llama_vocab_sep": "vocab",
 }
 """Functions of llama_cpp that are called, with their parameters, which are given by place."""
 

@@ -115,7 +115,8 @@ class RowSet:
 
         Args:
             prompts: token ids, at least one each; as many rows as prompts.
-            progress: called with (tokens done, tokens in all) after each chunk.
+            progress: called with (tokens done, tokens in all) at first, with what is in memory, and
+                after each chunk.
             has_plain: whether the first prompt is the plain one; the others are preferences'.
 
         Raises:
@@ -148,6 +149,7 @@ class RowSet:
                 row.keep_what_fits(prompt, shared, exactly=self.plan.exact_reuse)
         self.n_kept = max(len(row.tokens) for row in self._store.in_use)
         reporter = _Reporter(prompts, progress)
+        reporter.update(self._store.in_use)
         for rows, texts, shared in groups:
             if shared:
                 yield from self._share_prefix(rows, texts[0][:shared], reporter)

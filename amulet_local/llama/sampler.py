@@ -133,6 +133,27 @@ class SamplerChain:
             else "no token of this vocabulary continues the answer as the grammar wants it"
         )
 
+    def left(self, n: int) -> tuple[float, list[tuple[int, float]]]:
+        """What the last token was drawn from, to be asked before the next one is picked.
+
+        Args:
+            n: how many of the likeliest are wanted.
+
+        Returns:
+            Its probability, and those of the likeliest that aren't impossible, by their ids, best
+            first. Where the largest logit was taken it is alone.
+        """
+        array = self._array
+        chosen = array.data[array.selected]
+        if self._sampling.temperature < GREEDY_BELOW:
+            return 1.0, [(int(chosen.id), 1.0)][:n]
+        words = ctypes.cast(array.data, ctypes.POINTER(ctypes.c_int32))
+        table = np.ctypeslib.as_array(words, shape=(array.size, 3))
+        p = table[:, 2].copy().view(np.float32)
+        best = np.argpartition(p, max(0, len(p) - n))[max(0, len(p) - n) :]
+        best = best[np.lexsort((best, -p[best]))]
+        return float(chosen.p), [(int(table[i, 0]), float(p[i])) for i in best if p[i] > 0][:n]
+
     def accept(self, token: int) -> None:
         """`token` is now part of the answer."""
         if self._looks_back:

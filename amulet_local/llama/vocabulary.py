@@ -106,6 +106,18 @@ class Vocabulary:
 
         return bool(llama_cpp.llama_vocab_get_add_bos(self.pointer))
 
+    def pair(self, first: Sequence[int], second: Sequence[int]) -> list[int]:
+        """Two texts as the models read them that compare texts: with what stands around each."""
+        import llama_cpp
+
+        vocab = self.pointer
+        sep = self._optional(llama_cpp.llama_vocab_sep(vocab))
+        end = self.eos_id if self.eos_id is not None else sep
+        begin = [self.bos_id] if self.add_bos and self.bos_id is not None else []
+        after = [end] if llama_cpp.llama_vocab_get_add_eos(vocab) and end is not None else []
+        between = [sep] if llama_cpp.llama_vocab_get_add_sep(vocab) and sep is not None else []
+        return [*begin, *first, *after, *between, *second, *after]
+
     @cached_property
     def end_tokens(self) -> frozenset[int]:
         """Tokens that end a generation (end of sequence, end of turn).
@@ -225,6 +237,17 @@ class Vocabulary:
         """The text of tokens, control tokens as they are written."""
         pieces = (self.piece(token) or self.spelling(token).encode() for token in tokens)
         return b"".join(pieces).decode("utf-8", "replace")
+
+    def source_text(self, tokens: Sequence[int]) -> str:
+        """The text that was tokenised: without what tokenising writes before it."""
+        if self.add_bos and tokens and tokens[0] == self.bos_id:
+            tokens = tokens[1:]
+        text = self.text(tokens)
+        return text.removeprefix(" ") if self._writes_space else text
+
+    @cached_property
+    def _writes_space(self) -> bool:
+        return self.text(self.tokenize("a", add_special=False, parse_special=False)) == " a"
 
     @cached_property
     def reasoning_markers(self) -> dict[int, bytes]:

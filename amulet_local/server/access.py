@@ -72,14 +72,14 @@ class AccessMiddleware:
 
         try:
             self._check_host(scope, headers)
+            if scope["method"] == "OPTIONS" and origin is not None:
+                await _reply(send_on, 200, b"", _preflight(headers) if cors else [])
+                return
             self._check_origin(origin, headers)
-            if scope["method"] == "OPTIONS" and cors:
-                await _reply(send_on, 200, b"", _preflight(headers))
-            else:
-                self._check_key(scope["path"], headers)
-                body = await self._body(scope, headers, receive)
-                asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
-                await self._app(asked, _replaying(body, receive), send_on)
+            self._check_key(scope["path"], headers)
+            body = await self._body(scope, headers, receive)
+            asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            await self._app(asked, _replaying(body, receive), send_on)
         except Exception as error:
             if complete:  # it was answered with an error, and said in the log
                 return

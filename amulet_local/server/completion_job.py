@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Mapping
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from amulet_local.answering.request import Request
 from amulet_local.common.errors import AmuletError, InvalidParameterError, QueueFullError
 from amulet_local.common.results import Chunk
+from amulet_local.llama.rows import Progress
 from amulet_local.openai.chat_completion import MAX_CHOICES, choices
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.server.completion_prompt import CompletionPrompt
 from amulet_local.server.fields import STRENGTH, ServedFields
 from amulet_local.server.figures import Figures
 from amulet_local.server.served_model import ServedModel
-from amulet_local.server.traced_answers import followed
+from amulet_local.server.traced_answers import PromptProgress, followed
 from amulet_local.serving.ticket import Ticket
 
-Arrivals = asyncio.Queue[Chunk | AmuletError]
+Arrivals = asyncio.Queue[Chunk | PromptProgress | AmuletError]
 """What comes of one answer's request."""
 
 
@@ -80,6 +82,8 @@ class CompletionJob:
             trace=fields.amulet_trace,
             echo=getattr(fields, "echo", False),
             is_verbose=fields.verbose,
+            is_timed=fields.timings_per_token,
+            lists_drawn=getattr(fields, "post_sampling_probs", False),
         )
         self._first: Request | None = None
         self._index = 0
@@ -173,7 +177,7 @@ class CompletionJob:
         """Ask for one of the answers; None if the job was cancelled before."""
         loop = asyncio.get_running_loop()
 
-        def deliver(item: Chunk | AmuletError) -> None:
+        def deliver(item: Chunk | PromptProgress | AmuletError) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
                 loop.call_soon_threadsafe(arrivals.put_nowait, item)
 
@@ -184,13 +188,22 @@ class CompletionJob:
             if self._cancelled:
                 return None
             try:
-                ticket = self._model.pool.submit(request, deliver, again=index > 0)
+                ticket = self._model.pool.submit(
+                    request,
+                    deliver,
+                    progress=_reporting(deliver) if self._reports else None,
+                    again=index > 0,
+                )
             except QueueFullError:
                 self._figures.rejected()
                 raise
             self._index, self._ticket = index, ticket
             self.answers.expect(request, ticket)
             return ticket
+
+    @property
+    def _reports(self) -> bool:
+        return self.stream and self.fields.return_progress
 
     async def _answer(
         self, index: int, ticket: Ticket, arrivals: Arrivals
@@ -203,6 +216,9 @@ class CompletionJob:
                 if isinstance(item, AmuletError):
                     self._figures.failed()
                     raise item
+                if isinstance(item, PromptProgress):
+                    yield self.answers.progress(index, item)
+                    continue
                 if self.fields.is_prompt_only:
                     item = _without_text(item)
                 if not begun:
@@ -219,6 +235,20 @@ class CompletionJob:
             if not ticket.done:
                 ticket.cancel()
                 self._figures.left()
+
+
+def _reporting(deliver: Callable[[PromptProgress], None]) -> Progress:
+    """What hands over how far the prompts are; the first call says what is in memory."""
+    first: tuple[int, float] | None = None
+
+    def report(n_done: int, n_total: int) -> None:
+        nonlocal first
+        now = time.perf_counter()
+        first = first or (n_done, now)
+        n_cached, started = first
+        deliver(PromptProgress(n_done, n_total, n_cached, 1000 * (now - started)))
+
+    return report
 
 
 def _without_text(chunk: Chunk) -> Chunk:

@@ -94,7 +94,7 @@ class ChatPrompt(CompletionPrompt):
             system=None,
             bare=True,
             continue_final_message=fields.continue_final_message,
-            add_generation_prompt=fields.add_generation_prompt,
+            add_generation_prompt=fields.add_generation_prompt is not False,
             trace=fields.trace,
             **arguments,
         )

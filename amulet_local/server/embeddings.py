@@ -64,7 +64,7 @@ def add_embeddings(app: FastAPI, service: Service) -> None:
         return JSONResponse([{"index": n, "embedding": row} for n, row in enumerate(rows)])
 
     async def rerank(request: Request) -> Response:
-        """Documents by the cosine of their embeddings and the query's."""
+        """Documents by how well they answer the query."""
         body = json_object(await request.body())
         embedder = service.embedder
         has_texts = "documents" not in body and "texts" in body
@@ -78,8 +78,10 @@ def add_embeddings(app: FastAPI, service: Service) -> None:
             isinstance(text, str) for text in documents
         ):
             raise InvalidParameterError("documents: must be a list of texts")
-        asked, *found = await embed([query, *documents])
-        scores = [float(asked.vector @ one.vector) for one in found]
+        if len(documents) > MAX_TEXTS:
+            raise InvalidParameterError(f"documents: must not be more than {MAX_TEXTS} texts")
+        scores, n_tokens = await asyncio.to_thread(embedder.relevances, query, documents)
+        service.figures.embedded(n_tokens)
         order = sorted(range(len(scores)), key=lambda n: -scores[n])[: _top(body, len(scores))]
         if has_texts:
             with_text = body.get("return_text") is True
@@ -94,7 +96,7 @@ def add_embeddings(app: FastAPI, service: Service) -> None:
                 ]
             )
         results = [{"index": n, "relevance_score": scores[n]} for n in order]
-        usage = _usage([asked, *found])
+        usage = {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
         name = _name(body, embedder)
         return JSONResponse({"object": "list", "model": name, "results": results, "usage": usage})
 

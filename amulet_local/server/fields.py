@@ -45,15 +45,27 @@ class ServedFields(_SamplingFields):
         mirostat, repeat_last_n, xtc_probability, xtc_threshold, dry_multiplier, dry_base,
             dry_allowed_length, dry_penalty_last_n, dry_sequence_breakers, ignore_eos,
             json_schema, reasoning_format: see SamplingParams.
+        return_progress: say in a stream how far the prompt is.
+        timings_per_token: each piece of a stream has the timings so far.
         amulet_trace: record how each token was chosen, with so many alternatives.
         continue_final_message, add_generation_prompt: see Engine.generate; for chats.
     """
 
     n_predict: int | None = None
     verbose: bool = False
+    return_progress: bool = False
+    timings_per_token: bool = False
     continue_final_message: bool | None = None
-    add_generation_prompt: bool = True
+    add_generation_prompt: bool | None = None
     amulet_trace: Annotated[int, Field(ge=0, le=MAX_TRACE)] | None = None
+
+    def _check_together(self) -> None:
+        super()._check_together()
+        if self.continue_final_message and self.add_generation_prompt:
+            raise InvalidParameterError(
+                "continue_final_message: it excludes add_generation_prompt, which opens an answer "
+                "instead of going on with one"
+            )
 
     @property
     def trace(self) -> int | None:

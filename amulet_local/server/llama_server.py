@@ -5,6 +5,7 @@ Knows nothing about HTTP.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -12,13 +13,13 @@ from pydantic import Field
 
 from amulet_local.answering.request import Request
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.common.results import Chunk, Generation, TokenTrace
+from amulet_local.common.results import Alternative, Chunk, Generation, TokenTrace
 from amulet_local.openai.chat_completion import MAX_TOP_LOGPROBS
 from amulet_local.openai.shapes import finite
 from amulet_local.server.completion_prompt import TextPrompt
 from amulet_local.server.fields import TextFields
 from amulet_local.server.traced_answers import TracedTextAnswers
-from amulet_local.server.wire import Deltas, Wire, event
+from amulet_local.server.wire import TELEMETRY, Deltas, Wire, event
 from amulet_local.serving.ticket import Ticket
 
 
@@ -50,11 +51,13 @@ class CompletionFields(TextFields):
 
     Attributes:
         n_probs: likeliest tokens that are listed with each token; 0 lists none.
+        post_sampling_probs: what is listed are probabilities of what the samplers left.
         return_tokens: an answer at once has its token ids; one in pieces always does.
         response_fields: what is wanted of the answer, such as "timings/prompt_n"; all if empty.
     """
 
     n_probs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] = 0
+    post_sampling_probs: bool = False
     return_tokens: bool = False
     response_fields: list[str] = Field(default=[])
 
@@ -106,10 +109,14 @@ class LlamaServerAnswers(TracedTextAnswers):
     def _probabilities(self, traces: Sequence[TokenTrace]) -> dict[str, Any]:
         if self._n_logprobs is None:
             return {}
+        is_drawn = self._lists_drawn
+        name = "top_probs" if is_drawn else "top_logprobs"
         listed = [
             {
-                **self._listed(trace.token_id, trace.text, trace.realigned),
-                "top_logprobs": [
+                **self._listed(
+                    trace.token_id, trace.text, trace.drawn if is_drawn else trace.realigned
+                ),
+                name: [
                     self._listed(other.token_id, other.text, other.log_probability)
                     for other in self._top(trace)
                 ],
@@ -118,12 +125,21 @@ class LlamaServerAnswers(TracedTextAnswers):
         ]
         return {"completion_probabilities": listed}
 
+    def _top(self, trace: TokenTrace) -> Sequence[Alternative]:
+        if self._lists_drawn:
+            return trace.top_drawn[: self._n_logprobs or 0]
+        return super()._top(trace)
+
     def _listed(self, token: int, text: str, log_probability: float) -> dict[str, Any]:
         return {
             "id": token,
             "token": text,
             "bytes": list(self._vocabulary.piece(token)),
-            "logprob": finite(log_probability),
+            **(
+                {"prob": math.exp(log_probability)}
+                if self._lists_drawn
+                else {"logprob": finite(log_probability)}
+            ),
         }
 
 
@@ -179,6 +195,7 @@ class LlamaServerWire(Wire):
                     "tokens": choice.get("tokens", []),
                     "stop": False,
                     "id_slot": -1,
+                    **{name: piece[name] for name in TELEMETRY if name in piece},
                     **_probabilities(choice),
                 }
             )

@@ -94,7 +94,7 @@ def _add_llama_server(app: FastAPI, service: Service) -> None:
     async def prompt_of(request: Request) -> Response:
         """The prompt that messages become."""
         job = await _job(service, json_object(await request.body()))
-        text = await asyncio.to_thread(service.model.vocabulary.text, job.prompt_tokens)
+        text = await asyncio.to_thread(service.model.vocabulary.source_text, job.prompt_tokens)
         return JSONResponse({"prompt": text})
 
     def count_as(path: str, read: Callable[[dict[str, Any]], dict[str, Any]]) -> None:

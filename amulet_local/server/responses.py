@@ -14,7 +14,7 @@ from typing import Any
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.server.failures import HttpError
-from amulet_local.server.wire import Call, Deltas, Wire, as_pieces, event
+from amulet_local.server.wire import TELEMETRY, Call, Deltas, Wire, as_pieces, event
 
 MAX_KEPT = 256
 """Responses that can be gone on from."""
@@ -126,13 +126,15 @@ class ResponsesWire(Wire):
     def piece(self, piece: dict[str, Any]) -> Iterable[bytes]:
         """Events for what a piece adds."""
         if not self._n_events:
-            begun = {**self._head, "status": "in_progress", "output": [], "usage": None}
-            yield self._event("created", response=begun)
-            yield self._event("in_progress", response=begun)
+            yield self._event("created", response=self._begun)
+            yield self._event("in_progress", response=self._begun)
         text, _ = self._answer.take(piece)
+        said = {name: piece[name] for name in TELEMETRY if name in piece}
+        if "prompt_progress" in said:
+            yield self._event("in_progress", response=self._begun, **said)
         if text:
             yield from self._begin_message()
-            yield self._event("output_text.delta", **self._place, delta=text, logprobs=[])
+            yield self._event("output_text.delta", **self._place, delta=text, logprobs=[], **said)
         for call, arguments in self._answer.new_calls:
             if call.index == len(self._call_items):
                 yield from self._end_item()
@@ -148,7 +150,12 @@ class ResponsesWire(Wire):
             yield from self._begin_message()
         yield from self._end_item()
         complete = self._complete()
-        yield self._event(complete["status"], response=complete)
+        timings = self._answer.last["timings"]
+        yield self._event(complete["status"], response=complete, timings=timings)
+
+    @property
+    def _begun(self) -> dict[str, Any]:
+        return {**self._head, "status": "in_progress", "output": [], "usage": None}
 
     @property
     def _n_items(self) -> int:

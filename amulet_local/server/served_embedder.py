@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,8 @@ import numpy as np
 from amulet_local.common.errors import InvalidParameterError, UnsupportedModelError
 from amulet_local.llama.embedder import Embedder, Vector
 
-POOLINGS = ("none", "mean", "cls", "last")
-"""How a text's states become one."""
+POOLINGS = ("none", "mean", "cls", "last", "rank")
+"""How a text's states become one; of models for ranking, a score of two texts."""
 _BY_NUMBER = {1: "mean", 2: "cls", 3: "last"}
 """As GGUF files say it."""
 
@@ -60,6 +60,13 @@ class ServedEmbedder:
             raise InvalidParameterError(
                 f"--pooling must be one of {', '.join(POOLINGS)}, got {pooling!r:.60}"
             )
+        if embedder.ranks or pooling == "rank":
+            if not embedder.ranks or pooling not in (None, "rank"):
+                raise InvalidParameterError(
+                    f"{embedder.model.path.name} is {'' if embedder.ranks else 'not '}a model for "
+                    f"ranking: leave out --pooling {pooling}"
+                )
+            pooling = "rank"
         if pooling is None:
             pooling = _BY_NUMBER.get(own) if isinstance(own, int) else None
         if pooling is None:
@@ -99,8 +106,13 @@ class ServedEmbedder:
 
         Raises:
             PromptTooLongError: the text is longer than the model's context.
+            InvalidParameterError: the model is one for ranking.
             BackendError, EngineClosedError: see Embedder.
         """
+        if self.pooling == "rank":
+            raise InvalidParameterError(
+                "the model is one for ranking, which gives a text no vector; use /rerank"
+            )
         n_embd = self._embedder.model.n_embd
         if not token_ids:
             return Embedded(np.zeros((0, n_embd) if self.pooling == "none" else n_embd), 0)
@@ -111,6 +123,24 @@ class ServedEmbedder:
         pooled = {"mean": states.mean(axis=0), "cls": states[0], "last": states[-1]}[self.pooling]
         length = math.sqrt(float(pooled @ pooled))
         return Embedded(pooled / length if length else pooled, len(token_ids))
+
+    def relevances(self, query: str, documents: Sequence[str]) -> tuple[list[float], int]:
+        """How well each document answers a query, and how many tokens were read for it.
+
+        A model for ranking reads the query with each document; of another one it is the cosine of
+        the embeddings.
+
+        Raises:
+            PromptTooLongError, BackendError, EngineClosedError: see `embed`.
+        """
+        if self.pooling == "rank":
+            pairs = [self._embedder.pair(query, document) for document in documents]
+            with self._lock:
+                scores = [self._embedder.score(pair) for pair in pairs]
+            return scores, sum(map(len, pairs))
+        asked, *found = (self.embed(self.token_ids(text)) for text in (query, *documents))
+        n_tokens = asked.n_tokens + sum(one.n_tokens for one in found)
+        return [float(asked.vector @ one.vector) for one in found], n_tokens
 
     def close(self) -> None:
         """Free the model."""

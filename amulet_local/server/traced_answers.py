@@ -6,7 +6,10 @@ Knows nothing about how answers are asked for; it is told what comes of them.
 from __future__ import annotations
 
 import dataclasses
+import time
+from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from amulet_local.answering.request import Request
@@ -15,6 +18,30 @@ from amulet_local.llama import library
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.openai.shapes import Answers, ChatAnswers, TextAnswers, finite
 from amulet_local.serving.ticket import Ticket
+
+
+@dataclass(frozen=True)
+class PromptProgress:
+    """How far the prompts of all rows are.
+
+    Attributes:
+        n_done, n_total: tokens; of those done, n_cached were in memory.
+        milliseconds: since the first of them was looked at.
+    """
+
+    n_done: int
+    n_total: int
+    n_cached: int
+    milliseconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """As llama-server says it."""
+        return {
+            "total": self.n_total,
+            "cache": self.n_cached,
+            "processed": self.n_done,
+            "time_ms": round(self.milliseconds),
+        }
 
 
 class TracedAnswers(Answers):
@@ -31,6 +58,8 @@ class TracedAnswers(Answers):
         trace: int | None,
         echo: bool,
         is_verbose: bool = False,
+        is_timed: bool = False,
+        lists_drawn: bool = False,
     ) -> None:
         """None yet.
 
@@ -39,15 +68,20 @@ class TracedAnswers(Answers):
             trace: alternatives in a token's trace; None gives no traces.
             echo: an answer's text begins with its prompt's.
             is_verbose: the prompt is said, as llama-server does.
+            is_timed: each piece has the timings so far.
+            lists_drawn: what is listed with a token are probabilities of what the samplers left,
+                where a protocol has that.
         """
         super().__init__(
             model=model, vocabulary=vocabulary, stream=stream, n_logprobs=n_logprobs, n=n
         )
         self.head["system_fingerprint"] = f"b{library.build_version()}"
-        self._echo, self._is_verbose = echo, is_verbose
+        self._echo, self._is_verbose, self._is_timed = echo, is_verbose, is_timed
+        self._lists_drawn = lists_drawn
         self._n_alternatives = trace
         self._request: Request | None = None
         self._ticket: Ticket | None = None
+        self._n_taken = 0
 
     def expect(self, request: Request, ticket: Ticket | None = None) -> None:
         """Take note of what the next answer follows, and of who knows its times."""
@@ -60,15 +94,31 @@ class TracedAnswers(Answers):
 
     def begin(self, index: int) -> list[dict[str, Any]]:
         """The first piece says what is followed."""
+        self._n_taken = 0
         pieces = super().begin(index)
         if pieces and self._request is not None:
             pieces[-1]["amulet"] = followed(self._request)
         return pieces
 
+    def progress(self, index: int, progress: PromptProgress) -> dict[str, Any]:
+        """A piece that says how far the prompt is."""
+        piece = self._piece(self._progress_choice(index))
+        piece["prompt_progress"] = progress.as_json()
+        if self._is_timed:
+            piece["timings"] = _timings(
+                cache_n=progress.n_cached,
+                prompt_n=progress.n_done - progress.n_cached,
+                prompt_ms=progress.milliseconds,
+            )
+        return piece
+
     def take(self, index: int, chunk: Chunk) -> list[dict[str, Any]]:
         """Pieces for what came, with how their tokens were chosen."""
         n_before = len(self._traces)
         pieces = super().take(index, chunk)
+        self._n_taken += len(chunk.token_ids)
+        if self._is_timed and pieces:
+            pieces[-1]["timings"] = self._timings_so_far()
         traces = self._traces[n_before:]
         if pieces and traces and self._n_alternatives is not None:
             pieces[-1]["choices"][0]["amulet"] = self._tokens(traces)
@@ -85,7 +135,7 @@ class TracedAnswers(Answers):
         self._end = {
             "stop_type": "eos" if is_end else "word",
             "stopping_word": generation.stop_text or "",
-            "timings": _timings(generation, self._ticket),
+            "timings": _final_timings(generation, self._ticket),
             "amulet": {
                 "warnings": list(generation.warnings),
                 "preset": generation.preset,
@@ -105,6 +155,24 @@ class TracedAnswers(Answers):
         """All answers."""
         return {**super().whole(), **self._end, **self._verbose()}
 
+    def _timings_so_far(self) -> dict[str, Any]:
+        ticket, request = self._ticket, self._request
+        assert ticket is not None
+        assert request is not None
+        cache_n = ticket.control.n_cached
+        begun, first = ticket.admitted_seconds or 0.0, ticket.first_token_seconds or 0.0
+        return _timings(
+            cache_n=cache_n,
+            prompt_n=max(map(len, request.prompts)) - cache_n,
+            prompt_ms=1000 * (first - begun),
+            predicted_n=self._n_taken,
+            predicted_ms=1000 * (time.perf_counter() - first) if self._n_taken > 1 else 0.0,
+        )
+
+    @abstractmethod
+    def _progress_choice(self, index: int) -> dict[str, Any]:
+        """The choice of a piece that adds nothing."""
+
     def _verbose(self) -> dict[str, Any]:
         if not self._is_verbose or self._request is None:
             return {}
@@ -123,6 +191,9 @@ class TracedChatAnswers(TracedAnswers, ChatAnswers):
         pieces[0]["choices"][0]["delta"]["content"] = None
         return pieces
 
+    def _progress_choice(self, index: int) -> dict[str, Any]:
+        return self._delta(index, {})
+
 
 class TracedTextAnswers(TracedAnswers, TextAnswers):
     """Those of a text completion."""
@@ -132,6 +203,9 @@ class TracedTextAnswers(TracedAnswers, TextAnswers):
         super().expect(request, ticket)
         if self._echo:
             self.echoed = self._vocabulary.text(request.prompts[0])
+
+    def _progress_choice(self, index: int) -> dict[str, Any]:
+        return {"index": index, "text": "", "logprobs": None, "finish_reason": None}
 
 
 def _token(trace: TokenTrace, n_alternatives: int) -> dict[str, Any]:
@@ -166,18 +240,38 @@ def followed(request: Request) -> dict[str, Any]:
     }
 
 
-def _timings(generation: Generation, ticket: Ticket | None) -> dict[str, Any]:
+def _final_timings(generation: Generation, ticket: Ticket | None) -> dict[str, Any]:
+    """Those of an answer that is complete.
+
+    amulet_compute_ms is the time in which this answer's own tokens were computed.
+    """
+    cache_n = generation.usage.cached_tokens
+    decode_ms = predicted_ms = 1000 * generation.timings.decode_seconds
+    if ticket is not None and ticket.last_token_seconds and ticket.first_token_seconds:
+        predicted_ms = 1000 * (ticket.last_token_seconds - ticket.first_token_seconds)
+    timings = _timings(
+        cache_n=cache_n,
+        prompt_n=generation.usage.prompt_tokens - cache_n,
+        prompt_ms=1000 * generation.timings.prompt_seconds,
+        predicted_n=generation.usage.completion_tokens,
+        predicted_ms=predicted_ms,
+    )
+    return {**timings, "amulet_compute_ms": decode_ms}
+
+
+def _timings(
+    *,
+    cache_n: int,
+    prompt_n: int,
+    prompt_ms: float,
+    predicted_n: int = 0,
+    predicted_ms: float = 0.0,
+) -> dict[str, Any]:
     """As llama-server gives them: milliseconds on the clock, waiting for others' turns included.
 
     Tokens of the longest prompt of the rows: cache_n were in memory, prompt_n were computed.
-    amulet_compute_ms is the time in which this answer's own tokens were computed.
     """
-    cache_n, predicted_n = generation.usage.cached_tokens, generation.usage.completion_tokens
-    prompt_n = generation.usage.prompt_tokens - cache_n
-    prompt_ms = 1000 * generation.timings.prompt_seconds
-    predicted_ms = 1000 * generation.timings.decode_seconds
-    if ticket is not None and ticket.last_token_seconds and ticket.first_token_seconds:
-        predicted_ms = 1000 * (ticket.last_token_seconds - ticket.first_token_seconds)
+    further_n = max(0, predicted_n - 1)
     return {
         "cache_n": cache_n,
         "prompt_n": prompt_n,
@@ -186,7 +280,6 @@ def _timings(generation: Generation, ticket: Ticket | None) -> dict[str, Any]:
         "prompt_per_second": 1000 * prompt_n / prompt_ms if prompt_ms else 0.0,
         "predicted_n": predicted_n,
         "predicted_ms": predicted_ms,
-        "predicted_per_token_ms": predicted_ms / max(1, predicted_n - 1),
-        "predicted_per_second": 1000 * (predicted_n - 1) / predicted_ms if predicted_ms else 0.0,
-        "amulet_compute_ms": 1000 * generation.timings.decode_seconds,
+        "predicted_per_token_ms": predicted_ms / max(1, further_n),
+        "predicted_per_second": 1000 * further_n / predicted_ms if predicted_ms else 0.0,
     }

@@ -11,6 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+TELEMETRY = ("timings", "prompt_progress")
+"""What llama-server's clients may ask for in a piece, besides what it adds."""
+
 
 class Wire:
     """OpenAI's own: each piece is an event.

@@ -74,7 +74,9 @@ class BatchedPlaces:
         place = max(free, key=lambda place: self._cohort.in_memory(place, request.prompts))
         try:
             noise = self._noise(request, self._stop_flag)
-            self._cohort.admit(place, request, noise=noise, control=ticket.control)
+            self._cohort.admit(
+                place, request, noise=noise, control=ticket.control, progress=ticket.progress
+            )
         except StoppedError:
             self._failed.append((ticket, BackendError("the computation was stopped")))
         except AmuletError as error:

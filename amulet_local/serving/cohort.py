@@ -19,6 +19,7 @@ from amulet_local.common.results import Chunk
 from amulet_local.llama.context import Context, ContextSettings, Logits
 from amulet_local.llama.model import Model
 from amulet_local.llama.row import common_length
+from amulet_local.llama.rows import Progress
 from amulet_local.llama.sequences import Sequences
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.optimizer.realigner import Realigner
@@ -37,6 +38,7 @@ class _CohortPlace:
     request: Request | None = None
     answer: Answer | None = None
     control: Control | None = None
+    progress: Progress | None = None
     n_computed: int = 0
 
 
@@ -86,7 +88,13 @@ class Cohort:
         ]
 
     def admit(
-        self, place: int, request: Request, *, noise: float = 0.0, control: Control | None = None
+        self,
+        place: int,
+        request: Request,
+        *,
+        noise: float = 0.0,
+        control: Control | None = None,
+        progress: Progress | None = None,
     ) -> None:
         """Begin with a request at a free place.
 
@@ -95,12 +103,13 @@ class Cohort:
             request: of at most `n_rows` rows.
             noise: standard deviation of the model's rounding noise in l1 - l0, for noise guards.
             control: changes to it, and its end.
+            progress: see Ticket.
         """
         taken = self._places[place]
         assert taken.answer is None
         assert len(request.prompts) <= len(taken.rows)
         changed = None if control is None else control.take()
-        taken.control, taken.n_computed = control, 0
+        taken.control, taken.progress, taken.n_computed = control, progress, 0
         taken.answer = Answer(request, self._realigner, self._model.vocabulary)
         if changed is not None:
             taken.answer.change(changed)
@@ -112,6 +121,9 @@ class Cohort:
         taken.answer.n_cached = max(
             len(self._sequences.held(row.sequence)) for row in self._active(taken)
         )
+        if control is not None:
+            control.n_cached = taken.answer.n_cached
+        self._report(taken)
 
     def in_memory(self, place: int, prompts: Sequence[Sequence[int]]) -> int:
         """How many tokens of these prompts a place has in memory."""
@@ -223,10 +235,19 @@ class Cohort:
             mine = [row.sequence for row in place.rows]
             place.n_computed += sum(len(part.tokens) for part in parts if part.sequence in mine)
             active = self._active(place)
+            self._report(place)
             if any(row.pending for row in active):  # a later decode overwrites what is there
                 for row in active:
                     if row.logits is not None:
                         row.logits = row.logits.copy()
+
+    def _report(self, place: _CohortPlace) -> None:
+        """Say how far the prompts are, until they are read."""
+        if place.progress is None or place.answer is None or place.answer.tokens:
+            return
+        assert place.request is not None
+        n_done = sum(len(self._sequences.held(row.sequence)) for row in self._active(place))
+        place.progress(n_done, sum(map(len, place.request.prompts)))
 
     def _active(self, place: _CohortPlace) -> list[_CohortRow]:
         assert place.request is not None

@@ -118,6 +118,7 @@ class InterleavedPlaces:
             self._vocabulary,
             ticket.control,
             prepare=lambda request: self._prepare(request, place),
+            prompt_progress=ticket.progress,
         )
 
     def advance(self) -> Iterator[Outcome]:

@@ -19,6 +19,7 @@ from amulet_local.common.errors import (
     InvalidParameterError,
     QueueFullError,
 )
+from amulet_local.llama.rows import Progress
 from amulet_local.serving.places import Places
 from amulet_local.serving.ticket import Deliver, Ticket
 
@@ -84,11 +85,18 @@ class Pool(Closing):
                 f"and {limit} are allowed here; give fewer preferences"
             )
 
-    def submit(self, request: Request, deliver: Deliver, *, again: bool = False) -> Ticket:
+    def submit(
+        self,
+        request: Request,
+        deliver: Deliver,
+        *,
+        progress: Progress | None = None,
+        again: bool = False,
+    ) -> Ticket:
         """Take a request in.
 
         Args:
-            deliver: see Ticket.
+            deliver, progress: see Ticket.
             again: part of a request that was taken in before; the queue's limit isn't for it.
 
         Raises:
@@ -97,7 +105,7 @@ class Pool(Closing):
             EngineClosedError: the pool is closed.
         """
         self.check(request)
-        ticket = Ticket(request, deliver, self._wake)
+        ticket = Ticket(request, deliver, self._wake, progress)
         with self._changed:
             if self._ending:
                 raise EngineClosedError("the model is being closed")

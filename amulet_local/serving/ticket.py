@@ -13,6 +13,7 @@ from amulet_local.answering.generation import Control
 from amulet_local.answering.request import Request
 from amulet_local.common.errors import AmuletError
 from amulet_local.common.results import Chunk
+from amulet_local.llama.rows import Progress
 
 Deliver = Callable[[Chunk | AmuletError], None]
 
@@ -24,18 +25,27 @@ class Ticket:
         request: what was asked for at first.
         control: changes to it, and its end.
         n_tokens: of the answer, so far.
+        progress: is called while the prompts are computed, with (tokens done, tokens in all) of all
+            rows, at first with what is in memory; as `deliver`. None is nobody.
         done: whether the last piece, or an error, was handed over.
         admitted_seconds, first_token_seconds, last_token_seconds: time.perf_counter() when it got a
             place and when its tokens were chosen; None before.
     """
 
-    def __init__(self, request: Request, deliver: Deliver, wake: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        request: Request,
+        deliver: Deliver,
+        wake: Callable[[], None],
+        progress: Progress | None = None,
+    ) -> None:
         """Waiting.
 
         Args:
             deliver: gets the pieces in order, the last one with the whole answer, or an error
                 instead. Must not block or raise.
             wake: tells the scheduler that there is something new.
+            progress: see above.
         """
         self.request = request
         self.control = Control()
@@ -44,6 +54,7 @@ class Ticket:
         self.admitted_seconds: float | None = None
         self.first_token_seconds: float | None = None
         self.last_token_seconds: float | None = None
+        self.progress = progress
         self._deliver = deliver
         self._wake = wake
 

@@ -194,8 +194,6 @@ def test_harmless_values_are_taken_without_a_word(server: Server, body: dict[str
         ({"preferense": "formal"}, "preferense: no such parameter, so it changes nothing; did you"),
         ({"samplers": ["temperature", "top_k"]}, "samplers"),
         ({"dynatemp_range": 0.5}, "dynatemp_range"),
-        ({"return_progress": True}, "return_progress"),
-        ({"timings_per_token": True}, "timings_per_token"),
         ({"post_sampling_probs": True}, "post_sampling_probs"),
         ({"t_max_predict_ms": 500}, "t_max_predict_ms"),
         ({"modalities": ["text", "audio"]}, "modalities"),

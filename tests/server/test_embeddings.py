@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import openai
 import pytest
@@ -15,6 +16,7 @@ from amulet_local import errors
 from amulet_local.llama.embedder import Embedder, EmbedderSettings
 from amulet_local.server.limits import Access, Limits
 from amulet_local.server.served_embedder import ServedEmbedder
+from tests.llama_server_suite.standins import write_bert
 from tests.server.conftest import Server
 
 TEXT = "What is yeast for?"
@@ -141,6 +143,43 @@ def test_documents_come_in_the_order_of_their_cosines(server: Server) -> None:
     for wrong in ([], None, 1, [1]):
         refused = server.client.post("/rerank", json={"query": TEXT, "documents": wrong})
         assert refused.status_code == 400
+
+
+def test_a_model_for_ranking_is_asked_for_its_own_score(tmp_path: Path) -> None:
+    words = ["what", "is", "yeast", "for", "bread", "markets", "fell", "today"]
+    ranking, plain = tmp_path / "ranking.gguf", tmp_path / "plain.gguf"
+    write_bert(ranking, words, gguf.PoolingType.RANK)
+    write_bert(plain, words, gguf.PoolingType.CLS)  # the same weights, without the head
+    settings = EmbedderSettings(n_ctx=64, n_threads=1, pooled=False, whole=True)
+    encoder, ranker = Embedder(plain, settings), Embedder(ranking, settings)
+    documents = ["bread is for today", "markets fell", "yeast"]
+    query = "what is yeast for"
+    head = {tensor.name: np.array(tensor.data) for tensor in gguf.GGUFReader(ranking).tensors}
+    pairs = [encoder.pair(query, document) for document in documents]
+    expected = []
+    for pair in pairs:
+        inner = np.tanh(head["cls.weight"] @ encoder.token_states(pair)[0] + head["cls.bias"])
+        expected.append(float((head["cls.output.weight"] @ inner + head["cls.output.bias"])[0]))
+    encoder.close()
+    assert [ranker.model.vocabulary.spelling(token) for token in pairs[2]] == (
+        ["[CLS]", "▁what", "▁is", "▁yeast", "▁for", "[SEP]", "▁yeast"]
+        + (["[SEP]"] if pairs[2][-1] == pairs[2][5] else [])
+    )
+    server = Server(None, Access(), Limits(), load_embedder=lambda: ServedEmbedder(ranker, "r"))
+    try:
+        assert server.ready.wait(60)
+        body = told(server, "/rerank", query=query, documents=documents)
+        scores = {one["index"]: one["relevance_score"] for one in body["results"]}
+        np.testing.assert_allclose([scores[n] for n in range(3)], expected, rtol=1e-4)
+        assert list(scores) == sorted(scores, key=lambda n: -scores[n])
+        assert body["usage"]["prompt_tokens"] == sum(map(len, pairs))
+        refused = server.client.post("/v1/embeddings", json={"input": query})
+        assert refused.status_code == 400
+        assert "/rerank" in refused.json()["error"]["message"]
+        with pytest.raises(errors.InvalidParameterError, match="ranking"):
+            ServedEmbedder(ranker, "r", "mean")
+    finally:
+        server.close()
 
 
 def test_a_server_that_embeds_answers_nothing_and_says_so(server: Server) -> None:

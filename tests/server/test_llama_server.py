@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from amulet_local.engine import Engine
@@ -24,9 +26,13 @@ def told(server: Server, path: str, **body: Any) -> Any:
     return response.json()
 
 
+def events(server: Server, path: str, **body: Any) -> list[dict[str, Any]]:
+    lines = server.client.post(path, json=body).text.splitlines()
+    return [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
+
+
 def pieces_of(server: Server, **body: Any) -> list[dict[str, Any]]:
-    text = server.client.post("/completion", json={**ASKED, **body, "stream": True}).text
-    return [json.loads(line[6:]) for line in text.splitlines() if line.startswith("data: ")]
+    return events(server, "/completion", **{**ASKED, **body, "stream": True})
 
 
 def test_tokens_are_said_with_the_text_that_they_are(server: Server) -> None:
@@ -53,6 +59,80 @@ def test_n_probs_lists_the_likeliest_tokens_with_each(server: Server) -> None:
     pieces = pieces_of(server, n_probs=3)
     assert [p for piece in pieces for p in piece.get("completion_probabilities", [])] == listed
     assert "completion_probabilities" not in told(server, "/completion", **ASKED)
+
+
+def test_probabilities_after_the_samplers_are_of_what_was_left_to_draw_from(server: Server) -> None:
+    drawn = {"temperature": 1.0, "top_k": 3, "top_p": 1.0, "min_p": 0.0, "seed": 7, "n_probs": 5}
+    plain = told(server, "/completion", **{**ASKED, **drawn})["completion_probabilities"]
+    after = told(server, "/completion", **{**ASKED, **drawn}, post_sampling_probs=True)
+    for before, one in zip(plain, after["completion_probabilities"], strict=True):
+        best = one["top_probs"]
+        assert [top["id"] for top in best] == [top["id"] for top in before["top_logprobs"]][:3]
+        p = np.exp([top["logprob"] for top in before["top_logprobs"][:3]])
+        np.testing.assert_allclose([top["prob"] for top in best], p / p.sum(), rtol=1e-4)
+        assert one["prob"] == next(top["prob"] for top in best if top["id"] == one["id"])
+    greedy = told(server, "/completion", **ASKED, n_probs=5, post_sampling_probs=True)
+    for one in greedy["completion_probabilities"]:
+        assert [(top["id"], top["prob"]) for top in one["top_probs"]] == [(one["id"], 1.0)]
+
+
+def test_a_stream_says_how_far_the_prompt_is(server: Server) -> None:
+    prompt = f"Once {time.time()} upon a time. " * 20  # not in memory yet
+    asked = {"prompt": prompt, "return_progress": True, "timings_per_token": True}
+    pieces = pieces_of(server, **asked)
+    told_of = [piece for piece in pieces if "prompt_progress" in piece]
+    said = [piece["prompt_progress"] for piece in told_of]
+    n_prompt = pieces[-1]["tokens_evaluated"]
+    assert {one["total"] for one in said} == {n_prompt}
+    assert {one["cache"] for one in said} == {pieces[-1]["timings"]["cache_n"]}
+    done = [one["processed"] for one in said]
+    assert (done[0], done[-1]) == (said[0]["cache"], n_prompt)
+    assert done == sorted(set(done))
+    first, *others = (piece["timings"] for piece in told_of)
+    assert (first["prompt_n"], first["prompt_ms"], first["predicted_n"]) == (0, 0, 0)
+    assert [one["prompt_n"] + one["cache_n"] for one in others] == done[1:]
+    assert pieces[: len(told_of)] == told_of
+
+
+def test_each_piece_has_the_timings_so_far_where_they_are_wanted(server: Server) -> None:
+    *pieces, last = pieces_of(server, timings_per_token=True)
+    assert [piece["timings"]["predicted_n"] for piece in pieces] == [1, 2, 3, 4]
+    for piece in pieces:
+        assert piece["timings"]["cache_n"] == last["timings"]["cache_n"]
+        assert piece["timings"]["prompt_n"] == last["timings"]["prompt_n"]
+    assert all("timings" not in piece for piece in pieces_of(server)[:-1])
+
+
+def test_progress_is_said_in_chats_and_responses_in_their_own_shapes(server: Server) -> None:
+    asked = {"stream": True, "max_tokens": 2, "return_progress": True, "timings_per_token": True}
+    chat = events(
+        server, "/v1/chat/completions", **asked, messages=[{"role": "user", "content": "Hi"}]
+    )
+    (progress, *_) = (event for event in chat if "prompt_progress" in event)
+    assert progress["choices"][0]["delta"] == {}
+    assert all("timings" in event for event in chat if event["choices"][0]["delta"].get("content"))
+    response = events(server, "/v1/responses", **asked, input="Hi")
+    kinds = {event["type"] for event in response if "prompt_progress" in event}
+    assert kinds == {"response.in_progress"}
+    assert "timings" in response[-1]
+    whole = told(server, "/completion", **ASKED, return_progress=True)
+    assert "prompt_progress" not in whole
+
+
+def test_a_prompt_is_shown_without_what_tokenising_writes_before_it(server: Server) -> None:
+    prompt = told(server, "/apply-template", messages=[{"role": "user", "content": "Hi"}])["prompt"]
+    vocabulary = server.service.model.vocabulary
+    ids = vocabulary.tokenize(prompt, add_special=True, parse_special=True)
+    assert vocabulary.source_text(ids) == prompt
+    assert prompt.startswith("<|im_start|>")
+
+
+def test_an_answer_is_opened_or_gone_on_with_and_not_both(server: Server) -> None:
+    said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Well,"}]
+    both = {"add_generation_prompt": True, "continue_final_message": True}
+    assert server.chat(messages=said, **both).status_code == 400
+    one = {"add_generation_prompt": False, "continue_final_message": True}
+    assert server.chat(messages=said, max_tokens=1, **one).status_code == 200
 
 
 def test_fields_of_the_response_are_chosen_by_their_paths(server: Server) -> None:
