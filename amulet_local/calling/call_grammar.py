@@ -123,15 +123,15 @@ def _calls(tools: Tools, form: CallForm) -> tuple[dict[str, str], list[str]]:
         prefix = f"f{i}-"
         parameters = tools.parameters(name)
         try:
-            if form.is_tagged:
-                tagged, unheld = tagged_rules(parameters, prefix)
+            if form.tags is not None:
+                tagged, unheld = tagged_rules(parameters, prefix, form.tags)
                 rules |= tagged
                 warnings += [f"tools: {name}: {text}" for text in unheld]
             else:
                 rules |= to_rules(parameters, prefix)
         except UnsupportedError as error:
-            if form.is_tagged:
-                rules |= tagged_rules(_any_texts(parameters), prefix)[0]
+            if form.tags is not None:
+                rules |= tagged_rules(_any_texts(parameters), prefix, form.tags)[0]
             else:
                 rules |= to_rules(_ANY_OBJECT, prefix)
             warnings.append(f"tools: the arguments of {name} are held to no schema: {error}")

@@ -136,8 +136,8 @@ class CallReader:
         self._ids.append(key)
         self._names.append(name)
         self._arguments.append("")
-        if self._form.is_tagged:
-            self._json = TaggedArguments(self._texts.get(name, frozenset()))
+        if self._form.tags is not None:
+            self._json = TaggedArguments(self._texts.get(name, frozenset()), self._form.tags)
         else:
             self._json = _JsonObject()
         self._read = self._read_arguments

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from amulet_local.calling import notation
-from amulet_local.calling.tagged_arguments import tagged
+from amulet_local.calling.tagged_arguments import (
+    ARG_KEY,
+    PARAMETER,
+    PARAMETER_IN_LINE,
+    ArgumentTags,
+    tagged,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +37,7 @@ class CallForm:
         only_at_start: whether a trigger counts at the beginning of an answer only.
         ends_reasoning: whether calls end reasoning that isn't closed.
         may_be_bare: whether models write the same JSON without a trigger, perhaps in a code fence.
-        is_tagged: whether each argument stands between tags of its own.
+        tags: those between which each argument stands; None where they are JSON.
     """
 
     name: str
@@ -46,7 +52,7 @@ class CallForm:
     only_at_start: bool = False
     ends_reasoning: bool = False
     may_be_bare: bool = False
-    is_tagged: bool = False
+    tags: ArgumentTags | None = None
 
     @cached_property
     def first_head(self) -> re.Pattern[str]:
@@ -78,12 +84,12 @@ class CallForm:
     def example(self, name: str, arguments: str) -> str:
         """One call as a model would write it, whose arguments are JSON."""
         before = notation.example(self.lead + self.head, name)
-        if self.is_tagged:
-            arguments = tagged(json.loads(arguments))
+        if self.tags is not None:
+            arguments = tagged(json.loads(arguments), self.tags)
         return self.triggers[0] + before + arguments + notation.example(self.tail + self.end)
 
 
-_MARKER = re.compile(r"<[|｜].*?[|｜]>|</?[A-Za-z_]+>|\[/?[A-Z_]+\]")
+_MARKER = re.compile(r"<[|｜].*?[|｜]>|</?(?:seed:)?[A-Za-z_]+>|\[/?[A-Z_]+\]")
 _BARE = (
     '{"name": "<name>", "arguments": ',
     '{\n"name": "<name>",\n"arguments": ',
@@ -124,7 +130,25 @@ FORMS = (
         head="~<function=<name>>",
         tail="~</function>~</tool_call>",
         between="~<tool_call>",
-        is_tagged=True,
+        tags=PARAMETER,
+    ),
+    CallForm(
+        name="seed",
+        marks=("<seed:tool_call>", "<function=", "<parameter="),
+        triggers=("<seed:tool_call>",),
+        head="~<function=<name>>",
+        tail="~</function>~</seed:tool_call>",
+        between="~<seed:tool_call>",
+        tags=PARAMETER_IN_LINE,
+    ),
+    CallForm(
+        name="glm",
+        marks=("<tool_call>", "<arg_key>", "<arg_value>"),
+        triggers=("<tool_call>",),
+        head="~<name><stop>",
+        tail="~</tool_call>",
+        between="~<tool_call>",
+        tags=ARG_KEY,
     ),
     CallForm(
         name="llama3",

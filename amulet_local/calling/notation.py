@@ -1,8 +1,9 @@
 """How a form of tool calls is written down: text with a few signs, for a grammar and for reading.
 
 Knows nothing about particular forms. `~` is optional white space, `<name>` the function's name,
-`<id>` a call's id of nine letters and digits, `<n>` a number; what stands in `(...)?` may be left
-out. Everything else is itself.
+`<id>` a call's id of nine letters and digits, `<n>` a number, `<stop>` nothing but the end of a
+name before white space or a tag; what stands in `(...)?` may be left out. Everything else is
+itself.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import re
 
 from amulet_local.grammar.json_rules import quoted
 
-_SIGNS = re.compile(r"(~|<name>|<id>|<n>|\(|\)\?)")
+_SIGNS = re.compile(r"(~|<name>|<id>|<n>|<stop>|\(|\)\?)")
 _AS_PATTERN = {
     "~": r"\s*",
     "<name>": "(?P<name>.+?)",
     "<id>": "(?P<id>[A-Za-z0-9]{9})",
     "<n>": "[0-9]+",
+    "<stop>": r"(?=[\s<])",
     "(": "(?:",
     ")?": ")?",
 }
@@ -24,10 +26,11 @@ _AS_RULE = {
     "~": " ws ",
     "<id>": " [A-Za-z0-9]{9} ",
     "<n>": " [0-9]{1,3} ",
+    "<stop>": ' "" ',
     "(": " (",
     ")?": ")? ",
 }
-_AS_EXAMPLE = {"~": "", "<id>": "a1b2c3d4e", "<n>": "0"}
+_AS_EXAMPLE = {"~": "", "<id>": "a1b2c3d4e", "<n>": "0", "<stop>": ""}
 _USUAL_SPACE = {":~": ": ", ",~": ", ", "~{~": "\n{", "}~<": "}\n<"}
 
 

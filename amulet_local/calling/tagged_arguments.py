@@ -4,9 +4,9 @@
     Oslo
     </parameter>
 
-Knows nothing about what stands around them. A parameter whose schema is a text is that text; any
-other is JSON, but that True, False and None are written as Python has them, too, which is how
-templates show them to the model.
+or <arg_key>city</arg_key><arg_value>Oslo</arg_value>. Knows nothing about what stands around them.
+A parameter whose schema is a text is that text; any other is JSON, but that True, False and None
+are written as Python has them, too, which is how templates show them to the model.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from amulet_local.calling import free_text
@@ -21,11 +23,61 @@ from amulet_local.common.readable import printable
 from amulet_local.grammar.json_rules import quoted
 from amulet_local.grammar.json_schema import to_rules
 
-_CLOSING = "\n</parameter>"
-_OPENING = re.compile(r"\s*<parameter=(?P<name>[^>\n]{1,200})>\n?")
-_SHORTEST_SIGN = len("<parameter=")
+_LONGEST_NAME = 200
 _PYTHON = {"True": "true", "False": "false", "None": "null"}
 _DEFINITIONS = ("$defs", "definitions")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArgumentTags:
+    """What stands around an argument's name and its value.
+
+    Attributes:
+        before: the name.
+        after: the name, and before the value: in two parts where there may be white space between.
+            A line end as its last character may be missing.
+        closing: what comes after the value.
+    """
+
+    before: str
+    after: tuple[str, ...]
+    closing: str
+
+    @cached_property
+    def opening(self) -> re.Pattern[str]:
+        """All that comes before a value, with the group `name`."""
+        after = r"\s*".join(re.escape(part) for part in self.after)
+        if self.after[-1].endswith("\n"):
+            after += "?"
+        name = rf"(?P<name>[^<>\n]{{1,{_LONGEST_NAME}}})"
+        return re.compile(rf"\s*{re.escape(self.before)}{name}{after}")
+
+    def may_begin(self, text: str) -> bool:
+        """Whether a text, without white space before it, may become the opening of an argument."""
+        if not self.before.startswith(text[: len(self.before)]):
+            return False
+        name, is_named, _ = text[len(self.before) :].partition(self.after[0].rstrip("\n"))
+        return len(text) < 2 * _LONGEST_NAME and (bool(is_named) or "\n" not in name)
+
+    def rule(self, name: str) -> str:
+        """An expression in GBNF for the opening."""
+        first, *others = self.after
+        parts = [self.before + name + first, *others]
+        return "ws " + " ws ".join(quoted(part) for part in parts)
+
+    def written(self, name: str, value: str) -> str:
+        """An argument as a model would write it."""
+        return f"\n{self.before}{name}{chr(10).join(self.after)}{value}{self.closing}"
+
+
+PARAMETER = ArgumentTags(before="<parameter=", after=(">\n",), closing="\n</parameter>")
+"""Those of Qwen3-Coder, Qwen 3.5, Nemotron 3 and StepFun."""
+PARAMETER_IN_LINE = ArgumentTags(before="<parameter=", after=(">",), closing="</parameter>")
+"""Seed-OSS's."""
+ARG_KEY = ArgumentTags(
+    before="<arg_key>", after=("</arg_key>", "<arg_value>"), closing="</arg_value>"
+)
+"""GLM's."""
 
 
 def is_text(schema: Any) -> bool:
@@ -37,7 +89,9 @@ def is_text(schema: Any) -> bool:
     return schema.get("type") == "string"
 
 
-def tagged_rules(parameters: Mapping[str, Any], prefix: str) -> tuple[dict[str, str], list[str]]:
+def tagged_rules(
+    parameters: Mapping[str, Any], prefix: str, tags: ArgumentTags
+) -> tuple[dict[str, str], list[str]]:
     """Rules for the arguments of a function, `root` after the prefix; and what isn't enforced.
 
     They come in the order of the schema; one that isn't required may be left out.
@@ -45,6 +99,7 @@ def tagged_rules(parameters: Mapping[str, Any], prefix: str) -> tuple[dict[str, 
     Args:
         parameters: the JSON Schema of all arguments, an object.
         prefix: of the rules' names.
+        tags: how they are written.
 
     Raises:
         UnsupportedError, InvalidParameterError: see `to_rules`.
@@ -58,15 +113,15 @@ def tagged_rules(parameters: Mapping[str, Any], prefix: str) -> tuple[dict[str, 
     warnings = []
     for i, (name, schema) in enumerate(properties.items()):
         here, rest = f"{prefix}value{i}-", f"{prefix}from{i + 1}"
-        opening = f"ws {quoted(f'<parameter={name}>' + chr(10))}"
+        opening = tags.rule(name)
         if is_text(schema) and not schema.get("enum"):
-            rules |= free_text.until(f"{here}text", {_CLOSING: rest}, may_end=False)
+            rules |= free_text.until(f"{here}text", {tags.closing: rest}, may_end=False)
             rules[f"{prefix}with{i}"] = f"{opening} {here}text"
             if {"pattern", "minLength", "maxLength", "format", "const"} & set(schema):
                 warnings.append(f"the text of {printable(name)} is held to nothing")
         else:
             value = _value(schema, definitions, here, rules)
-            rules[f"{prefix}with{i}"] = f"{opening} {value} {quoted(_CLOSING)} {rest}"
+            rules[f"{prefix}with{i}"] = f"{opening} {value} {quoted(tags.closing)} {rest}"
         choices = [f"{prefix}with{i}"] + [rest] * (name not in required)
         rules[f"{prefix}from{i}"] = " | ".join(choices)
     return rules, warnings
@@ -85,10 +140,10 @@ def _value(schema: Any, definitions: Mapping[str, Any], prefix: str, rules: dict
     return f"{prefix}root"
 
 
-def tagged(arguments: Mapping[str, Any]) -> str:
+def tagged(arguments: Mapping[str, Any], tags: ArgumentTags) -> str:
     """Arguments as a model would write them."""
     return "".join(
-        f"\n<parameter={name}>\n{value if isinstance(value, str) else json.dumps(value)}{_CLOSING}"
+        tags.written(name, value if isinstance(value, str) else json.dumps(value))
         for name, value in arguments.items()
     )
 
@@ -100,13 +155,15 @@ class TaggedArguments:
         is_whole: whether what follows can't be another argument.
     """
 
-    def __init__(self, texts: frozenset[str]) -> None:
+    def __init__(self, texts: frozenset[str], tags: ArgumentTags) -> None:
         """Nothing yet.
 
         Args:
             texts: names of the arguments that are texts.
+            tags: how they are written.
         """
         self.is_whole = False
+        self._tags = tags
         self._texts = texts
         self._n = 0
 
@@ -117,24 +174,24 @@ class TaggedArguments:
 
     def _arguments(self, text: str) -> Iterator[str]:
         self._n_read = 0
+        closing = self._tags.closing
         while not self.is_whole:
             rest = text[self._n_read :]
-            opening = _OPENING.match(rest)
+            opening = self._tags.opening.match(rest)
             if opening is None:
-                begun = rest.lstrip()
-                if "<parameter=".startswith(begun[:_SHORTEST_SIGN]) and "\n" not in begun:
+                if self._tags.may_begin(rest.lstrip()):
                     return
                 self.is_whole = True
                 yield "}" if self._n else "{}"
                 return
-            end = rest.find(_CLOSING, max(0, opening.end() - 1))
+            end = rest.find(closing, opening.end() - closing.startswith("\n"))
             if end < 0:
                 return
             name = opening["name"]
             value = rest[opening.end() : max(end, opening.end())]
             yield f"{', ' if self._n else '{'}{_json(name)}: {self._read(name, value)}"
             self._n += 1
-            self._n_read += end + len(_CLOSING)
+            self._n_read += end + len(closing)
 
     def _read(self, name: str, value: str) -> str:
         if name in self._texts:

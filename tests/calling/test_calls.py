@@ -96,6 +96,20 @@ CASES = [
         "<tool_call>\n<function=special_function>\n<parameter=arg1>\n1\n</parameter>\n"
         "</function>\n</tool_call>",
     ),
+    (
+        "seed",
+        "<seed:tool_call>\n<function=special_function>\n<parameter=arg1>1</parameter>\n"
+        "</function>\n</seed:tool_call>",
+    ),
+    (
+        "glm",
+        "<tool_call>special_function\n<arg_key>arg1</arg_key>\n<arg_value>1</arg_value>\n"
+        "</tool_call>",
+    ),
+    (
+        "glm",
+        "<tool_call>special_function<arg_key>arg1</arg_key><arg_value>1</arg_value></tool_call>",
+    ),
     ("functionary", '<function=special_function>{"arg1": 1}</function>'),
     (
         "apriel",
@@ -150,7 +164,7 @@ def test_what_models_write_is_read_and_allowed(name: str, text: str) -> None:
     for choice in ("auto", "required", {"type": "function", "function": {"name": ONE[0]}}):
         made = calling(tools(choice), form)
         assert allowed(made, text) is True
-        value = "\n1\n" if form.is_tagged else "1}"
+        value = {"tagged": "\n1\n", "seed": ">1<", "glm": ">1<"}.get(name, "1}")
         for wrong in (
             text.replace(value, value.replace("1", '"x"')),
             text.replace("special_", "other_"),
@@ -184,7 +198,7 @@ def test_what_is_said_before_a_call_is_free_and_told_apart(form: CallForm) -> No
 
 
 @pytest.mark.parametrize(
-    "form", [f for f in FORMS if f.between and not f.is_tagged], ids=lambda form: form.name
+    "form", [f for f in FORMS if f.between and f.tags is None], ids=lambda form: form.name
 )
 def test_several_calls_are_told_apart(form: CallForm) -> None:
     one, other = (form.example(*call) for call in (ONE, CODE))
@@ -215,11 +229,23 @@ def test_several_calls_are_told_apart(form: CallForm) -> None:
 TAGGED = BY_NAME["tagged"]
 
 
-def test_several_tagged_calls_are_told_apart() -> None:
-    text = f"{TAGGED.example(*ONE)}\n{TAGGED.example(*CODE)}"
-    assert read(TAGGED, text, 4)[:2] == ("", [ONE, CODE])
-    assert allowed(calling(tools(), TAGGED), text) is True
-    assert allowed(calling(tools(parallel=False), TAGGED), text) is False
+@pytest.mark.parametrize("form", [f for f in FORMS if f.tags], ids=lambda form: form.name)
+def test_several_tagged_calls_are_told_apart(form: CallForm) -> None:
+    text = f"{form.example(*ONE)}\n{form.example(*CODE)}"
+    assert read(form, text, 4)[:2] == ("", [ONE, CODE])
+    assert allowed(calling(tools(), form), text) is True
+    assert allowed(calling(tools(parallel=False), form), text) is False
+
+
+@pytest.mark.parametrize("form", [f for f in FORMS if f.tags], ids=lambda form: form.name)
+def test_tags_are_read_whatever_stands_in_a_text(form: CallForm) -> None:
+    for code in ("", "\n", "a\n\nb", "<b>1 < 2</b>", "</", '"', "\\n"):
+        call = ("python", json.dumps({"code": code}))
+        text = form.example(*call)
+        assert allowed(calling(tools("required"), form), text) is True
+        for n in (1, 5, len(text)):
+            assert read(form, text, n)[:2] == ("", [call])
+    assert read(form, form.example("f", "{}"), 1)[:2] == ("", [("f", "{}")])
 
 
 def function(**properties: Any) -> Tools:
