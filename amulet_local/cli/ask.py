@@ -7,6 +7,7 @@ import json
 import os
 import shlex
 import socket
+import time
 import urllib.parse
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ from amulet_local.cli.inputs import (
 )
 from amulet_local.cli.json_format import write_json
 from amulet_local.cli.options import PromptOptions
-from amulet_local.cli.terminal import note, write
+from amulet_local.cli.terminal import StatusLine, note, write
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.option import (
@@ -62,6 +63,9 @@ uptime | amulet-local ask amulet.sock - --system "Is it busy? Yes or no."
 amulet-local ask amulet.sock "Name a river." --preference formal --json"""
 
 _PATH = "/v1/chat/completions"
+STARTING_SECONDS = 5.0
+"""Within which a server that was started with this command has to be there."""
+RETRY_SECONDS = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,7 +232,7 @@ class _Connection(http.client.HTTPConnection):
 def _asked(
     connection: http.client.HTTPConnection, body: dict[str, Any], api_key: str | None
 ) -> http.client.HTTPResponse:
-    """The response to a question.
+    """The response to a question; a server that starts is waited for while it loads its model.
 
     Raises:
         FileAccessError: the server refuses it.
@@ -236,11 +240,33 @@ def _asked(
     headers = {"Content-Type": "application/json"}
     if api_key:
         headers["Authorization"] = f"Bearer {api_key}"
-    connection.request("POST", _PATH, json.dumps(body), headers)
-    response = connection.getresponse()
-    if response.status != 200:
-        raise FileAccessError(_message(json.loads(response.read())))
-    return response
+    status = StatusLine()
+    patience = time.monotonic() + STARTING_SECONDS
+    try:
+        while True:
+            try:
+                connection.request("POST", _PATH, json.dumps(body), headers)
+            except (FileNotFoundError, ConnectionRefusedError):
+                if time.monotonic() > patience:
+                    raise
+                status.show("waiting for the server")
+            else:
+                response = connection.getresponse()
+                if response.status == 200:
+                    return response
+                failed = json.loads(response.read())
+                if not _is_loading(failed):
+                    raise FileAccessError(_message(failed))
+                status.show("waiting: the model is loading")
+            connection.close()
+            time.sleep(RETRY_SECONDS)
+    finally:
+        status.erase()
+
+
+def _is_loading(body: Any) -> bool:
+    failed = body.get("error") if isinstance(body, dict) else None
+    return isinstance(failed, dict) and failed.get("code") == "loading"
 
 
 def _message(body: Any) -> str:

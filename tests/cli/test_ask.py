@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
+from amulet_local.cli import ask
 from amulet_local.cli.ask import _pieces
 from tests.cli.conftest import CallCli
 from tests.scripted import says, scripted_engine
@@ -20,6 +22,7 @@ CUT = "the answer was cut; --predict, or the server's --ctx-size, allows more\n"
 def test_a_question_is_answered_at_a_path(
     call: CallCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(ask, "STARTING_SECONDS", 0.1)
     path = tmp_path / "amulet.sock"
     with (
         scripted_engine(lambda v: says(v, "bread and water")) as engine,
@@ -52,6 +55,18 @@ def test_a_question_is_answered_at_an_address(call: CallCli) -> None:
         assert call("ask", address, "What is it?", "--stop", " and").out == "bread\n"
         shaped = call("ask", address, "What?", "-j", form, "--avoid", "formal", "--kl-target", "1")
         assert shaped.out == '"bread"\n'
+
+
+@pytest.mark.lengthy
+def test_a_server_that_loads_its_model_is_waited_for(call: CallCli) -> None:
+    hold = threading.Event()
+    with (
+        scripted_engine(lambda v: says(v, "bread and water")) as engine,
+        running(engine, hold=hold) as server,
+    ):
+        assert server.client.get("/health").status_code == 503
+        threading.Timer(0.5, hold.set).start()
+        assert call("ask", server.url, "What is it?").out == "bread and water\n"
 
 
 @pytest.mark.parametrize(
