@@ -22,6 +22,7 @@ from hypothesis import settings
 from amulet_local import Engine, load
 from amulet_local.loading import model_store, schedule_choice
 from amulet_local.loading.tried_files import note_as_tried
+from amulet_local.optimizer import compiled
 from tests.gguf_edit import SHALLOW_LAYERS, copy_layers
 from tests.hub_server import _hub  # noqa: F401 (a fixture)
 from tests.scripted import scripted_engine
@@ -116,6 +117,8 @@ def _private_user_folders(
                 patch.delenv(name)
         # On cores that are shared nothing is found out about schedules, however long it takes.
         patch.setattr(schedule_choice, "BUDGET_SECONDS", 0.02)
+        # A process of many tests is none that goes on with one model.
+        patch.setattr(compiled, "ENOUGH_STEPS", sys.maxsize)
         yield
 
 

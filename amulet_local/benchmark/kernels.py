@@ -5,11 +5,16 @@ Knows nothing about models: rows of random logits, one core, medians of alternat
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 
 from amulet_local.benchmark.measure import alternate
+from amulet_local.optimizer import kernels
+from amulet_local.optimizer.compiled import loaded
 from amulet_local.optimizer.iterative import iterate
 from amulet_local.optimizer.realigner import Realigner
 from amulet_local.params.amulet import AmuletParams
@@ -28,6 +33,7 @@ class KernelTimes:
     Attributes:
         n_vocab: V.
         greedy: combination and argmax, with checks for NaN and infinities.
+        compiled: the same by Numba's pass, which takes over in a process that goes on.
         sampling: the same with the candidates for llama.cpp's samplers written.
         guarded: `greedy` with all that the preset `balanced` does before it.
         loop: the published 60 iterations, last position only.
@@ -35,13 +41,14 @@ class KernelTimes:
 
     n_vocab: int
     greedy: float
+    compiled: float
     sampling: float
     guarded: float
     loop: float
 
 
 def measure_kernels(n_vocab: int, *, rounds: int = 200) -> KernelTimes:
-    """Time the kernels on random rows of `n_vocab` logits."""
+    """Time the kernels on random rows of `n_vocab` logits, Numba's compiled anew the first time."""
     rng = np.random.default_rng(0)
     plain = (4 * rng.normal(size=n_vocab)).astype(np.float32)
     preference = plain + rng.normal(size=n_vocab).astype(np.float32)
@@ -54,6 +61,15 @@ def measure_kernels(n_vocab: int, *, rounds: int = 200) -> KernelTimes:
         end_tokens=(2,),
     )
 
+    numbas = _compiled_pass()
+
+    def compiled() -> int:
+        kernels.replace_pass(numbas)
+        try:
+            return realigner.greedy(plain, preference, scale)
+        finally:
+            kernels.replace_pass(kernels.numpy_passes)
+
     def guarded() -> int:
         steering.combine([plain, preference])
         return steering.likeliest()
@@ -61,6 +77,7 @@ def measure_kernels(n_vocab: int, *, rounds: int = 200) -> KernelTimes:
     fast = alternate(
         {
             "greedy": lambda: realigner.greedy(plain, preference, scale),
+            "compiled": compiled,
             "sampling": lambda: realigner.fill_candidates(plain, preference, scale),
             "guarded": guarded,
         },
@@ -72,16 +89,22 @@ def measure_kernels(n_vocab: int, *, rounds: int = 200) -> KernelTimes:
     return KernelTimes(n_vocab=n_vocab, **medians)
 
 
+@lru_cache(maxsize=1)
+def _compiled_pass() -> kernels.Pass:
+    with tempfile.TemporaryDirectory() as folder:
+        return loaded(Path(folder))
+
+
 def kernel_table(rows: list[KernelTimes]) -> str:
     """The figures as a table for the terminal."""
     lines = [
         "Microseconds per token, medians, one core",
         "",
-        f"{'V':>8} {'greedy':>8} {'sampling':>9} {'balanced':>9} "
+        f"{'V':>8} {'greedy':>8} {'compiled':>9} {'sampling':>9} {'balanced':>9} "
         f"{'60-step loop':>13}   {'loop/greedy':>12}",
     ]
     lines += [
-        f"{row.n_vocab:>8,} {row.greedy:>8.1f} {row.sampling:>9.1f} "
+        f"{row.n_vocab:>8,} {row.greedy:>8.1f} {row.compiled:>9.1f} {row.sampling:>9.1f} "
         f"{row.guarded:>9.1f} "
         f"{row.loop:>13,.0f}   {row.loop / row.greedy:>11,.0f}x"
         for row in rows

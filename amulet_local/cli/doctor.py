@@ -21,7 +21,7 @@ from amulet_local.cli.terminal import one_line, write
 from amulet_local.cli.version import package_version
 from amulet_local.common.errors import AmuletError, UnsupportedModelError
 
-HELP = """Check the installation: Python, llama.cpp and its CPU features, GPU, the model.
+HELP = """Check the installation: Python, llama.cpp and its CPU features, GPU, Numba, the model.
 
 Exits with 0 if everything that an answer needs is there, with 1 if not."""
 
@@ -78,6 +78,7 @@ def run(options: DoctorOptions) -> None:
         _checked("Memory", _memory, ""),
         _checked("Schedule", lambda: _schedule(model), ""),
         _checked("Cache", _cache, ""),
+        _checked("Numba", _numba, "pip install --force-reinstall numba"),
         _compiler(),
         _checked(f"Model {model}", lambda: _model(model), "amulet-local models"),
     ]
@@ -185,6 +186,20 @@ def _cache() -> tuple[str, str]:
         "none, so what was measured on this machine is measured again at every start",
         f"{folder} must be writable by you and by nobody else, or name such a folder in "
         f"AMULET_CACHE",
+    )
+
+
+def _numba() -> tuple[str, str]:
+    import numba
+
+    from amulet_local.common.jit import kernel_cache_folder
+    from amulet_local.optimizer.compiled import ENOUGH_STEPS
+
+    if kernel_cache_folder() is None:
+        return f"{numba.__version__}, not used without a cache: NumPy combines the rows", ""
+    return (
+        f"{numba.__version__}, combines rows after a process's first {ENOUGH_STEPS:,} steps",
+        "",
     )
 
 

@@ -1,4 +1,4 @@
-"""What every room may use: errors, private files, plain text and HTML.
+"""What every room may use: errors, private files, compiled functions, plain text and HTML.
 
 It knows nothing about models, prompts or answers. It imports no other room.
 """

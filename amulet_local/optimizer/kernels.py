@@ -1,8 +1,9 @@
 """The passes over rows of logits, in NumPy: formulas on arrays that the caller owns.
 
 Knows nothing about models, prompts or sampling. NumPy's own loops use the processor's vectors, so
-nothing has to be compiled. All rows are float32 logits (any additive constant; the softmax
-constants cancel), of V tokens; `out` and `scratch` are float32[V], and are overwritten.
+nothing has to be compiled; for what every token needs compiled.py has a faster form. All rows are
+float32 logits (any additive constant; the softmax constants cancel), of V tokens; `out` and
+`scratch` are float32[V], and are overwritten.
 
 The combination of two rows is
 
@@ -19,7 +20,8 @@ mix. Exponentials are float32 and their sums pairwise, exact to about 1e-6 of th
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +44,30 @@ _quietly = np.errstate(over="ignore", invalid="ignore")
 """Rows may hold -inf, and differences of two of those are NaN: that is looked for afterwards."""
 
 
+Pass: TypeAlias = Callable[[Logits, Logits, np.float32, Logits], tuple[int, np.float32]]
+"""out = z of (plain, preference, extra, out); the first index of the largest z, that of a NaN if
+there is one whose sign is positive, and the smallest z, a NaN if there is any other."""
+
+
+def numpy_passes(
+    plain: Logits, preference: Logits, extra: np.float32, out: Logits
+) -> tuple[int, np.float32]:
+    """A `Pass` that NumPy makes."""
+    np.subtract(preference, plain, out=out)
+    np.multiply(out, extra, out=out)
+    np.add(out, preference, out=out)
+    return int(out.argmax()), out.min()
+
+
+_pass: Pass = numpy_passes
+
+
+def replace_pass(better: Pass) -> None:
+    """Let another `Pass` combine from now on, with the same results."""
+    global _pass
+    _pass = better
+
+
 @_quietly
 def combine(plain: Logits, preference: Logits, extra: np.float32, out: Logits) -> tuple[int, bool]:
     """out = z; the first index of the largest z, and whether it is z of sound rows.
@@ -49,11 +75,7 @@ def combine(plain: Logits, preference: Logits, extra: np.float32, out: Logits) -
     Any NaN or infinity in a row makes z NaN or infinite, whatever `extra`, a - 1, is. Where some z
     are -inf and nothing else is wrong, these are looked at alone; if that isn't enough, False.
     """
-    np.subtract(preference, plain, out=out)
-    np.multiply(out, extra, out=out)
-    np.add(out, preference, out=out)
-    best = int(out.argmax())  # of a NaN, if there is one
-    lowest = out.min()
+    best, lowest = _pass(plain, preference, extra, out)
     if not np.isfinite(out[best]) or np.isnan(lowest):
         return best, False
     if lowest == -np.inf:

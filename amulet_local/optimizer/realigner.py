@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amulet_local.common.errors import LogitsError
-from amulet_local.optimizer import kernels
+from amulet_local.optimizer import compiled, kernels
 
 Logits = NDArray[np.float32]
 Tokens = NDArray[np.int32]
@@ -409,6 +409,7 @@ class Realigner:
     def _combine(self, plain: Logits, preference: Logits, guidance_scale: float) -> int:
         """Write the combined logits; returns the token with the largest."""
         self._n_combined += 1
+        compiled.count_step()
         extra = np.float32(guidance_scale - 1.0)
         token, is_sound = kernels.combine(plain, preference, extra, self._combined)
         return token if is_sound else self._combine_checked(plain, preference, extra)
