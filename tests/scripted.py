@@ -76,7 +76,7 @@ class ScriptedVocabulary:
         self._closed = False
 
     check, text, around_gap = Vocabulary.check, Vocabulary.text, Vocabulary.around_gap
-    spelled = Vocabulary.spelled
+    count, spelled = Vocabulary.count, Vocabulary.spelled
     gap_tokens = (None, None, None)
 
     @property

@@ -74,7 +74,7 @@ class Session:
         Raises:
             AmuletError: see Engine.generate. What was written so far ends with a newline.
         """
-        question = question or self._question
+        question = self._fitting(question)
         sampling = sampling or question.sampling
         show = show or _write_chunk
         status = StatusLine(enabled=not question.runtime.verbose)
@@ -143,7 +143,7 @@ class Session:
         Args:
             question: the same at another strength.
         """
-        question = question or self._question
+        question = self._fitting(question)
         amulet = None
         if generation.preferences:
             amulet = self.strength(generation.method, question)
@@ -153,6 +153,9 @@ class Session:
             **generation_json(generation),
             "settings": settings_used(question, generation, self._engine, amulet),
         }
+
+    def _fitting(self, question: Question | None) -> Question:
+        return (question or self._question).with_memory_that_fits(self.vocabulary.count)
 
     def load_prompt_cache(self) -> None:
         """Start from the prompt cache that was asked for; one that can't be used is no error."""

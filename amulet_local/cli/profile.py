@@ -121,11 +121,31 @@ class ProfileLearnOptions(ProfileOptions):
     liked: Annotated[
         str,
         typer.Argument(
-            help="Texts as `amulet-local learn` takes them, JSON Lines.",
+            help="Texts as `amulet-local learn` takes them, JSON Lines; see --from.",
             metavar="LIKED",
             rich_help_panel=WHICH,
         ),
     ]
+    form: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="What LIKED is: own, open-webui (the feedback that its administrators export) or "
+            "llm (`llm logs path`; it has no ratings, so each answer is shown and asked about).",
+            metavar="FORM",
+            rich_help_panel=WHICH,
+        ),
+    ] = "own"
+    last: Annotated[
+        int,
+        typer.Option(
+            "--last",
+            help="Of llm's log, how many of the last answers.",
+            metavar="N",
+            min=1,
+            rich_help_panel=WHICH,
+        ),
+    ] = 5
     model: ModelName = None
     runtime: Given = field(
         default_factory=dict,
@@ -262,13 +282,13 @@ def remember(options: RememberOptions) -> None:
 def learn(options: ProfileLearnOptions) -> None:
     """Learn from texts: each counts as a thumb, up or down."""
     from amulet_local.cli.loading import loaded
+    from amulet_local.cli.profile_sources import liked_texts
     from amulet_local.cli.question import runtime_params
-    from amulet_local.learning.liked_texts import read_texts
     from amulet_local.profile.listener import Listener, Said, last_question, measuring
 
     profile = named(options.name)
     profile.check()
-    texts = read_texts(options.liked)
+    texts = liked_texts(options.liked, options.form, options.last)
     with loaded(chosen_model(options.model), runtime_params(options)) as engine:
         listener = Listener(
             profile,
@@ -409,7 +429,8 @@ def add_to(app: typer.Typer) -> None:
         "Learn from texts that you like, or don't: each counts as a thumb.\n\nThe file is that of "
         "`amulet-local learn`. A text is kept once it is learned from, so that a run which is "
         "interrupted has learned from the first ones.",
-        "learn me liked.jsonl -m model.gguf",
+        "learn me liked.jsonl -m model.gguf\n"
+        'amulet-local profile learn me "$(llm logs path)" --from llm',
     )
     add(
         ForgetOptions,

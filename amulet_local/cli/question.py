@@ -6,7 +6,7 @@ Knows nothing about how answers are made.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ AS_MANY_AS_FIT = 2**31 - 1
 if TYPE_CHECKING:
     from amulet_local.params.choices import Placement
     from amulet_local.preferences.preference import Preference
+    from amulet_local.profile.contents import Contents
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ class Question:
         asked_placement: the placement, if it was asked for itself.
         strength_from: what the strength comes from, less the changes; None for the default.
         sources: where each option came from, if it isn't a default: "flag" or "environment".
+        remembered: what the profile holds, where something of it matters for the question.
     """
 
     model: str
@@ -61,6 +63,23 @@ class Question:
     response_prefix: str
     strength_from: str | None
     sources: Mapping[str, str]
+    remembered: Contents | None = None
+
+    def with_memory_that_fits(self, count: Callable[[str], int]) -> Question:
+        """The same with as much of what is remembered as there is room for.
+
+        Args:
+            count: how many tokens a text has.
+
+        Raises:
+            ProfileError: this Python's SQLite has no FTS5.
+        """
+        if self.remembered is None:
+            return self
+        from amulet_local.profile.recall import with_memory
+
+        wanted = with_memory(self.preferences, self.remembered, self.text, count)
+        return dataclasses.replace(self, preferences=wanted)
 
     def at_strength(self, amulet: AmuletParams, name: str) -> Question:
         """The same at this strength, with what was asked for one by one changed in it.
@@ -105,28 +124,33 @@ def read_options(options: QuestionOptions) -> Question:
     if options.raw:
         question = _as_a_text(question)
     warn_of_unread_pipe(options)
-    text = read_question(options)
-    return dataclasses.replace(
-        question,
-        text=text,
-        preferences=_with_memory(options, question, text),
-        prompt_cache=options.prompt_cache,
-        response_prefix=options.response_prefix or "",
+    return _with_memory(
+        options,
+        dataclasses.replace(
+            question,
+            text=read_question(options),
+            prompt_cache=options.prompt_cache,
+            response_prefix=options.response_prefix or "",
+        ),
     )
 
 
-def _with_memory(options: QuestionOptions, question: Question, text: str) -> tuple[Preference, ...]:
-    """What is followed, and what the profile remembers for the question, where that is followed.
+def _with_memory(options: QuestionOptions, question: Question) -> Question:
+    """The same with what the profile remembers for the question, where that is followed.
+
+    Tokens can't be counted yet: how much of it there is room for is seen once the model is loaded.
 
     Raises:
         ProfileError: the profile can't be used.
     """
     if options.profile is None or options.preference or options.avoid or options.preference_file:
-        return question.preferences
+        return question
     from amulet_local.profile.profile import Profile
-    from amulet_local.profile.recall import with_memory
+    from amulet_local.profile.recall import NAME
 
-    return with_memory(question.preferences, Profile(options.profile).contents(), text)
+    remembered = dataclasses.replace(question, remembered=Profile(options.profile).contents())
+    found = remembered.with_memory_that_fits(lambda text: 0)
+    return found if any(item.name == NAME for item in found.preferences) else question
 
 
 def _as_a_text(question: Question) -> Question:

@@ -144,6 +144,14 @@ class Vocabulary:
         text: bytes | None = llama_cpp.llama_vocab_get_text(self.pointer, token)
         return (text or b"").decode("utf-8", "replace")
 
+    def count(self, text: str) -> int:
+        """How many tokens a text has by itself, spellings of control tokens read as text.
+
+        Raises:
+            InvalidTextError: as `tokenize`.
+        """
+        return len(self.tokenize(text, add_special=False, parse_special=False))
+
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]:
         """Token ids of `text`.
 

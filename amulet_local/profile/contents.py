@@ -16,7 +16,7 @@ from typing import Any, cast
 from amulet_local.common.errors import InvalidParameterError, ProfileError
 from amulet_local.preferences.names import BUILT_IN_PREFERENCES
 from amulet_local.preferences.preference import Preference, resolve
-from amulet_local.profile.feedback import KINDS, Example, Fact, Feedback
+from amulet_local.profile.feedback import KINDS, Example, Fact, Feedback, Forgotten
 from amulet_local.profile.taste import Taste
 
 MAX_PREFERENCES = 16
@@ -35,6 +35,7 @@ class Contents:
     feedback: tuple[Feedback, ...] = ()
     examples: tuple[Example, ...] = ()
     facts: tuple[Fact, ...] = ()
+    forgotten: tuple[Forgotten, ...] = ()
 
     def taste(self, at: float | None = None) -> Taste:
         """What it comes to at a time, now if None."""
@@ -101,6 +102,12 @@ def read(connection: sqlite3.Connection, name: str) -> Contents:
                     "SELECT id, at, origin, text FROM facts ORDER BY id"
                 )
             ),
+            forgotten=tuple(
+                Forgotten(at=at, feedback=feedback, examples=examples, facts=facts)
+                for at, feedback, examples, facts in connection.execute(
+                    "SELECT at, feedback, examples, facts FROM forgotten ORDER BY id"
+                )
+            ),
         )
     except (ValueError, TypeError, AttributeError, InvalidParameterError):
         raise ProfileError(
@@ -118,18 +125,45 @@ def write_all(connection: sqlite3.Connection, contents: Contents) -> None:
     Raises:
         InvalidParameterError: something in them can't be kept.
     """
-    for table in ("preferences", *TABLES.values()):
+    for table in ("preferences", "forgotten", *TABLES.values()):
         connection.execute(f"DELETE FROM {table}")
-    bank = checked_bank(contents.bank)
+    _write_bank(connection, checked_bank(contents.bank))
+    items: list[Feedback | Example | Fact] = [*contents.feedback]
+    for item in [*items, *contents.examples, *contents.facts]:
+        insert(connection, item)
+    for forgotten in contents.forgotten:
+        insert_forgotten(connection, forgotten)
+
+
+def insert_preference(connection: sqlite3.Connection, preference: Preference) -> None:
+    """Write one more preference that it is about.
+
+    Raises:
+        InvalidParameterError: it can't be kept.
+    """
+    found = tuple(_bank(connection))
+    if not found:  # its maker was killed: those that it is about are the built-in ones
+        found = bank_of(None)
+        _write_bank(connection, found)
+    *_, added = checked_bank([*found, preference])
+    _write_bank(connection, [added])
+
+
+def _write_bank(connection: sqlite3.Connection, bank: Sequence[Preference]) -> None:
     for one in bank:
         _check_texts(one.name, one.text, one.prompt)
     connection.executemany(
         "INSERT INTO preferences (name, text, prompt) VALUES (?, ?, ?)",
         [(one.name, one.text, one.prompt) for one in bank],
     )
-    items: list[Feedback | Example | Fact] = [*contents.feedback]
-    for item in [*items, *contents.examples, *contents.facts]:
-        insert(connection, item)
+
+
+def insert_forgotten(connection: sqlite3.Connection, item: Forgotten) -> None:
+    """Take note that entries were deleted."""
+    connection.execute(
+        "INSERT INTO forgotten (at, feedback, examples, facts) VALUES (?, ?, ?, ?)",
+        (item.at, item.feedback, item.examples, item.facts),
+    )
 
 
 def insert(connection: sqlite3.Connection, item: Feedback | Example | Fact) -> int:

@@ -55,6 +55,15 @@ MIGRATIONS = (
         text TEXT NOT NULL UNIQUE
     );
     """,
+    """
+    CREATE TABLE forgotten (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        at REAL NOT NULL,
+        feedback INTEGER NOT NULL,
+        examples INTEGER NOT NULL,
+        facts INTEGER NOT NULL
+    );
+    """,
 )
 """What makes each version of the file out of the one before it; the first begins with nothing."""
 

@@ -17,7 +17,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSeriali
 from amulet_local.common.errors import InvalidParameterError, ProfileError
 from amulet_local.preferences.preference import Preference
 from amulet_local.profile.contents import Contents, checked_bank
-from amulet_local.profile.feedback import KINDS, Example, Fact, Feedback
+from amulet_local.profile.feedback import KINDS, Example, Fact, Feedback, Forgotten
 
 FORMAT = "amulet-local profile"
 VERSION = 1
@@ -74,6 +74,13 @@ class _FactEntry(_ExportEntry):
     text: str
 
 
+class _ForgottenEntry(_ExportEntry):
+    at: _Moment
+    feedback: Annotated[int, Field(ge=0)] = 0
+    examples: Annotated[int, Field(ge=0)] = 0
+    facts: Annotated[int, Field(ge=0)] = 0
+
+
 class _ProfileDocument(_ExportEntry):
     format: Literal["amulet-local profile"]
     version: int
@@ -82,6 +89,7 @@ class _ProfileDocument(_ExportEntry):
     feedback: list[_FeedbackEntry] = []
     examples: list[_ExampleEntry] = []
     facts: list[_FactEntry] = []
+    forgotten: list[_ForgottenEntry] = []
 
 
 def as_json(contents: Contents) -> str:
@@ -101,6 +109,7 @@ def as_json(contents: Contents) -> str:
         ],
         examples=[_ExampleEntry(**_fields(item)) for item in contents.examples],
         facts=[_FactEntry(**_fields(item)) for item in contents.facts],
+        forgotten=[_ForgottenEntry(**_fields(item)) for item in contents.forgotten],
     )
     return json.dumps(document.model_dump(), indent=2, ensure_ascii=False) + "\n"
 
@@ -173,6 +182,7 @@ def _contents(document: _ProfileDocument) -> Contents:
         ),
         examples=tuple(Example(**_values(item)) for item in document.examples),
         facts=tuple(Fact(**_values(item)) for item in document.facts),
+        forgotten=tuple(Forgotten(**_values(item)) for item in document.forgotten),
     )
 
 
@@ -180,9 +190,9 @@ def _values(entry: _ExportEntry) -> dict[str, Any]:
     return {name: getattr(entry, name) for name in type(entry).model_fields}
 
 
-def _fields(item: Feedback | Example | Fact) -> dict[str, Any]:
+def _fields(item: Feedback | Example | Fact | Forgotten) -> dict[str, Any]:
     found = dataclasses.asdict(item)
-    del found["id"]
+    found.pop("id", None)
     return {**found, "at": _in_words(item.at)}
 
 

@@ -1,4 +1,4 @@
-"""What a profile holds: a piece of feedback, an example, a fact.
+"""What a profile holds: a piece of feedback, an example, a fact, and that some were forgotten.
 
 Knows nothing about the file that keeps them.
 """
@@ -59,3 +59,13 @@ class Fact:
     at: float
     origin: str
     text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgotten:
+    """That entries were deleted: when, and how many of each kind; nothing of what they said."""
+
+    at: float
+    feedback: int = 0
+    examples: int = 0
+    facts: int = 0

@@ -38,7 +38,9 @@ def described(contents: Contents, at: float | None = None) -> list[str]:
             "",
         ]
     lines += _strengths(contents, taste)
-    lines += [f"Said so far: {_number_of(contents)}."]
+    n_forgotten = sum(x.feedback + x.examples + x.facts for x in contents.forgotten)
+    forgotten = f" Forgotten: {n_forgotten}." if n_forgotten else ""
+    lines += [f"Said so far: {_number_of(contents)}.{forgotten}"]
     if contents.feedback:
         lines += ["", *_last(taste)]
     return lines
@@ -62,12 +64,13 @@ def _learned(taste: Taste) -> list[str]:
         low, high = mean - 2 * deviation, mean + 2 * deviation
         lines.append(
             f"  {_name(taste.bank[k]):{width}}  {mean:+.2f}  ({low:+.2f} to {high:+.2f})  "
-            f"{_how_sure(mean, deviation)}"
+            f"{how_sure(mean, deviation)}"
         )
     return lines
 
 
-def _how_sure(mean: float, deviation: float) -> str:
+def how_sure(mean: float, deviation: float) -> str:
+    """Whether a weight is known: "wanted", "likely not wanted", "open"."""
     way = "wanted" if mean > 0 else "not wanted"
     z = abs(mean) / deviation
     if z >= SURE:

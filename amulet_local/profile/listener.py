@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from amulet_local.common.results import LogRatios
 from amulet_local.preferences.preference import Preference
@@ -129,17 +130,12 @@ class Listener:
             ours, other = self._measure(question, (better, worse), bank)
             found = dict(differences(bank, ours.means, other.means))
         return self._keep(
-            Feedback(
-                at=time.time(),
-                kind=kind,
-                origin=self._origin,
-                model=self.model,
-                question=question,
-                better=better.text,
-                worse=worse.text,
-                differences=found,
-                strengths=strengths or (),
-            )
+            kind,
+            question,
+            better=better.text,
+            worse=worse.text,
+            differences=found,
+            strengths=strengths or (),
         )
 
     def rated(self, question: str, answer: Said, *, good: bool) -> str:
@@ -167,22 +163,26 @@ class Listener:
         """One answer against what the plain prompt's would have on average."""
         bank = self.profile.contents().bank
         (measured,) = self._measure(question, (answer,), bank)
-        better, worse = measured.means, measured.expected
-        if kind == "bad":
-            better, worse = worse, better
+        sides = [(answer.text, measured.means), ("", measured.expected)]
+        (better, ours), (worse, other) = reversed(sides) if kind == "bad" else sides
         return self._keep(
+            kind,
+            question,
+            better=better,
+            worse=worse,
+            differences=dict(differences(bank, ours, other)),
+        )
+
+    def _keep(self, kind: str, question: str, **fields: Any) -> str:
+        """Write one piece of feedback; what it changed."""
+        self.profile.add(
             Feedback(
                 at=time.time(),
                 kind=kind,
                 origin=self._origin,
                 model=self.model,
                 question=question,
-                better="" if kind == "bad" else answer.text,
-                worse=answer.text if kind == "bad" else "",
-                differences=dict(differences(bank, better, worse)),
+                **fields,
             )
         )
-
-    def _keep(self, item: Feedback) -> str:
-        self.profile.add(item)
         return changed(self.profile.taste())

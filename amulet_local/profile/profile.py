@@ -8,13 +8,25 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from amulet_local.common.errors import InvalidParameterError
+from amulet_local.preferences.preference import Preference
 from amulet_local.profile import database
-from amulet_local.profile.contents import TABLES, Contents, bank_of, insert, read, write_all
-from amulet_local.profile.feedback import Example, Fact, Feedback
+from amulet_local.profile.contents import (
+    TABLES,
+    Contents,
+    bank_of,
+    insert,
+    insert_forgotten,
+    insert_preference,
+    read,
+    write_all,
+)
+from amulet_local.profile.feedback import Example, Fact, Feedback, Forgotten
 from amulet_local.profile.taste import Taste
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}(?:\.[A-Za-z0-9_-]{1,64}){0,2}")
@@ -96,8 +108,18 @@ class Profile:
         with database.writing(self.path) as connection:
             return insert(connection, item)
 
+    def add_preference(self, preference: Preference) -> None:
+        """Let it be about one more preference; nothing is known of its weight.
+
+        Raises:
+            InvalidParameterError: it is about this one already, or about as many as it may be.
+            ProfileError: it can't be written.
+        """
+        with database.writing(self.path) as connection:
+            insert_preference(connection, preference)
+
     def forget(self, items: Sequence[str]) -> int:
-        """Delete some for good; how many there were.
+        """Delete some for good; how many there were. That they were is noted, not what they said.
 
         Args:
             items: numbers as `history` shows them: p3 (a pick, a thumb, ...), e2 (an example), f1
@@ -123,6 +145,16 @@ class Profile:
                 )
                 if not done.rowcount:
                     raise InvalidParameterError(f"there is no {item} in the profile {self.name}")
+            n = Counter(TABLES[item[0]] for item in items)
+            insert_forgotten(
+                connection,
+                Forgotten(
+                    at=time.time(),
+                    feedback=n["feedback"],
+                    examples=n["examples"],
+                    facts=n["facts"],
+                ),
+            )
             return len(items)
 
         return database.purge(self.path, delete)

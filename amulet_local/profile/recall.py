@@ -1,15 +1,15 @@
 """What of a profile's facts and examples matters for a question, as a preference of its own.
 
-Knows nothing about models. They are found by BM25 (SQLite's FTS5, words by their stems); what
-shares no telling word with the question isn't put in. As a preference they stand in that prompt and
-not in the plain one: what the rows differ in is then what they add.
+Knows nothing about models but how many tokens a text has. They are found by BM25 (SQLite's FTS5,
+words by their stems); what shares no telling word with the question isn't put in. As a preference
+they stand in that prompt and not in the plain one: what the rows differ in is then what they add.
 """
 
 from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 
 from amulet_local.common.errors import ProfileError
@@ -21,8 +21,11 @@ NAME = "memory"
 
 MAX_FACTS = 4
 MAX_EXAMPLES = 1
-MAX_CHARACTERS = 600
-"""Of all that is put in; some 150 tokens."""
+MAX_TOKENS = 150
+"""Of all that is put in, counted by the model."""
+
+Count = Callable[[str], int]
+"""How many tokens a text has."""
 
 MOST_BESIDE = 2
 """Preferences of the mix that go with it: each is a row to compute."""
@@ -49,19 +52,24 @@ _STOP = frozenset(
 
 
 def with_memory(
-    mix: Sequence[Preference], contents: Contents, question: str
+    mix: Sequence[Preference], contents: Contents, question: str, count: Count
 ) -> tuple[Preference, ...]:
     """A mix and what is remembered for a question; the mix alone where nothing matters for it.
+
+    What was remembered for another question leaves the mix.
 
     Raises:
         ProfileError: this Python's SQLite has no FTS5.
     """
-    memory = recalled(contents, question)
-    return tuple(mix) if memory is None else (*mix[:MOST_BESIDE], memory)
+    others = tuple(item for item in mix if item.name != NAME)
+    memory = recalled(contents, question, count)
+    return others if memory is None else (*others[:MOST_BESIDE], memory)
 
 
-def recalled(contents: Contents, question: str) -> Preference | None:
+def recalled(contents: Contents, question: str, count: Count) -> Preference | None:
     """The facts and examples that matter for a question, as a preference; None if none does.
+
+    One that there is no room for is left out, and the next one is tried.
 
     Raises:
         ProfileError: this Python's SQLite has no FTS5.
@@ -77,7 +85,7 @@ def recalled(contents: Contents, question: str) -> Preference | None:
         for place in relevant(searched, question, most):
             begun = [] if start in parts else [start]
             added = [*begun, " ".join(texts[place].split())]
-            if len(" ".join([*parts, *added])) <= MAX_CHARACTERS:
+            if count(" ".join([*parts, *added])) <= MAX_TOKENS:
                 parts += added
     return Preference(text=" ".join(parts), name=NAME, prompt="{text}") if parts else None
 

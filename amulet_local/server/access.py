@@ -31,7 +31,9 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 KEY: ContextVar[str] = ContextVar("amulet_key", default="")
 """Stands for the API key of the request under way, where there are several."""
 
-OPEN_PATHS = frozenset({"/health", "/v1/health", "/", "/page.js", "/page.css", "/favicon.ico"})
+OPEN_PATHS = frozenset(
+    {"/health", "/v1/health", "/", "/profile", "/page.js", "/page.css", "/favicon.ico"}
+)
 """What needs no key: it holds nothing that isn't public."""
 PAGE_FOLDER = "/page/"
 

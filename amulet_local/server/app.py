@@ -173,6 +173,10 @@ def _add_page(app: FastAPI, service: Service) -> None:
     async def page() -> Response:
         return send("index.html")
 
+    @app.get("/profile", include_in_schema=False)
+    async def profile() -> Response:
+        return send("profile.html")
+
     @app.get("/page.js", include_in_schema=False)
     async def script() -> Response:
         return send("page.js")

@@ -1,4 +1,4 @@
-"""The endpoint that takes what somebody says of answers, for their profile.
+"""The endpoints of profiles: one takes what somebody says of answers, one shows what was learned.
 
 Knows nothing about how a profile learns. It keeps no answers: a client sends what it is about.
 """
@@ -16,6 +16,8 @@ from amulet_local.common.errors import InvalidParameterError
 from amulet_local.engine import Engine
 from amulet_local.params.base import StrictParams
 from amulet_local.profile.listener import Listener, Said, last_question, measuring
+from amulet_local.profile.picture import picture
+from amulet_local.profile.sources import is_open_webui, open_webui_feedback
 from amulet_local.server import openapi
 from amulet_local.server.access import json_object
 from amulet_local.server.failures import HttpError
@@ -73,19 +75,57 @@ def add_feedback(app: FastAPI, service: Service) -> None:
         """Learn from what is said of an answer; says what that changed."""
         body = json_object(await request.body())
         model = service.model
-        if model.profiles is None:
-            raise HttpError(
-                501,
-                "nothing is learned here: start the server with --profile NAME",
-                kind="not_supported_error",
-                code="no_profile",
-            )
+        profiles = _profiles(service)
+        if is_open_webui(body):
+            body = _own_fields(body)
         question = last_question(messages_of(body))
         if not question:
             raise InvalidParameterError("messages: there is no question of the user in them")
         fields = FeedbackFields(**{name: x for name, x in body.items() if name != "messages"})
-        said = await asyncio.to_thread(_learn, model.profiles, model.engine, question, fields)
+        said = await asyncio.to_thread(_learn, profiles, model.engine, question, fields)
         return JSONResponse(said)
+
+    @app.get("/v1/amulet/profile", responses=openapi.ERRORS)
+    async def profile(user: str | None = None) -> Response:
+        """What was learned of who asks, and what from."""
+        return JSONResponse(await asyncio.to_thread(_shown, _profiles(service), user))
+
+
+def _own_fields(body: dict[str, Any]) -> dict[str, Any]:
+    """The same feedback as this endpoint has it.
+
+    Raises:
+        InvalidParameterError: it has no thumb on an answer.
+    """
+    found = open_webui_feedback(body)
+    return {
+        "messages": [{"role": "user", "content": found.question}],
+        "response": found.answer,
+        "rating": 1 if found.good else -1,
+        **({"user": body["user_id"]} if body.get("user_id") else {}),
+    }
+
+
+def _profiles(service: Service) -> ServedProfiles:
+    if service.model.profiles is None:
+        raise HttpError(
+            501,
+            "nothing is learned here: start the server with --profile NAME",
+            kind="not_supported_error",
+            code="no_profile",
+        )
+    return service.model.profiles
+
+
+def _shown(profiles: ServedProfiles, user: str | None) -> dict[str, Any]:
+    """The profile of who asks; one that nobody has said anything to yet is empty.
+
+    Raises:
+        AmuletError: it can't be read.
+    """
+    profile = profiles.of(user)
+    contents = profile.contents() if profile.exists else profiles.empty()
+    return {"object": "amulet.profile", "profile": profile.name, **picture(contents)}
 
 
 def _learn(

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from amulet_local.common.errors import InvalidParameterError
+from amulet_local.llama.model import Model
 from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.profile.contents import Contents
 from amulet_local.profile.listener import last_question
@@ -71,17 +72,25 @@ class ServedProfiles:
                 raise InvalidParameterError(
                     f"there are {MAX_PROFILES} profiles already; delete some, or leave out user"
                 )
-            profile.create(Contents(bank=self._first.contents().bank))
+            profile.create(self.empty())
         return profile
 
+    def empty(self) -> Contents:
+        """What is in a profile that is made here.
+
+        Raises:
+            ProfileError: the profile that the others are called after can't be read.
+        """
+        return Contents(bank=self._first.contents().bank)
+
     def filled(
-        self, body: Mapping[str, Any], user: object, *, model: str, own: UserModelSettings
+        self, body: Mapping[str, Any], user: object, *, model: Model, own: UserModelSettings
     ) -> dict[str, Any]:
         """A body's fields with what was learned of who asks, where it leaves them open.
 
         Args:
             body: what the request says, its messages too.
-            model: the name of the model's file.
+            model: what answers.
             own: what the settings keep for it.
 
         Raises:
@@ -92,11 +101,12 @@ class ServedProfiles:
             return {}
         contents = profile.contents()
         taste = contents.taste()
-        wanted = with_memory(taste.mix, contents, last_question(body.get("messages")))
+        question = last_question(body.get("messages"))
+        wanted = with_memory(taste.mix, contents, question, model.vocabulary.count)
         if not wanted:
             return {}
         found: dict[str, Any] = {"preference": list(wanted)}
-        factor = taste.factor(model)
+        factor = taste.factor(model.path.name)
         if factor != 1 and not any(name in body for name in STRENGTH):
             found["amulet"] = scaled(adjusted_strength(None, {}, own=own), factor)
         return found

@@ -103,7 +103,7 @@ class ServedModel:
             learned = self.profiles.filled(
                 {**self.defaults.strength, **body},
                 user,
-                model=self.engine.model.path.name,
+                model=self.engine.model,
                 own=self.engine.own_settings,
             )
         return self.defaults.under({**learned, **body}, model_name)

@@ -175,6 +175,7 @@ def _props(model: ServedModel, version: str) -> dict[str, Any]:
             },
             "chat_problem": _chat_problem(engine),
             "methods": list(METHODS),
+            "profile": model.profiles is not None,
             "schedule": engine.plan.schedule,
             "scheduler": model.pool.scheduler,
             "parallel": model.pool.n_places,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from amulet_local import Engine, SamplingParams
 from amulet_local.cli.chat.commands import SlashCommands
 from amulet_local.cli.chat.feedback import ChatFeedback
+from amulet_local.cli.chat.remembering import asked_to_remember
 from amulet_local.cli.chat.screen import Screen
 from amulet_local.cli.chat.slash import parsed
 from amulet_local.cli.chat.talk import Chat
@@ -57,10 +59,10 @@ class Talk:
 
     def say(self, text: str) -> None:
         said = parsed(text)
-        if said is None:
-            self.chat.say(text)
-        else:
+        if said is not None:
             self._commands.run(said)
+        elif not self.chat.takes(text):
+            self.chat.say(text)
 
     @property
     def mix(self) -> list[str]:
@@ -226,6 +228,69 @@ def test_a_fix_is_a_pair_and_takes_the_answers_place(
     monkeypatch.setenv("VISUAL", f"{sys.executable} -c 0")
     talk.say("/fix")
     assert len(profile.contents().feedback) == 2
+
+
+def test_a_fix_makes_a_candidate_that_only_picks_give_weight(
+    engine: Engine, talk: Talk, profile: Profile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk.say(QUESTION)
+    talk.say("/fix read a book in bed")
+    *_, candidate = bank = profile.contents().bank
+    assert bank[:2] == BANK
+    assert re.fullmatch(r"[a-z-]+( [a-z-]+){0,7}", candidate.text)
+    assert f"a guess from your change: {candidate.text!r}" in capsys.readouterr().err
+    taste = profile.taste()
+    assert taste.weights.mean[2] == 0
+    assert taste.weights.deviations[2] == pytest.approx(1)
+    assert candidate not in taste.mix
+    talk.say("/like read a book")
+    assert candidate.text in last(profile).differences
+    assert profile.taste().weights.mean[2] != 0
+    talk.say("And then?")
+    assert talk.chat.conversation.messages[-3]["content"] == "read a book in bed"
+
+
+def test_plain_words_are_remembered_once_the_user_has_said_yes(
+    talk: Talk, profile: Profile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def facts() -> list[str]:
+        return [item.text for item in profile.contents().facts]
+
+    for answer, kept in (("no", []), ("What is yeast?", []), ("Yes", ["I am a vegetarian."])):
+        n_turns = len(talk.chat.conversation.turns)
+        talk.say("Please remember that I am a vegetarian.")
+        said = capsys.readouterr().err
+        assert "keep this in the profile me: 'I am a vegetarian.'? yes or no" in said
+        assert len(talk.chat.conversation.turns) == n_turns
+        assert facts() == []
+        talk.say(answer)
+        assert facts() == kept
+        assert len(talk.chat.conversation.turns) == n_turns + (answer == "What is yeast?")
+    talk.say("yes")
+    assert talk.chat.conversation.turns[-1].question == "yes", "nothing was asked any more"
+
+
+@pytest.mark.parametrize(
+    ("text", "fact"),
+    [
+        ("remember that I am vegetarian", "I am vegetarian"),
+        ("Remember: my dog is called Rex.\n", "My dog is called Rex."),
+        ("Please, remember that it's\nlate", "It's\nlate"),
+        ("Remember that film?", ""),
+        ("Do you remember that I am vegetarian", ""),
+        ("remember thatcher", ""),
+        ("remember that", ""),
+        ("I remember: nothing", ""),
+    ],
+)
+def test_what_asks_to_be_remembered(text: str, fact: str) -> None:
+    assert asked_to_remember(text) == fact
+
+
+def test_without_a_profile_plain_words_are_a_question(engine: Engine, profile: Profile) -> None:
+    talk = Talk(engine, None)
+    talk.say("Remember that I am a vegetarian.")
+    assert len(talk.chat.conversation.turns) == 1
 
 
 def test_the_last_answer_can_be_an_example(talk: Talk, profile: Profile) -> None:

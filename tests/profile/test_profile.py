@@ -8,6 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -15,11 +16,13 @@ from pathlib import Path
 import pytest
 
 from amulet_local.common.errors import InvalidParameterError, ProfileError
+from amulet_local.preferences.preference import Preference
 from amulet_local.profile import database
-from amulet_local.profile.contents import Contents, bank_of
+from amulet_local.profile.contents import MAX_PREFERENCES, Contents, bank_of
 from amulet_local.profile.database import MIGRATIONS
 from amulet_local.profile.exchange import as_json, from_json
 from amulet_local.profile.feedback import Example, Fact, Feedback
+from amulet_local.profile.in_words import described
 from amulet_local.profile.profile import Profile, listed
 from tests.conftest import REPOSITORY
 
@@ -47,6 +50,17 @@ for number in range(int(sys.argv[2])):
     print(number, flush=True)
 """
 
+REWRITER = """
+from itertools import count
+from amulet_local.profile.contents import Contents, bank_of
+from amulet_local.profile.feedback import Fact
+from amulet_local.profile.profile import Profile
+for number in count():
+    facts = tuple(Fact(at=0.0, origin="t", text=f"{number} of {i}") for i in range(40))
+    Profile("me").replace(Contents(bank=bank_of(None), facts=facts))
+    print(number, flush=True)
+"""
+
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,8 +75,12 @@ def profile() -> Profile:
 
 
 def writer(name: str, n: int) -> subprocess.Popen[str]:
+    return running(WRITER, name, str(n))
+
+
+def running(program: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-c", WRITER, name, str(n)],
+        [sys.executable, "-c", program, *arguments],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         text=True,
@@ -111,6 +129,25 @@ def test_what_was_acknowledged_survives_kill_9(profile: Profile) -> None:
     acknowledged = max(int(line) for line in said if line.endswith("\n"))
     texts = {item.text for item in profile.contents().facts}
     assert {f"killed {number}" for number in range(acknowledged + 1)} <= texts
+    profile.add(FACT)
+
+
+@pytest.mark.parametrize("milliseconds", [0, 1, 3, 7])
+def test_a_rewrite_that_kill_9_ends_is_whole_or_not_begun(
+    profile: Profile, milliseconds: int
+) -> None:
+    """Forgetting, importing and editing write all of it anew and make the file smaller."""
+    process = running(REWRITER)
+    assert process.stdout is not None
+    said = [process.stdout.readline() for _ in range(3)]
+    time.sleep(milliseconds / 1000)
+    process.kill()
+    said += process.communicate()[0].splitlines(keepends=True)
+    acknowledged = max(int(line) for line in said if line.endswith("\n"))
+    facts = [item.text.split(" of ") for item in profile.contents().facts]
+    assert sorted(int(i) for _, i in facts) == list(range(40))
+    (number,) = {int(number) for number, _ in facts}
+    assert number >= acknowledged
     profile.add(FACT)
 
 
@@ -220,6 +257,37 @@ def test_what_is_forgotten_is_in_no_byte_of_the_file(profile: Profile) -> None:
     assert remains(profile, "quagga") == []
     assert profile.contents() == Contents(bank=bank_of(None))
     assert profile.add(FACT) == 2, "a number is never given again"
+
+
+def test_that_something_was_forgotten_is_noted_and_not_what(profile: Profile) -> None:
+    for item in (PICK, PICK, FACT, EXAMPLE):
+        profile.add(item)
+    profile.forget(["p1", "p2", "f1"])
+    profile.forget_text("okapi")
+    first, second = profile.contents().forgotten
+    assert (first.feedback, first.examples, first.facts) == (2, 0, 1)
+    assert (second.feedback, second.examples, second.facts) == (0, 1, 0)
+    assert "Forgotten: 4." in "\n".join(described(profile.contents()))
+    assert from_json(as_json(profile.contents())) == profile.contents()
+    profile.reset()
+    assert profile.contents().forgotten == ()
+
+
+def test_a_preference_joins_without_weight_and_once(profile: Profile) -> None:
+    profile.add(replace(PICK, differences={bank_of(None)[0].text: 0.3}))
+    before = profile.taste().weights.mean
+    profile.add_preference(Preference(text="like a pirate"))
+    *others, joined = profile.contents().bank
+    assert (tuple(others), joined) == (bank_of(None), Preference(text="like a pirate"))
+    weights = profile.taste().weights.mean
+    assert list(weights[:-1]) == pytest.approx(list(before))
+    assert weights[-1] == 0
+    with pytest.raises(InvalidParameterError, match="twice"):
+        profile.add_preference(Preference(text="like a pirate"))
+    for number in range(MAX_PREFERENCES - 9):
+        profile.add_preference(Preference(text=f"number {number}"))
+    with pytest.raises(InvalidParameterError, match="1 to 16"):
+        profile.add_preference(Preference(text="one more"))
 
 
 def test_forgetting_what_isnt_there_forgets_nothing(profile: Profile) -> None:

@@ -5,12 +5,29 @@ from __future__ import annotations
 import pytest
 
 from amulet_local.preferences.preference import Preference
+from amulet_local.profile import recall
 from amulet_local.profile.contents import Contents, bank_of
 from amulet_local.profile.feedback import Example, Fact
-from amulet_local.profile.recall import MAX_CHARACTERS, recalled, relevant, with_memory
+from amulet_local.profile.recall import MAX_TOKENS, relevant
 from tests.scripted import scripted_engine
 
 pytestmark = pytest.mark.lengthy
+
+
+def count(text: str) -> int:
+    """A token is a word here."""
+    return len(text.split())
+
+
+def recalled(contents: Contents, question: str) -> Preference | None:
+    return recall.recalled(contents, question, count)
+
+
+def with_memory(
+    mix: tuple[Preference, ...], contents: Contents, question: str
+) -> tuple[Preference, ...]:
+    return recall.with_memory(mix, contents, question, count)
+
 
 FACTS = (
     "I am a vegetarian, and I cook every evening.",
@@ -70,12 +87,22 @@ def test_a_liked_answer_to_a_similar_question_is_put_in() -> None:
     )
 
 
-def test_no_more_is_put_in_than_there_is_room_for() -> None:
-    long = [f"tea number {number} {'x' * 250}" for number in range(9)]
-    found = recalled(contents(*long), "Which tea?")
+def test_no_more_tokens_are_put_in_than_there_is_room_for() -> None:
+    long = [f"tea number {number} {'x ' * 60}" for number in range(9)]
+    found = recalled(contents(*long, "green tea"), "Which tea?")
     assert found is not None
-    assert 250 < len(found.instruction) <= MAX_CHARACTERS
-    assert recalled(contents(f"tea {'x' * 700}"), "Which tea?") is None
+    assert MAX_TOKENS - 60 < count(found.instruction) <= MAX_TOKENS
+    assert "green tea" in found.instruction, "a short one that fits is put in after a long one"
+    assert recalled(contents(f"tea {'x ' * MAX_TOKENS}"), "Which tea?") is None
+
+
+def test_tokens_are_the_models_own() -> None:
+    """A text without blanks has one word, and as many tokens as the model makes of it."""
+    with scripted_engine() as engine:
+        vocabulary = engine.model.vocabulary
+        text = f"tea {'read' * 2 * MAX_TOKENS}"
+        assert recalled(contents(text), "Which tea?") is not None
+        assert recall.recalled(contents(text), "Which tea?", vocabulary.count) is None
 
 
 def test_a_mix_has_room_for_it() -> None:
@@ -83,6 +110,8 @@ def test_a_mix_has_room_for_it() -> None:
     assert with_memory(mix, contents(*FACTS), "What is a black hole?") == mix
     (first, second, memory) = with_memory(mix, contents(*FACTS), "A poem about dogs")
     assert (first, second, memory.name) == (*mix[:2], "memory")
+    others = with_memory((first, second, memory), contents(*FACTS), "What is a black hole?")
+    assert others == (first, second), "what was remembered for another question is gone"
 
 
 def test_the_plain_prompt_has_nothing_of_it() -> None:

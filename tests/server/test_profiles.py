@@ -167,6 +167,52 @@ def test_what_says_nothing_is_refused(engine: Engine, me: Profile, body: dict[st
     assert len(me.contents().feedback) == 9
 
 
+def test_a_thumb_as_open_webui_has_it_is_taken(engine: Engine, me: Profile) -> None:
+    messages = {
+        "a": {"id": "a", "parentId": None, "role": "user", "content": "How do I sleep?"},
+        "b": {"id": "b", "parentId": "a", "role": "assistant", "content": "read a book"},
+    }
+    body = {
+        "type": "rating",
+        "data": {"rating": -1, "model_id": "m"},
+        "meta": {"message_id": "b"},
+        "snapshot": {"chat": {"chat": {"history": {"messages": messages}}}},
+    }
+    with running(engine, profile="me") as server:
+        response = server.client.post("/v1/amulet/feedback", json=body)
+        assert response.status_code == 200, response.text
+        last = me.contents().feedback[-1]
+        assert (last.kind, last.question, last.worse) == ("bad", "How do I sleep?", "read a book")
+        unrated = {**body, "data": {"rating": None}}
+        assert server.client.post("/v1/amulet/feedback", json=unrated).status_code == 400
+
+
+def test_a_profile_is_shown_to_whom_it_is_of(engine: Engine, me: Profile) -> None:
+    me.add(Fact(at=0.0, origin="t", text="I sleep on a boat."))
+    with running(engine, profile="me") as server:
+        shown = server.client.get("/v1/amulet/profile").json()
+        assert (shown["object"], shown["profile"]) == ("amulet.profile", "me")
+        first = shown["weights"][0]
+        taste = me.taste()
+        assert (first["name"], first["says"]) == ("formal", "likely wanted")
+        assert first["mean"] == pytest.approx(taste.weights.mean[0], abs=1e-3)
+        middles = [point["mean"] for point in first["history"]]
+        assert len(middles) == 9
+        assert middles == sorted(middles)
+        assert all(point["low"] < point["mean"] < point["high"] for point in first["history"])
+        assert [item["text"] for item in shown["facts"]] == ["I sleep on a boat."]
+        assert len(shown["feedback"]) == 9
+        of_ann = server.client.get("/v1/amulet/profile", params={"user": "ann"}).json()
+        assert (of_ann["facts"], of_ann["feedback"]) == ([], [])
+        assert listed() == ["me"], "looking makes no profile"
+    with running(engine, profile="me", access=Access(api_keys=("one", "two"))) as server:
+        assert server.client.get("/v1/amulet/profile").status_code == 401
+        asked = server.client.get("/v1/amulet/profile", headers={"Authorization": "Bearer two"})
+        assert asked.json()["facts"] == []
+    with running(engine) as server:
+        assert server.client.get("/v1/amulet/profile").status_code == 501
+
+
 def test_users_are_told_apart(engine: Engine, me: Profile) -> None:
     with running(engine, profile="me") as server:
         mine = followed(server)

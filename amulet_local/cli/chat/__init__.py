@@ -152,7 +152,7 @@ def converse(chat: Chat, commands: SlashCommands, questions: Questions, lines: T
                 if said is not None:
                     chat.is_editing = False
                     commands.run(said)
-                else:
+                elif not chat.takes(text):
                     chat.say(text)
         except Leave:
             return

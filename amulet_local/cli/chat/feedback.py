@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from amulet_local.cli.chat.remembering import Remembering
 from amulet_local.cli.chat.screen import AnswerDisplay
 from amulet_local.cli.chat.talk import Chat
 from amulet_local.cli.columns import side_by_side
@@ -17,6 +18,8 @@ from amulet_local.cli.compare import chosen_width
 from amulet_local.cli.terminal import stdout_is_terminal, visible, write
 from amulet_local.common.errors import InvalidRequestError
 from amulet_local.conversation.conversation_settings import KEEP
+from amulet_local.params.sampling import SamplingParams
+from amulet_local.profile.candidates import asking, proposed
 from amulet_local.profile.feedback import Fact
 from amulet_local.profile.listener import Listener, Said, measuring
 from amulet_local.profile.pair_choice import Rival, choose_rival
@@ -87,6 +90,7 @@ class ChatFeedback:
                 origin="chat",
             )
             chat.before_turn, chat.after_turn = self._before_turn, self._after_turn
+            chat.takes = Remembering(profile, chat.screen.remark, self._remember).takes
 
     def _rate(self, *, good: bool) -> None:
         turn = self._last_turn()
@@ -186,6 +190,19 @@ class ChatFeedback:
         self._chat.conversation.revise(text)
         self._chat.changed()
         self._learned(learner.picked(turn.question, Said(text=text), _said(turn), kind="fix"))
+        self._propose(turn.answer, text)
+
+    def _propose(self, before: str, after: str) -> None:
+        """Let the model say what a change shows of the user; later picks say whether it is so."""
+        profile = self._learner.profile
+        ask = asking(self._chat.engine.generate, SamplingParams)
+        found = proposed(ask, before, after, profile.contents().bank)
+        if found is not None:
+            profile.add_preference(found)
+            self._chat.screen.remark(
+                f"a guess from your change: {found.text!r}. It counts for nothing until your picks "
+                f"say so; `amulet-local profile edit {profile.name}` takes it out"
+            )
 
     def _learned(self, changed: str) -> None:
         """Say what was learned, and follow it unless another preference was asked for."""
@@ -212,7 +229,8 @@ class ChatFeedback:
         if not self._follows_mix:
             return
         contents = self._learner.profile.contents()
-        wanted = with_memory(contents.taste().mix, contents, question)
+        count = self._chat.engine.model.vocabulary.count
+        wanted = with_memory(contents.taste().mix, contents, question, count)
         if wanted != self._chat.conversation.settings.preference:
             self._follow(wanted, self._chat.conversation.settings.amulet)
 

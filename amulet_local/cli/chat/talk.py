@@ -72,6 +72,7 @@ class Chat:
         self.change_live: Callable[[SlashLine], str | None] = lambda said: None
         self.before_turn: Callable[[str], None] = lambda question: None
         self.after_turn: Callable[[], None] = lambda: None
+        self.takes: Callable[[str], bool] = lambda text: False  # a text that is no question
         self._asked_with: ConversationSettings | None = None
         self._warned: set[str] = set()
 

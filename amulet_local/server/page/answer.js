@@ -116,6 +116,16 @@ export class Answer {
     this.say(warnings.map(onPage).join(" "), "warning");
   }
 
+  /** Another text in its place: what a person made of it. It has no tokens. */
+  rewrite(text) {
+    const node = element("span", "", visible(text));
+    this.tokens = [];
+    this.content = text;
+    this.#parts = [{ node, text: node.textContent, shown: "" }];
+    this.#style();
+    this.text.replaceChildren(node);
+  }
+
   fail(message) {
     this.#flush();
     this.root.classList.remove("running");

@@ -4,6 +4,7 @@
 import { Answer } from "./answer.js";
 import { asCurl, asPython } from "./code.js";
 import { Details } from "./details.js";
+import { Feedback } from "./feedback.js";
 import { askForKey } from "./key.js";
 import { Preferences } from "./preferences.js";
 import { Run } from "./run.js";
@@ -21,6 +22,9 @@ const server = new Server(askForKey);
 const realigned = new Answer(by("realigned"));
 const plain = new Answer(by("plain"));
 const details = new Details(realigned, by("dock"));
+const feedback = new Feedback(server, [realigned, plain], answered, (answer) => {
+  if (answer === realigned) details.clear();
+});
 const strength = new Strength(
   {
     range: by("strength"),
@@ -51,7 +55,14 @@ let isConnecting = false;
 /** The settings as a request's fields, without those of the stream. */
 function settings() {
   const chosen = preferences.fields;
-  return chosen === undefined ? {} : { preference: chosen, ...strength.fields };
+  if (chosen === undefined) return {};
+  return chosen === null ? strength.fields : { preference: chosen, ...strength.fields };
+}
+
+/** The messages that an answer answers. */
+function answered(answer) {
+  const { past, asked } = talks.get(answer);
+  return [...past, { role: "user", content: asked }];
 }
 
 /** answer: whose side of the conversation the question goes on. */
@@ -69,8 +80,7 @@ function question(answer) {
 
 function realignedBody() {
   const body = { ...question(realigned), ...settings(), stream: true, amulet_trace: ALTERNATIVES };
-  const { past, asked } = talks.get(realigned);
-  if (asked) body.messages = [...past, { role: "user", content: asked }];
+  if (talks.get(realigned).asked) body.messages = answered(realigned);
   return body;
 }
 
@@ -95,7 +105,8 @@ function showTurns() {
 
 function changed() {
   showCode();
-  const fields = { preference: preferences.fields ?? null, ...strength.fields };
+  const chosen = preferences.fields;
+  const fields = { ...(chosen === null ? {} : { preference: chosen ?? null }), ...strength.fields };
   for (const run of runs) {
     if (run.answer !== realigned || run.isOver) continue;
     realigned.rows = preferences.labels;
@@ -125,6 +136,7 @@ async function ask() {
   runs = mine;
   begun = performance.now();
   details.clear();
+  feedback.clear();
   realigned.clear(isRealigned ? "" : "No preference is chosen, so there is nothing to realign.");
   plain.clear(isPlain ? "" : "Not asked for (see the options).");
   by("ratio").textContent = "";
@@ -151,6 +163,7 @@ function finish(mine) {
   showRunning(false);
   showTurns();
   details.settle();
+  feedback.show();
   const failed = mine.filter((run) => run.error);
   if (failed.some((run) => run.error.kind === "unreachable")) connect();
   if (failed.length) say("");
@@ -253,6 +266,8 @@ async function load() {
   by("model").title = by("model").textContent;
   preferences.load(props.amulet);
   strength.load(props.amulet);
+  feedback.isOn = Boolean(props.amulet.profile);
+  by("profile-link").hidden = !feedback.isOn;
   showCode();
   const problem = props.amulet.chat_problem;
   by("ask").disabled = Boolean(problem);

@@ -5,6 +5,7 @@ import { element, short, visible } from "./text.js";
 
 const MAX_WEIGHT = 1000; // as in names.py
 const SHOWN_WEIGHT = 2; // where the slider of a weight ends
+const LEARNED = { name: "my profile", text: "what was learned from what you picked and said" };
 
 export class Preferences {
   #chosen = []; // { name, text, weight, row }: name is "" for words of one's own
@@ -23,24 +24,30 @@ export class Preferences {
   }
 
   /** amulet: what /props says. The first name is chosen, so that there is something to see. */
-  load({ preferences, mixes }) {
-    const known = [...preferences, ...mixes.map(mixOf)];
+  load({ preferences, mixes, profile }) {
+    const known = [...(profile ? [LEARNED] : []), ...preferences, ...mixes.map(mixOf)];
     this.#chips.clear();
     this.parts.chips.replaceChildren(...known.map((one) => this.#chip(one)));
     if (known.length && !this.#chosen.length) this.#choose(known[0]);
     this.#show();
   }
 
-  /** For a request: undefined if none is chosen. */
+  /** For a request: undefined if none is chosen, null if what was learned is to be followed. */
   get fields() {
     if (this.#chosen.length === 0) return undefined;
+    if (this.#isLearned) return null;
     const all = this.#chosen.map((one) => (one.name ? named(one) : worded(one)));
     return all.length === 1 && typeof all[0] === "string" ? all[0] : all;
   }
 
   /** What to call them until the server says. */
   get labels() {
+    if (this.#isLearned) return [];
     return this.#chosen.map(({ name, text, weight }) => named({ name: name || text, weight }));
+  }
+
+  get #isLearned() {
+    return this.#chosen.some((one) => one.name === LEARNED.name);
   }
 
   #chip(one) {
@@ -75,7 +82,11 @@ export class Preferences {
     }
   }
 
+  /** What was learned is followed alone. */
   #choose({ name, text }) {
+    if (name === LEARNED.name || this.#isLearned) {
+      while (this.#chosen.length) this.#remove(0);
+    }
     const one = { name, text, weight: 1 };
     one.row = this.#row(one);
     this.#chosen.push(one);
@@ -105,7 +116,8 @@ export class Preferences {
     });
     const head = element("div", "pick-head");
     head.append(name, words, remove);
-    row.append(head, this.#weight(one, row, shown));
+    row.append(head);
+    if (one.name !== LEARNED.name) row.append(this.#weight(one, row, shown));
     return row;
   }
 

@@ -38,6 +38,11 @@ export class Server {
     await this.#send("v1/amulet/control", { body: fields });
   }
 
+  /** What somebody says of an answer; resolves with what was learned from it. */
+  async feedback(fields) {
+    return this.#json(await this.#send("v1/amulet/feedback", { body: fields }));
+  }
+
   /** The chunks of a chat completion as they come. */
   async *chat(body, signal) {
     const response = await this.#send("v1/chat/completions", { body, signal });
