@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import select
@@ -233,3 +234,49 @@ def test_of_a_thousand_connections_at_once_each_is_served_or_sent_away(engine: E
             ends[status] += 1
         assert ends[b"200"] >= Limits().n_connections - 1
         assert ends[b"503"] >= N_CONNECTIONS - Limits().n_connections
+
+
+GET = b"GET /health HTTP/1.1\r\n"
+HOST = b"Host: localhost\r\nConnection: close\r\n"
+POST = b"POST /tokenize HTTP/1.1\r\n" + HOST
+CHUNKED = b"Transfer-Encoding: chunked\r\n"
+ODD = {
+    "two lengths": (POST + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", 400),
+    "a negative length": (POST + b"Content-Length: -1\r\n\r\n{}", 400),
+    "a length of digits that aren't ASCII": (POST + "Content-Length: ２\r\n\r\n{}".encode(), 400),
+    "a length of 5,000 digits": (POST + b"Content-Length: " + b"9" * 5000 + b"\r\n\r\n{}", 400),
+    "an unknown coding": (POST + b"Transfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
+    "a chunk of negative size": (POST + CHUNKED + b"\r\n-5\r\n{}", 400),
+    "a space before a colon": (GET + b"Host : localhost\r\n\r\n", 400),
+    "no host": (GET + b"\r\n", 400),
+    "two hosts": (GET + HOST + b"Host: evil\r\n\r\n", 400),
+    "NUL in a header": (GET + HOST + b"X: a\0b\r\n\r\n", 400),
+    "an address that names a host": (b"GET http://evil/health HTTP/1.1\r\n" + HOST + b"\r\n", 404),
+    "an old version": (b"GET /health HTTP/1.0\r\n\r\n", 403),
+    "HTTP/2 at once": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 403),
+    "CONNECT": (b"CONNECT evil:80 HTTP/1.1\r\n" + HOST + b"\r\n", 404),
+    "a TLS greeting": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\xaa" * 500, 400),
+    "ESC in a path": (b"GET /\x1b[31m HTTP/1.1\r\n" + HOST + b"\r\n", 400),
+    "a path out of a folder": (b"GET /page/../../etc/passwd HTTP/1.1\r\n" + HOST + b"\r\n", 404),
+    "a request behind a body": (
+        POST.replace(b"close", b"keep-alive")
+        + b"Content-Length: 15\r\n\r\n"
+        + b'{"content": ""}GET /x HTTP/1.1\r\nHost: evil\r\nConnection: close\r\n\r\n',
+        200,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_isn_t_quite_http_is_refused_or_read_in_one_way(server: Server, name: str) -> None:
+    request, status = ODD[name]
+    with nothing_stays(server), connected(server) as connection:
+        connection.sendall(request)
+        reply = b""
+        with contextlib.suppress(ConnectionError):  # closed with some of the request unread
+            while data := connection.recv(65536):
+                reply += data
+    assert reply.startswith(b"HTTP/1.1 %d " % status)
+    if name == "a request behind a body":
+        assert reply.count(b"HTTP/1.1 ") == 2
+        assert b"HTTP/1.1 403 " in reply, "the second one's host is looked at too"
