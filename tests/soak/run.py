@@ -39,8 +39,8 @@ STUCK_SECONDS = 900.0
 """A round that takes so long, on however busy a machine, is stuck."""
 MAX_GROWTH_BYTES = 16 << 20
 """Of resident memory, from the second quarter of the rounds to the last."""
-MIN_ROUNDS = 8
-"""Fewer say nothing of growth."""
+MIN_ROUNDS = 24
+"""Fewer say nothing of growth: over the first dozen caches and the heap fill."""
 IDLE_SECONDS = 0.5
 N_VISITS = 2
 """Of each desk in a round."""
