@@ -147,6 +147,8 @@ class SamplerChain:
         chosen = array.data[array.selected]
         if self._sampling.temperature < GREEDY_BELOW:
             return 1.0, [(int(chosen.id), 1.0)][:n]
+        if n == 0:
+            return float(chosen.p), []
         words = ctypes.cast(array.data, ctypes.POINTER(ctypes.c_int32))
         table = np.ctypeslib.as_array(words, shape=(array.size, 3))
         p = table[:, 2].copy().view(np.float32)

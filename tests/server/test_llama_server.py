@@ -76,6 +76,14 @@ def test_probabilities_after_the_samplers_are_of_what_was_left_to_draw_from(serv
         assert [(top["id"], top["prob"]) for top in one["top_probs"]] == [(one["id"], 1.0)]
 
 
+def test_a_drawn_answer_is_traced_without_alternatives_as_well(server: Server) -> None:
+    drawn = told(
+        server, "/v1/completions", prompt="Hi", max_tokens=2, temperature=1, amulet_trace=0
+    )
+    tokens = drawn["choices"][0]["amulet"]["tokens"]
+    assert [token["top_realigned"] for token in tokens] == [[], []]
+
+
 def test_a_stream_says_how_far_the_prompt_is(server: Server) -> None:
     prompt = f"Once {time.time()} upon a time. " * 20  # not in memory yet
     asked = {"prompt": prompt, "return_progress": True, "timings_per_token": True}
