@@ -264,6 +264,12 @@ class ScriptedRows:
         return following
 
     extend = follow
+    may_drop = True
+
+    def drop(self, n_tokens: int) -> bool:
+        """Take the last tokens back."""
+        self._tokens = [tokens[: len(tokens) - n_tokens] for tokens in self._tokens]
+        return True
 
     def logits(self, row: int) -> np.ndarray:
         """Logits of a row's next token."""

@@ -10,7 +10,9 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 
 from amulet_local.answering.answer import Answer
+from amulet_local.answering.drafts import Costs
 from amulet_local.answering.request import Request
+from amulet_local.answering.rows_ahead import RowsAhead
 from amulet_local.common.results import Chunk
 from amulet_local.llama.rows import Progress, RowSet
 from amulet_local.llama.stop_flag import StopFlag, StoppedError
@@ -76,6 +78,7 @@ def generate(
     *,
     prepare: Callable[[Request], float],
     prompt_progress: Progress | None = None,
+    costs: Callable[[int], Costs | None] | None = None,
 ) -> Generator[Chunk | None, None, None]:
     """Run a generation, step by step; the last chunk has the whole answer.
 
@@ -87,6 +90,8 @@ def generate(
             cancellation as well; returns the standard deviation of the model's rounding noise in
             l1 - l0, for the noise guard.
         prompt_progress: called with (tokens done, tokens in all) during prefill.
+        costs: what computing several tokens of so many rows costs, for guesses of what comes next;
+            None for none.
 
     Raises:
         BackendError: llama.cpp failed. The rows are empty and usable.
@@ -107,8 +112,9 @@ def generate(
             yield None
         answer.clock.prompt_done()
         answer.n_cached = control.n_cached = rows.n_kept
+        ahead = RowsAhead(rows, request, costs)
         while True:
-            chunk = answer.take([rows.logits(row) for row in range(rows.n_rows)])
+            chunk = answer.take(ahead.logits())
             if chunk is None:
                 break
             yield chunk
@@ -123,9 +129,9 @@ def generate(
                 if answer.finish_reason is not None:
                     break
                 answer.steering.noise = prepare(request)
-            if same_rows:
-                rows.step(answer.tokens[-1])
-            else:
+            if not same_rows:
+                ahead = RowsAhead(rows, request, costs)
+            if not (same_rows and ahead.step(answer.tokens)):
                 prompts = [(*prompt, *answer.tokens) for prompt in request.prompts]
                 for _ in rows.prefill_steps(prompts, has_plain=request.plan.has_plain):
                     yield None

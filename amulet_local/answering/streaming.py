@@ -90,6 +90,7 @@ def _pieces(
         control,
         prepare=prepare,
         prompt_progress=prompt_progress,
+        costs=None if shared.parts.runtime.draft == "off" else shared.draft_costs,
     )
 
 

@@ -41,6 +41,10 @@ def make_subject(kind: str, spec: dict[str, Any]) -> Any:
         from amulet_local.benchmark.subject import EngineSubject
 
         return EngineSubject(**spec)
+    if kind == "drafts":
+        from amulet_local.benchmark.drafting import DraftSubject
+
+        return DraftSubject(**spec)
     from amulet_local.benchmark import outside
 
     kinds: dict[str, Any] = {"completion": outside.Completion, "bare": outside.BareContexts}

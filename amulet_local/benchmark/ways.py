@@ -103,7 +103,7 @@ def _engine(settings: Settings, runtime: Any, n_preferences: int) -> Spec:
         "kind": "engine",
         "model": str(settings.model),
         "n_preferences": n_preferences,
-        "runtime": {**given, "n_ctx": N_CTX},
+        "runtime": {**given, "n_ctx": N_CTX, "draft": "off"},
     }
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 WHAT = "What to measure"
 HELP = """Measure speed and memory on this machine, with and without a preference.
 
-WHAT is one or more of these. Default: all but kernels.
+WHAT is one or more of these. Default: all but drafts and kernels.
 
 decode: time per token, plain, by llama-cpp-python's own completion, and with a preference in each
 schedule; the share of a step outside llama_decode.
@@ -42,6 +42,9 @@ memory: peak memory of a process without and with a preference.
 start: time from starting `generate` to its first token.
 
 busy: time per token while other programs keep half of the cores busy.
+
+drafts: answers that repeat their prompt (code, editing, extraction) and one that doesn't, with and
+without drafts (--draft); for a model with real weights.
 
 kernels: the optimizer alone, and the 60 iterations of the published method.
 
@@ -62,7 +65,7 @@ class BenchOptions:
         list[str] | None,
         typer.Argument(
             metavar="WHAT",
-            help="decode, prefill, memory, start, busy, kernels.",
+            help="decode, prefill, memory, start, busy, drafts, kernels.",
             rich_help_panel=WHAT,
             show_default=False,
         ),
@@ -141,9 +144,9 @@ def run(options: BenchOptions) -> None:
     """Measure and print."""
     from amulet_local.benchmark.settings import PARTS, parse_parts
 
-    what = parse_parts(options.what or PARTS, (*PARTS, "kernels"))
-    parts = tuple(name for name in what if name != "kernels")
-    settings = _settings(options, parts) if parts else None
+    what = parse_parts(options.what or PARTS, (*PARTS, "drafts", "kernels"))
+    parts = tuple(name for name in what if name in PARTS)
+    settings = _settings(options, parts) if parts or "drafts" in what else None
     plot = _plot_path(options, what)
     status = _Status()
     figures: dict[str, Any] = {"amulet_local": package_version()}
@@ -151,7 +154,9 @@ def run(options: BenchOptions) -> None:
     try:
         if "kernels" in what:
             _kernels(status, figures, texts)
-        if settings is not None:
+        if settings is not None and "drafts" in what:
+            _drafts(settings, status, figures, texts)
+        if settings is not None and parts:
             from amulet_local.benchmark.plot import write_plot
             from amulet_local.benchmark.run import run_benchmark
             from amulet_local.benchmark.tables import report_text
@@ -227,6 +232,14 @@ def _plot_path(options: BenchOptions, what: tuple[str, ...]) -> Path | None:
     path = Path(options.plot).expanduser()
     check_plot(path)
     return path
+
+
+def _drafts(settings: Settings, status: _Status, figures: dict[str, Any], texts: list[str]) -> None:
+    from amulet_local.benchmark.drafting import draft_table, measure_drafts
+
+    rows = measure_drafts(settings, lambda text: status.show(f"drafts: {text}"))
+    figures["drafts"] = [asdict(row) for row in rows]
+    texts.append(draft_table(rows))
 
 
 def _kernels(status: _Status, figures: dict[str, Any], texts: list[str]) -> None:

@@ -77,6 +77,7 @@ def run(options: DoctorOptions) -> None:
         _checked("Cores", _cores, ""),
         _checked("Memory", _memory, ""),
         _checked("Schedule", lambda: _schedule(model), ""),
+        _checked("Drafts", lambda: _drafts(model), ""),
         _checked("Cache", _cache, ""),
         _checked("Numba", _numba, "pip install --force-reinstall numba"),
         _compiler(),
@@ -174,6 +175,32 @@ def _schedule(model: str) -> tuple[str, str]:
                 "--retune: anew",
             )
     return f"measured when {name} first follows a preference", ""
+
+
+def _drafts(model: str) -> tuple[str, str]:
+    """What several tokens at once cost on this machine, which `--draft auto` goes by."""
+    from amulet_local.loading import model_store
+    from amulet_local.loading.step_costs import remembered_of
+
+    try:
+        name = model_store.find_model(model).name
+    except AmuletError:  # reported beside the model
+        return "unknown without a model", ""
+    known = [*remembered_of(name).values()]
+    if not known:
+        return f"measured when an answer of {name} first repeats something, with --draft auto", ""
+    costs = known[-1]
+    single = costs.milliseconds[1]
+    parts = [
+        f"{width} take {ms:.0f} ms ({ms / single:.1f} steps)"
+        for width, ms in sorted(costs.milliseconds.items())
+        if width > 1
+    ]
+    return (
+        f"a step of {name} takes {single:.0f} ms; tokens at once: {', '.join(parts)}; "
+        f"spread {costs.spread:.0%}",
+        "--retune: anew",
+    )
 
 
 def _cache() -> tuple[str, str]:

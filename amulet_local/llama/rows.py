@@ -199,6 +199,25 @@ class RowSet:
             for index in range(n)
         ]
 
+    @property
+    def may_drop(self) -> bool:
+        """Whether rows can be given tokens that are taken back by `drop`."""
+        plan = self.plan
+        return self._model.can_drop_tokens and plan.reuse and not plan.exact_reuse
+
+    def drop(self, n_tokens: int) -> bool:
+        """Take the last tokens back from every row; what comes next is a step or an extension.
+
+        Returns False, with all rows empty, where llama.cpp refuses it.
+        """
+        lengths = [len(row.tokens) - n_tokens for row in self._store.in_use]
+        for row, length in zip(self._store.in_use, lengths, strict=True):
+            row.keep(length)
+        if [len(row.tokens) for row in self._store.in_use] == lengths:
+            return True
+        self.discard()
+        return False
+
     def follow(self, tokens: Sequence[int]) -> list[list[Logits]]:
         """Give every row several tokens, one by one; for each the logits of every row after it.
 

@@ -6,17 +6,19 @@ Knows nothing about requests or answers; who works on the rows asks for the turn
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
 from amulet_local.common.errors import CancelledError
+from amulet_local.llama.execution_plan import Schedule
 from amulet_local.llama.rows import RowSet
 from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.loading.engine_parts import EngineParts
 from amulet_local.loading.schedule_choice import ScheduleChoice, choose_schedule
+from amulet_local.loading.step_costs import NO_COSTS, StepCosts, step_costs
 from amulet_local.loading.stream_lock import StreamLock
 from amulet_local.optimizer.realigner import Realigner
 from amulet_local.params.amulet import AmuletParams
@@ -51,6 +53,7 @@ class SharedRows:
         self.parts = parts
         self.stop_flag = StopFlag()
         self.schedule_choices: dict[int, ScheduleChoice] = {}
+        self._step_costs: dict[tuple[Schedule, int], StepCosts | None] = {}
         self.guests: weakref.WeakSet[Guest] = weakref.WeakSet()
         try:
             self.rows = parts.new_rows(parts.model, parts.settings, self.stop_flag, parts.plan)
@@ -132,6 +135,22 @@ class SharedRows:
                 retune=self.parts.runtime.retune,
             )
         self.rows.change_plan(replace(plan, schedule=self.schedule_choices[n_rows].schedule))
+
+    def draft_costs(self, n_rows: int) -> Mapping[int, float] | None:
+        """What computing several tokens of so many rows costs, by tokens; None for no guesses.
+
+        Raises:
+            BackendError: llama.cpp failed.
+            StoppedError: the stop flag was set.
+        """
+        parts = self.parts
+        if parts.runtime.draft != "auto":
+            return None if parts.runtime.draft == "off" else NO_COSTS
+        kind = self.rows.plan.schedule, n_rows
+        if kind not in self._step_costs:
+            self._step_costs[kind] = step_costs(parts, self.stop_flag, self.rows.plan, n_rows)
+        costs = self._step_costs[kind]
+        return None if costs is None else costs.milliseconds
 
 
 def _free(rows: RowSet, parts: EngineParts) -> None:

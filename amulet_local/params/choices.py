@@ -13,6 +13,8 @@ SplitMode = Literal["none", "layer", "row"]
 LoadMode = Literal["auto", "mmap", "mlock", "none"]
 Isolate = Literal["auto", "always", "never"]
 """Whether a model file is tried in a process of its own first; "auto": if it never ran here."""
+Draft = Literal["auto", "lookup", "off"]
+"""Whether next tokens are guessed from what stands in the prompt and the answer already."""
 Schedule = Literal["auto", "parallel", "serial", "batched"]
 Scheduler = Literal["auto", "interleaved", "batched"]
 """How several requests are computed at once."""

@@ -14,6 +14,7 @@ from amulet_local.params.base import NonNegative, StrictParams
 from amulet_local.params.choices import (
     AdaptersOn,
     CacheType,
+    Draft,
     FlashAttention,
     Isolate,
     LoadMode,
@@ -54,6 +55,11 @@ class RuntimeParams(StrictParams):
         low_memory: a small n_batch and a KV cache in 8 bits, where these aren't given: LOW_MEMORY.
         reproducible: no reuse of earlier work and no batching of rows, so that a call's tokens
             never depend on the calls before it or on the machine's speed.
+        draft: whether the next tokens of text that repeats what stands in the prompt or the answer
+            already are computed several at once: "lookup" wherever it does, "auto" where that is
+            faster by what was measured here and by how often it was right so far, or "off". The
+            tokens are those of an answer without. Never where `reproducible` is set or the model is
+            recurrent.
         retune: measure again which schedule is fastest, instead of remembering it.
         chat_template: a built-in template's name or the text of one; None is the model's own.
         template_arguments: further variables of the chat template, such as
@@ -117,6 +123,18 @@ class RuntimeParams(StrictParams):
             "Threads for each prompt of a parallel schedule. Default: --threads split evenly.",
         ),
     ] = None
+    draft: Annotated[
+        Draft,
+        Option(
+            "--draft",
+            RUNTIME,
+            "Compute several tokens at once where the answer repeats what stands in it or in the "
+            "prompt (code, quotes, edits): auto, where that is faster; lookup, wherever it "
+            "does; off. No token is chosen differently. Default: off.",
+            kind="text",
+            metavar="HOW",
+        ),
+    ] = "off"
     retune: Annotated[
         bool,
         Option(

@@ -11,6 +11,7 @@ from typing import Any, Literal, TypedDict
 from amulet_local.params.choices import (
     AdaptersOn,
     CacheType,
+    Draft,
     FlashAttention,
     Isolate,
     LoadMode,
@@ -28,6 +29,7 @@ class RuntimeFields(TypedDict, total=False):
     n_threads_batch: int | None
     schedule: Schedule
     threads_per_row: int | None
+    draft: Draft
     retune: bool
     n_gpu_layers: int | Literal["auto"]
     main_gpu: int

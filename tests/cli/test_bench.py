@@ -158,7 +158,7 @@ def test_ctrl_c_on_a_terminal_leaves_no_process(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["nonsense"], "decode, prefill, memory, start, busy, kernels; not 'nonsense'"),
+        (["nonsense"], "decode, prefill, memory, start, busy, drafts, kernels; not 'nonsense'"),
         (["--schedules", "fast"], "'fast'"),
         (["--schedules", ""], "--schedules"),
         (["--schedules", "parallel:0"], "--schedules 'parallel:0': a row takes 1 thread at least"),
