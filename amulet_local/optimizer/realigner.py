@@ -50,17 +50,20 @@ class Realigner:
     Attributes:
         candidates: int32, shape (3 * n_vocab,): the bits of n_vocab llama_token_data
             {int32 id; float logit; float p}; `fill_candidates` writes it.
+        combined: the combined logits that were written last, float32, shape (n_vocab,).
+        n_combined: how often they were written.
+        weights, scratch: float32, shape (n_vocab,), for passes; valid until the next call.
     """
 
     def __init__(self, n_vocab: int) -> None:
         self.n_vocab = n_vocab
         self.candidates = np.empty(3 * n_vocab, dtype=np.int32)
         self._ids = np.arange(n_vocab, dtype=np.int32)
-        self._scratch, self._weights, self._combined = np.empty((3, n_vocab), dtype=np.float32)
+        self.scratch, self.weights, self.combined = np.empty((3, n_vocab), dtype=np.float32)
         self._mixed, self._shrunken, self._restrained = np.empty((3, n_vocab), dtype=np.float32)
         self._kept = np.empty(0, dtype=np.int32)
         self._kept_logits, self._kept_differences = np.empty((2, 0), dtype=np.float32)
-        self._n_combined = 0
+        self.n_combined = 0
 
     def mix(self, plain: Logits, preferences: Sequence[Logits], weights: Sequence[float]) -> Logits:
         """Preference row of a mix: l0 + sum_k w_k (l_k - l0), the combination at scale 1.
@@ -77,7 +80,7 @@ class Realigner:
             return preferences[0]
         np.copyto(self._mixed, plain)
         for row, weight in zip(preferences, weights, strict=True):
-            kernels.add_to_mix(plain, row, np.float32(weight), self._mixed, self._scratch)
+            kernels.add_to_mix(plain, row, np.float32(weight), self._mixed, self.scratch)
         return self._mixed
 
     def top(self, row: Logits) -> int:
@@ -244,7 +247,7 @@ class Realigner:
         self, plain: Logits, preference: Logits, extra: float, best: int, limit: float
     ) -> None:
         found = kernels.collect(
-            plain, preference, np.float32(extra), best, np.float32(limit), self._scratch
+            plain, preference, np.float32(extra), best, np.float32(limit), self.scratch
         )
         self._kept = found
         self._kept_logits = preference[found] - preference[best]
@@ -320,7 +323,7 @@ class Realigner:
         if best is None:
             best = self.top(row)
         peak = row[best]
-        total, first = kernels.exponentials(row, peak, self._weights, self._scratch)
+        total, first = kernels.exponentials(row, peak, self.weights, self.scratch)
         return float(peak) + math.log(total), math.log(total) - first / total
 
     def greedy(
@@ -342,7 +345,7 @@ class Realigner:
         """
         if tokens is not None:
             return int(tokens[self._among(tokens, guidance_scale).argmax()])
-        return self._combine(plain, preference, guidance_scale)
+        return self.write_combined(plain, preference, guidance_scale)
 
     def fill_candidates(
         self,
@@ -369,12 +372,12 @@ class Realigner:
             written[1::3] = self._among(tokens, guidance_scale).view(np.int32)
             written[2::3] = 0
             return written
-        self._combine(plain, preference, guidance_scale)
-        return self._fill(n_likeliest)
+        self.write_combined(plain, preference, guidance_scale)
+        return self.write_candidates(n_likeliest)
 
-    def _fill(self, n_likeliest: int | None) -> NDArray[np.int32]:
+    def write_candidates(self, n_likeliest: int | None) -> NDArray[np.int32]:
         """Write candidates of what was combined."""
-        combined = self._combined
+        combined = self.combined
         if n_likeliest is None or n_likeliest > min(kernels.LANES, self.n_vocab):
             self.candidates[0::3] = self._ids
             self.candidates[1::3] = combined.view(np.int32)
@@ -400,18 +403,19 @@ class Realigner:
         call.
         """
         if tokens is not None:
-            self._combined.fill(-np.inf)
-            self._combined[tokens] = self._among(tokens, guidance_scale)
-            return self._combined
-        self._combine(plain, preference, guidance_scale)
-        return self._combined
+            self.n_combined += 1
+            self.combined.fill(-np.inf)
+            self.combined[tokens] = self._among(tokens, guidance_scale)
+            return self.combined
+        self.write_combined(plain, preference, guidance_scale)
+        return self.combined
 
-    def _combine(self, plain: Logits, preference: Logits, guidance_scale: float) -> int:
+    def write_combined(self, plain: Logits, preference: Logits, guidance_scale: float) -> int:
         """Write the combined logits; returns the token with the largest."""
-        self._n_combined += 1
+        self.n_combined += 1
         compiled.count_step()
         extra = np.float32(guidance_scale - 1.0)
-        token, is_sound = kernels.combine(plain, preference, extra, self._combined)
+        token, is_sound = kernels.combine(plain, preference, extra, self.combined)
         return token if is_sound else self._combine_checked(plain, preference, extra)
 
     def _among(self, tokens: Tokens, guidance_scale: float) -> Logits:
@@ -426,8 +430,8 @@ class Realigner:
         return combined
 
     def _combine_checked(self, plain: Logits, preference: Logits, extra: np.float32) -> int:
-        self._n_combined += 1
-        token, outcome = kernels.combine_checked(plain, preference, extra, self._combined)
+        self.n_combined += 1
+        token, outcome = kernels.combine_checked(plain, preference, extra, self.combined)
         if outcome != kernels.FOUND:
             self._refuse(plain, preference, extra, token, outcome)
         return token
@@ -471,19 +475,19 @@ class Tilt:
         self._combine()
 
     def _combine(self) -> None:
-        self.best = self._realigner._combine(*self._rows, self.scale)
-        self._n_combined = self._realigner._n_combined
+        self.best = self._realigner.write_combined(*self._rows, self.scale)
+        self._n_combined = self._realigner.n_combined
 
     def _combined(self) -> Logits:
-        if self._n_combined != self._realigner._n_combined:
+        if self._n_combined != self._realigner.n_combined:
             self._combine()
-        return self._realigner._combined
+        return self._realigner.combined
 
     def _weighed(self) -> tuple[float, float, float]:
         """With e = exp(z - z_best): sum e, sum e (z - z_best), sum e l1."""
         if self._moments is None:
             combined, realigner = self._combined(), self._realigner
-            weights, scratch = realigner._weights, realigner._scratch
+            weights, scratch = realigner.weights, realigner.scratch
             total, first = kernels.exponentials(combined, combined[self.best], weights, scratch)
             reference = kernels.weighted_sum(weights, self._rows[1], scratch)
             self._moments = total, first, reference
@@ -506,4 +510,4 @@ class Tilt:
     def fill_candidates(self, n_likeliest: int | None) -> NDArray[np.int32]:
         """Realigner.fill_candidates of these rows."""
         self._combined()
-        return self._realigner._fill(n_likeliest)
+        return self._realigner.write_candidates(n_likeliest)

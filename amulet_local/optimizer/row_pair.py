@@ -101,13 +101,13 @@ class RowPair:
     @property
     def normaliser(self) -> float:
         """log sum exp of l1."""
-        return self._found_moments()[0]
+        return self.found_moments()[0]
 
     def entropy(self) -> float:
         """The entropy of l1's distribution, in nats."""
-        return self._found_moments()[1]
+        return self.found_moments()[1]
 
-    def _found_moments(self) -> tuple[float, float]:
+    def found_moments(self) -> tuple[float, float]:
         """log Z = log sum exp of l1, and the entropy."""
         if self._moments is None:
             self._moments = self._moments_of_origin()
@@ -123,7 +123,7 @@ class RowPair:
         """
         if self._origin is None:
             return None
-        log_z, entropy = self._origin._found_moments()
+        log_z, entropy = self._origin.found_moments()
         row = self._origin.preference
         gone = row[sorted(set(self._refused))].astype(np.float64) - log_z
         gone = gone[gone > -np.inf]
