@@ -178,7 +178,7 @@ def assert_same_answers(seeds: range) -> None:
             expected, found = (engine.generate(QUESTION, **ask) for engine in (plain, guessing))
             assert without_cost(found) == without_cost(expected), (seed, ask)
             n_ahead += found.usage.computed_tokens > expected.usage.computed_tokens
-    assert n_ahead > len(seeds) / 4  # guesses, some of them wrong, were made at all
+    assert n_ahead > len(seeds) / 8  # guesses, some of them wrong, were made at all
 
 
 @pytest.fixture
