@@ -321,7 +321,7 @@ install_features() {
         ! llama_installed || run_logged "$venv/bin/python" -m pip uninstall -y llama-cpp-python
     fi
     for feature in "$@"; do
-        case $feature in test | dev | plot | tools | eval | server | clients) extras="$extras,$feature" ;; esac
+        case $feature in test | dev | plot | tools | eval | server | clients | ray) extras="$extras,$feature" ;; esac
         rm -f "$venv/amulet-stamp-$feature"
     done
     if llama_installed; then

@@ -554,7 +554,7 @@ def test_the_test_script_passes_arguments_and_exit_status_on(checkout: Checkout)
 def test_the_fast_tier_leaves_out_what_takes_long_or_loads_a_model(checkout: Checkout) -> None:
     checkout.run("scripts/test", "fast", "-x")
     (command,) = checkout.recorded("-m pytest")
-    assert "-m not slow and not clients and not model and not lengthy " in command
+    assert "-m not slow and not clients and not ray and not model and not lengthy " in command
     assert command.endswith(" -x")
 
 

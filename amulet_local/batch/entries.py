@@ -20,6 +20,7 @@ from amulet_local.common.errors import AmuletError, InvalidParameterError, Inval
 from amulet_local.common.results import Chunk, Generation
 from amulet_local.engine import Engine
 from amulet_local.openai.chat_completion import choices
+from amulet_local.params.runtime import RuntimeParams
 from amulet_local.server.client_fields import understood
 from amulet_local.server.completion_prompt import ChatPrompt, CompletionPrompt, TextPrompt
 from amulet_local.server.failures import HttpError
@@ -201,9 +202,31 @@ class Entry:
 
 def settings_digest(model: JobModel) -> str:
     """Eight hexadecimal digits of everything but the line that an answer depends on."""
-    settings, runtime = model.settings, model.engine.runtime
+    engine = model.engine
+    return digest_of_settings(
+        model.settings,
+        engine.runtime,
+        identity=engine.model.identity,
+        own_strength=engine.own_settings.strength,
+    )
+
+
+def digest_of_settings(
+    settings: JobSettings,
+    runtime: RuntimeParams,
+    *,
+    identity: str,
+    own_strength: Mapping[str, Any],
+) -> str:
+    """The same where no engine is loaded.
+
+    Args:
+        runtime: how it would be loaded.
+        identity: what tells the model's file from another.
+        own_strength: what the user keeps for the model.
+    """
     parts = {
-        "model": model.engine.model.identity,
+        "model": identity,
         "preferences": [[item.instruction, item.weight] for item in settings.preferences],
         "method": settings.method,
         "preset": settings.preset,
@@ -211,7 +234,7 @@ def settings_digest(model: JobModel) -> str:
         "sampling": settings.sampling.model_dump(mode="json", warnings=False),
         "system": settings.system,
         "placement": settings.placement,
-        "own": dict(model.engine.own_settings.strength),
+        "own": dict(own_strength),
         "runtime": runtime.model_dump(
             mode="json",
             warnings=False,

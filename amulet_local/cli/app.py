@@ -16,7 +16,7 @@ import typer
 from typer.core import TyperGroup
 
 from amulet_local.cli.terminal import note, write
-from amulet_local.cli.version import package_version
+from amulet_local.common.version import package_version
 
 COMMANDS = {
     "generate": "Answer one question, following a preference.",

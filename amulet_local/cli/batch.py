@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,11 +26,13 @@ from amulet_local.common.errors import InvalidParameterError
 from amulet_local.common.readable import duration, speed
 
 if TYPE_CHECKING:
-    from amulet_local.batch.entries import JobModel
     from amulet_local.batch.job import JobTally
+    from amulet_local.batch.line_answers import LineAnswerer
+    from amulet_local.batch.line_fields import JobSettings
     from amulet_local.cli.question import Question
 
 JOB = "The job"
+CLUSTER = "On a cluster"
 STDOUT = "-"
 FORMS = ("own", "openai")
 SYNC_SECONDS = 1.0
@@ -43,13 +45,14 @@ A line is {"prompt": "..."} or {"messages": [...]}, with "id", "preference",
 OpenAI's batch files. Records come as they are done. The same command again
 goes on where it ended, however it ended: a line with a record isn't asked
 again. A bad line has an error in its record, and the exit code is 4.
-docs/batch.md has all of it."""
+--ray has a cluster answer. docs/batch.md has all of it."""
 
 EXAMPLES = """
 amulet-local batch questions.jsonl -o answers.jsonl --preference concise
 amulet-local batch 'in/*.jsonl.gz' -o out.jsonl -n 64 --at-once 8
 jq -c '{prompt: .title}' news.jsonl | amulet-local batch - > out.jsonl
-amulet-local batch openai.jsonl -o out.jsonl --format openai --json"""
+amulet-local batch openai.jsonl -o out.jsonl --format openai --json
+amulet-local batch questions.jsonl -o answers.jsonl --ray head.example:6379"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +110,26 @@ class BatchOptions(AskingOptions):
     overwrite: Annotated[
         bool, option("--overwrite", panel=JOB, help="Begin anew: forget what is in the output.")
     ] = False
+    ray: Annotated[
+        str | None,
+        option(
+            "--ray",
+            panel=CLUSTER,
+            metavar="ADDRESS",
+            help="Let workers on a Ray cluster answer: HOST:PORT, 'auto' for the cluster that this "
+            "machine belongs to, or 'local' for one of this machine alone. docs/scale.md.",
+        ),
+    ] = None
+    workers: Annotated[
+        int | None,
+        option(
+            "--workers",
+            panel=CLUSTER,
+            metavar="N",
+            help="Workers, each with the model and --threads processors. Default: as many as the "
+            "cluster has room for, and more when it grows.",
+        ),
+    ] = None
     method: MethodName = None
     json: Annotated[
         bool,
@@ -116,17 +139,16 @@ class BatchOptions(AskingOptions):
 
 def run(options: BatchOptions) -> None:
     """Answer the lines, and say what came of them."""
-    from amulet_local.batch.entries import JobModel
     from amulet_local.batch.input_lines import InputLines, files_of
     from amulet_local.batch.line_fields import JobSettings
-    from amulet_local.loading.model_store import names_of
-    from amulet_local.server.model_names import ModelNames
 
     if options.format not in (None, *FORMS):
         raise InvalidParameterError(f"--format is own or openai, not {options.format!r:.40}")
     at_once = _at_once(options.at_once)
     if options.output == STDOUT and (options.retry or options.overwrite):
         raise InvalidParameterError("--retry and --overwrite are about a file; name it with -o")
+    if options.workers is not None and options.ray is None:
+        raise InvalidParameterError("--workers are those of a cluster; name it with --ray")
     files = files_of(options.inputs)
     if options.output != STDOUT:
         private_files.check(options.output)
@@ -140,13 +162,11 @@ def run(options: BatchOptions) -> None:
         system=question.system,
         placement=question.placement,
     )
-    with InputLines(files) as lines, loaded(question.model, question.runtime) as engine:
-        for warning in engine.warnings:
-            note(f"warning: {warning}")
-        names = ModelNames(names_of(question.model, engine.model.path))
-        form: Any = options.format
-        model = JobModel(engine=engine, names=names, settings=settings, form=form)
-        tally = _answered(options, question, model, lines, files, at_once)
+    if at_once is None and question.runtime.reproducible:
+        at_once = 1
+    chosen = _on_ray if options.ray is not None else _here
+    with InputLines(files) as lines, chosen(options, question, settings, at_once) as answering:
+        tally = _answered(options, question, answering, lines, files)
     _tell(options, tally)
     if tally.n_failed:
         raise SystemExit(EXIT_PARTIAL)
@@ -167,25 +187,88 @@ def _at_once(text: str) -> int | None:
     return int(text)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Answering:
+    """What answers the lines.
+
+    Attributes:
+        digits: of the settings, see `settings_digest`.
+        n_workers: says how many workers are at it; None where there are none.
+    """
+
+    answerer: LineAnswerer
+    digits: str
+    n_workers: Callable[[], int] | None = None
+
+
+@contextmanager
+def _here(
+    options: BatchOptions, question: Question, settings: JobSettings, at_once: int | None
+) -> Iterator[Answering]:
+    """The model, loaded here."""
+    from amulet_local.batch.entries import JobModel, settings_digest
+    from amulet_local.batch.line_answers import EngineAnswers
+    from amulet_local.loading.model_store import names_of
+    from amulet_local.server.model_names import ModelNames
+
+    with loaded(question.model, question.runtime) as engine:
+        for warning in engine.warnings:
+            note(f"warning: {warning}")
+        names = ModelNames(names_of(question.model, engine.model.path))
+        form: Any = options.format
+        model = JobModel(engine=engine, names=names, settings=settings, form=form)
+        answerer = EngineAnswers(
+            model,
+            at_once=engine.suitable_width if at_once is None else at_once,
+            scheduler="interleaved" if question.runtime.reproducible else "batched",
+        )
+        yield Answering(answerer=answerer, digits=settings_digest(model))
+
+
+@contextmanager
+def _on_ray(
+    options: BatchOptions, question: Question, settings: JobSettings, at_once: int | None
+) -> Iterator[Answering]:
+    """Workers on a cluster."""
+    from amulet_local.batch.cluster import ClusterJob, answers_on_ray
+
+    form: Any = options.format
+    job = ClusterJob(
+        model=question.model,
+        runtime=question.runtime,
+        settings=settings,
+        form=form,
+        at_once=at_once,
+        n_workers=options.workers,
+    )
+    status = StatusLine(enabled=not question.runtime.verbose)
+    status.show(f"connecting to Ray at {options.ray}")
+    with ExitStack() as closing:
+        closing.callback(status.erase)
+        digits, answers = closing.enter_context(
+            answers_on_ray(job, options.ray or "", warn=lambda text: note(f"warning: {text}"))
+        )
+        status.erase()
+        yield Answering(answerer=answers, digits=digits, n_workers=lambda: answers.n_ready)
+
+
 def _answered(
     options: BatchOptions,
     question: Question,
-    model: JobModel,
+    answering: Answering,
     lines: Any,
     files: list[str],
-    at_once: int | None,
 ) -> JobTally:
     """Go through the lines; what came of them."""
-    from amulet_local.batch.entries import settings_digest
     from amulet_local.batch.input_lines import STDIN
     from amulet_local.batch.job import LineJob
     from amulet_local.batch.written_records import WrittenRecords, drop_failed, put_in_order
     from amulet_local.common.json_log import Log
 
-    reproducible = question.runtime.reproducible
     path = None if options.output == STDOUT else Path(options.output)
     written: WrittenRecords | None = None
     status = StatusLine(enabled=not question.runtime.verbose)
+    n_workers = answering.n_workers
     with ExitStack() as closing:
         closing.callback(status.erase)
         write: Callable[[dict[str, Any]], None] = write_json
@@ -195,23 +278,21 @@ def _answered(
                 log.clear()
             if options.retry:
                 log.replace(drop_failed)
-            written = WrittenRecords(path, settings_digest(model))
+            written = WrittenRecords(path, answering.digits)
             write = log.append
         job = LineJob(
-            model,
             lines,
             write,
+            settings=answering.digits,
             written=written,
             is_strict=options.strict,
             is_held=options.in_order and path is None,
         )
-        job.run(
-            at_once=(1 if reproducible else model.engine.suitable_width)
-            if at_once is None
-            else at_once,
-            scheduler="interleaved" if reproducible else "batched",
-            report=(lambda tally: status.show(_progress(tally))) if stderr_is_terminal() else None,
-        )
+
+        def report(tally: JobTally) -> None:
+            status.show(_progress(tally, None if n_workers is None else n_workers()))
+
+        job.run(answering.answerer, report=report if stderr_is_terminal() else None)
         if path is not None and options.in_order:
             places = {"" if name == STDIN else name: place for place, name in enumerate(files)}
             log.replace(lambda path: put_in_order(path, places))
@@ -222,13 +303,15 @@ def _answered(
     return job.tally
 
 
-def _progress(tally: JobTally) -> str:
+def _progress(tally: JobTally, n_workers: int | None) -> str:
     """How far it is, in a line."""
     n_done = tally.n_answered + tally.n_failed + tally.n_before
     parts = [f"{n_done} lines", f"{speed(tally.tokens_per_second)} tokens/s"]
     if tally.share:
         parts[0] += f", {tally.share:.0%} of the input read"
         parts.append(f"{duration(tally.seconds * (1 - tally.share) / tally.share)} left")
+    if n_workers is not None:
+        parts.append(f"{n_workers} worker{'' if n_workers == 1 else 's'}")
     return separator(sys.stderr).join(parts)
 
 

@@ -20,7 +20,7 @@ from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import chosen_model
 from amulet_local.cli.json_format import write_json
 from amulet_local.cli.terminal import StatusLine, note, stderr_is_terminal, write
-from amulet_local.cli.version import package_version
+from amulet_local.common.version import package_version
 from amulet_local.params.option import some_of
 from amulet_local.params.runtime import RuntimeParams
 

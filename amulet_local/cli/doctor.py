@@ -18,8 +18,8 @@ from amulet_local.cli.flags import json_option, model_option
 from amulet_local.cli.inputs import chosen_model
 from amulet_local.cli.json_format import write_json
 from amulet_local.cli.terminal import one_line, write
-from amulet_local.cli.version import package_version
 from amulet_local.common.errors import AmuletError, UnsupportedModelError
+from amulet_local.common.version import package_version
 
 HELP = """Check the installation: Python, llama.cpp and its CPU features, GPU, Numba, the model.
 

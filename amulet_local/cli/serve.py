@@ -21,13 +21,13 @@ from amulet_local.cli.question import runtime_params
 from amulet_local.cli.serve_models import load_embedder, models_of, parts
 from amulet_local.cli.serve_options import N_CTX, ServeOptions
 from amulet_local.cli.terminal import StatusLine, note
-from amulet_local.cli.version import package_version
 from amulet_local.common.errors import (
     ChatTemplateError,
     FileAccessError,
     InvalidParameterError,
     MissingExtraError,
 )
+from amulet_local.common.version import package_version
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.sampling import SamplingParams
 

@@ -11,7 +11,7 @@ import sys
 from amulet_local.cli.columns import cut, wrap
 from amulet_local.cli.model_listing import ModelListing, size_in_words, usable_models
 from amulet_local.cli.terminal import one_line, stdout_is_terminal, write
-from amulet_local.cli.version import package_version
+from amulet_local.common.version import package_version
 
 MOST_LISTED = 9
 

@@ -36,6 +36,7 @@ leaves the package in any other form.
     ├── JudgeError                 a judge gave no verdict
     ├── QueueFullError             as many requests wait for their turn as may
     ├── ServerError                the HTTP server can't start
+    ├── ClusterError               a cluster isn't there, or none of its workers answers
     └── MissingExtraError          an optional dependency isn't installed
 """
 
@@ -229,6 +230,10 @@ class QueueFullError(AmuletError):
 
 class ServerError(AmuletError):
     """The HTTP server can't start: its address is taken, or isn't one."""
+
+
+class ClusterError(AmuletError):
+    """A cluster that can't be reached, or none of whose workers answers."""
 
 
 class MissingExtraError(AmuletError):

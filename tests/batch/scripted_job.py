@@ -12,6 +12,7 @@ from amulet_local import Engine, SamplingParams
 from amulet_local.batch.entries import Form, JobModel, settings_digest
 from amulet_local.batch.input_lines import InputLines
 from amulet_local.batch.job import LineJob
+from amulet_local.batch.line_answers import EngineAnswers
 from amulet_local.batch.line_fields import JobSettings
 from amulet_local.batch.written_records import WrittenRecords
 from amulet_local.common.json_log import Log
@@ -43,15 +44,16 @@ def run_job(
 ) -> LineJob:
     """Go through the lines of a file once."""
     with InputLines([str(source)]) as lines, Log(output, sync_seconds=1.0) as log:
-        written = WrittenRecords(output, settings_digest(model))
+        settings = settings_digest(model)
+        written = WrittenRecords(output, settings)
 
         def write(record: dict[str, Any]) -> None:
             if before_write is not None:
                 before_write(record)
             log.append(record)
 
-        job = LineJob(model, lines, write, written=written, **options)
-        job.run(at_once=at_once, scheduler="interleaved")
+        job = LineJob(lines, write, settings=settings, written=written, **options)
+        job.run(EngineAnswers(model, at_once=at_once, scheduler="interleaved"))
     return job
 
 
