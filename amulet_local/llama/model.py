@@ -85,7 +85,8 @@ class Model:
             reason, purpose = reason_not_generative(self.header), "generate"
         if reason:
             raise UnsupportedModelError(f"{self.path.name} can't {purpose} text: {reason}")
-        parts = [self.header, *map(read_header, other_parts(self.path, self.header))]
+        further = other_parts(self.path, self.header)
+        parts = [self.header, *(read_header(part, is_further=True) for part in further)]
         self.tensor_shapes = {
             name: tensor.shape for part in parts for name, tensor in part.tensors.items()
         }

@@ -48,9 +48,9 @@ def write_all(folder: Path, vocabularies: Path) -> Mapping[str, Path]:
     story, infill = folder / "stories.gguf", folder / "stories-infill.gguf"
     lora = folder / "moe_shakespeare15M.gguf"
     bert, ranker = folder / "bert.gguf", folder / "reranker.gguf"
-    _write_story(story)
-    _write_story(infill, fills_gaps=True)
-    _write_story(folder / "split.gguf", n_split=8)
+    write_story(story)
+    write_story(infill, fills_gaps=True)
+    write_story(folder / "split.gguf", n_split=8)
     _write_lora(lora)
     vocabulary = vocabularies / "ggml-vocab-bert-bge.gguf"
     write_bert(bert, vocabulary, gguf.PoolingType.CLS)
@@ -77,7 +77,7 @@ def _pieces() -> list[str]:
     return [*dict.fromkeys([*ordered, *_PAIRS.split(), "▁", *string.printable[:95]])]
 
 
-def _write_story(path: Path, *, fills_gaps: bool = False, n_split: int = 0) -> None:
+def write_story(path: Path, *, fills_gaps: bool = False, n_split: int = 0) -> None:
     """A Llama with a SentencePiece vocabulary of some hundred tokens, which never ends a text."""
     writer = gguf.GGUFWriter(path, "llama", split_max_tensors=n_split)
     pieces = _pieces()

@@ -50,8 +50,12 @@ class GGUFHeader:
         return str(self.metadata["general.architecture"])
 
 
-def read_header(path: str | os.PathLike[str]) -> GGUFHeader:
+def read_header(path: str | os.PathLike[str], *, is_further: bool = False) -> GGUFHeader:
     """Read and check the header of a GGUF file; the tensor data is not read.
+
+    Args:
+        is_further: whether it is another than the first file of a split model, which has tensors
+            and says nothing of the model.
 
     Raises:
         ModelNotFoundError: there is no such file.
@@ -59,7 +63,9 @@ def read_header(path: str | os.PathLike[str]) -> GGUFHeader:
         ModelFileError: it isn't a regular file, or not a sound GGUF file.
     """
     shown = repr(os.fsdecode(path))
-    return _opened(path, lambda fd: _parse(Cursor(fd, shown, os.fstat(fd).st_size)))
+    return _opened(
+        path, lambda fd: _parse(Cursor(fd, shown, os.fstat(fd).st_size), is_further=is_further)
+    )
 
 
 def parse_header(data: bytes, shown: str) -> GGUFHeader:
@@ -136,7 +142,7 @@ def _open_regular(path: str | os.PathLike[str], shown: str) -> int:
     raise ModelFileError(f"{shown} is {kind}, not a GGUF file: give the path of the .gguf file")
 
 
-def _parse(cursor: Cursor) -> GGUFHeader:
+def _parse(cursor: Cursor, *, is_further: bool = False) -> GGUFHeader:
     _check_magic(cursor)
     version = cursor.u32()
     if version in (2 << 24, 3 << 24):
@@ -148,13 +154,11 @@ def _parse(cursor: Cursor) -> GGUFHeader:
     if n_tensors + n_keys > MAX_ENTRIES:
         cursor.damaged(f"it claims {n_keys} keys and {n_tensors} tensors")
     metadata = read_metadata(cursor, n_keys)
-    architecture = metadata.get("general.architecture")
-    if not isinstance(architecture, str) or not architecture or "\0" in architecture:
-        cursor.fail("general.architecture is missing or not a name: it is no model file")
-    check_tokenizer(cursor, metadata)
-    check_sizes(cursor, metadata, architecture)
-    if n_tensors:  # of a file with a vocabulary alone they aren't read
-        check_hyperparameters(cursor, metadata, architecture)
+    if is_further:
+        if "split.count" not in metadata:
+            cursor.fail("split.count is missing: it is no part of a split model")
+    else:
+        _check_model(cursor, metadata, has_tensors=n_tensors > 0)
     alignment = metadata.get("general.alignment", DEFAULT_ALIGNMENT)
     if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1):
         cursor.damaged(f"general.alignment is {alignment!r}, not a power of two")
@@ -167,6 +171,21 @@ def _parse(cursor: Cursor) -> GGUFHeader:
         data_offset,
         MappingProxyType(tensors),
     )
+
+
+def _check_model(
+    cursor: Cursor, metadata: Mapping[str, MetadataValue], *, has_tensors: bool
+) -> None:
+    """Refuse what says of a model what llama.cpp can't take."""
+    architecture = metadata.get("general.architecture")
+    if architecture is None and metadata.get("split.no"):
+        cursor.fail("it is a further part of a split model: give the first one, 00001-of-...")
+    if not isinstance(architecture, str) or not architecture or "\0" in architecture:
+        cursor.fail("general.architecture is missing or not a name: it is no model file")
+    check_tokenizer(cursor, metadata)
+    check_sizes(cursor, metadata, architecture)
+    if has_tensors:  # of a file with a vocabulary alone they aren't read
+        check_hyperparameters(cursor, metadata, architecture)
 
 
 def _check_magic(cursor: Cursor) -> None:
