@@ -93,6 +93,12 @@ class ScriptedVocabulary:
         self.check(token)
         return self.pieces[token]
 
+    def source_text(self, tokens: Sequence[int]) -> str:
+        """The text that was tokenised."""
+        special = [text.encode() for text in SPECIAL]
+        spelled = (special[n] if n < len(special) else self.pieces[n] for n in tokens)
+        return b"".join(spelled).decode("utf-8", "replace")
+
     def spelling(self, token: int) -> str:
         """The token as it is written."""
         return SPECIAL[token] if token < len(SPECIAL) else self.pieces[token].decode("latin-1")

@@ -628,11 +628,24 @@ def test_a_stream_that_nobody_advances_does_not_block_others_for_ever(
 
 def test_scoring_can_be_cancelled(tiny_engine: Engine, expected: tuple[int, ...]) -> None:
     answer = [100 + i % 300 for i in range(300)]
-    timer = threading.Timer(0.2, tiny_engine.cancel)
-    timer.start()
-    with pytest.raises(errors.CancelledError):
-        tiny_engine.score(QUESTION, answer, preference="formal")
-    timer.join()
+    ended = threading.Event()
+
+    def cancel() -> None:
+        while not ended.wait(0.01):
+            tiny_engine.cancel()
+
+    def score_on() -> None:
+        while True:
+            tiny_engine.score(QUESTION, answer, preference="formal")
+
+    canceller = threading.Thread(target=cancel)
+    canceller.start()
+    try:
+        with pytest.raises(errors.CancelledError):
+            score_on()
+    finally:
+        ended.set()
+        canceller.join()
     assert_usable(tiny_engine, expected)
 
 

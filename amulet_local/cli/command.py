@@ -46,6 +46,8 @@ class HelpCommand(TyperCommand):
         """
         ctx.allow_extra_args = True
         rest: list[str] = super().parse_args(ctx, args)
+        if ctx.resilient_parsing:
+            return rest
         if rest and ctx.params.get("prompt") is not None:
             question = shlex.quote(" ".join([ctx.params["prompt"], *rest]))
             ctx.fail(f"a question of several words is in quotes: {question:.200}")

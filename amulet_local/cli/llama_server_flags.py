@@ -70,8 +70,8 @@ NO_EFFECT: Mapping[str, int] = {
 """They change how fast llama-server answers, or what it logs; by how many values they take."""
 
 DRAFT = (
-    "there is no speculative decoding: a draft model doesn't know the preference's prompt, whose "
-    "distribution the answer comes from"
+    "there is no draft model, which wouldn't know the preference's prompt that the answer comes "
+    "from; --draft auto guesses from what stands in prompt and answer already"
 )
 
 DOWNLOADS = (
@@ -86,7 +86,7 @@ INSTEAD: Mapping[tuple[str, ...], str] = {
         "larger -c, which is for each request here"
     ),
     ("--grp-attn-n", "-gan", "--grp-attn-w", "-gaw"): "self-extend isn't done; use a larger -c",
-    ("--model-draft", "-md", "--draft-max", "--draft-min", "--draft", "--mtp", "--eagle3"): DRAFT,
+    ("--model-draft", "-md", "--draft-max", "--draft-min", "--mtp", "--eagle3"): DRAFT,
     ("--mmproj", "-mm", "--mmproj-url", "-mmu", "--media-path", "--image", "--audio"): (
         "pictures and sounds aren't read here"
     ),

@@ -170,7 +170,8 @@ def check(options: TuneOptions) -> None:
     """
     if options.question and options.questions is not None:
         raise typer.BadParameter("give only one of QUESTION, --questions")
-    if len(asked := options.question or []) > 1 and not any(" " in text for text in asked):
+    asked = options.question or []
+    if len(asked) > 1 and all(text and " " not in text for text in asked):
         raise typer.BadParameter(
             f"each question is in quotes, e.g. {shlex.quote(' '.join(asked)):.80}"
         )

@@ -149,7 +149,7 @@ class Profile:
             insert_forgotten(
                 connection,
                 Forgotten(
-                    at=time.time(),
+                    at=round(time.time(), 6),
                     feedback=n["feedback"],
                     examples=n["examples"],
                     facts=n["facts"],

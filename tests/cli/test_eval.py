@@ -223,7 +223,7 @@ def test_bad_input_is_one_line_before_any_answer(
     [
         (["a.json", "--data", "b.json"], "give only one of FILE, --data"),
         (["--limit", "1", "--sample", "1"], "give only one of --limit, --sample"),
-        (["--report-only", "x", "--methods", "base"], "give only one of --report-only, --methods"),
+        (["--report-only", "x", "--methods", "base"], "give only one of --report-only, --method"),
         (["--protocol", "mine"], "--protocol is paper"),
         (["--judge-url", "http://127.0.0.1:1/v1"], "--judge"),
     ],
