@@ -43,6 +43,8 @@ def loaded(folder: Path) -> kernels.Pass:
 def count_step() -> None:
     """Take note of a step; the one that makes enough begins the takeover, beside what goes on."""
     global _n_steps
+    if _n_steps >= ENOUGH_STEPS:
+        return
     with _counter:
         _n_steps += 1
         begins = _n_steps == ENOUGH_STEPS

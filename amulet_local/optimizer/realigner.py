@@ -5,20 +5,20 @@ llama.cpp: it sees float32 vectors and a few numbers. `mix`, `shrink`, `scale_wi
 `plausible` prepare a combination (what the preference row is, what the plain row is, which scale,
 which tokens); `greedy`, `fill_candidates` and `combine` carry it out. Where the rows are largest
 costs a pass over them: `peak` finds it, and what is told it (`best`) needn't look again. RowPair
-remembers it for a step, and the `Tilt` of its rows.
+remembers it for a step, and the `Tilt` of its rows (combined_row.py).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from amulet_local.common.errors import LogitsError
-from amulet_local.optimizer import compiled, kernels
+from amulet_local.optimizer import kernels
+from amulet_local.optimizer.combined_row import CombinedRow, Tilt, refuse
 
 Logits = NDArray[np.float32]
 Tokens = NDArray[np.int32]
@@ -48,22 +48,15 @@ class Realigner:
     Not safe for use by two threads at once: the buffers are shared between calls.
 
     Attributes:
-        candidates: int32, shape (3 * n_vocab,): the bits of n_vocab llama_token_data
-            {int32 id; float logit; float p}; `fill_candidates` writes it.
-        combined: the combined logits that were written last, float32, shape (n_vocab,).
-        n_combined: how often they were written.
-        weights, scratch: float32, shape (n_vocab,), for passes; valid until the next call.
+        combined: what was combined last, and its candidates.
     """
 
     def __init__(self, n_vocab: int) -> None:
         self.n_vocab = n_vocab
-        self.candidates = np.empty(3 * n_vocab, dtype=np.int32)
-        self._ids = np.arange(n_vocab, dtype=np.int32)
-        self.scratch, self.weights, self.combined = np.empty((3, n_vocab), dtype=np.float32)
+        self.combined = CombinedRow(n_vocab)
         self._mixed, self._shrunken, self._restrained = np.empty((3, n_vocab), dtype=np.float32)
         self._kept = np.empty(0, dtype=np.int32)
         self._kept_logits, self._kept_differences = np.empty((2, 0), dtype=np.float32)
-        self.n_combined = 0
 
     def mix(self, plain: Logits, preferences: Sequence[Logits], weights: Sequence[float]) -> Logits:
         """Preference row of a mix: l0 + sum_k w_k (l_k - l0), the combination at scale 1.
@@ -80,7 +73,7 @@ class Realigner:
             return preferences[0]
         np.copyto(self._mixed, plain)
         for row, weight in zip(preferences, weights, strict=True):
-            kernels.add_to_mix(plain, row, np.float32(weight), self._mixed, self.scratch)
+            kernels.add_to_mix(plain, row, np.float32(weight), self._mixed, self.combined.scratch)
         return self._mixed
 
     def top(self, row: Logits) -> int:
@@ -92,7 +85,7 @@ class Realigner:
         token = int(row.argmax())  # of a NaN, if there is one
         if not np.isfinite(row[token]):
             outcome = kernels.NOTHING_LEFT if row[token] == -np.inf else kernels.NAN_OR_INFINITY
-            self._refuse(row, row, np.float32(0), token, outcome)
+            refuse(row, row, np.float32(0), token, outcome)
         return token
 
     def peak(self, plain: Logits, preference: Logits) -> tuple[int, bool]:
@@ -104,7 +97,7 @@ class Realigner:
         token = int(preference.argmax())
         if kernels.all_finite(preference) and (plain is preference or kernels.all_finite(plain)):
             return token, True
-        return self._combine_checked(plain, preference, np.float32(0)), False
+        return self.combined.write_checked(plain, preference, np.float32(0)), False
 
     def shrink(
         self, plain: Logits, preference: Logits, threshold: float, *, best: int | None = None
@@ -247,7 +240,7 @@ class Realigner:
         self, plain: Logits, preference: Logits, extra: float, best: int, limit: float
     ) -> None:
         found = kernels.collect(
-            plain, preference, np.float32(extra), best, np.float32(limit), self.scratch
+            plain, preference, np.float32(extra), best, np.float32(limit), self.combined.scratch
         )
         self._kept = found
         self._kept_logits = preference[found] - preference[best]
@@ -271,7 +264,7 @@ class Realigner:
             weights = np.exp(logits)
             total = weights.sum()
             return float(np.log(total) - (weights * logits).sum() / total)
-        return Tilt(self, plain, preference, guidance_scale).entropy()
+        return Tilt(self.combined, plain, preference, guidance_scale).entropy()
 
     def divergence(
         self,
@@ -295,7 +288,7 @@ class Realigner:
         if normaliser is None:
             normaliser = self.moments(preference)[0]
         if tokens is None:
-            return Tilt(self, plain, preference, guidance_scale).divergence(normaliser)
+            return Tilt(self.combined, plain, preference, guidance_scale).divergence(normaliser)
         logits = self._among(tokens, guidance_scale).astype(np.float64)
         reference = preference[tokens].astype(np.float64)
         best = int(logits.argmax())
@@ -323,7 +316,7 @@ class Realigner:
         if best is None:
             best = self.top(row)
         peak = row[best]
-        total, first = kernels.exponentials(row, peak, self.weights, self.scratch)
+        total, first = self.combined.exponentials(row, peak)
         return float(peak) + math.log(total), math.log(total) - first / total
 
     def greedy(
@@ -345,7 +338,7 @@ class Realigner:
         """
         if tokens is not None:
             return int(tokens[self._among(tokens, guidance_scale).argmax()])
-        return self.write_combined(plain, preference, guidance_scale)
+        return self.combined.write(plain, preference, guidance_scale)
 
     def fill_candidates(
         self,
@@ -356,7 +349,7 @@ class Realigner:
         *,
         n_likeliest: int | None = None,
     ) -> NDArray[np.int32]:
-        """Write every token that may be chosen, with its combined logit, into `candidates`.
+        """Write every token that may be chosen, with its combined logit: `combined.candidates`.
 
         Other arguments and errors are those of `greedy`.
 
@@ -364,31 +357,12 @@ class Realigner:
             n_likeliest: only so many matter; others may be left out.
 
         Returns:
-            The part of `candidates` that was written.
+            The part of them that was written.
         """
         if tokens is not None:
-            written = self.candidates[: 3 * len(tokens)]
-            written[0::3] = tokens
-            written[1::3] = self._among(tokens, guidance_scale).view(np.int32)
-            written[2::3] = 0
-            return written
-        self.write_combined(plain, preference, guidance_scale)
-        return self.write_candidates(n_likeliest)
-
-    def write_candidates(self, n_likeliest: int | None) -> NDArray[np.int32]:
-        """Write candidates of what was combined."""
-        combined = self.combined
-        if n_likeliest is None or n_likeliest > min(kernels.LANES, self.n_vocab):
-            self.candidates[0::3] = self._ids
-            self.candidates[1::3] = combined.view(np.int32)
-            self.candidates[2::3] = 0
-            return self.candidates
-        found = np.flatnonzero(combined >= kernels.floor_of(combined, n_likeliest))
-        written = self.candidates[: 3 * len(found)]
-        written[0::3] = found
-        written[1::3] = combined[found].view(np.int32)
-        written[2::3] = 0
-        return written
+            return self.combined.fill_with(tokens, self._among(tokens, guidance_scale))
+        self.combined.write(plain, preference, guidance_scale)
+        return self.combined.fill_candidates(n_likeliest)
 
     def combine(
         self,
@@ -403,20 +377,10 @@ class Realigner:
         call.
         """
         if tokens is not None:
-            self.n_combined += 1
-            self.combined.fill(-np.inf)
-            self.combined[tokens] = self._among(tokens, guidance_scale)
-            return self.combined
-        self.write_combined(plain, preference, guidance_scale)
-        return self.combined
-
-    def write_combined(self, plain: Logits, preference: Logits, guidance_scale: float) -> int:
-        """Write the combined logits; returns the token with the largest."""
-        self.n_combined += 1
-        compiled.count_step()
-        extra = np.float32(guidance_scale - 1.0)
-        token, is_sound = kernels.combine(plain, preference, extra, self.combined)
-        return token if is_sound else self._combine_checked(plain, preference, extra)
+            self.combined.write_among(tokens, self._among(tokens, guidance_scale))
+            return self.combined.logits
+        self.combined.write(plain, preference, guidance_scale)
+        return self.combined.logits
 
     def _among(self, tokens: Tokens, guidance_scale: float) -> Logits:
         n = len(tokens)
@@ -428,86 +392,3 @@ class Realigner:
                 f"the logits overflow at guidance scale {guidance_scale:g}: use a smaller one"
             )
         return combined
-
-    def _combine_checked(self, plain: Logits, preference: Logits, extra: np.float32) -> int:
-        self.n_combined += 1
-        token, outcome = kernels.combine_checked(plain, preference, extra, self.combined)
-        if outcome != kernels.FOUND:
-            self._refuse(plain, preference, extra, token, outcome)
-        return token
-
-    def _refuse(
-        self, plain: Logits, preference: Logits, extra: np.float32, token: int, outcome: int
-    ) -> NoReturn:
-        if outcome == kernels.NOTHING_LEFT:
-            raise LogitsError("the model gives every token a probability of zero; no token is left")
-        raise LogitsError(
-            f"the logits of token {token} are not finite (plain {plain[token]}, preference "
-            f"{preference[token]}, guidance scale {float(extra) + 1:g}): the model file may be "
-            f"damaged, or its weights overflow in this precision"
-        )
-
-
-class Tilt:
-    """Two rows combined at one scale: what was found out once needn't be computed again.
-
-    What is computed lies in the realigner's buffers, and is computed anew where other rows or
-    another scale have overwritten it.
-
-    Attributes:
-        best: the token with the largest combined logit, the first of equals.
-    """
-
-    __slots__ = ("_moments", "_n_combined", "_realigner", "_rows", "best", "scale")
-
-    def __init__(
-        self, realigner: Realigner, plain: Logits, preference: Logits, scale: float
-    ) -> None:
-        """Combine.
-
-        Raises:
-            LogitsError: a row holds a NaN or +inf, or no token is left.
-        """
-        self.scale = scale
-        self._realigner = realigner
-        self._rows = plain, preference
-        self._moments: tuple[float, float, float] | None = None
-        self._combine()
-
-    def _combine(self) -> None:
-        self.best = self._realigner.write_combined(*self._rows, self.scale)
-        self._n_combined = self._realigner.n_combined
-
-    def _combined(self) -> Logits:
-        if self._n_combined != self._realigner.n_combined:
-            self._combine()
-        return self._realigner.combined
-
-    def _weighed(self) -> tuple[float, float, float]:
-        """With e = exp(z - z_best): sum e, sum e (z - z_best), sum e l1."""
-        if self._moments is None:
-            combined, realigner = self._combined(), self._realigner
-            weights, scratch = realigner.weights, realigner.scratch
-            total, first = kernels.exponentials(combined, combined[self.best], weights, scratch)
-            reference = kernels.weighted_sum(weights, self._rows[1], scratch)
-            self._moments = total, first, reference
-        return self._moments
-
-    def entropy(self) -> float:
-        """The combination's entropy, in nats: log S - sum_j e_j x_j / S, x = z - z_best."""
-        total, first, _ = self._weighed()
-        return math.log(total) - first / total
-
-    def divergence(self, normaliser: float) -> float:
-        """KL(combination || combination at scale 1), as Realigner.divergence.
-
-        Args:
-            normaliser: log Z_1.
-        """
-        total, first, of_reference = self._weighed()
-        return max(0.0, (first - of_reference) / total - math.log(total) + normaliser)
-
-    def fill_candidates(self, n_likeliest: int | None) -> NDArray[np.int32]:
-        """Realigner.fill_candidates of these rows."""
-        self._combined()
-        return self._realigner.write_candidates(n_likeliest)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from amulet_local.optimizer.realigner import Logits, Realigner, Tilt, Tokens
+from amulet_local.optimizer.combined_row import Tilt
+from amulet_local.optimizer.realigner import Logits, Realigner, Tokens
 
 MOST_REFUSED = 0.5
 """Share of l1's probability up to which what is ruled out is taken off sums; beyond it what is left
@@ -162,7 +163,7 @@ class RowPair:
     def tilt(self, scale: float) -> Tilt:
         """The combination at that scale."""
         if self._tilt is None or self._tilt.scale != scale:
-            self._tilt = Tilt(self._realigner, self.plain, self.preference, scale)
+            self._tilt = Tilt(self._realigner.combined, self.plain, self.preference, scale)
         return self._tilt
 
     def divergence(self, scale: float, tokens: Tokens | None) -> float:

@@ -32,7 +32,7 @@ def oracle(plain: np.ndarray, preference: np.ndarray, scale: float) -> np.ndarra
 
 
 def candidate_table(realigner: Realigner) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    table = realigner.candidates.reshape(-1, 3)
+    table = realigner.combined.candidates.reshape(-1, 3)
     return table[:, 0], table[:, 1].copy().view(np.float32), table[:, 2].copy().view(np.float32)
 
 
