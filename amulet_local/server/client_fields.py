@@ -19,7 +19,7 @@ HABITS = frozenset(
         *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"),
         *("prompt_cache_retention", "prediction", "drop_params"),
         *("cache_prompt", "id_slot", "slot_id", "backend_sampling", "dynatemp_exponent"),
-        *("adaptive_decay", "min_keep", "n_indent", "n_cache_reuse", "keep_alive", "truncation"),
+        *("adaptive_decay", "n_cache_reuse", "keep_alive", "truncation"),
         *("skip_special_tokens", "spaces_between_special_tokens", "chat_format"),
     }
 )

@@ -196,6 +196,8 @@ def test_harmless_values_are_taken_without_a_word(server: Server, body: dict[str
         ({"dynatemp_range": 0.5}, "dynatemp_range"),
         ({"post_sampling_probs": True}, "post_sampling_probs"),
         ({"t_max_predict_ms": 500}, "t_max_predict_ms"),
+        ({"min_keep": 5}, "min_keep"),
+        ({"n_indent": 4}, "n_indent"),
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"\x1b[31m": 1}, "\\x1b"),
     ],
