@@ -82,10 +82,6 @@ def last(profile: Profile) -> Feedback:
     return profile.contents().feedback[-1]
 
 
-def means(engine: Engine, text: str, *, finished: bool = False) -> list[float]:
-    return list(engine.log_ratios(QUESTION, text, bank=BANK, finished=finished)[0].means)
-
-
 def test_a_thumb_is_the_answer_against_what_is_expected(
     engine: Engine, talk: Talk, profile: Profile
 ) -> None:
@@ -130,8 +126,14 @@ def test_another_preference_that_is_asked_for_stays(talk: Talk, profile: Profile
 def test_a_pick_of_two_answers(
     engine: Engine, talk: Talk, profile: Profile, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def measured() -> list[float]:
+        turn = talk.chat.conversation.turns[-1]
+        ended = turn.finish_reason == "stop"
+        (found,) = engine.log_ratios(QUESTION, turn.token_ids, bank=BANK, finished=ended)
+        return list(found.means)
+
     talk.say(QUESTION)
-    own = talk.answer
+    own, own_means = talk.answer, measured()
     capsys.readouterr()
     talk.say("/better")
     shown = capsys.readouterr()
@@ -144,8 +146,8 @@ def test_a_pick_of_two_answers(
     said = last(profile)
     assert (said.better.strip(), said.worse) == (other, own)
     assert talk.answer == said.better, "the chat goes on with it"
-    expected = [a - b for a, b in zip(means(engine, said.better), means(engine, own), strict=True)]
-    assert list(said.differences.values()) == pytest.approx(expected, abs=0.3)  # its end counts
+    expected = [a - b for a, b in zip(measured(), own_means, strict=True)]
+    assert list(said.differences.values()) == pytest.approx(expected, abs=1e-6)
     with pytest.raises(InvalidRequestError, match="/better shows them"):
         talk.say("/better 1")
 

@@ -129,7 +129,7 @@ def test_a_client_that_leaves_frees_its_place(engine: Engine, stream: bool, when
     with running(engine, places=1, waiting=1) as server:
         pool = server.service.model.pool
         if when == "waiting":
-            holder = threading.Thread(target=server.chat, kwargs=body | {"max_tokens": 60})
+            holder = threading.Thread(target=server.chat, kwargs=body)
             holder.start()
             assert until(lambda: pool.n_active == 1)
         with socket.create_connection(("127.0.0.1", server.port)) as leaver:
