@@ -104,7 +104,7 @@ def test_the_key_is_asked_for_and_kept_in_memory_only(visit: Visits, strict: Ser
     page.reload()
     page.wait_for_selector("#key[open]")
     page.keyboard.press("Escape")
-    assert page.inner_text("#state") == "This server asks for an API key."
+    page.wait_for_selector("#state:text-is('This server asks for an API key.')")
     page.get_by_role("button", name="Enter the API key").click()
     page.wait_for_selector("#key[open]")
 
