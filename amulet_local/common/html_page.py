@@ -1,4 +1,4 @@
-"""A page of HTML that stands alone: its frame, and how foreign text gets into it.
+"""A page of HTML that stands alone: its frame, how foreign text gets into it, and what pages share.
 
 Knows nothing about what a page shows. The page asks nothing of any network: its policy forbids
 whatever isn't its own style and its own script, both named by their digests. Foreign text is
@@ -11,8 +11,11 @@ from __future__ import annotations
 import base64
 import hashlib
 from html import escape
+from importlib import resources
 
 from amulet_local.common.readable import visible
+
+SHARED_ASSETS = ("markdown.js", "markdown.css")  # they show an answer as Markdown
 
 
 def document(title: str, body: str, *, style: str, script: str = "") -> str:
@@ -21,13 +24,13 @@ def document(title: str, body: str, *, style: str, script: str = "") -> str:
     Args:
         title: any text.
         body: markup.
-        style, script: the page's own; without a script none may run.
+        style, script: the page's own; without a script, which is a module, none may run.
     """
     policy = ["default-src 'none'", f"style-src '{_digest(style)}'"]
     if script:
         policy.append(f"script-src '{_digest(script)}'")
     policy += ["base-uri 'none'", "form-action 'none'"]
-    end = f"\n<script>{script}</script>" if script else ""
+    end = f'\n<script type="module">{script}</script>' if script else ""
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -49,6 +52,11 @@ def document(title: str, body: str, *, style: str, script: str = "") -> str:
 def foreign(text: str) -> str:
     """Foreign text for markup, between tags or in quotes."""
     return escape(visible(text), quote=True)
+
+
+def shared_asset(name: str) -> str:
+    """The text of one of SHARED_ASSETS."""
+    return resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:

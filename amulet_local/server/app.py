@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from importlib import resources
+from pathlib import PurePath
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -14,6 +15,7 @@ from fastapi.responses import JSONResponse, Response
 from fastapi.routing import APIRoute
 
 from amulet_local.common.errors import AmuletError, InvalidParameterError
+from amulet_local.common.html_page import SHARED_ASSETS, shared_asset
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.server import openapi
 from amulet_local.server.access import json_object
@@ -150,18 +152,24 @@ def _add_short_paths(app: FastAPI) -> None:
             )
 
 
-def _add_page(app: FastAPI, service: Service) -> None:
+def _page_file(name: str) -> bytes | None:
+    """A file of the page, one that it shares with other pages among them; None for any other."""
+    if name in SHARED_ASSETS:
+        return shared_asset(name).encode()
     folder = resources.files("amulet_local.server") / "page"
+    found = (item for item in folder.iterdir() if item.name == name and item.is_file())
+    return next((item.read_bytes() for item in found), None)
 
+
+def _add_page(app: FastAPI, service: Service) -> None:
     def send(name: str) -> Response:
         if not service.has_page:
             raise HttpError(404, "the server was started with --no-ui", code="not_found")
-        files = {item.name: item for item in folder.iterdir()} if folder.is_dir() else {}
-        kind = next((kind for end, kind in _TYPES.items() if name.endswith(end)), None)
-        if kind is None or name not in files or not files[name].is_file():
+        kind, content = _TYPES.get(PurePath(name).suffix), _page_file(name)
+        if kind is None or content is None:
             raise HttpError(404, "there is no such page", code="not_found")
         return Response(
-            files[name].read_bytes(),
+            content,
             headers={
                 "content-type": kind,
                 "content-security-policy": PAGE_POLICY,

@@ -15,7 +15,7 @@ from html import escape
 from importlib import resources
 from typing import Any
 
-from amulet_local.common.html_page import document, foreign
+from amulet_local.common.html_page import document, foreign, shared_asset
 from amulet_local.common.readable import factor, percent, times_likelier, visible
 from amulet_local.explanation.explanation import (
     STEP_FACTORS,
@@ -30,7 +30,9 @@ _CHART_HEIGHT = 100
 
 def page(explanation: Explanation) -> str:
     """The page, as text to be written in UTF-8."""
-    style, script = _asset("page.css"), _asset("page.js")
+    style, script = (
+        shared_asset(f"markdown.{kind}") + _asset(f"page.{kind}") for kind in ("css", "js")
+    )
     body = f"""{_header(explanation)}
 <main>
 <div class="reading">

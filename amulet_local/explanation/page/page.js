@@ -1,5 +1,4 @@
 
-"use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const answer = document.getElementById("answer");
 const strip = document.getElementById("strip");
@@ -122,6 +121,9 @@ strip.addEventListener("click", (event) => {
   keep(barAt(event));
   tokens[kept].scrollIntoView({ block: "nearest" });
 });
+// A special token has a name and no part in the answer's text.
+const isText = (node) => !node.classList.contains("special");
+dress(tokens.map((node) => ({ node, text: isText(node) ? node.textContent : "", shown: "" })));
 tokens[0].tabIndex = -1;
 answer.after(element("p", "note hint", "A tap on a token shows what else was likely there."));
 keep(kept);

@@ -1,7 +1,7 @@
 // An answer as it comes: its text, token by token where they are traced, and its figures.
 // Knows nothing about requests. Tokens are appended and never made anew; only their look changes.
 
-import { styled } from "./markdown.js";
+import { dress } from "./markdown.js";
 import { element, moved, onPage, seconds, short, step, visible } from "./text.js";
 
 const FIGURES_EVERY = 250; // milliseconds
@@ -27,13 +27,6 @@ export function pieces(tokens, content) {
   });
   if (rest && tokens.length) texts[open < 0 ? tokens.length - 1 : open] += rest;
   return texts;
-}
-
-/** A piece of text in the look of its kinds. */
-function dressed(text, kinds) {
-  if (!kinds) return document.createTextNode(text);
-  const classes = kinds.split(" ").map((kind) => `md-${kind}`);
-  return element("span", classes.join(" "), text);
 }
 
 function counted(n) {
@@ -122,7 +115,7 @@ export class Answer {
     this.tokens = [];
     this.content = text;
     this.#parts = [{ node, text: node.textContent, shown: "" }];
-    this.#style();
+    dress(this.#parts);
     this.text.replaceChildren(node);
   }
 
@@ -178,33 +171,10 @@ export class Answer {
     if (this.#waiting.hasChildNodes()) {
       if (this.#isEmpty) this.text.replaceChildren();
       this.#isEmpty = false;
-      this.#style();
+      dress(this.#parts);
       this.text.append(this.#waiting);
     }
     if (performance.now() - this.#shownAt > FIGURES_EVERY) this.#showProgress();
-  }
-
-  /** Shows the answer as Markdown: what each part shows is made anew where that has changed. */
-  #style() {
-    const pieces = styled(this.#parts.map(({ text }) => text).join(""));
-    let start = 0;
-    let at = 0;
-    for (const part of this.#parts) {
-      const end = start + part.text.length;
-      const shown = [];
-      while (at < pieces.length && pieces[at][0] < end) {
-        const [from, to, kind] = pieces[at];
-        shown.push([part.text.slice(Math.max(from, start) - start, to - start), kind]);
-        if (to > end) break;
-        at += 1;
-      }
-      const key = JSON.stringify(shown);
-      if (key !== part.shown && (part.shown || shown.some(([, kind]) => kind))) {
-        part.node.replaceChildren(...shown.map(([text, kind]) => dressed(text, kind)));
-        part.shown = key;
-      }
-      start = end;
-    }
   }
 
   #showProgress() {

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from amulet_local.common import readable
+from amulet_local.common.html_page import SHARED_ASSETS
 from amulet_local.explanation import explanation
 from tests.conftest import missing
 from tests.gguf_edit import copy_without
@@ -518,8 +519,9 @@ def test_the_tints_are_those_of_the_explanation_page() -> None:
 
 
 def test_the_page_sets_text_and_nothing_else() -> None:
-    folder = resources.files("amulet_local.server").joinpath("page")
-    for file in folder.iterdir():
+    own = resources.files("amulet_local.server").joinpath("page").iterdir()
+    shared = (resources.files("amulet_local.common").joinpath(name) for name in SHARED_ASSETS)
+    for file in (*own, *shared):
         text = file.read_text("utf-8")
         if file.name.endswith(".js"):
             ways = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|\bFunction\("

@@ -1,6 +1,7 @@
 // How the parts of a Markdown text look: its marks are hidden, what they mark gets a class.
-// Knows nothing about tokens or elements. The text stays what it is, so that it can be styled while
-// it streams: what isn't closed yet on the last line counts as closed at its end.
+// The server's page and the page of an explained answer share it. Knows nothing about tokens. The
+// text stays what it is, so that it can be styled while it streams: what isn't closed yet on the
+// last line counts as closed at its end.
 
 const FENCE = /^ {0,3}(?:```|~~~)/;
 const HEADING = /^#{1,6} +/;
@@ -74,4 +75,41 @@ function inline(text, offset, kind, isLast, put) {
   put(offset + done, offset + at, kind);
   put(offset + at, offset + at + width, "mark");
   put(offset + at + width, offset + text.length, `${kind} ${open[1] ? "b" : "code"}`.trim());
+}
+
+/**
+ * Shows a text as Markdown in the elements that hold it.
+ * parts: { node, text, shown }, in order; what a node shows is made anew where that has changed,
+ * which `shown`, "" at first, takes note of. A node that holds marks only gets the class md-gone.
+ */
+export function dress(parts) {
+  const pieces = styled(parts.map(({ text }) => text).join(""));
+  let start = 0;
+  let at = 0;
+  for (const part of parts) {
+    const end = start + part.text.length;
+    const shown = [];
+    while (at < pieces.length && pieces[at][0] < end) {
+      const [from, to, kind] = pieces[at];
+      shown.push([part.text.slice(Math.max(from, start) - start, to - start), kind]);
+      if (to > end) break;
+      at += 1;
+    }
+    const key = JSON.stringify(shown);
+    if (key !== part.shown && (part.shown || shown.some(([, kind]) => kind))) {
+      part.node.replaceChildren(...shown.map(([text, kind]) => dressed(text, kind)));
+      part.node.classList.toggle("md-gone", shown.every(([, kind]) => kind === "mark"));
+      part.shown = key;
+    }
+    start = end;
+  }
+}
+
+/** A piece of text in the look of its kinds. */
+function dressed(text, kinds) {
+  if (!kinds) return document.createTextNode(text);
+  const made = document.createElement("span");
+  made.className = kinds.replace(/\S+/g, "md-$&");
+  made.textContent = text;
+  return made;
 }
