@@ -30,7 +30,7 @@ class Picker:
             spelled_rules=None if request.calling is None else request.calling.rules,
         )
         self._chain.accept_prompt(request.prompts[0])
-        self._n_likeliest = self._chain.n_likeliest
+        self._which = self._chain.which
 
     def pick(self, combination: Combination, steering: Steering) -> int:
         """The next token.
@@ -46,7 +46,7 @@ class Picker:
             return steering.likeliest()
         fill = self._realigner.fill_candidates
         token = self._chain.pick(
-            lambda: steering.candidates(self._n_likeliest),
+            lambda: steering.candidates(self._which),
             lambda: (
                 lambda: fill(*combination._replace(tokens=None)),
                 lambda: fill(*steering.everything()),

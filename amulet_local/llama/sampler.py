@@ -13,6 +13,7 @@ import ctypes
 import math
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ Source = Callable[[], Candidates]
 
 GREEDY_BELOW = 1e-6
 """Temperature below which only the largest logit counts; divided by less, logits may overflow."""
+MOST_CERTAIN = 0.99
+"""Largest top-p that is surely reached without what no float32 sum notices."""
 _MIROSTAT_TOKENS = 100
 """Tokens that mirostat 1 estimates with; llama.cpp's constant."""
 
@@ -95,10 +98,16 @@ class SamplerChain:
             made.pop_all()
 
     @property
-    def n_likeliest(self) -> int | None:
-        """How many of the likeliest candidates are looked at first; None for all."""
-        first_is_top_k = self._adjusting.is_empty and not self._sampling.mirostat
-        return self._sampling.top_k if first_is_top_k and self._sampling.top_k > 0 else None
+    def which(self) -> candidate_kernels.Which | None:
+        """Says which tokens make a difference to what is done first; None where all do."""
+        sampling = self._sampling
+        if not self._adjusting.is_empty or sampling.mirostat:
+            return None
+        if sampling.top_k > 0:
+            return partial(candidate_kernels.among_likeliest, sampling.top_k)
+        if self._sorter is None or self._sorter.top_p is None or self._filter is not None:
+            return None
+        return candidate_kernels.countable if sampling.top_p <= MOST_CERTAIN else None
 
     def pick(self, source: Source, others: Callable[[], Sequence[Source]] = tuple) -> int:
         """Choose a token.

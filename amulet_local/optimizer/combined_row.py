@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from amulet_local.common.errors import LogitsError
 from amulet_local.optimizer import compiled, kernels
+from amulet_local.optimizer.candidate_kernels import Which
 from amulet_local.optimizer.kernels import Logits
 
 
@@ -60,19 +61,19 @@ class CombinedRow:
         self.logits.fill(-np.inf)
         self.logits[tokens] = logits
 
-    def fill_candidates(self, n_likeliest: int | None) -> NDArray[np.int32]:
-        """Write a candidate for every token, or for those among which the n likeliest are.
+    def fill_candidates(self, which: Which | None) -> NDArray[np.int32]:
+        """Write a candidate for every token, or for those that matter.
 
         Returns:
             The part of `candidates` that was written.
         """
-        if n_likeliest is None or n_likeliest > min(kernels.LANES, len(self.logits)):
-            table = self.candidates.reshape(-1, 3)
-            table[:] = self._blank
-            table[:, 1] = self.logits.view(np.int32)
-            return self.candidates
-        tokens = np.flatnonzero(self.logits >= kernels.floor_of(self.logits, n_likeliest))
-        return self.fill_with(tokens, self.logits[tokens])
+        tokens = None if which is None else which(self.logits)
+        if tokens is not None:
+            return self.fill_with(tokens, self.logits[tokens])
+        table = self.candidates.reshape(-1, 3)
+        table[:] = self._blank
+        table[:, 1] = self.logits.view(np.int32)
+        return self.candidates
 
     def fill_with(self, tokens: NDArray[np.integer], logits: Logits) -> NDArray[np.int32]:
         """Write candidates of these tokens and logits; returns the part that was written."""
@@ -146,9 +147,9 @@ class Tilt:
         total, first, of_reference = self._weighed()
         return max(0.0, (first - of_reference) / total - math.log(total) + normaliser)
 
-    def fill_candidates(self, n_likeliest: int | None) -> NDArray[np.int32]:
+    def fill_candidates(self, which: Which | None) -> NDArray[np.int32]:
         """Realigner.fill_candidates of these rows."""
-        return self._combined().fill_candidates(n_likeliest)
+        return self._combined().fill_candidates(which)
 
 
 def refuse(

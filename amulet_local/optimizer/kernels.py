@@ -32,14 +32,6 @@ Tokens = NDArray[np.int32]
 FOUND, NAN_OR_INFINITY, NOTHING_LEFT = 0, 1, 2
 """Outcomes of `combine_checked`."""
 
-LANES = 512
-"""Parts of a row that `floor_of` looks at."""
-
-_STRETCH = 8192
-"""Values that OpenBLAS takes a single thread for: it is fewer than 10,000."""
-_ONES = np.ones((_STRETCH, 1), dtype=np.float32)
-_LOWEST = np.float32(-1e30)
-
 _quietly = np.errstate(over="ignore", invalid="ignore")
 """Rows may hold -inf, and differences of two of those are NaN: that is looked for afterwards."""
 
@@ -124,17 +116,6 @@ def add_to_mix(
         mixed[np.isneginf(plain) | np.isneginf(preference)] = -np.inf
 
 
-def floor_of(row: Logits, n: int) -> np.float32:
-    """A value that the n largest of a row are at least as large as; few others are.
-
-    The n-th largest of the largest values of LANES disjoint parts of the row; n <= LANES.
-    """
-    lanes = min(LANES, len(row))
-    whole = len(row) // lanes * lanes
-    peaks = row[:whole].reshape(-1, lanes).max(axis=0)
-    return np.float32(np.partition(peaks, lanes - n)[lanes - n])
-
-
 @_quietly
 def exponentials(
     row: Logits, peak: np.float32, out: Logits, scratch: Logits
@@ -145,31 +126,25 @@ def exponentials(
     """
     np.subtract(row, peak, out=scratch)
     np.exp(scratch, out=out)
-    return _total(out), weighted_sum(out, scratch, scratch)
+    return float(np.add.reduce(out)), _sum_of_products(out, scratch, scratch)
 
 
 @_quietly
 def weighted_sum(weights: Logits, row: Logits, scratch: Logits) -> float:
-    """sum weights * row, where -inf, whose weight is 0, counts nothing. scratch: may be row."""
-    total = _dot(weights, row)
+    """sum weights * row, where -inf, whose weight is 0, counts nothing."""
+    return _sum_of_products(weights, row, scratch)
+
+
+def _sum_of_products(left: Logits, right: Logits, scratch: Logits) -> float:
+    """sum left * right, without -inf in the right one; scratch: may be that.
+
+    Not BLAS: cold, as a step finds it, it takes twice as long, and it wakes threads of its own.
+    """
+    total = float(np.add.reduce(np.multiply(left, right, out=scratch)))
     if np.isfinite(total):
         return total
-    np.maximum(row, _LOWEST, out=scratch)
-    return _dot(weights, scratch)
-
-
-def _dot(left: Logits, right: Logits) -> float:
-    """sum left * right, in float32 within stretches: BLAS would take several threads for more."""
-    whole = len(left) // _STRETCH * _STRETCH
-    parts = np.matmul(left[:whole].reshape(-1, 1, _STRETCH), right[:whole].reshape(-1, _STRETCH, 1))
-    return float(parts.sum(dtype=np.float64)) + float(np.dot(left[whole:], right[whole:]))
-
-
-def _total(row: Logits) -> float:
-    """sum row, as `_dot`."""
-    whole = len(row) // _STRETCH * _STRETCH
-    parts = np.matmul(row[:whole].reshape(-1, 1, _STRETCH), _ONES)
-    return float(parts.sum(dtype=np.float64)) + float(row[whole:].sum())
+    scratch[np.isnan(scratch)] = 0
+    return float(np.add.reduce(scratch))
 
 
 @_quietly

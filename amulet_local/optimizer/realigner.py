@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from amulet_local.common.errors import LogitsError
 from amulet_local.optimizer import kernels
+from amulet_local.optimizer.candidate_kernels import Which
 from amulet_local.optimizer.combined_row import CombinedRow, Tilt, refuse
 
 Logits = NDArray[np.float32]
@@ -347,14 +348,14 @@ class Realigner:
         guidance_scale: float,
         tokens: Tokens | None = None,
         *,
-        n_likeliest: int | None = None,
+        which: Which | None = None,
     ) -> NDArray[np.int32]:
         """Write every token that may be chosen, with its combined logit: `combined.candidates`.
 
         Other arguments and errors are those of `greedy`.
 
         Args:
-            n_likeliest: only so many matter; others may be left out.
+            which: says which of all tokens matter; others are left out.
 
         Returns:
             The part of them that was written.
@@ -362,7 +363,7 @@ class Realigner:
         if tokens is not None:
             return self.combined.fill_with(tokens, self._among(tokens, guidance_scale))
         self.combined.write(plain, preference, guidance_scale)
-        return self.combined.fill_candidates(n_likeliest)
+        return self.combined.fill_candidates(which)
 
     def combine(
         self,

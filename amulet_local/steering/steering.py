@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.optimizer.candidate_kernels import Which
 from amulet_local.optimizer.realigner import Logits, Realigner, Tokens
 from amulet_local.optimizer.row_pair import RowPair
 from amulet_local.params.amulet import AmuletParams
@@ -166,10 +167,10 @@ class Steering:
         assert self._step is not None
         return self._step.likeliest()
 
-    def candidates(self, n_likeliest: int | None) -> Tokens:
+    def candidates(self, which: Which | None) -> Tokens:
         """What may be chosen, for a sampler: `Realigner.fill_candidates`, as `likeliest`."""
         assert self._step is not None
-        return self._step.candidates(n_likeliest)
+        return self._step.candidates(which)
 
     def everything(self) -> Combination:
         """What `combine` started from: the reference, with the tokens that guards refuse.

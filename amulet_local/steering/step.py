@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from amulet_local.optimizer.candidate_kernels import Which
 from amulet_local.optimizer.realigner import Logits, Realigner, Tokens
 from amulet_local.optimizer.row_pair import RowPair
 
@@ -88,14 +89,14 @@ class Step:
             return self.rows.tilt(self.scale).best
         return self._realigner.greedy(*self.combination)
 
-    def candidates(self, n_likeliest: int | None) -> Tokens:
+    def candidates(self, which: Which | None) -> Tokens:
         """What Realigner.fill_candidates writes; to be asked when the guards are done.
 
         Raises:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
         if self.tokens is None:
-            return self.rows.tilt(self.scale).fill_candidates(n_likeliest)
+            return self.rows.tilt(self.scale).fill_candidates(which)
         return self._realigner.fill_candidates(*self.combination)
 
     def divergence(self) -> float:

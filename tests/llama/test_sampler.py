@@ -327,9 +327,12 @@ def test_biased_away_tokens_stay_away_where_a_grammar_wants_them(vocabulary: Voc
         assert chain.pick(lambda: candidates(logits)) == tokens["8"]
 
 
-@pytest.mark.parametrize("options", [{"top_k": 1}, {"top_k": 40}, {"top_k": 150, "top_p": 0.8}])
+@pytest.mark.parametrize(
+    "options",
+    [{"top_k": 1}, {"top_k": 40}, {"top_k": 150, "top_p": 0.8}, {"top_k": 0, "top_p": 0.97}],
+)
 @pytest.mark.parametrize("method", ["base", "amulet"])
-def test_leaving_out_what_a_top_k_drops_anyway_changes_no_token(
+def test_leaving_out_what_is_dropped_anyway_changes_no_token(
     tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], method: str
 ) -> None:
     def answers() -> list[tuple[int, ...]]:
@@ -343,5 +346,5 @@ def test_leaving_out_what_a_top_k_drops_anyway_changes_no_token(
         ]
 
     few = answers()
-    monkeypatch.setattr(SamplerChain, "n_likeliest", None)
+    monkeypatch.setattr(SamplerChain, "which", None)
     assert answers() == few

@@ -63,6 +63,39 @@ def test_top_p_keeps_the_likeliest_that_make_up_p(logits: np.ndarray, p: float) 
     assert mass[ids[:-1]].sum() < p + 1e-5
 
 
+def added_up_in_order(logits: np.ndarray, p: float) -> int:
+    """How many tokens llama.cpp's top-p keeps: every term is added, and every token is sorted."""
+    mass = np.exp((logits - logits.max()).astype(np.float64)).astype(np.float32)
+    total = np.float32(0)
+    for term in mass:
+        total += term
+    so_far = np.float32(0)
+    for n, term in enumerate(np.sort(mass)[::-1], 1):
+        so_far += term / total
+        if so_far >= np.float32(p):
+            return n
+    return len(mass)
+
+
+@pytest.mark.parametrize("scale", [0.0, 0.1, 1.0, 3.0, 8.0, 20.0])
+@pytest.mark.parametrize("likeliest_at", [0, 700, 5_999])
+@pytest.mark.parametrize("p", [0.5, 0.95, 0.999, 1 - 1e-7])
+def test_terms_that_no_sum_notices_change_no_nucleus(
+    scale: float, likeliest_at: int, p: float
+) -> None:
+    logits = (scale * np.random.default_rng(1).normal(size=6_000)).astype(np.float32)
+    logits[likeliest_at] = logits.max() + 1
+    logits[-1] = -np.inf
+    expected = added_up_in_order(logits, p)
+    found, _ = top_p(logits, p)
+    assert len(found) == expected
+    if p < 0.99:
+        near = kernels.countable(logits)
+        out = np.empty(3 * len(logits), dtype=np.int32)
+        n = kernels.top_p(candidates(logits[near], near), p, out)
+        assert columns(out, n)[0] == found
+
+
 @pytest.mark.parametrize("scale", [0.0, 0.1, 1.0, 3.0, 8.0])
 def test_top_p_of_a_whole_vocabulary(scale: float) -> None:
     logits = (scale * np.random.default_rng(0).normal(size=49_152)).astype(np.float32)

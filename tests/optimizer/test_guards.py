@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from amulet_local.common.errors import LogitsError
-from amulet_local.optimizer.kernels import LANES
+from amulet_local.optimizer.candidate_kernels import LANES
 from amulet_local.optimizer.realigner import PLAUSIBLE, Realigner
 
 BLOCK = 4 * LANES

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from amulet_local import AmuletParams
 from amulet_local.common.errors import LogitsError
-from amulet_local.optimizer.kernels import LANES
+from amulet_local.optimizer.candidate_kernels import LANES, among_likeliest
 from amulet_local.optimizer.realigner import Realigner
 
 BLOCK = 4 * LANES
@@ -89,7 +91,9 @@ def test_candidates_for_a_top_k_have_the_likeliest_among_them(n_vocab: int, k: i
     plain, preference = rows(n_vocab)
     realigner = Realigner(n_vocab)
     combined = realigner.combine(plain, preference, 3.0).copy()
-    table = realigner.fill_candidates(plain, preference, 3.0, n_likeliest=k).reshape(-1, 3)
+    table = realigner.fill_candidates(
+        plain, preference, 3.0, which=partial(among_likeliest, k)
+    ).reshape(-1, 3)
     ids = table[:, 0]
     assert np.array_equal(np.unique(ids), ids)
     assert set(np.argsort(-combined)[:k]) <= set(ids)
@@ -106,7 +110,7 @@ def test_candidates_for_a_top_k_have_the_likeliest_among_them(n_vocab: int, k: i
 @settings(deadline=None)
 def test_all_that_equal_the_last_of_a_top_k_are_candidates(row: np.ndarray, k: int) -> None:
     realigner = Realigner(len(row))
-    ids = realigner.fill_candidates(row, row, 1.0, n_likeliest=k)[0::3]
+    ids = realigner.fill_candidates(row, row, 1.0, which=partial(among_likeliest, k))[0::3]
     least = np.sort(row)[-min(k, len(row))]
     assert set(np.flatnonzero(row >= least)) <= set(ids)
 
@@ -115,11 +119,11 @@ def test_candidates_for_a_top_k_survive_impossible_tokens_and_refuse_nan() -> No
     plain, preference = rows(30_000)
     plain[:29_000] = -np.inf
     realigner = Realigner(30_000)
-    ids = realigner.fill_candidates(plain, preference, 3.0, n_likeliest=5)[0::3]
+    ids = realigner.fill_candidates(plain, preference, 3.0, which=partial(among_likeliest, 5))[0::3]
     assert set(np.argsort(-oracle(plain, preference, 3.0))[:5]) <= set(ids)
     preference[7] = np.nan
     with pytest.raises(LogitsError, match="7"):
-        realigner.fill_candidates(plain, preference, 3.0, n_likeliest=5)
+        realigner.fill_candidates(plain, preference, 3.0, which=partial(among_likeliest, 5))
 
 
 def test_first_of_equal_maxima_is_taken() -> None:
