@@ -38,11 +38,14 @@ def methods(incomplete: str) -> list[str]:
 
 
 def models(incomplete: str) -> list[str]:
-    """Names of the catalogue and of files in the model folders."""
+    """Names of the catalogue, of files in the model folders and of other programs' models."""
     from amulet_local.loading.model_store import catalogue, local_models
+    from amulet_local.loading.other_programs import found_models
 
     try:
-        return _beginning(incomplete, [*catalogue(), *(path.stem for path in local_models())])
+        files = (path.stem for path in local_models())
+        others = (model.name for model in found_models())
+        return _beginning(incomplete, list(dict.fromkeys([*catalogue(), *files, *others])))
     except AmuletError:
         return []
 

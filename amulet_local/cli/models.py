@@ -23,9 +23,9 @@ from amulet_local.cli.terminal import one_line, write
 
 HELP = """List the models that have a name, or do something with one.
 
-Any GGUF file that generates text can be used: give its path with -m, or put it into ./models or
-a folder that AMULET_MODELS names to give just its name. What llama.cpp, Ollama, LM Studio and
-Hugging Face have downloaded has the name that it has there."""
+Any GGUF file that generates text can be used: give its path with -m, or put it into ./models,
+~/models or a folder that AMULET_MODELS names to give just its name. What llama.cpp, Ollama, LM
+Studio, Jan, GPT4All and Hugging Face have downloaded has the name that it has there."""
 
 LIST_EXAMPLES = """
 amulet-local models list
@@ -48,6 +48,7 @@ class ModelsOptions:
 def run(options: ModelsOptions) -> None:
     """Print the list."""
     from amulet_local.loading import model_store
+    from amulet_local.loading.other_programs import PROGRAMS
 
     catalogue = [from_catalogue(entry) for entry in model_store.catalogue().values()]
     files = [inspected(path.stem, path) for path in model_store.local_models()]
@@ -65,14 +66,14 @@ def run(options: ModelsOptions) -> None:
         return
     lines = ["In the catalogue:", *_table(catalogue), ""]
     for folder in folders:
-        inside = [item for item in files if str(Path(item.path or "").parent) == folder]
+        inside = [item for item in files if Path(item.path or "").is_relative_to(folder)]
         lines += [f"In {one_line(folder)}:", *(_table(inside) or ["  no GGUF files"]), ""]
     for program in dict.fromkeys(item.program for item in others):
         lines += [f"Of {program}:", *_table([i for i in others if i.program == program]), ""]
     lines += [
-        "Give a name or the path of any GGUF file with -m. Files in ./models and in the",
-        "folders that AMULET_MODELS names are found by name, and so is what llama.cpp,",
-        "Ollama, LM Studio and Hugging Face have downloaded.",
+        "Give a name or the path of any GGUF file with -m. Files in ./models, ~/models and",
+        "the folders that AMULET_MODELS names are found by name, and so is what",
+        f"{PROGRAMS} have downloaded.",
     ]
     write("\n".join(lines) + "\n")
 

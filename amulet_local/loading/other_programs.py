@@ -1,7 +1,8 @@
-"""Finds the GGUF files that llama.cpp, Ollama, LM Studio and Hugging Face have downloaded.
+"""Finds the GGUF files that other programs have downloaded: those of PROGRAMS.
 
 Knows where they keep them, and nothing about what is in a file. Ollama's files have no names of
-their own: a manifest says which blob a model's name stands for.
+their own: a manifest says which blob a model's name stands for. Jan's are often called model.gguf
+and have the name of their folder.
 """
 
 from __future__ import annotations
@@ -11,13 +12,21 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+PROGRAMS = "llama.cpp, Ollama, LM Studio, Jan, GPT4All and Hugging Face"
 MAX_MANIFEST_BYTES = 1 << 20
+OLLAMA_REGISTRY = "registry.ollama.ai"
+"""Whose models Ollama names without it."""
 
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
 _OLLAMA_WEIGHTS = "application/vnd.ollama.image.model"
+_OLLAMA_SERVICES = (
+    Path("/usr/share/ollama/.ollama/models"),  # its installer's service
+    Path("/var/snap/ollama/common/models"),
+)
+_IN_SNAPSHOTS = ("models--*/snapshots/*/*", "models--*/snapshots/*/*/*")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -39,49 +48,84 @@ class FoundModel:
 def found_models() -> list[FoundModel]:
     """What is there, by program and name; each file once."""
     found: dict[Path, FoundModel] = {}
-    for model in (*_of_llama_cpp(), *_of_ollama(), *_of_lm_studio(), *_of_hugging_face()):
-        found.setdefault(model.path.resolve(), model)
+    ways = (_of_llama_cpp, _of_ollama, _of_lm_studio, _of_jan, _of_gpt4all, _of_hugging_face)
+    for way in ways:
+        for model in way():
+            found.setdefault(model.path.resolve(), model)
     return list(found.values())
 
 
+def weights_in(folder: Path, *patterns: str) -> list[Path]:
+    """GGUF files that can be loaded by themselves: no later part of a model, no projector.
+
+    Links to what is gone are among them.
+    """
+    return [
+        path
+        for pattern in patterns
+        for path in _matches(folder, pattern)
+        if path.suffix.lower() == ".gguf"
+        and not (_LATER_PART.search(path.name) or path.name.lower().startswith("mmproj"))
+        and not path.is_dir()
+    ]
+
+
 def _of_llama_cpp() -> Iterator[FoundModel]:
-    home = Path.home()
-    mac = home / "Library" / "Caches"
-    caches = mac if sys.platform == "darwin" else _folder("XDG_CACHE_HOME", home / ".cache")
+    """Its own cache; a newer one shares Hugging Face's, unless LLAMA_CACHE names another one."""
+    mac = Path.home() / "Library" / "Caches"
+    caches = mac if sys.platform == "darwin" else _caches()
     folder = _folder("LLAMA_CACHE", caches / "llama.cpp")
-    yield from _files("llama.cpp", folder, "*.gguf")
+    yield from _files("llama.cpp", folder, "*", *_IN_SNAPSHOTS)
 
 
 def _of_lm_studio() -> Iterator[FoundModel]:
-    for folder in (".lmstudio/models", ".cache/lm-studio/models"):
-        yield from _files("LM Studio", Path.home() / folder, "*/*/*.gguf")
+    """The folder that its settings name is LM Studio's own; a pointer says where these are."""
+    pointed = _text(Path.home() / ".lmstudio-home-pointer").strip()
+    usual = (Path.home() / ".lmstudio", Path.home() / ".cache" / "lm-studio")
+    for home in (*([Path(pointed)] if pointed else []), *usual):
+        for folder in (_setting(home / "settings.json", "downloadsFolder"), home / "models"):
+            if folder is not None:
+                yield from _files("LM Studio", folder, "*/*/*")
+
+
+def _of_jan() -> Iterator[FoundModel]:
+    home = _data() / "Jan"
+    named = _setting(home / "settings.json", "data_folder")
+    for folder in dict.fromkeys(
+        (_folder("JAN_DATA_FOLDER", named or home / "data"), home / "data")
+    ):
+        for place in (folder / "llamacpp" / "models", folder / "models"):
+            for model in _files("Jan", place, "*", "*/*", "*/*/*", "*/*/*/*"):
+                within = model.path.parent.relative_to(place).as_posix()
+                yield replace(model, name=within if model.name == "model" else model.name)
+
+
+def _of_gpt4all() -> Iterator[FoundModel]:
+    for folder in (_data() / "nomic.ai" / "GPT4All", Path.home() / ".cache" / "gpt4all"):
+        yield from _files("GPT4All", folder, "*")
 
 
 def hugging_face_folder() -> Path:
     """Where Hugging Face's own programs keep what they have downloaded."""
-    home = _folder("HF_HOME", Path.home() / ".cache" / "huggingface")
-    return _folder("HF_HUB_CACHE", home / "hub")
+    home = _folder("HF_HOME", _caches() / "huggingface")
+    return _folder("HF_HUB_CACHE", _folder("HUGGINGFACE_HUB_CACHE", home / "hub"))
 
 
 def _of_hugging_face() -> Iterator[FoundModel]:
-    folder = hugging_face_folder()
-    for pattern in ("*.gguf", "*/*.gguf"):
-        yield from _files("Hugging Face", folder, f"models--*/snapshots/*/{pattern}")
+    yield from _files("Hugging Face", hugging_face_folder(), *_IN_SNAPSHOTS)
 
 
 def _of_ollama() -> Iterator[FoundModel]:
     own = _folder("OLLAMA_MODELS", Path.home() / ".ollama" / "models")
-    for folder in dict.fromkeys((own, Path("/usr/share/ollama/.ollama/models"))):
+    for folder in dict.fromkeys((own, *_OLLAMA_SERVICES)):
         for manifest in _matches(folder / "manifests", "*/*/*/*"):
             blob = _blob(folder, manifest)
             if blob is not None:
-                name = f"{manifest.parent.name}:{manifest.name}"
-                owner = manifest.parent.parent.name
-                yield FoundModel(
-                    name=name if owner == "library" else f"{owner}/{name}",
-                    path=blob,
-                    program="Ollama",
-                )
+                host, owner, model, tag = manifest.relative_to(folder / "manifests").parts
+                named = [owner, model] if host == OLLAMA_REGISTRY else [host, owner, model]
+                if named[0] == "library":
+                    del named[0]
+                yield FoundModel(name=f"{'/'.join(named)}:{tag}", path=blob, program="Ollama")
 
 
 def _blob(folder: Path, manifest: Path) -> Path | None:
@@ -99,17 +143,43 @@ def _blob(folder: Path, manifest: Path) -> Path | None:
         return None
 
 
-def _files(program: str, folder: Path, pattern: str) -> Iterator[FoundModel]:
-    for path in _matches(folder, pattern):
-        if not (_LATER_PART.search(path.name) or path.name.lower().startswith("mmproj")):
-            yield FoundModel(name=path.stem, path=path, program=program)
+def _files(program: str, folder: Path, *patterns: str) -> Iterator[FoundModel]:
+    for path in filter(Path.is_file, weights_in(folder, *patterns)):
+        yield FoundModel(name=path.stem, path=path, program=program)
 
 
 def _matches(folder: Path, pattern: str) -> list[Path]:
     try:
-        return sorted(path for path in folder.glob(pattern) if path.is_file())
+        return sorted(folder.glob(pattern))
     except OSError:
         return []
+
+
+def _text(path: Path) -> str:
+    """A small file's text; empty where it can't be read."""
+    try:
+        return path.read_text("utf-8") if path.stat().st_size <= MAX_MANIFEST_BYTES else ""
+    except (OSError, ValueError):
+        return ""
+
+
+def _setting(path: Path, key: str) -> Path | None:
+    """The folder that a program's settings name."""
+    try:
+        found = json.loads(_text(path) or "{}")[key]
+        return Path(found) if isinstance(found, str) and found else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _caches() -> Path:
+    return _folder("XDG_CACHE_HOME", Path.home() / ".cache")
+
+
+def _data() -> Path:
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support"
+    return _folder("XDG_DATA_HOME", Path.home() / ".local" / "share")
 
 
 def _folder(variable: str, usual: Path) -> Path:

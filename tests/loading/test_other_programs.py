@@ -8,17 +8,23 @@ from pathlib import Path
 import pytest
 
 from amulet_local.common.errors import ModelNotFoundError
-from amulet_local.loading.model_store import find_model
+from amulet_local.loading.model_store import find_model, local_models
 from amulet_local.loading.other_programs import found_models
 
 DIGEST = "ab" * 32
+OTHER = "ef" * 32
+VARIABLES = (
+    *("AMULET_MODELS", "LLAMA_CACHE", "OLLAMA_MODELS", "JAN_DATA_FOLDER"),
+    *("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME", "XDG_DATA_HOME"),
+)
 
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home where nothing is yet."""
-    for name in ("LLAMA_CACHE", "OLLAMA_MODELS", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME"):
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setattr("sys.platform", "linux")
     return tmp_path
@@ -48,22 +54,73 @@ def test_each_program_keeps_them_in_a_folder_of_its_own(home: Path) -> None:
     studio = put(home / ".lmstudio/models/someone/repository/b.gguf")
     hub = put(home / ".cache/huggingface/hub/models--x--y/snapshots/123/c.gguf")
     put(home / ".cache/huggingface/hub/models--x--y/snapshots/123/config.json")
+    jan = put(home / ".local/share/Jan/data/llamacpp/models/Qwen/Qwen3-4B-Q4_K_M/model.gguf")
+    desktop = put(home / ".local/share/nomic.ai/GPT4All/d.gguf")
+    python = put(home / ".cache/gpt4all/e.gguf")
     assert names() == {
         "a": ("llama.cpp", cached),
         "b": ("LM Studio", studio),
+        "Qwen/Qwen3-4B-Q4_K_M": ("Jan", jan),
+        "d": ("GPT4All", desktop),
+        "e": ("GPT4All", python),
         "c": ("Hugging Face", hub),
     }
+    assert find_model("qwen/qwen3-4b-q4_k_m") == jan
+
+
+def test_a_folder_that_a_program_was_told_to_use_is_looked_into(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(home / ".lmstudio-home-pointer", f"{home}/studio\n")
+    put(home / "studio/settings.json", json.dumps({"downloadsFolder": f"{home}/big disk"}))
+    put(home / ".local/share/Jan/settings.json", json.dumps({"data_folder": f"{home}/jan"}))
+    files = {
+        "a": put(home / "big disk/someone/repository/a.gguf"),
+        "b": put(home / "studio/models/someone/repository/b.gguf"),
+        "c": put(home / "jan/llamacpp/models/c/c.gguf"),
+        "d": put(home / "cache/models--x--y/snapshots/1/Q4/d.GGUF"),
+        "e": put(home / "xdg/huggingface/hub/models--x--y/snapshots/1/e.gguf"),
+    }
+    monkeypatch.setenv("LLAMA_CACHE", str(home / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "xdg"))
+    assert {name: path for name, (_, path) in names().items()} == files
+    monkeypatch.setenv("HUGGINGFACE_HUB_CACHE", str(home / "hub"))
+    old = put(home / "hub/models--x--y/snapshots/1/f.gguf")
+    assert names()["f"] == ("Hugging Face", old)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"data_folder": 3}', "\x00"])
+def test_broken_settings_are_passed_over(home: Path, text: str) -> None:
+    put(home / ".local/share/Jan/settings.json", text)
+    put(home / ".lmstudio/settings.json", text)
+    put(home / ".lmstudio-home-pointer", text)
+    jan = put(home / ".local/share/Jan/data/llamacpp/models/c/model.gguf")
+    assert names() == {"c": ("Jan", jan)}
+
+
+def test_files_in_the_home_folder_of_models_have_names(home: Path) -> None:
+    flat = put(home / "models/flat.gguf")
+    deep = put(home / "models/someone/repository/Deep.GGUF")
+    put(home / "models/someone/repository/more/too_deep.gguf")
+    put(home / "models/someone/repository/big-00002-of-00002.gguf")
+    assert list(local_models()) == [flat, deep]
+    assert find_model("FLAT") == flat
+    assert find_model("deep") == deep
 
 
 def test_a_manifest_of_ollama_names_its_blob(home: Path) -> None:
     blob = put(home / f".ollama/models/blobs/sha256-{DIGEST}")
     put_manifest(home, "library/tiny/1b", f"sha256:{DIGEST}")
     put_manifest(home, "someone/own/latest", f"sha256:{DIGEST[::-1]}")
+    put_manifest(home, "../hf.co/someone/repository-GGUF/Q4_K_M", f"sha256:{OTHER}")
     assert names() == {"tiny:1b": ("Ollama", blob)}
     put(home / f".ollama/models/blobs/sha256-{DIGEST[::-1]}")
     assert list(names()) == ["tiny:1b", "someone/own:latest"]
     assert find_model("Tiny:1b") == blob
     assert find_model("someone/own:latest").name == f"sha256-{DIGEST[::-1]}"
+    assert find_model("someone/own").name == f"sha256-{DIGEST[::-1]}"
+    other = put(home / f".ollama/models/blobs/sha256-{OTHER}")
+    assert find_model("hf.co/someone/repository-GGUF:Q4_K_M") == other
     with pytest.raises(ModelNotFoundError, match="tiny:1b"):
         find_model("other")
 
