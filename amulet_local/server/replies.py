@@ -115,7 +115,7 @@ async def _while_waiting(
                 return
             yield piece
     finally:
-        if coming is not None and not coming.done():
+        if coming is not None:  # it may have failed in the moment in which the client left
             coming.cancel()
             await asyncio.gather(coming, return_exceptions=True)
 
