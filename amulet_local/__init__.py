@@ -11,10 +11,10 @@ command line's help comes at once.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # for type checkers True all the same; `ask` has no time to import typing
 if TYPE_CHECKING:
+    from typing import Any
+
     from amulet_local.common import errors
     from amulet_local.common.errors import AmuletError
     from amulet_local.common.results import (
@@ -89,6 +89,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
+    from importlib import import_module
+
     if name == "errors":
         return import_module("amulet_local.common.errors")
     for module, names in _HOMES.items():

@@ -6,6 +6,7 @@ help begins with a `--help` command.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from textwrap import wrap
 REPOSITORY = Path(__file__).parent.parent
 SCHEMA = REPOSITORY / "docs" / "answer.schema.json"
 DEMO = REPOSITORY / "scripts" / "demo"
+ASK_FLAGS = REPOSITORY / "amulet_local" / "cli" / "ask_flags.py"
 BLOCK = re.compile(
     r"^```console\n\$ amulet-local(?P<arguments>[ a-z]*) --help\n(?P<text>(?:.*\n)*?)```$",
     re.MULTILINE,
@@ -84,8 +86,67 @@ def schema_text() -> str:
     return json.dumps(answer_schema(), indent=2) + "\n"
 
 
+def ask_flags_text() -> str:
+    """What cli/ask.py declares, for quick_ask.py: the flags that a script is likely to give."""
+    from amulet_local.cli.app import command_named
+    from amulet_local.cli.ask import AskOptions
+    from amulet_local.cli.command import _variables
+    from amulet_local.cli.derived_options import group_of
+    from amulet_local.cli.options import EXCLUSIVE
+    from amulet_local.cli.values import PARSERS, SEVERAL
+
+    derived = {
+        name: option.kind
+        for field in dataclasses.fields(AskOptions)
+        for name, option in (group_of(field) or {}).items()
+    }
+    flags, kinds, own = {}, {}, ["socket", "prompt"]
+    params = [param for param in command_named("ask").params if param.param_type_name == "option"]
+    for param in params:
+        kind = "flag" if param.is_flag else "texts" if param.multiple else "text"
+        kind = derived.get(param.name, kind)
+        if param.name not in derived and param.name.removesuffix("_file") not in derived:
+            own.append(param.name)
+        elif param.name not in derived or kind not in {"text", "json", "flag", *PARSERS, *SEVERAL}:
+            continue
+        kinds[param.name] = kind
+        flags |= dict.fromkeys(param.opts, param.name)
+    names = {"prompt", *kinds}
+    groups = [[tuple(n for n in part if n in names) for part in group] for group in EXCLUSIVE]
+    groups = [[part for part in group if part] for group in groups]
+    variables = {param.envvar for param in params if param.envvar}
+    table = {
+        "FLAGS": (flags, "The name of each flag's value."),
+        "KINDS": (kinds, "How it is written, as in params/option.py."),
+        "OWN": (tuple(own), "Those that aren't options of params."),
+        "EXCLUSIVE": (
+            tuple(tuple(group) for group in groups if len(group) > 1),
+            "At most one part of each may be given.",
+        ),
+        "VARIABLES": (
+            tuple(sorted(variables | set(_variables(AskOptions).values()))),
+            "Variables of the environment that say what flags say.",
+        ),
+    }
+    text = "\n".join(f'{name} = {value!r}\n"""{says}"""' for name, (value, says) in table.items())
+    head = (
+        '"""What cli/ask.py declares, where quick_ask.py finds it at once.\n\n'
+        'scripts/update_help writes this file, and a test compares it.\n"""\n'
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--stdin-filename", ASK_FLAGS.name, "-"],
+        input=f"{head}\n{text}\n",
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=REPOSITORY,
+    )
+    return done.stdout
+
+
 def main() -> None:
-    """Write every document anew that shows something else, the demo, and the schema."""
+    """Write every document anew that shows something else, the demo, the schema, ask's flags."""
+    ASK_FLAGS.write_text(ask_flags_text(), encoding="utf-8")
     SCHEMA.write_text(schema_text(), encoding="utf-8")
     for path in [*documents(), DEMO]:
         text = path.read_text(encoding="utf-8")

@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from amulet_local.cli.flag_names import in_flags
 from amulet_local.cli.json_format import FORMAT
 from amulet_local.cli.loading import loaded
 from amulet_local.cli.question import Question
-from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.settings_used import settings_used
 from amulet_local.cli.terminal import (
     ReasoningNote,

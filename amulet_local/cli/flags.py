@@ -5,15 +5,18 @@ Knows no command.
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any
+import functools
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from amulet_local.cli import completions
+from amulet_local.cli import completions, values
 from amulet_local.params.option import OUTPUT, PREFERENCE, RUNTIME, Option
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.steering.methods import METHODS
+
+_Value = TypeVar("_Value")
 
 METHOD_NAMES = ", ".join(METHODS)
 STEERING_NAMES = ", ".join(
@@ -27,36 +30,22 @@ def environment_variable(flag: str) -> str:
     return "AMULET_" + flag.removeprefix("--").upper().replace("-", "_")
 
 
-def number(text: str) -> int | float:
-    """Any number, whole or not, in range or not; what isn't one is wrong usage."""
-    try:
-        return int(text)
-    except ValueError:
-        pass
-    try:
-        return float(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not a number") from None
+def _usage(parser: Callable[[str], _Value]) -> Callable[[str], _Value]:
+    """A parser whose complaints are typer's."""
+
+    @functools.wraps(parser)
+    def read(text: str) -> _Value:
+        try:
+            return parser(text)
+        except values.UnreadableValueError as error:
+            raise typer.BadParameter(str(error)) from None
+
+    return read
 
 
-def numbers(text: str) -> tuple[int | float, ...]:
-    """Numbers with commas between them."""
-    return tuple(number(part) for part in text.split(","))
-
-
-def token_bias(text: str) -> tuple[int, float]:
-    """A token id and what is added to its logit: 15043+1, 15043-0.5, 15043-inf."""
-    token, sign, bias = re.fullmatch(r"(\d*)([+-]?)(.*)", text, re.DOTALL).groups()  # type: ignore[union-attr]
-    if not token or not sign:
-        raise typer.BadParameter(f"{text!r} is not a token id and a bias, like 15043-1")
-    return int(token), number(bias) * (-1 if sign == "-" else 1)
-
-
-def gpu_layers(text: str) -> int | float | str:
-    """A number of layers, "auto", or "all"."""
-    if text == "all":
-        return -1
-    return text if text == "auto" else number(text)
+number = _usage(values.number)
+numbers = _usage(values.numbers)
+"""As typer wants them: what isn't a number is wrong usage."""
 
 
 def option(*flags: str, panel: str, help: str, **more: Any) -> Any:
@@ -123,13 +112,6 @@ def switch(flag: str, *, panel: str, help: str) -> Any:
     return option(f"{flag}/--no-{flag.removeprefix('--')}", panel=panel, help=help)
 
 
-_PARSERS = {
-    "number": number,
-    "seed": number,
-    "numbers": numbers,
-    "layers": gpu_layers,
-    "biases": token_bias,
-}
 READ_WHOLE = ("texts", "escaped")
 """Kinds whose variable is read in command.py: typer would split it at spaces."""
 
@@ -149,7 +131,8 @@ def declared(of: Option) -> Any:
             rich_help_panel=of.panel,
             show_default=False,
         )
-    more = {"parser": _PARSERS[of.kind]} if of.kind in _PARSERS else {}
+    parser = values.PARSERS.get(of.kind)
+    more = {"parser": _usage(parser)} if parser is not None else {}
     return option(*flags, panel=of.panel, help=of.help, metavar=of.metavar, **more)
 
 

@@ -1,23 +1,19 @@
 """The texts that a command gets: the question, a preference, a template.
 
-Reads files and standard input, and knows nothing about what the texts are for.
+Reads files and standard input, and knows nothing about what the texts are for. Imports little, as
+`ask` begins with it.
 """
 
 from __future__ import annotations
 
-import array
 import contextlib
 import os
-import shlex
 import stat
 import sys
 from collections.abc import Callable
-from typing import Any, BinaryIO, cast, get_args
 
-import typer
-
-from amulet_local.cli.options import PromptOptions
 from amulet_local.cli.terminal import note, stderr_is_terminal
+from amulet_local.cli.values import check_text as check_text
 from amulet_local.common.errors import (
     AmuletError,
     EmptyPromptError,
@@ -26,13 +22,29 @@ from amulet_local.common.errors import (
     InvalidTextError,
     UnknownPreferenceError,
 )
-from amulet_local.params.choices import Placement
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, BinaryIO, Protocol
+
+    from amulet_local.params.choices import Placement
+
+    class PromptSource(Protocol):
+        """Where the question comes from: cli/options.py says what each is."""
+
+        @property
+        def prompt(self) -> str | None: ...
+        @property
+        def prompt_option(self) -> str | None: ...
+        @property
+        def file(self) -> str | None: ...
+
 
 MAX_TEXT_BYTES = 16 * 2**20
 """Far beyond any context; stops at /dev/zero."""
 
 
-def read_question(options: PromptOptions) -> str:
+def read_question(options: PromptSource) -> str:
     """The question, from wherever the options say it is; standard input where they don't.
 
     What a file has beside a question follows it, as a paragraph of its own.
@@ -64,22 +76,24 @@ def _check_is_no_model(text: str) -> None:
     Raises:
         InvalidParameterError: it is one.
     """
-    from amulet_local.loading.model_store import find_model
-
     if len(text.split()) != 1:
         return
+    from amulet_local.loading.model_store import find_model
+
     is_model = text.lower().endswith(".gguf")
     if not is_model and not os.path.lexists(text):
         with contextlib.suppress(AmuletError):
             is_model = find_model(text) is not None
     if is_model:
+        import shlex
+
         raise InvalidParameterError(
             f"{text!r:.80} is a model, not a question: -m {shlex.quote(text):.80} names it, "
             f"--prompt {shlex.quote(text):.80} asks it"
         )
 
 
-def warn_of_unread_pipe(options: PromptOptions) -> None:
+def warn_of_unread_pipe(options: PromptSource) -> None:
     """Say that what comes through a pipe isn't read, where the question is elsewhere."""
     is_elsewhere = options.prompt_option is not None or options.prompt not in (None, "-")
     if is_elsewhere and options.file is None and _waits_in_pipe():
@@ -89,44 +103,36 @@ def warn_of_unread_pipe(options: PromptOptions) -> None:
         )
 
 
-def check_text(place: str, text: str | None) -> None:
-    """Refuse what the shell passed on and isn't UTF-8; Python makes lone surrogates of it.
-
-    Raises:
-        InvalidTextError: it is such a text.
-    """
-    try:
-        (text or "").encode()
-    except UnicodeEncodeError as error:
-        raise InvalidTextError(
-            f"{place} isn't UTF-8 text (character {error.start}): check the terminal's encoding"
-        ) from None
-
-
 def placement_named(name: str | None) -> Placement | None:
     """The placement that `--placement` names.
 
     Raises:
         InvalidParameterError: there is no such placement.
     """
+    from typing import cast, get_args
+
+    from amulet_local.params.choices import Placement
+
     places = get_args(Placement)
     if name not in (None, *places):
         raise InvalidParameterError(f"--placement must be one of {', '.join(places)}, not {name!r}")
     return cast("Placement | None", name)
 
 
-def has_question(options: PromptOptions) -> bool:
+def has_question(options: PromptSource) -> bool:
     """Whether a question is given, or standard input may bring one."""
     given = (options.file, options.prompt_option, options.prompt)
     return any(text is not None for text in given) or _stdin_is_fed()
 
 
-def require_question(options: PromptOptions) -> None:
+def require_question(options: PromptSource) -> None:
     """Show how to ask, before anything is read or loaded.
 
     Raises:
         typer.BadParameter: there is no question, and a person at the keyboard.
     """
+    import typer
+
     if not has_question(options):
         raise typer.BadParameter("give a question: as PROMPT, with -f FILE, or '-' and type it in")
 
@@ -194,6 +200,7 @@ def _waits_in_pipe() -> bool:
         number = sys.stdin.fileno()
         if os.name != "posix" or not stat.S_ISFIFO(os.fstat(number).st_mode):
             return False
+        import array
         import fcntl
         import termios
 

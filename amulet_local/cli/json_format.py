@@ -6,10 +6,12 @@ Knows nothing about how answers are made.
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from amulet_local.cli.terminal import write
-from amulet_local.common.results import Generation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 FORMAT = 1
 """Raised when a field goes away or means something else; new fields leave it as it is."""
@@ -28,6 +30,8 @@ def write_json(value: dict[str, Any], *, has_own_names: bool = False) -> None:
 def answer_schema() -> dict[str, Any]:
     """The JSON Schema of an answer, as `generate --json` prints it."""
     from pydantic import TypeAdapter
+
+    from amulet_local.common.results import Generation
 
     schema = TypeAdapter(Generation).json_schema(mode="serialization")
     for name in ("TokenTrace", "Alternative"):  # null is what is infinite

@@ -16,6 +16,7 @@ import typer
 
 from amulet_local.cli.command import add_command
 from amulet_local.cli.derived_options import Given, group
+from amulet_local.cli.flag_names import in_flags
 from amulet_local.cli.flags import (
     ModelName,
     json_option,
@@ -28,7 +29,6 @@ from amulet_local.cli.inputs import check_text, chosen_model, placement_named
 from amulet_local.cli.json_format import write_json
 from amulet_local.cli.loading import loaded
 from amulet_local.cli.options import SYSTEM_HELP
-from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import StatusLine, note, one_line, stderr_is_terminal, write
 from amulet_local.common import private_files
 from amulet_local.common.errors import FileAccessError

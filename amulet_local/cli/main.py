@@ -8,14 +8,22 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import NoReturn
 
 from amulet_local.cli.exit_codes import EXIT_INTERRUPTED
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 def main() -> None:
     """Run the command line of this process and exit."""
     try:
+        if sys.argv[1:2] == ["ask"]:
+            from amulet_local.cli.quick_ask import ask_at_once
+
+            if ask_at_once(sys.argv[2:]):
+                _end_at_once(0)
         from amulet_local.cli.app import app
         from amulet_local.cli.terminal import prepare_streams
 
@@ -23,10 +31,10 @@ def main() -> None:
         arguments = sys.argv[1:] or _welcomed()
         app(arguments, prog_name="amulet-local")
     except KeyboardInterrupt:
-        _end_at_once()
+        _end_at_once(EXIT_INTERRUPTED)
     except SystemExit as end:
         if end.code == EXIT_INTERRUPTED:
-            _end_at_once()
+            _end_at_once(EXIT_INTERRUPTED)
         raise
 
 
@@ -44,12 +52,12 @@ def _welcomed() -> list[str]:
     return arguments
 
 
-def _end_at_once() -> NoReturn:
-    """Exit without taking the interpreter apart: who interrupts a program has waited enough.
+def _end_at_once(code: int) -> NoReturn:
+    """Exit without taking the interpreter apart, for who interrupts it and for whose script waits.
 
-    The engine is closed by now, and nothing else needs to be put away.
+    The engine is closed by now, if there was one, and nothing else needs to be put away.
     """
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
-    os._exit(EXIT_INTERRUPTED)
+    os._exit(code)

@@ -13,16 +13,18 @@ from __future__ import annotations
 import functools
 import os
 import select
-import shutil
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TextIO, cast
 
 from amulet_local.common.errors import FileAccessError
 from amulet_local.common.readable import visible as visible
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, TextIO
 
 STATUS_DELAY_SECONDS = 0.4
 """Work that is done by then is not announced."""
@@ -163,7 +165,8 @@ def write_raw(text: str) -> None:
     Raises:
         As `write`.
     """
-    _put(cast(TerminalStream, sys.stdout).write_raw, text)
+    stdout: Any = sys.stdout
+    _put(stdout.write_raw, text)
 
 
 def wait_for_line() -> None:
@@ -244,6 +247,8 @@ class StatusLine:
     def _draw(self, text: str) -> None:
         self._waiting = None
         self._next = time.monotonic() + 0.1
+        import shutil  # 4 ms that most commands don't need
+
         text = one_line(text)[: shutil.get_terminal_size().columns - 1]
         dim, plain = dimming()
         self._put(f"\r{dim}{text}{plain}" + " " * (self._shown - len(text)))
@@ -251,7 +256,8 @@ class StatusLine:
 
     def _put(self, text: str) -> None:
         try:
-            cast(TerminalStream, sys.stderr).write_raw(text)
+            stderr: Any = sys.stderr
+            stderr.write_raw(text)
             sys.stderr.flush()
         except (OSError, AttributeError):
             self._enabled = False
@@ -287,7 +293,8 @@ class ReasoningNote:
 
     def _put(self, text: str) -> None:
         try:
-            cast(TerminalStream, sys.stderr).write_raw(text)
+            stderr: Any = sys.stderr
+            stderr.write_raw(text)
             sys.stderr.flush()
         except (OSError, AttributeError):
             self._enabled = False

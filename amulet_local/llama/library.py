@@ -23,6 +23,12 @@ _SPIN_COUNT = "1000"
 """Turns of GNU OpenMP's waiting loop before a thread sleeps; a few microseconds."""
 
 
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
+"""Parameters of glibc's mallopt."""
+_LARGE_BYTES = 4 << 20
+"""Pieces of this size are mapped by themselves, and as much free memory stays at a heap's end."""
+_MAX_HEAPS = 4
+
 _NO_REASON = "failed to load model"
 
 
@@ -77,6 +83,7 @@ def start() -> None:
     with _start_lock:
         if _log_callback is not None:
             return
+        _bound_free_memory()
         with _short_spinning():
             try:
                 import llama_cpp
@@ -108,6 +115,23 @@ def _short_spinning() -> Iterator[None]:
         yield
     finally:
         del os.environ["GOMP_SPINCOUNT"]
+
+
+def _bound_free_memory() -> None:
+    """Bound what freed memory the C library keeps, where it lets us (glibc).
+
+    By itself it makes a heap for each thread, up to eight for a core, and raises the limit from
+    which on pieces are mapped, and so go back when they are freed, to the largest that ever was:
+    up to 32 MiB, and a heap keeps twice that. Of models that come and go in many threads 60 MiB
+    more stayed than are used. Whoever set a limit keeps it.
+    """
+    if any(name.startswith("MALLOC_") or name == "GLIBC_TUNABLES" for name in os.environ):
+        return
+    adjust = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if adjust is not None:
+        adjust(_M_ARENA_MAX, _MAX_HEAPS)
+        adjust(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        adjust(_M_TRIM_THRESHOLD, _LARGE_BYTES)
 
 
 def build_features() -> list[str]:

@@ -39,12 +39,14 @@ def whole_by_default(tiny_by_default: None, monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> CallCli:
     """Run `main` in this process: for what ends before a model is loaded."""
-    from amulet_local.cli.main import main
+    from amulet_local.cli import main
+
+    monkeypatch.setattr(main, "_end_at_once", sys.exit)  # this process goes on
 
     def run_main(*arguments: str | Path) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["amulet-local", *map(str, arguments)])
         with pytest.raises(SystemExit) as end:
-            main()
+            main.main()
         captured = capsys.readouterr()
         return Outcome(int(end.value.code or 0), captured.out, captured.err)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import re
 from pathlib import Path
 
@@ -51,3 +53,35 @@ def test_available_memory_is_some_of_the_machines(shallow_path: Path) -> None:
     available = memory.available_bytes()
     assert available is not None
     assert 0 < available <= psutil.virtual_memory().total
+
+
+def test_large_pieces_go_back_to_the_system_whatever_was_freed_before() -> None:
+    """glibc's own limit follows what is freed: then the second one would come out of a heap."""
+    c = ctypes.CDLL(None)
+    if not hasattr(c, "mallinfo2") or any(name.startswith("MALLOC_") for name in os.environ):
+        pytest.skip("not glibc, or somebody set limits")
+    c.malloc.restype, c.malloc.argtypes, c.free.argtypes = (
+        ctypes.c_void_p,
+        (ctypes.c_size_t,),
+        (ctypes.c_void_p,),
+    )
+    c.mallinfo2.restype = MallocInfo
+    library.start()
+    c.free(c.malloc(24 << 20))
+    before = c.mallinfo2().hblks
+    piece = c.malloc(16 << 20)
+    assert c.mallinfo2().hblks == before + 1
+    c.free(piece)
+    assert c.mallinfo2().hblks == before
+
+
+class MallocInfo(ctypes.Structure):
+    """What mallinfo2 returns; hblks is the number of pieces that are mapped by themselves."""
+
+    _fields_ = (
+        ("arena", ctypes.c_size_t),
+        ("ordblks", ctypes.c_size_t),
+        ("smblks", ctypes.c_size_t),
+        ("hblks", ctypes.c_size_t),
+        ("rest", ctypes.c_size_t * 6),
+    )

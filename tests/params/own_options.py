@@ -107,7 +107,7 @@ def asked(*arguments: str, **environment: str) -> dict[str, Any]:
 
 def message(*arguments: str) -> str:
     """What a value out of range is answered with."""
-    from amulet_local.cli.reporting import in_flags
+    from amulet_local.cli.flag_names import in_flags
     from amulet_local.common.errors import InvalidParameterError
 
     try:

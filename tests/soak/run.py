@@ -10,6 +10,7 @@ import argparse
 import contextlib
 import faulthandler
 import gc
+import logging
 import os
 import random
 import statistics
@@ -27,6 +28,7 @@ import psutil
 from amulet_local import load
 from amulet_local.llama import library
 from amulet_local.loading import model_store
+from amulet_local.optimizer import compiled
 from amulet_local.server.limits import Access, Limits
 from amulet_local.server.model_names import ModelNames
 from amulet_local.server.models import ModelFile, Models
@@ -88,6 +90,18 @@ def growth(held: Sequence[Held]) -> list[str]:
     return found
 
 
+class Complaints(logging.Handler):
+    """What asyncio says of tasks that failed and that nobody asked: faults."""
+
+    def __init__(self, book: Book) -> None:
+        super().__init__(logging.WARNING)
+        self._book = book
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Note it down."""
+        self._book.fault(f"asyncio: {self.format(record)}")
+
+
 class Soak:
     """Rounds of visits.
 
@@ -105,6 +119,7 @@ class Soak:
     def run(self, minutes: float, report: Callable[[str], object] = print) -> list[str]:
         """Visit for so long, and MIN_ROUNDS rounds at least; what was wrong, in words."""
         started = time.monotonic()
+        compiled.take_over()  # a process that goes on does so by itself, in some round
         for visit in dict.fromkeys(visit for desk in self._desks for visit in desk):
             visit(self._place, self.book, None)
         while not self.book.faults:
@@ -205,6 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             os.environ[f"AMULET_{kind}"] = str(folder / kind.lower())
         with opened(model_store.find_model(given.model), folder) as place:
             soak = Soak(place, DESKS, given.seed)
+            logging.getLogger("asyncio").addHandler(Complaints(soak.book))
             faults = soak.run(given.minutes, lambda line: print(line, flush=True))
     for fault in faults[:20]:
         print(f"found: {fault}")

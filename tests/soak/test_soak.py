@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import logging
 from pathlib import Path
 
 import pytest
 
 from amulet_local import errors
 from tests.soak.book import Book
-from tests.soak.run import MAX_GROWTH_BYTES, Held, Soak, growth, opened
+from tests.soak.run import MAX_GROWTH_BYTES, Complaints, Held, Soak, growth, opened
 from tests.soak.visits import DESKS
 
 
@@ -33,6 +36,28 @@ def test_an_answer_that_changed_is_found() -> None:
     book.whole("Why?", "So?")
     book.part("Why?", "Yes")
     assert len(book.faults) == 2
+
+
+def test_a_task_that_failed_and_that_nobody_asked_is_found() -> None:
+    async def forget() -> None:
+        async def fail() -> None:
+            raise ValueError("unheard")
+
+        forgotten = asyncio.ensure_future(fail())
+        await asyncio.sleep(0)
+        del forgotten
+
+    book, logger = Book(), logging.getLogger("asyncio")
+    handler = Complaints(book)
+    logger.addHandler(handler)
+    try:
+        asyncio.run(forget())
+        gc.collect()
+    finally:
+        logger.removeHandler(handler)
+    (fault,) = book.faults
+    assert "never retrieved" in fault
+    assert "unheard" in fault
 
 
 def test_what_isn_t_refused_or_refused_otherwise_is_found() -> None:

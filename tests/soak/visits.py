@@ -28,8 +28,8 @@ from tests.soak.book import Book
 
 QUESTIONS = ("How do I sleep better?", "What is a heap?", "Why is the sky dark?")
 PREFERENCES = ("concise", "creative")
-LONG_QUESTION = "Tell me what this is about. " + "One day a tailor lost his thread. " * 20
-N_SHORT, N_LONG = 4, 32
+LONG_QUESTION = "Tell me what this is about. " + "One day a tailor lost his thread. " * 8
+N_SHORT, N_LONG = 4, 16
 SCHEMA = {"type": "object", "properties": {"n": {"enum": [1, 2, 3]}}, "required": ["n"]}
 N_TRIES = 600
 """How often a client comes again that was sent away because the queue is full."""

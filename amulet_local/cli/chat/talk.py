@@ -13,8 +13,8 @@ from amulet_local.cli.chat import settings as words
 from amulet_local.cli.chat.screen import AnswerDisplay, Screen
 from amulet_local.cli.chat.slash import SlashLine, parsed
 from amulet_local.cli.columns import cells, cut
+from amulet_local.cli.flag_names import in_flags
 from amulet_local.cli.kept_chats import Keeper
-from amulet_local.cli.reporting import in_flags
 from amulet_local.cli.terminal import one_line
 from amulet_local.common.errors import AmuletError, ConversationFullError
 from amulet_local.common.readable import speed
