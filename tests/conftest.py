@@ -20,7 +20,7 @@ import pytest
 from hypothesis import settings
 
 from amulet_local import Engine, load
-from amulet_local.loading import model_store, schedule_choice, step_costs
+from amulet_local.loading import cost_meter, model_store
 from amulet_local.loading.tried_files import note_as_tried
 from amulet_local.optimizer import compiled
 from tests.gguf_edit import SHALLOW_LAYERS, copy_layers
@@ -116,10 +116,11 @@ def _private_user_folders(
             ):
                 patch.delenv(name)
         # On cores that are shared nothing is found out about schedules, however long it takes.
-        patch.setattr(schedule_choice, "BUDGET_SECONDS", 0.02)
+        patch.setattr(cost_meter, "SCHEDULE_SECONDS", 0.02)
         # A process of many tests is none that goes on with one model.
         patch.setattr(compiled, "ENOUGH_STEPS", sys.maxsize)
-        patch.setattr(step_costs, "BUDGET_SECONDS", 0.0)
+        patch.setattr(cost_meter, "GUESSES_SECONDS", 0.0)
+        patch.setattr(cost_meter, "BATCH_SECONDS", 0.0)
         yield
 
 

@@ -30,6 +30,7 @@ class Control:
     def __init__(self) -> None:
         self.n_cached = 0
         self._next: Request | None = None
+        self._taken: Request | None = None
         self._lock = threading.RLock()  # re-entrant: a signal handler may cancel anywhere
         self._cancelled = False
         self._stop_flag: StopFlag | None = None
@@ -66,7 +67,12 @@ class Control:
     def take(self) -> Request | None:
         """What was handed over last, once."""
         request, self._next = self._next, None
+        self._taken = request or self._taken
         return request
+
+    def begin_again(self) -> None:
+        """The generation begins anew elsewhere: what was taken is handed over once more."""
+        self._next = self._next or self._taken
 
 
 def generate(

@@ -20,6 +20,7 @@ from amulet_local.benchmark.decoding import Decode, measure_decode
 from amulet_local.benchmark.footprint import PeakMemory, Start, measure_memory, measure_start
 from amulet_local.benchmark.prompting import FirstToken, measure_prefill
 from amulet_local.benchmark.settings import Settings
+from amulet_local.common.processor_time import machine_ticks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,23 +114,13 @@ def describe_machine() -> dict[str, Any]:
 
 def busy_cores(seconds: float = 0.5) -> float | None:
     """How many cores other programs keep busy; None where the system doesn't say (not Linux)."""
-    before = _cpu_seconds()
+    before = machine_ticks()
     time.sleep(seconds)
-    after = _cpu_seconds()
+    after = machine_ticks()
     if before is None or after is None:
         return None
     total = after[0] - before[0]
     return (after[1] - before[1]) / total * (os.cpu_count() or 1) if total > 0 else 0.0
-
-
-def _cpu_seconds() -> tuple[float, float] | None:
-    """All processor time since the start of the system, and how much of it was not idle."""
-    try:
-        line = Path("/proc/stat").read_text(encoding="ascii").splitlines()[0]
-    except OSError:
-        return None
-    ticks = [int(value) for value in line.split()[1:9]]  # user ... steal; guests are in user
-    return sum(ticks), sum(ticks) - ticks[3] - ticks[4]
 
 
 def cpu_name() -> str:

@@ -14,7 +14,7 @@ import typer
 
 from amulet_local.cli.command import add_command
 from amulet_local.cli.exit_codes import EXIT_ERROR
-from amulet_local.cli.flags import json_option, model_option
+from amulet_local.cli.flags import json_option, model_option, option
 from amulet_local.cli.inputs import chosen_model
 from amulet_local.cli.json_format import write_json
 from amulet_local.cli.terminal import one_line, write
@@ -27,7 +27,7 @@ Exits with 0 if everything that an answer needs is there, with 1 if not."""
 
 EXAMPLES = """
 amulet-local doctor
-amulet-local doctor -m model.gguf"""
+amulet-local doctor -m model.gguf --measure"""
 
 CUDA_BUILD = (
     'CMAKE_ARGS="-DGGML_CUDA=on" pip install --force-reinstall --no-cache-dir --no-binary '
@@ -43,6 +43,14 @@ class DoctorOptions:
     model: Annotated[
         str | None, model_option("Check this model. Default: smollm2, the embedded one.")
     ] = None
+    measure: Annotated[
+        bool,
+        option(
+            "--measure",
+            panel="Model",
+            help="Load the model and measure what computing costs here; some 10 seconds.",
+        ),
+    ] = False
     json: Annotated[bool, json_option("The same as one JSON object.")] = False
 
 
@@ -67,6 +75,13 @@ def run(options: DoctorOptions) -> None:
     """Print the findings, and exit with 1 if one of them is bad."""
 
     model = chosen_model(options.model)
+    lines: list[str] = []
+
+    def costs() -> tuple[str, str]:
+        finding, picture = _costs(model, measures=options.measure)
+        lines.extend(picture)
+        return finding
+
     findings = [
         Finding(name="amulet-local", value=package_version()),
         Finding(name="Python", value=f"{platform.python_version()}, {sys.executable}"),
@@ -76,8 +91,7 @@ def run(options: DoctorOptions) -> None:
         _checked("GPU offload", _gpu, ""),
         _checked("Cores", _cores, ""),
         _checked("Memory", _memory, ""),
-        _checked("Schedule", lambda: _schedule(model), ""),
-        _checked("Drafts", lambda: _drafts(model), ""),
+        _checked("Costs", costs, "amulet-local models"),
         _checked("Cache", _cache, ""),
         _checked("Numba", _numba, "pip install --force-reinstall numba"),
         _compiler(),
@@ -93,6 +107,7 @@ def run(options: DoctorOptions) -> None:
             write(f"{mark}  {one_line(finding.name):{width}}  {one_line(finding.value)}\n")
             if finding.advice:
                 write(f"    {'':{width}}  -> {one_line(finding.advice)}\n")
+        write("".join(f"{line}\n" for line in ["", *lines]) if lines else "")
         write(f"\nnot ready: see {', '.join(map(one_line, bad))}\n" if bad else "\nready\n")
     if bad:
         raise SystemExit(EXIT_ERROR)
@@ -155,52 +170,39 @@ def _memory() -> tuple[str, str]:
     return "unknown" if available is None else f"{available / 1e9:.1f} GB available", ""
 
 
-def _schedule(model: str) -> tuple[str, str]:
-    """What `--schedule auto` does on this machine, and why."""
+def _costs(model: str, *, measures: bool) -> tuple[tuple[str, str], list[str]]:
+    """What decodes cost on this machine: a value and advice, and the picture of it."""
     from amulet_local.llama import library
     from amulet_local.loading import model_store
-    from amulet_local.loading.schedule_choice import remembered_choices
+    from amulet_local.loading.cost_meter import remembered_of
+    from amulet_local.loading.runtime_setup import row_plan
+    from amulet_local.params.runtime import RuntimeParams
 
     if library.supports_gpu_offload():
-        return "batched: all prompts in one computation, which suits a GPU", ""
+        return ("not measured: with layers on a GPU everything is batched", ""), []
     try:
         name = model_store.find_model(model).name
     except AmuletError:  # reported beside the model
-        return "unknown without a model", ""
-    for key, choice in reversed(remembered_choices().items()):
-        if key.startswith(f"{name}; "):
-            figures = ", ".join(f"{way} {ms:.1f} ms" for way, ms in choice.milliseconds.items())
-            return (
-                f"{choice.schedule} for {name}, {choice.reason}: {figures} a step",
-                "--retune: anew",
-            )
-    return f"measured when {name} first follows a preference", ""
-
-
-def _drafts(model: str) -> tuple[str, str]:
-    """What several tokens at once cost on this machine, which `--draft auto` goes by."""
-    from amulet_local.loading import model_store
-    from amulet_local.loading.step_costs import remembered_of
-
-    try:
-        name = model_store.find_model(model).name
-    except AmuletError:  # reported beside the model
-        return "unknown without a model", ""
+        return ("unknown without a model", ""), []
+    if measures:
+        _measure(model)
     known = [*remembered_of(name).values()]
     if not known:
-        return f"measured when an answer of {name} first repeats something, with --draft auto", ""
-    costs = known[-1]
-    single = costs.milliseconds[1]
-    parts = [
-        f"{width} take {ms:.0f} ms ({ms / single:.1f} steps)"
-        for width, ms in sorted(costs.milliseconds.items())
-        if width > 1
-    ]
-    return (
-        f"a step of {name} takes {single:.0f} ms; tokens at once: {', '.join(parts)}; "
-        f"spread {costs.spread:.0%}",
-        "--retune: anew",
-    )
+        advice = "--measure: now"
+        return (f"measured when {name} first follows a preference", advice), []
+    from amulet_local.cli.cost_picture import picture
+
+    lines = picture(name, known[-1], row_plan(RuntimeParams(), 0))
+    return (f"known of {name}, see below", "--measure: better, on a quiet machine"), lines
+
+
+def _measure(model: str) -> None:
+    """Load the model and measure everything that choices rest on."""
+    from amulet_local.engine import Engine
+    from amulet_local.params.runtime import RuntimeParams
+
+    with Engine(model, RuntimeParams(n_ctx=256)) as engine:
+        engine.measure_costs()
 
 
 def _cache() -> tuple[str, str]:

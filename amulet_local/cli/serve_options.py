@@ -283,7 +283,8 @@ class ServeOptions:
             panel=LOAD,
             metavar="HOW",
             help="interleaved (requests take turns, a token each), batched (all in one "
-            "computation) or auto (batched on a GPU). Default: auto.",
+            "computation) or auto (batched on a GPU, and where this CPU makes more tokens so). "
+            "Default: auto.",
         ),
     ] = "auto"
     max_preferences: Annotated[
@@ -291,7 +292,8 @@ class ServeOptions:
         numeric(
             "--max-preferences",
             panel=LOAD,
-            help="Most preferences in a request; each takes memory. Default: 8, batched 3.",
+            help="Most preferences in a request; each takes memory. Default: 8; batched, twice the "
+            "places less one, 3 at least.",
         ),
     ] = None
     preference: Annotated[

@@ -5,6 +5,7 @@ Knows nothing about prompts or generations.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 from amulet_local.common.errors import ContextCreationError, InvalidParameterError
@@ -21,8 +22,11 @@ N_OUTPUTS = 16
 MAX_ROWS = 9
 """Most rows of a request where places take turns: the plain one and eight preferences."""
 
-MAX_BATCHED_ROWS = 4
-"""The same where the memory of all rows of all places is allocated at once."""
+MIN_BATCHED_ROWS = 4
+"""The same where the memory of all rows of all places is allocated at once, with few places."""
+
+USUAL_ROWS = 2
+"""Rows that there are for each place."""
 
 
 def resolve_gpu_layers(runtime: RuntimeParams) -> int:
@@ -130,15 +134,25 @@ def row_plan(runtime: RuntimeParams, n_gpu_layers: int) -> ExecutionPlan:
 
 
 def scheduler_for(
-    runtime: RuntimeParams, scheduler: str, *, on_gpu: bool
+    runtime: RuntimeParams,
+    scheduler: str,
+    *,
+    on_gpu: bool,
+    pays_together: Callable[[], bool] = bool,
 ) -> Literal["interleaved", "batched"]:
     """How several requests are computed at once.
+
+    Args:
+        pays_together: whether this machine's CPU computes several faster together; asked for
+            `auto` alone.
 
     Raises:
         InvalidParameterError: no such scheduler, or one that these options exclude.
     """
     if scheduler == "auto":
-        return "batched" if on_gpu and not runtime.reproducible else "interleaved"
+        if runtime.reproducible:
+            return "interleaved"
+        return "batched" if on_gpu or pays_together() else "interleaved"
     if scheduler == "batched" and runtime.reproducible:
         raise InvalidParameterError(
             "scheduler 'batched' computes requests together, which reproducible=True "

@@ -13,15 +13,17 @@ from functools import partial
 from typing import Protocol
 
 from amulet_local.common.errors import CancelledError
-from amulet_local.llama.execution_plan import Schedule
 from amulet_local.llama.rows import RowSet
 from amulet_local.llama.stop_flag import StopFlag, StoppedError
+from amulet_local.loading.cost_meter import CostMeter
+from amulet_local.loading.costs import GUESS_WIDTHS
 from amulet_local.loading.engine_parts import EngineParts
-from amulet_local.loading.schedule_choice import ScheduleChoice, choose_schedule
-from amulet_local.loading.step_costs import NO_COSTS, StepCosts, step_costs
 from amulet_local.loading.stream_lock import StreamLock
 from amulet_local.optimizer.realigner import Realigner
 from amulet_local.params.amulet import AmuletParams
+
+NO_COSTS = dict.fromkeys(GUESS_WIDTHS, 1.0)
+"""As if more tokens cost nothing."""
 
 
 class Guest(Protocol):
@@ -41,7 +43,7 @@ class SharedRows:
         realigner: combines them.
         lock: whose turn it is.
         guests: what has memory of its own on the model, and is closed before it.
-        schedule_choices: what was measured, by the number of rows.
+        meter: what computing costs, and what is chosen from it.
     """
 
     def __init__(self, parts: EngineParts) -> None:
@@ -52,8 +54,7 @@ class SharedRows:
         """
         self.parts = parts
         self.stop_flag = StopFlag()
-        self.schedule_choices: dict[int, ScheduleChoice] = {}
-        self._step_costs: dict[tuple[Schedule, int], StepCosts | None] = {}
+        self.meter = CostMeter(parts, self.stop_flag)
         self.guests: weakref.WeakSet[Guest] = weakref.WeakSet()
         try:
             self.rows = parts.new_rows(parts.model, parts.settings, self.stop_flag, parts.plan)
@@ -124,17 +125,8 @@ class SharedRows:
         """
         if not self.parts.chooses_schedule or n_rows < 2:
             return
-        plan = self.rows.plan
-        if n_rows not in self.schedule_choices:
-            self.schedule_choices[n_rows] = choose_schedule(
-                self.parts.model,
-                self.parts.settings,
-                self.stop_flag,
-                plan,
-                n_rows,
-                retune=self.parts.runtime.retune,
-            )
-        self.rows.change_plan(replace(plan, schedule=self.schedule_choices[n_rows].schedule))
+        choice = self.meter.schedule(n_rows)
+        self.rows.change_plan(replace(self.rows.plan, schedule=choice.schedule))
 
     def draft_costs(self, n_rows: int) -> Mapping[int, float] | None:
         """What computing several tokens of so many rows costs, by tokens; None for no guesses.
@@ -143,14 +135,10 @@ class SharedRows:
             BackendError: llama.cpp failed.
             StoppedError: the stop flag was set.
         """
-        parts = self.parts
-        if parts.runtime.draft != "auto":
-            return None if parts.runtime.draft == "off" else NO_COSTS
-        kind = self.rows.plan.schedule, n_rows
-        if kind not in self._step_costs:
-            self._step_costs[kind] = step_costs(parts, self.stop_flag, self.rows.plan, n_rows)
-        costs = self._step_costs[kind]
-        return None if costs is None else costs.milliseconds
+        draft = self.parts.runtime.draft
+        if draft != "auto":
+            return None if draft == "off" else NO_COSTS
+        return self.meter.guesses(self.rows.plan, n_rows)
 
 
 def _free(rows: RowSet, parts: EngineParts) -> None:

@@ -1,6 +1,7 @@
 """Places whose rows are all computed in one llama_decode.
 
-Best on a GPU, where a step of many rows costs little more than a step of one.
+On a GPU a step of many rows costs little more than a step of one, and on a CPU, from some number of
+rows on, less than as many steps.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from amulet_local.common.results import Chunk
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model
 from amulet_local.llama.stop_flag import StopFlag, StoppedError
-from amulet_local.serving.cohort import Cohort
+from amulet_local.serving.cohort import Cohort, Cost
 from amulet_local.serving.places import Outcome
 from amulet_local.serving.ticket import Ticket
 
@@ -37,12 +38,15 @@ class BatchedPlaces:
         n_places: int,
         max_rows: int,
         n_threads: int,
+        n_sequences: int | None = None,
+        cost: Cost | None = None,
         noise: Callable[[Request, StopFlag], float],
     ) -> None:
         """Allocate the memory.
 
         Args:
             settings: n_ctx is that of one row, n_batch the tokens computed at once.
+            n_sequences, cost: as for Cohort.
             noise: the rounding noise for a request's noise guard.
 
         Raises:
@@ -58,6 +62,8 @@ class BatchedPlaces:
             n_places=n_places,
             n_rows=max_rows,
             n_threads=n_threads,
+            n_sequences=n_sequences,
+            cost=cost,
         )
         self._tickets: dict[int, Ticket] = {}
         self._failed: list[Outcome] = []
@@ -68,10 +74,9 @@ class BatchedPlaces:
         return len(self._tickets) + len(self._failed)
 
     def admit(self, ticket: Ticket) -> None:
-        """Give the request the free place that has most of its prompts in memory."""
+        """Give the request a free place, and the rows that have most of its prompts in memory."""
         request = ticket.request
-        free = [place for place in range(self.n_places) if place not in self._tickets]
-        place = max(free, key=lambda place: self._cohort.in_memory(place, request.prompts))
+        place = next(place for place in range(self.n_places) if place not in self._tickets)
         try:
             noise = self._noise(request, self._stop_flag)
             self._cohort.admit(
@@ -83,6 +88,10 @@ class BatchedPlaces:
             self._failed.append((ticket, error))
         else:
             self._tickets[place] = ticket
+
+    def in_memory(self, prompts: Sequence[Sequence[int]]) -> int:
+        """How many tokens of these prompts are in memory."""
+        return self._cohort.in_memory(prompts)
 
     def advance(self) -> Sequence[Outcome]:
         """One computation for all."""

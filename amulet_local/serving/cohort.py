@@ -8,8 +8,10 @@ computed in chunks between the tokens of the others.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 from amulet_local.answering.answer import Answer
 from amulet_local.answering.generation import Control
@@ -18,9 +20,10 @@ from amulet_local.common.errors import InvalidParameterError, LogitsError
 from amulet_local.common.results import Chunk
 from amulet_local.llama.context import Context, ContextSettings, Logits
 from amulet_local.llama.model import Model
+from amulet_local.llama.pace import Pace
 from amulet_local.llama.row import common_length
 from amulet_local.llama.rows import Progress
-from amulet_local.llama.sequences import Sequences
+from amulet_local.llama.sequences import Part, Sequences
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.optimizer.realigner import Realigner
 
@@ -34,7 +37,9 @@ class _CohortRow:
 
 @dataclass
 class _CohortPlace:
-    rows: list[_CohortRow]
+    rows: list[_CohortRow] = field(default_factory=list)
+    wanted: Sequence[Sequence[int]] = ()
+    """Prompts that wait for rows."""
     request: Request | None = None
     answer: Answer | None = None
     control: Control | None = None
@@ -42,8 +47,16 @@ class _CohortPlace:
     n_computed: int = 0
 
 
+Cost = Callable[[int], float]
+"""What a decode of so many columns takes on a quiet machine, in any unit."""
+
+
 class Cohort:
-    """Places for requests that are answered together, in a context of their own."""
+    """Places for requests that are answered together, in a context of their own.
+
+    Rows belong to no place: each request gets as many as it has prompts, those that have most of
+    them in memory. Where there aren't enough, it waits for others' ends.
+    """
 
     def __init__(
         self,
@@ -54,6 +67,8 @@ class Cohort:
         n_places: int,
         n_rows: int,
         n_threads: int,
+        n_sequences: int | None = None,
+        cost: Cost | None = None,
     ) -> None:
         """Allocate the memory.
 
@@ -62,6 +77,8 @@ class Cohort:
             n_places: requests at once.
             n_rows: most rows that a request has.
             n_threads: for all of it.
+            n_sequences: rows in all, at least `n_rows`; if None, as many as all places can have.
+            cost: lets steps take fewer threads while other programs keep cores busy; None: never.
 
         Raises:
             ContextCreationError: no memory, or settings that this model excludes.
@@ -72,20 +89,23 @@ class Cohort:
                 "answers that are made together share a context, so adapters are on all rows of it "
                 "or on none; use adapters_on='all'"
             )
-        n_sequences = n_places * n_rows
+        n_sequences = n_sequences or n_places * n_rows
+        assert n_sequences >= n_rows
         self._model = model
         context = Context(
             model,
             replace(settings, n_sequences=n_sequences, n_outputs=n_sequences),
             stop_flag,
         )
-        context.set_threads(n_threads, n_threads)
+        self._n_threads, self._n_threads_now = n_threads, 0
+        self._set_threads(context, n_threads)
+        self._pace = None if cost is None or n_threads == 1 else Pace(n_threads)
+        self._cost = cost
         self._sequences = Sequences(context, can_drop=model.can_drop_tokens)
         self._realigner = Realigner(model.vocabulary.n_tokens)
-        self._places = [
-            _CohortPlace([_CohortRow(place * n_rows + row) for row in range(n_rows)])
-            for place in range(n_places)
-        ]
+        self._rows = [_CohortRow(sequence) for sequence in range(n_sequences)]
+        self._places = [_CohortPlace() for _ in range(n_places)]
+        self._waiting: deque[_CohortPlace] = deque()
 
     def admit(
         self,
@@ -107,7 +127,7 @@ class Cohort:
         """
         taken = self._places[place]
         assert taken.answer is None
-        assert len(request.prompts) <= len(taken.rows)
+        assert len(request.prompts) <= len(self._rows)
         changed = None if control is None else control.take()
         taken.control, taken.progress, taken.n_computed = control, progress, 0
         taken.answer = Answer(request, self._realigner, self._model.vocabulary)
@@ -117,18 +137,11 @@ class Cohort:
         taken.request = request
         taken.answer.steering.noise = noise
         taken.answer.clock.prompt_starts()
-        self._read(taken, request.prompts)
-        taken.answer.n_cached = max(
-            len(self._sequences.held(row.sequence)) for row in self._active(taken)
-        )
-        if control is not None:
-            control.n_cached = taken.answer.n_cached
-        self._report(taken)
+        self._want(taken, request.prompts)
 
-    def in_memory(self, place: int, prompts: Sequence[Sequence[int]]) -> int:
-        """How many tokens of these prompts a place has in memory."""
-        rows = self._places[place].rows
-        return sum(max(self._in_common(row, prompt) for row in rows) for prompt in prompts)
+    def in_memory(self, prompts: Sequence[Sequence[int]]) -> int:
+        """How many tokens of these prompts are in memory, each in the row that has most of it."""
+        return sum(max(self._usable(row, prompt) for row in self._rows) for prompt in prompts)
 
     def step(self) -> list[tuple[int, Chunk | LogitsError]]:
         """Compute once, and choose a token for each answer whose prompts are computed.
@@ -144,7 +157,8 @@ class Cohort:
         for index, place in enumerate(self._places):
             if place.answer is not None and (ended := self._heed(place)) is not None:
                 done.append((index, ended))
-        busy = [(i, place) for i, place in enumerate(self._places) if place.answer is not None]
+        self._give_rows()
+        busy = [(i, place) for i, place in enumerate(self._places) if place.rows]
         if busy:
             self._decode([place for _, place in busy])
         for index, place in busy:
@@ -174,12 +188,55 @@ class Cohort:
         """Free the context."""
         self._sequences.close()
 
-    def _read(self, place: _CohortPlace, prompts: Sequence[Sequence[int]]) -> None:
-        """Compute these prompts next, but for what is in memory."""
-        for row, prompt in zip(place.rows, prompts, strict=False):
-            self._take_prefix(row, prompt)
-            row.pending = prompt[len(self._sequences.held(row.sequence)) :]
-            row.logits = None
+    def _want(self, place: _CohortPlace, prompts: Sequence[Sequence[int]]) -> None:
+        """Compute these prompts next, when there are rows for them.
+
+        Those that the place has are given back first: who waits holds up nobody.
+        """
+        self._give_back(place)
+        place.wanted = prompts
+        self._waiting.append(place)
+        self._give_rows()
+
+    def _give_rows(self) -> None:
+        """Give free rows to who has waited longest."""
+        while self._waiting:
+            place = self._waiting[0]
+            taken = [row for other in self._places for row in other.rows]
+            free = [row for row in self._rows if not any(row is one for one in taken)]
+            if len(free) < len(place.wanted):
+                return
+            self._waiting.popleft()
+            for prompt in place.wanted:
+                row = max(free, key=lambda row, prompt=prompt: self._fitness(row, prompt))  # type: ignore[misc]
+                free = [other for other in free if other is not row]
+                place.rows.append(row)
+                self._take_prefix(row, prompt)
+                row.pending = prompt[len(self._sequences.held(row.sequence)) :]
+                row.logits = None
+            place.wanted = ()
+            self._note_begin(place)
+
+    def _fitness(self, row: _CohortRow, prompt: Sequence[int]) -> tuple[int, int]:
+        """How well a row suits: what it has of the prompt, and how little else is lost."""
+        return self._usable(row, prompt), -len(self._sequences.held(row.sequence))
+
+    def _note_begin(self, place: _CohortPlace) -> None:
+        """Say how much of the prompts was in memory, at an answer's begin."""
+        if place.answer is None or place.answer.tokens:
+            return
+        place.answer.n_cached = max(len(self._sequences.held(row.sequence)) for row in place.rows)
+        if place.control is not None:
+            place.control.n_cached = place.answer.n_cached
+        self._report(place)
+
+    def _give_back(self, place: _CohortPlace) -> None:
+        for row in place.rows:
+            row.pending, row.logits = (), None
+        place.rows = []
+        place.wanted = ()
+        if any(place is other for other in self._waiting):
+            self._waiting = deque(other for other in self._waiting if other is not place)
 
     def _heed(self, place: _CohortPlace) -> Chunk | None:
         """What others want of this answer; its end, if it has come to that."""
@@ -198,15 +255,12 @@ class Cohort:
         if answer.finish_reason is not None:
             return self._finish(place)
         if not same_rows:
-            for row in place.rows:
-                row.pending, row.logits = (), None
-            self._read(place, [(*prompt, *answer.tokens) for prompt in changed.prompts])
+            self._want(place, [(*prompt, *answer.tokens) for prompt in changed.prompts])
         return None
 
     def _take_prefix(self, row: _CohortRow, prompt: Sequence[int]) -> None:
         """Start from the row that has most of the prompt in memory, another one's if need be."""
-        rows = [other for place in self._places for other in place.rows]
-        source = max((row, *rows), key=lambda other: self._usable(other, prompt))
+        source = max((row, *self._rows), key=lambda other: self._usable(other, prompt))
         n = self._usable(source, prompt)
         if n > self._usable(row, prompt):
             self._sequences.copy(source.sequence, row.sequence)
@@ -214,44 +268,52 @@ class Cohort:
 
     def _usable(self, row: _CohortRow, prompt: Sequence[int]) -> int:
         """How many tokens of the prompt, but for its last, the row's memory can go on from."""
-        n = min(self._in_common(row, prompt), len(prompt) - 1)
-        is_all = n == len(self._sequences.held(row.sequence))
-        return n if is_all or self._model.can_drop_tokens else 0
-
-    def _in_common(self, row: _CohortRow, prompt: Sequence[int]) -> int:
-        """How many tokens of the prompt the row has in memory."""
-        return common_length(self._sequences.held(row.sequence), prompt)
+        held = self._sequences.held(row.sequence)
+        n = min(common_length(held, prompt), len(prompt) - 1)
+        return n if n == len(held) or self._model.can_drop_tokens else 0
 
     def _decode(self, busy: Sequence[_CohortPlace]) -> None:
         """One llama_decode: a token for every row that goes on, and as much prompt as fits."""
         rows = [row for place in busy for row in place.rows if row.pending]
         rows.sort(key=lambda row: len(row.pending) > 1)
         parts = self._sequences.pack((row.sequence, row.pending) for row in rows)
-        outputs = self._sequences.decode(parts)
+        outputs = self._timed_decode(parts)
         for row, part, output in zip(rows, parts, outputs, strict=False):
             row.pending = row.pending[len(part.tokens) :]
             row.logits = self._sequences.logits(output) if part.n_outputs else None
         for place in busy:
             mine = [row.sequence for row in place.rows]
             place.n_computed += sum(len(part.tokens) for part in parts if part.sequence in mine)
-            active = self._active(place)
             self._report(place)
-            if any(row.pending for row in active):  # a later decode overwrites what is there
-                for row in active:
+            if any(row.pending for row in place.rows):  # a later decode overwrites what is there
+                for row in place.rows:
                     if row.logits is not None:
                         row.logits = row.logits.copy()
+
+    def _timed_decode(self, parts: Sequence[Part]) -> list[int]:
+        """Decode, a token of each row by as many threads as suit the machine now."""
+        pace, cost = self._pace, self._cost
+        if pace is None or cost is None or any(len(part.tokens) > 1 for part in parts):
+            self._set_threads(self._sequences.context, self._n_threads)
+            return self._sequences.decode(parts)
+        self._set_threads(self._sequences.context, pace.n_threads)
+        start = time.perf_counter()
+        outputs = self._sequences.decode(parts)
+        pace.took((time.perf_counter() - start) / cost(len(parts)))
+        return outputs
+
+    def _set_threads(self, context: Context, n_threads: int) -> None:
+        if n_threads != self._n_threads_now:
+            context.set_threads(n_threads, n_threads)
+            self._n_threads_now = n_threads
 
     def _report(self, place: _CohortPlace) -> None:
         """Say how far the prompts are, until they are read."""
         if place.progress is None or place.answer is None or place.answer.tokens:
             return
         assert place.request is not None
-        n_done = sum(len(self._sequences.held(row.sequence)) for row in self._active(place))
+        n_done = sum(len(self._sequences.held(row.sequence)) for row in place.rows)
         place.progress(n_done, sum(map(len, place.request.prompts)))
-
-    def _active(self, place: _CohortPlace) -> list[_CohortRow]:
-        assert place.request is not None
-        return place.rows[: len(place.request.prompts)]
 
     def _advance(self, place: _CohortPlace) -> list[Chunk]:
         """Choose the next token where every row is ready; the last piece as well at the end.
@@ -259,7 +321,7 @@ class Cohort:
         Raises:
             LogitsError: the logits allow no token.
         """
-        answer, rows = place.answer, self._active(place)
+        answer, rows = place.answer, place.rows
         assert answer is not None
         logits = [row.logits for row in rows if row.logits is not None]
         if len(logits) < len(rows):
@@ -285,5 +347,4 @@ class Cohort:
         if place.answer is not None:
             place.answer.close()
         place.answer = place.control = None
-        for row in place.rows:
-            row.pending = ()
+        self._give_back(place)

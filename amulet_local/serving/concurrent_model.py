@@ -14,6 +14,7 @@ from amulet_local.answering.beam_search import without_beams
 from amulet_local.answering.request import Request
 from amulet_local.answering.request_maker import RequestMaker
 from amulet_local.common.errors import AmuletError
+from amulet_local.loading.costs import Costs
 from amulet_local.loading.engine_parts import EngineParts
 from amulet_local.loading.open_model import OpenModel
 from amulet_local.params.choices import Scheduler
@@ -24,7 +25,6 @@ from amulet_local.serving.continuous import N_AHEAD, Pieces, Width, stream_all
 from amulet_local.serving.opening import open_pool
 from amulet_local.serving.pool import Pool
 from amulet_local.serving.together import AllProgress, Answered, Outcome, answer_all
-from amulet_local.serving.width_choice import best_width
 
 
 class ConcurrentModel(OpenModel):
@@ -72,9 +72,10 @@ class ConcurrentModel(OpenModel):
             places: requests at once.
             waiting: most requests that wait for a place.
             scheduler: "interleaved" (places take turns), "batched" (all in one computation), or
-                "auto": batched with layers on a GPU.
-            max_rows: most rows of a request, the plain one and one for each preference; 9, and 4
-                of a batched scheduler, if None.
+                "auto": batched with layers on a GPU, and where the costs on this CPU say that it
+                makes more tokens; a realigned answer that is alone then has a place of its own.
+            max_rows: most rows of a request, the plain one and one for each preference; if None 9,
+                of a batched scheduler two for each place, 4 at least and 9 at most.
             chunk: tokens of a prompt computed at once on a CPU, instead of n_batch: what the other
                 places wait for.
 
@@ -179,8 +180,16 @@ class ConcurrentModel(OpenModel):
         Raises:
             BackendError: llama.cpp failed.
         """
-        width = best_width(self._shared, retune=self.runtime.retune)
-        return max(1, width // n_rows)
+        return max(1, self._shared.meter.know_batches().batch_width() // n_rows)
+
+    def measure_costs(self) -> Costs:
+        """Measure what computing costs here, and remember it; some seconds of this engine's turn.
+
+        Raises:
+            BackendError: llama.cpp failed.
+        """
+        with self._shared.cancellable("the measurement"):
+            return self._shared.meter.know_all()
 
     def request(self, messages: Messages, **ask: Unpack[Ask]) -> Request:
         """A checked request, for a pool or `answer_all`.

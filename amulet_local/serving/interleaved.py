@@ -1,6 +1,6 @@
 """Places with contexts of their own that take turns, a token each.
 
-Best on a CPU, where a batch of rows costs the sum of them. An answer is computed as if it were
+Best where a batch of rows costs the sum of them. An answer is computed as if it were
 alone: with `exact_reuse` in its plan, to the bit. In each turn every answer under way gets one
 token and one of the prompts that are being read goes on by a chunk, so that a long prompt holds
 up nobody for longer than that.
@@ -8,7 +8,7 @@ up nobody for longer than that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -121,6 +121,21 @@ class InterleavedPlaces:
             prompt_progress=ticket.progress,
         )
 
+    def in_memory(self, prompts: Sequence[Sequence[int]]) -> int:
+        """How many tokens of these prompts the best free place has in memory."""
+        free = [place.rows for place in self._places if place.ticket is None]
+        return max((rows.in_memory(prompts) for rows in free), default=0)
+
+    def take_back(self) -> Ticket | None:
+        """A request that has no token yet, for another place; None if there is none."""
+        for place in self._places:
+            ticket = place.ticket
+            if ticket is not None and not ticket.n_tokens and not ticket.control.cancelled:
+                self._leave(place)
+                ticket.control.begin_again()
+                return ticket
+        return None
+
     def advance(self) -> Iterator[Outcome]:
         """A token for every answer under way, and a chunk of one of the prompts."""
         for place in self._places:
@@ -177,7 +192,12 @@ class InterleavedPlaces:
             return
         place.reading = False
         if isinstance(piece, AmuletError) or piece.generation is not None:
-            steps.close()
-            place.running.close()
-            place.ticket = place.steps = None
+            self._leave(place)
         yield ticket, piece
+
+    def _leave(self, place: _Place) -> None:
+        if place.steps is not None:
+            place.steps.close()
+        place.running.close()
+        place.ticket = place.steps = None
+        place.reading = False

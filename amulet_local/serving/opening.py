@@ -11,19 +11,25 @@ from typing import Literal
 
 from amulet_local.answering.request import Request
 from amulet_local.llama.context import ContextSettings
+from amulet_local.llama.execution_plan import ExecutionPlan
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.loading.runtime_setup import (
-    MAX_BATCHED_ROWS,
     MAX_ROWS,
+    MIN_BATCHED_ROWS,
+    USUAL_ROWS,
     check_memory,
     scheduler_for,
 )
 from amulet_local.loading.shared_rows import SharedRows
 from amulet_local.params.choices import Scheduler
+from amulet_local.serving.adaptive import AdaptivePlaces
 from amulet_local.serving.batched import BatchedPlaces
 from amulet_local.serving.interleaved import InterleavedPlaces
 from amulet_local.serving.places import Places
 from amulet_local.serving.pool import Pool
+
+SERVER_SECONDS = 0.5
+"""For the measurement of batches when a pool is opened."""
 
 
 def open_pool(
@@ -43,11 +49,28 @@ def open_pool(
     settings = parts.settings
     with shared.at_work():
         shared.rows.close()
-    chosen = scheduler_for(parts.runtime, scheduler, on_gpu=settings.offload)
-    n_rows = max_rows or (MAX_BATCHED_ROWS if chosen == "batched" else MAX_ROWS)
+    chosen = scheduler_for(
+        parts.runtime,
+        scheduler,
+        on_gpu=settings.offload,
+        pays_together=lambda: _pays_together(shared, places),
+    )
+    n_rows = max_rows or MAX_ROWS
+    n_sequences = None
+    if chosen == "batched":
+        n_rows = max_rows or min(MAX_ROWS, max(MIN_BATCHED_ROWS, USUAL_ROWS * places))
+        n_sequences = max(min(USUAL_ROWS, n_rows) * places, n_rows)
     if chunk is not None and not settings.offload:
         settings = replace(settings, n_batch=chunk)
-    made = new_places(shared, settings, scheduler=chosen, n_places=places, max_rows=n_rows)
+    made = new_places(
+        shared,
+        settings,
+        scheduler=chosen,
+        n_places=places,
+        max_rows=n_rows,
+        n_sequences=n_sequences,
+        beside=scheduler == "auto" and chosen == "batched" and _faster_alone(shared),
+    )
     pool = Pool(made, n_waiting=waiting)
     shared.guests.add(pool)
     return pool
@@ -60,6 +83,8 @@ def new_places(
     scheduler: Literal["interleaved", "batched"],
     n_places: int,
     max_rows: int,
+    n_sequences: int | None = None,
+    beside: bool = False,
 ) -> Places:
     """Places on an engine's model.
 
@@ -68,6 +93,8 @@ def new_places(
         scheduler: how they are computed.
         n_places: requests at once.
         max_rows: most rows of a request.
+        n_sequences: rows of all places that are computed together; if None, what all can have.
+        beside: whether there is one more place beside those, for who is alone.
 
     Raises:
         InvalidParameterError, ContextCreationError: as `Engine.pool`.
@@ -77,24 +104,53 @@ def new_places(
     def noise(request: Request, stop_flag: StopFlag) -> float:
         return shared.noise(request.amulet, stop_flag)
 
-    if scheduler == "batched":
-        check_memory(model, settings, n_rows=n_places * max_rows)
-        return BatchedPlaces(
+    def in_turn(n: int, plan: ExecutionPlan) -> InterleavedPlaces:
+        return InterleavedPlaces(
             model,
-            settings,
-            n_places=n_places,
+            replace(settings, n_outputs=1),
+            plan,
+            n_places=n,
             max_rows=max_rows,
-            n_threads=plan.n_threads,
             noise=noise,
+            new_rows=shared.parts.new_rows,
+            check_memory=partial(check_memory, model, settings),
         )
-    check_memory(model, settings, n_rows=n_places * min(2, max_rows))
-    return InterleavedPlaces(
+
+    if scheduler == "interleaved":
+        check_memory(model, settings, n_rows=n_places * min(USUAL_ROWS, max_rows))
+        return in_turn(n_places, replace(plan, exact_reuse=True))
+    check_memory(model, settings, n_rows=(n_sequences or n_places * max_rows) + beside * USUAL_ROWS)
+    together = BatchedPlaces(
         model,
-        replace(settings, n_outputs=1),
-        replace(plan, exact_reuse=True),
+        settings,
         n_places=n_places,
         max_rows=max_rows,
+        n_threads=plan.n_threads,
+        n_sequences=n_sequences,
+        cost=shared.meter.relative_cost if plan.paced else None,
         noise=noise,
-        new_rows=shared.parts.new_rows,
-        check_memory=partial(check_memory, model, settings),
     )
+    if not beside:
+        return together
+    try:
+        return AdaptivePlaces(together, in_turn(1, plan))
+    except BaseException:
+        together.close()
+        raise
+
+
+def _pays_together(shared: SharedRows, n_places: int) -> bool:
+    """Whether the costs on this machine say that answers are better computed together."""
+    if n_places < 2 or shared.parts.settings.plain_row_is_bare:
+        return False
+    with shared.at_work():
+        return shared.meter.know_batches(SERVER_SECONDS).pays_together(n_places)
+
+
+def _faster_alone(shared: SharedRows) -> bool:
+    """Whether a realigned answer by itself is faster with a context for each of its rows."""
+    if not shared.parts.chooses_schedule:
+        return False
+    with shared.at_work():
+        shared.settle_schedule(USUAL_ROWS)
+    return shared.rows.plan.schedule == "parallel"

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from amulet_local import AmuletParams, Engine, SamplingParams, errors, load
-from amulet_local.loading.schedule_choice import candidates_for
+from amulet_local.loading.costs import candidates_for
 from amulet_local.serving.cohort import Cohort
 from tests.adapter_making import (
     Pair,

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from amulet_local import METHODS, AmuletParams, Engine, SamplingParams, errors
+from amulet_local.answering.generation import Control
 from amulet_local.answering.request import Request, build_request
 from amulet_local.common.results import Generation
 from amulet_local.llama.context import Context, ContextSettings, Logits
@@ -41,12 +42,27 @@ def engine(exact_engine: Engine) -> Engine:
 class Places(Cohort):
     """A cohort that frees itself at the end of a `with`."""
 
-    def __init__(self, engine: Engine, *, n_places: int, n_rows: int = 3, **settings: Any) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        n_places: int,
+        n_rows: int = 3,
+        n_rows_in_all: int | None = None,
+        **settings: Any,
+    ) -> None:
         self.stop = StopFlag()
         self.n_places = n_places
         changed = ContextSettings(**{**SETTINGS.__dict__, **settings})
         super().__init__(
-            engine.model, changed, self.stop, n_places=n_places, n_rows=n_rows, n_threads=2
+            engine.model,
+            changed,
+            self.stop,
+            n_places=n_places,
+            n_rows=n_rows,
+            n_threads=2,
+            n_sequences=n_rows_in_all,
+            cost=float,
         )
 
     def __enter__(self) -> Places:
@@ -157,6 +173,49 @@ def test_a_cohort_can_be_asked_again(
         assert cohort.answers([]) == []
         for chosen in (slice(0, 2), slice(3, 5), slice(0, 2)):
             assert cohort.answers(requests[chosen]) == expected[chosen]
+
+
+@pytest.mark.parametrize("n_rows_in_all", [3, 5])
+def test_a_request_waits_for_the_rows_that_it_needs(
+    engine: Engine, requests: list[Request], expected: list[tuple[int, ...]], n_rows_in_all: int
+) -> None:
+    with Places(engine, n_places=4, n_rows_in_all=n_rows_in_all) as cohort:
+        assert cohort.answers(requests) == expected
+
+
+def test_answers_that_want_more_rows_than_there_are_get_them_one_after_the_other(
+    engine: Engine, ask: Ask
+) -> None:
+    with Places(engine, n_places=2, n_rows_in_all=4) as cohort:
+        controls = [Control(), Control()]
+        for place, control in enumerate(controls):
+            cohort.admit(place, ask(QUESTIONS[place], max_tokens=8), control=control)
+        begun: set[int] = set()
+        while len(begun) < 2:
+            begun |= {place for place, _ in cohort.step()}
+        for place, control in enumerate(controls):
+            control.change(ask(QUESTIONS[place], (1.0, 0.5), max_tokens=8))
+        ended: dict[int, Generation] = {}
+        while len(ended) < 2:
+            for place, chunk in cohort.step():
+                assert not isinstance(chunk, errors.LogitsError)
+                if chunk.generation is not None:
+                    ended[place] = chunk.generation
+    assert [len(ended[place].token_ids) for place in (0, 1)] == [8, 8]
+
+
+def test_one_that_waits_for_rows_can_be_cancelled(engine: Engine, ask: Ask) -> None:
+    with Places(engine, n_places=2, n_rows=2, n_rows_in_all=2) as cohort:
+        control = Control()
+        cohort.admit(0, ask(QUESTIONS[0], max_tokens=4))
+        cohort.admit(1, ask(QUESTIONS[1], max_tokens=4), control=control)
+        control.cancel()
+        ((place, chunk),) = cohort.step()
+        assert place == 1
+        assert not isinstance(chunk, errors.LogitsError)
+        assert chunk.finish_reason == "cancelled"
+        cohort.abandon()
+        assert len(cohort.answers([ask(QUESTIONS[2], max_tokens=3)])[0]) == 3
 
 
 def test_what_rows_have_in_memory_is_not_computed_again(engine: Engine, ask: Ask) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from amulet_local import Chunk, Engine, errors, load
 from amulet_local.answering.request import Request
-from amulet_local.serving import width_choice
+from amulet_local.loading import cost_meter
 from tests.scripted import scripted_engine
 from tests.serving.test_together import ask, assert_usable
 
@@ -82,28 +82,13 @@ def test_cancel_takes_no_more_requests(engine: Engine) -> None:
     assert_usable(engine)
 
 
-@pytest.mark.parametrize(
-    ("milliseconds", "width"),
-    [
-        ({1: 10, 2: 20, 4: 40}, 1),
-        ({1: 10, 2: 12, 4: 15, 8: 31, 16: 70}, 4),
-        ({1: 10, 2: 20, 4: 30, 8: 45, 16: 60, 32: 119}, 16),
-    ],
-)
-def test_the_narrowest_of_the_best_widths_is_taken(
-    milliseconds: dict[int, float], width: int
-) -> None:
-    assert width_choice.choose(milliseconds) == width
-
-
 def test_a_width_is_measured_on_the_model_and_divided_among_the_rows(
     tiny_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(width_choice, "WIDTHS", (1, 2))
-    monkeypatch.setattr(width_choice, "STEADY_SPREAD", 1e9)
+    monkeypatch.setattr(cost_meter, "BATCH_WIDTHS", (1, 2))
+    monkeypatch.setattr(cost_meter, "BATCH_SECONDS", 1e9)
     with load(tiny_path, n_ctx=128, n_threads=1) as engine:
         width = engine.suitable_width(1, 128)
         assert width in (1, 2)
-        monkeypatch.setattr(width_choice, "measure", None)  # it is remembered
-        assert engine.suitable_width(1, 128) == width
+        assert set(engine._shared.meter.costs.known) >= {(1, 1), (1, 2)}
         assert engine.suitable_width(2, 128) == 1

@@ -50,6 +50,7 @@ class Served:
 def serving(model: Path, *flags: str) -> Iterator[Served]:
     """`amulet-local serve` on a free port while the block runs."""
     command = [sys.executable, "-m", "amulet_local", "serve", "-m", str(model), "--port", "0"]
+    command += ["--scheduler", "interleaved"]  # answers are to be the same, whoever else asks
     with subprocess.Popen(
         [*command, *flags], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as process:
