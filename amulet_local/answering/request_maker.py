@@ -6,7 +6,7 @@ Knows nothing about rows or about who may use the engine when.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from amulet_local.answering.ask import Ask, AskScore, AskTokens, check_names
 from amulet_local.answering.beam_search import check_beam_request
@@ -23,6 +23,7 @@ from amulet_local.calling.tools import Tools, checked_tools
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.llama.sampler import check_biases
 from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.params.choices import Placement, as_known
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.preference import resolve
 from amulet_local.preferences.user_settings import UserModelSettings
@@ -91,7 +92,7 @@ class RequestMaker:
             messages,
             instructions,
             system=ask.get("system"),
-            placement=ask.get("placement") or strength.placement,
+            placement=as_known(ask.get("placement"), get_args(Placement)) or strength.placement,
             response_prefix=ask.get("response_prefix", ""),
             template_arguments=ask.get("template_arguments"),
             bare=ask.get("bare", False),

@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.llama import library
-from amulet_local.params.choices import Schedule
+from amulet_local.params.choices import Schedule, as_known
 from amulet_local.params.runtime import RuntimeParams
 
 Part = Literal["decode", "prefill", "memory", "start", "busy"]
@@ -137,7 +137,7 @@ def parse_parts(names: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
         InvalidParameterError: one of them isn't known.
     """
     known = tuple(known)
-    names = tuple(dict.fromkeys(names))
+    names = tuple(dict.fromkeys(as_known(name, known) for name in names))
     for name in names:
         if name not in known:
             raise InvalidParameterError(f"bench can measure {', '.join(known)}; not {name!r}")

@@ -17,6 +17,7 @@ from typer.core import TyperGroup
 
 from amulet_local.cli.terminal import note, write
 from amulet_local.common.version import package_version
+from amulet_local.params.choices import as_known
 
 COMMANDS = {
     "generate": "Answer one question, following a preference.",
@@ -60,6 +61,10 @@ ANSWERS = {
     "server": "the server is `amulet-local serve`",
 }
 """Commands of other programs -> the one that does it here."""
+
+
+ALSO = ("help", "list", "ls", "pull", "download", "run")
+"""Words of other programs that are understood."""
 
 
 def in_own_words(args: list[str]) -> list[str]:
@@ -129,7 +134,7 @@ class Commands(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """The command that the arguments begin with, and the other arguments."""
-        args = in_own_words(args)
+        args = in_own_words([as_known(args[0], (*COMMANDS, *ANSWERS, *ALSO)), *args[1:]])
         if args[0] not in COMMANDS and args[0] in ANSWERS:
             note(f"Error: there is no `amulet-local {args[0]}`: {ANSWERS[args[0]]}.")
             raise typer.Exit(2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,6 +24,7 @@ from amulet_local.cli.terminal import StatusLine, note, separator, stderr_is_ter
 from amulet_local.common import private_files
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.common.readable import duration, speed
+from amulet_local.params.choices import as_known
 
 if TYPE_CHECKING:
     from amulet_local.batch.job import JobTally
@@ -142,6 +143,7 @@ def run(options: BatchOptions) -> None:
     from amulet_local.batch.input_lines import InputLines, files_of
     from amulet_local.batch.line_fields import JobSettings
 
+    options = replace(options, format=as_known(options.format, FORMS))
     if options.format not in (None, *FORMS):
         raise InvalidParameterError(f"--format is own or openai, not {options.format!r:.40}")
     at_once = _at_once(options.at_once)

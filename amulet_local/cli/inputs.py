@@ -111,9 +111,10 @@ def placement_named(name: str | None) -> Placement | None:
     """
     from typing import cast, get_args
 
-    from amulet_local.params.choices import Placement
+    from amulet_local.params.choices import Placement, as_known
 
     places = get_args(Placement)
+    name = as_known(name, places)
     if name not in (None, *places):
         raise InvalidParameterError(f"--placement must be one of {', '.join(places)}, not {name!r}")
     return cast("Placement | None", name)

@@ -14,6 +14,7 @@ from amulet_local.cli.question import Question
 from amulet_local.cli.terminal import note
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.amulet import HYPER_PARAMETERS, AmuletParams
+from amulet_local.params.choices import as_known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +44,7 @@ def named_method(name: str, question: Question) -> NamedMethod:
     from amulet_local.steering.methods import METHODS
     from amulet_local.steering.presets import PRESETS
 
+    name = as_known(name, METHODS)
     if name in METHODS:
         return NamedMethod(name=name, method=name, question=question)
     chosen = contestant(name)
@@ -57,6 +59,7 @@ def named_method(name: str, question: Question) -> NamedMethod:
             f"the method {name!r:.60} and {AmuletParams.options[field].flag} set the same; leave "
             f"one out"
         )
+    name = chosen.name
     preset = name.removeprefix(f"{method}:")
     if preset in PRESETS:
         at_strength = question.at_preset(preset)
@@ -93,7 +96,7 @@ def with_method(
     if name is None:
         return None, question
     named = named_method(name, question)
-    if name not in METHODS and options.preset is not None:
+    if named.name not in METHODS and options.preset is not None:
         raise InvalidParameterError(
             f"--method {name!r:.60} and --preset both set the strength; leave one out"
         )

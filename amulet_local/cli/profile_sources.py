@@ -14,6 +14,7 @@ from amulet_local.cli.terminal import note, visible, write
 from amulet_local.common import private_files
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.learning.liked_texts import LikedText, read_texts
+from amulet_local.params.choices import as_known
 
 if TYPE_CHECKING:
     from amulet_local.profile.sources import KeptAnswer
@@ -36,6 +37,7 @@ def liked_texts(file: str, form: str, most: int) -> Sequence[LikedText]:
     """
     from amulet_local.profile.sources import llm_log, open_webui_export
 
+    form = as_known(form, FORMS)
     if form == "own":
         return read_texts(file)
     if form == "llm":

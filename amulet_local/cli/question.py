@@ -107,9 +107,9 @@ class Question:
         return dataclasses.replace(
             self,
             amulet=amulet,
-            preset=None if amulet else name,
+            preset=None if amulet else preset.name,
             placement=self.asked_placement or preset.placement,
-            strength_from=f"preset {name}",
+            strength_from=f"preset {preset.name}",
         )
 
 

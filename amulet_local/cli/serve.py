@@ -240,7 +240,7 @@ def _defaults(options: ServeOptions) -> dict[str, Any]:
     if options.preset is not None:
         from amulet_local.steering.presets import preset_named
 
-        preset_named(options.preset)
+        fields["preset"] = preset_named(options.preset).name
     return fields
 
 
@@ -265,6 +265,7 @@ def _with_thinking(runtime: RuntimeParams, when: str) -> RuntimeParams:
     Raises:
         InvalidParameterError: `when` is another word.
     """
+    when = when.lower()
     if when not in ("on", "off", "auto"):
         raise InvalidParameterError(f"--reasoning must be on, off or auto, got {when!r:.60}")
     thinks = {"enable_thinking": when != "off", **runtime.template_arguments}

@@ -137,7 +137,7 @@ def _plan(options: TuneOptions) -> SweepPlan:
             raise InvalidParameterError("a QUESTION is empty")
     preferences = _preferences(options.preference or DEFAULT_PREFERENCES)
     return SweepPlan(
-        settings=settings_of(cast("Sweep", options.sweep or "scale"), options.values),
+        settings=settings_of(cast("Sweep", (options.sweep or "scale").lower()), options.values),
         preferences=preferences,
         questions=questions,
         max_tokens=n_tokens,

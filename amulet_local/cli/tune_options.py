@@ -20,6 +20,7 @@ from amulet_local.cli.flags import (
     option,
     preference_option,
 )
+from amulet_local.params.choices import as_known
 from amulet_local.params.option import OUTPUT, some_of
 from amulet_local.params.runtime import RuntimeParams
 
@@ -189,5 +190,5 @@ def check(options: TuneOptions) -> None:
         raise typer.BadParameter(f"--reset measures nothing; leave out {', '.join(given)}")
     if options.keep and options.dry_run:
         raise typer.BadParameter("--keep and --dry-run exclude each other; leave one out")
-    if options.sweep not in (None, *SWEEPS):
+    if as_known(options.sweep, SWEEPS) not in (None, *SWEEPS):
         raise typer.BadParameter(f"--sweep is {', '.join(SWEEPS)}, not {options.sweep!r}")

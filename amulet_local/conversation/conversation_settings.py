@@ -13,11 +13,12 @@ from amulet_local.answering.ask import AskConversation
 from amulet_local.answering.request import check_mix, choose_method
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.amulet import AmuletParams
-from amulet_local.params.choices import Placement
+from amulet_local.params.choices import Placement, as_known
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.preference import Preference, resolve
 from amulet_local.prompts.messages import with_preference
-from amulet_local.steering.presets import choose_strength
+from amulet_local.steering.methods import METHODS
+from amulet_local.steering.presets import PRESETS, choose_strength
 from amulet_local.steering.row_plan import RowPlan
 
 OnFull = Literal["error", "drop_oldest"]
@@ -80,6 +81,9 @@ class ConversationSettings:
                 given[name] = resolve(given[name])
         if "sampling" in given and given["sampling"] is None:
             given["sampling"] = SamplingParams()
+        for name, words in (*_CHOICES.items(), ("preset", PRESETS), ("method", METHODS)):
+            if name in given:
+                given[name] = as_known(given[name], filter(None, words))
         settings = replace(self, **given)
         settings.check()
         return settings

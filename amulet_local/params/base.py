@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from amulet_local.common.errors import InvalidParameterError
+from amulet_local.params.choices import as_known, words_of
 from amulet_local.params.option import Option, Options
 
 
@@ -39,6 +40,7 @@ class StrictParams(BaseModel):
     """
 
     options: ClassVar[Options] = {}
+    _words: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,10 +54,20 @@ class StrictParams(BaseModel):
             if isinstance(item, Option)
         ]
         cls.options = dict(sorted(found, key=lambda pair: pair[1].place))
+        cls._words = {
+            name: words
+            for field_name, field in cls.model_fields.items()
+            if (words := words_of(field.annotation))
+            for name in (field_name, field.alias)
+            if name
+        }
 
     @model_validator(mode="wrap")
     @classmethod
     def _typed_error(cls, data: Any, handler: Callable[[Any], Any]) -> Any:
+        if isinstance(data, dict):
+            given = cls._words.keys() & data.keys()
+            data = {**data, **{name: as_known(data[name], cls._words[name]) for name in given}}
         try:
             params = handler(data)
         except ValidationError as error:

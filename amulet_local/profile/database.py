@@ -70,7 +70,14 @@ MIGRATIONS = (
 PATIENCE_SECONDS = 10.0
 """How long a write waits for another process's."""
 
-_NOT_THERE = "there is no profile {name!r}; `amulet-local profile create {name}` makes it"
+_NOT_THERE = "there is no profile {name!r}; {meant}`amulet-local profile create {name}` makes it"
+
+
+def _meant(path: Path) -> str:
+    """A question after the name that there is, in other capitals."""
+    there = (other.stem for other in path.parent.glob("*.db"))
+    alike = next((name for name in there if name.lower() == path.stem.lower()), None)
+    return f"did you mean {alike!r}? " if alike else ""
 
 
 def profiles_folder() -> Path:
@@ -127,7 +134,7 @@ def opened(path: Path, migrations: Sequence[str] = MIGRATIONS) -> Iterator[sqlit
     """
     with _typed_errors(path):
         if not path.is_file():
-            raise ProfileError(_NOT_THERE.format(name=path.stem))
+            raise ProfileError(_NOT_THERE.format(name=path.stem, meant=_meant(path)))
         with closing(_connection(path)) as connection:
             _check(connection, path, len(migrations))
             _migrate(connection, migrations)

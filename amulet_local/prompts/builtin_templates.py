@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from amulet_local.common.errors import InvalidParameterError
+from amulet_local.params.choices import as_known
 
 
 def _turns(turn: str, begun: str, *, trims: bool = False, start: str = "") -> str:
@@ -212,7 +213,7 @@ def builtin_template(name: str) -> str:
         InvalidParameterError: there is no built-in template of that name.
     """
     try:
-        return BUILTIN_TEMPLATES[name]
+        return BUILTIN_TEMPLATES[as_known(name, BUILTIN_TEMPLATES)]
     except (KeyError, TypeError):
         raise InvalidParameterError(
             f"no built-in chat template {name!r}; there are: {', '.join(BUILTIN_TEMPLATES)}"

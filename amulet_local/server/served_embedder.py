@@ -15,6 +15,7 @@ import numpy as np
 
 from amulet_local.common.errors import InvalidParameterError, UnsupportedModelError
 from amulet_local.llama.embedder import Embedder, Vector
+from amulet_local.params.choices import as_known
 
 POOLINGS = ("none", "mean", "cls", "last", "rank")
 """How a text's states become one; of models for ranking, a score of two texts."""
@@ -56,6 +57,7 @@ class ServedEmbedder:
         """
         header = embedder.model.header
         own = header.metadata.get(f"{header.architecture}.pooling_type", 0)
+        pooling = as_known(pooling, POOLINGS)
         if pooling not in (None, *POOLINGS):
             raise InvalidParameterError(
                 f"--pooling must be one of {', '.join(POOLINGS)}, got {pooling!r:.60}"

@@ -19,6 +19,7 @@ from amulet_local.optimizer.recurrence import (
     from_linear_alignment_ratio,
 )
 from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.choices import as_known
 
 LINEAR_ALIGNMENT_RATIO = 2.0
 """Ratio of Linear Alignment in the Amulet paper's comparison."""
@@ -189,7 +190,7 @@ def method_named(name: str) -> DecodingMethod:
     Raises:
         UnknownMethodError: there is none.
     """
-    method = METHODS.get(name) if isinstance(name, str) else None
+    method = METHODS.get(as_known(name, METHODS)) if isinstance(name, str) else None
     if method is None:
         raise UnknownMethodError(f"no decoding method {name!r}; known: {', '.join(METHODS)}")
     return method

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.amulet import HYPER_PARAMETERS, AmuletParams
-from amulet_local.params.choices import Placement
+from amulet_local.params.choices import Placement, as_known
 from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.steering.methods import METHODS
 
@@ -166,7 +166,7 @@ def preset_named(name: str) -> Preset:
     Raises:
         InvalidParameterError: there is none.
     """
-    preset = PRESETS.get(name) if isinstance(name, str) else None
+    preset = PRESETS.get(as_known(name, PRESETS)) if isinstance(name, str) else None
     if preset is None:
         raise InvalidParameterError(f"no preset {name!r}; known: {', '.join(PRESETS)}")
     return preset

@@ -99,6 +99,11 @@ def test_into_a_pipe_the_bare_command_is_its_help(call: CallCli) -> None:
     assert "Commands:" in call().err
 
 
+@pytest.mark.parametrize("text", ["Models", "LIST", "Doctor --help"])
+def test_a_command_may_be_written_in_capitals(call: CallCli, text: str) -> None:
+    assert call(*text.split()).code == 0
+
+
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_command_of_another_program_is_answered(call: CallCli, name: str) -> None:
     outcome = call(name)

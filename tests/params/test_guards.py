@@ -62,7 +62,7 @@ def test_switches_refuse_what_is_neither_on_nor_off(field: str) -> None:
     assert getattr(AmuletParams(**{field: True}), field) is True
 
 
-@pytest.mark.parametrize("bad", ["Fixed", "", None, 1])
+@pytest.mark.parametrize("bad", ["fix", "", None, 1])
 def test_unknown_mix_is_a_typed_error(bad: Any) -> None:
     with pytest.raises(InvalidParameterError, match=r"^mix: "):
         AmuletParams(mix=bad)

@@ -161,7 +161,7 @@ def test_a_preset_and_a_strength_exclude_each_other(tiny_engine: Engine) -> None
         )
 
 
-@pytest.mark.parametrize("name", ["", "Paper", "papers", 3, ["paper"]])
+@pytest.mark.parametrize("name", ["", "Papers", "papery", 3, ["paper"]])
 def test_unknown_preset_is_an_error_that_lists_the_known_ones(name: Any) -> None:
     with pytest.raises(errors.InvalidParameterError, match=", ".join(PRESETS)):
         preset_named(name)

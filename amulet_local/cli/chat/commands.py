@@ -206,7 +206,7 @@ class SlashCommands:
             return
         if name and not value:
             raise InvalidRequestError(f"give a value: /set {name:.40} VALUE")
-        if name.replace("-", "_") == "on_full":
+        if name.replace("-", "_").lower() == "on_full":
             conversation.set(on_full=value.replace("-", "_"))  # type: ignore[arg-type]
         elif name:
             sampling = words.changed_sampling(name, value, conversation.settings.sampling)

@@ -74,7 +74,7 @@ def contestants(text: str, *, preset: str = DEFAULT_PRESET) -> tuple[Contestant,
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise InvalidParameterError("--methods names no method; e.g. --methods base,pref,amulet")
-    preset_named(preset)
+    preset = preset_named(preset).name
     found = tuple(contestant(name, preset=preset) for name in names)
     if len({item.name for item in found}) < len(found):
         raise InvalidParameterError("--methods names a method twice")
@@ -88,6 +88,7 @@ def contestant(given: str, *, preset: str = DEFAULT_PRESET) -> Contestant:
         As `contestants`.
     """
     name, at, wishes = given.partition("@")
+    name = name.lower()
     base, _, rest = name.partition(":")
     if base in PRESETS and base not in METHODS:
         base, rest = "amulet", f"{base}+{rest}" if rest else base

@@ -20,6 +20,7 @@ from amulet_local.common.errors import UnknownScorerError
 from amulet_local.evaluation.conversion.armorm_head import ATTRIBUTES
 from amulet_local.evaluation.scorers.base import Better, Scorer
 from amulet_local.params.base import StrictParams
+from amulet_local.params.choices import as_known
 
 
 class ScorerOptions(StrictParams):
@@ -200,7 +201,7 @@ def expand(names: Sequence[str]) -> tuple[str, ...]:
         UnknownScorerError: a name that is neither.
     """
     found: dict[str, None] = {}
-    for name in names:
+    for name in (as_known(given, (*SCORERS, *FAMILIES)) for given in names):
         if name not in SCORERS and name not in FAMILIES:
             known = [*SCORERS, *FAMILIES]
             near = difflib.get_close_matches(name, known, n=3)
