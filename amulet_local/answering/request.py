@@ -166,7 +166,8 @@ def build_request(
     """
     if not isinstance(sampling, SamplingParams | None):
         raise InvalidParameterError(
-            f"sampling must be SamplingParams, got {type(sampling).__name__}"
+            f"sampling must be SamplingParams, got {type(sampling).__name__}; write "
+            "sampling=SamplingParams(max_tokens=200, temperature=0.7)"
         )
     sampling = sampling or SamplingParams()
     longest = max(len(prompt) for prompt in prompts)

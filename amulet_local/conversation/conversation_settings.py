@@ -114,7 +114,8 @@ class ConversationSettings:
         check_mix(plan, method.settings(strength.amulet))
         if not isinstance(self.sampling, SamplingParams):
             raise InvalidParameterError(
-                f"sampling must be SamplingParams, got {type(self.sampling).__name__}"
+                f"sampling must be SamplingParams, got {type(self.sampling).__name__}; write "
+                "sampling=SamplingParams(max_tokens=200, temperature=0.7)"
             )
         for name, known in _CHOICES.items():
             value = getattr(self, name)

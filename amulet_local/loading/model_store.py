@@ -7,6 +7,7 @@ most; an entry of the catalogue; what another program has downloaded, under its 
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.util
 import os
@@ -148,10 +149,11 @@ def _find(text: str) -> Path:
             if called in others:
                 return others[called].path
         names = (model.name for model in others.values())
-        known = ", ".join(sorted({*catalogue(), *(p.stem for p in found.values()), *names}))
+        known = sorted({*catalogue(), *(p.stem for p in found.values()), *names})
         raise ModelNotFoundError(
-            f"no model {text!r}: give the path of a GGUF file, or put it in ./models or a folder "
-            f"that AMULET_MODELS names; known names: {known}"
+            f"no model {text!r}: {_meant(text, known)}give the path of a GGUF file, or put it in "
+            f"./models, ~/models or a folder that AMULET_MODELS names; known names: "
+            f"{', '.join(known)}"
         )
     located = entry.path()
     if located is None:
@@ -160,6 +162,14 @@ def _find(text: str) -> Path:
             f"`amulet-local models` lists what is on this machine"
         )
     return located
+
+
+def _meant(text: str, known: list[str]) -> str:
+    """A question after the name that is most like a text, or begins with it."""
+    by_lower = {name.lower(): name for name in known}
+    longer = [name for name in by_lower if text.lower() in name]
+    close = longer or difflib.get_close_matches(text.lower()[:200], by_lower, n=1)
+    return f"did you mean {by_lower[close[0]]!r}? " if close else ""
 
 
 def names_of(model: str | os.PathLike[str], path: Path) -> tuple[str, ...]:

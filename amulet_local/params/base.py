@@ -72,9 +72,18 @@ class StrictParams(BaseModel):
             params = handler(data)
         except ValidationError as error:
             known = [field.alias or name for name, field in cls.model_fields.items()]
-            raise InvalidParameterError(_one_line(error, known)) from None
+            raise InvalidParameterError(_one_line(error, known, cls.spellings())) from None
         cls._check_together(params)
         return params
+
+    @classmethod
+    def spellings(cls) -> dict[str, str]:
+        """What its options are called in a chat or as a flag, and the fields that these mean."""
+        return {
+            other.lstrip("-").replace("-", "_"): name
+            for name, option in cls.options.items()
+            for other in (*option.chat, *option.flags.split())
+        }
 
     def _check_together(self) -> None:
         """Raise InvalidParameterError where values exclude each other."""
@@ -88,13 +97,15 @@ class StrictParams(BaseModel):
         return type(self)(**{**self.model_dump(exclude_unset=True), **changes})
 
 
-def _one_line(error: ValidationError, known: list[str]) -> str:
+def _one_line(error: ValidationError, known: list[str], others: dict[str, str]) -> str:
     parts = []
     for detail in error.errors(include_url=False):
         where = ".".join(str(part) for part in detail["loc"] if isinstance(part, str))
         message = detail["msg"].removeprefix("Value error, ").replace("Input should", "must")
         if detail["type"] == "extra_forbidden":
-            close = get_close_matches(where[:64], known, n=1)
+            close = (
+                [others[where]] if where in others else get_close_matches(where[:64], known, n=1)
+            )
             hint = f"; did you mean {close[0]!r}?" if close else ""
             parts.append(f"{where}: no such parameter{hint}")
         elif where:

@@ -24,6 +24,7 @@ _OTHER_WORDS = {
 _OTHER_CALLS = {
     "stream": "; stream_generate(...) gives the pieces as they come",
     "n": "; generate_choices(...) gives several answers",
+    "model_path": "; the model is the first argument: load('model.gguf', ...)",
 }
 
 
@@ -34,12 +35,17 @@ def instead_of(name: str, known: Iterable[str]) -> str:
         name: what was given.
         known: what the call has.
     """
+    known = list(known)
     if name in _OTHER_CALLS:
         return _OTHER_CALLS[name]
-    close = difflib.get_close_matches(name[:64], list(known), n=1)
+    close = difflib.get_close_matches(name[:64], known, n=1)
     if close and name not in _OTHER_WORDS:
         return f"; did you mean {close[0]!r}?"
     name = _OTHER_WORDS.get(name, name)
+    for kind in (SamplingParams, AmuletParams, RuntimeParams):
+        name = kind.spellings().get(name, name)
+    if name in known:
+        return f"; did you mean {name!r}?"
     if name in SamplingParams.options:
         return f"; write sampling=SamplingParams({name}=...)"
     if name in AmuletParams.options:

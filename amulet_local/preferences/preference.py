@@ -43,6 +43,8 @@ DEFAULT_SYSTEM_TEXT = (
 )
 """System text of a conversation that brings none."""
 
+_WITH_WEIGHT = 'a weight stands after a colon, as in ["formal:0.7", "concise:0.3"]'
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preference:
@@ -142,7 +144,7 @@ def _resolved(argument: str, given: PreferencesLike) -> list[Preference]:
     if not isinstance(given, Sequence):
         raise InvalidParameterError(
             f"{argument} must be a name, a text, a Preference or a list of them, got "
-            f"{type(given).__name__}"
+            f"{type(given).__name__}; {_WITH_WEIGHT}"
         )
     preferences: list[Preference] = []
     for item in given:
@@ -160,7 +162,8 @@ def _parts(item: PreferenceLike) -> list[Preference]:
         return [item]
     if not isinstance(item, str):
         raise InvalidParameterError(
-            f"a preference must be a name, a text or a Preference, got {type(item).__name__}"
+            f"a preference must be a name, a text or a Preference, got {type(item).__name__}; "
+            f"{_WITH_WEIGHT}"
         )
     wanted = weighted(item)
     if not wanted.is_name:

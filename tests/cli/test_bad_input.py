@@ -96,7 +96,7 @@ def test_compare_without_a_preference(call: CallCli) -> None:
     assert "give one with --preference" in call("compare", "Hi").error_line
 
 
-@pytest.mark.parametrize("methods", ["base,magic", ",", "", "AMULET"])
+@pytest.mark.parametrize("methods", ["base,magic", ",", "", "AMULETS"])
 def test_compare_of_methods_that_are_not_there(call: CallCli, methods: str) -> None:
     assert call("compare", "Hi", *PREFERENCE, "--methods", methods).error_line
 

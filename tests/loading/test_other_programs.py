@@ -121,8 +121,10 @@ def test_a_manifest_of_ollama_names_its_blob(home: Path) -> None:
     assert find_model("someone/own").name == f"sha256-{DIGEST[::-1]}"
     other = put(home / f".ollama/models/blobs/sha256-{OTHER}")
     assert find_model("hf.co/someone/repository-GGUF:Q4_K_M") == other
-    with pytest.raises(ModelNotFoundError, match="tiny:1b"):
-        find_model("other")
+    with pytest.raises(ModelNotFoundError, match="did you mean 'tiny:1b'"):
+        find_model("tiny:3b")
+    with pytest.raises(ModelNotFoundError, match="did you mean 'tiny:1b'"):
+        find_model("TIN")
 
 
 @pytest.mark.parametrize(

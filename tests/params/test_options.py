@@ -109,3 +109,12 @@ def test_low_memory_sets_what_isnt_given() -> None:
     assert (small.n_batch, small.cache_type_k, small.cache_type_v) == (32, "q8_0", "f16")
     assert small.replace(n_ctx=64).n_batch == 32
     assert RuntimeParams(low_memory=False) == RuntimeParams()
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("temp", "temperature"), ("predict", "max_tokens"), ("ngl", "n_gpu_layers")]
+)
+def test_a_flags_name_is_answered_with_the_fields(name: str, meant: str) -> None:
+    kind = RuntimeParams if name == "ngl" else SamplingParams
+    with pytest.raises(InvalidParameterError, match=f"{name}: .* did you mean '{meant}'"):
+        kind(**{name: 3})

@@ -26,6 +26,8 @@ def test_the_arguments_of_load_are_the_fields_of_runtime_params() -> None:
         ("n_ctxx", "n_ctxx: no such parameter; did you mean 'n_ctx'"),
         ("temperature", "sampling=SamplingParams"),
         ("kl_budget", "amulet="),
+        ("ctx_size", "did you mean 'n_ctx'"),
+        ("model_path", r"load\('model.gguf', "),
     ],
 )
 def test_a_mistaken_argument_of_load_is_answered_with_what_to_write(name: str, hint: str) -> None:

@@ -223,3 +223,9 @@ def test_resolving_built_in_names_doesnt_load_the_editor() -> None:
         "assert 'tomlkit' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, check=True)
+
+
+@pytest.mark.parametrize("given", [("concise", 0.3), {"concise": 0.3}])
+def test_a_weight_in_another_form_is_answered_with_ours(given: Any) -> None:
+    with pytest.raises(InvalidParameterError, match=r'\["formal:0.7", "concise:0.3"\]'):
+        resolve(given)
