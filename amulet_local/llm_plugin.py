@@ -204,6 +204,7 @@ def _sampling(options: AmuletOptions, schema: Any) -> SamplingParams:
 @llm.hookimpl
 def register_models(register: Any) -> None:
     """Called by `llm`: a model for each name of the catalogue and each file in a models folder."""
-    names = [*catalogue(), *(path.stem for path in local_models())]
+    named = [name for name, entry in catalogue().items() if entry.package or entry.path()]
+    names = [*named, *(path.stem for path in local_models())]
     for name in dict.fromkeys(names):
         register(AmuletModel(name))

@@ -73,9 +73,11 @@ def test_the_program_llm_finds_it_by_its_entry_point(tmp_path: Path) -> None:
     assert len(done.stdout.split()) > 3
 
 
-def test_every_model_of_the_catalogue_is_there() -> None:
+def test_every_packaged_model_of_the_catalogue_is_there() -> None:
     names = {model.model_id for model in llm.get_models()}
-    assert {f"amulet-{name}" for name in catalogue()} <= names
+    entries = catalogue().values()
+    assert {f"amulet-{entry.name}" for entry in entries if entry.package} <= names
+    assert not {f"amulet-{entry.name}" for entry in entries if entry.path() is None} & names
 
 
 def test_an_answer_streams() -> None:

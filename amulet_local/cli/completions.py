@@ -43,11 +43,19 @@ def models(incomplete: str) -> list[str]:
     from amulet_local.loading.other_programs import found_models
 
     try:
+        named = (name for name, entry in catalogue().items() if entry.package or entry.path())
         files = (path.stem for path in local_models())
         others = (model.name for model in found_models())
-        return _beginning(incomplete, list(dict.fromkeys([*catalogue(), *files, *others])))
+        return _beginning(incomplete, list(dict.fromkeys([*named, *files, *others])))
     except AmuletError:
         return []
+
+
+def models_to_pull(incomplete: str) -> list[str]:
+    """Names of the catalogue that stand for files on the hub."""
+    from amulet_local.loading.model_store import catalogue
+
+    return _beginning(incomplete, [name for name, one in catalogue().items() if one.repository])
 
 
 def chats(incomplete: str) -> list[str]:

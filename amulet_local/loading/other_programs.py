@@ -28,6 +28,7 @@ _OLLAMA_SERVICES = (
 )
 _IN_SNAPSHOTS = ("models--*/snapshots/*/*", "models--*/snapshots/*/*/*")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_HEXADECIMAL = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +110,19 @@ def hugging_face_folder() -> Path:
     """Where Hugging Face's own programs keep what they have downloaded."""
     home = _folder("HF_HOME", _caches() / "huggingface")
     return _folder("HF_HUB_CACHE", _folder("HUGGINGFACE_HUB_CACHE", home / "hub"))
+
+
+def cached_file(repository: str, name: str, sha256: str) -> Path | None:
+    """A file of a repository in Hugging Face's cache; None if it isn't there, or is another one.
+
+    The cache calls contents by their digests, where the system has links.
+    """
+    folder = hugging_face_folder() / f"models--{repository.replace('/', '--')}"
+    for path in _matches(folder, f"snapshots/*/{name}"):
+        called = path.resolve().name
+        if path.is_file() and (called == sha256 or not _HEXADECIMAL.fullmatch(called)):
+            return path
+    return None
 
 
 def _of_hugging_face() -> Iterator[FoundModel]:

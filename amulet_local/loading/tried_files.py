@@ -72,7 +72,7 @@ def _key(path: Path, embeds: bool) -> str:
 def _is_packaged(path: Path) -> bool:
     real = os.path.realpath(path)
     for entry in catalogue().values():
-        own = entry.path()
+        own = entry.path() if entry.package else None
         if own is not None and os.path.realpath(own) == real:
             return os.stat(real).st_size == entry.size_bytes
     return False

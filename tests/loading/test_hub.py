@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from amulet_local.common import errors
+from amulet_local.loading import hub as hub_module
+from amulet_local.loading import model_store
 from amulet_local.loading.hub import HubFile, chosen, download, find_on_hub, parse_reference
-from amulet_local.loading.model_store import find_model
+from amulet_local.loading.model_store import CatalogueEntry, find_model
 from tests.hub_server import REPOSITORY, Hub
 
 pytestmark = pytest.mark.lengthy
@@ -117,3 +120,62 @@ def test_parts_of_other_files_are_no_parts() -> None:
         HubFile(name=name, size_bytes=1, sha256=None) for name in ("a/m-Q4_0.gguf", "b/m-Q4_0.gguf")
     ]
     assert [file.name for file in chosen("o/r", files, "Q4_0")] == ["a/m-Q4_0.gguf"]
+
+
+NAMED = content("named")
+
+
+@pytest.fixture
+def named(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> CatalogueEntry:
+    """An entry of the catalogue, whose file the hub has."""
+    hub.files = {"m-Q8_0.gguf": content("other"), "m-Q4_0.gguf": NAMED}
+    entry = CatalogueEntry(
+        name="small",
+        file="m-Q4_0.gguf",
+        install="amulet-local pull small",
+        repository=REPOSITORY,
+        sha256=hashlib.sha256(NAMED).hexdigest(),
+        size_bytes=len(NAMED),
+        licence="MIT",
+        description="Small",
+    )
+    for module in (hub_module, model_store):
+        monkeypatch.setattr(module, "catalogue", lambda: {"small": entry})
+    return entry
+
+
+def test_a_name_of_the_catalogue_brings_its_file(hub: Hub, named: CatalogueEntry) -> None:
+    with pytest.raises(errors.ModelNotFoundError, match="run: amulet-local pull small"):
+        find_model("small")
+    path = pull(" Small ")
+    assert path.read_bytes() == NAMED
+    assert find_model("small") == named.path() == path
+
+
+def test_another_file_under_that_name_is_refused_before_it_comes(
+    hub: Hub, named: CatalogueEntry
+) -> None:
+    hub.files["m-Q4_0.gguf"] = content("newer")
+    with pytest.raises(errors.ModelFileError, match=f"pull {REPOSITORY}:m-Q4_0"):
+        pull("small")
+    assert hub.asked == []
+    assert pull(f"{REPOSITORY}:m-Q4_0").read_bytes() == content("newer")
+    assert named.path() is None  # what is called so there is another file
+
+
+def test_what_isnt_what_the_catalogue_says_is_thrown_away(
+    hub: Hub, named: CatalogueEntry, tmp_path: Path
+) -> None:
+    hub.digests["m-Q4_0.gguf"] = named.sha256
+    hub.files["m-Q4_0.gguf"] = content("forged")
+    with pytest.raises(errors.ModelFileError, match="SHA-256"):
+        pull("small")
+    assert [
+        path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 500
+    ] == []
+    assert named.path() is None
+
+
+def test_a_package_s_model_is_not_on_the_hub(hub: Hub) -> None:
+    with pytest.raises(errors.InvalidParameterError, match="pip install"):
+        pull("smollm2")
