@@ -46,7 +46,7 @@ def traced_tokens(
         for n, token in enumerate(token_ids, start=1)
     )
     return Generation(
-        text=b"".join(map(vocabulary.piece, token_ids)).decode("utf-8", "replace"),
+        text=b"".join(map(vocabulary.piece, token_ids)).decode("utf-8", "ignore"),
         token_ids=tuple(token_ids),
         finish_reason="length",
         usage=Usage(prompt_tokens=1, completion_tokens=len(token_ids), computed_tokens=1),

@@ -121,14 +121,10 @@ class AnswerReader:
 
     def finish(self) -> ReadPiece:
         """What was held back, at the end of the answer."""
-        start = self._decide(self._stream.finish())
         held = Piece("", "") if self._splitter is None else self._splitter.finish()
         said, calls = self._without_calls(held.answer)
         said += "" if self._calls is None else self._calls.finish()
-        end = self._keep(held.reasoning, self._stops.push(said) + self._stops.finish(), calls)
-        return ReadPiece(
-            start.reasoning + end.reasoning, start.answer + end.answer, start.calls + end.calls
-        )
+        return self._keep(held.reasoning, self._stops.push(said) + self._stops.finish(), calls)
 
     def _decide(self, text: str) -> ReadPiece:
         piece = Piece("", text) if self._splitter is None else self._splitter.push(text)

@@ -34,6 +34,21 @@ ENVIRONMENT_NOTE = """\
 Every flag can be set by an environment variable as well, AMULET_ and its long
 name: AMULET_CTX_SIZE=4096 is --ctx-size 4096. The command line comes first."""
 
+MEANT = {
+    **dict.fromkeys(
+        ("--strength", "--scale", "--guidance", "--cfg", "--cfg-scale"),
+        "--guidance-scale N (1 is the prompt alone), or --preset balanced, strong or paper",
+    ),
+    **dict.fromkeys(
+        ("--style", "--tone", "--like", "--prefer", "--preferences", "--pref", "--persona"),
+        "--preference TEXT, once for each",
+    ),
+    **dict.fromkeys(("--dislike", "--without", "--not"), "--avoid TEXT"),
+    **dict.fromkeys(("--context", "--ctx", "--n-ctx", "--num-ctx"), "--ctx-size N"),
+    **dict.fromkeys(("--tokens", "--length", "--num-predict", "--n-tokens"), "--predict N"),
+}
+"""What somebody may call a flag -> the one that is meant."""
+
 
 class HelpCommand(TyperCommand):
     """A command whose help has sections, and an epilog that is left as it is."""
@@ -45,16 +60,36 @@ class HelpCommand(TyperCommand):
             typer.BadParameter: words are left over.
         """
         ctx.allow_extra_args = True
-        rest: list[str] = super().parse_args(ctx, args)
+        rest: list[str] = super().parse_args(ctx, self._with_known_flags(ctx, args))
         if ctx.resilient_parsing:
             return rest
         if rest and ctx.params.get("prompt") is not None:
             question = shlex.quote(" ".join([ctx.params["prompt"], *rest]))
-            ctx.fail(f"a question of several words is in quotes: {question:.200}")
+            hint = "; so are words of a preference" if ctx.params.get("preference") else ""
+            ctx.fail(f"a question of several words is in quotes: {question:.200}{hint}")
         if rest:
             hint = "; a model is named with -m" if "model" in ctx.params else ""
             ctx.fail(f"more than there is a place for: {shlex.join(rest):.200}{hint}")
         return rest
+
+    def _with_known_flags(self, ctx: Any, args: list[str]) -> list[str]:
+        """The command line with hyphens for underscores in flags; others' words for ours are
+        answered with ours.
+
+        Raises:
+            typer.BadParameter: there is such a word.
+        """
+        known = {flag for param in self.params for flag in param.opts}
+        found = []
+        for word in args:
+            flag, equals, value = word.partition("=")
+            ours = flag.replace("_", "-")
+            if flag not in known and ours in known:
+                word = f"{ours}{equals}{value}"
+            elif flag not in known and MEANT.get(ours, "").split(" ")[0] in known:
+                ctx.fail(f"there is no {flag}; it is {MEANT[ours]}")
+            found.append(word)
+        return found
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the options under the headings of their panels."""

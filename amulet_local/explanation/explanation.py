@@ -7,7 +7,6 @@ about how the answer came about.
 from __future__ import annotations
 
 import codecs
-import dataclasses
 import itertools
 import math
 from collections import deque
@@ -145,7 +144,6 @@ def explain(
         raise InvalidParameterError("the answer has no trace; generate it with trace=5, say")
     reader = _Reader(vocabulary)
     tokens = [reader.read(trace) for trace in generation.trace]
-    tokens[-1] = dataclasses.replace(tokens[-1], text=tokens[-1].text + reader.finish())
     return Explanation(
         question=question,
         model=model,
@@ -230,10 +228,6 @@ class _Reader:
         return ExplainedToken(
             trace=trace, name=name, text=text, moved=moved(trace), candidates=candidates
         )
-
-    def finish(self) -> str:
-        """U+FFFD where the answer ends inside a character."""
-        return self._decoder.decode(b"", final=True)
 
     def _candidates(self, top: Iterable[Alternative], chosen: int) -> tuple[Candidate, ...]:
         return tuple(

@@ -327,7 +327,10 @@ def _number_in_metadata(model_pointer: Any, key: bytes) -> int:
 
 
 class TextStream:
-    """Turns tokens into text as they come, holding back bytes until a character is whole."""
+    """Turns tokens into text as they come, holding back bytes until a character is whole.
+
+    The bytes of one that is cut off at the end are no text.
+    """
 
     def __init__(self, vocabulary: Vocabulary, markers: Iterable[str] = ()) -> None:
         """Nothing yet.
@@ -349,7 +352,3 @@ class TextStream:
         if spell and not piece:
             piece = self._vocabulary.spelling(token).encode()
         return self._decoder.decode(piece)
-
-    def finish(self) -> str:
-        """What is left: U+FFFD where the text ends inside a character."""
-        return self._decoder.decode(b"", final=True)

@@ -52,8 +52,11 @@ _SHORTEST_MISTAKEN = 4
 
 _WORD = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_WEIGHTED = r"[A-Za-z0-9_-]+(?::[0-9.+-]+)?"
 _NAME_AND_REST = re.compile(r"([A-Za-z0-9_-]*)\s*:\s*(\S*)")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]*\.)?[0-9]+")
+_NAME_IS_NUMBER = re.compile(rf"({_NAME.pattern})\s*=\s*({_NUMBER.pattern})")
+_JOINED = re.compile(rf"{_WEIGHTED}(?:\s*[,+]\s*{_WEIGHTED})+")
 _TEXT_AND_WEIGHT = re.compile(r"(.*[^\s0-9:]):([+-]?[0-9]*\.[0-9]+|[+-][0-9]+)", re.DOTALL)
 
 
@@ -78,6 +81,13 @@ class WeightedText:
     def label(self) -> str:
         """For people: the text, and its weight unless that is 1."""
         return weighted_label(self.text, self.weight)
+
+
+def joined(text: str) -> list[str]:
+    """The parts of a text that may be names, each with a weight or not, with commas or plus signs
+    between them; nothing if it is no such text."""
+    stripped = text.strip()
+    return re.split(r"\s*[,+]\s*", stripped) if _JOINED.fullmatch(stripped) else []
 
 
 def is_name(text: str) -> bool:
@@ -113,6 +123,11 @@ def weighted(text: str) -> WeightedText:
                 f"the weight of {name!r:.60} must be a number such as {name:.60}:0.5, "
                 f"got {rest!r:.60}"
             )
+    equal = _NAME_IS_NUMBER.fullmatch(stripped)
+    if equal is not None:
+        raise InvalidParameterError(
+            f"a weight stands after a colon: {equal[1]:.60}:{equal[2]:.20}, not {stripped!r:.80}"
+        )
     if is_name(stripped):
         return WeightedText(text=stripped)
     ended = _TEXT_AND_WEIGHT.fullmatch(stripped)

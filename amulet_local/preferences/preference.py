@@ -15,6 +15,7 @@ from amulet_local.common.errors import InvalidParameterError, UnknownPreferenceE
 from amulet_local.preferences.names import (
     BUILT_IN_PREFERENCES,
     MAX_WEIGHT,
+    joined,
     weighted,
     weighted_label,
     word_problem,
@@ -165,6 +166,9 @@ def _parts(item: PreferenceLike) -> list[Preference]:
             f"a preference must be a name, a text or a Preference, got {type(item).__name__}; "
             f"{_WITH_WEIGHT}"
         )
+    names = joined(item)
+    if names and all(_is_known(weighted(name).text) for name in names):
+        return [part for name in names for part in _parts(name)]
     wanted = weighted(item)
     if not wanted.is_name:
         return [Preference(text=wanted.text, weight=wanted.weight)]
@@ -181,6 +185,10 @@ def _parts(item: PreferenceLike) -> list[Preference]:
     if own in settings.preferences:
         return [_own(own, wanted.weight, settings)]
     return [_member(part, wanted.weight, settings) for part in settings.mixes[own]]
+
+
+def _is_known(name: str) -> bool:
+    return _built_in(name, 1.0) is not None or read_settings().own_name(name) is not None
 
 
 def _member(text: str, factor: float, settings: UserSettings) -> Preference:

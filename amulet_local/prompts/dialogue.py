@@ -237,4 +237,4 @@ def generated_ids(turn: Turn, vocabulary: Vocabulary) -> tuple[int, ...] | None:
         text += piece
         if piece and text == turn.answer:
             return tuple(ids[:n])
-    return tuple(ids) if text + stream.finish() == turn.answer else None
+    return None if text or turn.answer else ()

@@ -344,3 +344,17 @@ def test_change_whose_prompts_fail_or_are_cancelled_leaves_the_engine_usable(
                 next(stream)
     again = tiny_engine.generate(MESSAGES, preference="concise", sampling=SAMPLING)
     assert again.token_ids == expected.token_ids
+
+
+@pytest.mark.parametrize("max_tokens", [1, 2, 3, 4, 5])
+def test_an_answer_that_ends_inside_a_character_ends_before_it(
+    tiny_engine: Engine, max_tokens: int
+) -> None:
+    whole = "a\U0001f9a5b"
+    sampling = SamplingParams(max_tokens=max_tokens, grammar=f'root ::= "{whole}"')
+    pieces = list(tiny_engine.stream_generate("Hi", sampling=sampling))
+    answer = pieces[-1].generation
+    assert answer is not None
+    assert whole.startswith(answer.text)
+    assert "".join(piece.text for piece in pieces) == answer.text
+    assert answer.finish_reason == "length"

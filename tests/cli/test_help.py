@@ -209,6 +209,9 @@ def test_the_module_can_be_run() -> None:
     [
         (["generate", "Hi", "there", "-n", "3"], "a question of several words is in quotes: 'Hi "),
         (["chat", "It's", "me"], "a question of several words is in quotes: "),
+        (["generate", "Hi", "--preference", "very", "short"], "so are words of a preference"),
+        (["generate", "Hi", "--strength", "3"], "it is --guidance-scale N"),
+        (["chat", "--style=funny"], "there is no --style; it is --preference TEXT"),
         (["ask", "/tmp/x", "Hi", "there"], "a question of several words is in quotes: 'Hi there'"),
         (["tune", "What", "is", "yeast"], "each question is in quotes, e.g. 'What is yeast'"),
         (["serve", "a.gguf"], "more than there is a place for: a.gguf; a model is named with -m"),

@@ -229,3 +229,21 @@ def test_resolving_built_in_names_doesnt_load_the_editor() -> None:
 def test_a_weight_in_another_form_is_answered_with_ours(given: Any) -> None:
     with pytest.raises(InvalidParameterError, match=r'\["formal:0.7", "concise:0.3"\]'):
         resolve(given)
+
+
+@pytest.mark.parametrize(
+    "text", ["concise,formal:0.5", "concise, formal:0.5", "Concise + formal:0.5"]
+)
+def test_names_with_commas_between_them_are_a_mix(text: str) -> None:
+    assert resolve(text) == resolve(["concise", "formal:0.5"])
+
+
+@pytest.mark.parametrize("text", ["concise, blunt", "formal, please", "a, b", "concise,", "C++"])
+def test_other_texts_with_commas_stay_texts(text: str) -> None:
+    (preference,) = resolve(text)
+    assert preference.text == text
+
+
+def test_a_weight_after_an_equals_sign_is_answered_with_a_colon() -> None:
+    with pytest.raises(InvalidParameterError, match="colon: formal:0.5, not 'formal=0.5'"):
+        resolve("formal=0.5")
