@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 def main() -> None:
     """Run the command line of this process and exit."""
     try:
+        _run()
+    except KeyboardInterrupt:
+        _end_at_once(EXIT_INTERRUPTED)
+
+
+def _run() -> None:
+    try:
         if sys.argv[1:2] == ["ask"]:
             from amulet_local.cli.quick_ask import ask_at_once
 
@@ -30,12 +37,19 @@ def main() -> None:
         prepare_streams()
         arguments = sys.argv[1:] or _welcomed()
         app(arguments, prog_name="amulet-local")
-    except KeyboardInterrupt:
-        _end_at_once(EXIT_INTERRUPTED)
     except SystemExit as end:
         if end.code == EXIT_INTERRUPTED:
             _end_at_once(EXIT_INTERRUPTED)
+        _forget_interrupts()
         raise
+
+
+def _forget_interrupts() -> None:
+    """Ctrl-C from here on changes nothing: all is done, and Python, which would let it kill the
+    process while it takes itself apart, has a status to end with."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _welcomed() -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -86,6 +87,23 @@ def test_ctrl_c_at_any_moment_of_the_start_is_quiet() -> None:
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130, (delay, err)
         assert err == "", delay
+
+
+def test_ctrl_c_after_the_end_changes_nothing() -> None:
+    """Python lets it kill a process that it is taking apart, which takes a while with a model."""
+    late = """
+import os, sys
+class Late:
+    def __del__(self, kill=os.kill, own=os.getpid()):
+        kill(own, 2)
+sys.late = Late()
+sys.argv = ["amulet-local", "--version"]
+from amulet_local.cli.main import main
+main()
+"""
+    arguments = [sys.executable, "-c", late]
+    ended = subprocess.run(arguments, env=environment(), capture_output=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 def test_a_reader_that_leaves_ends_it_quietly() -> None:

@@ -211,6 +211,7 @@ def test_the_module_can_be_run() -> None:
         (["chat", "It's", "me"], "a question of several words is in quotes: "),
         (["generate", "Hi", "--preference", "very", "short"], "so are words of a preference"),
         (["generate", "Hi", "--strength", "3"], "it is --guidance-scale N"),
+        (["generate", "Hi", "--max_tokens", "many"], "'many' is not a number"),
         (["chat", "--style=funny"], "there is no --style; it is --preference TEXT"),
         (["ask", "/tmp/x", "Hi", "there"], "a question of several words is in quotes: 'Hi there'"),
         (["tune", "What", "is", "yeast"], "each question is in quotes, e.g. 'What is yeast'"),

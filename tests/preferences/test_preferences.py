@@ -245,5 +245,5 @@ def test_other_texts_with_commas_stay_texts(text: str) -> None:
 
 
 def test_a_weight_after_an_equals_sign_is_answered_with_a_colon() -> None:
-    with pytest.raises(InvalidParameterError, match="colon: formal:0.5, not 'formal=0.5'"):
+    with pytest.raises(InvalidParameterError, match=r"colon: formal:0\.5, not 'formal=0\.5'"):
         resolve("formal=0.5")
