@@ -6,7 +6,6 @@ Knows nothing about models. Of each record twelve bytes are kept in memory.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -122,7 +121,7 @@ def _rewrite(path: Path, records: Iterator[dict[str, Any]]) -> None:
 def _replace(path: Path, lines: Iterator[bytes]) -> None:
     """Another content of a file, whole or not at all."""
     try:
-        private_files.replace(Path(os.path.realpath(path)), lines)
+        private_files.replace(private_files.place(path), lines)
     except OSError as error:
         raise FileAccessError(f"{path} can't be written anew: {error.strerror}") from None
 

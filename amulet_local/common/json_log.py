@@ -18,7 +18,7 @@ from typing import Any
 
 from amulet_local.common.closing import Closing
 from amulet_local.common.errors import FileAccessError
-from amulet_local.common.private_files import sync_folder
+from amulet_local.common.private_files import place, sync_folder
 
 
 class Log(Closing):
@@ -45,12 +45,13 @@ class Log(Closing):
         self._sync_seconds, self._sync = sync_seconds, sync
         self._unsynced_since: float | None = None
         with self._typed_errors():
-            is_new = not path.exists()
-            self._file = open(path, "a+b", buffering=0)  # noqa: SIM115
+            target = place(path)
+            is_new = not target.exists()
+            self._file = open(target, "a+b", buffering=0)  # noqa: SIM115
             self._lock()
             self._heal()
         if is_new:
-            sync_folder(path.parent)
+            sync_folder(target.parent)
 
     def append(self, *entries: Mapping[str, Any]) -> None:
         """Write lines, through to the disk if it is time for that.

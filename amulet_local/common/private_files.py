@@ -6,6 +6,7 @@ Knows nothing about what is in them.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -28,7 +29,7 @@ def write(path: str | os.PathLike[str], data: bytes) -> None:
     """
     shown = _path(path)
     try:
-        target = Path(os.path.realpath(shown))
+        target = place(shown)
         if target.exists() and not target.is_file():
             raise FileAccessError(f"{shown} can't be written: it is there and isn't a file")
         replace(target, [data])
@@ -64,6 +65,23 @@ def replace(
     sync_folder(target.parent)
 
 
+def place(path: Path) -> Path:
+    """The file that a path stands for; links that lead there stay.
+
+    Raises:
+        PermissionError: a link leads to another user's file, or another user made it: who follows
+            it with more rights than that user has would write where that user can't.
+    """
+    target = Path(os.path.realpath(path))
+    if hasattr(os, "geteuid") and os.path.islink(path):
+        user = os.geteuid()
+        if os.lstat(path).st_uid not in (user, 0):
+            raise PermissionError(errno.EPERM, "it is another user's link")
+        if target.exists() and target.stat().st_uid != user:
+            raise PermissionError(errno.EPERM, "it is a link to another user's file")
+    return target
+
+
 def put_in_place(part: Path, target: Path) -> None:
     """Give a file that is written its name: after power loss there is all of it or none.
 
@@ -96,7 +114,7 @@ def check(path: str | os.PathLike[str]) -> None:
     """
     shown = _path(path)
     try:
-        target = Path(os.path.realpath(shown))
+        target = place(shown)
         if target.exists() and not target.is_file():
             raise FileAccessError(f"{shown} can't be written: it is there and isn't a file")
         if not target.parent.is_dir():

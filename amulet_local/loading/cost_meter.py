@@ -8,10 +8,11 @@ takes the place of one that was measured on a busy machine.
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from typing import Any
 
 from amulet_local.common import measurement_cache
@@ -256,7 +257,8 @@ def _checked(entry: Any) -> Costs:
             cost = Cost(**{field: float(value) for field, value in values.items()})
         except (AttributeError, TypeError, ValueError):
             continue
-        if n_contexts > 0 and 0 < columns <= _MOST_COLUMNS and cost.milliseconds > 0:
+        is_sound = cost.milliseconds > 0 and all(map(math.isfinite, astuple(cost)))
+        if n_contexts > 0 and 0 < columns <= _MOST_COLUMNS and is_sound:
             known[n_contexts, columns] = cost
     return Costs(known)
 

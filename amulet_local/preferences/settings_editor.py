@@ -271,7 +271,7 @@ def _change(edit: Callable[[UserSettings], UserSettings]) -> Path:
     path = settings_path()
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        target = Path(os.path.realpath(path))  # a link stays one
+        target = private_files.place(path)  # a link stays one
         with _locked(target.parent):
             for _ in range(_ATTEMPTS):
                 before = read_bytes(target)

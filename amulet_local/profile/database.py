@@ -15,6 +15,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+from amulet_local.common import private_files
 from amulet_local.common.errors import ProfileError
 from amulet_local.common.user_folders import data_folder, private_folder
 
@@ -112,16 +113,24 @@ def create(path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a profile's file and its log.
+    """Delete a profile's file and its log; where its name is a link, that and what it stands for.
 
     Raises:
         ProfileError: it can't be deleted.
     """
     try:
-        for ending in ("-wal", "-shm", ""):
-            path.with_name(path.name + ending).unlink(missing_ok=True)
+        for place in dict.fromkeys((_place(path), path)):
+            for ending in ("-wal", "-shm", ""):
+                place.with_name(place.name + ending).unlink(missing_ok=True)
     except OSError as error:
         raise ProfileError(f"{path} can't be deleted: {error.strerror}") from None
+
+
+def _place(path: Path) -> Path:
+    try:
+        return private_files.place(path)
+    except PermissionError as error:
+        raise ProfileError(f"{path} isn't used: {error.strerror}") from None
 
 
 @contextmanager
@@ -133,7 +142,7 @@ def opened(path: Path, migrations: Sequence[str] = MIGRATIONS) -> Iterator[sqlit
             process doesn't finish its write.
     """
     with _typed_errors(path):
-        if not path.is_file():
+        if not _place(path).is_file():
             raise ProfileError(_NOT_THERE.format(name=path.stem, meant=_meant(path)))
         with closing(_connection(path)) as connection:
             _check(connection, path, len(migrations))
