@@ -6,7 +6,7 @@ Knows nothing about rows or about who may use the engine when.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from amulet_local.answering.ask import Ask, AskScore, AskTokens, check_names
 from amulet_local.answering.beam_search import check_beam_request
@@ -29,8 +29,28 @@ from amulet_local.preferences.preference import resolve
 from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.prompts.dialogue import Dialogue
 from amulet_local.prompts.prompter import Messages, Prompter, Prompts
-from amulet_local.steering.presets import choose_strength
+from amulet_local.steering.methods import DecodingMethod
+from amulet_local.steering.presets import Strength, choose_strength
 from amulet_local.steering.row_plan import RowPlan
+
+
+class _Prepared(NamedTuple):
+    """What is asked for by name, looked up, and the prompts that it makes.
+
+    Attributes:
+        method, strength: how it is answered.
+        plan: which rows there are.
+        labels: what results call the preferences.
+        tools: what may be called.
+        prompts: one for each row.
+    """
+
+    method: DecodingMethod
+    strength: Strength
+    plan: RowPlan
+    labels: list[str]
+    tools: Tools | None
+    prompts: Prompts
 
 
 class RequestMaker:
@@ -76,6 +96,39 @@ class RequestMaker:
             As `Engine.generate`.
         """
         check_names(Ask if answer is None else AskScore, ask)
+        made = self._prepared(messages, ask)
+        sampling, prompts = ask.get("sampling"), made.prompts
+        called = None if made.tools is None else _calling(made.tools, prompts, sampling)
+        request = build_request(
+            made.method,
+            prompts.rows,
+            plan=made.plan,
+            amulet=made.strength.amulet,
+            preset=made.strength.preset,
+            sampling=sampling,
+            n_ctx=self._n_ctx,
+            n_answer=1 if answer is None else len(answer),
+            trace=ask.get("trace"),
+            closing_tag=prompts.closing_tag,
+            calling=called,
+            preferences=made.labels,
+            warnings=(*self._warnings, *prompts.notes, *(called.warnings if called else ())),
+        )
+        return self._checked(request)
+
+    def prompts(self, messages: Messages, ask: Ask) -> list[tuple[int, ...]]:
+        """Each row's prompt, however long it is.
+
+        Args:
+            messages, ask: as for `from_messages`.
+
+        Raises:
+            As `Engine.generate`, but for what only answering needs.
+        """
+        check_names(Ask, ask)
+        return self._prepared(messages, ask).prompts.rows
+
+    def _prepared(self, messages: Messages | Dialogue, ask: Ask) -> _Prepared:
         preferences = resolve(ask.get("preference"), avoid=ask.get("avoid"))
         chosen = choose_method(ask.get("method"), has_preference=bool(preferences))
         strength = choose_strength(
@@ -100,24 +153,8 @@ class RequestMaker:
             add_generation_prompt=ask.get("add_generation_prompt", True),
             tools=tools,
         )
-        sampling = ask.get("sampling")
-        called = None if tools is None else _calling(tools, prompts, sampling)
-        request = build_request(
-            chosen,
-            prompts.rows,
-            plan=plan,
-            amulet=strength.amulet,
-            preset=strength.preset,
-            sampling=sampling,
-            n_ctx=self._n_ctx,
-            n_answer=1 if answer is None else len(answer),
-            trace=ask.get("trace"),
-            closing_tag=prompts.closing_tag,
-            calling=called,
-            preferences=[item.label for item in preferences],
-            warnings=(*self._warnings, *prompts.notes, *(called.warnings if called else ())),
-        )
-        return self._checked(request)
+        labels = [item.label for item in preferences]
+        return _Prepared(chosen, strength, plan, labels, tools, prompts)
 
     def from_tokens(
         self,

@@ -8,6 +8,7 @@ import re
 import shlex
 import socket
 import sys
+from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,8 @@ def run(options: ServeOptions) -> None:
     defaults = _defaults(options)
     runtime = _with_thinking(runtime_params(options, n_ctx=N_CTX), options.reasoning)
     with ExitStack() as ending:
-        listening, url = _listening(options, access, ending)
+        listening, urls = _listening(options, access, ending)
+        url = urls[0]
         if runtime.verbose:
             _log_requests()
         status = StatusLine(enabled=not runtime.verbose)
@@ -88,7 +90,7 @@ def run(options: ServeOptions) -> None:
             status.erase()
             loaded = models.loaded if models else []
             for model in loaded:
-                _welcome(model, url, needs_key=bool(access.api_keys))
+                _welcome(model, urls, needs_key=bool(access.api_keys))
             if models is not None and (len(models.files) > 1 or not loaded):
                 names = ", ".join(file.names.main for file in models.files)
                 note(f"{url} loads a model when it is asked for: {names}. Ctrl-C ends it.")
@@ -115,8 +117,9 @@ def run(options: ServeOptions) -> None:
 
 def _listening(
     options: ServeOptions, access: Access, ending: ExitStack
-) -> tuple[socket.socket, str]:
-    """Where it listens: a socket that systemd hands over, a path, or a port; and what to call it.
+) -> tuple[list[socket.socket], list[str]]:
+    """Where it listens: a socket that systemd hands over, a path, or a port of one address or
+    several; and what to call each.
 
     Args:
         ending: closes it and takes the path away.
@@ -132,19 +135,44 @@ def _listening(
     if listening is None and options.socket is not None:
         listening = unix_socket.open_path(options.socket, backlog=BACKLOG)
         ending.callback(unix_socket.remove, options.socket)
-    if listening is None:
-        check_access(options.host, access)
-        listening = open_port(options.host, options.port)
-    ending.callback(listening.close)
+    if listening is not None:
+        ending.callback(listening.close)
+        return [listening], [_url(listening, access)]
+    hosts, port = _hosts(options), options.port
+    if not hosts:
+        raise InvalidParameterError("--host is empty; leave it out, or give an address")
+    for host in hosts:
+        check_access(host, access)
+    sockets: list[socket.socket] = []
+    for host in hosts:
+        sockets.append(open_port(host, port))
+        ending.callback(sockets[-1].close)
+        port = sockets[0].getsockname()[1]
+    return sockets, [_url(one, access) for one in sockets]
+
+
+def _hosts(options: ServeOptions) -> list[str]:
+    """The addresses to listen on."""
+    return [host.strip("[]") for host in parts([options.host])]
+
+
+def _url(listening: socket.socket, access: Access) -> str:
+    """How a client calls it: a URL, or a path.
+
+    Raises:
+        InvalidParameterError: others than this machine's own would reach it without a key.
+    """
+    from amulet_local.server.run import check_access
+
     if listening.family == socket.AF_UNIX:
-        return listening, str(listening.getsockname())
+        return str(listening.getsockname())
     host, port = listening.getsockname()[:2]
     check_access(host, access)
-    return listening, f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def _welcome(model: ServedModel, url: str, *, needs_key: bool) -> None:
-    pool, names = model.pool, model.names
+def _welcome(model: ServedModel, urls: Sequence[str], *, needs_key: bool) -> None:
+    pool, names, url = model.pool, model.names, urls[0]
     for warning in model.engine.warnings:
         note(f"warning: {warning}")
     path = "/v1/chat/completions"
@@ -155,8 +183,8 @@ def _welcome(model: ServedModel, url: str, *, needs_key: bool) -> None:
         note(f"warning: {error}. Until then /v1/completions alone works.")
         path, fields = "/v1/completions", '"prompt": "Once upon a time"'
     note(
-        f"{names.main} is ready at {url} ({pool.n_places} requests at once, {pool.scheduler}, "
-        f"{model.engine.n_ctx} tokens each). Ctrl-C ends it."
+        f"{names.main} is ready at {' and '.join(urls)} ({pool.n_places} requests at once, "
+        f"{pool.scheduler}, {model.engine.n_ctx} tokens each). Ctrl-C ends it."
     )
     key = " -H 'Authorization: Bearer KEY'" if needs_key else ""
     if not url.startswith("http:"):
@@ -194,7 +222,7 @@ def _access(options: ServeOptions) -> Access:
             )
     return Access(
         api_keys=tuple(keys),
-        hosts=known.hosts | hosts | {options.host.strip("[]").lower()},
+        hosts=known.hosts | hosts | {host.lower() for host in _hosts(options)},
         origins=frozenset(origins),
     )
 

@@ -97,8 +97,8 @@ class ServeOptions:
             "--host",
             panel=NETWORK,
             metavar="ADDRESS",
-            help="Address to listen on; any but this machine's own needs a key. Default: "
-            "127.0.0.1.",
+            help="Address to listen on, or several with commas; any but this machine's own needs a "
+            "key. Default: 127.0.0.1.",
         ),
     ] = "127.0.0.1"
     port: Annotated[

@@ -249,13 +249,21 @@ class ChatTemplate:
         now: datetime | None,
         arguments: dict[str, Any],
     ) -> str:
+        """The text, with what llama.cpp gives templates besides: the day, in two forms.
+
+        Templates from before there were tools add `functions` to their text, which has to be one.
+        """
         shaped: list[dict[str, Any]] = [
             {**message, "content": [{"type": "text", "text": message["content"]}]}
             if self._typed_content
             else dict(message)
             for message in messages
         ]
+        now = now or datetime.now()
         variables = {
+            "date_string": now.strftime("%d %b %Y"),
+            "datetime": now.strftime("%b %d %Y"),
+            "functions": "",
             **arguments,
             "messages": shaped,
             "add_generation_prompt": add_generation_prompt,
@@ -321,7 +329,7 @@ def _hidden_message(message: Message, disguise: Disguise) -> Message:
     is_answer = message["role"] == "assistant"
     content = disguise.hide(message["content"], keep_reasoning_tags=is_answer)
     result = {**message, "content": content}
-    for key in {"name", "tool_call_id"} & set(message):
+    for key in {"name", "tool_call_id", "reasoning_content"} & set(message):
         result[key] = disguise.hide(message[key])
     if "tool_calls" in message:
         result["tool_calls"] = [

@@ -19,8 +19,9 @@ from amulet_local.common.errors import (
 from amulet_local.params.choices import Placement
 
 Message: TypeAlias = dict[str, Any]
-"""`role` and `content`, a text. An assistant's may have `tool_calls`, whose `arguments` are plain
-data where they were JSON; a tool's has the `name` of what was called and the `tool_call_id`."""
+"""`role` and `content`, a text. An assistant's may have `reasoning_content`, which a template shows
+or doesn't, and `tool_calls`, whose `arguments` are plain data where they were JSON; a tool's has
+the `name` of what was called and the `tool_call_id`."""
 
 _ROLES = {
     "system": "system",
@@ -30,6 +31,8 @@ _ROLES = {
     "tool": "tool",
     "function": "tool",
 }
+_THOUGHTS = ("reasoning_content", "reasoning", "thinking")
+"""What programs call an answer's reasoning."""
 _TEXT_PARTS = ("text", "input_text", "output_text")
 
 
@@ -132,7 +135,15 @@ def continued(
         raise InvalidRequestError("continue_final_message: the last message must be an assistant's")
     if last is None or not is_answer or wanted is False or _calls("the last message", last):
         return messages, ""
-    return messages[:-1], _one("the last message", last)["content"]
+    return messages[:-1], _begun(last)
+
+
+def _begun(message: Mapping[str, Any]) -> str:
+    """What there is of an answer; its parts are paragraphs, as llama-server has them."""
+    content = message.get("content")
+    parts = [[part] for part in content] if isinstance(content, list | tuple) else [content]
+    where = "the last message"
+    return "\n\n".join(_one(where, {**message, "content": part})["content"] for part in parts)
 
 
 def texts_of(messages: Sequence[Message]) -> list[str]:
@@ -184,6 +195,9 @@ def _one(where: str, message: Any) -> Message:
         calls = _calls(where, message)
         if calls:
             row["tool_calls"] = calls
+        thought = next((message[name] for name in _THOUGHTS if message.get(name)), None)
+        if thought is not None:
+            row["reasoning_content"] = check_text(f"{where}.reasoning_content", thought)
     if row["role"] == "tool":
         for key in ("name", "tool_call_id"):
             if message.get(key) is not None:

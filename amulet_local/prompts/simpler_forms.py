@@ -146,9 +146,10 @@ def _arguments(call: Message) -> str:
 
 
 def _merged(messages: Sequence[Message]) -> list[Message]:
-    """Turns of one role in a row as one, calls and results apart."""
+    """Turns of one role in a row as one, calls and results apart, without past reasoning."""
     result: list[Message] = []
-    for message in messages:
+    for given in messages:
+        message = {name: value for name, value in given.items() if name != "reasoning_content"}
         last = result[-1] if result else None
         plain = set(message) == {"role", "content"}
         if last and plain and last["role"] == message["role"] and set(last) == set(message):

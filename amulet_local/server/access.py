@@ -61,7 +61,7 @@ class AccessMiddleware:
         status, complete = 0, False
         headers = _Headers(scope["headers"])
         origin = headers.get("origin")
-        cors = self._cors(origin)
+        cors = self._cors(origin, headers)
 
         async def send_on(message: Message) -> None:
             nonlocal status, complete
@@ -75,9 +75,11 @@ class AccessMiddleware:
         try:
             self._check_host(scope, headers)
             if scope["method"] == "OPTIONS" and origin is not None:
+                cors = cors or self._cors_with_key(origin)
                 await _reply(send_on, 200, b"", _preflight(headers) if cors else [])
                 return
-            self._check_origin(origin, headers)
+            if origin is not None and not cors:
+                self._check_same_origin(origin, headers)
             self._check_key(scope["path"], headers)
             body = await self._body(scope, headers, receive)
             asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
@@ -109,9 +111,7 @@ class AccessMiddleware:
                 code="host_not_allowed",
             )
 
-    def _check_origin(self, origin: str | None, headers: _Headers) -> None:
-        if origin is None or self._access.allows(origin):
-            return
+    def _check_same_origin(self, origin: str, headers: _Headers) -> None:
         try:
             parts = urlsplit(origin)
         except ValueError:
@@ -120,26 +120,42 @@ class AccessMiddleware:
         if not same or headers.count("origin") != 1:
             raise HttpError(
                 403,
-                "this Origin may not ask here; start the server with --cors-origin to allow it",
+                "this Origin may not ask here; start the server with --cors-origin to allow it, or "
+                "with an API key that it sends",
                 kind="permission_error",
                 code="origin_not_allowed",
             )
 
-    def _cors(self, origin: str | None) -> list[tuple[bytes, bytes]]:
-        if origin is None or not self._access.allows(origin):
+    def _cors(self, origin: str | None, headers: _Headers) -> list[tuple[bytes, bytes]]:
+        """What lets a page from elsewhere read the answer: it is listed, or was given a key."""
+        if origin is None:
             return []
-        return [(b"Access-Control-Allow-Origin", origin.encode("latin-1")), (b"Vary", b"Origin")]
+        if self._access.allows(origin):
+            return _allowing(origin)
+        if self._keys and headers.count("origin") == 1 and self._has_key(headers):
+            return self._cors_with_key(origin)
+        return []
 
-    def _check_key(self, path: str, headers: _Headers) -> None:
-        if not self._keys or path in OPEN_PATHS or path.startswith(PAGE_FOLDER):
-            return
+    def _cors_with_key(self, origin: str) -> list[tuple[bytes, bytes]]:
+        """The same for a page with a key, which it may ask for beforehand; nothing without keys."""
+        if not self._keys:
+            return []
+        return [*_allowing(origin), (b"Access-Control-Allow-Credentials", b"true")]
+
+    def _has_key(self, headers: _Headers) -> bool:
+        """Whether a request has one of the keys, which is noted."""
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             token = headers.get("x-api-key", "")
         given = hashlib.sha256(token.strip().encode("latin-1", "replace")).digest()
         matches = [hmac.compare_digest(given, key) for key in self._keys]  # all: the same time
         KEY.set(given.hex()[:16] if len(self._keys) > 1 else "")
-        if not any(matches):
+        return any(matches)
+
+    def _check_key(self, path: str, headers: _Headers) -> None:
+        if not self._keys or path in OPEN_PATHS or path.startswith(PAGE_FOLDER):
+            return
+        if not self._has_key(headers):
             raise HttpError(
                 401,
                 "a valid API key is needed: Authorization: Bearer KEY",
@@ -286,13 +302,17 @@ _ALWAYS = [
 ]
 
 
+def _allowing(origin: str) -> list[tuple[bytes, bytes]]:
+    return [(b"Access-Control-Allow-Origin", origin.encode("latin-1")), (b"Vary", b"Origin")]
+
+
 def _preflight(headers: _Headers) -> list[tuple[bytes, bytes]]:
     """What a page that may ask is told beforehand: any header, as clients send many."""
     wanted = headers.get("access-control-request-headers", "")
     if not re.fullmatch(r"[A-Za-z0-9_, -]{1,2000}", wanted):
         wanted = "authorization, content-type, x-api-key"
     return [
-        (b"Access-Control-Allow-Methods", b"GET, HEAD, POST"),
+        (b"Access-Control-Allow-Methods", b"GET, POST, DELETE, OPTIONS"),
         (b"Access-Control-Allow-Headers", wanted.encode()),
         (b"access-control-max-age", b"600"),
     ]

@@ -185,6 +185,7 @@ def _converted(message: Mapping[str, Any]) -> list[dict[str, Any]]:
     if not isinstance(content, list):
         return [dict(message)]
     texts: list[str] = []
+    thoughts: list[str] = []
     calls: list[dict[str, Any]] = []
     results: list[dict[str, Any]] = []
     for block in content:
@@ -199,9 +200,13 @@ def _converted(message: Mapping[str, Any]) -> list[dict[str, Any]]:
             results.append(
                 {"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": result}
             )
-        elif kind not in ("thinking", "redacted_thinking"):
+        elif kind == "thinking" and isinstance(block.get("thinking"), str):
+            thoughts.append(block["thinking"])
+        elif kind != "redacted_thinking":
             raise InvalidParameterError(f"messages: content of type {str(kind)!r:.40} isn't taken")
     said = {"role": message.get("role"), "content": "\n".join(texts)}
+    if thoughts:
+        said["reasoning_content"] = "\n".join(thoughts)
     if calls:
         return [{**said, "tool_calls": calls}]
     return [*results, *([said] if texts or not results else [])]

@@ -144,9 +144,11 @@ def _add_tokens(app: FastAPI, service: Service) -> None:
 
 def _add_short_paths(app: FastAPI) -> None:
     """The same addresses without /v1, for clients whose base URL has none."""
-    for route in [route for route in app.routes if isinstance(route, APIRoute)]:
+    routes = [route for route in app.routes if isinstance(route, APIRoute)]
+    known = {route.path for route in routes}
+    for route in routes:
         short = route.path.removeprefix("/v1")
-        if short != route.path and short != "/health":
+        if short not in known:
             app.add_api_route(
                 short, route.endpoint, methods=sorted(route.methods or ()), include_in_schema=False
             )

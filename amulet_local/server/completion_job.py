@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -105,6 +105,19 @@ class CompletionJob:
         """The plain prompt; after `check`."""
         assert self._first is not None
         return self._first.prompts[0]
+
+    async def counted_tokens(self) -> Sequence[int]:
+        """The plain prompt of a job that isn't answered, even where the context doesn't hold it.
+
+        Raises:
+            AmuletError, HttpError: there is none.
+        """
+        return await asyncio.to_thread(self._plain_prompt)
+
+    def _plain_prompt(self) -> Sequence[int]:
+        engine = self._model.engine
+        arguments = self.fields.arguments(self._samplings[0], engine.own_settings)
+        return self._prompt.rows(engine, self.fields, arguments)[0]
 
     @property
     def sampling(self) -> SamplingParams:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from amulet_local.answering.ask import Ask
 from amulet_local.answering.request import Request
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.engine import Engine
@@ -71,6 +72,15 @@ class CompletionPrompt(ABC):
             AmuletError: something about it can't be done.
         """
 
+    def rows(
+        self, engine: Engine, fields: ServedFields, arguments: dict[str, Any]
+    ) -> Sequence[Sequence[int]]:
+        """The token ids of each row of the first answer, the plain prompt's first.
+
+        Args and Raises: as `request`.
+        """
+        return self.request(engine, fields, arguments, 0).prompts
+
 
 class ChatPrompt(CompletionPrompt):
     """Messages."""
@@ -89,15 +99,24 @@ class ChatPrompt(CompletionPrompt):
         self, engine: Engine, fields: ServedFields, arguments: dict[str, Any], which: int
     ) -> Request:
         """The messages through the chat template, and nothing else where nothing else is asked."""
-        return engine.request(
-            self._messages,
-            system=None,
-            bare=True,
-            continue_final_message=fields.continue_final_message,
-            add_generation_prompt=fields.add_generation_prompt is not False,
-            trace=fields.trace,
-            **arguments,
-        )
+        return engine.request(self._messages, **_as_sent(fields), **arguments)
+
+    def rows(
+        self, engine: Engine, fields: ServedFields, arguments: dict[str, Any]
+    ) -> Sequence[Sequence[int]]:
+        """As there, also of a prompt that is longer than the context."""
+        return engine.prompts(self._messages, **_as_sent(fields), **arguments)
+
+
+def _as_sent(fields: ServedFields) -> Ask:
+    """How messages become a prompt: with nothing in it that nobody sent."""
+    return {
+        "system": None,
+        "bare": True,
+        "continue_final_message": fields.continue_final_message,
+        "add_generation_prompt": fields.add_generation_prompt is not False,
+        "trace": fields.trace,
+    }
 
 
 class TextPrompt(CompletionPrompt):

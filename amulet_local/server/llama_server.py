@@ -39,9 +39,13 @@ def infill_body(body: Mapping[str, Any]) -> dict[str, Any]:
     files = []
     for item in extra:
         text = item.get("text") if isinstance(item, Mapping) else None
-        if not isinstance(text, str):
-            raise InvalidParameterError("input_extra: must be a list of objects with a text")
-        files.append(f"{item.get('filename', '')}\n{text}\n\n")
+        name = item.get("filename", "") if isinstance(item, Mapping) else None
+        if not isinstance(text, str) or not isinstance(name, str):
+            raise InvalidParameterError(
+                "input_extra: must be a list of objects with a text, and with a filename, a text, "
+                "or without"
+            )
+        files.append(f"{name}\n{text}\n\n")
     prefix, prompt, suffix = parts
     return {**given, "prompt": "".join(files) + prefix + prompt, "suffix": suffix or "\n"}
 
@@ -180,26 +184,23 @@ class LlamaServerWire(Wire):
 
     def piece(self, piece: dict[str, Any]) -> Iterable[bytes]:
         """An event for a text, and one at the end."""
-        if not piece["choices"]:
-            return []
+        return [event(self._said_by(piece))] if piece["choices"] else []
+
+    def _said_by(self, piece: dict[str, Any]) -> dict[str, Any]:
         choice = piece["choices"][0]
         deltas = self._said.setdefault(choice["index"], Deltas())
         text, _ = deltas.take(piece)
         if deltas.last:
-            return [event(self._wanted(self._complete(deltas, choice, text)))]
-        return [
-            event(
-                {
-                    "index": choice["index"],
-                    "content": text,
-                    "tokens": choice.get("tokens", []),
-                    "stop": False,
-                    "id_slot": -1,
-                    **{name: piece[name] for name in TELEMETRY if name in piece},
-                    **_probabilities(choice),
-                }
-            )
-        ]
+            return self._wanted(self._complete(deltas, choice, text))
+        return {
+            "index": choice["index"],
+            "content": text,
+            "tokens": choice.get("tokens", []),
+            "stop": False,
+            "id_slot": -1,
+            **{name: piece[name] for name in TELEMETRY if name in piece},
+            **_probabilities(choice),
+        }
 
     def end(self) -> Iterable[bytes]:
         """Nothing."""
@@ -241,6 +242,26 @@ class LlamaServerWire(Wire):
             if value is not _MISSING:
                 found[path] = value
         return found
+
+
+class BothWire(LlamaServerWire):
+    """OpenAI's objects and events with llama-server's fields beside theirs.
+
+    For an address that means either, by which base URL a client was given.
+    """
+
+    def whole(self, answer: dict[str, Any]) -> Any:
+        """One object; of several prompts it is OpenAI's."""
+        own = super().whole(answer)
+        return answer if isinstance(own, list) else {**own, **answer}
+
+    def piece(self, piece: dict[str, Any]) -> Iterable[bytes]:
+        """An event for each."""
+        return [event({**(self._said_by(piece) if piece["choices"] else {}), **piece})]
+
+    def end(self) -> Iterable[bytes]:
+        """OpenAI's."""
+        return Wire.end(self)
 
 
 _MISSING = object()

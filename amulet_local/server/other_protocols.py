@@ -22,6 +22,7 @@ from amulet_local.server.failures import HttpError
 from amulet_local.server.fields import are_several
 from amulet_local.server.generation_settings import generation_settings
 from amulet_local.server.llama_server import (
+    BothWire,
     CompletionFields,
     LlamaServerPrompt,
     LlamaServerWire,
@@ -54,12 +55,18 @@ def error_body(path: str, body: dict[str, Any]) -> dict[str, Any]:
 async def _job(
     service: Service, body: dict[str, Any], kind: type[CompletionPrompt] = ChatPrompt
 ) -> CompletionJob:
-    body.pop("n", None)  # these protocols have one answer
-    job = await asyncio.to_thread(
-        CompletionJob, body, kind, service.model, service.figures, service.jobs
-    )
+    job = await _unchecked(service, body, kind)
     await job.check()
     return job
+
+
+async def _unchecked(
+    service: Service, body: dict[str, Any], kind: type[CompletionPrompt] = ChatPrompt
+) -> CompletionJob:
+    body.pop("n", None)  # these protocols have one answer
+    return await asyncio.to_thread(
+        CompletionJob, body, kind, service.model, service.figures, service.jobs
+    )
 
 
 async def _reply(service: Service, body: dict[str, Any], kind: Any, wire: Wire) -> Response:
@@ -71,19 +78,26 @@ def _name(service: Service, body: Mapping[str, Any]) -> str:
 
 
 def _add_llama_server(app: FastAPI, service: Service) -> None:
-    async def complete(body: dict[str, Any]) -> Response:
+    async def complete(
+        body: dict[str, Any], kind: type[LlamaServerWire] = LlamaServerWire
+    ) -> Response:
         job = await _job(service, body, LlamaServerPrompt)
         fields = cast("CompletionFields", job.fields)
         settings = generation_settings(
             job.sampling, service.model, n_probs=fields.n_probs, stream=fields.stream
         )
         several = are_several(body.get("prompt"))
-        return CompletionReply(job, LlamaServerWire(fields, settings, several=several))
+        return CompletionReply(job, kind(fields, settings, several=several))
 
     @app.post("/completion", include_in_schema=False)
     async def completion(request: Request) -> Response:
         """Go on with a text."""
         return await complete(json_object(await request.body()))
+
+    @app.post("/completions", include_in_schema=False)
+    async def completions(request: Request) -> Response:
+        """Go on with a text, for OpenAI's clients without /v1 and for llama-server's."""
+        return await complete(json_object(await request.body()), BothWire)
 
     @app.post("/infill", include_in_schema=False)
     async def infill(request: Request) -> Response:
@@ -93,15 +107,16 @@ def _add_llama_server(app: FastAPI, service: Service) -> None:
     @app.post("/apply-template", include_in_schema=False)
     async def prompt_of(request: Request) -> Response:
         """The prompt that messages become."""
-        job = await _job(service, json_object(await request.body()))
-        text = await asyncio.to_thread(service.model.vocabulary.source_text, job.prompt_tokens)
+        job = await _unchecked(service, json_object(await request.body()))
+        tokens = await job.counted_tokens()
+        text = await asyncio.to_thread(service.model.vocabulary.source_text, tokens)
         return JSONResponse({"prompt": text})
 
     def count_as(path: str, read: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         async def count(request: Request) -> Response:
             """How many tokens a prompt has."""
-            job = await _job(service, read(json_object(await request.body())))
-            return JSONResponse({"input_tokens": len(job.prompt_tokens)})
+            job = await _unchecked(service, read(json_object(await request.body())))
+            return JSONResponse({"input_tokens": len(await job.counted_tokens())})
 
         app.add_api_route(path, count, methods=["POST"], include_in_schema=False)
 
@@ -204,6 +219,12 @@ def _add_responses(app: FastAPI, service: Service) -> None:
         given, said = responses.chat_body(body, before)
         wire = responses.ResponsesWire(body, _name(service, body), said, kept)
         return await _reply(service, given, ChatPrompt, wire)
+
+    @app.delete("/v1/responses/{key}", include_in_schema=False)
+    async def forget(key: str) -> Response:
+        """Keep what was said up to a response no longer."""
+        kept.forget(key)
+        return JSONResponse({"id": key, "object": "response", "deleted": True})
 
     @app.get("/v1/responses/{key}", include_in_schema=False)
     async def response(key: str) -> Response:

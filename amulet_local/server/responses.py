@@ -37,6 +37,15 @@ class Conversations:
         while len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
 
+    def forget(self, key: str) -> None:
+        """Keep a response no longer.
+
+        Raises:
+            HttpError: 404, there is none.
+        """
+        self.find(key)
+        del self._kept[key]
+
     def find(self, key: object) -> Messages:
         """The messages up to a response.
 

@@ -13,7 +13,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -149,7 +149,7 @@ class _Server(uvicorn.Server):
 
 def serve(
     service: Service,
-    listening: socket.socket,
+    listening: Sequence[socket.socket],
     *,
     access: Access,
     limits: Limits,
@@ -161,7 +161,7 @@ def serve(
     """Serve until SIGINT or SIGTERM, or until nobody has asked for some time.
 
     Args:
-        listening: is closed in the end.
+        listening: are closed in the end.
         ready: called once the model is loaded, in a thread.
         on_server: is given the server before it runs; its `should_exit` ends it.
         idle_seconds: that time, from when the model is loaded; None is for ever.
@@ -170,9 +170,8 @@ def serve(
         AmuletError: the model can't be loaded.
         KeyboardInterrupt: it was ended by SIGINT.
     """
-    if listening.family != socket.AF_UNIX:
-        host = listening.getsockname()[0]
-        access = replace(access, hosts=access.hosts | {host.lower()})
+    reached = {one.getsockname()[0].lower() for one in listening if one.family != socket.AF_UNIX}
+    access = replace(access, hosts=access.hosts | reached)
     app = make_app(service, version=version)
     config = uvicorn.Config(
         AccessMiddleware(ModelChoice(app, service), access, limits),
@@ -194,9 +193,10 @@ def serve(
     if on_server is not None:
         on_server(server)
     try:
-        server.run(sockets=[listening])
+        server.run(sockets=[*listening])
     finally:
-        listening.close()
+        for one in listening:
+            one.close()
         service.close()
     if service.failure is not None:
         raise service.failure

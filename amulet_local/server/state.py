@@ -56,6 +56,15 @@ def add_state(app: FastAPI, service: Service, version: str) -> None:
             data = [entry(name, file) for file, name in names]
         return JSONResponse({"object": "list", "data": data})
 
+    @app.get("/models", include_in_schema=False)
+    async def files() -> Response:
+        """Each model once, as llama-server's clients expect it."""
+        service.check_ready()
+        if service.models is None:
+            return await models()
+        data = [entry(file.names.main, file) for file in service.models.files]
+        return JSONResponse({"object": "list", "data": data})
+
     @app.get("/v1/models/{name:path}", responses=openapi.ERRORS)
     async def model(name: str) -> Response:
         """One of them."""

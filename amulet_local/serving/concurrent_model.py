@@ -202,6 +202,18 @@ class ConcurrentModel(OpenModel):
         """
         return without_beams(self._request(messages, **ask))
 
+    def prompts(self, messages: Messages, **ask: Unpack[Ask]) -> list[tuple[int, ...]]:
+        """The prompt of each row, the plain one's first, even where the context doesn't hold it.
+
+        Args:
+            messages, **ask: as for `generate`.
+
+        Raises:
+            As `generate`.
+        """
+        with self._lock.using():
+            return self._requests.prompts(messages, ask)
+
     def request_from_tokens(
         self,
         plain_ids: Sequence[int] | None,

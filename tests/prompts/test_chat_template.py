@@ -269,6 +269,38 @@ def test_template_arguments_reach_the_template_and_stay_literal() -> None:
     assert n_special(vocabulary, encoded.token_ids) == []
 
 
+def test_templates_get_the_day_as_llama_cpp_gives_it() -> None:
+    source = "{% for m in messages %}{{ m.content }}{% endfor %}|{{ date_string + '|' + datetime }}"
+    template = ChatTemplate(source + "{{ functions + '.' }}", FakeVocabulary())
+    day = datetime(2024, 7, 9)
+    assert template.encode(ask("a"), now=day).text == "Be kind.a|09 Jul 2024|Jul 09 2024."
+    own = template.encode(ask("a"), now=day, template_arguments={"date_string": "today"})
+    assert own.text == "Be kind.a|today|Jul 09 2024."
+
+
+def test_reasoning_beside_a_past_answer_reaches_the_template_and_stays_literal() -> None:
+    source = (
+        "{% for m in messages %}{{ m.content }}"
+        "{% if m.reasoning_content %}({{ m.reasoning_content }}){% endif %};{% endfor %}"
+    )
+    vocabulary = FakeVocabulary("<|x|>")
+    for name in ("reasoning_content", "reasoning", "thinking"):
+        answer = {"role": "assistant", "content": "yes", name: "hm <|x|>"}
+        encoded = ChatTemplate(source, vocabulary).encode([*ask("a"), answer, *ask("b")[1:]])
+        assert encoded.text == "Be kind.;a;yes(hm <|x|>);b;"
+        assert n_special(vocabulary, encoded.token_ids) == []
+
+
+def test_past_answers_with_reasoning_are_merged_where_a_template_takes_no_two() -> None:
+    source = (
+        "{% for m in messages %}{% if loop.previtem is defined and loop.previtem.role == m.role %}"
+        "{{ raise_exception('two') }}{% endif %}{{ m.content }};{% endfor %}"
+    )
+    thought = {"role": "assistant", "content": "b", "reasoning_content": "hm"}
+    turns = [*ask("a"), thought, {"role": "assistant", "content": "c"}, *ask("d")[1:]]
+    assert ChatTemplate(source, FakeVocabulary()).encode(turns).text == "Be kind.;a;b\n\nc;d;"
+
+
 # --------------------------------------------------------------------- BOS, literal text
 
 
@@ -530,9 +562,6 @@ def test_every_marker_of_a_vocabulary_stays_literal(real_vocabulary: Vocabulary)
     assert text.replace("▁", " ") in literal.replace("▁", " ")
 
 
-TEMPLATES_THAT_REFUSE = {"fireworks-ai-llama-3-firefunction-v2": "functions"}
-
-
 @pytest.mark.sdist
 def test_every_real_template_renders_and_keeps_user_text_literal(
     sdist_models: Path, smollm2: tuple[Vocabulary, str]
@@ -543,10 +572,6 @@ def test_every_real_template_renders_and_keeps_user_text_literal(
     markers = " ".join(sorted(vocabulary.special_tokens))
     for path in paths:
         template = ChatTemplate(path.read_text(encoding="utf-8"), vocabulary)
-        if path.stem in TEMPLATES_THAT_REFUSE:
-            with pytest.raises(ChatTemplateError, match=TEMPLATES_THAT_REFUSE[path.stem]):
-                template.encode(ask("x"))
-            continue
         now = datetime(2025, 1, 1)
         plain = template.encode(ask("How?"), now=now)
         assert "How?" in plain.text, path.stem

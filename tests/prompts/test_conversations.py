@@ -18,8 +18,6 @@ from tests.prompts.test_chat_template import FakeVocabulary
 
 PREFERENCE = "Answer as a pirate would."
 CALL = {"id": "c1", "type": "function", "function": {"name": "weather", "arguments": "{}"}}
-REFUSING = {"fireworks-ai-llama-3-firefunction-v2"}
-"""Templates that ask for functions in any prompt."""
 CONVERSATIONS: dict[str, list[dict[str, Any]]] = {
     "system after the first turn": [
         {"role": "user", "content": "one"},
@@ -95,8 +93,6 @@ def test_no_real_template_drops_a_text_or_the_preference(
     sdist_models: Path, placement: Placement
 ) -> None:
     for path in sorted((sdist_models / "templates").glob("*.jinja")):
-        if path.stem in REFUSING:
-            continue
         made = prompter(path.read_text(encoding="utf-8"))
         for name, messages in CONVERSATIONS.items():
             rows, notes, *_ = made.prompts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -39,11 +40,13 @@ class Server:
         access: Access,
         limits: Limits,
         load_embedder: Callable[[], ServedEmbedder] | None = None,
+        *,
+        listening: list[socket.socket] | None = None,
         **more: Any,
     ) -> None:
         self.service = Service(models, load_embedder, **more)
-        listening = open_port("127.0.0.1", 0)
-        self.port = listening.getsockname()[1]
+        listening = listening or [open_port("127.0.0.1", 0)]
+        self.port = listening[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.client = httpx.Client(base_url=self.url, timeout=120)
         self.ready = threading.Event()
@@ -92,6 +95,7 @@ def running(
     scheduler: Any = "auto",
     strict: bool = False,
     profile: str | None = None,
+    listening: list[socket.socket] | None = None,
 ) -> Iterator[Server]:
     """A server on an engine that stays open after it.
 
@@ -99,6 +103,7 @@ def running(
         hold: loading waits for it.
         strict: the model is called "mine", and what isn't known here is refused.
         profile: what is learned of whom.
+        listening: where it listens, instead of at a free port.
     """
 
     names = ModelNames(["smollm2"], aliases=["mine"] if strict else (), is_strict=strict)
@@ -112,7 +117,7 @@ def running(
         return ServedModel(engine, pool, names, given, has_strict_fields=strict, profiles=profiles)
 
     models = Models([ModelFile(names, make)])
-    server = Server(models, access or Access(), limits or Limits())
+    server = Server(models, access or Access(), limits or Limits(), listening=listening)
     try:
         if hold is None:
             assert server.ready.wait(60)

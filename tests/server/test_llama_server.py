@@ -276,6 +276,46 @@ def test_prompts_are_counted_without_an_answer(server: Server, path: str, body: 
     assert told(server, path, **body) == {"input_tokens": usage["prompt_tokens"]}
 
 
+def test_a_prompt_is_shown_and_counted_even_where_the_context_does_not_hold_it(
+    server: Server,
+) -> None:
+    long = [{"role": "user", "content": "one two three " * server.service.model.engine.n_ctx}]
+    assert server.chat(messages=long).json()["error"]["code"] == "context_length_exceeded"
+    prompt = told(server, "/apply-template", messages=long)["prompt"]
+    assert prompt.count("one two three") == server.service.model.engine.n_ctx
+    ids = server.service.model.vocabulary.tokenize(prompt, add_special=True, parse_special=True)
+    asked = ("/v1/chat/completions/input_tokens", "/v1/messages/count_tokens")
+    assert [told(server, path, messages=long)["input_tokens"] for path in asked] == [len(ids)] * 2
+
+
+def test_parts_of_an_answer_that_is_gone_on_with_are_paragraphs(server: Server) -> None:
+    parts = [{"type": "text", "text": "Wh"}, {"type": "text", "text": "ill"}]
+    said = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": parts}]
+    assert told(server, "/apply-template", messages=said)["prompt"].endswith("assistant\nWh\n\nill")
+
+
+def test_completions_without_v1_are_openais_and_llama_servers(server: Server) -> None:
+    both = told(server, "/completions", **ASKED)
+    assert both["content"] == both["choices"][0]["text"] != ""
+    assert both["object"] == "text_completion"
+    assert both["stop"] is True
+    assert "content" not in told(server, "/v1/completions", **ASKED)
+    pieces = events(server, "/completions", **ASKED, stream=True)
+    assert "".join(piece["content"] for piece in pieces) == both["content"]
+    assert "".join(piece["choices"][0]["text"] for piece in pieces) == both["content"]
+    assert [piece["stop"] for piece in pieces][-2:] == [False, True]
+    several = told(server, "/completions", **{**ASKED, "prompt": ["Hi", "Well"]})
+    assert [choice["index"] for choice in several["choices"]] == [0, 1]
+
+
+def test_models_without_v1_are_named_once(server: Server) -> None:
+    once = server.client.get("/models").json()["data"]
+    many = server.client.get("/v1/models").json()["data"]
+    assert [entry["id"] for entry in once] == [many[0]["id"]]
+    assert once[0] == many[0]
+    assert len(many) > 1
+
+
 def test_a_verbose_answer_says_its_prompt(server: Server) -> None:
     said = server.chat(verbose=True).json()
     asked = {"messages": [{"role": "user", "content": "Hi"}]}

@@ -10,6 +10,8 @@ import httpx
 import openai
 import pytest
 
+from amulet_local.common.errors import InvalidParameterError
+from amulet_local.server import anthropic
 from amulet_local.server.llama_server import infill_body
 from tests.scripted import scripted_engine
 from tests.server.conftest import Server, lasting, running
@@ -92,7 +94,9 @@ def test_llama_servers_infill_needs_a_model_that_fills_in(server: Server) -> Non
     }
     refused = post(server, "/infill", **given)
     assert (refused.status_code, "fill" in refused.text) == (400, True)
-    assert post(server, "/infill", **given, input_extra=["a"]).status_code == 400
+    for wrong in ("a", {"filename": 1, "text": "x"}, {"filename": "a.py"}):
+        with pytest.raises(InvalidParameterError, match="input_extra"):
+            infill_body({**given, "input_extra": [wrong]})
 
 
 def test_the_prompt_that_messages_become_is_told(server: Server) -> None:
@@ -221,6 +225,17 @@ def test_anthropics_reasoning_is_a_block_of_its_own(server: Server) -> None:
     assert [e["index"] for e in events if e["type"] == "content_block_stop"] == [0, 1]
 
 
+def test_anthropics_thinking_in_a_history_reaches_the_template() -> None:
+    thought = {"type": "thinking", "thinking": "Bread needs it.", "signature": ""}
+    said = [{**HI[0]}, {"role": "assistant", "content": [thought, {"type": "text", "text": "A"}]}]
+    converted = anthropic.chat_body({"messages": [*said, {"role": "user", "content": "Why?"}]})
+    assert converted["messages"][1] == {
+        "role": "assistant",
+        "content": "A",
+        "reasoning_content": "Bread needs it.",
+    }
+
+
 def test_anthropics_blocks_and_tools_in_a_history_reach_the_model(server: Server) -> None:
     history = [
         {"role": "user", "content": [{"type": "text", "text": "Weather?"}]},
@@ -283,6 +298,15 @@ def test_a_response_s_stream_says_the_same(client: openai.OpenAI, said: str) -> 
     deltas = [event.delta for event in events if event.type == "response.output_text.delta"]
     assert "".join(deltas) == said
     assert events[-1].response.output_text == said
+
+
+def test_what_was_said_up_to_a_response_can_be_forgotten(client: openai.OpenAI) -> None:
+    first = client.responses.create(model="gpt", input="What is yeast?", max_output_tokens=1)
+    client.responses.delete(first.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.create(model="gpt", input="Why?", previous_response_id=first.id)
+    with pytest.raises(openai.NotFoundError):
+        client.responses.delete(first.id)
 
 
 def test_a_response_goes_on_from_the_one_before(client: openai.OpenAI) -> None:

@@ -107,6 +107,23 @@ def test_only_listed_pages_get_permission_to_ask_from_elsewhere(keyed: Server) -
     assert "access-control-allow-credentials" not in response.headers
 
 
+def test_a_page_from_elsewhere_that_has_a_key_may_ask(keyed: Server) -> None:
+    page = {"Origin": "https://editor.example"}
+    asked = keyed.client.options(
+        "/v1/models", headers=page | {"Access-Control-Request-Headers": "authorization"}
+    )
+    assert asked.headers["access-control-allow-origin"] == "https://editor.example"
+    assert asked.headers["access-control-allow-headers"] == "authorization"
+    answer = keyed.client.get("/v1/models", headers=page | {"Authorization": "Bearer right"})
+    assert answer.status_code == 200
+    assert answer.headers["access-control-allow-origin"] == "https://editor.example"
+    for headers in (page, page | {"Authorization": "Bearer wrong"}):
+        for path in ("/v1/models", "/health", "/"):
+            refused = keyed.client.get(path, headers=headers)
+            assert code_of(refused) == "origin_not_allowed"
+            assert "access-control-allow-origin" not in refused.headers
+
+
 def test_everything_but_health_and_the_page_needs_the_key(keyed: Server) -> None:
     document = keyed.client.get("/openapi.json", headers={"Authorization": "Bearer right"}).json()
     for path, methods in document["paths"].items():
@@ -147,6 +164,14 @@ def test_an_address_that_others_reach_needs_a_key(host: str) -> None:
 def test_this_machine_s_own_address_needs_none() -> None:
     for host in ("127.0.0.1", "127.1.2.3", "localhost", "::1"):
         check_access(host, Access())
+
+
+def test_several_addresses_are_served_at_once(engine: Engine) -> None:
+    sockets = [open_port("127.0.0.1", 0), open_port("127.0.0.2", 0)]
+    with running(engine, listening=sockets) as server:
+        for one in sockets:
+            host, port = one.getsockname()[:2]
+            assert server.client.get(f"http://{host}:{port}/health").status_code == 200
 
 
 def test_an_address_that_is_taken_or_none_is_a_typed_error() -> None:

@@ -40,7 +40,7 @@ def serving(engine: Engine, path: Path, **options: Any) -> Iterator[threading.Th
     listening = unix_socket.open_path(str(path), backlog=BACKLOG)
     thread = threading.Thread(
         target=serve,
-        args=(service, listening),
+        args=(service, [listening]),
         kwargs={
             "access": Access(),
             "limits": Limits(),
