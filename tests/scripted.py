@@ -285,6 +285,9 @@ class ScriptedRows:
         """Nothing that could be used again."""
         return 0
 
+    def scale_adapters(self, scales: Any) -> None:
+        """There are no adapters."""
+
     def discard(self) -> None:
         """Forget the tokens of every row."""
         self._tokens, self._logits = [], []

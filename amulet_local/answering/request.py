@@ -43,6 +43,10 @@ class Request:
         calling: how tools are called; None if they aren't.
         started_seconds: time.perf_counter() when it was asked for.
         preferences, warnings: for the result.
+        place: which place of a pool answers it, going on from all that this has in memory; None is
+            any, whose answer doesn't depend on what was asked before.
+        reuses_memory: whether what a pool has in memory of the prompts is used.
+        adapter_scales: of the LoRA adapters, in a pool; their own if None.
     """
 
     prompts: tuple[tuple[int, ...], ...]
@@ -60,6 +64,9 @@ class Request:
     calling: Calling | None = None
     preferences: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    place: int | None = None
+    reuses_memory: bool = True
+    adapter_scales: tuple[float, ...] | None = None
 
 
 def choose_method(name: str | None, *, has_preference: bool) -> DecodingMethod:

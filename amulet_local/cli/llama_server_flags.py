@@ -101,9 +101,6 @@ INSTEAD: Mapping[tuple[str, ...], str] = {
     ("--ui-mcp-proxy", "--webui-mcp-proxy"): "the server asks no other servers",
     ("--ssl-key-file", "--ssl-cert-file"): "put a reverse proxy before it; see docs/server.md",
     ("--path", "--api-prefix"): "put a reverse proxy before it; see docs/server.md",
-    ("--slot-save-path",): (
-        "places aren't saved: what is in memory is several prompts', and is found by its tokens"
-    ),
     ("--system-prompt", "-sys"): "use --preference, or a system message in each request",
     ("--prompt", "-p", "--file", "-f", "--binary-file", "-bf"): "use amulet-local generate",
     (

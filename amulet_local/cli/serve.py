@@ -68,6 +68,7 @@ def run(options: ServeOptions) -> None:
             "pip install 'amulet-local[server]', in a checkout pip install '.[server]'"
         ) from None
     from amulet_local.server.limits import Limits
+    from amulet_local.server.place_files import PlaceFiles
     from amulet_local.server.run import serve
     from amulet_local.server.service import Service
 
@@ -75,6 +76,8 @@ def run(options: ServeOptions) -> None:
     access = _access(options)
     _check_counts(options)
     defaults = _defaults(options)
+    saved_at = options.slot_save_path
+    place_files = None if saved_at is None else PlaceFiles(saved_at)
     runtime = _with_thinking(runtime_params(options, n_ctx=N_CTX), options.reasoning)
     with ExitStack() as ending:
         listening, urls = _listening(options, access, ending)
@@ -103,6 +106,7 @@ def run(options: ServeOptions) -> None:
             loads_first=bool(options.model) or options.models_dir is None,
             has_page=not options.no_ui,
             shows_places=options.slots,
+            place_files=place_files,
         )
         serve(
             service,

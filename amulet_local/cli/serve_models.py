@@ -102,7 +102,7 @@ def _loading(
             pool = engine.pool(
                 places=options.parallel,
                 waiting=options.queue,
-                scheduler=cast("Scheduler", options.scheduler),
+                scheduler=_scheduler(options),
                 max_rows=None if options.max_preferences is None else options.max_preferences + 1,
                 chunk=CHUNK if "n_batch" not in options.runtime else None,
             )
@@ -121,6 +121,14 @@ def _loading(
         )
 
     return load
+
+
+def _scheduler(options: ServeOptions) -> Scheduler:
+    """How places are computed: each in its own memory where clients are to have a hand in that."""
+    needs_own = options.slot_save_path is not None or "lora" in options.runtime
+    if options.scheduler == "auto" and needs_own:
+        return "interleaved"
+    return cast("Scheduler", options.scheduler)
 
 
 def load_embedder(options: ServeOptions, runtime: RuntimeParams) -> ServedEmbedder:

@@ -205,6 +205,16 @@ class ServeOptions:
             help="Whether /slots says what is being computed. Default: --slots.",
         ),
     ] = True
+    slot_save_path: Annotated[
+        str | None,
+        option(
+            "--slot-save-path",
+            panel=CLIENTS,
+            metavar="FOLDER",
+            help="A folder of yours where clients may save what a place has in memory "
+            "(/slots/0?action=save), and restore it.",
+        ),
+    ] = None
     no_ui: Annotated[
         bool, option("--no-ui", "--no-webui", panel=CLIENTS, help="Without the page to try it.")
     ] = False

@@ -134,6 +134,11 @@ class Adapters:
             worker.close()
         return adapters
 
+    @property
+    def scales(self) -> tuple[float, ...]:
+        """How strongly each LoRA adapter counts where nothing else is said."""
+        return tuple(item.scale for item in self.items[: len(self._pointers)])
+
     def apply(self, context: Any) -> None:
         """Put them onto a native llama_context.
 
@@ -142,16 +147,7 @@ class Adapters:
         """
         import llama_cpp
 
-        n = len(self._pointers)
-        scales = [item.scale for item in self.items[:n]]
-        code = 0
-        if n:
-            code = llama_cpp.llama_set_adapters_lora(
-                context,
-                (llama_cpp.llama_adapter_lora_p_ctypes * n)(*self._pointers),
-                n,
-                (ctypes.c_float * n)(*scales),
-            )
+        code = self._put_lora(context, self.scales) if self._pointers else 0
         if self._vector is not None and not code:
             code = llama_cpp.llama_set_adapter_cvec(
                 context,
@@ -165,6 +161,36 @@ class Adapters:
                 f"llama.cpp can't put the adapters onto a context: "
                 f"{library.log.last_error() or f'code {code}'}"
             )
+
+    def scale(self, context: Any, scales: Sequence[float]) -> None:
+        """Let the LoRA adapters of a context that has them count otherwise.
+
+        What the context has in memory was computed with the scales before.
+
+        Args:
+            scales: one for each.
+
+        Raises:
+            ContextCreationError: llama.cpp refuses.
+        """
+        if self._put_lora(context, scales):
+            raise ContextCreationError(
+                f"llama.cpp can't scale the adapters: {library.log.last_error() or 'no reason'}"
+            )
+
+    def _put_lora(self, context: Any, scales: Sequence[float]) -> int:
+        """llama.cpp's code; adapters without effect aren't computed."""
+        import llama_cpp
+
+        chosen = [pair for pair in zip(self._pointers, scales, strict=True) if pair[1]]
+        n = len(chosen)
+        code: int = llama_cpp.llama_set_adapters_lora(
+            context,
+            (llama_cpp.llama_adapter_lora_p_ctypes * n)(*(pointer for pointer, _ in chosen)),
+            n,
+            (ctypes.c_float * n)(*(scale for _, scale in chosen)),
+        )
+        return code
 
     def close(self) -> None:
         """Free them. Every context that has them has to be closed before; the model comes after."""

@@ -164,6 +164,15 @@ class Context:
             logits=pointer(self._wanted, ctypes.c_int8),
         )
 
+    def scale_adapters(self, scales: Sequence[float]) -> None:
+        """Let the LoRA adapters count so; what is in memory was computed with the scales before.
+
+        Raises:
+            ContextCreationError: llama.cpp refuses.
+        """
+        assert self.settings.adapters is not None
+        self.settings.adapters.scale(self.pointer, scales)
+
     def set_threads(self, n_threads: int, n_threads_batch: int) -> None:
         """Threads for decodes of one token, and of several."""
         import llama_cpp

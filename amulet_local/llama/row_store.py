@@ -40,6 +40,7 @@ class RowStore:
         self._stop_flag = stop_flag
         self._threads = threads
         self._sequences: list[Sequences] = []
+        self._scales = () if settings.adapters is None else settings.adapters.scales
 
     def bareness(self, n_rows: int, *, has_plain: bool) -> list[bool]:
         """For each row, the plain one first if there is one, whether it is to lack the adapters."""
@@ -83,6 +84,27 @@ class RowStore:
             for prompt in prompts
         )
 
+    def scale_adapters(self, scales: Sequence[float] | None) -> None:
+        """Let the LoRA adapters count so, in every row that has them, which forgets its tokens.
+
+        Args:
+            scales: one for each; the adapters' own if None.
+
+        Raises:
+            ContextCreationError: llama.cpp refuses.
+        """
+        adapters = self._settings.adapters
+        if adapters is None:
+            return
+        wanted = adapters.scales if scales is None else tuple(scales)
+        if wanted == self._scales:
+            return
+        self.forget()
+        self._scales = wanted
+        for sequences in self._sequences:
+            if sequences.context.settings.adapters is not None:
+                sequences.context.scale_adapters(wanted)
+
     def forget(self) -> None:
         """Forget the tokens of every row."""
         for sequences in self._sequences:
@@ -104,4 +126,7 @@ class RowStore:
         """Created by a worker: llama.cpp's log comes in there, where Ctrl-C isn't raised."""
         task = partial(Context, self._model, settings, self._stop_flag)
         context: Context = self._threads.run([task])[0]
+        adapters = settings.adapters
+        if adapters is not None and self._scales != adapters.scales:
+            context.scale_adapters(self._scales)
         return Sequences(context, can_drop=self._model.can_drop_tokens)

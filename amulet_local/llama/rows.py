@@ -33,6 +33,8 @@ class RowSet:
     Attributes:
         n_decoded: tokens computed since the creation, all rows together.
         n_kept: of the prompts of the last prefill, most tokens of one that were in memory before.
+        keeps_all: whether a prefill goes on from all of a prompt that is in memory, whatever the
+            plan says: its results depend then on what was asked before.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class RowSet:
             workers: threads that several sets share, which the caller ends; own ones if None.
         """
         self.n_decoded = self.n_kept = 0
+        self.keeps_all = False
         self._model = model
         self._stop_flag = stop_flag
         self._has_bare_rows = settings.plain_row_is_bare
@@ -144,9 +147,10 @@ class RowSet:
             self.discard()
         self._store.choose(prompts, bareness)
         groups = self._groups(prompts)
+        exactly = self.plan.exact_reuse and not self.keeps_all
         for rows, texts, shared in groups:
             for row, prompt in zip(rows, texts, strict=True):
-                row.keep_what_fits(prompt, shared, exactly=self.plan.exact_reuse)
+                row.keep_what_fits(prompt, shared, exactly=exactly)
         self.n_kept = max(len(row.tokens) for row in self._store.in_use)
         reporter = _Reporter(prompts, progress)
         reporter.update(self._store.in_use)
@@ -271,6 +275,17 @@ class RowSet:
                 self.discard()
                 return False
         return True
+
+    def scale_adapters(self, scales: Sequence[float] | None) -> None:
+        """Let the LoRA adapters count so from now on; what was computed otherwise is forgotten.
+
+        Args:
+            scales: one for each; the adapters' own if None.
+
+        Raises:
+            ContextCreationError: llama.cpp refuses.
+        """
+        self._store.scale_adapters(scales)
 
     def discard(self) -> None:
         """Forget the tokens of every row."""

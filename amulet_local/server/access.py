@@ -265,17 +265,26 @@ def json_object(body: bytes) -> dict[str, Any]:
     Raises:
         HttpError: it is something else.
     """
+    value = json_value(body)
+    if not isinstance(value, dict):
+        raise HttpError(400, "the body has to be a JSON object", code="invalid_json")
+    return value
+
+
+def json_value(body: bytes) -> Any:
+    """A body as JSON.
+
+    Raises:
+        HttpError: it is something else.
+    """
 
     def refuse(text: str) -> None:
         raise ValueError(f"{text} is no JSON")
 
     try:
-        value = json.loads(body.decode("utf-8-sig"), parse_constant=refuse)
+        return json.loads(body.decode("utf-8-sig"), parse_constant=refuse)
     except (ValueError, RecursionError):
         raise HttpError(400, "the body is no valid JSON in UTF-8", code="invalid_json") from None
-    if not isinstance(value, dict):
-        raise HttpError(400, "the body has to be a JSON object", code="invalid_json")
-    return value
 
 
 async def send_error(send: Send, failure: HttpError) -> None:

@@ -27,6 +27,7 @@ from amulet_local.server.failures import HttpError, as_http, log_error
 from amulet_local.server.feedback import add_feedback
 from amulet_local.server.fields import STRENGTH
 from amulet_local.server.other_protocols import add_other_protocols, error_body
+from amulet_local.server.places import add_places
 from amulet_local.server.replies import CompletionReply
 from amulet_local.server.service import Service
 from amulet_local.server.state import add_state
@@ -58,6 +59,7 @@ def make_app(service: Service, *, version: str) -> FastAPI:
     _add_completions(app, service)
     _add_tokens(app, service)
     add_state(app, service, version)
+    add_places(app, service)
     add_embeddings(app, service)
     add_feedback(app, service)
     add_other_protocols(app, service)

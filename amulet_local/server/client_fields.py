@@ -18,7 +18,7 @@ HABITS = frozenset(
     {
         *("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key"),
         *("prompt_cache_retention", "prediction", "drop_params"),
-        *("cache_prompt", "id_slot", "slot_id", "backend_sampling", "dynatemp_exponent"),
+        *("backend_sampling", "dynatemp_exponent"),
         *("adaptive_decay", "n_cache_reuse", "keep_alive", "truncation"),
         *("skip_special_tokens", "spaces_between_special_tokens", "chat_format"),
     }
@@ -28,6 +28,7 @@ HABITS = frozenset(
 RENAMED = {
     "repetition_penalty": "repeat_penalty",
     "typ_p": "typical_p",
+    "slot_id": "id_slot",
     "guided_json": "json_schema",
     "guided_grammar": "grammar",
 }

@@ -60,18 +60,21 @@ class CompletionJob:
         """
         user = body.get("user")
         body, unknown = model.understood(body, kind.known)
+        self._model, self._figures, self._jobs = model, figures, jobs
         self._warnings = tuple(unknown)
         self._prompt = kind(body)
         model_name = model.names.find(body.get("model"))
         self._body = model.completed(body, model_name, user)
         self.fields = fields = self._prompt.fields(self._body)
+        self._place = self._chosen_place(fields.id_slot)
+        is_scaled = fields.lora not in (None, [])
+        self._scales = model.scales(fields.lora) if is_scaled else model.adapter_scales
         self._samplings = choices(fields.sampling(model.engine.n_ctx), fields.n)
         self._n_answers = len(self._samplings) * self._prompt.n_prompts
         if self._n_answers > MAX_CHOICES:
             raise InvalidParameterError(
                 f"n: must not be more than {MAX_CHOICES} answers for all prompts together"
             )
-        self._model, self._figures, self._jobs = model, figures, jobs
         self.stream = fields.stream
         self.answers = kind.answers(
             model=model_name.name,
@@ -178,9 +181,27 @@ class CompletionJob:
         engine = self._model.engine
         which, choice = divmod(index, len(self._samplings))
         arguments = fields.arguments(self._samplings[choice], engine.own_settings)
-        request = self._prompt.request(engine, fields, arguments, which)
+        request = replace(
+            self._prompt.request(engine, fields, arguments, which),
+            place=self._place,
+            reuses_memory=fields.cache_prompt,
+            adapter_scales=self._scales,
+        )
         self._model.pool.check(request)
         return replace(request, warnings=(*request.warnings, *self._warnings))
+
+    def _chosen_place(self, wanted: int | None) -> int | None:
+        """The place that a client names; any where there is no such one, with a warning."""
+        if wanted is None or wanted < 0:
+            return None
+        pool = self._model.pool
+        if pool.has_named_places and wanted < pool.n_places:
+            return wanted
+        there = f"there is no place {wanted}, they are 0 to {pool.n_places - 1}"
+        shared = "places share their memory here (--scheduler interleaved gives each its own)"
+        problem = there if pool.has_named_places else shared
+        self._warnings += (f"id_slot: {problem}; any one answers",)
+        return None
 
     def _changed(self, body: Mapping[str, Any]) -> tuple[ServedFields, Request]:
         fields = self._prompt.fields(body)

@@ -48,6 +48,9 @@ class ServedFields(_SamplingFields):
         return_progress: say in a stream how far the prompt is.
         timings_per_token: each piece of a stream has the timings so far.
         amulet_trace: record how each token was chosen, with so many alternatives.
+        id_slot: the place that answers, with all that it has in memory; below 0 is any.
+        cache_prompt: whether what is in memory of the prompt is used.
+        lora: how strongly adapters count: objects with id and scale; those left out don't.
         continue_final_message, add_generation_prompt: see Engine.generate; for chats.
     """
 
@@ -55,6 +58,9 @@ class ServedFields(_SamplingFields):
     verbose: bool = False
     return_progress: bool = False
     timings_per_token: bool = False
+    id_slot: int | None = None
+    cache_prompt: bool = True
+    lora: Any = None
     continue_final_message: bool | None = None
     add_generation_prompt: bool | None = None
     amulet_trace: Annotated[int, Field(ge=0, le=MAX_TRACE)] | None = None

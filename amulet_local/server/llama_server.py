@@ -101,6 +101,7 @@ class LlamaServerAnswers(TracedTextAnswers):
             **self._end,
             "prompt": self._prompt,
             "truncated": generation.finish_reason == "length" and is_full,
+            "id_slot": -1 if self._ticket is None else self._ticket.named_place,
         }
         piece["choices"][0] |= {**ended, "tokens": self._waiting}
         self._choices[-1] |= {
@@ -213,7 +214,7 @@ class LlamaServerWire(Wire):
             "index": choice["index"],
             "content": text,
             "tokens": choice["tokens"],
-            "id_slot": -1,
+            "id_slot": choice["id_slot"],
             "stop": True,
             "model": deltas.last["model"],
             "tokens_predicted": timings["predicted_n"],

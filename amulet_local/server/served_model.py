@@ -13,6 +13,7 @@ from typing import Any
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.engine import Engine
 from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.params.scaled_files import MAX_SCALE
 from amulet_local.server.client_fields import understood
 from amulet_local.server.fields import STRENGTH
 from amulet_local.server.model_names import ModelName, ModelNames
@@ -63,7 +64,8 @@ class ServedModel:
         defaults: what holds for requests that say nothing.
         has_strict_fields: whether a field that isn't known here is an error.
         tags: words about it for lists of models.
-        adapters: LoRA files with their scales.
+        adapters: LoRA files with the scales of the start.
+        adapter_scales: how strongly they count for requests that say nothing; None is as there.
         profiles: what was learned of those who ask; None where nothing is.
     """
 
@@ -82,6 +84,7 @@ class ServedModel:
         self.engine, self.pool, self.names, self.defaults = engine, pool, names, defaults
         self.has_strict_fields = has_strict_fields
         self.adapters = tuple(adapters)
+        self.adapter_scales: tuple[float, ...] | None = None
         self.tags = tuple(tags)
         self.profiles = profiles
 
@@ -89,6 +92,35 @@ class ServedModel:
     def vocabulary(self) -> Vocabulary:
         """Of the model."""
         return self.engine.model.vocabulary
+
+    def scales(self, wanted: Any) -> tuple[float, ...]:
+        """How strongly each LoRA adapter is to count; one that isn't named doesn't.
+
+        Args:
+            wanted: llama-server's list of objects with id and scale.
+
+        Raises:
+            InvalidParameterError: it is something else, or there is no such adapter.
+        """
+        problem = "lora: must be a list of objects with the id and the scale of an adapter"
+        if not isinstance(wanted, list):
+            raise InvalidParameterError(problem)
+        scales = [0.0] * len(self.adapters)
+        for item in wanted:
+            number = item.get("id") if isinstance(item, Mapping) else None
+            scale = item.get("scale") if isinstance(item, Mapping) else None
+            if type(number) is not int or isinstance(scale, bool):
+                raise InvalidParameterError(problem)
+            if not isinstance(scale, int | float) or not abs(scale) <= MAX_SCALE:
+                raise InvalidParameterError(
+                    f"lora: a scale must be -{MAX_SCALE:g} to {MAX_SCALE:g}"
+                )
+            if not 0 <= number < len(scales):
+                raise InvalidParameterError(
+                    f"lora: there is no adapter {number}; GET /lora-adapters lists them"
+                )
+            scales[number] = float(scale)
+        return tuple(scales)
 
     def completed(
         self, body: Mapping[str, Any], model_name: ModelName, user: object

@@ -13,6 +13,7 @@ from amulet_local.server.completion_job import CompletionJob
 from amulet_local.server.failures import HttpError, unavailable
 from amulet_local.server.figures import Figures
 from amulet_local.server.models import CURRENT, Models
+from amulet_local.server.place_files import PlaceFiles
 from amulet_local.server.served_embedder import ServedEmbedder
 from amulet_local.server.served_model import ServedModel
 
@@ -24,6 +25,7 @@ class Service:
         models: those that answer; None where there are none.
         has_page: whether there is a page to try it.
         shows_places: whether /slots says what is being computed.
+        place_files: where places are saved; None where they aren't.
         figures: what is counted.
         jobs: completions under way by their ids.
         failure: why loading failed.
@@ -37,6 +39,7 @@ class Service:
         loads_first: bool = True,
         has_page: bool = True,
         shows_places: bool = True,
+        place_files: PlaceFiles | None = None,
     ) -> None:
         """Nothing is loaded yet.
 
@@ -44,7 +47,7 @@ class Service:
             models: those that answer; None where there are none.
             load_embedder: loads the one that embeds texts.
             loads_first: whether the first model is loaded before anybody asks for it.
-            has_page, shows_places: see above.
+            has_page, shows_places, place_files: see above.
         """
         self.figures = Figures()
         self.jobs: dict[str, CompletionJob] = {}
@@ -52,6 +55,7 @@ class Service:
         self.started_seconds = time.time()
         self.models, self._load_embedder = models, load_embedder
         self.has_page, self.shows_places = has_page, shows_places
+        self.place_files = place_files
         self._loads_first = loads_first
         self._embedder: ServedEmbedder | None = None
         self._loaded = False

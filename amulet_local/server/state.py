@@ -19,6 +19,7 @@ from amulet_local.openai.chat_completion import CHANGEABLE
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.names import BUILT_IN_PREFERENCES
 from amulet_local.server import openapi
+from amulet_local.server.access import json_value
 from amulet_local.server.failures import HttpError
 from amulet_local.server.fields import text_fields
 from amulet_local.server.generation_settings import generation_settings
@@ -100,15 +101,6 @@ def add_state(app: FastAPI, service: Service, version: str) -> None:
         response.raw_headers.append((b"Process-Start-Time-Unix", started))  # as llama-server has it
         return response
 
-    @app.get("/slots", responses=openapi.ERRORS)
-    async def slots() -> Response:
-        """What is being computed, a place each."""
-        if not service.shows_places:
-            raise HttpError(
-                501, "the server was started with --no-slots", kind="not_supported_error"
-            )
-        return JSONResponse(_slots(service.model))
-
     @app.get("/lora-adapters", responses=openapi.ERRORS)
     async def adapters() -> Response:
         """The adapters of the model, and how strong they are."""
@@ -116,12 +108,18 @@ def add_state(app: FastAPI, service: Service, version: str) -> None:
 
     @app.post("/lora-adapters", include_in_schema=False)
     async def scale_adapters(request: Request) -> Response:
-        """Nothing: how strong they are is fixed when the model is loaded."""
-        raise HttpError(
-            501,
-            "the scale of an adapter is set when the model is loaded: --lora FILE:SCALE",
-            kind="not_supported_error",
-        )
+        """Let adapters count otherwise from the next request on."""
+        model = service.model
+        scales = model.scales(json_value(await request.body()))
+        if not model.pool.has_named_places:
+            raise HttpError(
+                501,
+                "all places share the adapters' scales here; start the server with --scheduler "
+                "interleaved, or with other scales: --lora FILE:SCALE",
+                kind="not_supported_error",
+            )
+        model.adapter_scales = scales
+        return JSONResponse({"success": True})
 
     @app.get("/props", responses=openapi.ERRORS)
     async def props() -> Response:
@@ -226,26 +224,9 @@ def _meta(model: ServedModel) -> dict[str, Any]:
     }
 
 
-def _slots(model: ServedModel) -> list[dict[str, Any]]:
-    """The places: those with a request first, then the free ones."""
-    active = model.pool.active
-    n_free = model.pool.n_places - len(active)
-    counts = [(ticket.request.sampling.max_tokens, ticket.n_tokens) for ticket in active]
-    return [
-        {
-            "id": number,
-            "id_task": -1,
-            "n_ctx": model.engine.n_ctx,
-            "speculative": False,
-            "is_processing": number < len(active),
-            "next_token": [{"n_remain": most - done if most >= 0 else -1, "n_decoded": done}],
-        }
-        for number, (most, done) in enumerate([*counts, *[(-1, 0)] * n_free])
-    ]
-
-
 def _adapters(model: ServedModel) -> list[dict[str, Any]]:
+    scales = model.adapter_scales or [scale for _, scale in model.adapters]
     return [
         {"id": number, "path": Path(path).name, "scale": scale}
-        for number, (path, scale) in enumerate(model.adapters)
+        for number, ((path, _), scale) in enumerate(zip(model.adapters, scales, strict=True))
     ]

@@ -211,7 +211,10 @@ class Cohort:
                 row = max(free, key=lambda row, prompt=prompt: self._fitness(row, prompt))  # type: ignore[misc]
                 free = [other for other in free if other is not row]
                 place.rows.append(row)
-                self._take_prefix(row, prompt)
+                if place.request is None or place.request.reuses_memory:
+                    self._take_prefix(row, prompt)
+                else:
+                    self._sequences.forget(row.sequence)
                 row.pending = prompt[len(self._sequences.held(row.sequence)) :]
                 row.logits = None
             place.wanted = ()

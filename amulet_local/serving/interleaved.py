@@ -25,7 +25,7 @@ from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.llama.worker import Worker
 from amulet_local.loading.engine_parts import RowMaker
 from amulet_local.optimizer.realigner import Realigner
-from amulet_local.serving.places import Outcome
+from amulet_local.serving.places import Outcome, SavedState
 from amulet_local.serving.ticket import Ticket
 
 
@@ -101,23 +101,34 @@ class InterleavedPlaces:
         """Places that are taken."""
         return sum(place.ticket is not None for place in self._places)
 
+    def is_free(self, place: int) -> bool:
+        """Whether nobody has a place."""
+        return self._places[place].ticket is None
+
     def admit(self, ticket: Ticket) -> None:
-        """Give the request the free place that has most of its prompts in memory."""
-        prompts = ticket.request.prompts
-        free = [place for place in self._places if place.ticket is None]
-        place = max(free, key=lambda place: place.rows.in_memory(prompts))
+        """Give the request its own place, or the free one that has most of its prompts in memory.
+
+        In its own it goes on from all that is there; elsewhere its answer is that of an empty one.
+        """
+        request = ticket.request
+        ticket.place = request.place
+        if ticket.place is None:
+            free = [n for n in range(self.n_places) if self.is_free(n)]
+            ticket.place = max(free, key=lambda n: self._places[n].rows.in_memory(request.prompts))
+        place = self._places[ticket.place]
+        place.rows.keeps_all = request.place is not None
         place.ticket, place.reading = ticket, True
         place.stop_flag.clear()
         if self._closing:
             place.stop_flag.set()
         place.running.enter_context(ticket.control.running(place.stop_flag))
         place.steps = generate(
-            ticket.request,
+            request,
             place.rows,
             self._realigner,
             self._vocabulary,
             ticket.control,
-            prepare=lambda request: self._prepare(request, place),
+            prepare=lambda changed: self._prepare(changed, place),
             prompt_progress=ticket.progress,
         )
 
@@ -135,6 +146,21 @@ class InterleavedPlaces:
                 ticket.control.begin_again()
                 return ticket
         return None
+
+    def export(self, place: int) -> list[SavedState]:
+        """What a free place has in memory of its last request, of each row."""
+        return [*self._places[place].rows.export()]
+
+    def restore(self, place: int, rows: Sequence[SavedState]) -> bool:
+        """Take over what a place exported; False, with nothing in it, where llama.cpp refuses."""
+        return self._places[place].rows.restore(rows)
+
+    def forget(self, place: int) -> int:
+        """Empty a free place; how many tokens of a row there were."""
+        rows = self._places[place].rows
+        n_tokens = max(rows.n_tokens, default=0)
+        rows.discard()
+        return n_tokens
 
     def advance(self) -> Iterator[Outcome]:
         """A token for every answer under way, and a chunk of one of the prompts."""
@@ -166,6 +192,10 @@ class InterleavedPlaces:
         self._workers.clear()
 
     def _prepare(self, request: Request, place: _Place) -> float:
+        if place.reading:  # at the beginning: a change goes on from what is there
+            place.rows.scale_adapters(request.adapter_scales)
+            if not request.reuses_memory:
+                place.rows.discard()
         more = len(request.prompts) - place.rows.n_made
         if more > 0:
             self._check_memory(more)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, TypeVar
 
 from amulet_local.answering.request import Request
 from amulet_local.common.closing import Closing
@@ -20,9 +23,10 @@ from amulet_local.common.errors import (
     QueueFullError,
 )
 from amulet_local.llama.rows import Progress
-from amulet_local.serving.places import Places
+from amulet_local.serving.places import NamedPlaces, Places, SavedState
 from amulet_local.serving.ticket import Deliver, Ticket
 
+_T = TypeVar("_T")
 _PATIENCE_SECONDS = 1.0
 """For the computation that is under way when the pool is closed."""
 
@@ -39,8 +43,10 @@ class Pool(Closing):
         """
         self.n_waiting = n_waiting
         self._places = places
+        self._named = places if isinstance(places, NamedPlaces) else None
         self._waiting: deque[Ticket] = deque()
         self._active: set[Ticket] = set()
+        self._errands: list[tuple[int, Callable[[], Any], Future[Any]]] = []
         self._changed = threading.Condition()
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="amulet-scheduler", daemon=True)
@@ -57,10 +63,19 @@ class Pool(Closing):
         return self._places.scheduler
 
     @property
-    def active(self) -> tuple[Ticket, ...]:
-        """Requests that have a place, in the order in which they got it."""
+    def has_named_places(self) -> bool:
+        """Whether a request may name its place, and have its own scales of LoRA adapters there."""
+        return self._named is not None
+
+    @property
+    def at_places(self) -> list[Ticket | None]:
+        """Who has which place; where they have no names, those who have one come first."""
         with self._changed:
-            return tuple(sorted(self._active, key=lambda ticket: ticket.admitted_seconds or 0.0))
+            if self._named is None:
+                active = sorted(self._active, key=lambda ticket: ticket.admitted_seconds or 0.0)
+                return [*active, *[None] * (self.n_places - len(active))]
+            taken = {ticket.place: ticket for ticket in self._active}
+            return [taken.get(place) for place in range(self.n_places)]
 
     @property
     def n_active(self) -> int:
@@ -73,11 +88,21 @@ class Pool(Closing):
         return len(self._waiting)
 
     def check(self, request: Request) -> None:
-        """Refuse a request that has more rows than a place.
+        """Refuse a request that has more rows than a place, or what the places can't do.
 
         Raises:
-            InvalidParameterError: it has.
+            InvalidParameterError: it has; there is no such place; adapters can't be scaled.
         """
+        n_named = 0 if self._named is None else self.n_places
+        if request.place is not None and not 0 <= request.place < n_named:
+            raise InvalidParameterError(
+                f"there is no place {request.place} that could be named; there are {n_named}"
+            )
+        if request.adapter_scales is not None and self._named is None:
+            raise InvalidParameterError(
+                "all places share the adapters' scales here; --scheduler interleaved lets each "
+                "request have its own"
+            )
         n_rows, limit = len(request.prompts), self._places.max_rows
         if n_rows > limit:
             raise InvalidParameterError(
@@ -119,6 +144,32 @@ class Pool(Closing):
             self._changed.notify_all()
         return ticket
 
+    def export(self, place: int) -> Future[list[SavedState]]:
+        """What a place has in memory of each row, once it is free.
+
+        Args:
+            place: its number.
+
+        Raises:
+            InvalidParameterError: places have no names here.
+            EngineClosedError: the pool is closed; also in the future.
+        """
+        return self._errand(place, lambda places: places.export(place))
+
+    def restore(self, place: int, rows: Sequence[SavedState]) -> Future[bool]:
+        """Let a place have what was exported, once it is free; False where that can't be.
+
+        Args and Raises: as `export`.
+        """
+        return self._errand(place, lambda places: places.restore(place, rows))
+
+    def forget(self, place: int) -> Future[int]:
+        """Empty a place, once it is free; how many tokens of a row there were.
+
+        Args and Raises: as `export`.
+        """
+        return self._errand(place, lambda places: places.forget(place))
+
     def drain(self) -> None:
         """Take nothing in any more, and end what is under way; from any thread."""
         with self._changed:
@@ -138,12 +189,40 @@ class Pool(Closing):
         with self._changed:
             self._changed.notify_all()
 
+    def _errand(self, place: int, do: Callable[[NamedPlaces], _T]) -> Future[_T]:
+        named, done = self._named, Future[_T]()
+        if named is None:
+            raise InvalidParameterError(
+                "places share their memory here; --scheduler interleaved gives each its own"
+            )
+        with self._changed:
+            if self._ending:
+                raise EngineClosedError("the model is being closed")
+            self._errands.append((place, lambda: do(named), done))
+            self._changed.notify_all()
+        return done
+
     def _run(self) -> None:
         try:
             while self._admit():
-                self._advance()
+                self._run_errands()
+                if self._active:
+                    self._advance()
         finally:
+            for _, _, done in self._errands:
+                done.set_exception(EngineClosedError("the model is being closed"))
             self._places.close()
+
+    def _run_errands(self) -> None:
+        """Those at places that are free."""
+        with self._changed:
+            ready = [errand for errand in self._errands if self._is_free(errand[0])]
+            self._errands = [errand for errand in self._errands if errand not in ready]
+        for _, do, done in ready:
+            try:
+                done.set_result(do())
+            except Exception as error:
+                done.set_exception(error)
 
     def _admit(self) -> bool:
         """Wait for work and give out free places; False at the end."""
@@ -153,16 +232,33 @@ class Pool(Closing):
                 for ticket in left:
                     self._waiting.remove(ticket)
                     ticket.hand_over(CancelledError("the request was cancelled while it waited"))
-                while self._waiting and len(self._active) < self.n_places:
-                    ticket = self._waiting.popleft()
-                    ticket.admit()
-                    self._active.add(ticket)
-                    self._places.admit(ticket)
-                if self._active:
+                while (first := self._next()) is not None:
+                    self._waiting.remove(first)
+                    first.admit()
+                    self._active.add(first)
+                    self._places.admit(first)
+                if self._active or (self._errands and not self._ending):
                     return True
                 if self._ending:
                     return False
                 self._changed.wait()
+
+    def _is_free(self, place: int) -> bool:
+        return self._named is not None and self._named.is_free(place)
+
+    def _next(self) -> Ticket | None:
+        """The first that waits and can have a place; errands at a place come before."""
+        if len(self._active) >= self.n_places:
+            return None
+        if self._named is None:
+            return self._waiting[0] if self._waiting else None
+        wanted = {place for place, *_ in self._errands}
+        free = {n for n in range(self.n_places) if self._is_free(n)} - wanted
+        for ticket in self._waiting:
+            place = ticket.request.place
+            if place in free or (place is None and free):
+                return ticket
+        return None
 
     def _advance(self) -> None:
         try:

@@ -25,6 +25,7 @@ class Ticket:
         request: what was asked for at first.
         control: changes to it, and its end.
         n_tokens: of the answer, so far.
+        place: which one it has or had, where places have names.
         progress: is called while the prompts are computed, with (tokens done, tokens in all) of all
             rows, at first with what is in memory; as `deliver`. None is nobody.
         done: whether the last piece, or an error, was handed over.
@@ -50,6 +51,7 @@ class Ticket:
         self.request = request
         self.control = Control()
         self.n_tokens = 0
+        self.place: int | None = None
         self.done = False
         self.admitted_seconds: float | None = None
         self.first_token_seconds: float | None = None
@@ -57,6 +59,11 @@ class Ticket:
         self.progress = progress
         self._deliver = deliver
         self._wake = wake
+
+    @property
+    def named_place(self) -> int:
+        """The place's number; -1 where it has none."""
+        return -1 if self.place is None else self.place
 
     def cancel(self) -> None:
         """End it, from any thread: its place is free within one computation.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,8 @@ def running(
     strict: bool = False,
     profile: str | None = None,
     listening: list[socket.socket] | None = None,
+    adapters: Sequence[tuple[str, float]] = (),
+    **more: Any,
 ) -> Iterator[Server]:
     """A server on an engine that stays open after it.
 
@@ -104,6 +106,8 @@ def running(
         strict: the model is called "mine", and what isn't known here is refused.
         profile: what is learned of whom.
         listening: where it listens, instead of at a free port.
+        adapters: those of the engine.
+        more: see Service.
     """
 
     names = ModelNames(["smollm2"], aliases=["mine"] if strict else (), is_strict=strict)
@@ -114,10 +118,18 @@ def running(
         pool = engine.pool(places=places, waiting=waiting, scheduler=scheduler)
         given = Defaults(fields=defaults or {})
         profiles = None if profile is None else ServedProfiles(profile)
-        return ServedModel(engine, pool, names, given, has_strict_fields=strict, profiles=profiles)
+        return ServedModel(
+            engine,
+            pool,
+            names,
+            given,
+            has_strict_fields=strict,
+            profiles=profiles,
+            adapters=adapters,
+        )
 
     models = Models([ModelFile(names, make)])
-    server = Server(models, access or Access(), limits or Limits(), listening=listening)
+    server = Server(models, access or Access(), limits or Limits(), listening=listening, **more)
     try:
         if hold is None:
             assert server.ready.wait(60)

@@ -305,7 +305,8 @@ def test_a_model_can_be_looked_up(server: Server) -> None:
 
 
 def test_paths_may_lack_the_version(server: Server) -> None:
-    assert answered(server.client.get("/models")) == answered(server.client.get("/v1/models"))
+    assert answered(server.client.get("/models"))["data"]  # without the names with a preference
+    assert answered(server.client.get("/models/smollm2"))["id"] == "smollm2"
     assert answered(server.client.post("/chat/completions", json={"messages": HI, "n_predict": 1}))
     assert answered(server.client.post("/completions", json={"prompt": "Why", "max_tokens": 1}))
 

@@ -41,7 +41,8 @@ def until(condition: Any, seconds: float = 60.0) -> bool:
 
 
 def test_timings_are_those_of_llama_server(server: Server) -> None:
-    timings = server.chat(max_tokens=5, ignore_eos=True).json()["timings"]
+    new = [{"role": "user", "content": "What are timings, and who asked for them first?"}]
+    timings = server.chat(messages=new, max_tokens=5, ignore_eos=True).json()["timings"]
     for phase, n in (("prompt", timings["prompt_n"]), ("predicted", 5)):
         assert timings[f"{phase}_n"] == n > 0
         assert timings[f"{phase}_ms"] >= 0
@@ -328,9 +329,12 @@ def test_a_bad_field_gets_400_in_openai_s_shape(server: Server, body: dict[str, 
     assert server.client.get("/health").status_code == 200
 
 
-@pytest.mark.parametrize("path", ["/slots/0?action=restore", "/lora-adapters", "/v1/conversations"])
-def test_nothing_saved_is_ever_taken_from_the_network(server: Server, path: str) -> None:
-    assert server.client.post(path, json={"filename": "state.bin"}).status_code in (404, 501)
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/slots/0?action=restore", 501), ("/lora-adapters", 400), ("/v1/conversations", 404)],
+)
+def test_nothing_saved_is_taken_that_nobody_allowed(server: Server, path: str, status: int) -> None:
+    assert server.client.post(path, json={"filename": "state.bin"}).status_code == status
 
 
 def test_unknown_addresses_and_methods_have_openai_s_shape(server: Server) -> None:

@@ -6,6 +6,7 @@ import queue
 import random
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,72 @@ def test_what_is_kept_of_a_longer_conversation_changes_no_token(engine: Engine) 
         fresh = asker.answer(0)
     assert kept.token_ids == fresh.token_ids
     assert kept.usage.computed_tokens < fresh.usage.computed_tokens
+
+
+def test_a_place_that_is_named_is_waited_for_while_others_go_on(engine: Engine) -> None:
+    order: list[object] = []
+    came: queue.Queue[object] = queue.Queue()
+    with engine.pool(places=2, waiting=4, scheduler="interleaved") as pool:
+        asker = Asker(engine, pool)
+
+        def ask(name: str, n_tokens: int, place: int | None) -> Ticket:
+            request = replace(asker.request(QUESTIONS[0], n_tokens), place=place)
+            return pool.submit(request, lambda item: came.put(name if ended(item) else 0))
+
+        long = ask("long", 400, 0)
+        assert came.get(timeout=PATIENCE_SECONDS) == 0
+        saved = pool.export(0)
+        saved.add_done_callback(lambda _: came.put("saved"))
+        same, other = ask("same", 1, 0), ask("other", 1, None)
+        while len(order) < 4:
+            item = came.get(timeout=PATIENCE_SECONDS)
+            order += [item] if item else []
+        assert [ticket.place for ticket in (long, same, other)] == [0, 0, 1]
+        assert order[0] == "other"
+        assert sorted(order[1:3], key=str) == ["long", "saved"]
+        assert order[3] == "same"
+        tokens = saved.result()[0][0]
+        assert tokens[: len(long.request.prompts[0])] == [*long.request.prompts[0]]
+        assert len(tokens) == len(long.request.prompts[0]) + 399
+        assert pool.at_places == [None, None]
+
+
+@pytest.mark.parametrize("scheduler", ["interleaved", "batched"])
+def test_memory_that_is_not_to_be_used_is_not(engine: Engine, scheduler: Scheduler) -> None:
+    with engine.pool(places=1, waiting=4, scheduler=scheduler) as pool:
+        asker = Asker(engine, pool)
+        request = asker.request(LONG)
+        answers = []
+        for number, reuses in enumerate((True, True, False)):
+            asker.pieces[number] = []
+            pool.submit(
+                replace(request, reuses_memory=reuses),
+                lambda item, number=number: asker.came.put((number, item)),  # type: ignore[misc]
+            )
+            answers.append(asker.answer(number))
+        assert [answer.usage.cached_tokens > 0 for answer in answers] == [False, True, False]
+        assert len({answer.token_ids for answer in answers}) == 1
+        with pytest.raises(errors.InvalidParameterError, match="no place 1"):
+            pool.check(replace(request, place=1))
+
+
+def test_places_in_one_context_have_no_names(engine: Engine) -> None:
+    with engine.pool(places=2, waiting=1, scheduler="batched") as pool:
+        request = Asker(engine, pool).request(QUESTIONS[0])
+        for named in (replace(request, place=0), replace(request, adapter_scales=(1.0,))):
+            with pytest.raises(errors.InvalidParameterError, match=r"named|interleaved"):
+                pool.check(named)
+        with pytest.raises(errors.InvalidParameterError, match="interleaved"):
+            pool.export(0)
+        assert pool.at_places == [None, None]
+
+
+def test_what_is_asked_of_a_place_ends_with_the_pool(engine: Engine) -> None:
+    with engine.pool(places=1, waiting=1, scheduler="interleaved") as pool:
+        assert pool.forget(0).result(PATIENCE_SECONDS) == 0
+        assert pool.export(0).result(PATIENCE_SECONDS) == []
+    with pytest.raises(errors.EngineClosedError):
+        pool.forget(0)
 
 
 def test_answers_under_way_get_their_tokens_in_turn(engine: Engine) -> None:

@@ -1,0 +1,137 @@
+"""What a place has in memory, in files: llama-server's form for each row.
+
+Knows nothing about HTTP or about when a place is free. A state goes to native code that trusts it,
+so that files are only read which nobody but this user could have written. The first row's file is
+the one that llama-server would write, and read; those of a preference's rows stand beside it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+import struct
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from amulet_local.common import private_files
+from amulet_local.common.errors import FileAccessError, InvalidParameterError
+from amulet_local.serving.places import SavedState
+
+MAX_ROWS = 64
+_HEAD = struct.Struct("=III")
+"""Magic, version, and words of the payload."""
+_MAGIC, _VERSION = 0x67677371, 3
+_PACKED = 0xFFFFFFFF
+"""Begins a payload with a version, a number of tokens, these, and a number of pictures."""
+_PACKED_VERSION = 1
+_NAME = re.compile(r"[\w-][\w.+@=, -]{0,199}")
+
+
+class PlaceFiles:
+    """The folder of such files."""
+
+    def __init__(self, folder: str) -> None:
+        """Take note.
+
+        Raises:
+            FileAccessError: it is none, or others may write into it.
+        """
+        self._folder = Path(folder).expanduser()
+        try:
+            status = self._folder.stat()
+        except OSError as error:
+            raise FileAccessError(f"--slot-save-path: {folder}: {error.strerror}") from None
+        if not stat.S_ISDIR(status.st_mode):
+            raise FileAccessError(f"--slot-save-path: {folder} is no folder")
+        if _others_write(status):
+            raise FileAccessError(
+                f"--slot-save-path: others may write into {folder}, and what is read from there "
+                f"has to be trusted; take a folder of your own (chmod go-w)"
+            )
+
+    def write(self, name: object, rows: Sequence[SavedState]) -> int:
+        """Write the rows, in the place of what there is of this name; how many bytes.
+
+        Raises:
+            InvalidParameterError: not a name; there are no rows.
+            FileAccessError: it can't be written.
+        """
+        path = self._path(name)
+        if not rows:
+            raise InvalidParameterError("the place has nothing in memory that could be saved")
+        n_bytes = 0
+        for number, (tokens, state, _) in enumerate(rows):
+            payload = [_PACKED, _PACKED_VERSION, len(tokens), *tokens, 0]
+            head = _HEAD.pack(_MAGIC, _VERSION, len(payload))
+            data = head + struct.pack(f"={len(payload)}I", *payload) + state
+            try:
+                private_files.write(_of_row(path, number), data)
+            except FileAccessError:
+                raise FileAccessError("the file can't be written; is there room for it?") from None
+            n_bytes += len(data)
+        with contextlib.suppress(FileNotFoundError):
+            for number in range(len(rows), MAX_ROWS):
+                _of_row(path, number).unlink()
+        return n_bytes
+
+    def read(self, name: object) -> tuple[list[SavedState], int]:
+        """The rows of this name, and how many bytes they have.
+
+        Raises:
+            InvalidParameterError: not a name, or no such file is there.
+            FileAccessError: it can't be read, is damaged, or others could have written it.
+        """
+        path = self._path(name)
+        found = [_row(path, data) for data in _contents(path)]
+        if not found:
+            raise InvalidParameterError("filename: there is no such file")
+        return [row for row, _ in found], sum(n_bytes for _, n_bytes in found)
+
+    def _path(self, name: object) -> Path:
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or name.endswith((" ", ".")):
+            raise InvalidParameterError("filename: must be the name of a file, without a folder")
+        return self._folder / name
+
+
+def _contents(path: Path) -> Iterator[bytes]:
+    for number in range(MAX_ROWS):
+        try:
+            with _of_row(path, number).open("rb") as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode) or _others_write(status):
+                    raise FileAccessError("others could have written this file; it isn't used")
+                yield file.read()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise FileAccessError(f"the file can't be read: {error.strerror}") from None
+
+
+def _row(path: Path, data: bytes) -> tuple[SavedState, int]:
+    damaged = FileAccessError("this isn't the file of a place, or it is damaged")
+    if len(data) < _HEAD.size:
+        raise damaged
+    magic, version, n_words = _HEAD.unpack_from(data)
+    end = _HEAD.size + 4 * n_words
+    if (magic, version) != (_MAGIC, _VERSION) or end > len(data):
+        raise damaged
+    words = list(struct.unpack_from(f"={n_words}I", data, _HEAD.size))
+    if words[:1] == [_PACKED]:
+        if len(words) < 4 or words[1] != _PACKED_VERSION or words[2] > len(words) - 4:
+            raise damaged
+        words, rest = words[3 : 3 + words[2]], words[3 + words[2] :]
+        if rest != [0]:
+            raise FileAccessError("pictures and sounds aren't read here")
+    return (words, data[end:], False), len(data)
+
+
+def _of_row(path: Path, number: int) -> Path:
+    return path if number == 0 else path.with_name(f"{path.name}.row{number}")
+
+
+def _others_write(status: os.stat_result) -> bool:
+    return os.name == "posix" and (
+        status.st_uid != os.getuid() or bool(status.st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    )
