@@ -109,6 +109,8 @@ class Sequences:
     def decode(self, parts: Sequence[Part]) -> list[int]:
         """Compute some parts at once, of one sequence each.
 
+        llama.cpp computes together what follows each other by sequence, without a gap.
+
         Returns:
             For each part the index of its last token, for `logits`.
 
@@ -116,20 +118,22 @@ class Sequences:
             StoppedError: the stop flag ended it. Every sequence is empty.
             DecodeError: llama_decode failed. The same.
         """
+        order = sorted(range(len(parts)), key=lambda place: parts[place].sequence)
         spans = [
             Span(part.sequence, len(self._held[part.sequence]), part.tokens, part.n_outputs)
-            for part in parts
+            for part in (parts[place] for place in order)
         ]
         try:
             self.context.decode(spans)
         except (DecodeError, StoppedError):
             self.forget_all()
             raise
-        outputs, end = [], 0
-        for part in parts:
+        outputs, end = [0] * len(parts), 0
+        for place in order:
+            part = parts[place]
             self._held[part.sequence].extend(part.tokens)
             end += len(part.tokens)
-            outputs.append(end - 1)
+            outputs[place] = end - 1
         return outputs
 
     def logits(self, output: int) -> Logits:

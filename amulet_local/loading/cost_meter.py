@@ -143,7 +143,7 @@ class CostMeter:
         if not self._parts.runtime.retune:
             known = self.costs.known
             unknown = [item for item in unknown if not (item in known and known[item].is_settled)]
-        if unknown:
+        if unknown and seconds > 0:
             self._measure(unknown, seconds)
 
     def _measure(self, wanted: Sequence[Decodes], seconds: float) -> None:

@@ -22,6 +22,7 @@ from amulet_local.params.sampling import SamplingParams
 from amulet_local.server.completion_prompt import CompletionPrompt
 from amulet_local.server.fields import STRENGTH, ServedFields
 from amulet_local.server.figures import Figures
+from amulet_local.server.mailbox import Mailbox
 from amulet_local.server.served_model import ServedModel
 from amulet_local.server.traced_answers import PromptProgress, followed
 from amulet_local.serving.ticket import Ticket
@@ -209,11 +210,10 @@ class CompletionJob:
 
     async def _submit(self, index: int, arrivals: Arrivals) -> Ticket | None:
         """Ask for one of the answers; None if the job was cancelled before."""
-        loop = asyncio.get_running_loop()
+        mailbox = Mailbox.here()
 
         def deliver(item: Chunk | PromptProgress | AmuletError) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
-                loop.call_soon_threadsafe(arrivals.put_nowait, item)
+            mailbox.put(arrivals, item)
 
         async with self._one_request:
             request, self._first = self._first, None

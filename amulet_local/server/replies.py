@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import aclosing
 from typing import Any
 
@@ -70,58 +70,60 @@ class CompletionReply(Response):
 
     async def _events(self, send: Send) -> None:
         """The pieces; while none comes for a while, comments that keep the connection."""
-        begun = False
-
-        async def begin() -> None:
-            nonlocal begun
-            if not begun:
-                begun = True
-                headers = [(b"content-type", self._wire.media_type.encode()), *_STREAMED]
-                await send({"type": "http.response.start", "status": 200, "headers": headers})
-
-        async def wait() -> None:
-            await begin()
-            await send(_part(self._wire.comment))
-
-        async with aclosing(self._job.pieces()) as pieces:
-            try:
-                async for piece in _while_waiting(pieces, wait):
-                    await begin()
-                    for data in self._wire.piece(piece):
-                        await send(_part(data))
-            except Exception as error:
-                if not begun:
-                    raise
-                await send(_part(self._wire.error(as_http(error).body)))
-            else:
-                for data in self._wire.end():
-                    await send(_part(data))
+        line = _Line(send, self._wire.media_type)
+        company = asyncio.ensure_future(line.keep_company(self._wire.comment))
+        try:
+            async with aclosing(self._job.pieces()) as pieces:
+                try:
+                    async for piece in pieces:
+                        await line.say(*self._wire.piece(piece))
+                except Exception as error:
+                    if not line.has_begun:
+                        raise
+                    await line.say(self._wire.error(as_http(error).body))
+                else:
+                    await line.say(*self._wire.end())
+        finally:
+            company.cancel()
+            await asyncio.gather(company, return_exceptions=True)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-async def _while_waiting(
-    pieces: AsyncGenerator[dict[str, Any], None], wait: Callable[[], Awaitable[None]]
-) -> AsyncIterator[dict[str, Any]]:
-    """The pieces; `wait` is called whenever none has come for PAUSE_SECONDS."""
-    coming: asyncio.Future[dict[str, Any]] | None = None
-    try:
+class _Line:
+    """The connection of a stream. Who watches over silence costs nothing for each piece.
+
+    Attributes:
+        has_begun: whether anything was sent.
+    """
+
+    def __init__(self, send: Send, media_type: str) -> None:
+        """Nothing is sent yet."""
+        self.has_begun = False
+        self._send = send
+        self._media_type = media_type
+        self._loop = asyncio.get_running_loop()
+        self._said_at = self._loop.time()
+        self._one_speaks = asyncio.Lock()
+
+    async def say(self, *data: bytes) -> None:
+        """Send these, after the head if nothing was sent."""
+        async with self._one_speaks:
+            if not self.has_begun:
+                self.has_begun = True
+                headers = [(b"content-type", self._media_type.encode()), *_STREAMED]
+                await self._send({"type": "http.response.start", "status": 200, "headers": headers})
+            for part in data:
+                await self._send({"type": "http.response.body", "body": part, "more_body": True})
+            self._said_at = self._loop.time()
+
+    async def keep_company(self, comment: bytes) -> None:
+        """Send a comment whenever nothing has come for PAUSE_SECONDS; without end."""
         while True:
-            coming = asyncio.ensure_future(anext(pieces))
-            while not (await asyncio.wait({coming}, timeout=PAUSE_SECONDS))[0]:
-                await wait()
-            try:
-                piece = coming.result()
-            except StopAsyncIteration:
-                return
-            yield piece
-    finally:
-        if coming is not None:  # it may have failed in the moment in which the client left
-            coming.cancel()
-            await asyncio.gather(coming, return_exceptions=True)
-
-
-def _part(data: bytes) -> dict[str, Any]:
-    return {"type": "http.response.body", "body": data, "more_body": True}
+            silent = self._loop.time() - self._said_at
+            if silent >= PAUSE_SECONDS:
+                await self.say(comment)
+            else:
+                await asyncio.sleep(PAUSE_SECONDS - silent)
 
 
 async def _left(receive: Receive) -> None:

@@ -51,11 +51,16 @@ Cost = Callable[[int], float]
 """What a decode of so many columns takes on a quiet machine, in any unit."""
 
 
+def _gaps(numbers: Sequence[int]) -> list[int]:
+    """What is missing between sorted numbers."""
+    return sorted(set(range(numbers[0], numbers[-1])) - set(numbers)) if numbers else []
+
+
 class Cohort:
     """Places for requests that are answered together, in a context of their own.
 
-    Rows belong to no place: each request gets as many as it has prompts, those that have most of
-    them in memory. Where there aren't enough, it waits for others' ends.
+    Rows belong to no place: each request gets as many as it has prompts. Where there aren't enough,
+    it waits for others' ends. Rows that are taken follow each other, as llama.cpp wants them to.
     """
 
     def __init__(
@@ -158,6 +163,7 @@ class Cohort:
             if place.answer is not None and (ended := self._heed(place)) is not None:
                 done.append((index, ended))
         self._give_rows()
+        self._close_gaps()
         busy = [(i, place) for i, place in enumerate(self._places) if place.rows]
         if busy:
             self._decode([place for _, place in busy])
@@ -202,14 +208,11 @@ class Cohort:
         """Give free rows to who has waited longest."""
         while self._waiting:
             place = self._waiting[0]
-            taken = [row for other in self._places for row in other.rows]
-            free = [row for row in self._rows if not any(row is one for one in taken)]
-            if len(free) < len(place.wanted):
+            if len(self._rows) - self._n_taken() < len(place.wanted):
                 return
             self._waiting.popleft()
             for prompt in place.wanted:
-                row = max(free, key=lambda row, prompt=prompt: self._fitness(row, prompt))  # type: ignore[misc]
-                free = [other for other in free if other is not row]
+                row = self._next_row(prompt)
                 place.rows.append(row)
                 if place.request is None or place.request.reuses_memory:
                     self._take_prefix(row, prompt)
@@ -220,9 +223,40 @@ class Cohort:
             place.wanted = ()
             self._note_begin(place)
 
-    def _fitness(self, row: _CohortRow, prompt: Sequence[int]) -> tuple[int, int]:
-        """How well a row suits: what it has of the prompt, and how little else is lost."""
-        return self._usable(row, prompt), -len(self._sequences.held(row.sequence))
+    def _taken(self) -> list[int]:
+        """The rows that places have, as they are numbered."""
+        return sorted(row.sequence for place in self._places for row in place.rows)
+
+    def _n_taken(self) -> int:
+        return sum(len(place.rows) for place in self._places)
+
+    def _next_row(self, prompt: Sequence[int]) -> _CohortRow:
+        """A free row next to those that are taken, which has most of the prompt or least else."""
+        taken = self._taken()
+        near = _gaps(taken) or [taken[0] - 1, taken[-1] + 1] if taken else range(len(self._rows))
+        rows = [self._rows[n] for n in near if 0 <= n < len(self._rows)]
+        return max(rows, key=lambda row: (self._usable(row, prompt), -self._n_held(row)))
+
+    def _n_held(self, row: _CohortRow) -> int:
+        return len(self._sequences.held(row.sequence))
+
+    def _close_gaps(self) -> None:
+        """Let the taken rows follow each other: with a gap, llama.cpp computes them in two parts.
+
+        The last row moves into the gap. What the gap has in memory for a later prompt moves to
+        where less is lost.
+        """
+        while gaps := _gaps(taken := self._taken()):
+            gap, last = self._rows[gaps[0]], self._rows[taken[-1]]
+            outside = [row for row in self._rows if not taken[0] <= row.sequence <= taken[-1]]
+            spare = min(outside, key=self._n_held, default=None)
+            if spare is not None and self._n_held(spare) < self._n_held(gap):
+                self._sequences.copy(gap.sequence, spare.sequence)
+            self._sequences.copy(last.sequence, gap.sequence)
+            gap.pending, gap.logits = last.pending, last.logits
+            last.pending, last.logits = (), None
+            for place in self._places:
+                place.rows = [gap if row is last else row for row in place.rows]
 
     def _note_begin(self, place: _CohortPlace) -> None:
         """Say how much of the prompts was in memory, at an answer's begin."""

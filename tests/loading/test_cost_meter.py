@@ -84,6 +84,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[Decodes]]:
         }
 
     monkeypatch.setattr(cost_meter, "measure", measure)
+    monkeypatch.setattr(cost_meter, "BATCH_SECONDS", 1.0)
     return asked
 
 

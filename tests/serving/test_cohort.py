@@ -204,6 +204,38 @@ def test_answers_that_want_more_rows_than_there_are_get_them_one_after_the_other
     assert [len(ended[place].token_ids) for place in (0, 1)] == [8, 8]
 
 
+def test_rows_of_a_decode_follow_each_other_whoever_ends_first(
+    engine: Engine,
+    requests: list[Request],
+    expected: list[tuple[int, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With a gap between them llama.cpp computes them one part after the other."""
+    real = Context.decode
+    decoded: list[list[int]] = []
+
+    def noting(context: Context, spans: Any) -> None:
+        if all(len(span.tokens) == 1 for span in spans):
+            decoded.append([span.sequence for span in spans])
+        real(context, spans)
+
+    monkeypatch.setattr(Context, "decode", noting)
+    with Places(engine, n_places=3) as cohort:
+        assert cohort.answers(requests) == expected
+    assert max(map(len, decoded)) > 4
+    assert all(rows == [*range(rows[0], rows[-1] + 1)] for rows in decoded)
+
+
+def test_what_a_moved_row_makes_room_for_is_kept_elsewhere(engine: Engine, ask: Ask) -> None:
+    with Places(engine, n_places=3, n_rows=1, n_rows_in_all=4) as cohort:
+        asked = [ask(question, (), method="base", max_tokens=6) for question in QUESTIONS[:3]]
+        asked[1] = ask(QUESTIONS[1], (), method="base", max_tokens=2)
+        done = dict(cohort.run(asked))
+        ((_, again),) = cohort.run([asked[1]])
+    assert again.token_ids == done[1].token_ids
+    assert again.usage.computed_tokens == len(again.token_ids)
+
+
 def test_one_that_waits_for_rows_can_be_cancelled(engine: Engine, ask: Ask) -> None:
     with Places(engine, n_places=2, n_rows=2, n_rows_in_all=2) as cohort:
         control = Control()
