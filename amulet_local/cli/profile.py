@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from amulet_local.cli import completions
 from amulet_local.cli.command import add_command, add_group
-from amulet_local.cli.derived_options import Given, group
-from amulet_local.cli.flags import ModelName, json_option, preference_option
 from amulet_local.cli.inputs import check_text, chosen_model
 from amulet_local.cli.json_format import write_json
+from amulet_local.cli.profile_options import (
+    CreateOptions,
+    ForgetOptions,
+    ProfileImportOptions,
+    ProfileLearnOptions,
+    ProfileListOptions,
+    ProfileOptions,
+    ProfileShowOptions,
+    RememberOptions,
+    require_something,
+    require_text,
+)
 from amulet_local.cli.terminal import one_line, visible, write
 from amulet_local.common.errors import ProfileError
-from amulet_local.params.option import some_of
-from amulet_local.params.runtime import RuntimeParams
 
 if TYPE_CHECKING:
     from amulet_local.profile.profile import Profile
-
-WHICH = "The profile"
 
 HELP = """What you picked, liked and said, and the mix of preferences that was learned from it.
 
@@ -35,152 +39,6 @@ amulet-local profile create me
 amulet-local chat --profile me
 amulet-local profile show me
 amulet-local generate "How do I sleep better?" --profile me"""
-
-NAME = typer.Argument(
-    help="Of the profile: letters, digits, '-' and '_'.",
-    metavar="NAME",
-    rich_help_panel=WHICH,
-    autocompletion=completions.profiles,
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProfileListOptions:
-    """Options of `profile list`."""
-
-    json: Annotated[bool, json_option("The same as one JSON object.")] = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProfileOptions:
-    """Options of what takes a profile and nothing else."""
-
-    name: Annotated[str, NAME]
-
-
-@dataclass(frozen=True, kw_only=True)
-class CreateOptions(ProfileOptions):
-    """Options of `profile create`."""
-
-    preference: Annotated[
-        list[str] | None,
-        preference_option(
-            "--preference",
-            panel=WHICH,
-            help="What is learned about: a name or a description, once for each, at most 16. "
-            "Default: the eight built-in preferences.",
-        ),
-    ] = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProfileShowOptions(ProfileOptions):
-    """Options of `profile show`."""
-
-    json: Annotated[bool, json_option("The same as one JSON object.")] = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProfileImportOptions(ProfileOptions):
-    """Options of `profile import`."""
-
-    file: Annotated[
-        str,
-        typer.Argument(
-            help="A file as `amulet-local profile export` writes it.",
-            metavar="FILE",
-            rich_help_panel=WHICH,
-        ),
-    ]
-    force: Annotated[
-        bool,
-        typer.Option(
-            "--force", help="Replace the profile, if there is one.", rich_help_panel=WHICH
-        ),
-    ] = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class RememberOptions(ProfileOptions):
-    """Options of `profile remember`."""
-
-    text: Annotated[
-        str,
-        typer.Argument(
-            help="Something about you, in words that your questions have too.",
-            metavar="TEXT",
-            rich_help_panel=WHICH,
-        ),
-    ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProfileLearnOptions(ProfileOptions):
-    """Options of `profile learn`."""
-
-    liked: Annotated[
-        str,
-        typer.Argument(
-            help="Texts as `amulet-local learn` takes them, JSON Lines; see --from.",
-            metavar="LIKED",
-            rich_help_panel=WHICH,
-        ),
-    ]
-    form: Annotated[
-        str,
-        typer.Option(
-            "--from",
-            help="What LIKED is: own, open-webui (the feedback that its administrators export) or "
-            "llm (`llm logs path`; it has no ratings, so each answer is shown and asked about).",
-            metavar="FORM",
-            rich_help_panel=WHICH,
-        ),
-    ] = "own"
-    last: Annotated[
-        int,
-        typer.Option(
-            "--last",
-            help="Of llm's log, how many of the last answers.",
-            metavar="N",
-            min=1,
-            rich_help_panel=WHICH,
-        ),
-    ] = 5
-    model: ModelName = None
-    runtime: Given = field(
-        default_factory=dict,
-        metadata=group(
-            some_of(
-                RuntimeParams.options,
-                *("n_ctx", "n_threads", "n_threads_batch", "n_gpu_layers"),
-                *("chat_template", "template_arguments", "verbose"),
-            )
-        ),
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class ForgetOptions(ProfileOptions):
-    """Options of `profile forget`."""
-
-    items: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Numbers as `amulet-local profile history` shows them: p1, e1, f1.",
-            metavar="[ITEM]...",
-            rich_help_panel=WHICH,
-        ),
-    ] = None
-    text: Annotated[
-        str | None,
-        typer.Option(
-            "--text",
-            help="Everything that has this text in it.",
-            metavar="TEXT",
-            rich_help_panel=WHICH,
-            show_default=False,
-        ),
-    ] = None
 
 
 def list_all(options: ProfileListOptions) -> None:
@@ -344,16 +202,6 @@ def named(name: str) -> Profile:
     return Profile(name or "")
 
 
-def _require_text(options: RememberOptions) -> None:
-    if not (options.text or "").strip():
-        raise typer.BadParameter("say what is to be remembered")
-
-
-def _require_something(options: ForgetOptions) -> None:
-    if bool(options.items) == (options.text is not None):
-        raise typer.BadParameter("say what is to be forgotten: its numbers, or --text TEXT")
-
-
 def add_to(app: typer.Typer) -> None:
     """Add the command and those below it."""
     group = add_group(
@@ -420,7 +268,7 @@ def add_to(app: typer.Typer) -> None:
         "Keep a fact about you.\n\nIt is put into the preference's prompt, and not into the plain "
         "one, for questions that share a telling word with it.",
         'remember me "I am a vegetarian, and I cook every evening."',
-        _require_text,
+        require_text,
     )
     add(
         ProfileLearnOptions,
@@ -439,7 +287,7 @@ def add_to(app: typer.Typer) -> None:
         "Delete entries for good: no byte of them stays in the file.\n\nWhat was learned from them "
         "is unlearned. Chats that are kept are files of their own.",
         'forget me p3 e1\namulet-local profile forget me --text "the surprise party"',
-        _require_something,
+        require_something,
     )
     add(ProfileOptions, reset, "reset", "Forget everything for good.", "reset me")
     add(ProfileOptions, delete, "delete", "Delete a profile.", "delete me")

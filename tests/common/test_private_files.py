@@ -1,4 +1,8 @@
-"""Files are written whole or not at all, for their owner alone, whatever fails meanwhile."""
+"""Files are written whole or not at all, for their owner alone, whatever fails meanwhile.
+
+On any system, by what Python calls; tests/disk has the same, and power loss, by what the system is
+called.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +10,14 @@ import errno
 import os
 import stat
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from amulet_local.batch.written_records import drop_failed
 from amulet_local.common import private_files
 from amulet_local.common.errors import FileAccessError
-from amulet_local.conversation import conversation_file
-from amulet_local.conversation.conversation_file import SavedConversation
-from amulet_local.conversation.conversation_settings import ConversationSettings
-from amulet_local.loading import prompt_cache
-from amulet_local.loading.prompt_cache import SavedRow
-from amulet_local.preferences.settings_editor import set_preference
-from amulet_local.prompts.dialogue import Turn
+from tests.disk.writers import WRITERS
 
 
 @pytest.mark.parametrize("name", [".", "missing/file", "there/file", "x" * 300])
@@ -42,38 +38,15 @@ def test_a_new_file_and_one_that_is_there_can_be_written(tmp_path: Path) -> None
     assert not (tmp_path / "new").exists()
 
 
-def write_conversation(folder: Path, text: str) -> None:
-    turn = Turn(question=text, answer="", token_ids=(), finish_reason="stop")
-    settings = ConversationSettings()
-    saved = SavedConversation(model="a.gguf", settings=settings, turns=(turn,))
-    conversation_file.write(folder / "talk.json", saved)
-
-
-def write_records(folder: Path, text: str) -> None:
-    """First two records, then those without an error."""
-    path = folder / "records.jsonl"
-    if path.exists():
-        drop_failed(path)
-    else:
-        path.write_text('{"line": 1, "error": "full"}\n{"line": 2}\n')
-
-
-WRITERS: dict[str, Callable[[Path, str], object]] = {
-    "any file": lambda folder, text: private_files.write(folder / "file", text.encode()),
-    "settings": lambda folder, text: set_preference("a", text, force=True),
-    "a conversation": write_conversation,
-    "a prompt cache": lambda folder, text: prompt_cache.save(
-        "a", "fingerprint", [SavedRow(tokens=(1, 2), state=text.encode())]
-    ),
-    "a batch's records": write_records,
-}
+PRIVATE = ("page or report", "settings", "conversation", "prompt cache", "records without errors")
+"""Of all that is written, what is written by way of private_files."""
 FAILING = {"mkstemp": tempfile, "fdopen": os, "fsync": os, "replace": os}
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in ("AMULET_CONFIG", "AMULET_CACHE"):
-        monkeypatch.setenv(name, str(tmp_path / name))
+    for kind in ("CONFIG", "CACHE", "DATA"):
+        monkeypatch.setenv(f"AMULET_{kind}", str(tmp_path / kind))
     return tmp_path
 
 
@@ -82,11 +55,11 @@ def contents(folder: Path) -> dict[Path, bytes]:
 
 
 @pytest.mark.parametrize("failing", FAILING)
-@pytest.mark.parametrize("writer", WRITERS)
+@pytest.mark.parametrize("writer", PRIVATE)
 def test_whatever_fails_the_old_file_stays_and_nothing_else(
     folder: Path, monkeypatch: pytest.MonkeyPatch, writer: str, failing: str
 ) -> None:
-    write = WRITERS[writer]
+    write = WRITERS[writer].write
     write(folder, "old")
     before = contents(folder)
     for reason in (errno.ENOSPC, errno.EIO, errno.EROFS):
@@ -103,51 +76,6 @@ def test_whatever_fails_the_old_file_stays_and_nothing_else(
         assert contents(folder) == before
     write(folder, "newer")
     assert contents(folder) != before
-
-
-class Disk:
-    """A disk that loses its power: what a name shows then, by what was synced until then."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
-        self.path = path
-        self.states: list[set[bytes]] = []
-        self._synced: dict[int, bytes] = {}
-        self._possible = {path.read_bytes()}
-        for name in ("fsync", "replace"):
-            monkeypatch.setattr(os, name, self._noted(name, getattr(os, name)))
-
-    def _noted(self, name: str, real: Any) -> Any:
-        def call(*arguments: Any) -> Any:
-            done = real(*arguments)
-            status = os.fstat(arguments[0]) if name == "fsync" else os.stat(self.path)
-            if name == "replace":  # the new name may be on the disk or not, its data if synced
-                self._possible |= {self._synced.get(status.st_ino, b"lost")}
-            elif stat.S_ISREG(status.st_mode):
-                self._synced[status.st_ino] = self._whole(arguments[0])
-            else:
-                self._possible = {self._synced[os.stat(self.path).st_ino]}
-            self.states.append(set(self._possible))
-            return done
-
-        return call
-
-    @staticmethod
-    def _whole(descriptor: int) -> bytes:
-        return Path(f"/proc/self/fd/{descriptor}").read_bytes()
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
-@pytest.mark.parametrize("writer", WRITERS)
-def test_after_power_loss_the_file_is_the_old_or_the_new_one_and_then_the_new_one(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, writer: str
-) -> None:
-    WRITERS[writer](folder, "old")
-    (path,) = contents(folder)
-    old = path.read_bytes()
-    disk = Disk(monkeypatch, path)
-    WRITERS[writer](folder, "new")
-    new = path.read_bytes()
-    assert disk.states == [{old}, {old, new}, {new}]
 
 
 def test_a_file_is_its_owners_alone_and_a_link_stays_one(tmp_path: Path) -> None:
