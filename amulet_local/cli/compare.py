@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from amulet_local.cli.answering import Session, applied_in_words, rate, session
-from amulet_local.cli.columns import NARROWEST, column_width, side_by_side
+from amulet_local.cli.columns import NARROWEST, column_width, side_by_side, wrap
 from amulet_local.cli.command import add_command
 from amulet_local.cli.cut_answers import say_what_was_cut
 from amulet_local.cli.flags import METHOD_NAMES, option, switch
@@ -117,7 +117,10 @@ def run(options: CompareOptions) -> None:
     else:
         if width:
             write(_columns(headings, generations, width))
-        write(f"\n{figures(generations)}\n")
+        lines = figures(generations)
+        if stdout_is_terminal():
+            lines = "\n".join(wrap(lines, shutil.get_terminal_size().columns))
+        write(f"\n{lines}\n")
     for line in weak_wishes(entries, generations):
         note(line)
     say_what_was_cut(question, generations.values(), is_shown=True)

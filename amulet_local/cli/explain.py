@@ -28,6 +28,7 @@ from amulet_local.cli.terminal import (
     has_characters,
     has_colours,
     note,
+    note_wrapped,
     one_line,
     separator,
     stderr_is_terminal,
@@ -139,7 +140,7 @@ def run(options: ExplainOptions) -> None:
         _write_page(options.html, explanation)
     is_shown = options.stats or stderr_is_terminal()
     if is_shown:
-        note(figures(generation))
+        note_wrapped(figures(generation))
     say_what_was_cut(question, [generation], is_shown=is_shown)
 
 
@@ -276,11 +277,13 @@ def show_explanation(
 def _show_legend() -> None:
     from amulet_local.explanation.explanation import STEP_FACTORS
 
+    steps = len(STEP_FACTORS)
+    fits = not stdout_is_terminal() or shutil.get_terminal_size().columns > 42 + 8 * steps
     write("likelier than plain by")
     for factor, style in zip(STEP_FACTORS, _LIKELIER[1:], strict=True):
         write(" ")
         write_painted(f"x{factor:g}", style)
-    write(", unlikelier by")
+    write(", unlikelier by" if fits else "\nunlikelier by")
     for factor, style in zip(STEP_FACTORS, _UNLIKELIER[1:], strict=True):
         write(" ")
         write_painted(f"/{factor:g}", style)

@@ -16,7 +16,7 @@ from amulet_local.cli.llama_server_flags import LlamaCliCommand
 from amulet_local.cli.named_method import warn_of_no_preference, with_method
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.question import read_options
-from amulet_local.cli.terminal import note, stderr_is_terminal
+from amulet_local.cli.terminal import note_wrapped, stderr_is_terminal
 
 HELP = """Answer one question, following a preference.
 
@@ -55,7 +55,7 @@ def run(options: GenerateOptions) -> None:
             write_json(opened.json_of(generation))
         is_shown = options.stats or stderr_is_terminal()
         if is_shown:
-            note(figures(generation))
+            note_wrapped(figures(generation))
         say_what_was_cut(question, [generation], is_shown=is_shown)
 
 

@@ -100,6 +100,18 @@ def note(text: object) -> None:
         silence(sys.stderr)
 
 
+def note_wrapped(text: str) -> None:
+    """The same; on a terminal in lines that end between words, for what nobody copies."""
+    import shutil
+
+    from amulet_local.cli.columns import wrap
+
+    shown = one_line(text)
+    width = shutil.get_terminal_size().columns - 1 if stderr_is_terminal() else len(shown)
+    for line in wrap(shown, max(width, 20)):
+        note(line)
+
+
 def silence(stream: TextIO) -> None:
     """Send what is still buffered, and all that follows, nowhere."""
     try:

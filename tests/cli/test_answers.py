@@ -519,3 +519,18 @@ def test_a_terminal_gets_figures_and_no_control_characters(
     assert "\x1b" not in shown
     assert re.search(r"12 tokens \(cut off\) · .+ tokens/s · first token after .+ s\n\Z", shown)
     assert status == [] or status[-1].isspace()
+
+
+def test_figures_break_between_words_on_a_narrow_terminal(
+    on_terminal: Callable[..., OnTerminal],
+) -> None:
+    terminal = on_terminal("generate", QUESTION, *SHORT, "--preference", "concise", COLUMNS="40")
+    assert terminal.finish() == 3
+    shown = terminal.text.replace("\r", "").splitlines()
+    start = next(n for n, line in enumerate(shown) if line.startswith("guidance scale"))
+    assert len(shown) - start >= 3
+    assert max(map(len, shown[start:])) < 40
+    assert re.fullmatch(
+        r"guidance scale .+ nats a token · 12 tokens \(cut off\) · .+ first token after [\d.]+ s",
+        " ".join(shown[start:]),
+    )

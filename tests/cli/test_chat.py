@@ -127,6 +127,7 @@ def test_strength_and_preset(shared: ChatTerminal) -> None:
     assert "concise (scale 3)" in shared.say("/strength kl off")
     assert "concise (paper)" in shared.say("/preset paper")
     assert "preset: paper; there are" in shared.say("/preset")
+    assert "concise (strong)" in shared.say("/strength Strong")
     assert "is a number" in shared.say("/strength much")
     assert "no preset 'loud'" in shared.say("/preset loud")
 
@@ -198,6 +199,7 @@ def test_system(shared: ChatTerminal, folder: Path) -> None:
 
 def test_set_takes_ollamas_names_and_llama_cpps(shared: ChatTerminal) -> None:
     assert "top_k 7" in shared.say("/set parameter top_k 7")
+    assert "top_k 5" in shared.say("/set Top_K=5")
     assert "n 9" in shared.say("/set num_predict 9")
     assert "n 8" in shared.say("/set max_tokens 8")
     assert "n 12" in shared.say("/set n-predict 12")

@@ -5,6 +5,7 @@ Knows the chat and nothing about where a command was typed.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,10 +22,14 @@ from amulet_local.cli.kept_chats import chat_path, chats_folder, listed_chats, r
 from amulet_local.cli.terminal import stdout_is_terminal, visible, write
 from amulet_local.common.errors import InvalidRequestError
 from amulet_local.common.readable import speed
+from amulet_local.params.choices import as_known
 from amulet_local.steering.presets import PRESETS
 
 if TYPE_CHECKING:
     from amulet_local.prompts.dialogue import Turn
+
+_WITH_EQUALS = re.compile(r"([\w-]+)=(.+)", re.DOTALL)
+"""`/set temp=0.7`."""
 
 
 class Leave(Exception):
@@ -86,7 +91,7 @@ class SlashCommands:
                 conversation.set(preference=wanted)
             case "avoid":
                 conversation.set(avoid=words.changed_preferences(argument, present.avoid))
-            case "strength" if argument in PRESETS:
+            case "strength" if as_known(argument, PRESETS) in PRESETS:
                 conversation.set(preset=argument)
             case "strength":
                 conversation.set(amulet=words.changed_strength(argument, present, own))
@@ -199,7 +204,10 @@ class SlashCommands:
     def _set(self, argument: str) -> None:
         chat = self._chat
         conversation = chat.conversation
+        equal = _WITH_EQUALS.fullmatch(argument.removeprefix("parameter "))
         name, _, value = argument.removeprefix("parameter ").partition(" ")
+        if equal is not None:
+            name, value = equal.groups()
         value = value.strip().strip("\"'")
         if name in ("preference", "avoid", "strength", "preset", "system"):
             self.run(SlashLine(name=name, command=BY_NAME[name], argument=value))
