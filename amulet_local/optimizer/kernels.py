@@ -159,6 +159,15 @@ def mean_difference(plain: Logits, reference: Logits, floor: np.float32) -> floa
 
 
 @_quietly
+def cap_difference(plain: Logits, reference: Logits, most: np.float32, out: Logits) -> None:
+    """out = reference - min(reference - plain, most); -inf in the plain row stays -inf."""
+    np.subtract(reference, most, out=out)
+    np.maximum(out, plain, out=out)
+    if plain.min() == -np.inf:
+        out[np.isneginf(plain)] = -np.inf
+
+
+@_quietly
 def shrink_difference(
     plain: Logits, reference: Logits, center: np.float32, threshold: np.float32, out: Logits
 ) -> None:

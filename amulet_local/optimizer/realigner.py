@@ -1,7 +1,7 @@
 """Combines the rows of logits of one step and finds the next token or the sampler's candidates.
 
 Owns the buffers that the passes of kernels.py write into. Knows nothing about models, prompts or
-llama.cpp: it sees float32 vectors and a few numbers. `mix`, `shrink`, `scale_within` and
+llama.cpp: it sees float32 vectors and a few numbers. `mix`, `cap`, `shrink`, `scale_within` and
 `plausible` prepare a combination (what the preference row is, what the plain row is, which scale,
 which tokens); `greedy`, `fill_candidates` and `combine` carry it out. Where the rows are largest
 costs a pass over them: `peak` finds it, and what is told it (`best`) needn't look again. RowPair
@@ -55,7 +55,8 @@ class Realigner:
     def __init__(self, n_vocab: int) -> None:
         self.n_vocab = n_vocab
         self.combined = CombinedRow(n_vocab)
-        self._mixed, self._shrunken, self._restrained = np.empty((3, n_vocab), dtype=np.float32)
+        rows = np.empty((4, n_vocab), dtype=np.float32)
+        self._mixed, self._capped, self._shrunken, self._restrained = rows
         self._kept = np.empty(0, dtype=np.int32)
         self._kept_logits, self._kept_differences = np.empty((2, 0), dtype=np.float32)
 
@@ -99,6 +100,27 @@ class Realigner:
         if kernels.all_finite(preference) and (plain is preference or kernels.all_finite(plain)):
             return token, True
         return self.combined.write_checked(plain, preference, np.float32(0)), False
+
+    def cap(
+        self, plain: Logits, preference: Logits, most: float, *, normaliser: float | None = None
+    ) -> Logits:
+        """A plain row under which no token's log p1 - log p0 is above `most`.
+
+        Where it is, the result, valid until the next call, is what makes it `most`.
+
+        Args:
+            plain, preference: logits, float32, shape (n_vocab,).
+            most: in nats, above 0.
+            normaliser: log sum exp of the preference row, where it is known.
+
+        Raises:
+            LogitsError: a row holds a NaN or +inf, or no token is left.
+        """
+        if normaliser is None:
+            normaliser = self.log_normaliser(preference)
+        shift = normaliser - self.log_normaliser(plain) + most
+        kernels.cap_difference(plain, preference, np.float32(shift), self._capped)
+        return self._capped
 
     def shrink(
         self, plain: Logits, preference: Logits, threshold: float, *, best: int | None = None

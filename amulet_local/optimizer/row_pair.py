@@ -149,6 +149,11 @@ class RowPair:
         plain = self._realigner.shrink(self.plain, self.preference, threshold, best=self.best)
         return RowPair(self._realigner, plain, self.preference, self)
 
+    def capped(self, most: float) -> RowPair:
+        """The pair with `Realigner.cap`'s plain row."""
+        plain = self._realigner.cap(self.plain, self.preference, most, normaliser=self.normaliser)
+        return RowPair(self._realigner, plain, self.preference, self)
+
     def restrained(self, held: Tokens) -> RowPair:
         """The pair with `Realigner.restrain`'s plain row."""
         plain = self._realigner.restrain(self.plain, self.preference, held, best=self.best)

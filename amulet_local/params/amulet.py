@@ -42,6 +42,8 @@ class AmuletParams(StrictParams):
         guidance_scale: a; 0 is the plain prompt, 1 the preference prompt.
         max_guidance: an upper bound for the scale, whatever it comes from; None is none. With a
             `kl_budget` and no strength given it is the scale itself.
+        max_gain: nats, >= 0.01; a token that the preference makes likelier by more than that
+            (log p1 - log p0) counts as if it were by that much. None is off.
         min_plausibility: beta, 0 to 1; a token may be chosen only if the reference gives it at
             least beta times the probability of its likeliest token. 0 is off.
         nucleus: a probability; of these tokens only the reference's likeliest ones may be chosen,
@@ -117,6 +119,20 @@ class AmuletParams(StrictParams):
             metavar="A",
             is_changeable=True,
             plugin="a ceiling for the scale",
+        ),
+    ] = None
+    max_gain: Annotated[
+        Finite | None,
+        Field(ge=0.01, le=1000),
+        Option(
+            "--max-gain",
+            GUARDS,
+            "A token that the preference makes likelier by more than NATS counts as if it were by "
+            "that much.",
+            metavar="NATS",
+            is_changeable=True,
+            eval="gain",
+            plugin="nats that a token's gain by the preference counts for at most",
         ),
     ] = None
     min_plausibility: Annotated[

@@ -39,6 +39,9 @@ SWITCHED_ON: dict[str, Any] = dict.fromkeys(
 )
 """What `balanced` and `strong` switch on besides their scale."""
 
+MAX_GAIN = 3.0
+"""What a token gains at most under them, in nats."""
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -51,13 +54,17 @@ PRESETS: dict[str, Preset] = {
         Preset(
             name="balanced",
             summary="guidance scale 1.5 at first, then as the answer needs it; with all guards",
-            amulet=AmuletParams(guidance_scale=1.5, kl_target=0.12, **SWITCHED_ON),
+            amulet=AmuletParams(
+                guidance_scale=1.5, kl_target=0.12, max_gain=MAX_GAIN, **SWITCHED_ON
+            ),
             placement="contrast",
         ),
         Preset(
             name="strong",
             summary="guidance scale 2 at first, then further than balanced; shorter answers",
-            amulet=AmuletParams(guidance_scale=2.0, kl_target=0.2, **SWITCHED_ON),
+            amulet=AmuletParams(
+                guidance_scale=2.0, kl_target=0.2, max_gain=MAX_GAIN, **SWITCHED_ON
+            ),
             placement="contrast",
         ),
     )

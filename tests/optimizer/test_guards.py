@@ -123,6 +123,51 @@ def scale_within(pair: Pair, ceiling: float, budget: float, *mask: float) -> flo
     return realigner.scale_within(*pair, ceiling, budget, tokens)
 
 
+# --- cap ----------------------------------------------------------------------------------------
+
+
+def assert_capped(pair: Pair, most: float) -> None:
+    """The rows' difference of log-probabilities is min(that of the given rows, most)."""
+    plain, preference = wide(*pair)
+    capped = realigner_for(pair).cap(*pair, most)
+    possible = alive(*pair)
+    gains = log_softmax(preference)[possible] - log_softmax(plain)[possible]
+    offset = offset64(plain, preference)
+    found = preference[possible] - capped.astype(np.float64)[possible] - offset
+    within = 2e-5 * (1 + np.abs(gains).max())
+    np.testing.assert_allclose(found, np.minimum(gains, most), atol=within)
+    assert np.array_equal(np.isneginf(capped), np.isneginf(plain))
+
+
+def offset64(plain: np.ndarray, preference: np.ndarray) -> float:
+    """What two rows' normalisers differ by: logits less it are log-probabilities' differences."""
+    return float(np.logaddexp.reduce(preference) - np.logaddexp.reduce(plain))
+
+
+@pytest.mark.parametrize("most", [0.01, 1.0, 3.0, 20.0])
+def test_gains_of_real_rows_are_capped_as_float64_caps_them(
+    real_pairs: list[Pair], most: float
+) -> None:
+    for pair in real_pairs:
+        assert_capped(pair, most)
+
+
+@given(pairs(), st.floats(0.01, 50.0))
+@settings(deadline=None)
+def test_gains_of_any_rows_are_capped_as_float64_caps_them(pair: Pair, most: float) -> None:
+    assert_capped(pair, most)
+
+
+def test_a_cap_doesnt_depend_on_the_constants_of_the_rows() -> None:
+    plain, preference = made_rows(500)
+    realigner = Realigner(500)
+    expected = realigner.combine(realigner.cap(plain, preference, 0.5), preference, 3.0)
+    expected = log_softmax(expected.astype(np.float64))
+    shifted = plain + np.float32(7), preference - np.float32(4)
+    found = realigner.combine(realigner.cap(*shifted, 0.5), shifted[1], 3.0)
+    np.testing.assert_allclose(log_softmax(found.astype(np.float64)), expected, atol=1e-4)
+
+
 # --- mask ---------------------------------------------------------------------------------------
 
 

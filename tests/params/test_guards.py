@@ -14,6 +14,7 @@ PAPER_SCALE = 5.648699006951202
 LIMITS = {  # field: (lowest, highest) that are accepted
     "guidance_scale": (-1000, 1000),
     "max_guidance": (0, 1000),
+    "max_gain": (0.01, 1000),
     "min_plausibility": (0, 1),
     "nucleus": (0, 1),
     "nucleus_temperature": (0.01, 100),

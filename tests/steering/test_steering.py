@@ -343,6 +343,28 @@ def test_a_row_alone_is_taken_as_it_is(small: Realigner) -> None:
         assert np.array_equal(small.combine(*alone.combine([row])), row)
 
 
+# --- the cap of a token's gain --------------------------------------------------------------------
+
+
+def test_what_the_preference_prompt_finds_unlikely_isnt_pushed_into_the_answer(
+    small: Realigner,
+) -> None:
+    """Token 7 is 5 nats below the likeliest, and 12 likelier than without the preference."""
+    plain, preference = np.zeros((2, 60), dtype=np.float32)
+    preference[3], preference[7], plain[7] = 5.0, 0.0, -12.0
+    for most, expected in ((None, 7), (13.0, 7), (2.0, 3)):
+        chosen = steering(small, guidance_scale=2.5, max_gain=most).combine([plain, preference])
+        assert small.greedy(*chosen) == expected
+
+
+def test_what_it_finds_likely_still_overtakes_what_was_likely_anyhow(small: Realigner) -> None:
+    plain, preference = np.zeros((2, 60), dtype=np.float32)
+    preference[3], preference[7], plain[3] = 5.0, 4.0, 5.0
+    chosen = steering(small, guidance_scale=2.0, max_gain=3.0).combine([plain, preference])
+    assert small.greedy(*steering(small, guidance_scale=1.0).combine([plain, preference])) == 3
+    assert small.greedy(*chosen) == 7
+
+
 # --- noise guard, and the order of the guards ---------------------------------------------------
 
 

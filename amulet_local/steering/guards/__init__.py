@@ -12,6 +12,7 @@ from amulet_local.steering.guards.budget import KlBudget
 from amulet_local.steering.guards.code import CodeGate
 from amulet_local.steering.guards.early_end import EarlyEnd
 from amulet_local.steering.guards.echo import EchoGuard
+from amulet_local.steering.guards.gain_cap import GainCap
 from amulet_local.steering.guards.json_structure import JsonGate
 from amulet_local.steering.guards.kl_target import KlTarget
 from amulet_local.steering.guards.loop_watch import LoopWatch
@@ -26,6 +27,7 @@ GUARDS: tuple[type[Guard], ...] = (
     KlTarget,
     LoopWatch,
     EarlyEnd,
+    GainCap,
     NoiseGuard,
     EchoGuard,
     Plausibility,

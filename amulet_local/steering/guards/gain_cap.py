@@ -1,0 +1,26 @@
+"""Keeps words that belong to the preference, and not to the answer, from being pushed into it.
+
+The preference prompt can make a token hundreds of times likelier that it hardly ever says itself: a
+scale above 1 makes that much more of it. Truncating the log-ratio truncates the importance weight
+p1 / p0 (as in V-trace, Espeholt et al., arXiv 1802.01561): what the prompt finds likely still wins,
+what it finds unlikely doesn't. Knows nothing about texts.
+"""
+
+from __future__ import annotations
+
+from amulet_local.steering.guards.base import Guard, Surroundings
+from amulet_local.steering.step import Step
+
+
+class GainCap(Guard):
+    """Lets no token gain more than so many nats from the preference."""
+
+    @classmethod
+    def is_on(cls, around: Surroundings) -> bool:
+        """Whether there is a cap."""
+        return around.amulet.max_gain is not None
+
+    def act(self, step: Step) -> None:
+        """Cap the differences of the rows."""
+        assert self.around.amulet.max_gain is not None
+        step.rows = step.rows.capped(self.around.amulet.max_gain)
