@@ -390,7 +390,7 @@ def test_an_interrupted_install_is_done_again(checkout: Checkout) -> None:
     with process:
         wait_until(checkout.installs)
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(timeout=5) == 130
+        assert process.wait(timeout=15) == 130
     assert list(checkout.venv.glob("amulet-stamp-*")) == []
     checkout.log.unlink()
     assert checkout.run("scripts/demo").returncode == 0
