@@ -114,7 +114,11 @@ def test_commands_that_are_shown_have_the_programs_flags(path: Path) -> None:
     shown = commands(path)
     assert shown or path.name not in ("README.md", "manual.md", "explain.md", "learn.md")
     for name, *arguments in shown:
-        command_named(name).make_context(name, arguments)  # without running it
+        command = command_named(name)
+        command.make_context(name, arguments)  # without running it
+        inner = getattr(command, "commands", {}).get(arguments[0])
+        if inner is not None and arguments[1:]:
+            inner.make_context(arguments[0], arguments[1:])
 
 
 @pytest.mark.parametrize("path", help_in_docs.documents(), ids=lambda path: path.name)
