@@ -84,6 +84,7 @@ class SamplerChain:
             self._filter = TokenFilter(spelled_rules, vocabulary.spelled_table)
         elif sampling.rules is not None:
             self._filter = TokenFilter(sampling.rules, vocabulary.token_table)
+        self._n_lowered: int | None = None  # tokens, where nothing but lowering them adjusts
         self._sorter = _Sorter.of(sampling, vocabulary.n_tokens)
         with ExitStack() as made:
             self._adjusting = made.enter_context(closing(_NativeChain()))
@@ -101,11 +102,21 @@ class SamplerChain:
     def which(self) -> candidate_kernels.Which | None:
         """Says which tokens make a difference to what is done first; None where all do."""
         sampling = self._sampling
-        if not self._adjusting.is_empty or sampling.mirostat:
+        n_lowered = 0 if self._adjusting.is_empty else self._n_lowered
+        if n_lowered is None or sampling.mirostat:
             return None
+        if n_lowered and self._filter is not None:
+            return None
+        if sampling.temperature < GREEDY_BELOW:
+            return partial(candidate_kernels.among_likeliest, 1 + n_lowered) if n_lowered else None
         if sampling.top_k > 0:
-            return partial(candidate_kernels.among_likeliest, sampling.top_k)
-        if self._sorter is None or self._sorter.top_p is None or self._filter is not None:
+            return partial(candidate_kernels.among_likeliest, sampling.top_k + n_lowered)
+        if (
+            n_lowered
+            or self._sorter is None
+            or self._sorter.top_p is None
+            or self._filter is not None
+        ):
             return None
         return candidate_kernels.countable if sampling.top_p <= MOST_CERTAIN else None
 
@@ -221,6 +232,9 @@ class SamplerChain:
         biases = dict(sampling.logit_bias)
         if sampling.ignore_eos:
             biases.update(dict.fromkeys(vocabulary.end_tokens, -math.inf))
+        lowers = max(biases.values(), default=0.0) <= 0
+        if lowers and not sampling.has_penalties and not sampling.has_dry:
+            self._n_lowered = len(biases)
         if biases:
             items = [llama_cpp.llama_logit_bias(token, bias) for token, bias in biases.items()]
             array = (llama_cpp.llama_logit_bias * len(items))(*items)

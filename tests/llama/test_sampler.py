@@ -329,7 +329,15 @@ def test_biased_away_tokens_stay_away_where_a_grammar_wants_them(vocabulary: Voc
 
 @pytest.mark.parametrize(
     "options",
-    [{"top_k": 1}, {"top_k": 40}, {"top_k": 150, "top_p": 0.8}, {"top_k": 0, "top_p": 0.97}],
+    [
+        {"top_k": 1},
+        {"top_k": 40},
+        {"top_k": 150, "top_p": 0.8},
+        {"top_k": 0, "top_p": 0.97},
+        {"top_k": 3, "ignore_eos": True},
+        {"temperature": 0, "logit_bias": dict.fromkeys(range(0, 400, 2), -0.5)},
+        {"temperature": 0, "logit_bias": {9: 4.0}},
+    ],
 )
 @pytest.mark.parametrize("method", ["base", "amulet"])
 def test_leaving_out_what_is_dropped_anyway_changes_no_token(
@@ -340,7 +348,9 @@ def test_leaving_out_what_is_dropped_anyway_changes_no_token(
             tiny_engine.generate(
                 "Invent an animal.",
                 preference=None if method == "base" else "creative",
-                sampling=SamplingParams(max_tokens=20, temperature=1.2, seed=seed, **options),
+                sampling=SamplingParams(
+                    **{"max_tokens": 20, "temperature": 1.2, "seed": seed, **options}
+                ),
             ).token_ids
             for seed in range(2)
         ]
