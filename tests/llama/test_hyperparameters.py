@@ -28,7 +28,15 @@ from amulet_local.llama.gguf.hyperparameters import EQUAL_HEADS, ROTATES_WHOLE_H
 from tests.small_gguf import N_VOCAB, VOCABULARY, Shape, small_llama, write_small
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "gpt2", "starcoder2", "mamba")
-ALSO = ("stablelm", "olmo2", "command-r", "internlm2", "smollm3", "granite", "phi2", "gemma")
+ALSO = (
+    *("stablelm", "olmo2", "command-r", "internlm2", "smollm3", "granite", "phi2", "gemma"),
+    *("arcee", "baichuan", "bitnet", "bloom", "chatglm", "codeshell", "cogvlm", "deci", "dream"),
+    *("ernie4_5", "eurobert", "exaone", "exaone4", "falcon", "glm4", "granitemoe", "hunyuan_vl"),
+    *("hunyuan-dense", "jais", "jais2", "llada", "llama-embed", "maincoder", "minicpm", "mistral3"),
+    *("modern-bert", "mpt", "nemotron", "neo-bert", "olmo", "openelm", "orion", "pangu-embedded"),
+    *("plamo", "plamo3", "qwen", "refact", "seed_oss", "starcoder", "xverse"),
+)
+"""Those that a small model is made of by its own keys and what llama.cpp asks for."""
 SSM = {"ssm.conv_kernel": 4, "ssm.inner_size": 128, "ssm.state_size": 16, "ssm.time_step_rank": 4}
 SIZES = (0, 1, 2, 3, 5, 7, 12, 17, 33, 63, 65, 96, 1000, 65536, 2**31 - 1, 2**31, 2**32 - 1)
 FLOATS = (0.0, -1.0, math.nan, math.inf, 1e38)
@@ -79,6 +87,38 @@ def test_sizes_that_llama_cpp_aborts_on_are_named(
     keys, shapes = changed(**{"attention__head_count_kv": 1, **values})
     with pytest.raises(ModelFileError, match=re.escape(reason)):
         read_header(write_small(tmp_path / "a.gguf", keys, shapes))
+
+
+@pytest.mark.parametrize(
+    ("arch", "values", "reason"),
+    [
+        ("maincoder", {"attention__value_length": 8}, "maincoder's heads have keys of 16"),
+        ("llama-embed", {"attention__value_length": 8}, "llama-embed's heads have keys of 16"),
+        ("cogvlm", {"rope__dimension_count": 2}, "rope.dimension_count is 2, not the 16 of a head"),
+        ("llada-moe", {}, "llada-moe.expert_count is 0, outside what llama.cpp takes"),
+        ("paddleocr", {}, "paddleocr.rope.dimension_sections has nothing above 0"),
+        ("qwen2vl", {"rope__dimension_sections": [0, 0, 0, 4]}, "has nothing above 0"),
+    ],
+)
+def test_what_a_single_architecture_aborts_on_is_named(
+    tmp_path: Path, arch: str, values: dict[str, Any], reason: str
+) -> None:
+    keys, shapes = changed(**{"attention__head_count_kv": 1, **values})
+    keys = {key.replace("llama.", f"{arch}."): value for key, value in keys.items()}
+    keys["general.architecture"] = arch
+    with pytest.raises(ModelFileError, match=re.escape(reason)):
+        read_header(write_small(tmp_path / "a.gguf", keys, shapes))
+
+
+def test_a_layer_without_what_it_reads_is_named(tmp_path: Path) -> None:
+    keys, shapes = changed(attention__head_count_kv=1)
+    keys = {key.replace("llama.", "phi3."): value for key, value in keys.items()}
+    keys["general.architecture"] = "phi3"
+    path = write_small(tmp_path / "a.gguf", keys, shapes)
+    assert read_header(path).architecture == "phi3"
+    write_small(path, keys, {name: shapes[name] for name in shapes if "1.attn_v" not in name})
+    with pytest.raises(ModelFileError, match="layer 1 has neither attn_qkv nor"):
+        read_header(path)
 
 
 def test_usual_sizes_pass(tmp_path: Path) -> None:

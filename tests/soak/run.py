@@ -119,6 +119,7 @@ class Soak:
     def run(self, minutes: float, report: Callable[[str], object] = print) -> list[str]:
         """Visit for so long, and MIN_ROUNDS rounds at least; what was wrong, in words."""
         started = time.monotonic()
+        compiled.COMPILE_SECONDS = STUCK_SECONDS
         compiled.take_over()  # a process that goes on does so by itself, in some round
         for visit in dict.fromkeys(visit for desk in self._desks for visit in desk):
             visit(self._place, self.book, None)

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from amulet_local.common.errors import FileAccessError, ModelFileError, ModelNotFoundError
 from amulet_local.llama.gguf.cursor import Cursor
-from amulet_local.llama.gguf.hyperparameters import check_hyperparameters
+from amulet_local.llama.gguf.hyperparameters import check_hyperparameters, check_layers
 from amulet_local.llama.gguf.metadata import MetadataValue, read_metadata
 from amulet_local.llama.gguf.native_limits import check_sizes, check_tokenizer
 from amulet_local.llama.gguf.tensors import DEFAULT_ALIGNMENT, GGUFTensor, read_tensors
@@ -163,6 +163,8 @@ def _parse(cursor: Cursor, *, is_further: bool = False) -> GGUFHeader:
     if type(alignment) is not int or alignment <= 0 or alignment & (alignment - 1):
         cursor.damaged(f"general.alignment is {alignment!r}, not a power of two")
     data_offset, tensors = read_tensors(cursor, n_tensors, alignment)
+    if tensors and "split.count" not in metadata:
+        check_layers(cursor, metadata, tensors.keys())
     return GGUFHeader(
         version,
         n_tensors,

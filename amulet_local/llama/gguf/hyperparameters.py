@@ -6,7 +6,7 @@ are some 150, and what is missed here ends the process of a file's trial (llama/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import NoReturn
 
 from amulet_local.llama.gguf.cursor import Cursor
@@ -23,19 +23,32 @@ MAX_HEADS = 2**16
 
 # fmt: off
 EQUAL_HEADS = frozenset((
-    "arcee", "arctic", "baichuan", "bloom", "chatglm", "codeshell", "cohere2", "command-r",
-    "dbrx", "deci", "deepseek", "dots1", "ernie4_5", "exaone", "falcon", "gemma", "gemma2",
-    "gemma3", "glm4", "glm4moe", "gpt2", "gptneox", "granite", "grok", "internlm2", "jais",
-    "llama", "llama4", "mistral3", "mpt", "nanbeige", "nemotron", "olmo", "olmo2", "olmoe",
-    "orion", "phi2", "phi3", "plamo", "qwen", "qwen2", "qwen2moe", "qwen2vl", "qwen3", "qwen3moe",
-    "qwen3vl", "refact", "seed_oss", "smollm3", "stablelm", "starcoder", "starcoder2", "xverse",
+    "afmoe", "apertus", "arcee", "arctic", "baichuan", "bailingmoe2", "bert", "bitnet", "bloom",
+    "chameleon", "chatglm", "codeshell", "cogvlm", "cohere2", "cohere2moe", "command-r", "dbrx",
+    "deci", "deepseek", "dflash", "dots1", "dream", "eagle3", "ernie4_5", "ernie4_5-moe",
+    "eurobert", "exaone", "exaone-moe", "exaone4", "falcon", "gemma", "gemma2", "gemma3", "glm4",
+    "glm4moe", "gpt2", "gptneox", "granite", "granite_swa", "granitehybrid", "granitemoe",
+    "graniteswitch", "grok", "grovemoe", "hunyuan-dense", "hunyuan-moe", "hunyuan_vl", "hy_v3",
+    "internlm2", "jais", "jais2", "jina-bert-v2", "jina-bert-v3", "laguna", "llada", "llada-moe",
+    "llama", "llama-embed", "llama4", "maincoder", "maple", "mellum", "minicpm", "minimax-01",
+    "minimax-m2", "minimax-m3", "mistral3", "modern-bert", "mpt", "muse-glimmer", "nanbeige",
+    "nemotron", "nemotron_h", "nemotron_h_moe", "neo-bert", "nomic-bert", "nomic-bert-moe", "olmo",
+    "olmo2", "olmoe", "openelm", "orion", "paddleocr", "pangu-embedded", "phi2", "phi3", "phimoe",
+    "plamo", "pockettts", "qwen", "qwen2", "qwen2moe", "qwen2vl", "qwen3", "qwen35", "qwen35moe",
+    "qwen3moe", "qwen3next", "qwen3vl", "qwen3vlmoe", "qwen4exp", "refact", "rnd1", "seed_oss",
+    "smallthinker", "smollm3", "spark2_5", "stablelm", "starcoder", "starcoder2", "t5",
+    "t5encoder", "talkie", "xverse",
 ))
 """Architectures whose graph asserts that keys are as long as values."""
 ROTATES_WHOLE_HEADS = frozenset((
-    "arcee", "arctic", "baichuan", "codeshell", "dbrx", "deepseek", "dots1", "ernie4_5", "exaone",
-    "granite", "grok", "internlm2", "llama4", "mistral3", "olmo", "olmo2", "olmoe",
-    "orion", "plamo", "qwen2", "qwen2moe", "qwen2vl", "qwen3", "qwen3moe", "qwen3vl", "seed_oss",
-    "smollm3", "starcoder2", "xverse",
+    "apertus", "arcee", "arctic", "baichuan", "chameleon", "codeshell", "cogvlm", "cohere2moe",
+    "dbrx", "deepseek", "dots1", "dream", "ernie4_5", "ernie4_5-moe", "exaone", "exaone-moe",
+    "exaone4", "granite", "granite_swa", "granitemoe", "graniteswitch", "grok", "grovemoe",
+    "hunyuan-dense", "hunyuan-moe", "hunyuan_vl", "hy_v3", "internlm2", "jais2", "llada",
+    "llada-moe", "llama4", "maincoder", "mellum", "minicpm", "mistral3", "olmo", "olmo2", "olmoe",
+    "orion", "paddleocr", "pangu-embedded", "plamo", "pockettts", "qwen2", "qwen2moe", "qwen2vl",
+    "qwen3", "qwen3moe", "qwen3vl", "qwen3vlmoe", "rnd1", "seed_oss", "smallthinker", "smollm3",
+    "starcoder2", "talkie", "xverse",
 ))
 """Of these, those whose graph asserts that all of a head is rotated."""
 NO_ROTATION = frozenset((
@@ -85,6 +98,19 @@ def check_hyperparameters(cursor: Cursor, metadata: Mapping[str, MetadataValue],
         )
     if arch not in NO_ROTATION and not values("attention.kv_lora_rank"):  # of latent attention
         _check_rotation(cursor, arch, first("rope.dimension_count", key_length), key_length)
+
+
+def check_layers(cursor: Cursor, metadata: Mapping[str, MetadataValue], tensors: Set[str]) -> None:
+    """Refuse a layer without what its architecture reads and its loader doesn't ask for.
+
+    Args:
+        tensors: names of all of a file that isn't split.
+    """
+    arch, n_layers = (metadata.get(key) for key in ("general.architecture", "phi3.block_count"))
+    for layer in range(n_layers if arch == "phi3" and isinstance(n_layers, int) else 0):
+        parts = [f"blk.{layer}.attn_{part}.weight" for part in ("q", "k", "v")]
+        if f"blk.{layer}.attn_qkv.weight" not in tensors and not tensors >= set(parts):
+            _refuse(cursor, f"layer {layer} has neither attn_qkv nor attn_q, attn_k and attn_v")
 
 
 def _refuse(cursor: Cursor, what: str) -> NoReturn:

@@ -115,6 +115,16 @@ def _check_added_tokens(
             )
 
 
+_OF_EXPERTS = frozenset(
+    ("bailingmoe2", "glm4moe", "grovemoe", "lfm2moe", "llada-moe", "smallthinker")
+)
+"""Architectures whose loader asserts that there are experts."""
+_OF_SECTIONS = frozenset(
+    ("paddleocr", "qwen2vl", "qwen35", "qwen35moe", "qwen3vl", "qwen3vlmoe", "qwen4exp")
+)
+"""Architectures whose heads are always rotated in sections."""
+
+
 def check_sizes(cursor: Cursor, metadata: Mapping[str, MetadataValue], arch: str) -> None:
     """Refuse the sizes that llama.cpp asserts on; a value of the wrong type it refuses itself."""
 
@@ -130,7 +140,7 @@ def check_sizes(cursor: Cursor, metadata: Mapping[str, MetadataValue], arch: str
         "block_count": 0 < n_layers <= MAX_LAYERS,
         "nextn_predict_layers": value("nextn_predict_layers") <= n_layers,
         "vocab_size": value("vocab_size") <= MAX_VOCAB_SIZE,
-        "expert_count": n_experts <= MAX_EXPERTS,
+        "expert_count": (arch in _OF_EXPERTS) <= n_experts <= MAX_EXPERTS,
         "expert_used_count": n_used <= n_experts and (n_used > 0 or n_experts == 0),
         "expert_group_count": n_groups == 0 or (n_groups < n_experts and n_experts % n_groups == 0),
         "expert_group_used_count": n_groups <= 1 or 0 < n_groups_used < n_groups,
@@ -143,6 +153,10 @@ def check_sizes(cursor: Cursor, metadata: Mapping[str, MetadataValue], arch: str
         epsilon = metadata.get(f"{arch}.attention.{norm}_epsilon", 0.0)
         if isinstance(epsilon, float) and not 0 <= epsilon < math.inf:
             cursor.damaged(f"{arch}.attention.{norm}_epsilon is {epsilon}, not a small number")
+    sections = metadata.get(f"{arch}.rope.dimension_sections", 0)
+    parts = (sections.values or ())[:3] if isinstance(sections, GGUFArray) else (sections,)
+    if arch in _OF_SECTIONS and not any(type(v) is int and v > 0 for v in parts):
+        cursor.fail(f"{arch}.rope.dimension_sections has nothing above 0: llama.cpp can't run it")
     scaling = metadata.get(f"{arch}.rope.scaling.type", "none")
     if isinstance(scaling, str) and scaling not in ("none", "linear", "yarn", "longrope"):
         cursor.fail(f"{arch}.rope.scaling.type is {cut(scaling)}, unknown to llama.cpp")
