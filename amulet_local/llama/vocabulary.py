@@ -199,6 +199,33 @@ class Vocabulary:
         )
         return begin, end, middle
 
+    @cached_property
+    def file_tokens(self) -> tuple[int | None, int | None]:
+        """Tokens before a project's name and a file's; None where there are none."""
+        import llama_cpp
+
+        project = self._optional(llama_cpp.llama_vocab_fim_rep(self.pointer))
+        return project, self._optional(llama_cpp.llama_vocab_fim_sep(self.pointer))
+
+    def files_before(self, files: Sequence[tuple[str, str]]) -> list[int]:
+        """Files of a project, before the one with a gap: as Qwen2.5-Coder was trained to read them,
+        or as text where the vocabulary has no tokens for that.
+
+        Args:
+            files: names and texts.
+        """
+
+        def ids(text: str) -> list[int]:
+            return self.tokenize(text, add_special=False, parse_special=False)
+
+        project, file = self.file_tokens
+        if not files or file is None:
+            return ids("".join(f"{name}\n{text}\n\n" for name, text in files))
+        found = [] if project is None else [project, *ids("myproject\n")]
+        for name, text in files:
+            found += [file, *ids(f"{name}\n"), *ids(text)]
+        return [*found, file, *ids("filename\n")]
+
     def around_gap(self, before: Sequence[int], after: str) -> list[int]:
         """What asks a model that was trained for it to fill a gap between two texts.
 

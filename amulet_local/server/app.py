@@ -21,7 +21,12 @@ from amulet_local.server import openapi
 from amulet_local.server.access import json_object
 from amulet_local.server.client_fields import HABITS
 from amulet_local.server.completion_job import CompletionJob
-from amulet_local.server.completion_prompt import ChatPrompt, CompletionPrompt, TextPrompt
+from amulet_local.server.completion_prompt import (
+    ChatPrompt,
+    CompletionPrompt,
+    TextPrompt,
+    tokens_of,
+)
 from amulet_local.server.embeddings import add_embeddings
 from amulet_local.server.failures import HttpError, as_http, log_error
 from amulet_local.server.feedback import add_feedback
@@ -118,12 +123,13 @@ def _add_tokens(app: FastAPI, service: Service) -> None:
         body = json_object(await request.body())
         vocabulary = service.model.vocabulary
         content = body.get("content")
-        if not isinstance(content, str):
-            raise InvalidParameterError("content: must be a text")
+        parts: list[Any] = content if isinstance(content, list) else [content]
+        if type(content) is int or not all(type(part) in (int, str) for part in parts):
+            raise InvalidParameterError("content: must be a text, or a list of texts and token ids")
         add_special = _flag(body, "add_special", False)
         parse_special = _flag(body, "parse_special", True)
         tokens = await asyncio.to_thread(
-            vocabulary.tokenize, content, add_special=add_special, parse_special=parse_special
+            tokens_of, vocabulary, parts, add_special=add_special, parse_special=parse_special
         )
         if not _flag(body, "with_pieces", False):
             return JSONResponse({"tokens": tokens})

@@ -124,11 +124,13 @@ class TextPrompt(CompletionPrompt):
 
     Attributes:
         fields_type: what a body has besides.
+        files: names and texts that stand before a text with a gap.
     """
 
     answers: ClassVar[type[TracedAnswers]] = TracedTextAnswers
     fields_type: ClassVar[type[TextFields]] = TextFields
     known = frozenset({"prompt", *TextFields.model_fields})
+    files: Sequence[tuple[str, str]] = ()
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         self._prompts = prompts_of(body)
@@ -150,10 +152,17 @@ class TextPrompt(CompletionPrompt):
             del arguments[name]
         preferences = resolve(arguments.pop("preference"), avoid=arguments.pop("avoid"))
         begins = ["", *(f"{item.instruction}\n\n" for item in preferences)]
+        vocabulary = engine.model.vocabulary
         plain, *others = (
-            _tokens(engine.model.vocabulary, self._prompts[which], begin, fields)
-            for begin in begins
+            _tokens(vocabulary, self._prompts[which], begin, fields) for begin in begins
         )
+        if self.files:
+            extra = vocabulary.files_before(self.files)
+            kept = engine.n_ctx - max(map(len, (plain, *others)))
+            wanted = arguments["sampling"].max_tokens
+            room = kept - (wanted if wanted < engine.n_ctx else engine.n_ctx // 4)
+            extra = extra[-room:] if room > 0 else []
+            plain, *others = (_after_bos(ids, extra, vocabulary) for ids in (plain, *others))
         return engine.request_from_tokens(
             plain,
             others or None,
@@ -184,7 +193,7 @@ def _tokens(
             return ids
         first = [vocabulary.bos_id] if vocabulary.add_bos and vocabulary.bos_id is not None else []
     else:
-        prompt = _as_ids(vocabulary, prompt, fields)
+        prompt = tokens_of(vocabulary, prompt, add_special=True, parse_special=fields.parse_special)
         n_first = int(prompt[0] == vocabulary.bos_id)
         first = list(prompt[:n_first])
         start = vocabulary.tokenize(before, add_special=False, parse_special=False)
@@ -192,16 +201,26 @@ def _tokens(
     return [*first, *(vocabulary.around_gap(ids, fields.suffix) if fields.suffix else ids)]
 
 
-def _as_ids(
-    vocabulary: Vocabulary, parts: Sequence[int | str], fields: TextFields
-) -> Sequence[int]:
-    """Token ids of a prompt that may have texts between them."""
+def _after_bos(ids: Sequence[int], extra: Sequence[int], vocabulary: Vocabulary) -> list[int]:
+    n_first = int(ids[0] == vocabulary.bos_id)
+    return [*ids[:n_first], *extra, *ids[n_first:]]
+
+
+def tokens_of(
+    vocabulary: Vocabulary, parts: Sequence[int | str], *, add_special: bool, parse_special: bool
+) -> list[int]:
+    """Token ids of texts, with token ids between them.
+
+    Args:
+        add_special: what a text at the beginning gets.
+        parse_special: see Vocabulary.tokenize.
+    """
     found: list[int] = []
     for part in parts:
         if isinstance(part, int):
             found.append(part)
         else:
             found += vocabulary.tokenize(
-                part, add_special=not found, parse_special=fields.parse_special
+                part, add_special=add_special and not found, parse_special=parse_special
             )
     return found

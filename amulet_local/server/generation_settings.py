@@ -9,15 +9,21 @@ import math
 from typing import Any
 
 from amulet_local.params.sampling import SamplingParams
-from amulet_local.server.client_fields import SAMPLERS
+from amulet_local.server.client_fields import REASONING_FORMATS, SAMPLERS
 from amulet_local.server.served_model import ServedModel
 
-_RENAMED = {"typical_p": "typ_p"}
-_ELSEWHERE = frozenset({"logit_bias", "seed", "stop", "json_schema", "reasoning_format"})
+_ELSEWHERE = frozenset({"logit_bias", "seed", "stop", "json_schema", "reasoning_format", "grammar"})
+_FORMATS = {own: name for name, own in REASONING_FORMATS.items() if name in ("deepseek", "none")}
 
 
 def generation_settings(
-    sampling: SamplingParams, model: ServedModel, *, n_probs: int = 0, stream: bool = False
+    sampling: SamplingParams,
+    model: ServedModel,
+    *,
+    n_probs: int = 0,
+    stream: bool = False,
+    timings_per_token: bool = False,
+    post_sampling_probs: bool = False,
 ) -> dict[str, Any]:
     """What llama-server says of a request's length and sampling; null stands for infinity."""
     plain = sampling.model_dump(mode="json")
@@ -25,7 +31,11 @@ def generation_settings(
     if sampling.ignore_eos:
         biases |= dict.fromkeys(sorted(model.vocabulary.end_tokens), -math.inf)
     return {
-        **{_RENAMED.get(name, name): plain[name] for name in plain if name not in _ELSEWHERE},
+        **{name: plain[name] for name in plain if name not in _ELSEWHERE},
+        "grammar": sampling.grammar or "",
+        "grammar_lazy": False,
+        "grammar_triggers": [],
+        "preserved_tokens": [],
         "seed": -1 if sampling.seed is None else sampling.seed,
         "n_predict": sampling.max_tokens,
         "stop": list(sampling.stop),
@@ -45,6 +55,12 @@ def generation_settings(
         "adaptive_target": -1.0,
         "adaptive_decay": 0.9,
         "chat_format": "Content-only",
-        "reasoning_format": sampling.reasoning_format,
+        "reasoning_format": _FORMATS.get(sampling.reasoning_format, sampling.reasoning_format),
+        "reasoning_in_content": False,
+        "generation_prompt": "",
+        "speculative.types": "none",
+        "timings_per_token": timings_per_token,
+        "post_sampling_probs": post_sampling_probs,
+        "backend_sampling": False,
         "lora": [],
     }

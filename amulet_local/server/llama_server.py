@@ -17,37 +17,46 @@ from amulet_local.common.results import Alternative, Chunk, Generation, TokenTra
 from amulet_local.openai.chat_completion import MAX_TOP_LOGPROBS
 from amulet_local.openai.shapes import finite
 from amulet_local.server.completion_prompt import TextPrompt
-from amulet_local.server.fields import TextFields
+from amulet_local.server.fields import ServedFields, TextFields
 from amulet_local.server.traced_answers import TracedTextAnswers
 from amulet_local.server.wire import TELEMETRY, Deltas, Wire, event
 from amulet_local.serving.ticket import Ticket
 
 
 def infill_body(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of a text completion for that of /infill.
-
-    Further files come before the beginning, each under its name.
+    """The body of a text completion for that of /infill; texts in it are no control tokens.
 
     Raises:
         InvalidParameterError: something isn't what llama-server takes.
     """
-    given = dict(body)
+    given = {"parse_special": False, **body}
     parts = [given.pop(name, "") for name in ("input_prefix", "prompt", "input_suffix")]
-    extra = given.pop("input_extra", None) or []
-    if not all(isinstance(part, str) for part in parts) or not isinstance(extra, list):
+    if not all(isinstance(part, str) for part in parts):
         raise InvalidParameterError("input_prefix, input_suffix, prompt: must be texts")
+    prefix, prompt, suffix = parts
+    return {**given, "prompt": prefix + prompt, "suffix": suffix or "\n"}
+
+
+def _extra_files(body: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Names and texts of /infill's input_extra.
+
+    Raises:
+        InvalidParameterError: they are something else.
+    """
+    extra = body.get("input_extra") or []
+    if not isinstance(extra, list):
+        raise InvalidParameterError("input_extra: must be a list of objects with a text")
     files = []
     for item in extra:
         text = item.get("text") if isinstance(item, Mapping) else None
-        name = item.get("filename", "") if isinstance(item, Mapping) else None
+        name = item.get("filename", "tmp") if isinstance(item, Mapping) else None
         if not isinstance(text, str) or not isinstance(name, str):
             raise InvalidParameterError(
                 "input_extra: must be a list of objects with a text, and with a filename, a text, "
                 "or without"
             )
-        files.append(f"{name}\n{text}\n\n")
-    prefix, prompt, suffix = parts
-    return {**given, "prompt": "".join(files) + prefix + prompt, "suffix": suffix or "\n"}
+        files.append((name, text))
+    return files
 
 
 class CompletionFields(TextFields):
@@ -156,6 +165,20 @@ class LlamaServerPrompt(TextPrompt):
     known = frozenset({"prompt", *CompletionFields.model_fields})
 
 
+class InfillPrompt(LlamaServerPrompt):
+    """The prompt of /infill: further files before a text with a gap."""
+
+    known = frozenset({"input_extra", *LlamaServerPrompt.known})
+
+    def __init__(self, body: Mapping[str, Any]) -> None:
+        super().__init__(body)
+        self.files = _extra_files(body)
+
+    def fields(self, body: Mapping[str, Any]) -> ServedFields:
+        """Those of /completion."""
+        return super().fields({k: v for k, v in body.items() if k != "input_extra"})
+
+
 class LlamaServerWire(Wire):
     """Pieces of content; the last one has the figures, and nothing follows it."""
 
@@ -219,7 +242,7 @@ class LlamaServerWire(Wire):
             "model": deltas.last["model"],
             "tokens_predicted": timings["predicted_n"],
             "tokens_evaluated": timings["prompt_n"] + cached,
-            "tokens_cached": cached,
+            "tokens_cached": timings["prompt_n"] + cached + max(0, timings["predicted_n"] - 1),
             "generation_settings": self._settings,
             "prompt": choice["prompt"],
             "has_new_line": "\n" in deltas.text,

@@ -24,6 +24,7 @@ from amulet_local.server.generation_settings import generation_settings
 from amulet_local.server.llama_server import (
     BothWire,
     CompletionFields,
+    InfillPrompt,
     LlamaServerPrompt,
     LlamaServerWire,
     infill_body,
@@ -79,12 +80,19 @@ def _name(service: Service, body: Mapping[str, Any]) -> str:
 
 def _add_llama_server(app: FastAPI, service: Service) -> None:
     async def complete(
-        body: dict[str, Any], kind: type[LlamaServerWire] = LlamaServerWire
+        body: dict[str, Any],
+        kind: type[LlamaServerWire] = LlamaServerWire,
+        prompt: type[LlamaServerPrompt] = LlamaServerPrompt,
     ) -> Response:
-        job = await _job(service, body, LlamaServerPrompt)
+        job = await _job(service, body, prompt)
         fields = cast("CompletionFields", job.fields)
         settings = generation_settings(
-            job.sampling, service.model, n_probs=fields.n_probs, stream=fields.stream
+            job.sampling,
+            service.model,
+            n_probs=fields.n_probs,
+            stream=fields.stream,
+            timings_per_token=fields.timings_per_token,
+            post_sampling_probs=fields.post_sampling_probs,
         )
         several = are_several(body.get("prompt"))
         return CompletionReply(job, kind(fields, settings, several=several))
@@ -102,7 +110,8 @@ def _add_llama_server(app: FastAPI, service: Service) -> None:
     @app.post("/infill", include_in_schema=False)
     async def infill(request: Request) -> Response:
         """Fill a gap."""
-        return await complete(infill_body(json_object(await request.body())))
+        body = infill_body(json_object(await request.body()))
+        return await complete(body, prompt=InfillPrompt)
 
     @app.post("/apply-template", include_in_schema=False)
     async def prompt_of(request: Request) -> Response:

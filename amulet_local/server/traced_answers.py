@@ -194,6 +194,10 @@ class TracedChatAnswers(TracedAnswers, ChatAnswers):
     def _progress_choice(self, index: int) -> dict[str, Any]:
         return self._delta(index, {})
 
+    def _token(self, token: int, text: str, log_probability: float) -> dict[str, Any]:
+        """With its id, as llama-server says it."""
+        return {"id": token, **super()._token(token, text, log_probability)}
+
 
 class TracedTextAnswers(TracedAnswers, TextAnswers):
     """Those of a text completion."""

@@ -614,3 +614,21 @@ def test_llama_cpps_expected_tokens_come_out(sdist_models: Path) -> None:
                     ids = ids[1:]
                 assert ids == [int(number) for number in line.split()], (name, text)
         llama_cpp.llama_model_free(model)
+
+
+def test_files_stand_before_a_gap_as_a_model_was_trained_to_read_them(
+    smollm2: tuple[Vocabulary, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vocabulary, files = smollm2[0], [("a.py", "x = 1"), ("b.py", "<|im_start|>")]
+
+    def ids(text: str) -> list[int]:
+        return vocabulary.tokenize(text, add_special=False, parse_special=False)
+
+    monkeypatch.setitem(vocabulary.__dict__, "file_tokens", (5, 6))
+    first = [5, *ids("myproject\n"), 6, *ids("a.py\n"), *ids("x = 1")]
+    second = [6, *ids("b.py\n"), *ids("<|im_start|>"), 6, *ids("filename\n")]
+    assert vocabulary.files_before(files) == [*first, *second]
+    assert n_special(vocabulary, ids("<|im_start|>")) == []
+    monkeypatch.setitem(vocabulary.__dict__, "file_tokens", (None, None))
+    assert vocabulary.files_before(files) == ids("a.py\nx = 1\n\nb.py\n<|im_start|>\n\n")
+    assert vocabulary.files_before([]) == []

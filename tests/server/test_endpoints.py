@@ -242,7 +242,7 @@ def test_props_say_what_a_page_needs(server: Server) -> None:
     assert {"name": "concise"}.items() <= amulet["preferences"][6].items()
     assert {preset["name"] for preset in amulet["presets"]} == {"paper", "balanced", "strong"}
     assert amulet["default_preset"] == "balanced"
-    assert amulet["scheduler"] == "interleaved"
+    assert amulet["scheduler"] == server.service.model.pool.scheduler
     assert amulet["parallel"] == 2
     assert "amulet" in amulet["methods"]
 

@@ -308,6 +308,28 @@ def test_completions_without_v1_are_openais_and_llama_servers(server: Server) ->
     assert [choice["index"] for choice in several["choices"]] == [0, 1]
 
 
+def test_texts_and_token_ids_are_tokenised_together(server: Server) -> None:
+    def ids(content: Any) -> Any:
+        return told(server, "/tokenize", content=content)["tokens"]
+
+    assert ids(["Hi", 13, " you"]) == [*ids("Hi"), 13, *ids(" you")]
+    assert ids([]) == []
+    for wrong in (None, 3, [None], [1.5], [True], [["Hi"]]):
+        assert server.client.post("/tokenize", json={"content": wrong}).status_code == 400
+
+
+def test_settings_and_counts_have_llama_servers_names_and_meaning(server: Server) -> None:
+    whole = told(server, "/completion", **ASKED, ignore_eos=True, post_sampling_probs=True)
+    settings, timings = whole["generation_settings"], whole["timings"]
+    assert settings["typical_p"] == 1.0
+    assert (settings["grammar"], settings["reasoning_format"]) == ("", "deepseek")
+    assert settings["post_sampling_probs"] is True
+    n_prompt = timings["prompt_n"] + timings["cache_n"]
+    assert whole["tokens_cached"] == n_prompt + timings["predicted_n"] - 1  # the last isn't read
+    listed = server.chat(logprobs=True, top_logprobs=1, max_tokens=1).json()["choices"][0]
+    assert type(listed["logprobs"]["content"][0]["id"]) is int
+
+
 def test_models_without_v1_are_named_once(server: Server) -> None:
     once = server.client.get("/models").json()["data"]
     many = server.client.get("/v1/models").json()["data"]

@@ -12,7 +12,7 @@ import pytest
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.server import anthropic
-from amulet_local.server.llama_server import infill_body
+from amulet_local.server.llama_server import InfillPrompt, infill_body
 from tests.scripted import scripted_engine
 from tests.server.conftest import Server, lasting, running
 
@@ -87,16 +87,14 @@ def test_llama_servers_completion_says_what_a_text_completion_says(server: Serve
 def test_llama_servers_infill_needs_a_model_that_fills_in(server: Server) -> None:
     extra = [{"filename": "a.py", "text": "x = 1"}]
     given = {"input_prefix": "def f(", "input_suffix": "return x", "prompt": "a"}
-    assert infill_body({**given, "input_extra": extra, "n_predict": 3}) == {
-        "n_predict": 3,
-        "prompt": "a.py\nx = 1\n\ndef f(a",
-        "suffix": "return x",
-    }
+    body = infill_body({**given, "input_extra": extra, "n_predict": 3})
+    assert (body["prompt"], body["suffix"], body["n_predict"]) == ("def f(a", "return x", 3)
+    assert InfillPrompt(body).files == [("a.py", "x = 1")]
     refused = post(server, "/infill", **given)
     assert (refused.status_code, "fill" in refused.text) == (400, True)
     for wrong in ("a", {"filename": 1, "text": "x"}, {"filename": "a.py"}):
         with pytest.raises(InvalidParameterError, match="input_extra"):
-            infill_body({**given, "input_extra": [wrong]})
+            InfillPrompt(infill_body({**given, "input_extra": [wrong]}))
 
 
 def test_the_prompt_that_messages_become_is_told(server: Server) -> None:
