@@ -26,6 +26,9 @@ _MAGIC, _VERSION = 0x67677371, 3
 _PACKED = 0xFFFFFFFF
 """Begins a payload with a version, a number of tokens, these, and a number of pictures."""
 _PACKED_VERSION = 1
+_IN_MEMORY = struct.Struct("=Ii")
+"""What llama.cpp puts before a state that it gives as bytes, and not into a file."""
+_IN_MEMORY_MAGIC = 0xAF143CD8
 _NAME = re.compile(r"[\w-][\w.+@=, -]{0,199}")
 
 
@@ -65,7 +68,7 @@ class PlaceFiles:
         for number, (tokens, state, _) in enumerate(rows):
             payload = [_PACKED, _PACKED_VERSION, len(tokens), *tokens, 0]
             head = _HEAD.pack(_MAGIC, _VERSION, len(payload))
-            data = head + struct.pack(f"={len(payload)}I", *payload) + state
+            data = head + struct.pack(f"={len(payload)}I", *payload) + _in_file(state)
             try:
                 private_files.write(_of_row(path, number), data)
             except FileAccessError:
@@ -124,7 +127,14 @@ def _row(path: Path, data: bytes) -> tuple[SavedState, int]:
         words, rest = words[3 : 3 + words[2]], words[3 + words[2] :]
         if rest != [0]:
             raise FileAccessError("pictures and sounds aren't read here")
-    return (words, data[end:], False), len(data)
+    return (words, _IN_MEMORY.pack(_IN_MEMORY_MAGIC, 0) + data[end:], False), len(data)
+
+
+def _in_file(state: bytes) -> bytes:
+    size = _IN_MEMORY.size
+    if len(state) < size or _IN_MEMORY.unpack_from(state)[0] != _IN_MEMORY_MAGIC:
+        raise FileAccessError("this llama.cpp gives states in a form that isn't known here")
+    return state[size:]
 
 
 def _of_row(path: Path, number: int) -> Path:

@@ -74,7 +74,7 @@ async def _restore(
     if not await asyncio.wrap_future(model.pool.restore(place, rows)):
         raise FileAccessError(
             "llama.cpp can't use this file: it is another model's, or was made with other cache "
-            "types; the place is empty"
+            "types or another -fa; the place is empty"
         )
     return {
         "n_restored": max(len(tokens) for tokens, *_ in rows),

@@ -110,6 +110,7 @@ def test_the_file_is_llama_servers(server: Server, folder: Path) -> None:
     assert (magic, version) == (int.from_bytes(b"ggsq", "big"), 3)
     assert (n_words, marker, packed, n_tokens) == (n_saved + 4, 2**32 - 1, 1, n_saved)
     tokens = data[24 : 24 + 4 * n_tokens]
+    assert data[12 + 4 * n_words :][:12] == struct.pack("=3I", 1, n_saved, 0)  # streams, cells
     older = struct.pack("=3I", magic, version, n_tokens) + tokens + data[12 + 4 * n_words :]
     (folder / "older.bin").write_bytes(older)
     assert act(server, 0, "restore", filename="older.bin").json()["n_restored"] == n_saved
@@ -154,8 +155,9 @@ def test_a_damaged_file_leaves_the_place_usable(server: Server, folder: Path, cu
 @pytest.mark.skipif(os.name == "nt", reason="rights")
 def test_what_others_could_have_written_is_not_read(tmp_path: Path) -> None:
     files = PlaceFiles(str(tmp_path))
-    files.write("a", [([1, 2], b"state", False)])
-    assert files.read("a")[0] == [([1, 2], b"state", False)]
+    state = struct.pack("=Ii", 0xAF143CD8, 0) + b"state"
+    files.write("a", [([1, 2], state, False)])
+    assert files.read("a")[0] == [([1, 2], state, False)]
     (tmp_path / "a").chmod(0o666)
     with pytest.raises(FileAccessError, match="others"):
         files.read("a")
@@ -166,6 +168,8 @@ def test_what_others_could_have_written_is_not_read(tmp_path: Path) -> None:
         PlaceFiles(str(tmp_path / "a"))
     with pytest.raises(InvalidParameterError, match="nothing"):
         files.write("b", [])
+    with pytest.raises(FileAccessError, match="form"):
+        files.write("b", [([1], b"another form", False)])
 
 
 def test_a_place_that_is_not_there_is_any_with_a_warning(server: Server) -> None:
