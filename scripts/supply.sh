@@ -13,7 +13,8 @@ ensure_supply() {
     [ -n "$missing" ] || return 0
     find_python && check_venv_module || exit 1
     say "Installing into $supply ..."
-    "$python" -m venv --clear "$supply" &&
+    rm -rf "$supply" # one whose making was broken off
+    "$python" -m venv "$supply" &&
         "$supply/bin/python" -m pip install -q --require-hashes -r "$root/requirements/supply.txt" </dev/null >&2 ||
         die "The tools can't be installed into $supply: is there a network?"
 }

@@ -296,6 +296,7 @@ def test_an_audit_that_could_not_be_done_does_not_look_like_a_clean_one(
     result = checkout.run("scripts/audit")
     assert result.returncode == status
     assert said in result.stderr
+    assert ("advisories can't be asked from here" in result.stderr) == (status == 2)
     assert ("CVE-2025-27516" in result.stdout) == (status == 1)
 
 

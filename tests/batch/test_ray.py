@@ -172,6 +172,7 @@ def test_an_actor_is_killed_in_the_middle_and_all_records_are_those_of_one_engin
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)
 @pytest.mark.usefixtures("two_processors")
 def test_ten_thousand_lines_under_random_kills_of_actors_are_those_of_an_undisturbed_job(
     exact_engine: Engine, tiny_f32_path: Path, tmp_path: Path
