@@ -320,6 +320,7 @@ def _target(options: ModelQuantizeOptions, source: Path, type_name: str) -> Path
 def remove(options: ModelRemoveOptions) -> None:
     """Delete a model's file, if it lies in a folder of models."""
     from amulet_local.loading.model_store import find_model, local_models
+    from amulet_local.loading.other_programs import parts_of
 
     path = find_model(options.model)
     if path.absolute() not in [known.absolute() for known in local_models()]:
@@ -327,13 +328,16 @@ def remove(options: ModelRemoveOptions) -> None:
             f"{one_line(path)} is in no folder of models; what another program or a package "
             f"has brought is theirs to remove"
         )
+    parts = parts_of(path)
+    others = f" and its {len(parts) - 1} further parts" if len(parts) > 1 else ""
     if not options.yes:
-        typer.confirm(f"Delete {one_line(path)}?", abort=True, err=True)
-    try:
-        path.unlink()
-    except OSError as error:
-        raise FileAccessError(f"can't remove {path}: {error.strerror}") from None
-    write(f"{one_line(path)} is gone\n")
+        typer.confirm(f"Delete {one_line(path)}{others}?", abort=True, err=True)
+    for part in reversed(parts):
+        try:
+            part.unlink()
+        except OSError as error:
+            raise FileAccessError(f"can't remove {part}: {error.strerror}") from None
+    write(f"{one_line(path)}{others} {'are' if others else 'is'} gone\n")
 
 
 def add_actions(group: typer.Typer) -> None:

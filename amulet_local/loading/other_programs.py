@@ -21,6 +21,7 @@ OLLAMA_REGISTRY = "registry.ollama.ai"
 """Whose models Ollama names without it."""
 
 _LATER_PART = re.compile(r"-(?!00001)\d{5}-of-\d{5}\.gguf$", re.IGNORECASE)
+_FIRST_PART = re.compile(r"(.+)-00001-of-(\d{5})\.gguf")
 _OLLAMA_WEIGHTS = "application/vnd.ollama.image.model"
 _OLLAMA_SERVICES = (
     Path("/usr/share/ollama/.ollama/models"),  # its installer's service
@@ -54,6 +55,16 @@ def found_models() -> list[FoundModel]:
         for model in way():
             found.setdefault(model.path.resolve(), model)
     return list(found.values())
+
+
+def parts_of(path: Path) -> list[Path]:
+    """The files of a model in several, by the first of them; else the one file."""
+    first = _FIRST_PART.fullmatch(path.name)
+    if first is None:
+        return [path]
+    name, n_parts = first.groups()
+    named = (f"{name}-{n:05d}-of-{n_parts}.gguf" for n in range(2, int(n_parts) + 1))
+    return [path, *(part for part in map(path.with_name, named) if part.is_file())]
 
 
 def weights_in(folder: Path, *patterns: str) -> list[Path]:

@@ -83,3 +83,18 @@ def test_only_files_of_models_folders_are_removed(
     assert path.exists()
     assert "is gone" in call("models", "remove", "mine", "--yes").out
     assert not path.exists()
+
+
+def test_a_model_in_several_files_is_removed_with_all_of_them(
+    call: CallCli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AMULET_MODELS", str(tmp_path))
+    names = [f"big-{n:05d}-of-00003.gguf" for n in (1, 2, 3)]
+    for name in (*names, "big-00002-of-00004.gguf", "bigger.gguf"):
+        (tmp_path / name).write_text("GGUF")
+    outcome = call("models", "remove", "big-00001-of-00003", "--yes")
+    assert outcome.out.endswith("big-00001-of-00003.gguf and its 2 further parts are gone\n")
+    assert sorted(path.name for path in tmp_path.glob("*.gguf")) == [
+        "big-00002-of-00004.gguf",
+        "bigger.gguf",
+    ]
