@@ -3,13 +3,14 @@
 Knows nothing about models. What a grammar can't enforce is refused, with the place in the schema:
 an answer that matches also validates. Within that it is stricter than the schema where that
 helps a model: properties come in their order, none that isn't declared, white space is limited.
-`oneOf` is taken as `anyOf`, of whose choices those that can't be enforced are left out; a `format`
-without a rule says nothing, see schema_scalars.py. Unique items are those of an `enum` in its
-order, or a single one.
+Choices of `anyOf` that can't be enforced are left out, those of `oneOf` have to exclude each other.
+A `format` without a rule says nothing, see schema_scalars.py. Unique items are those of an `enum`
+in its order, or a single one.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from urllib.parse import unquote
 
 from amulet_local.grammar import json_rules as rules
 from amulet_local.grammar import schema_scalars as scalars
+from amulet_local.grammar.exclusive import are_exclusive
 from amulet_local.grammar.schema_keywords import (
     IGNORED,
     KEYWORDS,
@@ -36,6 +38,8 @@ MAX_CHARACTERS = 256 * 1024
 """Length of a schema given as text."""
 MAX_DEPTH = 32
 """Schemas within schemas."""
+MAX_EXCLUSIVE = 64
+"""Choices of one `oneOf`, which are compared with each other."""
 MAX_PARTS = 10_000
 """Keywords, properties and values of `enum`, references followed."""
 
@@ -125,6 +129,8 @@ class _Converter:
     ) -> str:
         visited: dict[str, None] = {}
         problem: UnsupportedError | None = None
+        if path.endswith("oneOf"):
+            self._check_exclusive(flat, choices, path, refs, depth)
         for i, item in enumerate(choices):
             both = {"allOf": [flat, item]} if flat.keys() - IGNORED else item
             try:
@@ -136,6 +142,31 @@ class _Converter:
         if problem is not None and not visited:
             raise problem
         return self._rule(" | ".join(visited))
+
+    def _check_exclusive(
+        self, flat: Mapping[str, Any], choices: list[Any], path: str, refs: Refs, depth: int
+    ) -> None:
+        """Refuse choices of which two may hold: texts of both can't be left out.
+
+        Raises:
+            UnsupportedError: there are such.
+        """
+
+        if len(choices) > MAX_EXCLUSIVE:
+            refuse(path, f"more than {MAX_EXCLUSIVE} choices")
+        n_parts = self._n_parts
+        whole = [{"allOf": [flat, item]} if flat.keys() - IGNORED else item for item in choices]
+        for i, item in enumerate(whole):
+            self._flatten(item, f"{path}[{i}]", refs, depth + 1)
+        for i, j in itertools.combinations(range(len(whole)), 2):
+            self._n_parts = n_parts  # they are visited later, and counted then
+            if not are_exclusive(
+                whole[i], whole[j], lambda part: self._flatten(part, path, refs, depth + 1)[0]
+            ):
+                unsupported(
+                    path, f"its choices {i} and {j} may hold both; take anyOf, or tell them apart"
+                )
+        self._n_parts = n_parts
 
     def _flatten(
         self, schema: Any, path: str, refs: Refs, depth: int

@@ -64,6 +64,7 @@ def shown(value: Any) -> str:
 
 def merged(one: Mapping[str, Any], other: Mapping[str, Any], path: str) -> dict[str, Any]:
     """The keywords of two schemas that have to hold both."""
+    _check_neighbours(one, other, path)
     result = dict(one)
     for key, value in other.items():
         if key in IGNORED or key not in result or equal(result[key], value):
@@ -88,6 +89,21 @@ def merged(one: Mapping[str, Any], other: Mapping[str, Any], path: str) -> dict[
         else:
             refuse(path, f"{key!r} is given twice, and differently")
     return result
+
+
+def _check_neighbours(one: Mapping[str, Any], other: Mapping[str, Any], path: str) -> None:
+    """Refuse keywords that speak of what stands beside them, where that would be more.
+
+    Raises:
+        UnsupportedError: there are some.
+    """
+    for this, that in ((one, other), (other, one)):
+        own, others = (part.get("properties") or {} for part in (this, that))
+        if this.get("additionalProperties", True) not in (True, {}) and set(others) - set(own):
+            unsupported(path, "additionalProperties with properties elsewhere isn't supported")
+        first = that.get("prefixItems")
+        if "items" in this and first and not equal(first, this.get("prefixItems")):
+            unsupported(path, "items with prefixItems elsewhere isn't supported")
 
 
 def _common_types(*given: Any) -> list[Any]:

@@ -97,12 +97,71 @@ def test_choices_combine_with_what_is_beside_them() -> None:
     schema = {
         "type": "object",
         "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
-        "oneOf": [{"required": ["a"]}, {"required": ["b"]}],
+        "anyOf": [{"required": ["a"]}, {"required": ["b"]}],
     }
     made = automaton(schema)
     assert matches(made, '{"a": 1}')
     assert matches(made, '{"b": 1}')
     assert not matches(made, "{}")
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": [*properties]}
+
+
+@pytest.mark.parametrize(
+    ("choices", "one", "other"),
+    [
+        ([{"type": "string"}, {"type": ["null", "integer"]}], '"a"', "null"),
+        ([{"const": 1}, {"enum": [2, 3]}, {"type": "string"}], "1", '"x"'),
+        ([_object(k={"const": "a"}), _object(k={"const": "b"})], '{"k": "a"}', '{"k": "b"}'),
+        ([_object(a={}), _object(b={})], '{"a": 1}', '{"b": 1}'),
+        ([{"type": "integer", "maximum": 2}, {"type": "number", "minimum": 3}], "2", "3.5"),
+        ([{"type": "string", "maxLength": 1}, {"type": "string", "minLength": 2}], '"a"', '"ab"'),
+        ([{"anyOf": [{"const": 1}, {"const": 2}]}, {"const": 3}], "2", "3"),
+    ],
+)
+def test_choices_that_exclude_each_other_are_taken(
+    choices: list[Any], one: str, other: str
+) -> None:
+    made = automaton({"oneOf": choices})
+    assert matches(made, one)
+    assert matches(made, other)
+
+
+@pytest.mark.parametrize(
+    "choices",
+    [
+        [{"type": "integer"}, {"minimum": 2}],
+        [{"type": "string", "minLength": 2}, {"type": "string", "maxLength": 4}],
+        [True, True],
+        [{"type": "number"}, {}],
+        [{"const": 1}, {"type": "number"}],
+        [{"required": ["a"]}, {"required": ["b"], "properties": {"a": {}}}],
+        [_object(a={}), {**_object(a={}), "additionalProperties": True}],
+        [_object(k={"type": "string"}), _object(k={"const": "b"})],
+        [{"type": ["string", "integer"], "minLength": 3}, {"type": ["string", "integer"]}],
+    ],
+)
+def test_choices_that_may_hold_both_are_refused(choices: list[Any]) -> None:
+    with pytest.raises(InvalidParameterError, match="may hold both"):
+        to_gbnf({"oneOf": choices})
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"allOf": [{"prefixItems": [{"minimum": 3}]}], "items": {"minimum": 5}},
+        {"allOf": [{"properties": {"a": {}}}], "additionalProperties": False},
+        {
+            "properties": {"b": {}},
+            "allOf": [{"properties": {"a": {}}, "additionalProperties": {"type": "string"}}],
+        },
+    ],
+)
+def test_keywords_that_speak_of_their_neighbours_are_not_moved(schema: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameterError, match="elsewhere"):
+        to_gbnf(schema)
 
 
 PATTERNS = [
