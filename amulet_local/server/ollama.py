@@ -53,7 +53,10 @@ def chat_body(body: Mapping[str, Any]) -> dict[str, Any]:
     elif isinstance(body.get("think"), str):
         given["reasoning_effort"] = body["think"]
     given["stream"] = body.get("stream") is not False
-    for message in given.get("messages") or ():
+    messages = given.get("messages") or []
+    if not isinstance(messages, list):
+        raise InvalidParameterError("messages: must be a list of objects with role and content")
+    for message in messages:
         if isinstance(message, Mapping) and message.get("images"):
             raise InvalidParameterError("messages: images aren't supported")
     return given

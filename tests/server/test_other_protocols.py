@@ -144,6 +144,14 @@ def test_ollamas_fields_are_taken(server: Server) -> None:
     assert (refused.status_code, "format" in refused.json()["error"]) == (400, True)
 
 
+@pytest.mark.parametrize("messages", [3, 1.5, "Hi", {"role": "user"}, [3], True])
+def test_ollamas_messages_that_are_none_are_refused(server: Server, messages: Any) -> None:
+    for path, more in (("/api/chat", {}), ("/api/generate", {"prompt": "Hi"})):
+        refused = post(server, path, messages=messages, stream=False, **more)
+        assert refused.status_code in (200, 400), refused.text
+        assert path == "/api/generate" or refused.status_code == 400
+
+
 def test_ollamas_generate_answers_a_text_or_goes_on_with_it(server: Server, said: str) -> None:
     asked = {"prompt": HI[0]["content"], "stream": False, **GREEDY}
     assert told(server, "/api/generate", **asked)["response"] == said
