@@ -24,6 +24,11 @@ from tests.server.page.serving import Served, serving
 HOSTILE = "</script><img src=x onerror='window.taken = 1'>\u202eevil\u2066 \x1b[31m\x00\x07<b>"
 
 
+def shown(text: str) -> str:
+    """The text as a page shows it: a small model's may have control characters."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
 def test_both_answers_are_the_servers_and_come_with_their_timings(
     visit: Visits, served: Served
 ) -> None:
@@ -38,7 +43,7 @@ def test_both_answers_are_the_servers_and_come_with_their_timings(
     }
     for panel, result in expected.items():
         content = result["choices"][0]["message"]["content"]
-        assert page.text_content(f"{panel} .text") == content
+        assert page.text_content(f"{panel} .text") == shown(content)
         n = result["usage"]["completion_tokens"]
         assert re.match(rf"{n} tokens · [\d.]+ tokens/s", page.inner_text(f"{panel} .figures"))
     assert re.search(r"[\d.]+× the plain speed", page.inner_text("#ratio"))
