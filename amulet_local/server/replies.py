@@ -70,7 +70,7 @@ class CompletionReply(Response):
 
     async def _events(self, send: Send) -> None:
         """The pieces; while none comes for a while, comments that keep the connection."""
-        line = _Line(send, self._wire.media_type)
+        line = _EventStream(send, self._wire.media_type)
         company = asyncio.ensure_future(line.keep_company(self._wire.comment))
         try:
             async with aclosing(self._job.pieces()) as pieces:
@@ -89,7 +89,7 @@ class CompletionReply(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-class _Line:
+class _EventStream:
     """The connection of a stream. Who watches over silence costs nothing for each piece.
 
     Attributes:
