@@ -210,6 +210,8 @@ FUNCTIONS = {
     "llama_vocab_eot": "vocab",
     "llama_vocab_fim_mid": "vocab",
     "llama_vocab_fim_pre": "vocab",
+    "llama_vocab_fim_rep": "vocab",
+    "llama_vocab_fim_sep": "vocab",
     "llama_vocab_fim_suf": "vocab",
     "llama_vocab_get_add_bos": "vocab",
     "llama_vocab_get_add_eos": "vocab",

@@ -42,6 +42,7 @@ def call(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     from amulet_local.cli import main
 
     monkeypatch.setattr(main, "_end_at_once", sys.exit)  # this process goes on
+    monkeypatch.setattr(main, "_forget_interrupts", lambda: None)
 
     def run_main(*arguments: str | Path) -> Outcome:
         monkeypatch.setattr(sys, "argv", ["amulet-local", *map(str, arguments)])

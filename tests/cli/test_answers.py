@@ -90,14 +90,14 @@ def test_json_says_where_each_setting_came_from(
     monkeypatch.setenv("AMULET_TOP_K", "7")
     outcome = call(
         *("generate", QUESTION, "-n", "2", "--preference", "concise", "--json"),
-        *("--kl-budget", "0.5"),
+        *("--kl-budget", "0.001"),
     )
     made = json.loads(outcome.out)
     assert made["model"] == {"name": str(tiny_path), "path": str(tiny_path)}
     settings = made["settings"]
     sources = {name: (item["value"], item["from"]) for name, item in settings.items()}
     assert sources["max_tokens"] == (2, "flag")
-    assert sources["kl_budget"] == (0.5, "flag")
+    assert sources["kl_budget"] == (0.001, "flag")
     assert sources["top_k"] == (7, "environment")
     assert sources["echo_guard"] == (True, "preset balanced")
     assert sources["eta"] == (10.0, "default")

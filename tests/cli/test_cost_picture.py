@@ -57,8 +57,9 @@ def test_nothing_known_is_no_picture() -> None:
 
 
 def test_doctor_measures_and_draws(
-    call: CallCli, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: CallCli, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("AMULET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cost_meter, "ALL_WIDTHS", (1, 2, 8))
     monkeypatch.setattr(cost_meter, "ALL_SECONDS", 0.5)
     said = call("doctor", "-m", tiny_path).out

@@ -84,7 +84,8 @@ def test_a_state_can_be_restored_and_a_refused_one_leaves_nothing(sequences: Seq
 def test_a_pack_fills_a_decode_and_only_whole_texts_have_logits(sequences: Sequences) -> None:
     parts = sequences.pack([(1, TEXT[:3]), (0, TEXT[:9]), (2, TEXT[:1])])
     assert parts == [Part(1, TEXT[:3], 1), Part(0, TEXT[:5], 0)]
-    assert sequences.decode(parts) == [2, 7]
+    # Rows go by sequence: the five of sequence 0, then the three of sequence 1.
+    assert sequences.decode(parts) == [7, 4]
     assert [list(sequences.held(index)) for index in range(3)] == [TEXT[:5], TEXT[:3], []]
 
 

@@ -16,8 +16,8 @@ from amulet_local.loading import tried_files
 from amulet_local.loading.tried_files import hold_trial, note_as_tried
 from tests.small_gguf import small_llama, write_small
 
-DEADLY = ("lfm2moe", "GGML_ASSERT(n_expert && n_expert_used)")
-"""An architecture whose loader asserts what only it knows, and the assertion."""
+DEADLY = ("chameleon", "GGML_ASSERT(ggml_nelements(a) >= ggml_nelements(b))")
+"""An architecture whose graph takes a vocabulary with its images for granted, and the assertion."""
 
 
 @pytest.fixture
@@ -29,10 +29,11 @@ def sound(tmp_path: Path) -> Path:
 def deadly(tmp_path: Path) -> Path:
     keys, shapes = small_llama()
     keys = {key.replace("llama.", f"{DEADLY[0]}."): value for key, value in keys.items()}
-    own = {"shortconv.l_cache": 4, "expert_feed_forward_length": 32, "expert_gating_func": 1}
-    keys |= {f"{DEADLY[0]}.{key}": value for key, value in own.items()}
     keys["general.architecture"] = DEADLY[0]
-    return write_small(tmp_path / "deadly.gguf", keys, {"token_embd_norm.weight": (64,), **shapes})
+    for layer in range(2):
+        norm = f"blk.{layer}.attn_{{}}_norm.weight"
+        shapes = {**shapes, norm.format("q"): (16, 4), norm.format("k"): (16, 2)}
+    return write_small(tmp_path / "deadly.gguf", keys, shapes)
 
 
 @pytest.fixture
