@@ -83,8 +83,9 @@ def test_cancel_takes_no_more_requests(engine: Engine) -> None:
 
 
 def test_a_width_is_measured_on_the_model_and_divided_among_the_rows(
-    tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("AMULET_CACHE", str(tmp_path / "cache"))  # nothing is known of the model
     monkeypatch.setattr(cost_meter, "BATCH_WIDTHS", (1, 2))
     monkeypatch.setattr(cost_meter, "BATCH_SECONDS", 1e9)
     with load(tiny_path, n_ctx=128, n_threads=1) as engine:
