@@ -8,7 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from amulet_local.llama.execution_plan import ExecutionPlan
-from amulet_local.loading.costs import WORTHWHILE, Costs, candidates_for
+from amulet_local.loading.costs import (
+    ENOUGH,
+    STEADY_SPREAD,
+    WORTHWHILE,
+    Costs,
+    candidates_for,
+)
 
 _WIDTH = 40
 """Characters of the longest bar."""
@@ -30,7 +36,7 @@ def picture(name: str, costs: Costs, plan: ExecutionPlan) -> list[str]:
     best = max(rates.values())
     lines = [
         f"One llama_decode of {name}, by the tokens in it (spread {spread:.0%}"
-        f"{', measured on a busy machine' if spread > 0.15 else ''}):",
+        f"{', measured on a busy machine' if spread > STEADY_SPREAD else ''}):",
         "",
         "  tokens       ms  tokens/s",
     ]
@@ -61,7 +67,9 @@ def _choices(costs: Costs, plan: ExecutionPlan) -> Sequence[str]:
         f"  requests at once: {'together' if together else 'in turn'}; tokens a second, times one "
         f"alone: {gains} ({WORTHWHILE:g} is worthwhile)"
     )
-    lines.append(f"  batch: {costs.batch_width()} rows, the fewest that make 95% of the best")
+    lines.append(
+        f"  batch: {costs.batch_width()} rows, the fewest that make {ENOUGH:.0%} of the best"
+    )
     schedule = costs.schedule(2, candidates_for(2, plan)).schedule
     guesses = costs.guesses(schedule, 2)
     if guesses is not None:

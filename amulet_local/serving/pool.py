@@ -210,7 +210,8 @@ class Pool(Closing):
                     self._advance()
         finally:
             for _, _, done in self._errands:
-                done.set_exception(EngineClosedError("the model is being closed"))
+                if done.set_running_or_notify_cancel():
+                    done.set_exception(EngineClosedError("the model is being closed"))
             self._places.close()
 
     def _run_errands(self) -> None:
@@ -219,6 +220,8 @@ class Pool(Closing):
             ready = [errand for errand in self._errands if self._is_free(errand[0])]
             self._errands = [errand for errand in self._errands if errand not in ready]
         for _, do, done in ready:
+            if not done.set_running_or_notify_cancel():
+                continue  # who asked for it has gone
             try:
                 done.set_result(do())
             except Exception as error:

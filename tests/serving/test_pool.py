@@ -176,6 +176,19 @@ def test_what_is_asked_of_a_place_ends_with_the_pool(engine: Engine) -> None:
         pool.forget(0)
 
 
+def test_who_waits_for_a_place_and_goes_leaves_the_others_alone(engine: Engine) -> None:
+    with engine.pool(places=1, waiting=1, scheduler="interleaved") as pool:
+        asker = Asker(engine, pool)
+        asker.ask(0, QUESTIONS[0], 50)
+        asker.until(0, n_pieces=1)
+        gone = pool.export(0)
+        assert gone.cancel()
+        asker.until(0)
+        assert pool.export(0).result(PATIENCE_SECONDS)
+        asker.ask(1, QUESTIONS[0], 1)
+        asker.answer(1)
+
+
 def test_answers_under_way_get_their_tokens_in_turn(engine: Engine) -> None:
     with engine.pool(places=2, waiting=0, scheduler="interleaved") as pool:
         asker = Asker(engine, pool)
