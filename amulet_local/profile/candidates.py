@@ -1,16 +1,17 @@
 """Preferences that a user may have, proposed from what they changed in an answer.
 
-Knows nothing about models but that one answers a question under a grammar. A candidate joins the
-preferences that a profile is about and has no weight there: what was said before says nothing about
-it, and only later picks do.
+Knows nothing about models but that one answers a question under a grammar, and says whether a
+change is likelier under a preference. Small models say "short and direct" of any change; so only a
+guess that the change speaks for is a candidate. It joins the preferences that a profile is about
+and has no weight there: what was said before says nothing about it, and only later picks do.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
+from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.preference import Preference
 
 MOST_PREFERENCES = 12
@@ -19,6 +20,8 @@ MOST_PREFERENCES = 12
 MAX_CHARACTERS = 600
 """Of each text that the model is shown."""
 MAX_TOKENS = 16
+LEAST_GAIN = 0.1
+"""Nats a token by which the prompt of a guess has to favour the text after the change."""
 
 GRAMMAR = r"""
 root ::= word (" " word){0,7}
@@ -41,33 +44,25 @@ not the topic. Examples: short and direct; without exclamation marks; formal; wi
 _EMPTY = frozenset(("a", "an", "and", "be", "for", "in", "is", "like", "more", "of", "the"))
 """Words that say nothing about a style."""
 
-Ask = Callable[[str, str], str]
-"""A model's answer to a question, under a grammar."""
+_TOLD = frozenset(("answer", "answers", "change", "changed", "changes", "user"))
+"""Words with which a small model tells what it was asked, in place of a style."""
+
+Ask = Callable[[str, SamplingParams], str]
+"""A model's plain answer to a question."""
+
+SpeaksFor = Callable[[Preference], float]
+"""By how much a change makes an answer likelier under a preference's prompt, in nats a token, than
+under the plain one."""
 
 
-def asking(generate: Callable[..., Any], sampling: Callable[..., Any]) -> Ask:
-    """What asks with a model's `Engine.generate`, plainly and greedily.
-
-    Args:
-        sampling: makes SamplingParams.
-    """
-
-    def ask(question: str, grammar: str) -> str:
-        made = generate(
-            question,
-            method="base",
-            sampling=sampling(temperature=0, max_tokens=MAX_TOKENS, grammar=grammar),
-        )
-        return str(made.text)
-
-    return ask
-
-
-def proposed(ask: Ask, before: str, after: str, bank: Sequence[Preference]) -> Preference | None:
+def proposed(
+    ask: Ask, speaks_for: SpeaksFor, before: str, after: str, bank: Sequence[Preference]
+) -> Preference | None:
     """The preference that a change speaks of; None where there is none, or it is known.
 
     Args:
         ask: asks the model.
+        speaks_for: measures its guess.
         before, after: the answer, and what the user made of it.
         bank: the preferences that there are.
 
@@ -77,13 +72,15 @@ def proposed(ask: Ask, before: str, after: str, bank: Sequence[Preference]) -> P
     if len(bank) >= MOST_PREFERENCES:
         return None
     question = _QUESTION.format(before=_short(before), after=_short(after))
-    text = " ".join(ask(question, GRAMMAR).split())
+    sampling = SamplingParams(temperature=0, max_tokens=MAX_TOKENS, grammar=GRAMMAR)
+    text = " ".join(ask(question, sampling).split())
     words = _words(text)
-    if not words:
+    if not words or words & _TOLD:
         return None
     if any(words == _words(known) for item in bank for known in (item.name, item.text)):
         return None
-    return Preference(text=text)
+    found = Preference(text=text)
+    return found if speaks_for(found) >= LEAST_GAIN else None
 
 
 def _short(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from amulet_local.common.results import LogRatios
 from amulet_local.preferences.preference import Preference
+from amulet_local.profile.candidates import Ask, proposed
 from amulet_local.profile.feedback import Example, Feedback
 from amulet_local.profile.in_words import changed
 from amulet_local.profile.profile import Profile
@@ -158,6 +159,30 @@ class Listener:
         said = self._alone("like", question or NO_QUESTION, Said(text=text))
         self.profile.add(Example(at=time.time(), origin=self._origin, question=question, text=text))
         return said
+
+    def guess(self, ask: Ask, question: str, before: str, after: str) -> Preference | None:
+        """Let the model guess what a change shows of the user; later picks say whether it is so.
+
+        Args:
+            ask: asks the model.
+            before, after: the answer to the question, and what the user made of it.
+
+        Returns:
+            The preference that has joined the profile's; None where there is none.
+
+        Raises:
+            As `picked`.
+        """
+
+        def speaks_for(preference: Preference) -> float:
+            said = Said(text=after), Said(text=before)
+            ours, other = self._measure(question, said, [preference])
+            return ours.means[0] - other.means[0]
+
+        found = proposed(ask, speaks_for, before, after, self.profile.contents().bank)
+        if found is not None:
+            self.profile.add_preference(found)
+        return found
 
     def _alone(self, kind: str, question: str, answer: Said) -> str:
         """One answer against what the plain prompt's would have on average."""

@@ -6,15 +6,19 @@ Knows nothing about how a profile learns. It keeps no answers: a client sends wh
 from __future__ import annotations
 
 import asyncio
+import logging
+from concurrent.futures import Future
 from typing import Annotated, Any, Literal
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
-from amulet_local.common.errors import InvalidParameterError
-from amulet_local.engine import Engine
+from amulet_local.common.errors import AmuletError, InvalidParameterError
+from amulet_local.common.results import Chunk, Generation
 from amulet_local.params.base import StrictParams
+from amulet_local.params.sampling import SamplingParams
+from amulet_local.preferences.preference import Preference
 from amulet_local.profile.listener import Listener, Said, last_question, measuring
 from amulet_local.profile.picture import picture
 from amulet_local.profile.sources import is_open_webui, open_webui_feedback
@@ -23,7 +27,10 @@ from amulet_local.server.access import json_object
 from amulet_local.server.failures import HttpError
 from amulet_local.server.fields import messages_of
 from amulet_local.server.profiles import ServedProfiles
+from amulet_local.server.served_model import ServedModel
 from amulet_local.server.service import Service
+
+_log = logging.getLogger("amulet_local.server")
 
 Text = Annotated[str, Field(min_length=1, max_length=100_000)]
 
@@ -82,7 +89,7 @@ def add_feedback(app: FastAPI, service: Service) -> None:
         if not question:
             raise InvalidParameterError("messages: there is no question of the user in them")
         fields = FeedbackFields(**{name: x for name, x in body.items() if name != "messages"})
-        said = await asyncio.to_thread(_learn, profiles, model.engine, question, fields)
+        said = await asyncio.to_thread(_learn, profiles, model, question, fields)
         return JSONResponse(said)
 
     @app.get("/v1/amulet/profile", responses=openapi.ERRORS)
@@ -129,7 +136,7 @@ def _shown(profiles: ServedProfiles, user: str | None) -> dict[str, Any]:
 
 
 def _learn(
-    profiles: ServedProfiles, engine: Engine, question: str, fields: FeedbackFields
+    profiles: ServedProfiles, model: ServedModel, question: str, fields: FeedbackFields
 ) -> dict[str, Any]:
     """Keep it; what follows from it.
 
@@ -137,10 +144,11 @@ def _learn(
         AmuletError: it can't be kept.
     """
     profile = profiles.of(fields.user, create=True)
-
+    engine = model.engine
     listener = Listener(
         profile, measuring(engine.log_ratios), model=engine.model.path.name, origin="server"
     )
+    guess: Preference | None = None
     if fields.like is not None:
         changed = listener.liked(question, fields.like)
     elif fields.chosen is not None:
@@ -151,6 +159,7 @@ def _learn(
         answer = Said(text=fields.response)
         if fields.edited is not None:
             changed = listener.picked(question, Said(text=fields.edited), answer, kind="fix")
+            guess = _guess(listener, model, question, fields.response, fields.edited)
         else:
             changed = listener.rated(question, answer, good=fields.rating == 1)
     taste = listener.taste()
@@ -161,4 +170,30 @@ def _learn(
         "preference": [
             {"name": item.name or item.text, "weight": item.weight} for item in taste.mix
         ],
+        "guess": guess and guess.text,
     }
+
+
+def _guess(
+    listener: Listener, model: ServedModel, question: str, before: str, after: str
+) -> Preference | None:
+    """What a change shows; None where the model can't be asked: the change itself is kept."""
+
+    def ask(text: str, sampling: SamplingParams) -> str:
+        answered = Future[Generation]()
+
+        def deliver(piece: Chunk | AmuletError) -> None:
+            if isinstance(piece, AmuletError):
+                answered.set_exception(piece)
+            elif piece.generation is not None:
+                answered.set_result(piece.generation)
+
+        request = model.engine.request(text, method="base", sampling=sampling)
+        model.pool.submit(request, deliver)
+        return answered.result().text
+
+    try:
+        return listener.guess(ask, question, before, after)
+    except AmuletError as error:
+        _log.warning("no guess from a change: %s", error)
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from amulet_local.cli.chat.talk import Chat
 from amulet_local.cli.kept_chats import Keeper
 from amulet_local.common.errors import InvalidRequestError
 from amulet_local.preferences.preference import resolve
+from amulet_local.profile import candidates
 from amulet_local.profile.contents import Contents
 from amulet_local.profile.feedback import Feedback
 from amulet_local.profile.profile import Profile
@@ -233,8 +235,12 @@ def test_a_fix_is_a_pair_and_takes_the_answers_place(
 
 
 def test_a_fix_makes_a_candidate_that_only_picks_give_weight(
-    engine: Engine, talk: Talk, profile: Profile, capsys: pytest.CaptureFixture[str]
+    talk: Talk,
+    profile: Profile,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(candidates, "LEAST_GAIN", -math.inf)  # of a model of random weights
     talk.say(QUESTION)
     talk.say("/fix read a book in bed")
     *_, candidate = bank = profile.contents().bank
@@ -250,6 +256,16 @@ def test_a_fix_makes_a_candidate_that_only_picks_give_weight(
     assert profile.taste().weights.mean[2] != 0
     talk.say("And then?")
     assert talk.chat.conversation.messages[-3]["content"] == "read a book in bed"
+
+
+def test_a_guess_that_the_models_rows_do_not_bear_out_is_not_kept(
+    talk: Talk, profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(candidates, "LEAST_GAIN", math.inf)
+    talk.say(QUESTION)
+    talk.say("/fix read a book in bed")
+    assert last(profile).kind == "fix"
+    assert profile.contents().bank == BANK
 
 
 def test_plain_words_are_remembered_once_the_user_has_said_yes(

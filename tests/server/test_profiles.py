@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from amulet_local import Engine
 from amulet_local.common.errors import ProfileError
 from amulet_local.preferences.preference import resolve
+from amulet_local.profile import candidates
 from amulet_local.profile.contents import Contents
 from amulet_local.profile.feedback import Fact, Feedback
 from amulet_local.profile.profile import Profile, listed
@@ -138,6 +140,28 @@ def test_every_kind_of_feedback_is_kept_as_what_it_is(engine: Engine, me: Profil
     contents = me.contents()
     assert [item.kind for item in contents.feedback] == ["good", "bad", "fix", "pick", "like"]
     assert [(item.question, item.text) for item in contents.examples] == [("?", "tea")]
+
+
+@pytest.mark.parametrize("least", [-math.inf, math.inf])
+def test_an_edit_makes_a_candidate_where_the_rows_bear_it_out(
+    engine: Engine, me: Profile, monkeypatch: pytest.MonkeyPatch, least: float
+) -> None:
+    monkeypatch.setattr(candidates, "LEAST_GAIN", least)  # of a model of random weights
+    me.replace(Contents(bank=BANK))
+    with running(engine, profile="me") as server:
+        said = feedback(server, response="read", edited="read more").json()
+    *_, last = bank = me.contents().bank
+    assert said["guess"] == (last.text if least < 0 else None)
+    assert len(bank) == len(BANK) + (least < 0)
+
+
+def test_an_edit_is_kept_where_nothing_more_is_answered(engine: Engine, me: Profile) -> None:
+    me.replace(Contents(bank=BANK))
+    with running(engine, profile="me") as server:
+        server.service.model.pool.drain()
+        response = feedback(server, response="read", edited="read more")
+    assert (response.status_code, response.json()["guess"]) == (200, None)
+    assert [item.kind for item in me.contents().feedback] == ["fix"]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,6 @@ from amulet_local.cli.terminal import stdout_is_terminal, visible, write
 from amulet_local.common.errors import InvalidRequestError
 from amulet_local.conversation.conversation_settings import KEEP
 from amulet_local.params.sampling import SamplingParams
-from amulet_local.profile.candidates import asking, proposed
 from amulet_local.profile.feedback import Fact
 from amulet_local.profile.listener import Listener, Said, measuring
 from amulet_local.profile.pair_choice import Rival, choose_rival
@@ -190,18 +189,19 @@ class ChatFeedback:
         self._chat.conversation.revise(text)
         self._chat.changed()
         self._learned(learner.picked(turn.question, Said(text=text), _said(turn), kind="fix"))
-        self._propose(turn.answer, text)
+        self._propose(turn, text)
 
-    def _propose(self, before: str, after: str) -> None:
-        """Let the model say what a change shows of the user; later picks say whether it is so."""
-        profile = self._learner.profile
-        ask = asking(self._chat.engine.generate, SamplingParams)
-        found = proposed(ask, before, after, profile.contents().bank)
+    def _propose(self, turn: Turn, after: str) -> None:
+        learner, engine = self._learner, self._chat.engine
+
+        def ask(question: str, sampling: SamplingParams) -> str:
+            return engine.generate(question, method="base", sampling=sampling).text
+
+        found = learner.guess(ask, turn.question, turn.answer, after)
         if found is not None:
-            profile.add_preference(found)
             self._chat.screen.remark(
                 f"a guess from your change: {found.text!r}. It counts for nothing until your picks "
-                f"say so; `amulet-local profile edit {profile.name}` takes it out"
+                f"say so; `amulet-local profile edit {learner.profile.name}` takes it out"
             )
 
     def _learned(self, changed: str) -> None:

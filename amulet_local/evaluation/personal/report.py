@@ -13,6 +13,7 @@ from amulet_local.evaluation.personal.users import (
     AnswerScale,
     K,
     MeasuredAnswer,
+    PairChoice,
     SimulatedUser,
     agreement,
     best_name,
@@ -22,6 +23,9 @@ from amulet_local.evaluation.statistics import Estimate, Values
 
 N_USERS = 100
 """Who pick between answers that are there: they cost no model."""
+
+ONE_WISH = ("creative", "verbose", "concise", "uplifting")
+"""What users want in T-POP's study (arXiv 2509.24696): one of these each."""
 
 LEARNED = "learned mix"
 SINGLE = "best single preference"
@@ -47,16 +51,20 @@ def learning_table(
     users = [SimulatedUser.drawn(seed) for seed in range(N_USERS)]
     others = [SimulatedUser.drawn(seed, taste=1) for seed in range(N_USERS)]
 
-    def after(n: int = n_picks, *, noise: float = 0.0, is_random: bool = False) -> Values:
-        return _of_all(
-            users,
-            lambda user: agreement(
-                learned(user, picked_from, scale, n, noise=noise, is_random=is_random).weights.mean,
-                user,
-                held_out,
-                scale,
-            ),
-        )
+    def after(
+        n: int = n_picks,
+        *,
+        noise: float = 0.0,
+        chosen_by: PairChoice = "telling",
+        of: Sequence[SimulatedUser] = users,
+    ) -> Values:
+        def judged(user: SimulatedUser) -> float:
+            taste = learned(user, picked_from, scale, n, noise=noise, chosen_by=chosen_by)
+            return agreement(taste.weights.mean, user, held_out, scale)
+
+        return _of_all(of, judged)
+
+    one_wish = [SimulatedUser.with_one_wish(name) for name in ONE_WISH]
 
     changed = [
         agreement(
@@ -71,10 +79,13 @@ def learning_table(
         ("the best single preference, known beforehand", _of_all(users, _single(held_out, scale))),
         (f"learned from {n_picks} picks", after()),
         (f"the same from {n_picks // 2}", after(n_picks // 2)),
-        ("the same with pairs at random", after(is_random=True)),
+        ("the same with pairs at random", after(chosen_by="random")),
+        ("the same with pairs of a dueling bandit", after(chosen_by="duel")),
         ("the same, every fifth pick wrong", after(noise=0.2)),
         (f"{n_picks} picks of one taste, then {n_picks} of another", np.array(changed)),
         ("the best single preference for that one", _of_all(others, _single(held_out, scale))),
+        (f"one wish of {', '.join(ONE_WISH)}", after(of=one_wish)),
+        ("the same with pairs of a dueling bandit", after(of=one_wish, chosen_by="duel")),
     ]
     lines = [f"{N_USERS} users | pairs judged as they would", "---|---"]
     lines += [f"{name} | {_with_interval(statistics.mean(values))}" for name, values in rows]

@@ -225,14 +225,16 @@ def _study(engine: Engine | None, options: argparse.Namespace) -> None:
     picked_from, held_out = log.get(pool(questions[:half])), log.get(pool(questions[half:]))
     scale = AnswerScale.of(picked_from)
     print(learning_table(picked_from, held_out, scale, N_PICKS), flush=True)
+    users = [SimulatedUser.drawn(seed) for seed in range(options.users)]
+    tastes = {user.seed: learned(user, picked_from, scale, N_PICKS) for user in users}
     found: list[AnswersOf] = []
-    for seed in range(options.users):
-        user = SimulatedUser.drawn(seed)
-        taste = learned(user, picked_from, scale, N_PICKS)
-        for question in questions[half:]:
-            wanted = of_user(user, taste, question)
-            made = {x.maker: x for x in log.get(list(wanted.values()))}
-            answers = {name: made[x.maker] for name, x in wanted.items() if x.maker in made}
+    for question in questions[half:]:
+        wanted = {user.seed: of_user(user, tastes[user.seed], question) for user in users}
+        there = log.get([x for of_one in wanted.values() for x in of_one.values()])
+        made = {x.maker: x for x in there}
+        for user in users:
+            named = wanted[user.seed].items()
+            answers = {name: made[x.maker] for name, x in named if x.maker in made}
             found.append(AnswersOf(user=user, question=question, answers=answers))
     print()
     print(worth_tables(found, picked_from, held_out, scale))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Literal
 
 import numpy as np
 
@@ -18,6 +19,11 @@ from amulet_local.preferences.preference import Preference, resolve
 from amulet_local.profile.feedback import Feedback
 from amulet_local.profile.posterior import Floats, information
 from amulet_local.profile.taste import Taste, differences, usual
+
+PairChoice = Literal["telling", "random", "duel"]
+"""How two answers are chosen of those there are: by what a pick between them would tell, at random,
+or as a dueling bandit does (T-POP, arXiv 2509.24696): the best one by what is known, beside the one
+that may well be better."""
 
 BANK = resolve(list(BUILT_IN_PREFERENCES))
 K = len(BANK)
@@ -89,6 +95,12 @@ class SimulatedUser:
         weights[which] = rng.normal(size=len(which))
         return cls(seed=seed, weights=np.asarray(weights / np.linalg.norm(weights)))
 
+    @classmethod
+    def with_one_wish(cls, name: str) -> SimulatedUser:
+        """The user who wants one of BANK and nothing else."""
+        k = [item.label for item in BANK].index(name)
+        return cls(seed=k, weights=np.eye(K)[k])
+
     def worth(self, answer: MeasuredAnswer, scale: AnswerScale) -> float:
         """What an answer is worth to them, by the rows."""
         return float(np.array(answer.means) / scale.rows @ self.weights)
@@ -130,14 +142,14 @@ def learned(
     *,
     later: SimulatedUser | None = None,
     noise: float = 0.0,
-    is_random: bool = False,
+    chosen_by: PairChoice = "telling",
 ) -> Taste:
     """What a profile knows after so many picks, the questions taken in turn.
 
     Args:
         later: who they have become in the second half of the picks.
         noise: share of the picks that are the wrong way round.
-        is_random: pairs are drawn instead of chosen by what they would tell.
+        chosen_by: how the pairs are chosen.
     """
     rng = np.random.default_rng([user.seed, 7])
     questions = list(dict.fromkeys(item.question for item in answers))
@@ -145,11 +157,11 @@ def learned(
     taste = Taste(bank=BANK, feedback=(), at=NOW)
     for number in range(n_picks):
         candidates = of[questions[number % len(questions)]]
-        shown = (
-            candidates[rng.integers(len(candidates))]
-            if is_random
-            else max(candidates, key=_telling(taste))
-        )
+        if chosen_by == "random":
+            shown = candidates[rng.integers(len(candidates))]
+        else:
+            key = _telling(taste) if chosen_by == "telling" else _duel(taste)
+            shown = max(candidates, key=key)
         who = later if later is not None and number >= n_picks // 2 else user
         better, worse = sorted(shown, key=lambda item: who.worth(item, scale), reverse=True)
         if rng.random() < noise:
@@ -186,9 +198,30 @@ def best_name(user: SimulatedUser, answers: Sequence[MeasuredAnswer], scale: Ans
 
 def _telling(taste: Taste) -> Callable[[tuple[MeasuredAnswer, MeasuredAnswer]], float]:
     """What a pick between two answers would tell, by what is known so far."""
-    seen = [[item.differences[p.text] for p in BANK] for item in taste.told]
-    spread = usual(np.array(seen).reshape(len(seen), K))
+    spread = _spread(taste)
     return lambda pair: information(taste.weights, _difference(*pair) / spread)
+
+
+def _duel(taste: Taste) -> Callable[[tuple[MeasuredAnswer, MeasuredAnswer]], tuple[float, float]]:
+    """Largest for the best answer so far and the one with the largest upper confidence bound.
+
+    The bound of an answer is what it is worth beyond the best one, and one standard deviation of
+    that.
+    """
+    spread, weights = _spread(taste), taste.weights
+
+    def worth(pair: tuple[MeasuredAnswer, MeasuredAnswer]) -> tuple[float, float]:
+        values = [float(np.array(item.means) / spread @ weights.mean) for item in pair]
+        x = _difference(*pair) / spread
+        return max(values), min(values) - max(values) + float(np.sqrt(x @ weights.covariance @ x))
+
+    return worth
+
+
+def _spread(taste: Taste) -> Floats:
+    """The usual difference in each preference, by what was seen so far."""
+    seen = [[item.differences[p.text] for p in BANK] for item in taste.told]
+    return usual(np.array(seen).reshape(len(seen), K))
 
 
 def _difference(a: MeasuredAnswer, b: MeasuredAnswer) -> Floats:

@@ -131,7 +131,9 @@ export class Feedback {
   }
 }
 
-function wordsOf({ changed, preference }) {
+function wordsOf({ changed, preference, guess }) {
   const mix = preference.map(({ name, weight }) => `${name}:${weight}`).join(", ");
-  return visible(`${changed} From here on: ${mix || "nothing yet"}.`);
+  const follows = `${changed} From here on: ${mix || "nothing yet"}.`;
+  const guessed = ` A guess from your change: “${guess}”. It counts for nothing until your picks say so.`;
+  return visible(guess ? follows + guessed : follows);
 }

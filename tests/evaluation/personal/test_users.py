@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -75,6 +76,26 @@ def test_what_is_learned_judges_other_answers_better_than_chance() -> None:
     assert np.mean(shares) > 0.7
 
 
+def test_a_duel_has_the_best_answer_so_far_and_one_that_may_be_better() -> None:
+    user = SimulatedUser.with_one_wish("creative")
+    assert user.worth(answers(range(1))[0], SCALE) == user.weights @ (
+        np.array(answers(range(1))[0].means) / SCALE.rows
+    )
+    taste = learned(user, PICKED_FROM, SCALE, 20, chosen_by="duel")
+    later = taste.feedback[-5:]
+    best = {
+        question: max((x for x in PICKED_FROM if x.question == question), key=worth_to(user))
+        for question in {item.question for item in later}
+    }
+    assert sum(item.better == best[item.question].text for item in later) >= 4
+    at_random = learned(user, PICKED_FROM, SCALE, 20, chosen_by="random")
+    assert [x.better for x in taste.feedback] != [x.better for x in at_random.feedback]
+
+
+def worth_to(user: SimulatedUser) -> Callable[[MeasuredAnswer], float]:
+    return lambda item: user.worth(item, SCALE)
+
+
 def test_the_best_name_is_the_strongest_wish() -> None:
     user = SimulatedUser(seed=0, weights=np.eye(K)[3] + 0.1 * np.eye(K)[1])
     assert best_name(user, PICKED_FROM, SCALE) == BANK[3].label
@@ -101,7 +122,7 @@ def test_the_table_of_worth_compares_each_with_the_learned_mix() -> None:
 @pytest.mark.slow
 def test_the_table_of_learning_has_every_case() -> None:
     lines = learning_table(PICKED_FROM, HELD_OUT, SCALE, 20).splitlines()
-    assert len(lines) == 9
+    assert len(lines) == 12
     shares = [float(line.split("|")[2].split()[0]) for line in lines[2:]]
     assert all(0.5 < share < 1 for share in shares)
 
