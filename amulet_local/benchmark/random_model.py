@@ -29,6 +29,7 @@ from amulet_local.common.errors import (
     InvalidParameterError,
     MissingExtraError,
 )
+from amulet_local.common.termination import terminated_in_order
 from amulet_local.llama.quantising import quantisation_type, quantise
 from amulet_local.loading import model_store
 
@@ -285,7 +286,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The script: exit code 0, 1 with a line on stderr, 2 for wrong usage, 130 for Ctrl-C."""
+    """The script: exit code 0, 1 with a line on stderr, 2 for wrong usage, 130 for Ctrl-C, 143 for
+    SIGTERM; after both nothing is left of what was begun."""
     options = _parser().parse_args(arguments)
 
     def say(text: str) -> None:
@@ -295,12 +297,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
         type_name, _ = quantisation_type(options.type)
         name = f"random-{options.shape}-{type_name}"
         target = options.output or _default_target(name)
-        write_model(SHAPES[options.shape], type_name, target, name=name, progress=say)
+        with terminated_in_order():
+            write_model(SHAPES[options.shape], type_name, target, name=name, progress=say)
     except AmuletError as error:
         say(f"error: {error}")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         os._exit(130)  # what was written is removed; the quantiser's thread can't be waited for
+    except SystemExit as end:
+        os._exit(int(end.code or 0))  # likewise
     print(target)
 
 

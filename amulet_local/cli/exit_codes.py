@@ -10,3 +10,5 @@ EXIT_INTERRUPTED = 130
 """Ctrl-C."""
 EXIT_PARTIAL = 4
 """Some lines of a batch have an error in the place of an answer."""
+EXIT_TERMINATED = 143
+"""SIGTERM, where half a file would have been left behind."""

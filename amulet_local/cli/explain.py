@@ -61,6 +61,9 @@ N_SHOWN = 15
 WIDEST_NAME = 20
 """Cells of a token in the table."""
 
+_WIDEST_HEADINGS = (40, 24, 12)
+"""Cells of a preference above its column: what there is room for, before columns are left out."""
+
 _LIKELIER = ("", "38;5;130", "1;38;5;130", "48;5;130;38;5;231", "1;48;5;124;38;5;231")
 _UNLIKELIER = ("", "38;5;31", "1;38;5;31", "48;5;25;38;5;231", "1;48;5;19;38;5;231")
 """SGR styles by step: letters of medium brightness, then white ones on a dark ground, which can be
@@ -160,9 +163,12 @@ def table(explanation: Explanation, positions: list[int], width: int | None) -> 
     Args:
         width: cells of a line; a column may be left out for it. None for no limit.
     """
-    columns = _table_columns(explanation, positions)
+    for widest_heading in _WIDEST_HEADINGS:
+        columns = _table_columns(explanation, positions, widest_heading)
+        if _fits(columns, width):
+            break
     for name in _LESS_WANTED:
-        if width is None or sum(map(_width, columns.values())) + 2 * (len(columns) - 1) <= width:
+        if _fits(columns, width):
             break
         columns.pop(name, None)
     lines = []
@@ -173,6 +179,11 @@ def table(explanation: Explanation, positions: list[int], width: int | None) -> 
         ]
         lines.append("  ".join(padded).rstrip(" "))
     return "\n".join(lines) + "\n"
+
+
+def _fits(columns: dict[str, list[str]], width: int | None) -> bool:
+    needed = sum(map(_width, columns.values())) + 2 * (len(columns) - 1)
+    return width is None or needed <= width
 
 
 def shown_token(name: TokenName) -> str:
@@ -290,7 +301,9 @@ def _show_legend() -> None:
     write("\n\n")
 
 
-def _table_columns(explanation: Explanation, positions: list[int]) -> dict[str, list[str]]:
+def _table_columns(
+    explanation: Explanation, positions: list[int], widest_heading: int
+) -> dict[str, list[str]]:
     """Header and cells of each column."""
     from amulet_local.common.readable import factor, percent
 
@@ -301,7 +314,7 @@ def _table_columns(explanation: Explanation, positions: list[int]) -> dict[str, 
     }
     for row, name in enumerate(explanation.rows):
         shown = [percent(token.log_probabilities[row]) for token in tokens]
-        columns[f"row {row}"] = [cut(one_line(name), 12), *shown]
+        columns[f"row {row}"] = [cut(one_line(name), widest_heading), *shown]
     columns |= {
         "moved": ["moved", *(factor(token.moved) for token in tokens)],
         "KL": ["KL", *(f"{token.trace.kl:.2f}" for token in tokens)],

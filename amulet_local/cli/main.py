@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 
-from amulet_local.cli.exit_codes import EXIT_INTERRUPTED
+from amulet_local.cli.exit_codes import EXIT_INTERRUPTED, EXIT_TERMINATED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def _run() -> None:
         arguments = sys.argv[1:] or _welcomed()
         app(arguments, prog_name="amulet-local")
     except SystemExit as end:
-        if end.code == EXIT_INTERRUPTED:
-            _end_at_once(EXIT_INTERRUPTED)
+        if end.code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
+            _end_at_once(int(end.code))
         _forget_interrupts()
         raise
 

@@ -281,6 +281,7 @@ def quantize(options: ModelQuantizeOptions) -> None:
     """Write a model in another type."""
     from amulet_local.common.disk_space import check_space
     from amulet_local.common.private_files import put_in_place
+    from amulet_local.common.termination import terminated_in_order
     from amulet_local.llama.gguf import read_header
     from amulet_local.llama.quantising import quantisation_type, quantise
     from amulet_local.loading.model_store import find_model
@@ -300,8 +301,9 @@ def quantize(options: ModelQuantizeOptions) -> None:
         status.show(f"quantising to {type_name}: {size_in_words(size)} written")
 
     try:
-        quantise(source, part, file_type, again=options.again, waiting=tell)
-        put_in_place(part, target)
+        with terminated_in_order():
+            quantise(source, part, file_type, again=options.again, waiting=tell)
+            put_in_place(part, target)
     except OSError as error:
         raise FileAccessError(f"can't write {target}: {error.strerror}") from None
     finally:

@@ -18,6 +18,8 @@ _DROPPED = "\r\u061c\u200e\u200f"
 """Shown as nothing: the half of a line end, and marks that right-to-left text is full of."""
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
+_MOST_COUNTED = math.log(1e15)
+"""Logarithm of the factor from which on no number is said."""
 
 
 def visible(text: str) -> str:
@@ -47,21 +49,22 @@ def percent(log_probability: float | None) -> str:
     return f"{share:.1f}%" if share >= 1 else f"{share:.2g}%"
 
 
-def factor(log_ratio: float | None, times: str = "x", *, in_words: bool = False) -> str:
-    """exp of a natural logarithm as a factor: "x12", "x0.33"; "-" for None.
+def factor(log_ratio: float | None, times: str = "x") -> str:
+    """exp of a natural logarithm as a factor: "x12", "x0.33", "x1.9 million"; "-" for None.
+
+    One below a ten-thousandth is said by what it is divided by: "/1.9 million".
 
     Args:
-        in_words: "x1.9 million" instead of "x1e6", and what it is divided by where it is as small.
+        times: what stands before it; a "×" goes with "÷".
     """
     if log_ratio is None:
         return "-"
     if math.isinf(log_ratio):
         return f"{times}0" if log_ratio < 0 else "from 0%"
-    exponent = log_ratio / math.log(10)
-    if abs(exponent) >= 4:
-        if in_words:
-            return f"{times if log_ratio > 0 else '÷'}{_times(abs(log_ratio))}"
-        return f"{times}1e{round(exponent)}"
+    if abs(log_ratio) >= math.log(1e4):
+        by = times if log_ratio > 0 else "÷" if times == "×" else "/"
+        is_huge = abs(log_ratio) >= _MOST_COUNTED
+        return f">{by}1 quadrillion" if is_huge else f"{by}{_times(abs(log_ratio))}"
     ratio = math.exp(log_ratio)
     if ratio >= 9.5:
         return f"{times}{ratio:,.0f}"
@@ -81,12 +84,11 @@ def times_likelier(log_ratio: float | None) -> str:
 
 
 def _times(log_ratio: float) -> str:
-    exponent = log_ratio / math.log(10)
-    if exponent >= 15:
+    if log_ratio >= _MOST_COUNTED:
         return "over a quadrillion"
     ratio = math.exp(log_ratio)
     for start, name in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"), (1e4, "thousand")):
-        if ratio >= start:
+        if ratio >= 0.9995 * start:  # 999,600 is rounded to a million
             count = ratio / (1e3 if start == 1e4 else start)
             return f"{count:.1f} {name}" if count < 9.5 else f"{count:.0f} {name}"
     return f"{ratio:,.0f}" if ratio >= 9.5 else f"{ratio:.1f}"

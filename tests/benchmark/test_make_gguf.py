@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -178,3 +181,19 @@ def test_the_wrapper_runs_it_with_the_tools_installed(tmp_path: Path) -> None:
     assert checkout.recorded("-m amulet_local") == [
         "-m amulet_local.benchmark.random_model 1B -o a b.gguf"
     ]
+
+
+@pytest.mark.lengthy
+def test_sigterm_leaves_nothing_of_a_model_that_was_begun(tmp_path: Path) -> None:
+    target = tmp_path / "a.gguf"
+    process = subprocess.Popen(
+        [sys.executable, "-m", random_model.__name__, "1B", "-o", target],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    while process.poll() is None and not (tmp_path / "a.gguf.weights").exists():
+        time.sleep(0.02)
+    process.terminate()
+    assert process.communicate() == (b"", None)
+    assert process.returncode == 143
+    assert os.listdir(tmp_path) == []

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -138,3 +139,23 @@ def test_a_full_disk_is_an_error(arguments: tuple[str, ...]) -> None:
         )
     assert done.returncode == 1
     assert re.fullmatch(rb"error: can't write the output: No space left[^\n]*\n", done.stderr)
+
+
+@pytest.mark.lengthy
+def test_sigterm_leaves_no_half_of_a_model_in_another_type(
+    model_path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "models").mkdir()
+    target = tmp_path / "models" / "a.gguf"
+    process = subprocess.Popen(
+        [*COMMAND, "models", "quantize", model_path, "Q6_K", "--again", "-o", target],
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    while process.poll() is None and not target.with_name("a.gguf.part").exists():
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=60) == (b"", b"")
+    assert process.returncode == 143
+    assert list(target.parent.iterdir()) == []

@@ -168,6 +168,14 @@ def test_a_narrow_terminal_gets_fewer_columns(hostile: Explanation, width: int) 
         assert "plain favourite" in heading
 
 
+def test_preferences_above_their_columns_are_whole_where_there_is_room(
+    hostile: Explanation,
+) -> None:
+    heading = table(hostile, [0], None).splitlines()[0]
+    assert " 日本語の長い長い名前 " in heading
+    assert "..." in table(hostile, [0], 80).splitlines()[0]
+
+
 def test_explain_without_a_preference(call: CallCli) -> None:
     assert "give one with --preference" in call("explain", "Hi").error_line
 

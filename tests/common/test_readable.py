@@ -27,8 +27,9 @@ def test_percentages_have_two_or_three_digits(share: float, shown: str) -> None:
 @pytest.mark.parametrize(
     ("ratio", "shown"),
     [
-        *((1, "x1.0"), (8.44, "x8.4"), (12.3, "x12"), (1262, "x1,262"), (2e7, "x1e7")),
-        *((0.5, "x0.5"), (0.012, "x0.012"), (1e-6, "x1e-6")),
+        *((1, "x1.0"), (8.44, "x8.4"), (12.3, "x12"), (1262, "x1,262"), (0.5, "x0.5")),
+        *((0.012, "x0.012"), (45_000, "x45 thousand"), (1.9e6, "x1.9 million")),
+        *((2e7, "x20 million"), (1e-6, "/1.0 million"), (1e16, ">x1 quadrillion")),
     ],
 )
 def test_factors_have_two_digits_or_are_whole(ratio: float, shown: str) -> None:
@@ -41,6 +42,7 @@ def test_what_is_impossible_or_unknown_is_said() -> None:
     assert factor(-math.inf) == "x0"
     assert factor(math.inf) == "from 0%"
     assert factor(math.log(2), "×") == "×2.0"
+    assert factor(math.log(1e-6), "×") == "÷1.0 million"
 
 
 def test_the_strip_has_the_largest_value_at_full_height() -> None:

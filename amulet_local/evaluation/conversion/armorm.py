@@ -18,6 +18,7 @@ from typing import Any
 from amulet_local.common import private_files
 from amulet_local.common.disk_space import check_space
 from amulet_local.common.errors import AmuletError, FileAccessError, ModelFileError
+from amulet_local.common.termination import terminated_in_order
 from amulet_local.evaluation.conversion.armorm_head import ArmoHead, head_path
 from amulet_local.evaluation.conversion.gguf_file import (
     DIRECT_TYPES,
@@ -136,7 +137,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The script: exit code 0, 1 with a line on stderr, 2 for wrong usage, 130 for Ctrl-C."""
+    """The script: exit code 0, 1 with a line on stderr, 2 for wrong usage, 130 for Ctrl-C, 143 for
+    SIGTERM; after both nothing is left of what was begun."""
     options = _parser().parse_args(arguments)
 
     def say(text: str) -> None:
@@ -144,12 +146,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     target = options.output or Path(f"ArmoRM-{options.type}.gguf")
     try:
-        convert(options.folder, target, options.type, say)
+        with terminated_in_order():
+            convert(options.folder, target, options.type, say)
     except AmuletError as error:
         say(f"error: {error}")
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         os._exit(130)  # the quantiser's thread can't be waited for
+    except SystemExit as end:
+        os._exit(int(end.code or 0))  # likewise
     print(target)
     print(head_path(target))
 

@@ -184,7 +184,7 @@ def _table_row(position: int, token: ExplainedToken) -> str:
     kind, name = token.name.kind, escape(_label(token.name), quote=True)
     figures = [
         *(percent(value) for value in token.log_probabilities),
-        factor(token.moved, _TIMES, in_words=True),
+        factor(token.moved, _TIMES),
         f"{token.trace.kl:.2f}",
         f"{token.trace.scale:.2f}",
     ]
