@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import functools
 import os
-import select
-import signal
 import sys
-import threading
 import time
+from _thread import allocate_lock  # threading takes a script that asks once another millisecond
 from collections.abc import Callable
 
 from amulet_local.common.errors import FileAccessError
@@ -24,6 +22,7 @@ from amulet_local.common.readable import visible as visible
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import threading
     from typing import Any, TextIO
 
 STATUS_DELAY_SECONDS = 0.4
@@ -192,6 +191,9 @@ def wait_for_line() -> None:
     """
     if os.name != "posix":  # select takes sockets only
         return
+    import select
+    import signal
+
     reading, writing = _signal_pipe()
     before = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     try:
@@ -222,7 +224,7 @@ class StatusLine:
         self._next = time.monotonic() + STATUS_DELAY_SECONDS
         self._waiting: str | None = None
         self._timer: threading.Timer | None = None
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
 
     def show(self, text: str) -> None:
         """Replace the line, as soon as it may be."""
@@ -235,6 +237,8 @@ class StatusLine:
                 return
             self._waiting = text
             if self._timer is None:
+                import threading
+
                 self._timer = threading.Timer(delay, self._draw_waiting)
                 self._timer.daemon = True
                 self._timer.start()

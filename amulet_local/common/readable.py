@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 
-_ACTING = re.compile(
+_ACTING = (
     "["
     "\x00-\x08\x0b-\x1f\x7f-\x9f"  # C0 but tab and newline, DEL, C1
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # Unicode's Bidi_Control
@@ -27,7 +27,7 @@ def visible(text: str) -> str:
 
     Newlines and tabs stay. The result of two pieces is that of the whole, wherever it was cut.
     """
-    return _ACTING.sub(_escape, text)
+    return text if text.isprintable() else re.sub(_ACTING, _escape, text)
 
 
 def printable(text: str) -> str:
