@@ -71,7 +71,8 @@ def in_own_words(args: list[str]) -> list[str]:
     """Arguments that another program would understand, as this one does.
 
     `run MODEL`, or a model's file alone, is a chat; `run MODEL QUESTION`, or a question alone, one
-    answer; `list` lists models, `pull` downloads one; `help COMMAND` is its help.
+    answer, also without quotes; `list` lists models, `pull` downloads one; `help COMMAND` is its
+    help.
     """
     first, *others = args
     if first == "help":
@@ -86,19 +87,36 @@ def in_own_words(args: list[str]) -> list[str]:
         return ["generate" if asks else "chat", *rest, "-m", model]
     if first.lower().endswith(".gguf") and first not in COMMANDS:
         return ["chat", *others, "-m", first]
-    if len(first.split()) > 1:
+    if len(first.split()) > 1 or _is_question(args):
         return ["generate", *args]
     return args
+
+
+def _is_question(args: list[str]) -> bool:
+    """Whether a question without quotes was asked: words, more than a misspelt command takes."""
+    if args[0] in (*COMMANDS, *ANSWERS) or _meant(args):
+        return False
+    n_words = _n_words(args)
+    return n_words > 2 or args[:n_words][-1].endswith("?")
+
+
+def _n_words(args: list[str]) -> int:
+    return next((i for i, word in enumerate(args) if word.startswith("-")), len(args))
+
+
+def _meant(args: list[str]) -> str | None:
+    """The command that a first word is near; before many words it has to be nearer."""
+    cutoff = 0.6 if _n_words(args) < 3 else 0.8
+    close = difflib.get_close_matches(args[0].lower(), COMMANDS, n=1, cutoff=cutoff)
+    return close[0] if close else None
 
 
 def unknown(args: list[str]) -> str:
     """What to say of arguments whose first word is no command."""
     text = args[0]
-    close = difflib.get_close_matches(text.lower(), COMMANDS, n=1)
-    n_words = next((i for i, word in enumerate(args) if word.startswith("-")), len(args))
-    if close and n_words < 3:
-        return f"there is no command {text!r:.60}; did you mean {close[0]!r}?"
-    asked = shlex.quote(" ".join(args[:n_words]))
+    if meant := _meant(args):
+        return f"there is no command {text!r:.60}; did you mean {meant!r}?"
+    asked = shlex.quote(" ".join(args[: _n_words(args)]))
     return (
         f"there is no command {text!r:.60}. To ask: amulet-local generate {asked:.80}; "
         f"to talk: amulet-local chat. `amulet-local --help` lists the commands."

@@ -20,6 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from amulet_local.cli.derived_options import gathered, group_of, parameters_of, variables_of
 from amulet_local.cli.flags import environment_variable, json_option
+from amulet_local.cli.inputs import is_model
 from amulet_local.cli.options import EXCLUSIVE, SOURCES, TOGETHER
 from amulet_local.cli.reporting import reporting
 from amulet_local.cli.terminal import note
@@ -49,24 +50,39 @@ MEANT = {
 }
 """What somebody may call a flag -> the one that is meant."""
 
+_NO_WISH = "; -p is --prompt, and what an answer should be like is --preference TEXT"
+_TAKE_WORDS = frozenset(
+    ("--preference", "--avoid", "--system", "--stop", "--reverse-prompt", "-r", "--response-prefix")
+)
+"""Flags whose value may have been meant to be several words."""
+
 
 class HelpCommand(TyperCommand):
     """A command whose help has sections, and an epilog that is left as it is."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read a command line; of a question without quotes the first word alone is one.
+        """Read a command line; the words of a question without quotes are put together.
 
         Raises:
-            typer.BadParameter: words are left over.
+            typer.BadParameter: words are left over that are no such question.
         """
         ctx.allow_extra_args = True
         rest: list[str] = super().parse_args(ctx, self._with_known_flags(ctx, args))
         if ctx.resilient_parsing:
             return rest
         if rest and ctx.params.get("prompt") is not None:
-            question = shlex.quote(" ".join([ctx.params["prompt"], *rest]))
-            hint = "; so are words of a preference" if ctx.params.get("preference") else ""
-            ctx.fail(f"a question of several words is in quotes: {question:.200}{hint}")
+            words = [ctx.params["prompt"], *rest]
+            if not _is_one_question(words, args):
+                question = shlex.quote(" ".join(words))
+                hint = "; so are words of a preference" if ctx.params.get("preference") else ""
+                ctx.fail(f"a question of several words is in quotes: {question:.200}{hint}")
+            if is_model(words[0]):
+                ctx.fail(
+                    f"{words[0]!r:.80} is a model: -m {shlex.quote(words[0]):.80} "
+                    f"{shlex.quote(' '.join(rest)):.200}"
+                )
+            ctx.params["prompt"] = " ".join(words)
+            return []
         if rest:
             hint = "; a model is named with -m" if "model" in ctx.params else ""
             ctx.fail(f"more than there is a place for: {shlex.join(rest):.200}{hint}")
@@ -131,6 +147,16 @@ class HelpGroup(TyperGroup):
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the epilog as it is."""
         formatter.write(f"\n{self.epilog}\n")
+
+
+def _is_one_question(words: list[str], args: list[str]) -> bool:
+    """Whether `words` follow one another in a command line without quotes, none of them perhaps the
+    end of a text that an option before them has."""
+    start = next((i for i in range(len(args)) if args[i : i + len(words)] == words), None)
+    if start is None or any(len(word.split()) != 1 for word in words):
+        return False
+    before = [word.partition("=")[0] for word in args[max(0, start - 2) : start]]
+    return not _TAKE_WORDS.intersection(before)
 
 
 def _place(heading: str) -> int:
@@ -310,7 +336,9 @@ def _settle(
                 tuple(name for name in names if _is_given(values.get(name)))
                 for names in typed or given
             ]
-            raise typer.BadParameter(f"give only one of {_flags(ctx, chosen)}")
+            wished = _is_given(values.get("preference"))
+            hint = "" if wished or ("prompt_option",) not in chosen else _NO_WISH
+            raise typer.BadParameter(f"give only one of {_flags(ctx, chosen)}{hint}")
     return values
 
 

@@ -76,21 +76,27 @@ def _check_is_no_model(text: str) -> None:
     Raises:
         InvalidParameterError: it is one.
     """
-    if len(text.split()) != 1:
-        return
-    from amulet_local.loading.model_store import find_model
-
-    is_model = text.lower().endswith(".gguf")
-    if not is_model and not os.path.lexists(text):
-        with contextlib.suppress(AmuletError):
-            is_model = find_model(text) is not None
-    if is_model:
+    if is_model(text):
         import shlex
 
         raise InvalidParameterError(
             f"{text!r:.80} is a model, not a question: -m {shlex.quote(text):.80} names it, "
             f"--prompt {shlex.quote(text):.80} asks it"
         )
+
+
+def is_model(text: str) -> bool:
+    """Whether a text that may be a question is a model's name, or a file's of one."""
+    if len(text.split()) != 1:
+        return False
+    if text.lower().endswith(".gguf"):
+        return True
+    from amulet_local.loading.model_store import find_model
+
+    if not os.path.lexists(text):
+        with contextlib.suppress(AmuletError):
+            return find_model(text) is not None
+    return False
 
 
 def warn_of_unread_pipe(options: PromptSource) -> None:

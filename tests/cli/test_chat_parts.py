@@ -19,7 +19,7 @@ from amulet_local.cli.chat.live import LiveText
 from amulet_local.cli.chat.markdown import Renderer
 from amulet_local.cli.chat.questions import without_quotes
 from amulet_local.cli.chat.settings import changed_strength
-from amulet_local.cli.chat.slash import help_text, parsed
+from amulet_local.cli.chat.slash import help_text, parsed, unknown
 from amulet_local.cli.chat.talk import _fitted
 from amulet_local.cli.chat.type_ahead import TypeAhead
 from amulet_local.cli.columns import cells
@@ -188,6 +188,23 @@ def test_texts_and_unknown_commands() -> None:
         said = parsed(text)
         assert said is not None
         assert said.command is None
+
+
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("run", "amulet-local chat -m MODEL"),
+        ("list", "amulet-local models"),
+        ("ps", "/stats"),
+        ("pull", "amulet-local pull NAME"),
+        ("temperature", "/set NAME VALUE"),
+        ("prefrence", "did you mean /preference?"),
+    ],
+)
+def test_commands_of_other_programs_are_answered_with_what_does_it(name: str, answer: str) -> None:
+    assert answer in unknown(name)
+    assert (said := parsed(f"/{name}")) is not None
+    assert said.command is None
 
 
 @pytest.mark.parametrize("width", [40, 59, 79])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -207,17 +208,26 @@ def test_the_module_can_be_run() -> None:
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["generate", "Hi", "there", "-n", "3"], "a question of several words is in quotes: 'Hi "),
-        (["chat", "It's", "me"], "a question of several words is in quotes: "),
+        (
+            ["generate", "Hi there", "you", "-n", "3"],
+            "a question of several words is in quotes: 'Hi ",
+        ),
+        (
+            ["generate", "Hi", "-n", "3", "there"],
+            "a question of several words is in quotes: 'Hi th",
+        ),
+        (["generate", "--preference", "very", "short", "Hi"], "so are words of a preference"),
+        (["generate", "smollm2", "Hi", "there"], "'smollm2' is a model: -m smollm2 'Hi there'"),
+        (["generate", "Hi", "-p", "funny"], "-p is --prompt, and what an answer should be like is"),
         (["generate", "Hi", "--preference", "very", "short"], "so are words of a preference"),
         (["generate", "Hi", "--strength", "3"], "it is --guidance-scale N"),
         (["generate", "Hi", "--max_tokens", "many"], "'many' is not a number"),
         (["chat", "--style=funny"], "there is no --style; it is --preference TEXT"),
-        (["ask", "/tmp/x", "Hi", "there"], "a question of several words is in quotes: 'Hi there'"),
         (["tune", "What", "is", "yeast"], "each question is in quotes, e.g. 'What is yeast'"),
         (["serve", "a.gguf"], "more than there is a place for: a.gguf; a model is named with -m"),
         (["models", "show", "a", "b c"], "more than there is a place for: 'b c'"),
-        (["What", "is", "yeast?"], "To ask: amulet-local generate 'What is yeast?'"),
+        (["hello", "there"], "To ask: amulet-local generate 'hello there'"),
+        (["genrate", "What", "is", "yeast"], "did you mean 'generate'?"),
         (["genrate", "Hi"], "did you mean 'generate'?"),
         (["chta"], "did you mean 'chat'?"),
     ],
@@ -228,6 +238,27 @@ def test_words_too_many_are_answered_with_what_was_meant(
     outcome = call(*arguments)
     assert (outcome.code, outcome.out) == (2, "")
     assert line in outcome.err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("What", "is", "yeast", "-n", "3"),
+        ("Is", "it?", "-n", "3"),
+        ("generate", "What", "is", "yeast", "-n", "3"),
+        ("generate", "-n", "3", "What", "is", "yeast"),
+        ("run", "smollm2", "What", "is", "yeast", "-n", "3"),
+    ],
+    ids=" ".join,
+)
+def test_a_question_without_quotes_is_answered(call: CallCli, arguments: tuple[str, ...]) -> None:
+    words = " ".join(word for word in arguments if word in ("What", "is", "yeast", "Is", "it?"))
+    quoted = call("generate", words, "-n", "3", "--json")
+    outcome = call(*arguments, "--json")
+    assert (outcome.code, quoted.code) == (3, 3)
+    found, expected = (json.loads(made.out) for made in (outcome, quoted))
+    assert found["token_ids"] == expected["token_ids"]
+    assert found["usage"]["prompt_tokens"] == expected["usage"]["prompt_tokens"]
 
 
 @pytest.mark.parametrize("command", ["generate", "chat", "compare", "explain"])

@@ -100,6 +100,27 @@ COMMANDS = (
     Slash(name="exit", help="leave (or Ctrl-D)", aliases=("bye", "quit", "q")),
 )
 
+OTHERS = {
+    **dict.fromkeys(("read", "glob", "file"), "paste the text, or start with -f FILE"),
+    **dict.fromkeys(
+        ("run", "model", "switch", "use"),
+        "a chat has one model; leave with /exit, then amulet-local chat -m MODEL, with --continue "
+        "to go on with this chat",
+    ),
+    **dict.fromkeys(
+        ("list", "ls", "models", "ps"),
+        "/stats says which model this is, `amulet-local models` outside lists them all; /load "
+        "lists chats",
+    ),
+    **dict.fromkeys(
+        ("pull", "download"), "`amulet-local pull NAME` outside the chat downloads one"
+    ),
+    **dict.fromkeys(("image", "audio", "video"), "pictures and sounds aren't read here"),
+    **dict.fromkeys(("copy", "export"), "/save FILE.json keeps the chat in a file"),
+    **dict.fromkeys(("temp", "temperature", "seed"), "it is set with /set NAME VALUE"),
+}
+"""Commands of other programs' chats -> what does it here."""
+
 BY_NAME = {name: item for item in COMMANDS for name in (item.name, *item.aliases)}
 
 KEYS = """\
@@ -132,8 +153,8 @@ def parsed(text: str) -> SlashLine | None:
 
 def unknown(name: str) -> str:
     """What to say where there is no such command."""
-    if name in ("read", "glob", "file"):
-        return f"there is no command /{name}: paste the text, or start with -f FILE"
+    if name in OTHERS:
+        return f"there is no command /{name}: {OTHERS[name]}"
     close = difflib.get_close_matches(name, [item.name for item in COMMANDS], n=1)
     meant = f"did you mean /{close[0]}? " if close else ""
     return f"there is no command /{name}; {meant}/help lists them"
