@@ -102,7 +102,8 @@ class Engine(ConcurrentModel):
             template_arguments: variables of the chat template, such as {"enable_thinking": False}.
             bare: without a preference, messages without a system text stay without one.
             continue_final_message: whether the answer goes on with the last message; None does so
-                where that is the assistant's, False closes it and begins another.
+                where that is the assistant's, False closes it and begins another; "content" and
+                "reasoning_content" say which part of it, of a thinking model.
             add_generation_prompt: whether the prompt ends with the opening of an answer.
             tools: functions that may be called, as in OpenAI's chat completions; the calls are in
                 the `tool_calls` of what comes. Not with a grammar.

@@ -76,6 +76,7 @@ class ScriptedVocabulary:
         self._closed = False
 
     check, text, around_gap = Vocabulary.check, Vocabulary.text, Vocabulary.around_gap
+    files_before, file_tokens, kind = Vocabulary.files_before, (None, None), 2
     count, spelled = Vocabulary.count, Vocabulary.spelled
     gap_tokens = (None, None, None)
 
@@ -144,6 +145,7 @@ class ScriptedModel:
     identity = description = "scripted"
     header = GGUFHeader(3, 0, {"general.architecture": "scripted"}, 32, 0, {})
     n_ctx_train, n_embd, n_layers, size_bytes = N_CTX_TRAIN, 0, 0, 0
+    n_params, file_type = 0, "F32"
     chat_template = TEMPLATE
     can_drop_tokens = True
 

@@ -15,6 +15,7 @@ from amulet_local.params.choices import Placement
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.params.where_it_goes import instead_of
 from amulet_local.preferences.preference import PreferencesLike
+from amulet_local.prompts.messages import Continuation
 from amulet_local.prompts.prompter import Messages
 
 
@@ -48,7 +49,7 @@ class Ask(AskConversation, total=False):
     response_prefix: str
     template_arguments: Mapping[str, Any] | None
     bare: bool
-    continue_final_message: bool | None
+    continue_final_message: Continuation
     add_generation_prompt: bool
     tools: Sequence[Mapping[str, Any]] | None
     tool_choice: str | Mapping[str, Any] | None

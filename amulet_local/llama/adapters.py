@@ -98,7 +98,7 @@ class Adapters:
             ),
         )
         notes = [note for file in settings.lora for note in check_lora(file.path, base)]
-        self.warnings = (*notes, *filter(None, map(_scale_warning, self.items)))
+        self.warnings = (*notes, *filter(None, map(scale_warning, self.items)))
         self._layers = _layer_range(settings.control_vector_layers, base.n_layers)
         vector = read_control_vector(settings.control_vectors, base)
         self._vector = vector if vector.any() else None  # adding zeros would change nothing
@@ -220,7 +220,8 @@ def _fingerprint(items: Sequence[Adapter], layers: tuple[int, int]) -> str:
     return ", ".join([*parts, f"layers {layers[0]} to {layers[1]}"])
 
 
-def _scale_warning(item: Adapter) -> str | None:
+def scale_warning(item: Adapter) -> str | None:
+    """What a user should know of an adapter's scale; nothing of most."""
     name = printable(os.path.basename(item.path))
     if item.scale == 0:
         return f"the {item.kind} {name} has the scale 0, so that it does nothing"

@@ -215,6 +215,21 @@ class Model:
         return int(llama_cpp.llama_model_size(self.pointer))
 
     @property
+    def n_params(self) -> int:
+        """Weights of all tensors."""
+        import llama_cpp
+
+        return int(llama_cpp.llama_model_n_params(self.pointer))
+
+    @property
+    def file_type(self) -> str:
+        """What its weights are written in, as llama.cpp says it: "Q4_K - Medium"."""
+        import llama_cpp
+
+        name = llama_cpp.llama_ftype_name(llama_cpp.llama_model_ftype(self.pointer))
+        return name.decode("utf-8", "replace") if name else ""
+
+    @property
     def description(self) -> str:
         """Architecture, size and quantisation in a few words, as llama.cpp says it."""
         import llama_cpp

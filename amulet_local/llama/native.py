@@ -142,6 +142,7 @@ FUNCTIONS = {
     "llama_context_default_params": "",
     "llama_decode": "ctx batch",
     "llama_free": "ctx",
+    "llama_ftype_name": "ftype",
     "llama_get_embeddings_ith": "ctx i",
     "llama_get_embeddings_seq": "ctx seq_id",
     "llama_get_logits_ith": "ctx i",
@@ -156,6 +157,7 @@ FUNCTIONS = {
     "llama_model_default_params": "",
     "llama_model_desc": "model buf buf_size",
     "llama_model_free": "model",
+    "llama_model_ftype": "model",
     "llama_model_get_vocab": "model",
     "llama_model_has_encoder": "model",
     "llama_model_is_diffusion": "model",
@@ -166,6 +168,7 @@ FUNCTIONS = {
     "llama_model_n_ctx_train": "model",
     "llama_model_n_embd": "model",
     "llama_model_n_layer": "model",
+    "llama_model_n_params": "model",
     "llama_model_quantize": "fname_inp fname_out params",
     "llama_model_quantize_default_params": "",
     "llama_model_size": "model",
@@ -221,6 +224,7 @@ FUNCTIONS = {
     "llama_vocab_is_eog": "vocab token",
     "llama_vocab_n_tokens": "vocab",
     "llama_vocab_sep": "vocab",
+    "llama_vocab_type": "vocab",
 }
 """Functions of llama_cpp that are called, with their parameters, which are given by place."""
 

@@ -184,6 +184,13 @@ class Vocabulary:
                 raise InvalidTextError("the text is too long to tokenise")
             size = -n
 
+    @property
+    def kind(self) -> int:
+        """llama.cpp's number for how it makes tokens: 1 is SentencePiece, 2 byte pairs, ..."""
+        import llama_cpp
+
+        return int(llama_cpp.llama_vocab_type(self.pointer))
+
     @cached_property
     def gap_tokens(self) -> tuple[int | None, int | None, int | None]:
         """Tokens before a gap's beginning, its end and its text; None where there are none."""
@@ -226,7 +233,7 @@ class Vocabulary:
             found += [file, *ids(f"{name}\n"), *ids(text)]
         return [*found, file, *ids("filename\n")]
 
-    def around_gap(self, before: Sequence[int], after: str) -> list[int]:
+    def around_gap(self, before: Sequence[int], after: Sequence[int]) -> list[int]:
         """What asks a model that was trained for it to fill a gap between two texts.
 
         Raises:
@@ -238,8 +245,7 @@ class Vocabulary:
                 "suffix: this model wasn't trained to fill in; leave it out, or load one with "
                 "fill-in-the-middle tokens, such as Qwen2.5-Coder"
             )
-        rest = self.tokenize(after, add_special=False, parse_special=False)
-        return [begin, *before, end, *rest, middle]
+        return [begin, *before, end, *after, middle]
 
     def piece(self, token: int) -> bytes:
         """The bytes that `token` adds to a text; none for control tokens.

@@ -235,8 +235,8 @@ class TextAnswers(Answers):
     echoed = ""
 
     def begin(self, index: int) -> list[dict[str, Any]]:
-        """The prompt, where it is to be said again; the text begins at 0."""
-        self._offset = 0
+        """The prompt, where it is to be said again."""
+        self._offset = len(self.echoed)
         super().begin(index)
         return [self._piece(self._choice(index, self.echoed, []))] if self.echoed else []
 
@@ -266,7 +266,7 @@ class TextAnswers(Answers):
     def _whole_choice(
         self, index: int, generation: Generation, traces: Sequence[TokenTrace]
     ) -> dict[str, Any]:
-        self._offset = 0
+        self._offset = len(self.echoed)
         text = self.echoed + generation.reasoning + generation.text
         return self._choice(index, text, traces, finish_reason(generation))
 

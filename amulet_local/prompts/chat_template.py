@@ -19,13 +19,14 @@ from typing import Any
 from amulet_local.calling.forms import CallForm, form_of
 from amulet_local.calling.tools import tool_named
 from amulet_local.common.errors import ChatTemplateError, InvalidRequestError
+from amulet_local.common.readable import visible
 from amulet_local.prompts.known_text import KnownText
 from amulet_local.prompts.literal_text import Disguise, Literalizer, Match, Tokenizer
 from amulet_local.prompts.messages import Message, check_text, checked, texts_of
 from amulet_local.prompts.simpler_forms import Rendered, has_tools, simpler_forms
 from amulet_local.prompts.template_budget import TemplateRunsAwayError
 from amulet_local.prompts.template_sandbox import CompiledTemplate
-from amulet_local.text.reasoning import TAGS, closing_tag
+from amulet_local.text.reasoning import TAGS, closing_tag, without_opening
 
 __all__ = ["ChatTemplate", "EncodedPrompt", "Tokenizer"]
 
@@ -62,6 +63,7 @@ class ChatTemplate:
 
     Attributes:
         has_system_role: whether a system message shows up in what the template renders.
+        types_content: whether it takes content as a list of parts alone.
     """
 
     def __init__(
@@ -75,7 +77,7 @@ class ChatTemplate:
         self._vocabulary = vocabulary
         self._compiled = CompiledTemplate(source)
         self._literalizer = Literalizer(vocabulary)
-        self._typed_content = False
+        self.types_content = False
         self.has_system_role = True
         self._probe()
 
@@ -91,7 +93,7 @@ class ChatTemplate:
             return False
         messages = [{"role": role, "content": word} for role, word in _PROBE.items()]
         asked = messages if self.has_system_role else messages[1:]
-        return _TOOL_PROBE in self._probe_render(asked, {"tools": [tool_named(_TOOL_PROBE)]})
+        return _TOOL_PROBE in self.probe(asked, {"tools": [tool_named(_TOOL_PROBE)]})
 
     @cached_property
     def writes_calls(self) -> bool:
@@ -108,7 +110,7 @@ class ChatTemplate:
                 },
                 {"role": "tool", "tool_call_id": call["id"], "name": name, "content": result},
             ]
-            rendered = self._probe_render(messages)
+            rendered = self.probe(messages)
             if all(text in rendered for text in (name, argument, result)):
                 return True
         return False
@@ -118,6 +120,16 @@ class ChatTemplate:
         """Tags around reasoning that it knows."""
         return {a: b for a, b in TAGS.items() if a in self._source and b in self._source}
 
+    def unread(self, arguments: Mapping[str, Any]) -> list[str]:
+        """A line for each of these variables that it doesn't have, but for thinking that is off."""
+        return [
+            f"the chat template has no variable {visible(f'{name:.40}')}, so it changes nothing"
+            for name, value in arguments.items()
+            if name not in self._source
+            and name != "tools"
+            and not (name == "enable_thinking" and value is False)
+        ]
+
     def encode(
         self,
         messages: Sequence[Mapping[str, Any]],
@@ -125,6 +137,7 @@ class ChatTemplate:
         add_generation_prompt: bool = True,
         response_prefix: str = "",
         is_answer: bool = False,
+        brings_reasoning: bool = False,
         now: datetime | None = None,
         template_arguments: Mapping[str, Any] | None = None,
     ) -> EncodedPrompt:
@@ -135,6 +148,8 @@ class ChatTemplate:
             add_generation_prompt: end with the opening of an assistant turn.
             response_prefix: what the answer begins with; reasoning tags in it are tags.
             is_answer: it belongs to the answer; reasoning that the template opens is closed first.
+            brings_reasoning: it begins with reasoning, which takes the place of what the template
+                opens.
             now: what the template takes for the present; rows of one prompt should agree on it.
             template_arguments: variables of this prompt, besides those of all.
 
@@ -146,6 +161,8 @@ class ChatTemplate:
         rendered, disguise, notes = self._rendered(
             messages, add_generation_prompt, now, template_arguments or {}, response_prefix
         )
+        if brings_reasoning:
+            rendered = without_opening(rendered)
         opened = closing_tag(rendered) if is_answer else ""
         if opened and opened not in response_prefix:
             rendered += f"\n{opened}\n\n"
@@ -255,7 +272,7 @@ class ChatTemplate:
         """
         shaped: list[dict[str, Any]] = [
             {**message, "content": [{"type": "text", "text": message["content"]}]}
-            if self._typed_content
+            if self.types_content
             else dict(message)
             for message in messages
         ]
@@ -276,18 +293,17 @@ class ChatTemplate:
         """Find out whether the template takes system messages, and content as text or parts."""
         messages = [{"role": role, "content": word} for role, word in _PROBE.items()]
         for typed in (False, True):
-            self._typed_content = typed
-            both = self._probe_render(messages)
+            self.types_content = typed
+            both = self.probe(messages)
             if all(word in both for word in _PROBE.values()):
                 return
-            if _PROBE["user"] in self._probe_render(messages[1:]):
+            if _PROBE["user"] in self.probe(messages[1:]):
                 self.has_system_role = False
                 return
-        self._typed_content = False  # neither works: `encode` will say why
+        self.types_content = False  # neither works: `encode` will say why
 
-    def _probe_render(
-        self, messages: list[Message], arguments: dict[str, Any] | None = None
-    ) -> str:
+    def probe(self, messages: list[Message], arguments: dict[str, Any] | None = None) -> str:
+        """What it renders of messages that nobody sent; nothing where it refuses them."""
         try:
             return self._render(messages, True, None, {**self._arguments, **(arguments or {})})
         except TemplateRunsAwayError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias, get_args
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from amulet_local.common.errors import (
     EmptyPromptError,
@@ -33,7 +33,11 @@ _ROLES = {
 }
 _THOUGHTS = ("reasoning_content", "reasoning", "thinking")
 """What programs call an answer's reasoning."""
-_TEXT_PARTS = ("text", "input_text", "output_text")
+_TEXT_PARTS = {"text": "text", "input_text": "text", "output_text": "text", "refusal": "refusal"}
+"""Types of content parts, and where their texts are."""
+
+Continuation: TypeAlias = bool | Literal["content", "reasoning_content"] | None
+"""Whether an answer goes on with the last message, and with which part of it."""
 
 
 def with_preference(
@@ -118,13 +122,28 @@ def checked(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
     return [first, *(row for row in rows if row["role"] != "system")]
 
 
+class Begun(NamedTuple):
+    """What there is of an answer that is to be gone on with.
+
+    Attributes:
+        content: of the answer.
+        reasoning: what stands before it.
+        is_reasoning: whether the answer hasn't begun, so that the reasoning goes on.
+    """
+
+    content: str = ""
+    reasoning: str = ""
+    is_reasoning: bool = False
+
+
 def continued(
-    messages: Sequence[Mapping[str, Any]], wanted: bool | None
-) -> tuple[Sequence[Mapping[str, Any]], str]:
+    messages: Sequence[Mapping[str, Any]], wanted: Continuation
+) -> tuple[Sequence[Mapping[str, Any]], Begun]:
     """The messages before an answer that is to be gone on with, and what there is of it.
 
     Args:
-        wanted: whether to; None wherever the last message is an assistant's.
+        wanted: whether to; None wherever the last message is an assistant's. A word says which
+            part of it: otherwise it is the content, and the reasoning where there is no content.
 
     Raises:
         InvalidRequestError: it is wanted, and the last message is another one.
@@ -134,16 +153,22 @@ def continued(
     if wanted and not is_answer:
         raise InvalidRequestError("continue_final_message: the last message must be an assistant's")
     if last is None or not is_answer or wanted is False or _calls("the last message", last):
-        return messages, ""
-    return messages[:-1], _begun(last)
+        return messages, Begun()
+    return messages[:-1], _begun(last, wanted)
 
 
-def _begun(message: Mapping[str, Any]) -> str:
+def _begun(message: Mapping[str, Any], wanted: Continuation) -> Begun:
     """What there is of an answer; its parts are paragraphs, as llama-server has them."""
     content = message.get("content")
     parts = [[part] for part in content] if isinstance(content, list | tuple) else [content]
     where = "the last message"
-    return "\n\n".join(_one(where, {**message, "content": part})["content"] for part in parts)
+    rows = [_one(where, {**message, "content": part}) for part in parts or [None]]
+    text = "\n\n".join(row["content"] for row in rows)
+    reasoning = rows[0].get("reasoning_content", "")
+    goes_on = bool(reasoning) and (
+        wanted == "reasoning_content" or (wanted != "content" and not text)
+    )
+    return Begun("" if goes_on else text, reasoning, goes_on)
 
 
 def texts_of(messages: Sequence[Message]) -> list[str]:
@@ -195,13 +220,16 @@ def _one(where: str, message: Any) -> Message:
         calls = _calls(where, message)
         if calls:
             row["tool_calls"] = calls
+        if message.get("refusal") and not row["content"]:
+            row["content"] = check_text(f"{where}.refusal", message["refusal"])
         thought = next((message[name] for name in _THOUGHTS if message.get(name)), None)
         if thought is not None:
             row["reasoning_content"] = check_text(f"{where}.reasoning_content", thought)
     if row["role"] == "tool":
-        for key in ("name", "tool_call_id"):
+        for key in ("tool_name", "name", "tool_call_id"):  # the first is Ollama's
             if message.get(key) is not None:
-                row[key] = check_text(f"{where}.{key}", message[key])
+                own = key.removeprefix("tool_") if key == "tool_name" else key
+                row[own] = check_text(f"{where}.{key}", message[key])
     return row
 
 
@@ -264,14 +292,14 @@ def _content_text(where: str, content: Any) -> str:
         for part in content:
             if not (
                 isinstance(part, Mapping)
-                and part.get("type") in _TEXT_PARTS
-                and isinstance(part.get("text"), str)
+                and isinstance(part.get("type"), str)
+                and isinstance(part.get(_TEXT_PARTS.get(part["type"], "")), str)
             ):
                 raise InvalidRequestError(
                     f"{where}: a content part must be {{'type': 'text', 'text': ...}}; "
                     f"images, audio and other parts are not supported"
                 )
-        content = "\n".join(part["text"] for part in content)
+        content = "\n".join(part[_TEXT_PARTS[part["type"]]] for part in content)
     if not isinstance(content, str):
         raise InvalidRequestError(
             f"{where}: the content must be a text or a list of text parts, not a "

@@ -21,12 +21,22 @@ from amulet_local.prompts.chat_template import ChatTemplate
 from amulet_local.prompts.contrast import row_instructions
 from amulet_local.prompts.described_tools import with_tools
 from amulet_local.prompts.dialogue import Dialogue
-from amulet_local.prompts.messages import checked, continued, with_preference
+from amulet_local.prompts.messages import (
+    Begun,
+    Continuation,
+    checked,
+    continued,
+    with_preference,
+)
 from amulet_local.prompts.simpler_forms import Rendered, tools_as_text
+from amulet_local.prompts.template_abilities import template_abilities
 from amulet_local.text.reasoning import closing_tag
 
 Messages: TypeAlias = str | Sequence[Mapping[str, Any]]
 """A question, or OpenAI-style messages."""
+
+
+_NO_REASONING = "the chat template has no reasoning: that of the last message isn't in the prompt"
 
 
 class Prompts(NamedTuple):
@@ -82,7 +92,7 @@ class Prompter:
         response_prefix: str = "",
         template_arguments: Mapping[str, Any] | None = None,
         bare: bool = False,
-        continue_final_message: bool | None = None,
+        continue_final_message: Continuation = None,
         add_generation_prompt: bool = True,
         tools: Tools | None = None,
     ) -> Prompts:
@@ -101,8 +111,8 @@ class Prompter:
             response_prefix: what the answer begins with; not for a conversation.
             template_arguments: variables of the template for these prompts; not for a conversation.
             bare: where there is only a plain row, None is no system text at all.
-            continue_final_message: whether the answer goes on with the last message; where it is
-                an assistant's if None.
+            continue_final_message: whether the answer goes on with the last message, or with which
+                part of it; where it is an assistant's if None.
             add_generation_prompt: whether the prompts end with the opening of an answer.
             tools: what may be called; not for a conversation.
 
@@ -122,10 +132,13 @@ class Prompter:
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
         asked: Sequence[Mapping[str, Any]] | Dialogue = messages
+        begun = Begun()
         if not isinstance(messages, Dialogue):
             asked, begun = continued(messages, continue_final_message)
-            response_prefix = begun + response_prefix
         continues = asked is not messages
+        tags = next(iter(self._template.reasoning_tags.items()), None)
+        more = [] if tags or not begun.reasoning else [_NO_REASONING]
+        thought, response_prefix = _prefix(begun, tags, response_prefix)
         form = None if tools is None else self._template.call_form or HERMES
         if tools is not None and form is not None and not isinstance(asked, Dialogue):
             if not self._template.writes_calls:
@@ -150,13 +163,14 @@ class Prompter:
                     with_preference(asked, system=default, preference=instruction, placement=place),
                     add_generation_prompt=add_generation_prompt or continues,
                     response_prefix=response_prefix,
-                    is_answer=continues,
+                    is_answer=continues and not thought,
+                    brings_reasoning=thought,
                     now=now,
                     template_arguments=arguments,
                 )
                 for instruction in row_instructions(instructions, place)
             ]
-            notes = dict.fromkeys(note for one in encoded for note in one.notes)
+            notes = dict.fromkeys([*more, *(note for one in encoded for note in one.notes)])
             return [tuple(one.token_ids) for one in encoded], list(notes), [e.text for e in encoded]
 
         otherwise: Placement = "user" if placement == "system" else "system"
@@ -174,10 +188,11 @@ class Prompter:
                 f"the chat template leaves out a preference at placement {placement!r}: it is at "
                 f"{place!r}"
             )
+        notes += self._template.unread(arguments)
         opened = texts[-1][: len(texts[-1]) - len(response_prefix)]
         closing = closing_tag(opened, response_prefix)
         thinks = {**(self._arguments or {}), **arguments}.get("enable_thinking")
-        if closing and thinks is False and not isinstance(asked, Dialogue):
+        if closing and thinks is False and not (thought or isinstance(asked, Dialogue)):
             response_prefix = closing + response_prefix
             rows, notes, _ = at(place)
             closing = ""
@@ -191,6 +206,15 @@ class Prompter:
             InvalidParameterError: no built-in template has the name that was given.
         """
         _ = self._template
+
+    @cached_property
+    def abilities(self) -> Mapping[str, bool]:
+        """What the template can say; see template_abilities.
+
+        Raises:
+            As `check`.
+        """
+        return template_abilities(self._template)
 
     @cached_property
     def _template(self) -> ChatTemplate:
@@ -207,6 +231,23 @@ class Prompter:
                 f"(chat_template= in Python)"
             )
         return ChatTemplate(source, self._model.vocabulary, self._arguments)
+
+
+def _prefix(begun: Begun, tags: tuple[str, str] | None, more: str) -> tuple[bool, str]:
+    """What the answer begins with, and whether that has reasoning of its own.
+
+    Args:
+        begun: what there is of it.
+        tags: what the template's model puts around reasoning; None where there is none.
+        more: what follows.
+    """
+    if not begun.reasoning or tags is None:
+        return False, begun.content + more
+    opening, closing = tags
+    thought = f"{opening}\n{begun.reasoning}"
+    if begun.is_reasoning:
+        return True, thought + more
+    return True, f"{thought.rstrip()}\n{closing}\n\n{begun.content}{more}"
 
 
 def _are_told(

@@ -38,7 +38,38 @@ def chat_body(body: Mapping[str, Any]) -> dict[str, Any]:
         given |= _choice(choice)
     if isinstance(given.get("tools"), list):
         given["tools"] = [_tool(tool) for tool in given["tools"]]
+    given |= _output(given.pop("output_config", None), given.pop("output_format", None))
     return given
+
+
+def unread(body: Mapping[str, Any]) -> list[str]:
+    """A line for each thing that a body of `chat_body` asks for and doesn't get."""
+    lines = []
+    blocks = [
+        block
+        for message in body["messages"]
+        for block in (message["content"] if isinstance(message.get("content"), list) else ())
+    ]
+    if any(block.get("type") == "redacted_thinking" for block in blocks):
+        lines.append("messages: redacted_thinking isn't read here")
+    return lines
+
+
+def _output(config: Any, form: Any) -> dict[str, Any]:
+    """How much is thought and in which form it is answered, in OpenAI's fields."""
+    config = config or {}
+    if not isinstance(config, Mapping):
+        raise InvalidParameterError("output_config: must be an object")
+    form = config.get("format") or form
+    found = {f"output_config.{k}": v for k, v in config.items() if k not in ("effort", "format")}
+    if config.get("effort") is not None:
+        found["reasoning_effort"] = config["effort"]
+    if form is not None:
+        if not isinstance(form, Mapping) or form.get("type") != "json_schema":
+            raise InvalidParameterError("output_config.format: must be of type json_schema")
+        schema = {"name": "answer", "schema": form.get("schema")}
+        found["response_format"] = {"type": "json_schema", "json_schema": schema}
+    return found
 
 
 def _choice(choice: Any) -> dict[str, Any]:
@@ -63,16 +94,24 @@ def _tool(tool: Any) -> Any:
 
 
 class AnthropicWire(Wire):
-    """Named events around the blocks of a message."""
+    """Named events around the blocks of a message.
 
-    def __init__(self, key: str, model: str, *, n_prompt: int) -> None:
+    Attributes:
+        n_prompt: tokens of the prompt, which a stream begins with.
+    """
+
+    unsaid = (
+        *("logprobs", "top_logprobs", "amulet_trace"),
+        *("verbose", "return_progress", "timings_per_token"),
+    )
+
+    def __init__(self, key: str, model: str) -> None:
         """Nothing is said yet.
 
         Args:
             key, model: as the message says them.
-            n_prompt: tokens of the prompt, which a stream begins with.
         """
-        self._n_prompt = n_prompt
+        self.n_prompt = 0
         self._head = {
             "id": f"msg_{key}",
             "type": "message",
@@ -109,7 +148,7 @@ class AnthropicWire(Wire):
             self._has_begun = True
             message: dict[str, Any] = {**self._head, "content": []}
             message |= {"stop_reason": None, "stop_sequence": None}
-            message["usage"] = {"input_tokens": self._n_prompt, "output_tokens": 0}
+            message["usage"] = {"input_tokens": self.n_prompt, "output_tokens": 0}
             yield _event("message_start", message=message)
         if reasoning:
             yield from self._block("thinking", {"thinking": "", "signature": ""})
@@ -197,6 +236,8 @@ def _converted(message: Mapping[str, Any]) -> list[dict[str, Any]]:
             calls.append({"id": block.get("id"), "type": "function", "function": function})
         elif kind == "tool_result":
             result = _texts(block.get("content") or "")
+            if block.get("is_error") is True:
+                result = f"Error: {result}"
             results.append(
                 {"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": result}
             )

@@ -19,7 +19,7 @@ from amulet_local.common.html_page import SHARED_ASSETS, shared_asset
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.server import openapi
 from amulet_local.server.access import json_object
-from amulet_local.server.client_fields import HABITS
+from amulet_local.server.client_fields import HABITS, unread
 from amulet_local.server.completion_job import CompletionJob
 from amulet_local.server.completion_prompt import (
     ChatPrompt,
@@ -36,6 +36,7 @@ from amulet_local.server.places import add_places
 from amulet_local.server.replies import CompletionReply
 from amulet_local.server.service import Service
 from amulet_local.server.state import add_state
+from amulet_local.server.wire import with_warnings
 
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
@@ -131,11 +132,12 @@ def _add_tokens(app: FastAPI, service: Service) -> None:
         tokens = await asyncio.to_thread(
             tokens_of, vocabulary, parts, add_special=add_special, parse_special=parse_special
         )
+        warnings = unread(body, ("content", "add_special", "parse_special", "with_pieces"))
         if not _flag(body, "with_pieces", False):
-            return JSONResponse({"tokens": tokens})
+            return JSONResponse(with_warnings({"tokens": tokens}, warnings))
         pieces = await asyncio.to_thread(lambda: [_piece(vocabulary, t) for t in tokens])
         listed = [{"id": t, "piece": piece} for t, piece in zip(tokens, pieces, strict=True)]
-        return JSONResponse({"tokens": listed})
+        return JSONResponse(with_warnings({"tokens": listed}, warnings))
 
     @app.post("/detokenize", openapi_extra=openapi.DETOKENIZE, responses=openapi.ERRORS)
     async def detokenize(request: Request) -> Response:
@@ -147,7 +149,8 @@ def _add_tokens(app: FastAPI, service: Service) -> None:
             raise InvalidParameterError("tokens: must be a list of token ids")
         for token in tokens:
             vocabulary.check(token)
-        return JSONResponse({"content": await asyncio.to_thread(vocabulary.text, tokens)})
+        text = await asyncio.to_thread(vocabulary.text, tokens)
+        return JSONResponse(with_warnings({"content": text}, unread(body, ("tokens",))))
 
 
 def _add_short_paths(app: FastAPI) -> None:

@@ -20,12 +20,16 @@ HABITS = frozenset(
         *("prompt_cache_retention", "prediction", "drop_params"),
         *("backend_sampling", "dynatemp_exponent"),
         *("adaptive_decay", "n_cache_reuse", "keep_alive", "truncation"),
-        *("skip_special_tokens", "spaces_between_special_tokens", "chat_format"),
+        *("spaces_between_special_tokens", "chat_format"),
     }
 )
 """Fields that change nothing about an answer, here or anywhere, whatever their value."""
 
+TRUE_ELSEWHERE = frozenset({"skip_special_tokens", "parse_tool_calls"})
+"""Fields that ask for something where they are false."""
+
 RENAMED = {
+    "n_cmpl": "n",
     "repetition_penalty": "repeat_penalty",
     "typ_p": "typical_p",
     "slot_id": "id_slot",
@@ -50,6 +54,8 @@ SAMPLERS: Mapping[str, tuple[str, dict[str, float]]] = {
 }
 """llama.cpp's samplers in its order: the letter, and what leaving it out means."""
 _NOTHING: tuple[Any, ...] = (False, 0, "", [], {})
+_NOTHING_OR_NULL = (None, *_NOTHING)
+_HARMLESS = HABITS | {"model"}
 NEUTRAL: Mapping[str, Collection[Any] | Callable[[Any], bool]] = {
     "adaptive_target": lambda value: _is_number(value) and value < 0,
     "best_of": (1,),
@@ -72,6 +78,8 @@ REASONING_FORMATS = {
     "deepseek-legacy": "separate",
     "none": "inline",
 }
+_OF_REASONING = ("effort", "enabled", "type", "summary", "generate_summary", "display")
+"""What is done of `reasoning` and `thinking`; what is said of reasoning is all of it."""
 _SMALLEST_SHARE = 1e-6
 """Of probability: the likeliest token alone."""
 
@@ -98,8 +106,8 @@ def understood(
             given.setdefault(own, given.pop(name))
     _without_tools(given)
     _plain_values(given, biased)
-    _reasoning(given)
-    kept, unknown = {}, []
+    unknown = _reasoning(given)
+    kept = {}
     for name, value in given.items():
         if name in known:
             kept[name] = value
@@ -112,6 +120,15 @@ def understood(
     return kept, unknown
 
 
+def unread(body: Mapping[str, Any], known: Collection[str]) -> list[str]:
+    """A line for each field of a body that isn't an answer's, asks for something and isn't read."""
+    return [
+        _unknown(name, known)
+        for name, value in body.items()
+        if name not in known and name not in _HARMLESS and value not in _NOTHING_OR_NULL
+    ]
+
+
 def _unknown(name: str, known: Collection[str]) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     hint = f"; did you mean {near[0]}?" if near else ""
@@ -120,6 +137,8 @@ def _unknown(name: str, known: Collection[str]) -> str:
 
 def _asks_nothing(name: str, value: Any) -> bool:
     neutral = NEUTRAL.get(name, ())
+    if name in TRUE_ELSEWHERE:
+        return value is not False
     if callable(neutral):
         return value in _NOTHING or neutral(value)
     return value in _NOTHING or value in neutral
@@ -205,8 +224,12 @@ def _biases(value: Any, biased: Callable[[str], list[int]]) -> dict[Any, Any]:
     return result
 
 
-def _reasoning(given: dict[str, Any]) -> None:
-    """How much a thinking model is to think, as variables of its chat template."""
+def _reasoning(given: dict[str, Any]) -> list[str]:
+    """How much a thinking model is to think, as variables of its chat template.
+
+    Returns:
+        A line for each thing that is asked for besides.
+    """
     if isinstance(given.get("reasoning_format"), str):
         name = given["reasoning_format"]
         given["reasoning_format"] = REASONING_FORMATS.get(name, name)
@@ -216,8 +239,17 @@ def _reasoning(given: dict[str, Any]) -> None:
         effort = reasoning.get("effort", effort)
     thinking = given.pop("thinking", None)
     enabled = given.pop("enable_thinking", None)
+    if isinstance(reasoning, Mapping) and isinstance(reasoning.get("enabled"), bool):
+        enabled = reasoning["enabled"]
     if isinstance(thinking, Mapping):
         enabled = thinking.get("type") != "disabled"
+    unread = [
+        f"{name}.{visible(f'{key:.40}')}: it isn't done here, so it changes nothing"
+        for name, value in (("reasoning", reasoning), ("thinking", thinking))
+        if isinstance(value, Mapping)
+        for key in value
+        if key not in _OF_REASONING and value[key] not in (None, False)
+    ]
     if effort == "none" or 0 in (
         given.get("reasoning_budget"),
         given.get("thinking_budget_tokens"),
@@ -225,10 +257,11 @@ def _reasoning(given: dict[str, Any]) -> None:
         enabled = False
     arguments = given.get("chat_template_kwargs", {})
     if not isinstance(arguments, Mapping):
-        return
+        return unread
     wanted = {
         **({"reasoning_effort": effort} if isinstance(effort, str) and effort != "none" else {}),
         **({"enable_thinking": enabled} if isinstance(enabled, bool) else {}),
     }
     if wanted:
         given["chat_template_kwargs"] = {**wanted, **arguments}
+    return unread

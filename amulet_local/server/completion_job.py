@@ -47,6 +47,7 @@ class CompletionJob:
         model: ServedModel,
         figures: Figures,
         jobs: dict[str, CompletionJob],
+        unread: Sequence[str] = (),
     ) -> None:
         """Read and check the body; may take a while.
 
@@ -55,15 +56,16 @@ class CompletionJob:
             model: answers it.
             figures: what it is counted in.
             jobs: those under way, by their ids; it is among them while it runs.
+            unread: a line for each thing that a client asked for and that isn't in the body.
 
         Raises:
             AmuletError, HttpError: it can't be done.
         """
         user = body.get("user")
-        body, unknown = model.understood(body, kind.known)
+        body, unknown = model.understood(body, kind.known, unread)
         self._model, self._figures, self._jobs = model, figures, jobs
-        self._warnings = tuple(unknown)
         self._prompt = kind(body)
+        self._warnings = (*unknown, *self._prompt.unread)
         model_name = model.names.find(body.get("model"))
         self._body = model.completed(body, model_name, user)
         self.fields = fields = self._prompt.fields(self._body)
@@ -103,6 +105,11 @@ class CompletionJob:
             AmuletError, HttpError: see `pieces`.
         """
         self._first = await asyncio.to_thread(self._request, self.fields, 0)
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What its client asked for and doesn't get, as far as that is known before."""
+        return self._warnings
 
     @property
     def prompt_tokens(self) -> tuple[int, ...]:
@@ -189,7 +196,8 @@ class CompletionJob:
             adapter_scales=self._scales,
         )
         self._model.pool.check(request)
-        return replace(request, warnings=(*request.warnings, *self._warnings))
+        own = self._model.with_scales(request.warnings, self._scales)
+        return replace(request, warnings=(*own, *self._warnings))
 
     def _chosen_place(self, wanted: int | None) -> int | None:
         """The place that a client names; any where there is no such one, with a warning."""

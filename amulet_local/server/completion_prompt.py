@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar, NamedTuple
 
 from amulet_local.answering.ask import Ask
 from amulet_local.answering.request import Request
@@ -22,11 +23,19 @@ from amulet_local.server.fields import (
     messages_of,
     prompts_of,
     text_fields,
+    unread_of,
 )
 from amulet_local.server.traced_answers import TracedAnswers, TracedChatAnswers, TracedTextAnswers
 from amulet_local.steering.presets import DEFAULT_PRESET
 
 _OF_TOOLS = ("tools", "tool_choice", "parallel_tool_calls")
+
+
+class Rows(NamedTuple):
+    """Token ids of a prompt for each row, the plain one first, and what to know about them."""
+
+    token_ids: list[list[int]]
+    notes: Sequence[str] = ()
 
 
 class CompletionPrompt(ABC):
@@ -36,11 +45,13 @@ class CompletionPrompt(ABC):
         answers: the shape that answers to it have.
         known: names of the fields that a body may have.
         n_prompts: how many prompts there are, each of which is answered.
+        unread: a line for each thing in it that isn't read.
     """
 
     answers: ClassVar[type[TracedAnswers]]
     known: ClassVar[frozenset[str]]
     n_prompts = 1
+    unread: Sequence[str] = ()
 
     @abstractmethod
     def __init__(self, body: Mapping[str, Any]) -> None:
@@ -90,6 +101,7 @@ class ChatPrompt(CompletionPrompt):
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         self._messages = messages_of(body)
+        self.unread = unread_of(self._messages)
 
     def fields(self, body: Mapping[str, Any]) -> ServedFields:
         """Those of a chat completion."""
@@ -124,17 +136,17 @@ class TextPrompt(CompletionPrompt):
 
     Attributes:
         fields_type: what a body has besides.
-        files: names and texts that stand before a text with a gap.
     """
 
     answers: ClassVar[type[TracedAnswers]] = TracedTextAnswers
     fields_type: ClassVar[type[TextFields]] = TextFields
     known = frozenset({"prompt", *TextFields.model_fields})
-    files: Sequence[tuple[str, str]] = ()
 
     def __init__(self, body: Mapping[str, Any]) -> None:
         self._prompts = prompts_of(body)
         self.n_prompts = len(self._prompts)
+        if body.get("echo") is True and body.get("logprobs") not in (None, False):
+            self.unread = ("logprobs: tokens of the prompt have none, only those of the answer",)
 
     def fields(self, body: Mapping[str, Any]) -> ServedFields:
         """Those of a text completion."""
@@ -152,18 +164,9 @@ class TextPrompt(CompletionPrompt):
             del arguments[name]
         preferences = resolve(arguments.pop("preference"), avoid=arguments.pop("avoid"))
         begins = ["", *(f"{item.instruction}\n\n" for item in preferences)]
-        vocabulary = engine.model.vocabulary
-        plain, *others = (
-            _tokens(vocabulary, self._prompts[which], begin, fields) for begin in begins
-        )
-        if self.files:
-            extra = vocabulary.files_before(self.files)
-            kept = engine.n_ctx - max(map(len, (plain, *others)))
-            wanted = arguments["sampling"].max_tokens
-            room = kept - (wanted if wanted < engine.n_ctx else engine.n_ctx // 4)
-            extra = extra[-room:] if room > 0 else []
-            plain, *others = (_after_bos(ids, extra, vocabulary) for ids in (plain, *others))
-        return engine.request_from_tokens(
+        n_answer = arguments["sampling"].max_tokens
+        (plain, *others), notes = self._rows(engine, fields, begins, n_answer, which)
+        request = engine.request_from_tokens(
             plain,
             others or None,
             weights=[item.weight for item in preferences],
@@ -173,6 +176,19 @@ class TextPrompt(CompletionPrompt):
             own=engine.own_settings,
             **arguments,
         )
+        return replace(request, warnings=(*request.warnings, *notes))
+
+    def _rows(
+        self, engine: Engine, fields: TextFields, begins: Sequence[str], n_answer: int, which: int
+    ) -> Rows:
+        """Token ids of a prompt, after each beginning.
+
+        Args:
+            n_answer: most tokens of the answer.
+            which: of the prompts.
+        """
+        vocabulary, prompt = engine.model.vocabulary, self._prompts[which]
+        return Rows([_tokens(vocabulary, prompt, begin, fields) for begin in begins])
 
 
 def _tokens(
@@ -198,12 +214,10 @@ def _tokens(
         first = list(prompt[:n_first])
         start = vocabulary.tokenize(before, add_special=False, parse_special=False)
         ids = [*start, *prompt[n_first:]]
-    return [*first, *(vocabulary.around_gap(ids, fields.suffix) if fields.suffix else ids)]
-
-
-def _after_bos(ids: Sequence[int], extra: Sequence[int], vocabulary: Vocabulary) -> list[int]:
-    n_first = int(ids[0] == vocabulary.bos_id)
-    return [*ids[:n_first], *extra, *ids[n_first:]]
+    if not fields.suffix:
+        return [*first, *ids]
+    after = vocabulary.tokenize(fields.suffix, add_special=False, parse_special=False)
+    return [*first, *vocabulary.around_gap(ids, after)]
 
 
 def tokens_of(

@@ -14,13 +14,19 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from amulet_local.common.errors import InvalidParameterError
+from amulet_local.llama.embedder import Vector
 from amulet_local.server import openapi
 from amulet_local.server.access import json_object
+from amulet_local.server.client_fields import unread
 from amulet_local.server.served_embedder import Embedded, ServedEmbedder
 from amulet_local.server.service import Service
+from amulet_local.server.wire import with_warnings
 
 MAX_TEXTS = 2048
 """Of a request; OpenAI's limit."""
+
+_OF_EMBEDDINGS = ("input", "content", "encoding_format", "dimensions")
+_OF_RANKING = ("query", "documents", "texts", "top_n", "return_documents", "return_text")
 
 
 def add_embeddings(app: FastAPI, service: Service) -> None:
@@ -45,14 +51,15 @@ def add_embeddings(app: FastAPI, service: Service) -> None:
         encoding = body.get("encoding_format", "float")
         if encoding not in ("float", "base64"):
             raise InvalidParameterError("encoding_format: must be float or base64")
+        n_wanted = _dimensions(body, embedder)
         found = await embed(_texts(body.get("input")))
         data = [
-            {"object": "embedding", "index": number, "embedding": _encoded(one, encoding)}
-            for number, one in enumerate(found)
+            {"object": "embedding", "index": number, "embedding": _encoded(vector, encoding)}
+            for number, vector in enumerate(one.shortened(n_wanted) for one in found)
         ]
-        return JSONResponse(
-            {"object": "list", "model": _name(body, embedder), "data": data, "usage": _usage(found)}
-        )
+        name, warnings = _name(body, embedder), unread(body, _OF_EMBEDDINGS)
+        whole = {"object": "list", "model": name, "data": data, "usage": _usage(found)}
+        return JSONResponse(with_warnings(whole, warnings))
 
     @app.post("/embedding", include_in_schema=False)
     @app.post("/embeddings", include_in_schema=False)
@@ -61,7 +68,9 @@ def add_embeddings(app: FastAPI, service: Service) -> None:
         body = json_object(await request.body())
         found = await embed(_texts(body.get("input", body.get("content"))))
         rows = [np.atleast_2d(one.vector).tolist() for one in found]
-        return JSONResponse([{"index": n, "embedding": row} for n, row in enumerate(rows)])
+        listed = [{"index": n, "embedding": row} for n, row in enumerate(rows)]
+        listed[0] = with_warnings(listed[0], unread(body, ("input", "content")))
+        return JSONResponse(listed)
 
     async def rerank(request: Request) -> Response:
         """Documents by how well they answer the query."""
@@ -83,22 +92,29 @@ def add_embeddings(app: FastAPI, service: Service) -> None:
         scores, n_tokens = await asyncio.to_thread(embedder.relevances, query, documents)
         service.figures.embedded(n_tokens)
         order = sorted(range(len(scores)), key=lambda n: -scores[n])[: _top(body, len(scores))]
+        shown = "return_text" if has_texts else "return_documents"
+        with_text = body.get(shown) is True
+        warnings = unread(body, _OF_RANKING)
         if has_texts:
-            with_text = body.get("return_text") is True
+            scored = [
+                {"index": n, "score": scores[n], **({"text": documents[n]} if with_text else {})}
+                for n in order
+            ]
             return JSONResponse(
-                [
-                    {
-                        "index": n,
-                        "score": scores[n],
-                        **({"text": documents[n]} if with_text else {}),
-                    }
-                    for n in order
-                ]
+                [*(with_warnings(one, warnings) for one in scored[:1]), *scored[1:]]
             )
-        results = [{"index": n, "relevance_score": scores[n]} for n in order]
+        results = [
+            {
+                "index": n,
+                "relevance_score": scores[n],
+                **({"document": {"text": documents[n]}} if with_text else {}),
+            }
+            for n in order
+        ]
         usage = {"prompt_tokens": n_tokens, "total_tokens": n_tokens}
         name = _name(body, embedder)
-        return JSONResponse({"object": "list", "model": name, "results": results, "usage": usage})
+        whole = {"object": "list", "model": name, "results": results, "usage": usage}
+        return JSONResponse(with_warnings(whole, warnings))
 
     for path in ("/v1/rerank", "/rerank", "/v1/reranking", "/reranking"):
         app.add_api_route(path, rerank, methods=["POST"], include_in_schema=path == "/v1/rerank")
@@ -115,10 +131,18 @@ def _texts(value: Any) -> list[Any]:
     return [value]
 
 
-def _encoded(one: Embedded, encoding: str) -> Any:
+def _encoded(vector: Vector, encoding: str) -> Any:
     if encoding == "base64":
-        return base64.b64encode(one.vector.astype("<f4").tobytes()).decode()
-    return one.vector.tolist()
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    return vector.tolist()
+
+
+def _dimensions(body: dict[str, Any], embedder: ServedEmbedder) -> int | None:
+    """How many numbers of an embedding are wanted; None is all."""
+    wanted = body.get("dimensions")
+    if wanted is not None and (type(wanted) is not int or not 1 <= wanted <= embedder.n_embd):
+        raise InvalidParameterError(f"dimensions: must be a whole number of 1 to {embedder.n_embd}")
+    return wanted
 
 
 def _top(body: dict[str, Any], n: int) -> int:

@@ -7,11 +7,12 @@ here are those that only a server gets, under llama-server's names.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, create_model
 
 from amulet_local.common.errors import EmptyPromptError, InvalidParameterError
+from amulet_local.common.readable import visible
 from amulet_local.openai.chat_completion import CHANGEABLE, MAX_CHOICES, ChatCompletionFields
 from amulet_local.params.derived_fields import derived_fields
 from amulet_local.params.sampling import SamplingParams
@@ -20,6 +21,19 @@ STRENGTH = ("preset", "amulet", *CHANGEABLE)
 """The strength: what a change in a stream sets as a whole."""
 
 MAX_TRACE = 20
+
+_OF_MESSAGES = frozenset(
+    {
+        *("role", "content", "tool_calls", "function_call", "refusal"),
+        *("id", "type", "status", "object", "timestamp", "created_at", "model", "cache_control"),
+    }
+)
+"""What is read of every message, or says nothing to a model."""
+_OF_ROLES = {
+    "assistant": {"reasoning_content", "reasoning", "thinking", "prefix"},
+    "tool": {"name", "tool_name", "tool_call_id"},
+    "function": {"name", "tool_name", "tool_call_id"},
+}
 
 SERVED = tuple(
     name for name in SamplingParams.options if name not in ChatCompletionFields.model_fields
@@ -61,7 +75,7 @@ class ServedFields(_SamplingFields):
     id_slot: int | None = None
     cache_prompt: bool = True
     lora: Any = None
-    continue_final_message: bool | None = None
+    continue_final_message: bool | Literal["content", "reasoning_content"] | None = None
     add_generation_prompt: bool | None = None
     amulet_trace: Annotated[int, Field(ge=0, le=MAX_TRACE)] | None = None
 
@@ -164,6 +178,22 @@ def messages_of(body: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     if not isinstance(messages, list) or not all(isinstance(item, dict) for item in messages):
         raise InvalidParameterError("messages: must be a list of objects with role and content")
     return messages
+
+
+def unread_of(messages: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line for each key of messages that says something and isn't read."""
+    unread: dict[str, None] = {}
+    for message in messages:
+        role = message.get("role")
+        known = _OF_ROLES.get(role, ()) if isinstance(role, str) else ()
+        unread |= dict.fromkeys(
+            name
+            for name, value in message.items()
+            if value not in (None, "", [], {}, False)
+            and name not in _OF_MESSAGES
+            and name not in known
+        )
+    return [f"messages: {visible(f'{name:.40}')} isn't read" for name in unread]
 
 
 def prompts_of(body: Mapping[str, Any]) -> list[str | Sequence[int | str]]:

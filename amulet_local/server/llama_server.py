@@ -12,51 +12,14 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from amulet_local.answering.request import Request
-from amulet_local.common.errors import InvalidParameterError
 from amulet_local.common.results import Alternative, Chunk, Generation, TokenTrace
 from amulet_local.openai.chat_completion import MAX_TOP_LOGPROBS
 from amulet_local.openai.shapes import finite
 from amulet_local.server.completion_prompt import TextPrompt
-from amulet_local.server.fields import ServedFields, TextFields
+from amulet_local.server.fields import TextFields
 from amulet_local.server.traced_answers import TracedTextAnswers
 from amulet_local.server.wire import TELEMETRY, Deltas, Wire, event
 from amulet_local.serving.ticket import Ticket
-
-
-def infill_body(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body of a text completion for that of /infill; texts in it are no control tokens.
-
-    Raises:
-        InvalidParameterError: something isn't what llama-server takes.
-    """
-    given = {"parse_special": False, **body}
-    parts = [given.pop(name, "") for name in ("input_prefix", "prompt", "input_suffix")]
-    if not all(isinstance(part, str) for part in parts):
-        raise InvalidParameterError("input_prefix, input_suffix, prompt: must be texts")
-    prefix, prompt, suffix = parts
-    return {**given, "prompt": prefix + prompt, "suffix": suffix or "\n"}
-
-
-def _extra_files(body: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and texts of /infill's input_extra.
-
-    Raises:
-        InvalidParameterError: they are something else.
-    """
-    extra = body.get("input_extra") or []
-    if not isinstance(extra, list):
-        raise InvalidParameterError("input_extra: must be a list of objects with a text")
-    files = []
-    for item in extra:
-        text = item.get("text") if isinstance(item, Mapping) else None
-        name = item.get("filename", "tmp") if isinstance(item, Mapping) else None
-        if not isinstance(text, str) or not isinstance(name, str):
-            raise InvalidParameterError(
-                "input_extra: must be a list of objects with a text, and with a filename, a text, "
-                "or without"
-            )
-        files.append((name, text))
-    return files
 
 
 class CompletionFields(TextFields):
@@ -163,20 +126,6 @@ class LlamaServerPrompt(TextPrompt):
     answers = LlamaServerAnswers
     fields_type = CompletionFields
     known = frozenset({"prompt", *CompletionFields.model_fields})
-
-
-class InfillPrompt(LlamaServerPrompt):
-    """The prompt of /infill: further files before a text with a gap."""
-
-    known = frozenset({"input_extra", *LlamaServerPrompt.known})
-
-    def __init__(self, body: Mapping[str, Any]) -> None:
-        super().__init__(body)
-        self.files = _extra_files(body)
-
-    def fields(self, body: Mapping[str, Any]) -> ServedFields:
-        """Those of /completion."""
-        return super().fields({k: v for k, v in body.items() if k != "input_extra"})
 
 
 class LlamaServerWire(Wire):

@@ -62,6 +62,23 @@ def chat_body(body: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
+def unread(body: Mapping[str, Any], *, n_ctx: int) -> list[str]:
+    """A line for each thing that a body of these asks for and doesn't get.
+
+    Args:
+        n_ctx: tokens that the context holds.
+    """
+    lines = []
+    wanted = (body.get("options") or {}).get("num_ctx", 0)
+    if isinstance(wanted, int) and wanted > n_ctx:
+        lines.append(f"num_ctx: the context holds {n_ctx} tokens; -c of the server sets that")
+    if body.get("suffix") and body.get("system"):
+        lines.append("system: a text with a suffix has no system text")
+    if (body.get("raw") or body.get("suffix")) and body.get("logprobs"):
+        lines.append("logprobs: they aren't given for raw texts; /v1/completions has them")
+    return lines
+
+
 def generate_body(body: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     """The body of a completion for that of /api/generate, and whether it is one of messages.
 
@@ -75,8 +92,10 @@ def generate_body(body: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
         given.pop(name, None)
     if body.get("template") or body.get("context"):
         raise InvalidParameterError("template, context: they aren't supported; use /api/chat")
+    if body.get("raw") and body.get("system"):
+        raise InvalidParameterError("system: a raw prompt has no system text")
     if body.get("raw") or body.get("suffix"):
-        return given, False
+        return {**given, "logprobs": None, "top_logprobs": None}, False
     system = body.get("system")
     messages = [{"role": "system", "content": system}] if system else []
     del given["prompt"]
@@ -90,6 +109,7 @@ class OllamaWire(Wire):
 
     media_type = "application/x-ndjson"
     comment = b"\n"
+    unsaid = ("amulet_trace", "verbose", "return_progress", "timings_per_token")
 
     def __init__(self, model: str, *, is_chat: bool) -> None:
         self._model = model
@@ -100,7 +120,8 @@ class OllamaWire(Wire):
         """One object."""
         for piece in as_pieces(answer):
             text, reasoning = self._said.take(piece)
-        return {**self._line(text, reasoning, self._said.calls), **self._figures()}
+        line = self._line(text, reasoning, self._said.calls, self._said.logprobs)
+        return {**line, **self._figures()}
 
     def piece(self, piece: dict[str, Any]) -> Iterable[bytes]:
         """A line for each text."""
@@ -109,7 +130,10 @@ class OllamaWire(Wire):
             calls = self._said.calls
             called = [_line({**self._line("", "", calls), "done": False})] if calls else []
             return [*called, _line({**self._line("", ""), **self._figures()})]
-        return [_line({**self._line(text, reasoning), "done": False})] if text or reasoning else []
+        if not (text or reasoning or self._said.new_logprobs):
+            return []
+        line = self._line(text, reasoning, logprobs=self._said.new_logprobs)
+        return [_line({**line, "done": False})]
 
     def end(self) -> Iterable[bytes]:
         """Nothing."""
@@ -123,7 +147,13 @@ class OllamaWire(Wire):
         """What is said to a request that only wants the model to be loaded."""
         return {**self._line("", ""), "done": True, "done_reason": "load"}
 
-    def _line(self, text: str, reasoning: str, calls: Sequence[Call] = ()) -> dict[str, Any]:
+    def _line(
+        self,
+        text: str,
+        reasoning: str,
+        calls: Sequence[Call] = (),
+        logprobs: Sequence[Mapping[str, Any]] = (),
+    ) -> dict[str, Any]:
         thinking = {"thinking": reasoning} if reasoning else {}
         called = [{"function": {"name": call.name, "arguments": call.value}} for call in calls]
         more = {"tool_calls": called} if called else {}
@@ -132,7 +162,8 @@ class OllamaWire(Wire):
             if self._is_chat
             else {"response": text, **thinking}
         )
-        return {"model": self._model, "created_at": now(), **said}
+        listed = {"logprobs": list(logprobs)} if logprobs else {}
+        return {"model": self._model, "created_at": now(), **said, **listed}
 
     def _figures(self) -> dict[str, Any]:
         n_prompt, _, n_answer = self._said.counts

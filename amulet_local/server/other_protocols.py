@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 from fastapi import FastAPI, Request
@@ -21,19 +21,20 @@ from amulet_local.server.completion_prompt import ChatPrompt, CompletionPrompt, 
 from amulet_local.server.failures import HttpError
 from amulet_local.server.fields import are_several
 from amulet_local.server.generation_settings import generation_settings
+from amulet_local.server.infill import InfillPrompt, infill_body
 from amulet_local.server.llama_server import (
     BothWire,
     CompletionFields,
-    InfillPrompt,
     LlamaServerPrompt,
     LlamaServerWire,
-    infill_body,
 )
 from amulet_local.server.models import ModelFile
 from amulet_local.server.replies import CompletionReply
 from amulet_local.server.served_model import ServedModel
 from amulet_local.server.service import Service
-from amulet_local.server.wire import Wire
+from amulet_local.server.wire import Wire, with_warnings
+
+_NOTHING: tuple[Any, ...] = (None, False, 0, {}, [])
 
 
 def add_other_protocols(app: FastAPI, service: Service) -> None:
@@ -54,24 +55,39 @@ def error_body(path: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 async def _job(
-    service: Service, body: dict[str, Any], kind: type[CompletionPrompt] = ChatPrompt
+    service: Service,
+    body: dict[str, Any],
+    kind: type[CompletionPrompt] = ChatPrompt,
+    unread: Sequence[str] = (),
 ) -> CompletionJob:
-    job = await _unchecked(service, body, kind)
+    job = await _unchecked(service, body, kind, unread)
     await job.check()
     return job
 
 
 async def _unchecked(
-    service: Service, body: dict[str, Any], kind: type[CompletionPrompt] = ChatPrompt
+    service: Service,
+    body: dict[str, Any],
+    kind: type[CompletionPrompt] = ChatPrompt,
+    unread: Sequence[str] = (),
 ) -> CompletionJob:
-    body.pop("n", None)  # these protocols have one answer
     return await asyncio.to_thread(
-        CompletionJob, body, kind, service.model, service.figures, service.jobs
+        CompletionJob, body, kind, service.model, service.figures, service.jobs, unread
     )
 
 
-async def _reply(service: Service, body: dict[str, Any], kind: Any, wire: Wire) -> Response:
-    return CompletionReply(await _job(service, body, kind), wire)
+async def _reply(
+    service: Service, body: dict[str, Any], kind: Any, wire: Wire, unread: Sequence[str] = ()
+) -> Response:
+    return CompletionReply(await _job(service, body, kind, _with_unsaid(body, wire, unread)), wire)
+
+
+def _with_unsaid(body: dict[str, Any], wire: Wire, unread: Sequence[str]) -> list[str]:
+    """The lines, with one for each field that the wire has no place for, which is taken out."""
+    unsaid = [name for name in wire.unsaid if body.pop(name, None) not in _NOTHING]
+    if body.pop("n", None) not in (None, 1):
+        unsaid.append("n")
+    return [*unread, *(f"{name}: answers of this protocol have no place for it" for name in unsaid)]
 
 
 def _name(service: Service, body: Mapping[str, Any]) -> str:
@@ -119,13 +135,14 @@ def _add_llama_server(app: FastAPI, service: Service) -> None:
         job = await _unchecked(service, json_object(await request.body()))
         tokens = await job.counted_tokens()
         text = await asyncio.to_thread(service.model.vocabulary.source_text, tokens)
-        return JSONResponse({"prompt": text})
+        return JSONResponse(with_warnings({"prompt": text}, job.warnings))
 
     def count_as(path: str, read: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         async def count(request: Request) -> Response:
             """How many tokens a prompt has."""
             job = await _unchecked(service, read(json_object(await request.body())))
-            return JSONResponse({"input_tokens": len(await job.counted_tokens())})
+            counted = {"input_tokens": len(await job.counted_tokens())}
+            return JSONResponse(with_warnings(counted, job.warnings))
 
         app.add_api_route(path, count, methods=["POST"], include_in_schema=False)
 
@@ -142,17 +159,20 @@ def _add_ollama(app: FastAPI, service: Service) -> None:
         wire = ollama.OllamaWire(_name(service, body), is_chat=True)
         if body.get("messages") == []:
             return JSONResponse(wire.loaded())
-        return await _reply(service, ollama.chat_body(body), ChatPrompt, wire)
+        given = ollama.chat_body(body)
+        unread = ollama.unread(body, n_ctx=service.model.engine.n_ctx)
+        return await _reply(service, given, ChatPrompt, wire, unread)
 
     @app.post("/api/generate", include_in_schema=False)
     async def generate(request: Request) -> Response:
         """Answer one text, or go on with it."""
         body = json_object(await request.body())
         wire = ollama.OllamaWire(_name(service, body), is_chat=False)
-        if body.get("prompt") in (None, ""):
+        if body.get("prompt") in (None, "") and not body.get("suffix"):
             return JSONResponse(wire.loaded())
         given, is_chat = ollama.generate_body(body)
-        return await _reply(service, given, ChatPrompt if is_chat else TextPrompt, wire)
+        unread = ollama.unread(body, n_ctx=service.model.engine.n_ctx)
+        return await _reply(service, given, ChatPrompt if is_chat else TextPrompt, wire, unread)
 
     @app.get("/api/tags", include_in_schema=False)
     async def tags() -> Response:
@@ -209,9 +229,11 @@ def _add_anthropic(app: FastAPI, service: Service) -> None:
     async def messages(request: Request) -> Response:
         """Answer messages."""
         body = json_object(await request.body())
-        job = await _job(service, anthropic.chat_body(body))
-        key, n_prompt = uuid.uuid4().hex, len(job.prompt_tokens)
-        wire = anthropic.AnthropicWire(key, _name(service, body), n_prompt=n_prompt)
+        wire = anthropic.AnthropicWire(uuid.uuid4().hex, _name(service, body))
+        given = anthropic.chat_body(body)
+        unread = _with_unsaid(given, wire, anthropic.unread(body))
+        job = await _job(service, given, unread=unread)
+        wire.n_prompt = len(job.prompt_tokens)
         return CompletionReply(job, wire)
 
 
@@ -227,7 +249,7 @@ def _add_responses(app: FastAPI, service: Service) -> None:
         before = kept.find(body.get("previous_response_id"))
         given, said = responses.chat_body(body, before)
         wire = responses.ResponsesWire(body, _name(service, body), said, kept)
-        return await _reply(service, given, ChatPrompt, wire)
+        return await _reply(service, given, ChatPrompt, wire, responses.unread(body))
 
     @app.delete("/v1/responses/{key}", include_in_schema=False)
     async def forget(key: str) -> Response:

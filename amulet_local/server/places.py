@@ -17,10 +17,12 @@ from amulet_local.common.errors import FileAccessError, InvalidParameterError
 from amulet_local.server import openapi
 from amulet_local.server.access import json_object
 from amulet_local.server.failures import HttpError
+from amulet_local.server.generation_settings import generation_settings
 from amulet_local.server.place_files import PlaceFiles
 from amulet_local.server.served_model import ServedModel
 from amulet_local.server.service import Service
 from amulet_local.serving.places import SavedState
+from amulet_local.serving.ticket import Ticket
 
 
 def add_places(app: FastAPI, service: Service) -> None:
@@ -124,19 +126,25 @@ def _not_supported(message: str) -> HttpError:
 
 def _listed(model: ServedModel) -> list[dict[str, Any]]:
     """The places, and what is computed there."""
-    tickets = model.pool.at_places
-    counts = [
-        (-1, 0) if ticket is None else (ticket.request.sampling.max_tokens, ticket.n_tokens)
-        for ticket in tickets
-    ]
-    return [
-        {
-            "id": number,
-            "id_task": -1,
-            "n_ctx": model.engine.n_ctx,
-            "speculative": False,
-            "is_processing": tickets[number] is not None,
-            "next_token": [{"n_remain": most - done if most >= 0 else -1, "n_decoded": done}],
-        }
-        for number, (most, done) in enumerate(counts)
-    ]
+    places = enumerate(model.pool.at_places)
+    return [_place_at(number, ticket, model) for number, ticket in places]
+
+
+def _place_at(number: int, ticket: Ticket | None, model: ServedModel) -> dict[str, Any]:
+    about = {"id": number, "id_task": -1, "n_ctx": model.engine.n_ctx, "speculative": False}
+    if ticket is None:
+        return {**about, "is_processing": False, "next_token": [{"n_remain": -1, "n_decoded": 0}]}
+    request, n_done = ticket.request, ticket.n_tokens
+    n_prompt, n_cached = max(map(len, request.prompts)), ticket.control.n_cached
+    most = request.sampling.max_tokens
+    return {
+        **about,
+        "is_processing": True,
+        "n_prompt_tokens": n_prompt + n_done,
+        "n_prompt_tokens_processed": n_prompt - n_cached if n_done else 0,
+        "n_prompt_tokens_cache": n_cached,
+        "params": generation_settings(request.sampling, model),
+        "next_token": [
+            {"has_next_token": most > n_done, "n_remain": most - n_done, "n_decoded": n_done}
+        ],
+    }

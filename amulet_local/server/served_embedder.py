@@ -35,6 +35,14 @@ class Embedded:
     vector: Vector
     n_tokens: int
 
+    def shortened(self, n_wanted: int | None) -> Vector:
+        """Its first numbers, of length 1 again, as of models that were trained for that."""
+        if n_wanted is None or n_wanted == len(self.vector):
+            return self.vector
+        first = self.vector[:n_wanted]
+        length = math.sqrt(float(first @ first))
+        return first / length if length else first
+
 
 class ServedEmbedder:
     """An embedding model; one text at a time, from any thread.
@@ -79,6 +87,11 @@ class ServedEmbedder:
         self.name, self.pooling = name, pooling
         self._embedder = embedder
         self._lock = threading.Lock()
+
+    @property
+    def n_embd(self) -> int:
+        """How many numbers an embedding has."""
+        return self._embedder.model.n_embd
 
     def token_ids(self, value: Any) -> list[int]:
         """The tokens of a text: a text, token ids with texts between them, or an object with one.

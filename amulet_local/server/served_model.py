@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.engine import Engine
+from amulet_local.llama.adapters import Adapter, scale_warning
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.params.scaled_files import MAX_SCALE
 from amulet_local.server.client_fields import understood
@@ -122,6 +123,18 @@ class ServedModel:
             scales[number] = float(scale)
         return tuple(scales)
 
+    def with_scales(
+        self, warnings: Sequence[str], scales: Sequence[float] | None
+    ) -> tuple[str, ...]:
+        """Warnings of a request that has scales of its own: those of the start aren't its."""
+        if scales is None:
+            return tuple(warnings)
+        items = [Adapter(kind="lora", path=path, scale=scale) for path, scale in self.adapters]
+        own = [replace(item, scale=scale) for item, scale in zip(items, scales, strict=True)]
+        before = {scale_warning(item) for item in items}
+        now = [scale_warning(item) for item in own if item.scale]
+        return (*(line for line in warnings if line not in before), *filter(None, now))
+
     def completed(
         self, body: Mapping[str, Any], model_name: ModelName, user: object
     ) -> dict[str, Any]:
@@ -141,12 +154,13 @@ class ServedModel:
         return self.defaults.under({**learned, **body}, model_name)
 
     def understood(
-        self, body: Mapping[str, Any], known: Collection[str]
+        self, body: Mapping[str, Any], known: Collection[str], unread: Sequence[str] = ()
     ) -> tuple[dict[str, Any], list[str]]:
         """The fields of a body that are read here, and a line for each other one.
 
         Args:
             known: their names.
+            unread: lines for others that were found before.
 
         Raises:
             InvalidParameterError: there is another one, and that is an error here.
@@ -156,6 +170,7 @@ class ServedModel:
             return self.vocabulary.tokenize(text, add_special=False, parse_special=False)
 
         fields, unknown = understood(body, known, biased)
+        unknown = [*unread, *unknown]
         if unknown and self.has_strict_fields:
             raise InvalidParameterError(unknown[0])
         for line in unknown:

@@ -6,6 +6,7 @@ Knows nothing about how requests are answered.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -147,10 +148,12 @@ def _props(model: ServedModel, version: str) -> dict[str, Any]:
         "total_slots": model.pool.n_places,
         "model_alias": model.names.main,
         "model_path": engine.model.path.name,
-        "modalities": {"vision": False, "audio": False},
+        "model_ftype": engine.model.file_type,
+        "modalities": {"vision": False, "video": False, "audio": False},
         "endpoint_props": False,
         "endpoint_metrics": True,
         "chat_template": engine.model.chat_template or "",
+        "chat_template_caps": _abilities(engine),
         "bos_token": model.vocabulary.bos_text,
         "eos_token": model.vocabulary.eos_text,
         "build_info": f"amulet-local {version}, llama.cpp {library.build_version()}",
@@ -190,6 +193,14 @@ def _props(model: ServedModel, version: str) -> dict[str, Any]:
     }
 
 
+def _abilities(engine: Engine) -> Mapping[str, bool]:
+    """Of the chat template; none where there is none."""
+    try:
+        return engine.template_abilities
+    except ChatTemplateError:
+        return {}
+
+
 def _chat_problem(engine: Engine) -> str | None:
     """Why the model can't chat, if it can't."""
     try:
@@ -215,12 +226,14 @@ def _default_sampling(model: ServedModel) -> SamplingParams:
 def _meta(model: ServedModel) -> dict[str, Any]:
     about = model.engine.model
     return {
-        "vocab_type": about.header.metadata.get("tokenizer.ggml.model", ""),
+        "vocab_type": model.vocabulary.kind,
         "n_vocab": model.vocabulary.n_tokens,
         "n_ctx": model.engine.n_ctx,
         "n_ctx_train": about.n_ctx_train,
         "n_embd": about.n_embd,
+        "n_params": about.n_params,
         "size": about.size_bytes,
+        "ftype": about.file_type,
     }
 
 

@@ -7,9 +7,9 @@ pieces of a chat completion, so that all protocols say the same.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 TELEMETRY = ("timings", "prompt_progress")
 """What llama-server's clients may ask for in a piece, besides what it adds."""
@@ -21,10 +21,12 @@ class Wire:
     Attributes:
         media_type: of a stream.
         comment: what says nothing but that an answer is still being made.
+        unsaid: fields of a request that ask for what answers of this protocol have no place for.
     """
 
     media_type = "text/event-stream; charset=utf-8"
     comment = b": waiting\n\n"
+    unsaid: ClassVar[tuple[str, ...]] = ()
 
     def whole(self, answer: dict[str, Any]) -> Any:
         """The object for an answer at once."""
@@ -75,6 +77,7 @@ class Deltas:
         last: the piece that ends the answer; empty until then.
         calls: the tool calls.
         new_calls: with what the last piece has added to their arguments.
+        logprobs, new_logprobs: of the text's tokens, where they were asked for; the last piece's.
     """
 
     def __init__(self) -> None:
@@ -82,6 +85,8 @@ class Deltas:
         self.last: dict[str, Any] = {}
         self.calls: list[Call] = []
         self.new_calls: list[tuple[Call, str]] = []
+        self.logprobs: list[dict[str, Any]] = []
+        self.new_logprobs: list[dict[str, Any]] = []
 
     def take(self, piece: Mapping[str, Any]) -> tuple[str, str]:
         """The answer's text and the reasoning that a piece adds."""
@@ -91,6 +96,8 @@ class Deltas:
         reasoning = delta.get("reasoning_content") or ""
         self.text += text
         self.reasoning += reasoning
+        self.new_logprobs = (choice.get("logprobs") or {}).get("content") or []
+        self.logprobs += self.new_logprobs
         self.new_calls = [
             self._call(place, part) for place, part in enumerate(delta.get("tool_calls") or ())
         ]
@@ -125,6 +132,11 @@ def as_pieces(answer: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     choice = answer["choices"][0]
     message = choice.get("message", {"content": choice.get("text")})
     yield {**answer, "choices": [{**choice, "delta": message, "text": None}]}
+
+
+def with_warnings(answer: dict[str, Any], warnings: Sequence[str]) -> dict[str, Any]:
+    """An answer of another kind with what its request asked for and didn't get."""
+    return {**answer, "amulet": {"warnings": list(warnings)}} if warnings else answer
 
 
 def event(data: Mapping[str, Any], name: str = "") -> bytes:

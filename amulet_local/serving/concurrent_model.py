@@ -5,7 +5,7 @@ Knows nothing about one answer after the other, conversations or who asks; `Engi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from typing_extensions import Unpack
 
@@ -54,6 +54,15 @@ class ConcurrentModel(OpenModel):
             InvalidParameterError: no built-in template has the name that was given.
         """
         self._prompter.check()
+
+    @property
+    def template_abilities(self) -> Mapping[str, bool]:
+        """What the chat template can say, in llama-server's words.
+
+        Raises:
+            As `check_chat`.
+        """
+        return self._prompter.abilities
 
     def pool(
         self,

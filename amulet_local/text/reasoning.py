@@ -29,7 +29,9 @@ _CLOSING = {
     "<|channel|>analysis<|message|>": f"<|end|><|start|>assistant{_HARMONY_ANSWER}",
     _HARMONY_ANSWER: "",
 }
-_OPENED = re.compile(rf"(?:{'|'.join(map(re.escape, TAGS))})\s*\Z")
+_ANY_OPENING, _ANY_CLOSING = ("|".join(map(re.escape, tags)) for tags in (TAGS, TAGS.values()))
+_OPENED = re.compile(rf"(?:{_ANY_OPENING})\s*\Z")
+_OPENED_OR_EMPTY = re.compile(rf"(?:{_ANY_OPENING})\s*(?:(?:{_ANY_CLOSING})\s*)?\Z")
 
 
 class Piece(NamedTuple):
@@ -54,6 +56,11 @@ def closing_tag(prompt: str, response_prefix: str = "") -> str:
     splitter = ReasoningSplitter(TAGS[found[0].rstrip()] if found else "")
     splitter.push(response_prefix)
     return splitter.closing if splitter.in_reasoning else ""
+
+
+def without_opening(prompt: str) -> str:
+    """A prompt without the reasoning that it opens at its end, or has empty there."""
+    return _OPENED_OR_EMPTY.sub("", prompt)
 
 
 class ReasoningSplitter:

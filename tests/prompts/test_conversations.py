@@ -258,8 +258,11 @@ def test_a_gap_is_asked_for_in_the_vocabularys_own_tokens(sdist_models: Path) ->
     from tests.prompts.conftest import load_vocabulary
 
     model, vocabulary = load_vocabulary(sdist_models / "ggml-vocab-starcoder.gguf")
-    before = vocabulary.tokenize("def add(a,", add_special=False, parse_special=False)
-    ids = vocabulary.around_gap(before, "return <fim_middle>")
+    before, after = (
+        vocabulary.tokenize(text, add_special=False, parse_special=False)
+        for text in ("def add(a,", "return <fim_middle>")
+    )
+    ids = vocabulary.around_gap(before, after)
     spelled = vocabulary.text(ids)
     assert spelled == "<fim_prefix>def add(a,<fim_suffix>return <fim_middle><fim_middle>"
     assert ids.count(vocabulary.special_tokens["<fim_middle>"]) == 1

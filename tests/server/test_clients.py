@@ -134,9 +134,8 @@ def test_plain_is_what_was_sent_and_no_more(server: Server) -> None:
 @pytest.mark.parametrize(
     "body",
     [
-        {"reasoning_effort": "low"},
         {"reasoning_effort": "none"},
-        {"reasoning": {"effort": "high"}},
+        {"reasoning": {"effort": "none"}},
         {"reasoning_format": "auto"},
         {"reasoning_format": "none"},
         {"reasoning_format": "deepseek"},
@@ -192,6 +191,8 @@ def test_harmless_values_are_taken_without_a_word(server: Server, body: dict[str
     ("body", "said"),
     [
         ({"preferense": "formal"}, "preferense: no such parameter, so it changes nothing; did you"),
+        ({"reasoning_effort": "low"}, "no variable reasoning_effort"),
+        ({"reasoning": {"effort": "high"}}, "no variable reasoning_effort"),
         ({"samplers": ["temperature", "top_k"]}, "samplers"),
         ({"dynatemp_range": 0.5}, "dynatemp_range"),
         ({"post_sampling_probs": True}, "post_sampling_probs"),

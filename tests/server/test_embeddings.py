@@ -116,6 +116,28 @@ def test_the_openai_client_gets_the_same_numbers_in_base64(server: Server) -> No
     np.testing.assert_allclose(decoded, plain[0], rtol=1e-6, atol=1e-8)
 
 
+def test_fewer_dimensions_are_the_first_ones_of_length_one(server: Server) -> None:
+    (plain,) = vectors(server, TEXT)
+    (short,) = told(server, "/v1/embeddings", input=TEXT, dimensions=8)["data"]
+    first = np.array(plain[:8])
+    np.testing.assert_allclose(short["embedding"], first / np.linalg.norm(first), rtol=1e-6)
+    for wrong in (0, -1, len(plain) + 1, 1.5, "8", True):
+        refused = server.client.post("/v1/embeddings", json={"input": TEXT, "dimensions": wrong})
+        assert refused.status_code == 400
+
+
+def test_documents_come_back_and_what_isn_t_done_is_named(server: Server) -> None:
+    asked = {"query": "tea", "documents": ["bread", "tea"], "max_chunks_per_doc": 3}
+    ranked = told(server, "/v1/rerank", **asked, return_documents=True)
+    assert sorted(one["document"]["text"] for one in ranked["results"]) == ["bread", "tea"]
+    assert "max_chunks_per_doc" in ranked["amulet"]["warnings"][0]
+    whole = told(server, "/v1/embeddings", input=TEXT, input_type="query")
+    assert "input_type" in whole["amulet"]["warnings"][0]
+    assert "amulet" not in told(server, "/v1/embeddings", input=TEXT, user="me")
+    (first,) = told(server, "/embeddings", input=TEXT, embd_normalize=1)
+    assert "embd_normalize" in first["amulet"]["warnings"][0]
+
+
 def test_without_pooling_every_token_has_its_states(unpooled: Server, server: Server) -> None:
     (one,) = told(unpooled, "/embeddings", input=TEXT)
     mean = np.mean(one["embedding"], axis=0)

@@ -12,7 +12,7 @@ import pytest
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.server import anthropic
-from amulet_local.server.llama_server import InfillPrompt, infill_body
+from amulet_local.server.infill import InfillPrompt, infill_body
 from tests.scripted import scripted_engine
 from tests.server.conftest import Server, lasting, running
 
@@ -121,7 +121,7 @@ def test_ollamas_chat_is_a_stream_of_lines_unless_told_otherwise(server: Server,
 
 
 def test_ollamas_fields_are_taken(server: Server) -> None:
-    options = {"num_ctx": 4096, "num_gpu": 0, "num_predict": -2, "stop": ["\n"], "seed": 3}
+    options = {"num_ctx": 512, "num_gpu": 0, "num_predict": -2, "stop": ["\n"], "seed": 3}
     whole = told(
         server,
         "/api/chat",

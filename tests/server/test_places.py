@@ -204,6 +204,9 @@ def test_adapters_count_as_a_request_says_or_as_was_set_last(
         assert server.client.get("/lora-adapters").json()[0]["scale"] == 0.5
         assert told(server, FRANCE)["content"] == on
         assert told(server, FRANCE, lora=[{"id": 0, "scale": 0}])["content"] == off
+        for scale, n_warnings in ((0.5, 0), (0, 0), (50, 1)):
+            asked = told(server, FRANCE, lora=[{"id": 0, "scale": scale}])
+            assert len(asked["amulet"]["warnings"]) == n_warnings
         for wrong in ("x", [1], [{"id": 1, "scale": 1}], [{"id": 0, "scale": 1e9}], [{"id": 0}]):
             assert server.client.post("/lora-adapters", json=wrong).status_code == 400
             refused = server.client.post("/completion", json={"prompt": "Hi", "lora": wrong})
