@@ -38,6 +38,7 @@ OPEN_PATHS = frozenset(
 PAGE_FOLDER = "/page/"
 
 _MARKS = re.compile(rb'[\[\]{}"\\]')
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _log = logging.getLogger("amulet_local.server")
 
 
@@ -275,14 +276,17 @@ def json_value(body: bytes) -> Any:
     """A body as JSON.
 
     Raises:
-        HttpError: it is something else.
+        HttpError: it is something else, or has half a character, which no answer could repeat.
     """
 
     def refuse(text: str) -> None:
         raise ValueError(f"{text} is no JSON")
 
     try:
-        return json.loads(body.decode("utf-8-sig"), parse_constant=refuse)
+        value = json.loads(body.decode("utf-8-sig"), parse_constant=refuse)
+        if _SURROGATE.search(body):
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except (ValueError, RecursionError):
         raise HttpError(400, "the body is no valid JSON in UTF-8", code="invalid_json") from None
 

@@ -168,7 +168,9 @@ class OllamaWire(Wire):
     def _figures(self) -> dict[str, Any]:
         n_prompt, _, n_answer = self._said.counts
         timings = self._said.last["timings"]
-        prompt, answer = (round(1e6 * timings[f"{name}_ms"]) for name in ("prompt", "predicted"))
+        prompt, answer = (
+            max(1, round(1e6 * timings[f"{name}_ms"])) for name in ("prompt", "predicted")
+        )  # clients divide by them
         return {
             "done": True,
             "done_reason": "length" if self._said.finish_reason == "length" else "stop",

@@ -249,6 +249,17 @@ def test_anthropics_schema_holds(server: Server) -> None:
         assert whole["content"][0]["text"] == '"bread"'
 
 
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/api/chat", "/v1/rerank", "/tokenize"])
+def test_half_a_character_is_refused_in_every_field(server: Server, path: str) -> None:
+    content = (
+        b'{"model": "\\ud83d", "messages": [], "content": "a", "query": "a", "documents": ["a"]}'
+    )
+    response = server.client.post(path, content=content)
+    assert (response.status_code, "UTF-8" in response.text) == (400, True)
+    whole = content.replace(rb"\ud83d", rb"\ud83d\ude00")
+    assert "UTF-8" not in server.client.post(path, content=whole).text
+
+
 # ----------------------------------------------------------------------------------- infill
 
 
