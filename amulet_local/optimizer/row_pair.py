@@ -35,6 +35,7 @@ class RowPair:
         "_best",
         "_moments",
         "_origin",
+        "_plain_normaliser",
         "_realigner",
         "_refused",
         "_tilt",
@@ -65,6 +66,7 @@ class RowPair:
         self._top: int | None = None
         self._refused = refused
         self._moments: tuple[float, float] | None = None
+        self._plain_normaliser: float | None = None
         self._tilt: Tilt | None = None
 
     @property
@@ -103,6 +105,23 @@ class RowPair:
     def normaliser(self) -> float:
         """log sum exp of l1."""
         return self.found_moments()[0]
+
+    def gain(self, tokens: Sequence[int]) -> float:
+        """By how many nats l1 makes it likelier than l0 does that one of these tokens comes.
+
+        -inf where l1 rules all of them out.
+        """
+        if self._plain_normaliser is None:
+            self._plain_normaliser = self._realigner.moments(self.plain)[0]
+        ours, plain = (
+            float(np.logaddexp.reduce(row[list(tokens)].astype(np.float64)))
+            for row in (self.preference, self.plain)
+        )
+        return (
+            -math.inf
+            if ours == -math.inf
+            else (ours - self.normaliser) - (plain - self._plain_normaliser)
+        )
 
     def entropy(self) -> float:
         """The entropy of l1's distribution, in nats."""

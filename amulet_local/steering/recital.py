@@ -52,6 +52,7 @@ class Recital:
         self._held: Next = defaultdict(set)
         self._refused: Next = defaultdict(set)
         self._opening: Next = defaultdict(set)
+        self._second: Next = defaultdict(set)
         self._first: set[str] = set()
         self._plain = f" {' '.join(words_of(plain))} "
         for instruction in instructions:
@@ -74,6 +75,8 @@ class Recital:
                 if n <= i:
                     self._follow(following, units[i - n : i], unit)
         for phrase in phrases:
+            if len(phrase) > 1 and len(phrase[0]) == 1 and _says_something(phrase, 1):
+                self._follow(self._second, phrase[:1], phrase[1])
             for i in range(1, len(phrase)):
                 if len(phrase) > 2 and _says_something(phrase, i):
                     self._follow(self._opening, phrase[i - 1 : i], phrase[i])
@@ -101,6 +104,8 @@ class Recital:
         refused = self._after(answer, self._refused)
         if answer.n_words < OPENING_WORDS:
             refused |= self._after(answer, self._opening)
+        if answer.last_opens and answer.n_words <= OPENING_WORDS:
+            refused |= self._second.get((answer.words[-1],), set())
         return refused
 
     def openers(self, answer: GrowingWords) -> set[str]:

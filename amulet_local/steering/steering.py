@@ -135,7 +135,7 @@ class Steering:
         """
         self._rows = rows
         step = self._step = self._unguarded(rows)
-        refused = [token for guard in self._active for token in guard.refused()]
+        refused = [token for guard in self._active for token in guard.refused(step)]
         if refused:
             step.refuse(refused)
         for guard in self._active:

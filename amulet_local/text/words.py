@@ -51,6 +51,7 @@ class GrowingWords:
     Attributes:
         words: in lower case; the last one may still grow.
         n_words: of the whole text.
+        last_opens: whether the last word begins a phrase, or follows an announcement.
         in_word: whether the text ends in a letter or digit.
         ends_small: whether it ends in a small letter.
     """
@@ -59,6 +60,7 @@ class GrowingWords:
         """Begin with no text."""
         self.words: list[str] = []
         self.n_words = 0
+        self.last_opens = False
         self.in_word = False
         self.ends_small = False
         self._sentence = ""
@@ -72,6 +74,7 @@ class GrowingWords:
                 self.words[-1] += found[0].lower()
             else:
                 self._separate(text[end : found.start()])
+                self.last_opens = self.begins_phrase or self.announces
                 self.words.append(found[0].lower())
                 self.n_words += 1
                 self._gap = ""

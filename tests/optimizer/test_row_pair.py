@@ -126,3 +126,22 @@ def test_a_nan_in_either_row_is_an_error(row: int) -> None:
     pair[row, 5] = np.nan
     with pytest.raises(LogitsError, match="5"):
         RowPair(Realigner(9), *pair).log_p(1)
+
+
+@given(pairs(), st.data())
+@settings(deadline=None)
+def test_a_gain_is_the_ratio_of_what_tokens_have_in_the_rows(
+    pair: Pair, data: st.DataObject
+) -> None:
+    plain, preference = pair
+    tokens = data.draw(st.lists(st.integers(0, len(plain) - 1), min_size=1, unique=True))
+    shares = [
+        np.logaddexp.reduce(row[tokens].astype(np.float64))
+        - np.logaddexp.reduce(row.astype(np.float64))
+        for row in (preference, plain)
+    ]
+    gain = RowPair(Realigner(len(plain)), plain, preference).gain(tokens)
+    if shares[0] == -np.inf:
+        assert gain == -np.inf
+    else:
+        assert gain == pytest.approx(shares[0] - shares[1], abs=1e-5)

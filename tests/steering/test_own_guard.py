@@ -25,7 +25,7 @@ PLAN = RowPlan(has_plain=True, weights=(1.0,))
 class NeverTwoMarks(Guard):
     """Never two exclamation marks: one may not follow another, nor two come as one token."""
 
-    def refused(self) -> Sequence[int]:
+    def refused(self, step: Step) -> Sequence[int]:
         return MARKS if self.around.text.tail.rstrip().endswith("!") else [4]
 
 

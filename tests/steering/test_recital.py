@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from amulet_local import AmuletParams, Engine
 from amulet_local.llama.word_starts import WordStarts
 from amulet_local.optimizer.realigner import Realigner
+from amulet_local.optimizer.row_pair import RowPair
 from amulet_local.preferences.wording import as_instruction
 from amulet_local.steering.guards.base import Surroundings
-from amulet_local.steering.guards.echo import EchoGuard
+from amulet_local.steering.guards.echo import OPENS_ANYHOW_NATS, EchoGuard
 from amulet_local.steering.recital import OPENING_WORDS, REFUSED_AFTER, Recital
 from amulet_local.steering.row_plan import RowPlan
 from amulet_local.steering.steering import Steering
+from amulet_local.steering.step import Step
 from amulet_local.steering.text_so_far import TextSoFar
 from amulet_local.text.words import GrowingWords, words_of
 
@@ -33,6 +35,7 @@ def after(text: str) -> GrowingWords:
 
 
 def refused(preference: str, answer: str, question: str = QUESTION) -> set[str]:
+    """Words that are refused after an answer's beginning, if the preference makes them likelier."""
     recital = Recital([as_instruction(preference)], question)
     return recital.refused(after(answer)) | recital.openers(after(answer))
 
@@ -94,6 +97,25 @@ def test_the_last_word_of_a_short_preference_is_refused() -> None:
     assert refused("in rhymed German", LATER + "in rhymed") == {"german"}
     assert refused("as a list", LATER + "as a") == {"list"}
     assert refused("funny", LATER + "be") == set()
+
+
+@pytest.mark.parametrize(
+    ("preference", "answer", "word"),
+    [
+        ("in Spanish", "In ", "spanish"),
+        ("in Spanish", "Sure. In ", "spanish"),
+        ("like a pirate", "Like a ", "pirate"),
+    ],
+)
+def test_a_phrase_that_opens_is_refused_at_its_second_word(
+    preference: str, answer: str, word: str
+) -> None:
+    assert word in refused(preference, answer)
+
+
+@pytest.mark.parametrize("answer", ["The word in ", "It is called paella in ", LATER + "in "])
+def test_the_second_word_may_follow_where_nothing_opens(answer: str) -> None:
+    assert "spanish" not in refused("in Spanish", answer)
 
 
 @pytest.mark.parametrize("said", ["Bien sûr, je peux expliquer cela en ", LATER + "en "])
@@ -175,6 +197,27 @@ def ids(text: str) -> list[int]:
     return list(text.encode())
 
 
+def step(plain: np.ndarray, preference: np.ndarray) -> Step:
+    realigner = Realigner(len(plain))
+    return Step(realigner, RowPair(realigner, plain, preference), 1.5, 0.0, True)
+
+
+def is_refused(guard: EchoGuard, token: int, n_tokens: int, *, gain: float = 20.0) -> bool:
+    """Whether a token is refused where the preference makes it likelier by so many nats."""
+    plain, preference = np.zeros((2, n_tokens), dtype=np.float32)
+    preference[token] = gain
+    return token in guard.refused(step(plain, preference))
+
+
+def refused_pieces(guard: EchoGuard, pieces: Sequence[bytes]) -> set[str]:
+    """The tokens that are refused, each where it is the one that the preference makes likelier."""
+    return {
+        piece.decode("utf-8", "ignore")
+        for token, piece in enumerate(pieces)
+        if is_refused(guard, token, len(pieces))
+    }
+
+
 def guided(preference: str) -> Steering:
     vocabulary = spelled()
     asked = f"{QUESTION}\nAnswer"
@@ -242,7 +285,7 @@ def test_no_answer_recites_however_it_is_spelled(preference: str, seed: int) -> 
     steering, rows = guided(preference), Reciter(preference, seed)
     for _ in range(40):
         row = rows.row()
-        steering.combine([row - np.float32(0.5), row])
+        steering.combine([np.zeros_like(row), row])
         token = steering.likeliest()
         piece = spelled().pieces[token]
         rows.push(piece)
@@ -268,7 +311,7 @@ def test_every_spelling_of_a_refused_word_is_refused_and_none_within_a_word() ->
         guard.accept(token, None)
 
     def denied() -> set[str]:
-        return {vocabulary.pieces[token].decode() for token in guard.refused()}
+        return refused_pieces(guard, vocabulary.pieces)
 
     assert {" uncle", " Uncle", " UNCLE", "-unc", " U", "-u"} <= denied()
     assert {"uncle", "UNCLE", "Unc", "U"} <= denied()  # "sarcasticUncle"
@@ -295,7 +338,7 @@ def guarded(instruction: str, said: str, pieces: Sequence[str]) -> set[str]:
     )
     for token in ids(said):
         guard.accept(token, None)
-    return {vocabulary.pieces[token].decode("utf-8", "ignore") for token in guard.refused()}
+    return refused_pieces(guard, vocabulary.pieces)
 
 
 def test_a_word_of_the_same_root_does_not_take_the_refused_ones_place() -> None:
@@ -312,6 +355,26 @@ def test_an_answer_in_a_script_without_spaces_does_not_open_with_its_instruction
     assert "料理" not in denied
 
 
+@pytest.mark.parametrize("case", [str.lower, str.capitalize])
+def test_what_opens_the_plain_answer_is_no_recital(case: Callable[[str], str]) -> None:
+    """ "In" begins "In German", and "Inflation" as well; the preference may change its case."""
+    vocabulary = Spelled()
+    guard = EchoGuard(
+        Surroundings(
+            amulet=AmuletParams(guidance_scale=1.5, echo_guard=True),
+            text=TextSoFar(),
+            prompts=[ids("Answer the question."), ids("Answer in German.")],
+            vocabulary=vocabulary,  # type: ignore[arg-type]
+        )
+    )
+    token, usual = (vocabulary.pieces.index(text.encode()) for text in (case("in"), "In"))
+    plain, preference = np.zeros((2, vocabulary.n_tokens), dtype=np.float32)
+    preference[token] = 12.0
+    assert token in guard.refused(step(plain, preference))
+    plain[usual] = 12.0 - 0.9 * OPENS_ANYHOW_NATS
+    assert token not in guard.refused(step(plain, preference))
+
+
 def test_a_letter_may_open_an_answer_whatever_word_it_begins() -> None:
     vocabulary = spelled()
     guard = EchoGuard(
@@ -322,7 +385,7 @@ def test_a_letter_may_open_an_answer_whatever_word_it_begins() -> None:
             vocabulary=vocabulary,  # type: ignore[arg-type]
         )
     )
-    denied = {vocabulary.pieces[token].decode() for token in guard.refused()}
+    denied = refused_pieces(guard, vocabulary.pieces)
     assert {"as", "As", " AS"} <= denied
     assert not {"a", "A", " A"} & denied
 
@@ -351,11 +414,12 @@ def test_real_prompts_recite_their_own_instruction(tiny_engine: Engine, placemen
         (token,) = vocabulary.tokenize(text, add_special=False, parse_special=False)
         return token
 
-    assert one("In") in guard.refused()
+    n_tokens = vocabulary.n_tokens
+    assert is_refused(guard, one("In"), n_tokens)
     for token in vocabulary.tokenize(
         LATER + "in the cheerful", add_special=False, parse_special=False
     ):
         guard.accept(token, None)
-    assert one(" style") in guard.refused()
-    assert one(" way") not in guard.refused()
+    assert is_refused(guard, one(" style"), n_tokens)
+    assert not is_refused(guard, one(" way"), n_tokens)
     assert len(words_of(LATER)) > OPENING_WORDS

@@ -546,7 +546,12 @@ def test_recited_word_gains_nothing_and_is_refused_if_it_goes_on(small: Realigne
 
 def test_the_opening_doesnt_begin_with_the_instruction(small: Realigner) -> None:
     echoing = steering(small, guidance_scale=4, prompts=INSTRUCTED, echo_guard=True)
-    opening = small.combine(*echoing.combine(small_rows()))
+    plain, preference = small_rows()
+    plain[[1, 10]] = preference[[1, 10]] = -2.0  # " w1" is how " w10" may begin
+    opening = small.combine(*echoing.combine([plain, preference]))
+    assert np.isfinite(opening).all()
+    preference[10] = 6.0
+    opening = small.combine(*echoing.combine([plain, preference]))
     assert list(np.flatnonzero(np.isneginf(opening))) == [1, 10]
 
 

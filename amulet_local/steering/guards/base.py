@@ -60,8 +60,12 @@ class Guard:
         """Go on with other settings."""
         self.around = around
 
-    def refused(self) -> Sequence[int]:
-        """The tokens that may not come next, at any scale."""
+    def refused(self, step: Step) -> Sequence[int]:
+        """The tokens that may not come next, at any scale.
+
+        Args:
+            step: the rows as they came.
+        """
         return ()
 
     def act(self, step: Step) -> None:

@@ -3,7 +3,8 @@
 Knows nothing about what a recital is, which recital.py says in words; here words become tokens.
 Whatever token could begin a refused word is refused, in any case and any split of the word, and so
 is a word of the same root, which a model spells instead ("like a patience teacher"). Nothing is
-refused within a word but another word that is glued to it, as in "dryBritish".
+refused within a word but another word that is glued to it, as in "dryBritish". What opens the plain
+answer as well is no recital: "In" begins "In Spanish", and "Inflation" too.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from amulet_local.steering.guards.base import Guard, Surroundings
 from amulet_local.steering.recital import Recital
 from amulet_local.steering.step import Step
 from amulet_local.text.words import GrowingWords, is_letter_word
+
+OPENS_ANYHOW_NATS = 1.0
+"""A word may open an answer that the preference makes likelier by no more than this. Those that
+recited gained 2 to 15 nats on Qwen2.5-Coder-1.5B, those that didn't 0.2 at most."""
 
 
 class EchoGuard(Guard):
@@ -49,7 +54,7 @@ class EchoGuard(Guard):
         assert self.around.vocabulary is not None
         return self.around.vocabulary
 
-    def refused(self) -> Sequence[int]:
+    def refused(self, step: Step) -> Sequence[int]:
         """The tokens that would begin a word of a recital.
 
         A letter that is a word may open an answer whatever word it begins: "A", "I".
@@ -61,7 +66,12 @@ class EchoGuard(Guard):
         self._notice_reasoning()
         openers = self._recital.openers(self._answer)
         letters = {word[0] for word in openers if len(word) > 1 and is_letter_word(word[0])}
-        refused = set(self._beginning(openers)).difference(self._beginning(letters))
+        free = set(self._beginning(letters))
+        refused = set[int]()
+        for word in openers:
+            opening = set(self._beginning({word})) - free
+            if opening and step.reference.gain(sorted(opening)) > OPENS_ANYHOW_NATS:
+                refused |= opening
         recited = self._recital.refused(self._answer)
         return sorted(refused.union(self._beginning(recited), self._related(recited)))
 

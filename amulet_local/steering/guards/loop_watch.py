@@ -170,7 +170,7 @@ class LoopWatch(Guard):
         """Whether the watch is on."""
         return around.amulet.watch
 
-    def refused(self) -> Sequence[int]:
+    def refused(self, step: Step) -> Sequence[int]:
         """The tokens that would go on with a loop; code and JSON may repeat themselves."""
         text = self.around.text
         return () if text.in_code or text.is_json else self._watch.refused()
