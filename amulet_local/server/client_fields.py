@@ -243,7 +243,14 @@ def _reasoning(given: dict[str, Any]) -> list[str]:
         enabled = reasoning["enabled"]
     if isinstance(thinking, Mapping):
         enabled = thinking.get("type") != "disabled"
+    elif isinstance(thinking, bool):
+        enabled, thinking = thinking, None
     unread = [
+        f"{name}: it is no object, so it changes nothing"
+        for name, value in (("reasoning", reasoning), ("thinking", thinking))
+        if value is not None and not isinstance(value, Mapping)
+    ]
+    unread += [
         f"{name}.{visible(f'{key:.40}')}: it isn't done here, so it changes nothing"
         for name, value in (("reasoning", reasoning), ("thinking", thinking))
         if isinstance(value, Mapping)

@@ -145,8 +145,14 @@ class TextPrompt(CompletionPrompt):
     def __init__(self, body: Mapping[str, Any]) -> None:
         self._prompts = prompts_of(body)
         self.n_prompts = len(self._prompts)
+        self.unread = [
+            f"{name}: a text has no messages, so it changes nothing"
+            for name in ("continue_final_message", "add_generation_prompt")
+            if body.get(name) is not None
+        ]
         if body.get("echo") is True and body.get("logprobs") not in (None, False):
-            self.unread = ("logprobs: tokens of the prompt have none, only those of the answer",)
+            line = "logprobs: tokens of the prompt have none, only those of the answer"
+            self.unread.append(line)
 
     def fields(self, body: Mapping[str, Any]) -> ServedFields:
         """Those of a text completion."""

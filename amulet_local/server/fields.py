@@ -100,8 +100,10 @@ class ServedFields(_SamplingFields):
 
     @property
     def _length(self) -> int | None:
+        """The least of the lengths that are given; below 0 is what the context holds."""
         lengths = (self.max_completion_tokens, self.max_tokens, self.n_predict)
-        return next((length for length in lengths if length is not None), None)
+        given = [length for length in lengths if length is not None]
+        return min((length for length in given if length >= 0), default=-1) if given else None
 
     def sampling(self, n_ctx: int) -> SamplingParams:
         """Length and sampling.
@@ -199,13 +201,16 @@ def unread_of(messages: Sequence[Mapping[str, Any]]) -> list[str]:
 def prompts_of(body: Mapping[str, Any]) -> list[str | Sequence[int | str]]:
     """The prompts of a text completion, each a text, or token ids with texts between them.
 
-    llama-server's {"prompt_string": ...} is the text.
+    llama-server's {"prompt_string": ...} is the text. One before a gap may be empty: what is to be
+    filled in is then the beginning.
 
     Raises:
         EmptyPromptError: there is none.
         InvalidParameterError: one is something else.
     """
     prompt = body.get("prompt")
+    if prompt == "" and body.get("suffix"):
+        return [""]
     items: list[Any] = prompt if are_several(prompt) else [prompt]  # type: ignore[assignment]
     prompts = [_prompt(item) for item in items]
     if len(prompts) > MAX_CHOICES:

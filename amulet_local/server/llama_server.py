@@ -69,8 +69,11 @@ class LlamaServerAnswers(TracedTextAnswers):
         piece = super().end(index, generation)
         usage = generation.usage
         is_full = usage.prompt_tokens + usage.completion_tokens >= self._n_ctx
+        trace: dict[str, Any] = self._choices[-1].get("amulet", {})
+        followed: dict[str, Any] = self._end["amulet"]
         ended = {
             **self._end,
+            "amulet": trace | followed,
             "prompt": self._prompt,
             "truncated": generation.finish_reason == "length" and is_full,
             "id_slot": -1 if self._ticket is None else self._ticket.named_place,
@@ -172,6 +175,7 @@ class LlamaServerWire(Wire):
             "stop": False,
             "id_slot": -1,
             **{name: piece[name] for name in TELEMETRY if name in piece},
+            **({"amulet": choice["amulet"]} if "amulet" in choice else {}),
             **_probabilities(choice),
         }
 

@@ -95,6 +95,7 @@ def generate_body(body: Mapping[str, Any]) -> tuple[dict[str, Any], bool]:
     if body.get("raw") and body.get("system"):
         raise InvalidParameterError("system: a raw prompt has no system text")
     if body.get("raw") or body.get("suffix"):
+        given = {**given, "prompt": given.get("prompt") or ""}
         return {**given, "logprobs": None, "top_logprobs": None}, False
     system = body.get("system")
     messages = [{"role": "system", "content": system}] if system else []

@@ -143,7 +143,7 @@ class ResponsesWire(Wire):
             "metadata": body.get("metadata") or {},
             "parallel_tool_calls": body.get("parallel_tool_calls") is not False,
             "previous_response_id": body.get("previous_response_id"),
-            "reasoning": {"effort": None, "summary": None},
+            "reasoning": {"effort": None, "summary": None, **_object(body.get("reasoning"))},
             "store": self._is_stored,
             "temperature": body.get("temperature"),
             "text": body.get("text") or {"format": {"type": "text"}},
@@ -333,6 +333,10 @@ class ResponsesWire(Wire):
 
 def _part(text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs}
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _tool(tool: Any) -> Any:

@@ -132,7 +132,7 @@ class TracedAnswers(Answers):
         is_end = bool(generation.token_ids) and (
             generation.token_ids[-1] in self._vocabulary.end_tokens
         )
-        self._end = {
+        self._end: dict[str, Any] = {
             "stop_type": "eos" if is_end else "word",
             "stopping_word": generation.stop_text or "",
             "timings": _final_timings(generation, self._ticket),
@@ -145,7 +145,7 @@ class TracedAnswers(Answers):
                 "method": generation.method,
             },
         }
-        return {**piece, **self._end}
+        return {**piece, **self._end, **self._verbose()}
 
     def usage_piece(self) -> dict[str, Any]:
         """The piece that a stream with usage ends with."""

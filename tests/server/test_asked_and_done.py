@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -156,6 +157,7 @@ def test_reasoning_that_a_template_has_no_place_for_is_named(server: Server) -> 
         ("/v1/responses", {"text": {"verbosity": "low"}}, "verbosity"),
         ("/v1/responses", {"n": 2}, "n:"),
         ("/v1/completions", {"echo": True, "logprobs": 1}, "logprobs"),
+        ("/v1/completions", {"continue_final_message": True}, "continue_final_message"),
         ("/api/chat", {"options": {"num_ctx": N_CTX + 1}}, "num_ctx"),
         ("/api/chat", {"n": 2}, "n:"),
         ("/api/generate", {"raw": True, "logprobs": True}, "logprobs"),
@@ -211,6 +213,37 @@ def test_log_probabilities_are_said_in_every_protocol_that_has_them(server: Serv
     for more in ({"top_logprobs": 2}, {"include": ["message.output_text.logprobs"]}):
         response = told(server, "/v1/responses", **body, **more)
         assert tokens(response["output"][0]["content"][0]["logprobs"]) == wanted
+
+
+def test_the_prompt_and_traces_are_in_streams_as_well(server: Server) -> None:
+    asked = {"messages": HI, **GREEDY, "verbose": True}
+    whole = told(server, "/v1/chat/completions", **asked)
+    with server.client.stream(
+        "POST", "/v1/chat/completions", json={**asked, "stream": True}
+    ) as stream:
+        pieces = [
+            json.loads(line[6:]) for line in stream.iter_lines() if line.startswith("data: {")
+        ]
+    assert pieces[-1]["__verbose"] == whole["__verbose"]
+    body = {"prompt": "Hi", "n_predict": 3, "temperature": 0, "amulet_trace": 1}
+    traced = told(server, "/completion", **body)["amulet"]
+    assert len(traced["tokens"]) == 3
+    assert traced["warnings"] == []
+    with server.client.stream("POST", "/completion", json={**body, "stream": True}) as stream:
+        pieces = [json.loads(line[6:]) for line in stream.iter_lines() if line]
+    streamed = [token for one in pieces[:-1] for token in one.get("amulet", {}).get("tokens", ())]
+    assert streamed == traced["tokens"]
+
+
+def test_of_several_lengths_the_least_holds(server: Server) -> None:
+    for lengths, wanted in (
+        ({"max_tokens": 3, "n_predict": 5}, 3),
+        ({"max_tokens": 5, "n_predict": 3}, 3),
+        ({"max_tokens": -1, "max_completion_tokens": 3}, 3),
+        ({"max_tokens": 0, "n_predict": 3}, 0),
+    ):
+        body = {"messages": HI, "ignore_eos": True, **lengths}
+        assert told(server, "/v1/chat/completions", **body)["usage"]["completion_tokens"] == wanted
 
 
 def test_text_offsets_count_from_the_echoed_prompt(server: Server) -> None:
@@ -271,6 +304,12 @@ def test_what_a_gap_s_context_doesn_t_hold_is_cut_and_named(
     given: dict[str, Any] = {"n_predict": 4, "temperature": 0}
     fits = told(server, "/infill", input_prefix="bread", input_suffix="tea", **given)
     assert fits["amulet"]["warnings"] == []
+    for path, names in (
+        ("/infill", {"input_prefix": "", "input_suffix": "tea"}),
+        ("/v1/completions", {"prompt": "", "suffix": "tea"}),
+        ("/api/generate", {"prompt": "", "suffix": "tea", "stream": False}),
+    ):
+        assert told(server, path, **names, **given)
     extra = [{"filename": "a", "text": f"{n} often" * 40} for n in range(3)]
     body = {"input_prefix": "bread", "input_suffix": "tea", "input_extra": extra, **given}
     whole = told(server, "/infill", **body)
