@@ -28,6 +28,9 @@ HABITS = frozenset(
 TRUE_ELSEWHERE = frozenset({"skip_special_tokens", "parse_tool_calls"})
 """Fields that ask for something where they are false."""
 
+ALWAYS = frozenset({"web_search_options"})
+"""Fields that ask for something whatever they hold."""
+
 RENAMED = {
     "n_cmpl": "n",
     "repetition_penalty": "repeat_penalty",
@@ -137,6 +140,8 @@ def _unknown(name: str, known: Collection[str]) -> str:
 
 def _asks_nothing(name: str, value: Any) -> bool:
     neutral = NEUTRAL.get(name, ())
+    if name in ALWAYS:
+        return False
     if name in TRUE_ELSEWHERE:
         return value is not False
     if callable(neutral):

@@ -69,6 +69,7 @@ class CompletionJob:
         model_name = model.names.find(body.get("model"))
         self._body = model.completed(body, model_name, user)
         self.fields = fields = self._prompt.fields(self._body)
+        self._warnings += tuple(_unfollowed(body, fields))
         self._place = self._chosen_place(fields.id_slot)
         is_scaled = fields.lora not in (None, [])
         self._scales = model.scales(fields.lora) if is_scaled else model.adapter_scales
@@ -277,6 +278,17 @@ class CompletionJob:
             if not ticket.done:
                 ticket.cancel()
                 self._figures.left()
+
+
+def _unfollowed(body: Mapping[str, Any], fields: ServedFields) -> list[str]:
+    """A line for each thing of `body` that needs a preference to follow, where none is followed."""
+    if fields.method == "base":
+        given = [name for name in ("preference", "avoid") if body.get(name)]
+        return [f"{name}: the method base follows none" for name in given]
+    if fields.preference or fields.avoid:
+        return []
+    given = [name for name in STRENGTH if name in body]
+    return [f"{name}: without a preference there is nothing to strengthen" for name in given]
 
 
 def _reporting(deliver: Callable[[PromptProgress], None]) -> Progress:
