@@ -41,7 +41,7 @@ COMMANDS = {
 
 ANSWERS = {
     **dict.fromkeys(
-        ("run", "cli"),
+        ("run", "cli", "llama-cli"),
         "to talk with a model: amulet-local chat -m MODEL; for one answer: "
         'amulet-local generate -m MODEL "question"',
     ),
@@ -58,7 +58,14 @@ ANSWERS = {
         "`amulet-local models remove MODEL` deletes one; a "
         "system text is --system, settings of a model stand in the settings file",
     ),
-    "server": "the server is `amulet-local serve`",
+    **dict.fromkeys(
+        ("server", "llama-server", "start"),
+        "the server is `amulet-local serve`",
+    ),
+    **dict.fromkeys(
+        ("web", "webui", "ui", "gui"),
+        "`amulet-local serve` has a page, at http://127.0.0.1:8080",
+    ),
 }
 """Commands of other programs -> the one that does it here."""
 
@@ -134,10 +141,17 @@ def without_a_command(args: list[str]) -> list[str]:
         return ["--version"]
     if not flag.startswith("-") or flag in OWN_FLAGS:
         return args
+    from amulet_local.cli.llama_server_flags import asks_for_a_chat, is_others_flag
+
     generate = command_named("generate")
-    if all(flag not in param.opts for param in generate.params):
+    if all(flag not in param.opts for param in generate.params) and not is_others_flag(flag):
         return args
-    given = generate.make_context("generate", list(args), resilient_parsing=True).params
+    if asks_for_a_chat(args):
+        return ["chat", *args]
+    try:
+        given = generate.make_context("generate", list(args), resilient_parsing=True).params
+    except typer.BadParameter:
+        return ["generate", *args]  # which says what is wrong
     asks = any(given.get(name) for name in ("prompt", "prompt_option", "file"))
     return ["generate" if asks or not sys.stdin.isatty() else "chat", *args]
 

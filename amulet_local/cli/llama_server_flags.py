@@ -221,6 +221,17 @@ def without_others(
     return kept, ignored
 
 
+def is_others_flag(flag: str) -> bool:
+    """Whether llama-server or llama-cli has a flag that no command here has."""
+    is_instead = any(flag in flags for flags in INSTEAD)
+    return is_instead or flag in ALREADY or flag in NO_EFFECT or flag in FOR_A_CHAT
+
+
+def asks_for_a_chat(args: Iterable[str]) -> bool:
+    """Whether a command line for llama-cli asks for a conversation."""
+    return not set(_CONVERSATION).isdisjoint(args)
+
+
 class LlamaServerCommand(HelpCommand):
     """A command that takes llama-server's command lines."""
 
@@ -235,7 +246,7 @@ class LlamaServerCommand(HelpCommand):
             for flag in param.opts
         ]
         kept, ignored = without_others(args, valued, self.of_cli)
-        if ignored:
+        if ignored and not ctx.resilient_parsing:
             note(f"without effect here: {', '.join(ignored)}")
         return super().parse_args(ctx, kept)
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import shutil
 import sys
 
-from amulet_local.cli.columns import cut, wrap
+from amulet_local.cli.columns import cells, cut, wrap
 from amulet_local.cli.model_listing import ModelListing, size_in_words, usable_models
 from amulet_local.cli.terminal import one_line, stdout_is_terminal, write
 from amulet_local.common.version import package_version
 
 MOST_LISTED = 9
+NARROWEST_REMARK = 24
+"""Cells beside a model's name and size."""
 
 GREETING = """\
 amulet-local {version}: a model's answers follow your own preference while it decodes.
@@ -47,9 +49,8 @@ def choose_command() -> list[str]:
     widths = [max(len(row[column]) for row in map(_cells, listed)) for column in range(3)]
     write("\nModels on this machine:\n")
     for number, model in enumerate(listed, 1):
-        cells = [text.ljust(width) for text, width in zip(_cells(model), widths, strict=True)]
-        line = "  ".join([f"  {number}", *cells, one_line(_remark(model))])
-        write(cut(line.rstrip(), _columns()) + "\n")
+        padded = [text.ljust(width) for text, width in zip(_cells(model), widths, strict=True)]
+        write(_row("  ".join([f"  {number}", *padded, ""]), one_line(_remark(model))))
     if len(models) > MOST_LISTED:
         write(f"  and {len(models) - MOST_LISTED} more: `amulet-local models` lists all\n")
     _write_wrapped(
@@ -57,6 +58,18 @@ def choose_command() -> list[str]:
         "other commands.\n"
     )
     return _answered(listed)
+
+
+def _row(start: str, remark: str) -> str:
+    """A model's lines: its remark in a column of its own, or below where that would be narrow."""
+    room = _columns() - cells(start)
+    if room >= NARROWEST_REMARK:
+        first, *rest = wrap(remark, room)
+        lines = [start + first, *(" " * cells(start) + line for line in rest)]
+    else:
+        lines = [cut(start.rstrip(), _columns())]
+        lines += ["     " + line for line in wrap(remark, _columns() - 5) if remark]
+    return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def _answered(listed: list[ModelListing]) -> list[str]:
@@ -77,6 +90,8 @@ def _answered(listed: list[ModelListing]) -> list[str]:
         named = [model.name for model in listed if model.name.lower() == text]
         if named:
             return ["chat", "-m", named[0]]
+        if len(text.split()) > 1:  # a question, which somebody had before a model
+            return ["chat", "-m", listed[0].name, "--prompt", line.strip()]
         write(f"There is no {one_line(text)!r:.60} here.\n")
 
 

@@ -168,7 +168,7 @@ def test_the_list_of_commands_loads_none_of_them(call: CallCli) -> None:
     [
         ["nonsense"],
         ["generate", "--nonsense"],
-        ["generate", "Hi", "there"],
+        ["generate", "Hi there", "you"],
         ["generate", "Hi", "-n", "many"],
         ["generate", "Hi", "-ngl", "most"],
         ["generate", "Hi", "--temp"],

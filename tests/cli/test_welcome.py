@@ -45,6 +45,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, text: str) -> list[str]:
         ("2\n", ["chat", "-m", "second"]),
         ("second\n", ["chat", "-m", "second"]),
         ("7\n1\n", ["chat", "-m", "first"]),
+        ("What is yeast?\n", ["chat", "-m", "first", "--prompt", "What is yeast?"]),
         ("q\n", []),
         ("", []),
     ],
@@ -64,14 +65,18 @@ def test_the_answer_says_which_model_a_chat_is_had_with(
     assert "no chat template" in shown
 
 
-def test_nothing_is_wider_than_the_terminal(
-    models: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("columns", [30, 50, 60, 100])
+def test_nothing_is_wider_than_the_terminal_and_no_remark_is_cut(
+    models: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    columns: int,
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "50")
+    monkeypatch.setenv("COLUMNS", str(columns))
     typed(monkeypatch, "q\n")
-    shown = capsys.readouterr().out.splitlines()
-    assert max(map(len, shown)) <= 50
-    assert any(line.endswith("...") for line in shown)
+    shown = capsys.readouterr().out.splitlines()[:-1]  # the last one is where somebody types
+    assert max(map(len, shown)) <= columns
+    assert " ".join(" ".join(shown).split()).count("no chat template: for `generate --raw`") == 2
 
 
 def test_without_a_model_it_says_how_to_get_one(
@@ -124,6 +129,10 @@ def test_a_command_of_another_program_is_answered(call: CallCli, name: str) -> N
         (["run", "tiny", "-n", "3"], ["chat", "-n", "3", "-m", "tiny"]),
         (["my.gguf"], ["chat", "-m", "my.gguf"]),
         (["What is yeast?", "-n", "3"], ["generate", "What is yeast?", "-n", "3"]),
+        (["What", "is", "it", "-n", "3"], ["generate", "What", "is", "it", "-n", "3"]),
+        (["Why", "not?"], ["generate", "Why", "not?"]),
+        (["Why?"], ["generate", "Why?"]),
+        (["hello", "there"], ["hello", "there"]),
         *(([name, "x.gguf"], [name, "x.gguf"]) for name in COMMANDS),
     ],
 )
@@ -141,6 +150,9 @@ def test_what_other_programs_would_understand_is_understood(
         (["-m", "tiny", "-p", "Hi"], ["generate", "-m", "tiny", "-p", "Hi"]),
         (["--preference=funny", "Hi"], ["generate", "--preference=funny", "Hi"]),
         (["-n", "many", "--nonsense"], ["chat", "-n", "many", "--nonsense"]),
+        (["-m", "tiny", "-cnv"], ["chat", "-m", "tiny", "-cnv"]),
+        (["-hf", "a/b", "-p", "Hi"], ["generate", "-hf", "a/b", "-p", "Hi"]),
+        (["--color", "-p", "Hi"], ["generate", "--color", "-p", "Hi"]),
         (["--nonsense"], ["--nonsense"]),
         (["--version"], ["--version"]),
         (["-v"], ["--version"]),
@@ -160,7 +172,7 @@ def test_flags_without_a_command_are_for_an_answer_or_a_chat(
     [
         ("generat", "did you mean 'generate'?"),
         ("modles", "did you mean 'models'?"),
-        ("yeast?", "amulet-local generate 'yeast?'"),
+        ("yeast", "amulet-local generate yeast"),
     ],
 )
 def test_what_is_no_command_is_answered_with_one(call: CallCli, text: str, hint: str) -> None:
