@@ -14,6 +14,7 @@ NARROWEST = 30
 """Cells below which a column of prose is no pleasure to read."""
 GAP = "  "
 
+_NARROWEST_REMARK = 24
 _TAB = 4
 _JOINER = "\u200d"
 _EMOJI_STYLE = "\ufe0f"
@@ -47,6 +48,25 @@ def wrap(text: str, width: int) -> list[str]:
     for line in text.expandtabs(_TAB).split("\n"):
         lines.extend(_wrap_line(line.rstrip(" "), width))
     return lines
+
+
+def with_remark(start: str, remark: str, width: int | None) -> list[str]:
+    """The lines of a row: its remark in a column of its own, or below where that would be narrow.
+
+    Args:
+        start: what stands before the remark.
+        width: of the terminal; None for one line, however long.
+    """
+    if width is None:
+        return [(start + remark).rstrip()]
+    room = width - cells(start)
+    if room >= _NARROWEST_REMARK:
+        first, *rest = wrap(remark, room)
+        lines = [start + first, *(" " * cells(start) + line for line in rest)]
+    else:
+        lines = [cut(start.rstrip(), width)]
+        lines += ["     " + line for line in wrap(remark, width - 5) if remark]
+    return [line.rstrip() for line in lines]
 
 
 def column_width(n_columns: int, total: int) -> int:

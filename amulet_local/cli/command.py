@@ -50,6 +50,15 @@ MEANT = {
 }
 """What somebody may call a flag -> the one that is meant."""
 
+SAME = {
+    **dict.fromkeys(("delete", "rm", "del"), ("remove", "delete")),
+    **dict.fromkeys(("new", "set", "create"), ("create", "add")),
+    **dict.fromkeys(("info", "get", "inspect"), ("show",)),
+    **dict.fromkeys(("ls", "all"), ("list",)),
+    **dict.fromkeys(("download", "install"), ("pull",)),
+}
+"""What somebody may call a command below another -> what it may be called here."""
+
 _NO_WISH = "; -p is --prompt, and what an answer should be like is --preference TEXT"
 _TAKE_WORDS = frozenset(
     ("--preference", "--avoid", "--system", "--stop", "--reverse-prompt", "-r", "--response-prefix")
@@ -61,7 +70,7 @@ class HelpCommand(TyperCommand):
     """A command whose help has sections, and an epilog that is left as it is."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read a command line; the words of a question without quotes are put together.
+        """Read a command line; the words of a question, or a preference's, are put together.
 
         Raises:
             typer.BadParameter: words are left over that are no such question.
@@ -70,23 +79,29 @@ class HelpCommand(TyperCommand):
         rest: list[str] = super().parse_args(ctx, self._with_known_flags(ctx, args))
         if ctx.resilient_parsing:
             return rest
-        if rest and ctx.params.get("prompt") is not None:
-            words = [ctx.params["prompt"], *rest]
+        text = next((name for name in ("prompt", "text") if self._is_words(ctx, name)), None)
+        if rest and text is not None:
+            words = [ctx.params[text], *rest]
             if not _is_one_question(words, args):
                 question = shlex.quote(" ".join(words))
                 hint = "; so are words of a preference" if ctx.params.get("preference") else ""
                 ctx.fail(f"a question of several words is in quotes: {question:.200}{hint}")
-            if is_model(words[0]):
+            if text == "prompt" and is_model(words[0]):
                 ctx.fail(
                     f"{words[0]!r:.80} is a model: -m {shlex.quote(words[0]):.80} "
                     f"{shlex.quote(' '.join(rest)):.200}"
                 )
-            ctx.params["prompt"] = " ".join(words)
+            ctx.params[text] = " ".join(words)
             return []
         if rest:
             hint = "; a model is named with -m" if "model" in ctx.params else ""
             ctx.fail(f"more than there is a place for: {shlex.join(rest):.200}{hint}")
         return rest
+
+    def _is_words(self, ctx: Any, name: str) -> bool:
+        """Whether a text without quotes may stand in the place `name`, and something does."""
+        last = [param.name for param in self.params if param.param_type_name == "argument"][-1:]
+        return last == [name] and ctx.params.get(name) is not None
 
     def _with_known_flags(self, ctx: Any, args: list[str]) -> list[str]:
         """The command line with hyphens for underscores in flags; others' words for ours are
@@ -134,6 +149,9 @@ class HelpGroup(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """The command that the arguments begin with, and the other arguments."""
         text = args[0]
+        if text not in self.commands:
+            text = next((name for name in SAME.get(text, ()) if name in self.commands), text)
+            args = [text, *args[1:]]
         if text not in self.commands and not text.startswith("-"):
             close = difflib.get_close_matches(text.lower(), self.commands, n=1)
             path = ctx.command_path

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from amulet_local.cli.columns import with_remark, wrap
 from amulet_local.cli.command import add_command, add_group
 from amulet_local.cli.flags import json_option
 from amulet_local.cli.json_format import write_json
@@ -19,7 +20,7 @@ from amulet_local.cli.model_listing import (
     of_other_programs,
     size_in_words,
 )
-from amulet_local.cli.terminal import one_line, write
+from amulet_local.cli.terminal import one_line, stdout_width, write
 
 HELP = """List the models that have a name, or do something with one.
 
@@ -75,11 +76,12 @@ def run(options: ModelsOptions) -> None:
         lines += [f"In {one_line(folder)}:", *(_table(inside) or ["  no GGUF files"]), ""]
     for program in dict.fromkeys(item.program for item in others):
         lines += [f"Of {program}:", *_table([i for i in others if i.program == program]), ""]
-    lines += [
-        "Give a name or the path of any GGUF file with -m. Files in ./models, ~/models and",
-        "the folders that AMULET_MODELS names are found by name, and so is what",
+    lines += wrap(
+        "Give a name or the path of any GGUF file with -m. Files in ./models, ~/models and the "
+        "folders that AMULET_MODELS names are found by name, and so is what "
         f"{PROGRAMS} have downloaded.",
-    ]
+        stdout_width() or 82,
+    )
     write("\n".join(lines) + "\n")
 
 
@@ -90,7 +92,7 @@ def _table(items: list[ModelListing]) -> list[str]:
     for row, item in zip(rows, items, strict=True):
         cells = f"{row[0]:{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:{widths[2]}}"
         remark = item.problem or item.description
-        lines.append(f"  {cells}  {one_line(remark)}".rstrip())
+        lines += with_remark(f"  {cells}  ", one_line(remark), stdout_width())
     return lines
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from amulet_local.cli.columns import with_remark
 from amulet_local.cli.command import add_command, add_group
 from amulet_local.cli.flags import json_option
 from amulet_local.cli.inputs import check_text, read_preference
 from amulet_local.cli.json_format import write_json
-from amulet_local.cli.terminal import one_line, write
+from amulet_local.cli.terminal import one_line, stdout_width, write
 
 if TYPE_CHECKING:
     from amulet_local.preferences.preference import Preference
@@ -313,7 +314,7 @@ def _rows(texts: Mapping[str, str], width: int) -> list[str]:
         shown = one_line(text)
         if len(shown) > LONGEST_IN_LIST:
             shown = shown[: LONGEST_IN_LIST - 3] + "..."
-        lines.append(f"  {name:{width}}  {shown}")
+        lines += with_remark(f"  {name:{width}}  ", shown, stdout_width())
     return lines
 
 

@@ -126,6 +126,13 @@ def stdout_is_terminal() -> bool:
     return _is_terminal(sys.stdout)
 
 
+def stdout_width() -> int | None:
+    """Cells of a line on the terminal that stdout is; None where it is none."""
+    import shutil
+
+    return max(shutil.get_terminal_size().columns, 20) if stdout_is_terminal() else None
+
+
 def stderr_is_terminal() -> bool:
     """Whether a person may be reading stderr."""
     return _is_terminal(sys.stderr)

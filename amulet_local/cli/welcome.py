@@ -8,14 +8,12 @@ from __future__ import annotations
 import shutil
 import sys
 
-from amulet_local.cli.columns import cells, cut, wrap
+from amulet_local.cli.columns import with_remark, wrap
 from amulet_local.cli.model_listing import ModelListing, size_in_words, usable_models
 from amulet_local.cli.terminal import one_line, stdout_is_terminal, write
 from amulet_local.common.version import package_version
 
 MOST_LISTED = 9
-NARROWEST_REMARK = 24
-"""Cells beside a model's name and size."""
 
 GREETING = """\
 amulet-local {version}: a model's answers follow your own preference while it decodes.
@@ -50,7 +48,8 @@ def choose_command() -> list[str]:
     write("\nModels on this machine:\n")
     for number, model in enumerate(listed, 1):
         padded = [text.ljust(width) for text, width in zip(_cells(model), widths, strict=True)]
-        write(_row("  ".join([f"  {number}", *padded, ""]), one_line(_remark(model))))
+        start = "  ".join([f"  {number}", *padded, ""])
+        write("\n".join(with_remark(start, one_line(_remark(model)), _columns())) + "\n")
     if len(models) > MOST_LISTED:
         write(f"  and {len(models) - MOST_LISTED} more: `amulet-local models` lists all\n")
     _write_wrapped(
@@ -58,18 +57,6 @@ def choose_command() -> list[str]:
         "other commands.\n"
     )
     return _answered(listed)
-
-
-def _row(start: str, remark: str) -> str:
-    """A model's lines: its remark in a column of its own, or below where that would be narrow."""
-    room = _columns() - cells(start)
-    if room >= NARROWEST_REMARK:
-        first, *rest = wrap(remark, room)
-        lines = [start + first, *(" " * cells(start) + line for line in rest)]
-    else:
-        lines = [cut(start.rstrip(), _columns())]
-        lines += ["     " + line for line in wrap(remark, _columns() - 5) if remark]
-    return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
 def _answered(listed: list[ModelListing]) -> list[str]:

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from amulet_local.cli.columns import GAP, cells, column_width, cut, pad, side_by_side, wrap
+from amulet_local.cli.columns import (
+    GAP,
+    cells,
+    column_width,
+    cut,
+    pad,
+    side_by_side,
+    with_remark,
+    wrap,
+)
 
 texts = st.text(st.one_of(st.characters(exclude_categories=["Cc", "Cs"]), st.sampled_from(" \n日")))
 
@@ -78,3 +87,13 @@ def test_columns_and_gaps_fill_the_terminal() -> None:
         width = column_width(n_columns, 120)
         assert n_columns * width + (n_columns - 1) * len(GAP) <= 120
         assert n_columns * (width + 1) + (n_columns - 1) * len(GAP) > 120
+
+
+@pytest.mark.parametrize("width", [30, 50, 80, None])
+def test_a_remark_is_whole_at_any_width(width: int | None) -> None:
+    lines = with_remark("  name    1.0 GB  ", "what somebody says of a model in many words", width)
+    assert " ".join(" ".join(lines).split()) == (
+        "name 1.0 GB what somebody says of a model in many words"
+    )
+    assert max(map(cells, lines)) <= (width or 80)
+    assert (len(lines) == 1) == (width in (80, None))

@@ -206,7 +206,7 @@ def test_arguments_that_are_not_utf_8_or_hostile(tmp_path: Path) -> None:
         ["add", "x"],
         ["add", "x", "text", "--mix", "formal"],
         ["add", "x", "text", "-f", "file.txt"],
-        ["add", "x", "text", "more"],
+        ["add", "x", "some text", "more"],
         ["remove"],
         ["list", "x"],
     ],
@@ -310,3 +310,10 @@ def test_a_word_that_names_nothing_is_shown_as_the_text_that_it_is(call: CallCli
     assert shown.code == 0
     assert "free text" in shown.out
     assert "Make the answer funny." in shown.out
+
+
+def test_what_is_typed_first_is_understood(call: CallCli, settings_file: Path) -> None:
+    assert call("preferences", "new", "mine", "short", "and", "friendly").code == 0
+    assert "short and friendly" in call("preferences", "info", "mine").out
+    assert call("preferences", "delete", "mine").code == 0
+    assert "mine" not in call("preferences", "ls").out
