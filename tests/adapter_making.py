@@ -16,7 +16,7 @@ import numpy as np
 
 from amulet_local.benchmark.random_model import ModelShape
 from amulet_local.llama.gguf import read_header
-from amulet_local.loading.tried_files import note_as_tried
+from amulet_local.loading.tried_files import approve
 from tests.gguf_edit import copy_edited
 
 
@@ -66,7 +66,7 @@ def write_gguf(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    note_as_tried([path])
+    approve(path)
     return path
 
 

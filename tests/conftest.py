@@ -21,7 +21,7 @@ from hypothesis import settings
 
 from amulet_local import Engine, load
 from amulet_local.loading import cost_meter, model_store
-from amulet_local.loading.tried_files import note_as_tried
+from amulet_local.loading.tried_files import approve
 from amulet_local.optimizer import compiled
 from tests.gguf_edit import SHALLOW_LAYERS, copy_layers
 from tests.hub_server import _hub  # noqa: F401 (a fixture)
@@ -166,7 +166,7 @@ def requantized(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path, int
                 os.fsencode(source), os.fsencode(path), ctypes.byref(params)
             )
             assert done == 0
-            note_as_tried([path])
+            approve(path)
         return path
 
     return make

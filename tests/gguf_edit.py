@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from amulet_local.llama.gguf import read_data, read_header
-from amulet_local.loading.tried_files import note_as_tried
+from amulet_local.loading.tried_files import approve
 from tests.small_gguf import ARR, F32_TENSOR, PACK, STR, packed, tensor, text
 
 SHALLOW_LAYERS = (0, 1, 8, 27)
@@ -76,7 +76,7 @@ def write_raw(path: Path, keys: Mapping[str, bytes], tensors: Iterable[Tensor]) 
     with path.open("wb") as file:
         file.write(head + bytes(-len(head) % 32))
         file.writelines(chunks)
-    note_as_tried([path])
+    approve(path)
 
 
 def float_tensor(name: str, data: np.ndarray) -> Tensor:

@@ -22,6 +22,7 @@ from amulet_local.cli.llama_server_flags import LlamaCliCommand
 from amulet_local.cli.named_method import NamedMethod, named_method
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.question import Question, read_options
+from amulet_local.cli.supervised import the_model
 from amulet_local.cli.terminal import note, separator, stdout_is_terminal, visible, write
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.option import OUTPUT, PREFERENCE
@@ -250,4 +251,5 @@ def add_to(app: typer.Typer) -> None:
         help=HELP,
         examples=EXAMPLES,
         cls=LlamaCliCommand,
+        models=the_model,
     )

@@ -370,4 +370,5 @@ def add_to(app: typer.Typer) -> None:
         name="eval",
         help=HELP,
         examples=EXAMPLES,
+        models=lambda options: chosen_model(options.model).split(","),
     )

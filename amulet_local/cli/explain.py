@@ -24,6 +24,7 @@ from amulet_local.cli.llama_server_flags import LlamaCliCommand
 from amulet_local.cli.named_method import with_method
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.question import read_options
+from amulet_local.cli.supervised import the_model
 from amulet_local.cli.terminal import (
     has_characters,
     has_colours,
@@ -383,4 +384,5 @@ def add_to(app: typer.Typer) -> None:
         help=HELP,
         examples=EXAMPLES,
         cls=LlamaCliCommand,
+        models=the_model,
     )

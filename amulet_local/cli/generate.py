@@ -16,6 +16,7 @@ from amulet_local.cli.llama_server_flags import LlamaCliCommand
 from amulet_local.cli.named_method import warn_of_no_preference, with_method
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.question import read_options
+from amulet_local.cli.supervised import the_model
 from amulet_local.cli.terminal import note_wrapped, stderr_is_terminal
 
 HELP = """Answer one question, following a preference.
@@ -70,4 +71,5 @@ def add_to(app: typer.Typer) -> None:
         help=HELP,
         examples=EXAMPLES,
         cls=LlamaCliCommand,
+        models=the_model,
     )

@@ -29,6 +29,7 @@ from amulet_local.cli.inputs import check_text, chosen_model, placement_named
 from amulet_local.cli.json_format import write_json
 from amulet_local.cli.loading import loaded
 from amulet_local.cli.options import SYSTEM_HELP
+from amulet_local.cli.supervised import the_model
 from amulet_local.cli.terminal import StatusLine, note, one_line, stderr_is_terminal, write
 from amulet_local.common import private_files
 from amulet_local.common.errors import FileAccessError
@@ -273,4 +274,5 @@ def add_to(app: typer.Typer) -> None:
         name="learn",
         help=HELP,
         examples=EXAMPLES,
+        models=the_model,
     )

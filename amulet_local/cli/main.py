@@ -26,6 +26,10 @@ def main() -> None:
 
 def _run() -> None:
     try:
+        if "AMULET_ISOLATED" in os.environ:
+            from amulet_local.cli.supervised import begin_as_child
+
+            begin_as_child()
         if sys.argv[1:2] == ["ask"]:
             from amulet_local.cli.quick_ask import ask_at_once
 

@@ -209,7 +209,13 @@ def show(options: ModelShowOptions) -> None:
 def verify(options: ModelVerifyOptions) -> None:
     """Compare a file with the digest that is known of it, and try it out."""
     from amulet_local.llama.gguf import read_header
-    from amulet_local.loading.model_store import digest_of, find_model, verify_checksum
+    from amulet_local.loading.model_store import (
+        catalogue,
+        digest_of,
+        find_model,
+        verify_checksum,
+    )
+    from amulet_local.loading.tried_files import approve
 
     path = find_model(options.model)
     header = read_header(path)
@@ -219,7 +225,11 @@ def verify(options: ModelVerifyOptions) -> None:
         write(f"{one_line(path)} is whole: sha256 {known}\n")
     else:
         write(f"{one_line(path)} is a sound GGUF file; nothing else is known of it\n")
-        write(f"sha256 {digest_of(path)}\n")
+        digest = digest_of(path)
+        write(f"sha256 {digest}\n")
+        if any(entry.sha256 == digest for entry in catalogue().values()):
+            approve(path)
+            write("it is a file of the catalogue, and runs like one from now on\n")
     write(
         f"header: {one_line(header.architecture)}, {len(header.metadata)} keys and "
         f"{header.n_tensors} tensors within the limits\n"

@@ -23,6 +23,7 @@ from amulet_local.cli.profile_options import (
     require_something,
     require_text,
 )
+from amulet_local.cli.supervised import the_model
 from amulet_local.cli.terminal import one_line, visible, write
 from amulet_local.common.errors import ProfileError
 
@@ -226,6 +227,7 @@ def add_to(app: typer.Typer) -> None:
             help=help,
             examples=f"amulet-local profile {examples}",
             environment=False,
+            models=the_model if options is ProfileLearnOptions else None,
         )
 
     add(ProfileListOptions, list_all, "list", "List your profiles.", "list")

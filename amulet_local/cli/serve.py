@@ -19,7 +19,7 @@ from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, given, read_file
 from amulet_local.cli.llama_server_flags import LlamaServerCommand
 from amulet_local.cli.question import runtime_params
-from amulet_local.cli.serve_models import load_embedder, models_of, parts
+from amulet_local.cli.serve_models import load_embedder, models_named, models_of, parts
 from amulet_local.cli.serve_options import N_CTX, ServeOptions
 from amulet_local.cli.terminal import StatusLine, note
 from amulet_local.common.errors import (
@@ -67,6 +67,7 @@ def run(options: ServeOptions) -> None:
             "the server needs FastAPI and uvicorn; install the extra `server`: "
             "pip install 'amulet-local[server]', in a checkout pip install '.[server]'"
         ) from None
+    from amulet_local.loading.isolated import say
     from amulet_local.server.limits import Limits
     from amulet_local.server.place_files import PlaceFiles
     from amulet_local.server.run import serve
@@ -90,6 +91,7 @@ def run(options: ServeOptions) -> None:
         embeds = options.embedding or options.embedding_model is not None
 
         def ready() -> None:
+            say("ready")
             status.erase()
             loaded = models.loaded if models else []
             for model in loaded:
@@ -324,4 +326,6 @@ def add_to(app: typer.Typer) -> None:
         help=HELP,
         examples=EXAMPLES,
         cls=LlamaServerCommand,
+        models=models_named,
+        goes_on=True,
     )

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 GB = 10**9
 
 
+def models_named(options: ServeOptions) -> list[str]:
+    """The names or paths of all models."""
+    named = [*(options.model or ()), *_in_folder(options.models_dir)] or [chosen_model(None)]
+    return [*named, *([options.embedding_model] if options.embedding_model else ())]
+
+
 def models_of(
     options: ServeOptions, runtime: RuntimeParams, defaults: dict[str, Any], status: StatusLine
 ) -> Models:
@@ -138,25 +144,25 @@ def load_embedder(options: ServeOptions, runtime: RuntimeParams) -> ServedEmbedd
         AmuletError: it can't be loaded.
     """
     from amulet_local.llama.embedder import Embedder, EmbedderSettings
+    from amulet_local.loading.isolated import loading_safely
     from amulet_local.loading.model_store import find_model
-    from amulet_local.loading.tried_files import hold_trial
     from amulet_local.server.served_embedder import ServedEmbedder
 
     if options.embedding and options.embedding_model is not None:
         raise InvalidParameterError("--embedding is for -m alone: leave out --embedding-model")
     own = next(iter(options.model or ()), None)
     path = find_model(options.embedding_model or chosen_model(own))
-    hold_trial(path, runtime.isolate, embeds=True)
-    embedder = Embedder(
-        path,
-        EmbedderSettings(
-            n_ctx=runtime.n_ctx or MAX_EMBEDDED,
-            n_threads=runtime.n_threads,
-            n_gpu_layers=runtime.n_gpu_layers if isinstance(runtime.n_gpu_layers, int) else -1,
-            pooled=False,
-            whole=True,
-        ),
-    )
+    with loading_safely(path, runtime.isolate, embeds=True):
+        embedder = Embedder(
+            path,
+            EmbedderSettings(
+                n_ctx=runtime.n_ctx or MAX_EMBEDDED,
+                n_threads=runtime.n_threads,
+                n_gpu_layers=runtime.n_gpu_layers if isinstance(runtime.n_gpu_layers, int) else -1,
+                pooled=False,
+                whole=True,
+            ),
+        )
     try:
         aliases = parts(options.alias) if options.embedding else []
         return ServedEmbedder(embedder, next(iter(aliases), path.stem), options.pooling)

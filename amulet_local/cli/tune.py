@@ -14,6 +14,7 @@ from amulet_local.cli.inputs import check_text, chosen_model, read_file
 from amulet_local.cli.json_format import write_json
 from amulet_local.cli.loading import loading_progress
 from amulet_local.cli.progress import AnswersProgress
+from amulet_local.cli.supervised import the_model
 from amulet_local.cli.terminal import note, one_line, write
 from amulet_local.cli.tune_options import FEWEST_QUESTIONS, TuneOptions, check
 from amulet_local.common.errors import (
@@ -330,4 +331,5 @@ def add_to(app: typer.Typer) -> None:
         name="tune",
         help=HELP,
         examples=EXAMPLES,
+        models=the_model,
     )

@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +75,10 @@ class NativeLog:
 log = NativeLog()
 _start_lock = threading.Lock()
 _log_callback: object = None
+_abort_callback: object = None
+on_abort: Callable[[str], None] | None = None
+"""Is told llama.cpp's reason when it ends the process, which otherwise goes to stderr with a
+trace; set before `start`."""
 
 
 def start() -> None:
@@ -95,8 +99,24 @@ def start() -> None:
 
         callback = llama_cpp.llama_log_callback(log.write)
         llama_cpp.llama_log_set(callback, ctypes.c_void_p(0))
+        if on_abort is not None:
+            _tell_of_aborts(on_abort)
         llama_cpp.llama_backend_init()
         _log_callback = callback
+
+
+def _tell_of_aborts(tell: Callable[[str], None]) -> None:
+    global _abort_callback
+    from llama_cpp import _ggml
+
+    os.environ["GGML_NO_BACKTRACE"] = "1"  # else it starts a debugger, where there is one
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
+    _abort_callback = kind(lambda reason: tell((reason or b"").decode("utf-8", "replace")))
+    set_callback = getattr(_ggml.libggml, "ggml_set_abort_callback", None)
+    if set_callback is not None:
+        set_callback.argtypes = [kind]
+        set_callback.restype = ctypes.c_void_p
+        set_callback(_abort_callback)
 
 
 @contextmanager

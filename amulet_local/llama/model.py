@@ -55,7 +55,11 @@ class Model:
         header: the file's checked header.
         tensor_shapes: of every tensor by name, those of a split model's other files included.
         vocabulary: tokens, their text, and the tokenizer.
+        parts: the files that it consists of, `path` first.
+        n_computed: tokens that contexts have computed with it, about.
     """
+
+    n_computed = 0
 
     def __init__(
         self,
@@ -86,6 +90,7 @@ class Model:
         if reason:
             raise UnsupportedModelError(f"{self.path.name} can't {purpose} text: {reason}")
         further = other_parts(self.path, self.header)
+        self.parts = (self.path, *further)
         parts = [self.header, *(read_header(part, is_further=True) for part in further)]
         self.tensor_shapes = {
             name: tensor.shape for part in parts for name, tensor in part.tensors.items()

@@ -51,22 +51,41 @@ def try_out(path: str | os.PathLike[str], *, embeds: bool = False) -> str | None
     name = Path(path).name
     command = [sys.executable, "-W", "ignore", "-c", _START, json.dumps(sys.path)]
     command += [os.fspath(path), "embed" if embeds else "generate"]
-    limit = BASE_SECONDS + os.stat(path).st_size / BYTES_PER_SECOND
+    limit = seconds_for(path)
     with tempfile.TemporaryFile() as log:
         status = _status_of(command, limit, log)
         log.seek(0)
         said = log.read(1 << 20).decode("utf-8", "replace")
     if status is None:
-        raise ModelFileError(
-            f"{name} can't be used: llama.cpp was still busy with it after {limit:.0f} s"
-        )
+        raise still_busy(name, limit)
     if status == 0:
         return None
     if status in (REFUSED, *_PYTHONS_OWN):
         return said.strip().rpartition("\n")[2] or "it couldn't be tried"
-    raise ModelFileError(
-        f"{name} can't be used: llama.cpp ends the process over it ({_ending(status, said)}). The "
-        f"file is damaged, hostile or of a kind that this llama.cpp doesn't know"
+    raise killed(name, ending(status, reason_in(said)))
+
+
+def seconds_for(path: str | os.PathLike[str]) -> float:
+    """How long a file may take to load."""
+    return BASE_SECONDS + os.stat(path).st_size / BYTES_PER_SECOND
+
+
+def still_busy(name: str, limit: float) -> ModelFileError:
+    """The error of a file that llama.cpp doesn't come to an end with."""
+    return ModelFileError(
+        f"{name} can't be used: llama.cpp was still busy with it after {limit:.0f} s"
+    )
+
+
+def killed(name: str, ending: str) -> ModelFileError:
+    """The error of a file that a process died of.
+
+    Args:
+        ending: see `ending`.
+    """
+    return ModelFileError(
+        f"{name} can't be used: llama.cpp ends the process over it ({ending}). The file is "
+        f"damaged, hostile or of a kind that this llama.cpp doesn't know"
     )
 
 
@@ -87,15 +106,25 @@ def _status_of(command: list[str], limit: float, log: IO[bytes]) -> int | None:
             child.kill()
 
 
-def _ending(status: int, said: str) -> str:
+def ending(status: int, reason: str) -> str:
+    """How a process ended, in a line: the signal's name, and llama.cpp's reason if there is one.
+
+    Args:
+        status: its exit status, negative for a signal.
+    """
     try:
         how = signal.Signals(-status).name
     except ValueError:
         how = f"status {status}"
-    lines = [line for line in said.splitlines() if re.search(r"assert|abort|error", line, re.I)]
-    reason = _PLACE.sub("", lines[-1].strip())[:200] if lines else ""
+    reason = _PLACE.sub("", reason.strip())[:200]
     reason = "".join(c if c.isprintable() else "?" for c in reason)
     return f"{how}: {reason}" if reason else how
+
+
+def reason_in(log: str) -> str:
+    """The last line of a log that says why a process ended; empty if none does."""
+    lines = [line for line in log.splitlines() if re.search(r"assert|abort|error", line, re.I)]
+    return lines[-1] if lines else ""
 
 
 def main(path: str, purpose: str) -> None:
@@ -152,11 +181,16 @@ def run(path: str, *, embeds: bool) -> None:
 
 
 def _last_in_line() -> None:
-    """Have the system take this process first where memory runs out, and write no core of it."""
+    """Have the system take this process first where memory runs out, and write no core file."""
     with contextlib.suppress(ValueError, OSError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")
+    write_no_core()
+
+
+def write_no_core() -> None:
+    """Have the system write no core file where this process dies."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 

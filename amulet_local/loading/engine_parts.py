@@ -20,7 +20,7 @@ from amulet_local.llama.model import Model
 from amulet_local.llama.rows import RowSet
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.llama.worker import Worker
-from amulet_local.loading import model_store
+from amulet_local.loading import isolated, model_store
 from amulet_local.loading.runtime_setup import (
     check_memory,
     context_settings,
@@ -31,7 +31,6 @@ from amulet_local.loading.runtime_setup import (
     row_plan,
     runtime_warnings,
 )
-from amulet_local.loading.tried_files import hold_trial
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.preferences.user_settings import UserModelSettings, settings_of_model
 from amulet_local.steering.rounding_noise import rounding_noise
@@ -95,6 +94,7 @@ class EngineParts:
         if self.settings.adapters is not None:
             self.settings.adapters.close()
         self.model.close()
+        isolated.say_ran(self.model)
 
 
 def load_parts(
@@ -117,8 +117,8 @@ def load_parts(
     library.start()
     n_gpu_layers = resolve_gpu_layers(runtime)
     path = model_store.find_model(model)
-    hold_trial(path, runtime.isolate)
-    loaded = Model.load(path, model_settings(runtime, n_gpu_layers), progress=progress)
+    with isolated.loading_safely(path, runtime.isolate):
+        loaded = Model.load(path, model_settings(runtime, n_gpu_layers), progress=progress)
     adapters: Adapters | None = None
     try:
         adapters = load_adapters(loaded, runtime)

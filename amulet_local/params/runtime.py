@@ -50,8 +50,8 @@ class RuntimeParams(StrictParams):
         flash_attention: "auto" is off on the CPU unless a quantised cache_type_v needs it, and
             llama.cpp's choice with layers on a GPU.
         load_mode: how the weights are read; "auto" is llama.cpp's default.
-        isolate: whether the file is loaded and run in a process of its own first, so that a file
-            that kills llama.cpp is an error: "auto", if it never ran here; "always" or "never".
+        isolate: whether the file runs in a process of its own, so that a file that kills llama.cpp
+            is an error: "auto", until it is approved (docs/reliability.md); "always" or "never".
         low_memory: a small n_batch and a KV cache in 8 bits, where these aren't given: LOW_MEMORY.
         reproducible: no reuse of earlier work and no batching of rows, so that a call's tokens
             never depend on the calls before it or on the machine's speed.
@@ -271,8 +271,8 @@ class RuntimeParams(StrictParams):
         Option(
             "--isolate",
             RUNTIME,
-            "Try the model file in a process of its own first: always, never, or auto, if it "
-            "never ran here. Default: auto.",
+            "Run the model file in a process of its own, whose death is an error: always, never, "
+            "or auto, until it is approved. Default: auto.",
             kind="text",
             metavar="WHEN",
         ),

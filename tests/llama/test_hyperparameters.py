@@ -23,9 +23,10 @@ import pytest
 
 from amulet_local import SamplingParams, load
 from amulet_local.common.errors import ModelFileError
+from amulet_local.llama import trial
 from amulet_local.llama.gguf import read_header
 from amulet_local.llama.gguf.hyperparameters import EQUAL_HEADS, ROTATES_WHOLE_HEADS
-from tests.small_gguf import N_VOCAB, VOCABULARY, Shape, small_llama, write_small
+from tests.small_gguf import N_VOCAB, TOKENS, VOCABULARY, Shape, small_llama, write_small
 
 ARCHITECTURES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3", "gpt2", "starcoder2", "mamba")
 ALSO = (
@@ -38,6 +39,7 @@ ALSO = (
 )
 """Those that a small model is made of by its own keys and what llama.cpp asks for."""
 SSM = {"ssm.conv_kernel": 4, "ssm.inner_size": 128, "ssm.state_size": 16, "ssm.time_step_rank": 4}
+INNER = {"ssm__inner_size": 128}
 SIZES = (0, 1, 2, 3, 5, 7, 12, 17, 33, 63, 65, 96, 1000, 65536, 2**31 - 1, 2**31, 2**32 - 1)
 FLOATS = (0.0, -1.0, math.nan, math.inf, 1e38)
 KEYS = (
@@ -98,6 +100,16 @@ def test_sizes_that_llama_cpp_aborts_on_are_named(
         ("llada-moe", {}, "llada-moe.expert_count is 0, outside what llama.cpp takes"),
         ("paddleocr", {}, "paddleocr.rope.dimension_sections has nothing above 0"),
         ("qwen2vl", {"rope__dimension_sections": [0, 0, 0, 4]}, "has nothing above 0"),
+        ("chameleon", {}, "chameleon's vocabulary has 64 tokens, under 8196"),
+        ("jamba", {"ssm__inner_size": 96}, "ssm.inner_size is 96, not twice the embedding"),
+        ("jamba", INNER, "head_count_kv is 1, not 0 in some layers and above in others"),
+        (
+            "lfm2",
+            {"attention__head_count_kv": [0, 0]},
+            "head_count_kv is [0, 0], not 0 in some layers and above in others",
+        ),
+        ("mamba2", {**INNER, "ssm__time_step_rank": 5}, "which doesn't divide the inner size"),
+        ("nemotron_h", {**INNER, "ssm__group_count": 0}, "group_count is 0, which doesn't divide"),
     ],
 )
 def test_what_a_single_architecture_aborts_on_is_named(
@@ -108,6 +120,35 @@ def test_what_a_single_architecture_aborts_on_is_named(
     keys["general.architecture"] = arch
     with pytest.raises(ModelFileError, match=re.escape(reason)):
         read_header(write_small(tmp_path / "a.gguf", keys, shapes))
+
+
+@pytest.mark.lengthy
+def test_what_is_just_within_the_limits_of_an_architecture_runs(tmp_path: Path) -> None:
+    keys, shapes = changed()
+    keys = {key.replace("llama.", "chameleon."): value for key, value in keys.items()}
+    n_tokens = 8196
+    keys |= {
+        "general.architecture": "chameleon",
+        "tokenizer.ggml.tokens": [*TOKENS, *(f"#{n}" for n in range(n_tokens - N_VOCAB))],
+        "tokenizer.ggml.token_type": [2, 3, 3] + [1] * (n_tokens - 3),
+    }
+    shapes["token_embd.weight"] = (64, n_tokens)
+    for layer in range(2):
+        shapes[f"blk.{layer}.attn_q_norm.weight"] = (16, 4)
+        shapes[f"blk.{layer}.attn_k_norm.weight"] = (16, 2)
+    assert trial.try_out(write_small(tmp_path / "chameleon.gguf", keys, shapes)) is None
+
+    keys, shapes = changed(attention__head_count_kv=[0, 2])
+    keys = {key.replace("llama.", "jamba."): value for key, value in keys.items()}
+    keys |= {"general.architecture": "jamba", **{f"jamba.{k}": v for k, v in SSM.items()}}
+    recurrent: dict[str, Shape] = {"ssm_in": (64, 256), "ssm_conv1d": (4, 128), "ssm_x": (128, 36)}
+    recurrent |= {"ssm_dt_norm": (4,), "ssm_dt": (4, 128), "ssm_out": (128, 64)}
+    recurrent |= {"ssm_b_norm": (16,), "ssm_c_norm": (16,)}
+    shapes = {name: shapes[name] for name in shapes if not name.startswith("blk.0.attn_")}
+    shapes |= {f"blk.0.{name}.weight": shape for name, shape in recurrent.items()}
+    shapes |= {"blk.0.attn_norm.weight": (64,), "blk.0.ssm_a": (16, 128), "blk.0.ssm_d": (128,)}
+    shapes |= {"blk.0.ssm_conv1d.bias": (128,), "blk.0.ssm_dt.bias": (128,)}
+    assert trial.try_out(write_small(tmp_path / "jamba.gguf", keys, shapes)) is None
 
 
 def test_a_layer_without_what_it_reads_is_named(tmp_path: Path) -> None:

@@ -13,27 +13,13 @@ from amulet_local import load
 from amulet_local.common.errors import ModelFileError, ModelNotFoundError
 from amulet_local.llama import trial
 from amulet_local.loading import tried_files
-from amulet_local.loading.tried_files import hold_trial, note_as_tried
+from amulet_local.loading.tried_files import hold_trial, needs_isolation, note_as_run
 from tests.small_gguf import small_llama, write_small
-
-DEADLY = ("chameleon", "GGML_ASSERT(ggml_nelements(a) >= ggml_nelements(b))")
-"""An architecture whose graph takes a vocabulary with its images for granted, and the assertion."""
 
 
 @pytest.fixture
 def sound(tmp_path: Path) -> Path:
     return write_small(tmp_path / "sound.gguf", *small_llama())
-
-
-@pytest.fixture
-def deadly(tmp_path: Path) -> Path:
-    keys, shapes = small_llama()
-    keys = {key.replace("llama.", f"{DEADLY[0]}."): value for key, value in keys.items()}
-    keys["general.architecture"] = DEADLY[0]
-    for layer in range(2):
-        norm = f"blk.{layer}.attn_{{}}_norm.weight"
-        shapes = {**shapes, norm.format("q"): (16, 4), norm.format("k"): (16, 2)}
-    return write_small(tmp_path / "deadly.gguf", keys, shapes)
 
 
 @pytest.fixture
@@ -51,14 +37,16 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 @pytest.mark.lengthy
-def test_a_file_that_kills_llama_cpp_is_an_error_that_says_why(deadly: Path) -> None:
+def test_a_file_that_kills_llama_cpp_is_an_error_that_says_why(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "late_death"))
+    monkeypatch.setenv("DIE_AT_DECODE", "1")
     with pytest.raises(ModelFileError) as caught:
-        load(deadly, n_ctx=64)
+        hold_trial(sound, "auto")
     message = str(caught.value)
-    assert message.startswith("deadly.gguf can't be used: llama.cpp ends the process over it")
-    assert "SIGABRT" in message
-    assert DEADLY[1] in message
-    assert "/" not in message  # no path of the machine that compiled it
+    assert message.startswith("sound.gguf can't be used: llama.cpp ends the process over it")
+    assert "SIGABRT: late.cpp:7: GGML_ASSERT(n < 40) failed" in message  # and no folder
     assert message.isprintable()
 
 
@@ -81,13 +69,13 @@ def test_a_split_model_is_tried_again_when_a_part_of_it_changes(
 ) -> None:
     part = tmp_path / "part.gguf"
     part.write_bytes(b"")
-    note_as_tried([sound, part])
+    note_as_run([sound, part], 0)
     hold_trial(sound, "auto")
     assert trials == []
     os.utime(part, (1, 1))
     hold_trial(sound, "auto")
     assert trials == [sound]
-    note_as_tried([sound, part])
+    note_as_run([sound, part], 0)
     part.unlink()
     hold_trial(sound, "auto")
     assert trials == [sound, sound]
@@ -98,7 +86,7 @@ def test_of_a_file_that_ran_the_header_is_not_read_for_that(
 ) -> None:
     read: list[Path] = []
     monkeypatch.setattr(tried_files, "read_header", read.append)
-    note_as_tried([sound])
+    note_as_run([sound], 0)
     hold_trial(sound, "auto")
     assert read == []
 
@@ -109,6 +97,7 @@ def test_a_packages_model_and_what_nothing_loads_are_not_tried(
     keys, shapes = small_llama()
     no_text = write_small(tmp_path / "a.gguf", {**keys, "general.type": "adapter"}, shapes)
     hold_trial(model_path, "auto")
+    assert not needs_isolation(model_path, "auto")
     hold_trial(no_text, "always")
     with pytest.raises(ModelNotFoundError):
         hold_trial(tmp_path / "none.gguf", "auto")
@@ -139,8 +128,8 @@ def test_a_file_that_keeps_llama_cpp_busy_is_given_up(
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="no SIGKILL")
 def test_endings_are_named_on_one_bounded_line() -> None:
     said = "llama: error: \x1b[2J" + "x" * 999
-    ending = trial._ending(-signal.SIGKILL, said)
+    ending = trial.ending(-signal.SIGKILL, trial.reason_in(said))
     assert ending.startswith("SIGKILL: llama: error: ?[2Jxxx")
     assert len(ending) < 250
-    assert trial._ending(-signal.SIGSEGV, "") == "SIGSEGV"
-    assert trial._ending(0xC0000005, "") == "status 3221225477"
+    assert trial.ending(-signal.SIGSEGV, "") == "SIGSEGV"
+    assert trial.ending(0xC0000005, "") == "status 3221225477"

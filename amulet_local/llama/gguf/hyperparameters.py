@@ -57,7 +57,24 @@ NO_ROTATION = frozenset((
     "rwkv6qwen2", "rwkv7", "t5", "t5encoder", "wavtokenizer-dec",
 ))
 """Architectures without rotary positions: llama_model_rope_type in llama-model.cpp."""
+RECURRENT_WITHOUT_HEADS = frozenset((
+    "bailingmoe3", "glm5-next", "granitehybrid", "jamba", "kimi-k3", "kimi-linear", "lfm2",
+    "lfm2moe", "plamo2",
+))
+"""Architectures with two memories, whose layers without heads of keys and values are recurrent."""
 # fmt: on
+INNER_IS_TWICE = frozenset(("granitehybrid", "jamba"))
+"""Architectures whose loader asserts that the recurrent layers are twice as wide as the others."""
+INNER_IN_PARTS = {
+    **dict.fromkeys(
+        ("falcon-h1", "granitehybrid", "mamba2", "nemotron_h", "nemotron_h_moe"),
+        ("ssm.time_step_rank", "ssm.group_count"),
+    ),
+    "plamo2": ("ssm.time_step_rank",),
+}
+"""What has to divide the width of the recurrent layers, by architecture."""
+IMAGE_TOKENS_END = 8196
+"""Chameleon's graph takes the tokens 4 to 8195 for parts of images, whatever the vocabulary is."""
 
 
 def check_hyperparameters(cursor: Cursor, metadata: Mapping[str, MetadataValue], arch: str) -> None:
@@ -76,6 +93,21 @@ def check_hyperparameters(cursor: Cursor, metadata: Mapping[str, MetadataValue],
         value = shown[0] if len(shown) == 1 else shown[:8]
         _refuse(cursor, f"{arch}.{key} is {value}, {why}")
 
+    tokens = metadata.get("tokenizer.ggml.tokens")
+    n_tokens = tokens.length if isinstance(tokens, GGUFArray) else first("vocab_size", 0)
+    if arch == "chameleon" and n_tokens < IMAGE_TOKENS_END:
+        _refuse(cursor, f"chameleon's vocabulary has {n_tokens} tokens, under {IMAGE_TOKENS_END}")
+    inner = first("ssm.inner_size", 0)
+    if arch in INNER_IS_TWICE and inner != 2 * first("embedding_length", 0):
+        refuse("ssm.inner_size", "not twice the embedding")
+    for key in INNER_IN_PARTS.get(arch, ()):
+        if any(n_parts <= 0 or inner % n_parts for n_parts in values(key)):
+            refuse(key, f"which doesn't divide the inner size of {inner}")
+    if arch in RECURRENT_WITHOUT_HEADS:
+        shared = values("attention.head_count_kv") or values("attention.head_count")
+        shared = shared[: first("block_count", 1)]
+        if shared and (all(shared) or not any(shared)):
+            refuse("attention.head_count_kv", "not 0 in some layers and above in others")
     for key, limit in LIMITS.items():
         if not all(1 <= value <= limit for value in values(key)):
             refuse(key, f"outside 1 to {limit}")

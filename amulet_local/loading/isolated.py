@@ -1,0 +1,171 @@
+"""A process that runs models for another one, which outlives it: what it says, what is heard.
+
+Such a process says which file it loads, that it is loaded, what llama.cpp says before it ends the
+process, and how much was computed when a model is closed. Knows nothing about how that is carried
+or about what the process does with its models.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from amulet_local.common.errors import AmuletError, BackendError, ModelFileError
+from amulet_local.llama import library, trial
+from amulet_local.llama.model import Model
+from amulet_local.loading.tried_files import hold_trial, note_as_deadly, note_as_run
+from amulet_local.params.choices import Isolate
+
+VARIABLE = "AMULET_ISOLATED"
+"""Of the environment: what such a process says goes to the descriptor of this number."""
+
+FAULTS = frozenset(
+    getattr(signal, name)
+    for name in ("SIGABRT", "SIGBUS", "SIGFPE", "SIGILL", "SIGSEGV", "SIGSYS", "SIGTRAP")
+    if hasattr(signal, name)
+)
+"""What ends a process because of what it did itself."""
+
+_KILLED = getattr(signal, "SIGKILL", None)
+
+Say = Callable[[str, Any], None]
+_say: Say | None = None
+
+
+def become_isolated(say: Say) -> None:
+    """Take this process for one that runs models for another.
+
+    Args:
+        say: takes what there is to say: of what kind, and what of it.
+    """
+    global _say
+    _say = say
+    library.on_abort = lambda reason: say("abort", reason)
+    trial.write_no_core()
+
+
+def is_isolated() -> bool:
+    """Whether this process is one."""
+    return _say is not None
+
+
+def say(kind: str, what: Any = None) -> None:
+    """Tell the other process, where there is one."""
+    if _say is not None:
+        _say(kind, what)
+
+
+@contextlib.contextmanager
+def loading_safely(path: Path, isolate: Isolate, *, embeds: bool = False) -> Iterator[None]:
+    """A model's file is loaded inside the block, and can't end a process that has to go on.
+
+    In an isolated process the other one is told, which waits for a limited time; in any other the
+    file has its trial first, where it needs one.
+
+    Args:
+        isolate, embeds: see `hold_trial`.
+
+    Raises:
+        As `hold_trial`.
+    """
+    if _say is None:
+        hold_trial(path, isolate, embeds=embeds)
+        yield
+        return
+    _say("loading", [os.fspath(path), trial.seconds_for(path) if path.is_file() else 0])
+    try:
+        yield
+    finally:
+        _say("loaded", None)
+
+
+def say_ran(model: Model, *, embeds: bool = False) -> None:
+    """Tell it what was computed with a model, which is closed now."""
+    if _say is not None and model.n_computed:
+        parts = [os.fspath(part) for part in model.parts]
+        _say("ran", [parts, model.n_computed, embeds])
+
+
+@dataclass
+class Heard:
+    """What such a process has said.
+
+    Attributes:
+        paths: of the files that it has begun to load.
+        reason: what llama.cpp said when it ended the process.
+        is_ready: whether it has said that it is ready.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    reason: str = ""
+    is_ready: bool = False
+    _ran: list[Any] = field(default_factory=list)
+    _limit: float = 0.0
+    _until: float | None = None
+
+    def take(self, kind: str, what: Any) -> None:
+        """Take note of something."""
+        if kind == "loading":
+            path, self._limit = what
+            self.paths = [*(other for other in self.paths if other != path), path]
+            self._until = time.monotonic() + self._limit
+        elif kind == "loaded":
+            self._until = None
+        elif kind == "ready":
+            self.is_ready = True
+        elif kind == "abort":
+            self.reason = what
+        elif kind == "ran":
+            self._ran.append(what)
+
+    def is_stuck(self) -> bool:
+        """Whether a file has been loading for longer than one may."""
+        return self._until is not None and time.monotonic() > self._until
+
+    def stuck_error(self) -> ModelFileError:
+        """What that comes to."""
+        return trial.still_busy(Path(self.paths[-1]).name, self._limit)
+
+    def has_died(self, status: int) -> bool:
+        """Whether the process was ended, by llama.cpp or for what it took, and didn't end itself.
+
+        Args:
+            status: its exit status, negative for a signal.
+        """
+        return -status in FAULTS or bool(self.reason) or -status == _KILLED
+
+    def error(self, status: int) -> AmuletError:
+        """What the end of the process comes to.
+
+        Args:
+            status: see `has_died`.
+        """
+        name = ", ".join(Path(path).name for path in self.paths) or "the model"
+        if -status == _KILLED and not self.reason:
+            return BackendError(
+                f"the system has killed the process that runs {name}, as it does where memory runs "
+                f"out; try a smaller context, a smaller model or --low-memory"
+            )
+        return trial.killed(name, trial.ending(status, self.reason))
+
+    def keep(self) -> None:
+        """Note what ran well, since the process ended in order."""
+        for parts, n_tokens, embeds in self._ran:
+            with contextlib.suppress(OSError):
+                note_as_run([Path(part) for part in parts], n_tokens, embeds=embeds)
+
+    def forget(self, status: int) -> None:
+        """Have the files of a process that died run apart the next time as well.
+
+        Args:
+            status: see `has_died`.
+        """
+        for path in self.paths if -status != _KILLED else ():
+            with contextlib.suppress(OSError):
+                note_as_deadly(Path(path))

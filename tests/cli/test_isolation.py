@@ -1,0 +1,174 @@
+"""Files that llama.cpp dies of after a while: commands end in an error, and servers go on."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amulet_local.loading import tried_files
+from tests.cli.running import COMMAND, REPOSITORY, Outcome, environment, run
+
+pytestmark = pytest.mark.lengthy
+
+LATE = REPOSITORY / "tests" / "late_death"
+QUESTION = "How do I sleep better?"
+REASON = "(SIGABRT: late.cpp:7: GGML_ASSERT(n < 40) failed)"
+LONG_ANSWER = ("Write a long story about the sea.", "-n", "1500")
+
+
+@pytest.fixture
+def strange(shallow_path: Path, tmp_path: Path) -> Path:
+    """A model that nobody has approved."""
+    return Path(shutil.copy(shallow_path, tmp_path / "strange.gguf"))
+
+
+def dying(**when: str) -> dict[str, str]:
+    """An environment in which llama.cpp ends the process: see tests/late_death."""
+    return {"PYTHONPATH": f"{REPOSITORY}:{LATE}", **when}
+
+
+def started(*arguments: str | Path, **env: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        env=environment(**env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def say_of_death(outcome: Outcome) -> None:
+    assert outcome.code == 1, outcome
+    assert re.fullmatch(r"error: strange\.gguf can't be used: [^\n]*\n", outcome.err), outcome
+    assert REASON in outcome.err
+
+
+def test_a_file_that_kills_llama_cpp_in_an_answer_is_an_error_in_one_line(strange: Path) -> None:
+    asked = ("generate", QUESTION, "-m", strange, "-n", "30")
+    whole = run(*asked)
+    assert whole.code in (0, 3)
+    cut = run(*asked, **dying(DIE_AT_DECODE="20"))
+    say_of_death(cut)
+    assert cut.out
+    assert whole.out.startswith(cut.out)
+
+
+def test_a_chat_ends_with_the_same_line(strange: Path) -> None:
+    asked = ("chat", "-m", strange, "-n", "8", "--no-save")
+    ended = run(*asked, stdin=b"Hello\nHow are you?\n", **dying(DIE_AT_DECODE="14"))
+    assert ended.code == 1
+    *before, last = ended.err.splitlines()
+    assert last.startswith("error: strange.gguf can't be used: ")
+    assert REASON in last
+    assert not any(REASON in line for line in before)
+
+
+def test_input_and_exit_code_are_the_child_s(strange: Path, shallow_path: Path) -> None:
+    asked = ("generate", "-", "-n", "5", "--json", "--isolate")
+    isolated = run(*asked, "always", "-m", strange, stdin=QUESTION.encode())
+    own = run(*asked, "never", "-m", strange, stdin=QUESTION.encode())
+    assert isolated.code == own.code == 3
+    assert json.loads(isolated.out)["text"] == json.loads(own.out)["text"]
+    assert isolated.err == own.err
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
+)
+def test_a_signal_reaches_the_child(strange: Path, sent: signal.Signals, code: int) -> None:
+    process = started("generate", *LONG_ANSWER, "-m", strange)
+    assert process.stdout is not None
+    assert process.stdout.read(5)
+    process.send_signal(sent)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == code
+    assert err == b""
+
+
+def test_a_child_doesn_t_outlive_who_started_it(strange: Path) -> None:
+    process = started("generate", *LONG_ANSWER, "-m", strange)
+    assert process.stdout is not None
+    assert process.stdout.read(5)
+    process.kill()
+    process.communicate(timeout=120)  # the child had the other end of both pipes
+
+
+def asked(port: int) -> int:
+    """The status of an answer; 0 where there is no server, or it goes away."""
+    body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8}
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}/v1/chat/completions",
+        json.dumps(body).encode(),
+        {"Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=120) as reply:
+            return int(reply.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except (OSError, ConnectionError, ValueError):
+        return 0
+
+
+def until_answered(port: int, process: subprocess.Popen[bytes]) -> None:
+    while asked(port) != 200:
+        assert process.poll() is None
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def test_a_server_is_started_again_and_gives_up_when_it_dies_often(
+    strange: Path, port: int
+) -> None:
+    limits: dict[str, Any] = dying(DIE_AT_DECODE="14")  # in the second answer
+    server = started("serve", "-m", strange, "--port", str(port), "-np", "1", **limits)
+    try:
+        until_answered(port, server)
+        assert asked(port) == 0
+        until_answered(port, server)
+        while server.poll() is None:
+            asked(port)
+        _, err = server.communicate(timeout=120)
+    finally:
+        server.kill()
+    assert server.returncode == 1
+    lines = [line for line in err.decode().splitlines() if REASON in line]
+    assert len(lines) == 5
+    assert all(line.endswith("It is started again") for line in lines[:-1])
+    assert lines[-1].endswith("That was 5 times; it isn't started again")
+
+
+def test_a_file_s_tokens_count_when_it_ended_in_order_until_it_is_approved(
+    strange: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def n_computed() -> int:
+        return tried_files._n_computed(strange, embeds=False)
+
+    assert run("generate", QUESTION, "-m", strange, "-n", "5").code in (0, 3)
+    n_tokens = n_computed()
+    assert n_tokens > 5
+    run("generate", QUESTION, "-m", strange, "-n", "5")
+    assert n_computed() == 2 * n_tokens
+    assert tried_files.needs_isolation(strange, "auto")
+    monkeypatch.setattr(tried_files, "ENOUGH_TOKENS", 2 * n_tokens)
+    assert not tried_files.needs_isolation(strange, "auto")
+    assert tried_files.needs_isolation(strange, "always")
+    run("generate", QUESTION, "-m", strange, **dying(DIE_AT_DECODE="5"))
+    assert tried_files.needs_isolation(strange, "auto")
+    assert not tried_files.needs_isolation(strange, "never")
