@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     )
     from amulet_local.conversation.conversation import Conversation
     from amulet_local.conversation.conversation_settings import ConversationSettings
-    from amulet_local.engine import Engine, load
+    from amulet_local.engine import Engine
+    from amulet_local.isolation.load import load
     from amulet_local.learning.learned import Learned
     from amulet_local.learning.liked_texts import LikedText
     from amulet_local.params.amulet import AmuletParams
@@ -75,7 +76,8 @@ _HOMES = {
     ),
     "conversation.conversation": ("Conversation",),
     "conversation.conversation_settings": ("ConversationSettings",),
-    "engine": ("Engine", "load"),
+    "engine": ("Engine",),
+    "isolation.load": ("load",),
     "learning.learned": ("Learned",),
     "learning.liked_texts": ("LikedText",),
     "params.amulet": ("AmuletParams",),

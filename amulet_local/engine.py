@@ -7,7 +7,7 @@ Realigner combines the rows, llama.cpp's samplers pick. Knows nothing about who 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, overload
 
@@ -21,7 +21,7 @@ from amulet_local.answering.log_ratios import log_ratios
 from amulet_local.answering.request import Request
 from amulet_local.answering.scoring import answer_ids, score_answer
 from amulet_local.answering.streaming import last_of, stream_answer
-from amulet_local.common.errors import EmptyPromptError, InvalidParameterError
+from amulet_local.common.errors import EmptyPromptError
 from amulet_local.common.results import Chunk, Generation, LogRatios, Score
 from amulet_local.conversation.conversation import Conversation, resume
 from amulet_local.conversation.conversation_settings import ConversationSettings, OnFull
@@ -30,46 +30,17 @@ from amulet_local.learning.learned import Learned
 from amulet_local.learning.learning import learn_preferences
 from amulet_local.learning.liked_texts import LikedText
 from amulet_local.llama.rows import Progress
-from amulet_local.loading import model_store
 from amulet_local.openai.chat_completion import (
     ChatCompletionFields,
     choices,
     create_chat_completion,
 )
 from amulet_local.params.choices import Placement
-from amulet_local.params.runtime import RuntimeParams
-from amulet_local.params.runtime_fields import RuntimeFields
-from amulet_local.params.where_it_goes import instead_of
 from amulet_local.preferences.names import BUILT_IN_PREFERENCES
 from amulet_local.preferences.preference import PreferencesLike, resolve
 from amulet_local.prompts.prompter import Messages
 from amulet_local.serving.concurrent_model import ConcurrentModel
 from amulet_local.steering.presets import placement_of
-
-
-def load(
-    model: str | os.PathLike[str] = model_store.DEFAULT_MODEL,
-    *,
-    load_progress: Callable[[float], None] | None = None,
-    **runtime: Unpack[RuntimeFields],
-) -> Engine:
-    """Load a model.
-
-    Args:
-        model: a path, the name of a file in a models folder, or a name of the catalogue.
-        load_progress: called with the share of the weights that is loaded, 0 to 1.
-        **runtime: the fields of RuntimeParams.
-
-    Raises:
-        InvalidParameterError: a runtime field is unknown or out of range.
-        ModelNotFoundError, ModelFileError, UnsupportedModelError: the model can't be used.
-        AdapterFileError: a LoRA adapter or control vector can't be used with this model.
-        ContextCreationError: no memory for the context, or settings that exclude each other.
-    """
-    for name in runtime.keys() - RuntimeParams.options.keys():
-        hint = instead_of(name, RuntimeParams.options)
-        raise InvalidParameterError(f"{name}: no such parameter{hint}")
-    return Engine(model, RuntimeParams(**runtime), load_progress=load_progress)
 
 
 class Engine(ConcurrentModel):

@@ -156,7 +156,7 @@ class AmuletModel(llm.Model):
         }
 
     def _loaded(self, options: AmuletOptions) -> Engine:
-        from amulet_local.engine import load
+        from amulet_local.isolation.load import load
 
         runtime = options.chosen(_RUNTIME)
         if self._engine is not None and runtime != self._runtime:

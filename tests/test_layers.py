@@ -34,6 +34,7 @@ ROOMS = [
     "openai",
     "serving",
     "engine",
+    "isolation",
     "explanation",
     "benchmark",
     "evaluation",

@@ -42,6 +42,15 @@ _WAIT_SECONDS = 0.2
 _LOOK_SECONDS = 1.0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """How many workers may be lost: see the constants above."""
+
+    suspect_after: int = SUSPECT_AFTER
+    give_up_after: int = GIVE_UP_AFTER
+    most_useless: int = MOST_USELESS
+
+
 @dataclass
 class _Hand:
     """A worker that is ready.
@@ -79,6 +88,7 @@ class CrewAnswers:
         n_workers: int | None,
         n_lines_each: int,
         warn: Callable[[str], None],
+        patience: Patience = Patience(),
     ) -> None:
         """Nothing is started yet.
 
@@ -86,7 +96,9 @@ class CrewAnswers:
             n_workers: how many there are; None is as many as there is room for.
             n_lines_each: most lines that a worker has.
             warn: takes what the user should know.
+            patience: how many workers may be lost.
         """
+        self._patience = patience
         self._workers, self._n_workers, self._n_each = workers, n_workers, n_lines_each
         self._warn, self._warned = warn, set[str]()
         self._hands: dict[int, _Hand] = {}
@@ -260,7 +272,7 @@ class CrewAnswers:
         )
         if not hand.n_done:
             self._n_useless += 1
-            self._pause(self._n_useless, MOST_USELESS, reason)
+            self._pause(self._n_useless, self._patience.most_useless, reason)
 
     def _pause(self, n_lost: int, most: int, reason: str) -> None:
         """Start no worker for a while, or give up."""
@@ -271,10 +283,10 @@ class CrewAnswers:
     def _ask_again(self, line: KeyedLine) -> None:
         self._losses[line.turn] += 1
         n_lost = self._losses[line.turn]
-        if n_lost >= GIVE_UP_AFTER:
+        if n_lost >= self._patience.give_up_after:
             reason = f"{n_lost} workers were lost with this line, the last ones with it alone"
             self._again.append(replace(line, given_up=reason))
-        elif n_lost >= SUSPECT_AFTER:
+        elif n_lost >= self._patience.suspect_after:
             self._suspects.append(line)
         else:
             self._again.append(line)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from amulet_local.batch.entries import Form, JobModel
+from amulet_local.batch.entries import Form, JobModel, settings_digest
 from amulet_local.batch.line_answers import EngineAnswers, KeyedLine, LineOutcome
 from amulet_local.batch.line_fields import JobSettings
 from amulet_local.batch.model_source import ModelSource, path_here, take_over
@@ -124,6 +124,24 @@ class LineWorker:
             return self._load(path)
         except AmuletError as error:
             return self._unusable(str(error))
+
+    def start_at(self, path: Path) -> Started:
+        """The same with a file that is here."""
+        try:
+            return self._load(path)
+        except AmuletError as error:
+            return Started(where=platform.node(), failed=str(error))
+
+    @property
+    def settings_digits(self) -> str:
+        """Of all that an answer depends on but the line; once it has started."""
+        assert self._model is not None
+        return settings_digest(self._model)
+
+    def close(self) -> None:
+        """Free the model; lines that are under way are lost."""
+        if self._model is not None:
+            self._model.engine.close()
 
     def start_with(self, n_parts: int, part: Callable[[int], bytes]) -> Started:
         """The same with a model that is handed over.

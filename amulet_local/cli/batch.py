@@ -20,6 +20,7 @@ from amulet_local.cli.loading import loaded
 from amulet_local.cli.named_method import with_method
 from amulet_local.cli.options import AskingOptions
 from amulet_local.cli.question import read_settings
+from amulet_local.cli.supervised import needs_child
 from amulet_local.cli.terminal import StatusLine, note, separator, stderr_is_terminal
 from amulet_local.common import private_files
 from amulet_local.common.errors import InvalidParameterError
@@ -166,7 +167,11 @@ def run(options: BatchOptions) -> None:
     )
     if at_once is None and question.runtime.reproducible:
         at_once = 1
-    chosen = _on_ray if options.ray is not None else _here
+    chosen = _here
+    if options.ray is not None:
+        chosen = _on_ray
+    elif needs_child([question.model], question.runtime.isolate):
+        chosen = _in_child
     with InputLines(files) as lines, chosen(options, question, settings, at_once) as answering:
         tally = _answered(options, question, answering, lines, files)
     _tell(options, tally)
@@ -225,6 +230,25 @@ def _here(
             scheduler="interleaved" if question.runtime.reproducible else "batched",
         )
         yield Answering(answerer=answerer, digits=settings_digest(model))
+
+
+@contextmanager
+def _in_child(
+    options: BatchOptions, question: Question, settings: JobSettings, at_once: int | None
+) -> Iterator[Answering]:
+    """A worker in a child process, and another one where llama.cpp ends it."""
+    from amulet_local.batch.child_workers import answers_in_child
+
+    form: Any = options.format
+    with answers_in_child(
+        question.model,
+        question.runtime,
+        settings,
+        form=form,
+        at_once=at_once,
+        warn=lambda text: note(f"warning: {text}"),
+    ) as (digits, answers):
+        yield Answering(answerer=answers, digits=digits)
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def run_in_child(*, goes_on: bool) -> int:
     """
     deaths: deque[float] = deque(maxlen=MOST_DEATHS)
     while True:
-        child = _Child()
+        child = _ChildCommand()
         status = child.wait()
         if status is None:
             note(f"error: {child.heard.stuck_error()}")
@@ -134,7 +134,7 @@ def begin_as_child() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _passed_on())
 
 
-class _Child:
+class _ChildCommand:
     """The child that runs the command, seen from here.
 
     Attributes:
@@ -142,6 +142,7 @@ class _Child:
     """
 
     def __init__(self) -> None:
+        from amulet_local.loading.child_process import python_options
         from amulet_local.loading.isolated import Heard
 
         self.heard = Heard()
@@ -153,7 +154,7 @@ class _Child:
         self._before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_passed_on(), signal.SIGCHLD})
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, *_python_flags(), "-c", _START, *arguments],
+                [sys.executable, *python_options(), "-c", _START, *arguments],
                 env={**os.environ, _variable(): str(theirs.fileno())},
                 pass_fds=[theirs.fileno(), *inherited],
             )
@@ -198,10 +199,6 @@ def _variable() -> str:
     from amulet_local.loading.isolated import VARIABLE
 
     return VARIABLE
-
-
-def _python_flags() -> list[str]:
-    return [f"-W{option}" for option in sys.warnoptions]
 
 
 def _as_it_ended(status: int) -> int:

@@ -21,10 +21,11 @@ from typing import Any
 from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError, FileAccessError, InvalidParameterError
 from amulet_local.common.plotting import check_plot
-from amulet_local.engine import Engine, load
+from amulet_local.engine import Engine
 from amulet_local.evaluation.frontier_plot import PlotMark, write_plot
 from amulet_local.evaluation.pairs import judged, pair_ask
 from amulet_local.evaluation.quality import SIGNS, Quality, fluency_limit, means
+from amulet_local.isolation.load import load
 from amulet_local.llama import library
 from amulet_local.llama.quantising import quantisation_type, quantise
 from amulet_local.loading import model_store

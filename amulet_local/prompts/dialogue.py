@@ -99,6 +99,11 @@ class PromptMemory:
         """Remember these rows, and only these."""
         self._rows = rows
 
+    @property
+    def rows(self) -> dict[str, _RowTurns]:
+        """All of it, for `keep`."""
+        return dict(self._rows)
+
     def turns_to_drop(self, n_tokens: int) -> int:
         """How many of the oldest turns to leave out, of those in the prompts made last.
 

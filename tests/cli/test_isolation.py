@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from amulet_local import Engine
 from amulet_local.loading import tried_files
 from tests.cli.running import COMMAND, REPOSITORY, Outcome, environment, run
 
@@ -133,6 +134,7 @@ def port() -> int:
         return int(free.getsockname()[1])
 
 
+@pytest.mark.slow
 def test_a_server_is_started_again_and_gives_up_when_it_dies_often(
     strange: Path, port: int
 ) -> None:
@@ -172,3 +174,39 @@ def test_a_file_s_tokens_count_when_it_ended_in_order_until_it_is_approved(
     run("generate", QUESTION, "-m", strange, **dying(DIE_AT_DECODE="5"))
     assert tried_files.needs_isolation(strange, "auto")
     assert not tried_files.needs_isolation(strange, "never")
+
+
+def test_a_batch_goes_on_and_the_line_that_kills_it_has_an_error(
+    strange: Path, shallow_engine: Engine, tmp_path: Path
+) -> None:
+    *_, token = shallow_engine.model.vocabulary.tokenize(
+        "Say zebra", add_special=False, parse_special=False
+    )
+    lines = [{"prompt": f"Say {word}"} for word in ("one", "zebra", "two", "three")]
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    calm, out = tmp_path / "calm.jsonl", tmp_path / "out.jsonl"
+    job = ("batch", asked, "-m", strange, "-n", "4", "--at-once", "2", "-o")
+    assert run(*job, calm, "--isolate", "never").code == 0
+    ended = run(*job, out, **dying(DIE_AT_TOKEN=str(token)))
+    assert ended.code == 4, ended
+    assert ended.err.count("which are made again: strange.gguf can't be used") == 2
+    expected, records = (
+        {record["line"]: record for record in map(json.loads, path.read_text().splitlines())}
+        for path in (calm, out)
+    )
+    assert "2 workers were lost with this line" in records[2]["error"]["message"]
+    for line in (1, 3, 4):
+        assert records[line]["key"] == expected[line]["key"]
+        assert records[line]["text"] == expected[line]["text"]
+
+
+@pytest.mark.slow
+def test_a_batch_with_a_file_that_always_kills_ends_with_the_reason(
+    strange: Path, tmp_path: Path
+) -> None:
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text('{"prompt": "Hi"}\n' * 3)
+    ended = run("batch", asked, "-m", strange, "-n", "4", **dying(DIE_AT_DECODE="1"))
+    assert ended.code in (1, 4)
+    assert REASON in ended.err

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from amulet_local.engine import load
+from amulet_local.isolation.load import load
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.preference import Preference
 from amulet_local.profile.candidates import (

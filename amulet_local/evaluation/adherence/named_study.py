@@ -15,7 +15,6 @@ from pathlib import Path
 
 from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError
-from amulet_local.engine import load
 from amulet_local.evaluation.adherence.named import (
     NAMED_LOG,
     NAMED_QUESTIONS,
@@ -25,6 +24,7 @@ from amulet_local.evaluation.adherence.named import (
 from amulet_local.evaluation.adherence.study import run, stored
 from amulet_local.evaluation.experiment.contestants import contestants
 from amulet_local.evaluation.questions import parse_questions
+from amulet_local.isolation.load import load
 from amulet_local.loading.model_store import DEFAULT_MODEL
 
 _PROMPT_TOKENS = 256

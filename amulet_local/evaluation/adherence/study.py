@@ -22,7 +22,7 @@ from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError, InvalidParameterError, InvalidTextError
 from amulet_local.common.json_log import Log, read_log
 from amulet_local.common.results import Generation
-from amulet_local.engine import Engine, load
+from amulet_local.engine import Engine
 from amulet_local.evaluation.adherence.bank import BANK, RuledPreference, split
 from amulet_local.evaluation.adherence.checks import parse_check
 from amulet_local.evaluation.adherence.drawing import sampling_of
@@ -34,6 +34,7 @@ from amulet_local.evaluation.experiment.contestants import contestants
 from amulet_local.evaluation.quality import falls_apart, is_loop
 from amulet_local.evaluation.questions import QUESTIONS, parse_questions
 from amulet_local.evaluation.scorers.registry import scorer_named
+from amulet_local.isolation.load import load
 from amulet_local.loading.model_store import DEFAULT_MODEL
 from amulet_local.params.choices import Placement
 from amulet_local.serving.together import Outcome

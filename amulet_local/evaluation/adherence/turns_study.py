@@ -24,7 +24,7 @@ import numpy as np
 from amulet_local.common.errors import AmuletError
 from amulet_local.common.json_log import Log, read_log
 from amulet_local.common.results import Chunk, Generation
-from amulet_local.engine import Engine, load
+from amulet_local.engine import Engine
 from amulet_local.evaluation import statistics
 from amulet_local.evaluation.adherence.bank import BANK
 from amulet_local.evaluation.adherence.named import NAMED_QUESTIONS
@@ -32,6 +32,7 @@ from amulet_local.evaluation.adherence.preference import RuledPreference
 from amulet_local.evaluation.adherence.study import verdict
 from amulet_local.evaluation.adherence.task import Task
 from amulet_local.evaluation.experiment.contestants import contestants
+from amulet_local.isolation.load import load
 from amulet_local.loading.model_store import DEFAULT_MODEL
 from amulet_local.params.choices import Placement
 

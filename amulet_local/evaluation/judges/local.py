@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from amulet_local.common.errors import InvalidRequestError, JudgeError
-from amulet_local.engine import load
 from amulet_local.evaluation.judges.backend import Backend, Choice, decided, grammar_of, weighed
 from amulet_local.evaluation.judges.options import JudgeOptions
 from amulet_local.evaluation.judges.prompts import JudgePrompt
+from amulet_local.isolation.load import load
 from amulet_local.params.sampling import SamplingParams
 
 N_LISTED = 100

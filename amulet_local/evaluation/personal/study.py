@@ -21,7 +21,7 @@ from typing import cast
 from amulet_local.answering.ask import AskMessages
 from amulet_local.common.errors import AmuletError
 from amulet_local.common.json_log import Log, read_log
-from amulet_local.engine import Engine, load
+from amulet_local.engine import Engine
 from amulet_local.evaluation.adherence.named import NAMED_QUESTIONS
 from amulet_local.evaluation.personal.report import AnswersOf, learning_table, worth_tables
 from amulet_local.evaluation.personal.speed import speed_table
@@ -32,6 +32,7 @@ from amulet_local.evaluation.personal.users import (
     SimulatedUser,
     learned,
 )
+from amulet_local.isolation.load import load
 from amulet_local.loading.model_store import DEFAULT_MODEL
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.profile.listener import MEASURED_TOKENS

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from amulet_local.common.json_log import Log, read_log
-from amulet_local.engine import load
 from amulet_local.evaluation.adherence.named import NAMED_QUESTIONS
 from amulet_local.evaluation.adherence.turns_study import (
     N_TURNS,
@@ -20,6 +19,7 @@ from amulet_local.evaluation.adherence.turns_study import (
     talks,
     turns_table,
 )
+from amulet_local.isolation.load import load
 
 
 def test_every_way_holds_a_conversation_about_every_preference() -> None:

@@ -1,0 +1,159 @@
+"""An engine in a child process answers as one here does, and its death is an error."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amulet_local import Engine, SamplingParams, load
+from amulet_local.common.errors import (
+    CancelledError,
+    EngineClosedError,
+    InvalidParameterError,
+    ModelFileError,
+    PromptTooLongError,
+)
+from amulet_local.isolation.isolated_engine import IsolatedEngine
+
+pytestmark = pytest.mark.lengthy
+
+LATE = Path(__file__).parents[1] / "late_death"
+SHORT = SamplingParams(max_tokens=6, ignore_eos=True)
+DRAWN = SamplingParams(max_tokens=6, temperature=0.9, seed=5, ignore_eos=True)
+QUESTION = "How do I sleep better?"
+
+
+@pytest.fixture(scope="module")
+def strange(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that nobody has approved."""
+    return Path(shutil.copy(tiny_path, tmp_path_factory.mktemp("strange") / "strange.gguf"))
+
+
+@pytest.fixture(scope="module")
+def isolated(strange: Path) -> Iterator[Engine]:
+    with load(strange, n_ctx=512, reproducible=True) as engine:
+        assert isinstance(engine, IsolatedEngine)
+        yield engine
+
+
+@pytest.fixture
+def dying(strange: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    def open_engine(at_decode: int) -> Engine:
+        monkeypatch.setenv("PYTHONPATH", str(LATE))
+        monkeypatch.setenv("DIE_AT_DECODE", str(at_decode))
+        return load(strange, n_ctx=512, reproducible=True, schedule="serial", n_threads=1)
+
+    return open_engine
+
+
+def everything(engine: Engine) -> list[Any]:
+    """What comes of an engine's methods."""
+    found: list[Any] = []
+    for sampling in (SHORT, DRAWN):
+        answer = engine.generate(QUESTION, preference="concise", sampling=sampling, trace=2)
+        found += [answer.token_ids, answer.text, answer.trace]
+    pieces = [*engine.stream_generate(QUESTION, sampling=SHORT)]
+    found.append([(piece.text, piece.token_ids) for piece in pieces])
+    found.append([answer.text for answer in engine.generate_choices(QUESTION, 2, sampling=DRAWN)])
+    found.append(asyncio.run(engine.agenerate(QUESTION, sampling=SHORT)).text)
+    message = [{"role": "user", "content": QUESTION}]
+    completion = engine.create_chat_completion(message, max_tokens=5, temperature=0)
+    found.append(completion["choices"])
+    chunks = engine.create_chat_completion(message, max_tokens=5, temperature=0, stream=True)
+    found.append([chunk["choices"] for chunk in chunks])
+    found.append(engine.generate_from_tokens([1, 5, 6], [1, 7], sampling=SHORT).token_ids)
+    found.append(engine.score(QUESTION, "Go to bed.", preference="concise"))
+    found.append(engine.log_ratios(QUESTION, "Go to bed.", bank=["concise", "formal"]))
+    found.append(engine.prompts(QUESTION, preference="concise"))
+    asked = [{"messages": QUESTION, "sampling": SHORT}, {"messages": "", "sampling": SHORT}]
+    outcomes = engine.answer_all(asked, scheduler="interleaved")  # type: ignore[arg-type]
+    found += [getattr(outcome, "text", type(outcome)) for outcome in outcomes]
+    talk = engine.conversation(preference="concise", sampling=SHORT, on_full="drop_oldest")
+    found += [talk.send("word " * 60).text for _ in range(6)]
+    assert talk.n_dropped > 0
+    found.append(talk.n_dropped)
+    found += [engine.n_ctx, engine.runtime.n_ctx, engine.model.path, engine.adapters]
+    found.append(engine.model.vocabulary.tokenize("sleep", add_special=False, parse_special=False))
+    engine.check_chat()
+    engine.forget()
+    return found
+
+
+def test_every_method_gives_what_an_engine_here_gives(isolated: Engine, strange: Path) -> None:
+    with load(strange, n_ctx=512, reproducible=True, isolate="never") as engine:
+        assert type(engine) is Engine
+        expected = everything(engine)
+    for found, wanted in zip(everything(isolated), expected, strict=True):
+        assert found == wanted
+
+
+def test_errors_are_the_engine_s_own(isolated: Engine) -> None:
+    with pytest.raises(PromptTooLongError) as caught:
+        isolated.generate("word " * 900)
+    assert caught.value.n_ctx == 512
+    assert caught.value.n_prompt_tokens > 900
+    with pytest.raises(InvalidParameterError, match="no preset 'nope'"):
+        isolated.generate(QUESTION, preset="nope")
+    with pytest.raises(InvalidParameterError, match="isolate='never'"):
+        isolated.pool(places=1, waiting=1)
+
+
+def test_a_stream_can_be_ended_changed_and_left(isolated: Engine) -> None:
+    long = SamplingParams(max_tokens=300, ignore_eos=True)
+    stream = isolated.stream_generate(QUESTION, sampling=long)
+    next(stream)
+    stream.change(preference="concise")
+    stream.cancel()
+    *_, last = stream
+    assert last.finish_reason == "cancelled"
+    for piece in isolated.stream_generate(QUESTION, sampling=long):
+        assert piece.text is not None
+        break
+    seen: list[tuple[int, int]] = []
+    answer = isolated.generate(QUESTION, sampling=SHORT, prompt_progress=lambda *n: seen.append(n))
+    assert len(answer.token_ids) == 6
+    assert seen[-1][0] == seen[-1][1]
+
+
+def test_death_in_an_answer_is_an_error_and_the_process_goes_on(
+    dying: Any, isolated: Engine
+) -> None:
+    with dying(20) as engine:
+        long = SamplingParams(max_tokens=300, ignore_eos=True)
+        stream = engine.stream_generate(QUESTION, sampling=long)
+        assert next(stream).token_ids
+        with pytest.raises(ModelFileError, match=r"strange.gguf .*SIGABRT: late\.cpp:7: GGML_ASS"):
+            list(stream)
+        with pytest.raises(EngineClosedError):
+            engine.generate(QUESTION)
+        with pytest.raises(EngineClosedError):
+            engine.score(QUESTION, "Go to bed.")
+    assert isolated.generate(QUESTION, sampling=SHORT).text
+
+
+def test_death_in_any_other_call_is_the_same_error(dying: Any) -> None:
+    with dying(1) as engine, pytest.raises(ModelFileError, match="GGML_ASSERT"):
+        engine.score(QUESTION, "Go to bed.")
+    with dying(1) as engine, pytest.raises(ModelFileError, match="GGML_ASSERT"):
+        engine.conversation().send(QUESTION)
+
+
+def test_closing_ends_the_answer_and_the_child(strange: Path) -> None:
+    engine = load(strange, n_ctx=512)
+    assert isinstance(engine, IsolatedEngine)
+    stream = engine.stream_generate(QUESTION, sampling=SamplingParams(max_tokens=400))
+    next(stream)
+    engine.close()
+    *_, last = stream
+    assert last.finish_reason in ("cancelled", "stop", "length")
+    with pytest.raises(ProcessLookupError):
+        os.kill(engine._child.n, 0)
+    with pytest.raises((EngineClosedError, CancelledError)):
+        engine.generate(QUESTION)
+    engine.close()
