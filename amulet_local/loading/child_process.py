@@ -88,8 +88,9 @@ class ChildProcess(Closing):
             self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
-        if threading.current_thread() is not self._reader:
-            self._reader.join()
+        for thread in (self._reader, self._watcher):
+            if threading.current_thread() is not thread:
+                thread.join()
 
     def kill(self) -> None:
         """End it at once."""
