@@ -10,11 +10,13 @@ one that moves few.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 
 from amulet_local.preferences.preference import Preference
 from amulet_local.profile.feedback import Feedback
@@ -49,6 +51,8 @@ KEPT_AFTER_CHANGE = 0.1
 SMALLEST_WEIGHT = 0.1
 MOST_PREFERENCES = 3
 """A mix has the strongest ones: each is a row to compute."""
+SURE_ENOUGH = 0.6
+"""Sureness from which on a mix is followed in full; some seventeen picks give it."""
 
 FACTORS = (0.25, 4.0)
 """Least and greatest strength that is learned, as a factor of the default one."""
@@ -100,10 +104,18 @@ class Taste:
     @cached_property
     def _features(self) -> Floats:
         """Of each feedback and preference, 0 where it says nothing; shape (N, K)."""
-        x = np.array(
+        return np.nan_to_num(self._differences / self._usual)
+
+    @cached_property
+    def _differences(self) -> Floats:
+        """The same in nats a token, NaN where it says nothing."""
+        return np.array(
             [[item.differences.get(p.text, np.nan) for p in self.bank] for item in self.told]
         ).reshape(len(self.told), len(self.bank))
-        return np.nan_to_num(x / usual(x))
+
+    @cached_property
+    def _usual(self) -> Floats:
+        return usual(self._differences)
 
     @property
     def _prior(self) -> tuple[Floats, Floats]:
@@ -113,16 +125,38 @@ class Taste:
 
     @cached_property
     def mix(self) -> tuple[Preference, ...]:
-        """What answers follow: the preferences that are known to matter, strongest first."""
-        return self.as_mix(self.weights.direction)
+        """What answers follow: the preferences that are known to matter, strongest first.
 
-    def as_mix(self, weights: Floats, most: int = MOST_PREFERENCES) -> tuple[Preference, ...]:
-        """The `most` strongest of these weights of the bank's preferences."""
-        order = np.argsort(-np.abs(weights), kind="stable")[:most]
+        Once it is sure enough what they are, they are followed as strongly as one preference by
+        itself. How sure that is: the length of their expected weights over the root mean square of
+        the length.
+        """
+        mean, covariance = self.weights.mean, self.weights.covariance
+        kept = _strongest(mean, MOST_PREFERENCES)
+        length = float(np.linalg.norm(mean[kept]))
+        uncertainty = float(np.trace(covariance[np.ix_(kept, kept)]))
+        sureness = length / math.sqrt(length**2 + uncertainty) / SURE_ENOUGH
+        return self.as_mix(mean, length=min(1.0, sureness))
+
+    def as_mix(
+        self, weights: Floats, most: int = MOST_PREFERENCES, *, length: float = 1.0
+    ) -> tuple[Preference, ...]:
+        """A mix of the `most` strongest of these weights of the bank's preferences.
+
+        A user values sum_k w_k d_k / s_k of an answer, s_k being what is usual. Of all
+        distributions that are as far from the plain one, the one that gains most of that is its
+        exponential tilt by sum_k (w_k / s_k) (log p_k - log p_0).
+
+        Args:
+            length: of the mix; 1 is that of a preference by itself.
+        """
+        kept = _strongest(weights, most)
+        strengths = weights[kept] / self._usual[kept]
+        strengths *= length / max(float(np.linalg.norm(strengths)), 1e-9)
         return tuple(
-            replace(self.bank[k], weight=round(float(weights[k]), 2))
-            for k in order
-            if abs(weights[k]) >= SMALLEST_WEIGHT
+            replace(self.bank[k], weight=round(float(strength), 2))
+            for k, strength in zip(kept, strengths, strict=True)
+            if abs(strength) >= SMALLEST_WEIGHT
         )
 
     def strength(self, model: str) -> Posterior:
@@ -148,6 +182,11 @@ class Taste:
     def before(self, n: int = 1) -> Taste:
         """Without the last `n` pieces of feedback, at the same time."""
         return replace(self, feedback=self.feedback[: len(self.feedback) - n])
+
+
+def _strongest(weights: Floats, most: int) -> NDArray[np.intp]:
+    """The places of the largest weights, whatever their sign; the largest first."""
+    return np.argsort(-np.abs(weights), kind="stable")[:most]
 
 
 def usual(differences: Floats) -> Floats:

@@ -63,7 +63,7 @@ def picked(
         if is_random:
             rival = rng.normal(size=K)
             rival /= np.linalg.norm(rival)
-        ours, other = answer(taste.weights.direction, rng), answer(rival, rng)
+        ours, other = answer(weights_of(taste.mix), rng), answer(rival, rng)
         is_ours = (ours - other) @ wanted(number) > 0
         if rng.random() < noise:
             is_ours = not is_ours
