@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from amulet_local.preferences.preference import Preference
-from amulet_local.profile.posterior import Floats, information
-from amulet_local.profile.taste import FACTORS, Taste, strength_feature
+from amulet_local.profile.posterior import information
+from amulet_local.profile.taste import FACTORS, Taste, strength_feature, strongest
 
 N_DRAWS = 16
 REACH = 2.0
@@ -60,12 +60,12 @@ def choose_rival(
         generator: draws.
         may_try_strength: whether the two may differ in their strength alone.
     """
-    present, factor = taste.weights.direction, taste.factor(model)
-    draws = [_unit(taste.weights.draw(generator)) for _ in range(N_DRAWS)]
+    present, factor = taste.followed, taste.factor(model)
+    draws = [strongest(taste.weights.draw(generator), MOST_OF_RIVAL) for _ in range(N_DRAWS)]
     told = [information(taste.weights, REACH * (draw - present)) for draw in draws]
     best = int(np.argmax(told))
     rival = Rival(
-        preferences=taste.as_mix(draws[best], MOST_OF_RIVAL),
+        preferences=taste.as_mix(draws[best]),
         factor=factor,
         is_strength=False,
         nats=told[best],
@@ -81,7 +81,3 @@ def choose_rival(
                 preferences=taste.mix, factor=round(other, 2), is_strength=True, nats=nats
             )
     return rival
-
-
-def _unit(weights: Floats) -> Floats:
-    return np.asarray(weights / np.linalg.norm(weights))

@@ -51,8 +51,6 @@ KEPT_AFTER_CHANGE = 0.1
 SMALLEST_WEIGHT = 0.1
 MOST_PREFERENCES = 3
 """A mix has the strongest ones: each is a row to compute."""
-SURE_ENOUGH = 0.6
-"""Sureness from which on a mix is followed in full; some seventeen picks give it."""
 
 FACTORS = (0.25, 4.0)
 """Least and greatest strength that is learned, as a factor of the default one."""
@@ -124,39 +122,36 @@ class Taste:
         return np.zeros(k), np.eye(k) / DEVIATION**2
 
     @cached_property
-    def mix(self) -> tuple[Preference, ...]:
-        """What answers follow: the preferences that are known to matter, strongest first.
+    def followed(self) -> Floats:
+        """The weights that answers follow: the strongest, of length 1 as far as they are sure.
 
-        Once it is sure enough what they are, they are followed as strongly as one preference by
-        itself. How sure that is: the length of their expected weights over the root mean square of
-        the length.
+        How sure that is: the length of their expected values over the root mean square of theirs.
         """
         mean, covariance = self.weights.mean, self.weights.covariance
-        kept = _strongest(mean, MOST_PREFERENCES)
+        kept = _largest(mean, MOST_PREFERENCES)
         length = float(np.linalg.norm(mean[kept]))
         uncertainty = float(np.trace(covariance[np.ix_(kept, kept)]))
-        sureness = length / math.sqrt(length**2 + uncertainty) / SURE_ENOUGH
-        return self.as_mix(mean, length=min(1.0, sureness))
+        sureness = length / math.sqrt(length**2 + uncertainty)
+        return strongest(mean, MOST_PREFERENCES, sureness)
 
-    def as_mix(
-        self, weights: Floats, most: int = MOST_PREFERENCES, *, length: float = 1.0
-    ) -> tuple[Preference, ...]:
-        """A mix of the `most` strongest of these weights of the bank's preferences.
+    @cached_property
+    def mix(self) -> tuple[Preference, ...]:
+        """What answers follow: the preferences that are known to matter, strongest first."""
+        return self.as_mix(self.followed)
+
+    def as_mix(self, weights: Floats) -> tuple[Preference, ...]:
+        """The mix that follows these weights, as strongly as a preference by itself at length 1.
 
         A user values sum_k w_k d_k / s_k of an answer, s_k being what is usual. Of all
         distributions that are as far from the plain one, the one that gains most of that is its
         exponential tilt by sum_k (w_k / s_k) (log p_k - log p_0).
-
-        Args:
-            length: of the mix; 1 is that of a preference by itself.
         """
-        kept = _strongest(weights, most)
-        strengths = weights[kept] / self._usual[kept]
-        strengths *= length / max(float(np.linalg.norm(strengths)), 1e-9)
+        strengths = weights / self._usual
+        strengths *= np.linalg.norm(weights) / max(float(np.linalg.norm(strengths)), 1e-9)
         return tuple(
-            replace(self.bank[k], weight=round(float(strength), 2))
-            for k, strength in zip(kept, strengths, strict=True)
-            if abs(strength) >= SMALLEST_WEIGHT
+            replace(self.bank[k], weight=round(float(strengths[k]), 2))
+            for k in _largest(weights, len(weights))
+            if abs(strengths[k]) >= SMALLEST_WEIGHT
         )
 
     def strength(self, model: str) -> Posterior:
@@ -184,7 +179,15 @@ class Taste:
         return replace(self, feedback=self.feedback[: len(self.feedback) - n])
 
 
-def _strongest(weights: Floats, most: int) -> NDArray[np.intp]:
+def strongest(weights: Floats, most: int, length: float = 1.0) -> Floats:
+    """The `most` largest of these weights, scaled to a length; 0 in place of the others."""
+    kept = np.zeros_like(weights)
+    largest = _largest(weights, most)
+    kept[largest] = weights[largest]
+    return np.asarray(kept * (length / max(float(np.linalg.norm(kept)), 1e-9)))
+
+
+def _largest(weights: Floats, most: int) -> NDArray[np.intp]:
     """The places of the largest weights, whatever their sign; the largest first."""
     return np.argsort(-np.abs(weights), kind="stable")[:most]
 
