@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from amulet_local.cli.asking import ask
+from amulet_local.cli.asking import ask, check_is_no_question
 from amulet_local.cli.command import add_command
 from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import (
@@ -23,6 +23,7 @@ from amulet_local.cli.flags import (
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import require_question
 from amulet_local.cli.options import PromptOptions
+from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.option import (
     PREFERENCE,
@@ -125,13 +126,26 @@ def run(options: AskOptions) -> None:
     ask(options, {**strength, **read(SamplingParams.options, options.sampling)})
 
 
+def _check(options: AskOptions) -> None:
+    """Say what is missing before anything is asked.
+
+    Raises:
+        typer.BadParameter: the question is in the server's place, or there is none.
+    """
+    try:
+        check_is_no_question(options.socket)
+    except InvalidParameterError as error:
+        raise typer.BadParameter(str(error)) from None
+    require_question(options)
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
     add_command(
         app,
         AskOptions,
         run,
-        check=require_question,
+        check=_check,
         name="ask",
         help=HELP,
         examples=EXAMPLES,

@@ -123,11 +123,11 @@ def _is_of_the_connection(error: Exception) -> bool:
     return isinstance(error, http.client.HTTPException)
 
 
-def _connection(address: str) -> Connection:
-    """Where a server is asked.
+def check_is_no_question(address: str) -> None:
+    """Refuse a question in a server's place.
 
     Raises:
-        InvalidParameterError: it is an address that can't be used, or a question.
+        InvalidParameterError: it is one.
     """
     if " " in address.strip() and not os.path.exists(address):
         import shlex
@@ -136,6 +136,15 @@ def _connection(address: str) -> Connection:
             f"{address!r:.60} is no server: its path or address comes first, e.g. "
             f"amulet-local ask http://127.0.0.1:8080 {shlex.quote(address):.60}"
         )
+
+
+def _connection(address: str) -> Connection:
+    """Where a server is asked.
+
+    Raises:
+        InvalidParameterError: it is an address that can't be used, or a question.
+    """
+    check_is_no_question(address)
     if "://" not in address:
         from amulet_local.cli.path_http import PathConnection
 

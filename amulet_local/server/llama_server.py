@@ -200,7 +200,7 @@ class LlamaServerWire(Wire):
             "prompt": choice["prompt"],
             "has_new_line": "\n" in deltas.text,
             "truncated": choice["truncated"],
-            "stop_type": "limit" if deltas.finish_reason == "length" else choice["stop_type"],
+            "stop_type": choice["stop_type"],
             "stopping_word": choice["stopping_word"],
             "timings": timings,
             "amulet": choice["amulet"],

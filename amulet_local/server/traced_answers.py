@@ -132,8 +132,9 @@ class TracedAnswers(Answers):
         is_end = bool(generation.token_ids) and (
             generation.token_ids[-1] in self._vocabulary.end_tokens
         )
+        is_full = generation.finish_reason == "length"
         self._end: dict[str, Any] = {
-            "stop_type": "eos" if is_end else "word",
+            "stop_type": "limit" if is_full else "eos" if is_end else "word",
             "stopping_word": generation.stop_text or "",
             "timings": _final_timings(generation, self._ticket),
             "amulet": {

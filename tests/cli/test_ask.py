@@ -98,6 +98,11 @@ def test_what_is_no_address_is_said_to_be_none(call: CallCli, address: str, word
     assert words in call("ask", address, "Why?").error_line
 
 
+def test_a_question_alone_is_told_where_the_server_goes(call: CallCli) -> None:
+    told = " ".join(call("ask", "What is yeast?").err.replace("│", " ").split())
+    assert "amulet-local ask http://127.0.0.1:8080 'What is yeast?'" in told
+
+
 def test_what_a_server_sends_while_it_is_silent_is_no_piece() -> None:
     lines = [
         b": waiting\n",

@@ -67,7 +67,7 @@ def test_llama_servers_completion_says_what_a_text_completion_says(server: Serve
     plain = told(server, "/v1/completions", prompt="What is", max_tokens=4, temperature=0)
     whole = told(server, "/completion", **asked)
     assert whole["content"] == plain["choices"][0]["text"]
-    assert (whole["stop"], whole["stop_type"]) == (True, "limit")
+    assert (whole["stop"], whole["stop_type"], plain["stop_type"]) == (True, "limit", "limit")
     assert (whole["tokens_predicted"], whole["prompt"]) == (4, "What is")
     assert whole["generation_settings"]["max_tokens"] == 4
     lines, _ = lines_of(server, "/completion", **asked, stream=True)
