@@ -20,6 +20,7 @@ import pytest
 from hypothesis import settings
 
 from amulet_local import Engine, load
+from amulet_local.isolation import load as isolation_load
 from amulet_local.loading import cost_meter, model_store
 from amulet_local.loading.tried_files import approve
 from amulet_local.optimizer import compiled
@@ -115,6 +116,8 @@ def _private_user_folders(
                 "AMULET_LLAMA_CPP_SOURCE",
             ):
                 patch.delenv(name)
+        # Tests look into engines; those that are about child processes ask for one.
+        patch.setattr(isolation_load, "needs_isolation", lambda _, isolate: isolate == "always")
         # On cores that are shared nothing is found out about schedules, however long it takes.
         patch.setattr(cost_meter, "SCHEDULE_SECONDS", 0.02)
         # A process of many tests is none that goes on with one model.

@@ -19,7 +19,9 @@ from amulet_local.common.errors import (
     ModelFileError,
     PromptTooLongError,
 )
+from amulet_local.isolation import load as isolation_load
 from amulet_local.isolation.isolated_engine import IsolatedEngine
+from amulet_local.loading.tried_files import approve, needs_isolation
 
 pytestmark = pytest.mark.lengthy
 
@@ -37,7 +39,7 @@ def strange(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def isolated(strange: Path) -> Iterator[Engine]:
-    with load(strange, n_ctx=512, reproducible=True) as engine:
+    with load(strange, n_ctx=512, reproducible=True, isolate="always") as engine:
         assert isinstance(engine, IsolatedEngine)
         yield engine
 
@@ -47,7 +49,14 @@ def dying(strange: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def open_engine(at_decode: int) -> Engine:
         monkeypatch.setenv("PYTHONPATH", str(LATE))
         monkeypatch.setenv("DIE_AT_DECODE", str(at_decode))
-        return load(strange, n_ctx=512, reproducible=True, schedule="serial", n_threads=1)
+        return load(
+            strange,
+            n_ctx=512,
+            reproducible=True,
+            schedule="serial",
+            n_threads=1,
+            isolate="always",
+        )
 
     return open_engine
 
@@ -91,6 +100,19 @@ def test_every_method_gives_what_an_engine_here_gives(isolated: Engine, strange:
         expected = everything(engine)
     for found, wanted in zip(everything(isolated), expected, strict=True):
         assert found == wanted
+
+
+def test_what_is_not_approved_is_isolated(
+    strange: Path, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(isolation_load, "needs_isolation", needs_isolation)
+    with load(strange, n_ctx=64) as engine:
+        assert isinstance(engine, IsolatedEngine)
+    with load(tiny_path, n_ctx=64) as engine:
+        assert type(engine) is Engine
+    approve(strange)
+    with load(strange, n_ctx=64) as engine:
+        assert type(engine) is Engine
 
 
 def test_errors_are_the_engine_s_own(isolated: Engine) -> None:
@@ -145,7 +167,7 @@ def test_death_in_any_other_call_is_the_same_error(dying: Any) -> None:
 
 
 def test_closing_ends_the_answer_and_the_child(strange: Path) -> None:
-    engine = load(strange, n_ctx=512)
+    engine = load(strange, n_ctx=512, isolate="always")
     assert isinstance(engine, IsolatedEngine)
     stream = engine.stream_generate(QUESTION, sampling=SamplingParams(max_tokens=400))
     next(stream)
