@@ -59,14 +59,16 @@ def needs_child(models: Iterable[str], isolate: str | None, *, embeds: bool = Fa
     from amulet_local.common.errors import AmuletError
     from amulet_local.loading.isolated import is_isolated
     from amulet_local.loading.model_store import find_model
-    from amulet_local.loading.tried_files import needs_isolation
+    from amulet_local.loading.tried_files import needs_isolation, reaches_llama_cpp
 
     when: Any = (isolate or "auto").lower()
     if when == "never" or is_isolated() or not can_supervise():
         return False
     for model in models:
         with contextlib.suppress(AmuletError):
-            if needs_isolation(find_model(model), when, embeds=embeds):
+            path = find_model(model)
+            is_asked_for = needs_isolation(path, when, embeds=embeds)
+            if is_asked_for and reaches_llama_cpp(path, embeds=embeds):
                 return True
     return False
 

@@ -112,11 +112,10 @@ def _tell_of_aborts(tell: Callable[[str], None]) -> None:
     os.environ["GGML_NO_BACKTRACE"] = "1"  # else it starts a debugger, where there is one
     kind = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
     _abort_callback = kind(lambda reason: tell((reason or b"").decode("utf-8", "replace")))
-    set_callback = getattr(_ggml.libggml, "ggml_set_abort_callback", None)
-    if set_callback is not None:
-        set_callback.argtypes = [kind]
-        set_callback.restype = ctypes.c_void_p
-        set_callback(_abort_callback)
+    library = _ggml.libggml
+    library.ggml_set_abort_callback.argtypes = [kind]
+    library.ggml_set_abort_callback.restype = ctypes.c_void_p
+    library.ggml_set_abort_callback(_abort_callback)
 
 
 @contextmanager

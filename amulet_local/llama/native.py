@@ -235,6 +235,7 @@ GGML_FUNCTIONS = {
     "ggml_backend_dev_memory": "device free total",
     "ggml_backend_dev_name": "device",
     "ggml_backend_dev_type": "device",
+    "ggml_set_abort_callback": "callback",
 }
 """The same in ggml's own library: llama_cpp has no names for them."""
 

@@ -43,6 +43,16 @@ def needs_isolation(path: Path, isolate: Isolate, *, embeds: bool = False) -> bo
     return not (_is_of_catalogue(path) or _n_computed(path, embeds=embeds) >= ENOUGH_TOKENS)
 
 
+def reaches_llama_cpp(path: Path, *, embeds: bool = False) -> bool:
+    """Whether a file passes what is looked at before llama.cpp loads it.
+
+    Raises:
+        ModelError, FileAccessError: its header isn't sound, or it can't be read.
+    """
+    reason = (reason_not_embedding if embeds else reason_not_generative)(read_header(path))
+    return reason is None
+
+
 def hold_trial(path: Path, isolate: Isolate, *, embeds: bool = False) -> None:
     """Run a file in a process of its own, where that is asked for or it never ran here.
 
@@ -57,10 +67,9 @@ def hold_trial(path: Path, isolate: Isolate, *, embeds: bool = False) -> None:
         return
     if isolate == "auto" and (_is_of_catalogue(path) or _n_computed(path, embeds=embeds) >= 0):
         return
-    header = read_header(path)
-    if (reason_not_embedding if embeds else reason_not_generative)(header):
-        return  # nothing loads it then
-    parts = [path, *other_parts(path, header)]
+    if not reaches_llama_cpp(path, embeds=embeds):
+        return
+    parts = [path, *other_parts(path, read_header(path))]
     if trial.try_out(path, embeds=embeds) is None:
         note_as_run(parts, 0, embeds=embeds)
 
