@@ -117,7 +117,9 @@ def _private_user_folders(
             ):
                 patch.delenv(name)
         # Tests look into engines; those that are about child processes ask for one.
-        patch.setattr(isolation_load, "needs_isolation", lambda _, isolate: isolate == "always")
+        patch.setattr(
+            isolation_load, "needs_isolation", lambda _, isolate, use: isolate == "always"
+        )
         # On cores that are shared nothing is found out about schedules, however long it takes.
         patch.setattr(cost_meter, "SCHEDULE_SECONDS", 0.02)
         # A process of many tests is none that goes on with one model.

@@ -170,7 +170,7 @@ def run(options: BatchOptions) -> None:
     chosen = _here
     if options.ray is not None:
         chosen = _on_ray
-    elif needs_child([question.model], question.runtime.isolate):
+    elif needs_child([(question.model, question.runtime.use)], question.runtime.isolate):
         chosen = _in_child
     with InputLines(files) as lines, chosen(options, question, settings, at_once) as answering:
         tally = _answered(options, question, answering, lines, files)

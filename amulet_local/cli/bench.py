@@ -19,6 +19,7 @@ from amulet_local.cli.flags import (
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import chosen_model
 from amulet_local.cli.json_format import write_json
+from amulet_local.cli.supervised import Uses, the_model
 from amulet_local.cli.terminal import StatusLine, note, stderr_is_terminal, write
 from amulet_local.common.version import package_version
 from amulet_local.params.option import some_of
@@ -253,6 +254,11 @@ def _kernels(status: _Status, figures: dict[str, Any], texts: list[str]) -> None
     texts.append(kernel_table(rows))
 
 
+def _models(options: BenchOptions) -> Uses:
+    """The model, for drafts: what else is measured runs in processes of its own anyway."""
+    return the_model(options) if "drafts" in (options.what or ()) else []
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
     add_command(
@@ -262,4 +268,5 @@ def add_to(app: typer.Typer) -> None:
         name="bench",
         help=HELP,
         examples=EXAMPLES,
+        models=_models,
     )

@@ -23,7 +23,7 @@ from amulet_local.cli.flags import environment_variable, json_option
 from amulet_local.cli.inputs import is_model
 from amulet_local.cli.options import EXCLUSIVE, SOURCES, TOGETHER
 from amulet_local.cli.reporting import reporting
-from amulet_local.cli.supervised import needs_child, run_in_child
+from amulet_local.cli.supervised import Uses, needs_child, run_in_child
 from amulet_local.cli.terminal import note
 from amulet_local.params.option import PANELS
 
@@ -194,7 +194,7 @@ def add_command(
     short_help: str | None = None,
     environment: bool = True,
     cls: type[HelpCommand] = HelpCommand,
-    models: Callable[[Options], Iterable[str]] | None = None,
+    models: Callable[[Options], Uses] | None = None,
     goes_on: bool = False,
 ) -> None:
     """Add the command `name`, which calls `run` with an instance of `options_type`.
@@ -206,7 +206,8 @@ def add_command(
         short_help: what the help of the group above says, if it isn't app.py's.
         environment: whether its flags can be set by environment variables.
         cls: what reads its command line.
-        models: the models that it runs; all of it is done in a child where one isn't approved.
+        models: the models that it runs, and what for; all of it is done in a child where one isn't
+            approved.
         goes_on: whether it is started again where llama.cpp ends such a child.
     """
 
@@ -217,7 +218,9 @@ def add_command(
             check(options)
         with reporting(verbose=bool(given.get("verbose"))):
             if models is not None and needs_child(models(options), given.get("isolate")):
-                raise SystemExit(run_in_child(goes_on=goes_on))
+                code = run_in_child(goes_on=goes_on)
+                if code is not None:
+                    raise SystemExit(code)
             run(options)
 
     parameters = [inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD)]

@@ -17,6 +17,7 @@ from amulet_local.cli.exit_codes import EXIT_ERROR
 from amulet_local.cli.flags import json_option, model_option, option
 from amulet_local.cli.inputs import chosen_model
 from amulet_local.cli.json_format import write_json
+from amulet_local.cli.supervised import Uses
 from amulet_local.cli.terminal import one_line, write
 from amulet_local.common.errors import AmuletError, UnsupportedModelError
 from amulet_local.common.version import package_version
@@ -259,6 +260,13 @@ def _model(name: str) -> tuple[str, str]:
     return f"{path} ({path.stat().st_size / 1e6:.0f} MB, {header.architecture}, {checked})", ""
 
 
+def _models(options: DoctorOptions) -> Uses:
+    """The model, if it is loaded."""
+    from amulet_local.params.model_use import TEXT
+
+    return [(chosen_model(options.model), TEXT)] if options.measure else []
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
     add_command(
@@ -268,4 +276,5 @@ def add_to(app: typer.Typer) -> None:
         name="doctor",
         help=HELP,
         examples=EXAMPLES,
+        models=_models,
     )

@@ -16,6 +16,7 @@ from amulet_local.cli.inputs import check_text, chosen_model, given, read_file
 from amulet_local.cli.json_format import write_json
 from amulet_local.cli.loading import loading_progress
 from amulet_local.cli.progress import AnswersProgress
+from amulet_local.cli.supervised import Uses, use_given
 from amulet_local.cli.terminal import note, one_line, write
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
 from amulet_local.params.runtime import RuntimeParams
@@ -360,6 +361,18 @@ def _list_scorers() -> None:
         write(f"{name}: {', '.join(members[:4])}{', ...' if len(members) > 4 else ''}\n")
 
 
+def _models(options: EvalOptions) -> Uses:
+    """Those that answer, and those of scorers; a judge is loaded in a child of its own."""
+    from amulet_local.params.model_use import EMBEDDING
+
+    use = use_given(options.runtime)
+    scorers = [model for model in (options.embedding_model, options.armorm) if model is not None]
+    return [
+        *((model, use) for model in chosen_model(options.model).split(",")),
+        *((model, EMBEDDING) for model in scorers),
+    ]
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
     add_command(
@@ -370,5 +383,5 @@ def add_to(app: typer.Typer) -> None:
         name="eval",
         help=HELP,
         examples=EXAMPLES,
-        models=lambda options: chosen_model(options.model).split(","),
+        models=_models,
     )

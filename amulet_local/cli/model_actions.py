@@ -240,12 +240,12 @@ def verify(options: ModelVerifyOptions) -> None:
 def _outcome_of_trial(path: Path, header: GGUFHeader) -> str:
     from amulet_local.llama import trial
     from amulet_local.llama.generative import reason_not_embedding, reason_not_generative
+    from amulet_local.params.model_use import EMBEDDING, TEXT
 
     reason = reason_not_generative(header)
-    embeds = reason is not None and reason_not_embedding(header) is None
-    if reason is not None and not embeds:
+    if reason is not None and reason_not_embedding(header) is not None:
         return f"not tried: {one_line(reason)}"
-    reason = trial.try_out(path, embeds=embeds)
+    reason = trial.try_out(path, TEXT if reason is None else EMBEDDING)
     if reason is not None:
         return f"it doesn't run: {one_line(reason)}"
     return "it loads and runs, in a process of its own"

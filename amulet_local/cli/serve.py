@@ -91,7 +91,7 @@ def run(options: ServeOptions) -> None:
         embeds = options.embedding or options.embedding_model is not None
 
         def ready() -> None:
-            say("ready")
+            say("ready", ["--port", str(port)] if (port := _own_port(listening)) else [])
             status.erase()
             loaded = models.loaded if models else []
             for model in loaded:
@@ -155,6 +155,12 @@ def _listening(
         ending.callback(sockets[-1].close)
         port = sockets[0].getsockname()[1]
     return sockets, [_url(one, access) for one in sockets]
+
+
+def _own_port(listening: list[socket.socket]) -> int | None:
+    """Where it listens, if that is a port."""
+    name = listening[0].getsockname()
+    return int(name[1]) if isinstance(name, tuple) else None
 
 
 def _hosts(options: ServeOptions) -> list[str]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from amulet_local.cli.inputs import chosen_model
 from amulet_local.cli.loading import loading_progress
 from amulet_local.cli.serve_options import CHUNK, MAX_EMBEDDED, ServeOptions
+from amulet_local.cli.supervised import Uses, use_given
 from amulet_local.cli.terminal import StatusLine
 from amulet_local.common.errors import InvalidParameterError, ModelNotFoundError
 
@@ -27,10 +28,14 @@ if TYPE_CHECKING:
 GB = 10**9
 
 
-def models_named(options: ServeOptions) -> list[str]:
-    """The names or paths of all models."""
+def models_named(options: ServeOptions) -> Uses:
+    """The names or paths of all models, and what each is for."""
+    from amulet_local.params.model_use import EMBEDDING
+
     named = [*(options.model or ()), *_in_folder(options.models_dir)] or [chosen_model(None)]
-    return [*named, *([options.embedding_model] if options.embedding_model else ())]
+    use = EMBEDDING if options.embedding else use_given(options.runtime)
+    embedding = [options.embedding_model] if options.embedding_model else []
+    return [*((model, use) for model in named), *((model, EMBEDDING) for model in embedding)]
 
 
 def models_of(
@@ -146,13 +151,14 @@ def load_embedder(options: ServeOptions, runtime: RuntimeParams) -> ServedEmbedd
     from amulet_local.llama.embedder import Embedder, EmbedderSettings
     from amulet_local.loading.isolated import loading_safely
     from amulet_local.loading.model_store import find_model
+    from amulet_local.params.model_use import EMBEDDING
     from amulet_local.server.served_embedder import ServedEmbedder
 
     if options.embedding and options.embedding_model is not None:
         raise InvalidParameterError("--embedding is for -m alone: leave out --embedding-model")
     own = next(iter(options.model or ()), None)
     path = find_model(options.embedding_model or chosen_model(own))
-    with loading_safely(path, runtime.isolate, embeds=True):
+    with loading_safely(path, runtime.isolate, EMBEDDING):
         embedder = Embedder(
             path,
             EmbedderSettings(

@@ -18,11 +18,16 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from amulet_local.cli.exit_codes import EXIT_ERROR
+from amulet_local.cli.passed_signals import let_come, pass_signals_on
 from amulet_local.cli.terminal import note, stdout_is_terminal, write
+
+if TYPE_CHECKING:
+    from amulet_local.cli.derived_options import Given
+    from amulet_local.params.model_use import ModelUse
 
 MOST_DEATHS, IN_SECONDS = 5, 600.0
 """A command that goes on by itself does so unless its children die more often."""
@@ -34,27 +39,49 @@ _START = (
 _INHERITED = (3,)
 """The descriptor of a socket that systemd hands over."""
 _LOOK_SECONDS = 1.0
+_CANT_BEGIN = 125
+"""Exit status of a child that can't have the socket to this process: none was ever seen."""
+
+
+Uses = Iterable[tuple[str, "ModelUse"]]
+"""Names or paths of models, and what each is loaded for."""
 
 
 class _WithModel(Protocol):
     @property
     def model(self) -> str | None: ...
+    @property
+    def runtime(self) -> Given: ...
 
 
-def the_model(options: _WithModel) -> list[str]:
+def the_model(options: _WithModel) -> Uses:
     """The model of a command that has one."""
     from amulet_local.cli.inputs import chosen_model
 
-    return [chosen_model(options.model)]
+    return [(chosen_model(options.model), use_given(options.runtime))]
 
 
-def needs_child(models: Iterable[str], isolate: str | None, *, embeds: bool = False) -> bool:
+def use_given(runtime: Given) -> ModelUse:
+    """What a model is loaded for with these options of the runtime.
+
+    Raises:
+        InvalidParameterError: one of the adapters isn't named as they are.
+    """
+    from amulet_local.cli.given_options import read
+    from amulet_local.params.option import some_of
+    from amulet_local.params.runtime import RuntimeParams
+
+    adapters = some_of(RuntimeParams.options, "lora", "control_vectors")
+    use: ModelUse = RuntimeParams(**read(adapters, runtime)).use
+    return use
+
+
+def needs_child(models: Uses, isolate: str | None) -> bool:
     """Whether a command with these models is to run in a child.
 
     Args:
-        models: their names or paths; what isn't there is an error later.
+        models: what isn't there is an error later.
         isolate: what was asked for; None is "auto".
-        embeds: whether they are for hidden states, and not for text.
     """
     from amulet_local.common.errors import AmuletError
     from amulet_local.loading.isolated import is_isolated
@@ -64,31 +91,32 @@ def needs_child(models: Iterable[str], isolate: str | None, *, embeds: bool = Fa
     when: Any = (isolate or "auto").lower()
     if when == "never" or is_isolated() or not can_supervise():
         return False
-    for model in models:
+    for model, use in models:
         with contextlib.suppress(AmuletError):
             path = find_model(model)
-            is_asked_for = needs_isolation(path, when, embeds=embeds)
-            if is_asked_for and reaches_llama_cpp(path, embeds=embeds):
+            if needs_isolation(path, when, use) and reaches_llama_cpp(path, use):
                 return True
     return False
 
 
 def can_supervise() -> bool:
-    """Whether there can be children here: with POSIX's signals, and a Python to start."""
-    frozen = getattr(sys, "frozen", False)
-    return hasattr(signal, "sigtimedwait") and bool(sys.executable) and not frozen
+    """Whether there is a Python to start."""
+    return bool(sys.executable) and not getattr(sys, "frozen", False)
 
 
-def run_in_child(*, goes_on: bool) -> int:
-    """Run this process's command line in a child; returns the exit code.
+def run_in_child(*, goes_on: bool) -> int | None:
+    """Run this process's command line in a child; returns the exit code, None if none can begin.
 
     Args:
         goes_on: whether it is started again after it has died, if it was ready before.
     """
     deaths: deque[float] = deque(maxlen=MOST_DEATHS)
+    more: list[str] = []
     while True:
-        child = _ChildCommand()
+        child = _ChildCommand(more)
         status = child.wait()
+        if status == _CANT_BEGIN and not child.heard.paths:
+            return None
         if status is None:
             note(f"error: {child.heard.stuck_error()}")
             return EXIT_ERROR
@@ -108,6 +136,7 @@ def run_in_child(*, goes_on: bool) -> int:
             note(f"error: {error}. That was {MOST_DEATHS} times; it isn't started again")
             return EXIT_ERROR
         note(f"warning: {error}. It is started again")
+        more = child.heard.again
 
 
 def begin_as_child() -> None:
@@ -119,8 +148,11 @@ def begin_as_child() -> None:
 
     if os.environ.get("LISTEN_PID") == str(os.getppid()):
         os.environ["LISTEN_PID"] = str(os.getpid())
-    channel = socket.socket(fileno=int(number))
-    channel.set_inheritable(False)
+    try:
+        channel = socket.socket(fileno=int(number))
+        channel.set_inheritable(False)
+    except OSError:
+        os._exit(_CANT_BEGIN)
 
     def say(kind: str, what: Any) -> None:
         with contextlib.suppress(OSError):
@@ -129,11 +161,11 @@ def begin_as_child() -> None:
     def end_with_parent() -> None:
         with contextlib.suppress(OSError):
             channel.recv(1)
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))  # Windows has but the one
 
     become_isolated(say)
     threading.Thread(target=end_with_parent, name="amulet-parent", daemon=True).start()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _passed_on())
+    let_come()
 
 
 class _ChildCommand:
@@ -143,7 +175,12 @@ class _ChildCommand:
         heard: what it has said.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, more: Sequence[str]) -> None:
+        """Start it.
+
+        Args:
+            more: words for the end of its command line.
+        """
         from amulet_local.loading.child_process import python_options
         from amulet_local.loading.isolated import Heard
 
@@ -151,14 +188,13 @@ class _ChildCommand:
         self._channel, theirs = socket.socketpair()
         self._rest = b""
         self._mode = _terminal_mode()
-        arguments = [json.dumps(sys.path), *sys.argv]
-        inherited = [n for n in _INHERITED if os.environ.get("LISTEN_FDS") and n != theirs.fileno()]
-        self._before = signal.pthread_sigmask(signal.SIG_BLOCK, {*_passed_on(), signal.SIGCHLD})
+        arguments = [json.dumps(sys.path), *sys.argv, *more]
+        self._signals = pass_signals_on()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, *python_options(), "-c", _START, *arguments],
                 env={**os.environ, _variable(): str(theirs.fileno())},
-                pass_fds=[theirs.fileno(), *inherited],
+                **_inheriting(theirs),
             )
         self._channel.setblocking(False)
 
@@ -166,10 +202,12 @@ class _ChildCommand:
         """Wait for its end; returns its exit status, None if it had to be ended."""
         try:
             while self._process.poll() is None:
-                came = signal.sigtimedwait({*_passed_on(), signal.SIGCHLD}, _LOOK_SECONDS)
-                self._hear()
-                if came is not None and came.si_signo != signal.SIGCHLD and came.si_code <= 0:
-                    self._process.send_signal(came.si_signo)  # a terminal's own come to both
+                number = self._signals.wait(_LOOK_SECONDS, self._channel)
+                if self._hear():
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        self._process.wait(_LOOK_SECONDS)
+                if number is not None:
+                    self._process.send_signal(number)
                 if self.heard.is_stuck():
                     self._process.kill()
                     self._process.wait()
@@ -182,19 +220,29 @@ class _ChildCommand:
             self._channel.close()
             if self._process.returncode < 0:
                 _restore_terminal(self._mode)
-            signal.pthread_sigmask(signal.SIG_SETMASK, self._before)
+            self._signals.close()
 
-    def _hear(self) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionError):
-            while got := self._channel.recv(1 << 16):
-                *lines, self._rest = (self._rest + got).split(b"\n")
-                for line in lines:
-                    self.heard.take(*json.loads(line))
+    def _hear(self) -> bool:
+        """Take note of what it has said; whether that was the last, since it ends."""
+        with contextlib.suppress(BlockingIOError):
+            try:
+                while got := self._channel.recv(1 << 16):
+                    *lines, self._rest = (self._rest + got).split(b"\n")
+                    for line in lines:
+                        self.heard.take(*json.loads(line))
+            except ConnectionError:
+                pass
+            return True
+        return False
 
 
-def _passed_on() -> set[signal.Signals]:
-    names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
-    return {getattr(signal, name) for name in names}
+def _inheriting(channel: socket.socket) -> dict[str, Any]:
+    """How a child is started that has this end, and what systemd has handed over."""
+    if os.name != "posix":
+        channel.set_inheritable(True)
+        return {"close_fds": False}
+    handed = _INHERITED if os.environ.get("LISTEN_FDS") else ()
+    return {"pass_fds": {channel.fileno(), *handed}}
 
 
 def _variable() -> str:
@@ -213,16 +261,16 @@ def _as_it_ended(status: int) -> int:
 
 
 def _terminal_mode() -> Any:
-    import termios
+    with contextlib.suppress(Exception):  # no terminal, or none that has modes
+        import termios
 
-    with contextlib.suppress(OSError, ValueError, termios.error):
         return termios.tcgetattr(0)
     return None
 
 
 def _restore_terminal(mode: Any) -> None:
-    import termios
-
     if mode is not None:
+        import termios
+
         with contextlib.suppress(OSError, termios.error):
             termios.tcsetattr(0, termios.TCSADRAIN, mode)

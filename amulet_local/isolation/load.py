@@ -48,7 +48,9 @@ def load(
         hint = instead_of(name, RuntimeParams.options)
         raise InvalidParameterError(f"{name}: no such parameter{hint}")
     params = RuntimeParams(**runtime)
-    if _can_isolate() and needs_isolation(model_store.find_model(model), params.isolate):
+    if _can_isolate() and needs_isolation(
+        model_store.find_model(model), params.isolate, params.use
+    ):
         return IsolatedEngine(model, params, load_progress=load_progress)
     return Engine(model, params, load_progress=load_progress)
 

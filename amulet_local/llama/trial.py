@@ -16,10 +16,13 @@ import subprocess
 import sys
 import tempfile
 import threading
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
 from amulet_local.common.errors import AmuletError, ModelFileError
+from amulet_local.params.model_use import TEXT, ModelUse
+from amulet_local.params.scaled_files import ScaledFile
 
 SAMPLE = "Hello, world! 1 + 1 = 2 \n\tÄpfel 好 🦙"
 N_CTX, N_BATCH = 64, 8
@@ -38,19 +41,19 @@ _PLACE = re.compile(r"\S*/(?=[\w.-]+:\d+: )")
 """Where llama.cpp's sources lay on the machine that compiled it."""
 
 
-def try_out(path: str | os.PathLike[str], *, embeds: bool = False) -> str | None:
+def try_out(path: str | os.PathLike[str], use: ModelUse = TEXT) -> str | None:
     """Load and run a file: why that isn't possible, None if it ran.
 
     Args:
         path: a GGUF file whose header was checked.
-        embeds: whether it is for hidden states, and not for text.
+        use: what it is for.
 
     Raises:
         ModelFileError: the child died of it, or took too long.
     """
     name = Path(path).name
     command = [sys.executable, "-W", "ignore", "-c", _START, json.dumps(sys.path)]
-    command += [os.fspath(path), "embed" if embeds else "generate"]
+    command += [os.fspath(path), json.dumps(asdict(use))]
     limit = seconds_for(path)
     with tempfile.TemporaryFile() as log:
         status = _status_of(command, limit, log)
@@ -127,25 +130,26 @@ def reason_in(log: str) -> str:
     return lines[-1] if lines else ""
 
 
-def main(path: str, purpose: str) -> None:
+def main(path: str, use: str) -> None:
     """The child: exits with 0, with REFUSED, or as native code makes it."""
     _last_in_line()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        run(path, embeds=purpose == "embed")
+        run(path, ModelUse(**json.loads(use)))
     except AmuletError as error:
         sys.stderr.write(f"{error}\n")
         os._exit(REFUSED)
     os._exit(0)
 
 
-def run(path: str, *, embeds: bool) -> None:
-    """Load a file and run it on a prompt and a token.
+def run(path: str, use: ModelUse) -> None:
+    """Load a file with its adapters, and run it on a prompt and a token.
 
     Raises:
         AmuletError: it can't be loaded or run.
     """
     from amulet_local.llama import library
+    from amulet_local.llama.adapters import Adapters, AdapterSettings
     from amulet_local.llama.context import Context, ContextSettings, Span
     from amulet_local.llama.model import Model, ModelLoadSettings
     from amulet_local.llama.stop_flag import StopFlag
@@ -156,7 +160,9 @@ def run(path: str, *, embeds: bool) -> None:
         def __init__(self) -> None:
             self.address, self.callback = 0, 0
 
-    model = Model(path, ModelLoadSettings(embeds=embeds))
+    model = Model(path, ModelLoadSettings(embeds=use.embeds))
+    lora, vectors = (tuple(map(ScaledFile, files)) for files in (use.lora, use.control_vectors))
+    adapters = Adapters(model, AdapterSettings(lora=lora, control_vectors=vectors))
     vocabulary = model.vocabulary
     prompt = vocabulary.tokenize(SAMPLE, add_special=True, parse_special=True)[:N_BATCH] or [0]
     for token in prompt:
@@ -168,15 +174,17 @@ def run(path: str, *, embeds: bool) -> None:
         cache_type_k="f16",
         cache_type_v="f16",
         flash_attention="off",
-        embeddings=embeds,
+        embeddings=use.embeds,
+        adapters=adapters if use.adapters else None,
     )
     context = Context(model, settings, NeverStopped())
     context.set_threads(library.usable_cores(), library.usable_cores())
     for position, tokens in ((0, prompt), (len(prompt), prompt[:1])):
-        context.decode([Span(0, position, tokens, len(tokens) if embeds else 1)])
-        if not embeds:
+        context.decode([Span(0, position, tokens, len(tokens) if use.embeds else 1)])
+        if not use.embeds:
             context.logits()
     context.close()
+    adapters.close()
     model.close()
 
 

@@ -55,7 +55,7 @@ class ChildProcess(Closing):
         self._take, self._ended = take, ended
         self._heard = Heard()
         self._sending = threading.Lock()
-        self._is_stuck = self._is_closing = False
+        self._is_stuck = self._is_closing = self._is_killed = False
         self._process = subprocess.Popen(
             [sys.executable, *python_options(), "-c", _START, json.dumps(sys.path)],
             stdin=subprocess.PIPE,
@@ -94,7 +94,7 @@ class ChildProcess(Closing):
 
     def kill(self) -> None:
         """End it at once."""
-        self._is_closing = True
+        self._is_closing = self._is_killed = True
         self._process.kill()
         self._process.wait()
 
@@ -116,7 +116,7 @@ class ChildProcess(Closing):
     def _error(self, status: int) -> AmuletError | None:
         if self._is_stuck:
             return self._heard.stuck_error()
-        if self._heard.has_died(status) and not (self._is_closing and status == -signal.SIGKILL):
+        if self._heard.has_died(status) and not self._is_killed:
             self._heard.forget(status)
             return self._heard.error(status)
         if status == 0:

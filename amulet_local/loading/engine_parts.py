@@ -94,7 +94,7 @@ class EngineParts:
         if self.settings.adapters is not None:
             self.settings.adapters.close()
         self.model.close()
-        isolated.say_ran(self.model)
+        isolated.say_ran(self.model, self.runtime.use)
 
 
 def load_parts(
@@ -117,11 +117,10 @@ def load_parts(
     library.start()
     n_gpu_layers = resolve_gpu_layers(runtime)
     path = model_store.find_model(model)
-    with isolated.loading_safely(path, runtime.isolate):
+    with isolated.loading_safely(path, runtime.isolate, runtime.use):
         loaded = Model.load(path, model_settings(runtime, n_gpu_layers), progress=progress)
-    adapters: Adapters | None = None
+        adapters = _adapters_of(loaded, runtime)
     try:
-        adapters = load_adapters(loaded, runtime)
         wanted = runtime.n_ctx or loaded.n_ctx_train
         n_ctx = min(wanted, loaded.most_positions or wanted)
         settings = context_settings(runtime, n_ctx, n_gpu_layers, adapters)
@@ -145,4 +144,13 @@ def load_parts(
         if adapters is not None:
             adapters.close()
         loaded.close()
+        raise
+
+
+def _adapters_of(model: Model, runtime: RuntimeParams) -> Adapters | None:
+    """Those that are asked for; where they can't be had, the model is closed."""
+    try:
+        return load_adapters(model, runtime)
+    except BaseException:
+        model.close()
         raise

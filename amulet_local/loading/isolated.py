@@ -12,7 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from amulet_local.llama import library, trial
 from amulet_local.llama.model import Model
 from amulet_local.loading.tried_files import hold_trial, note_as_deadly, note_as_run
 from amulet_local.params.choices import Isolate
+from amulet_local.params.model_use import TEXT, ModelUse
 
 VARIABLE = "AMULET_ISOLATED"
 """Of the environment: what such a process says goes to the descriptor of this number."""
@@ -32,6 +33,8 @@ FAULTS = frozenset(
 )
 """What ends a process because of what it did itself."""
 
+_WINDOWS_FAULTS = 0xC0000000
+"""The same there, from this exit status on."""
 _KILLED = getattr(signal, "SIGKILL", None)
 
 Say = Callable[[str, Any], None]
@@ -62,34 +65,36 @@ def say(kind: str, what: Any = None) -> None:
 
 
 @contextlib.contextmanager
-def loading_safely(path: Path, isolate: Isolate, *, embeds: bool = False) -> Iterator[None]:
-    """A model's file is loaded inside the block, and can't end a process that has to go on.
+def loading_safely(path: Path, isolate: Isolate, use: ModelUse = TEXT) -> Iterator[None]:
+    """A model's file, with its adapters, is loaded inside the block, and can't end a process that
+    has to go on.
 
     In an isolated process the other one is told, which waits for a limited time; in any other the
     file has its trial first, where it needs one.
 
     Args:
-        isolate, embeds: see `hold_trial`.
+        isolate, use: see `hold_trial`.
 
     Raises:
         As `hold_trial`.
     """
     if _say is None:
-        hold_trial(path, isolate, embeds=embeds)
+        hold_trial(path, isolate, use)
         yield
         return
-    _say("loading", [os.fspath(path), trial.seconds_for(path) if path.is_file() else 0])
+    files = [os.fspath(path), *use.adapters]
+    _say("loading", [files, sum(trial.seconds_for(one) for one in files if os.path.isfile(one))])
     try:
         yield
     finally:
         _say("loaded", None)
 
 
-def say_ran(model: Model, *, embeds: bool = False) -> None:
+def say_ran(model: Model, use: ModelUse = TEXT) -> None:
     """Tell it what was computed with a model, which is closed now."""
     if _say is not None and model.n_computed:
-        parts = [os.fspath(part) for part in model.parts]
-        _say("ran", [parts, model.n_computed, embeds])
+        parts, n_tokens, model.n_computed = model.parts, model.n_computed, 0
+        _say("ran", [[os.fspath(part) for part in parts], n_tokens, asdict(use)])
 
 
 @dataclass
@@ -100,25 +105,29 @@ class Heard:
         paths: of the files that it has begun to load.
         reason: what llama.cpp said when it ended the process.
         is_ready: whether it has said that it is ready.
+        again: what its command line has to have in addition where it is started again.
     """
 
     paths: list[str] = field(default_factory=list)
     reason: str = ""
     is_ready: bool = False
+    again: list[str] = field(default_factory=list)
     _ran: list[Any] = field(default_factory=list)
+    _loading: str = ""
     _limit: float = 0.0
     _until: float | None = None
 
     def take(self, kind: str, what: Any) -> None:
         """Take note of something."""
         if kind == "loading":
-            path, self._limit = what
-            self.paths = [*(other for other in self.paths if other != path), path]
+            files, self._limit = what
+            self._loading = str(files[0])
+            self.paths = [*(path for path in self.paths if path not in files), *files]
             self._until = time.monotonic() + self._limit
         elif kind == "loaded":
             self._until = None
         elif kind == "ready":
-            self.is_ready = True
+            self.is_ready, self.again = True, what or []
         elif kind == "abort":
             self.reason = what
         elif kind == "ran":
@@ -130,7 +139,7 @@ class Heard:
 
     def stuck_error(self) -> ModelFileError:
         """What that comes to."""
-        return trial.still_busy(Path(self.paths[-1]).name, self._limit)
+        return trial.still_busy(Path(self._loading).name, self._limit)
 
     def has_died(self, status: int) -> bool:
         """Whether the process was ended, by llama.cpp or for what it took, and didn't end itself.
@@ -138,7 +147,8 @@ class Heard:
         Args:
             status: its exit status, negative for a signal.
         """
-        return -status in FAULTS or bool(self.reason) or -status == _KILLED
+        is_fault = -status in FAULTS or status >= _WINDOWS_FAULTS
+        return is_fault or bool(self.reason) or -status == _KILLED
 
     def error(self, status: int) -> AmuletError:
         """What the end of the process comes to.
@@ -156,9 +166,9 @@ class Heard:
 
     def keep(self) -> None:
         """Note what ran well, since the process ended in order."""
-        for parts, n_tokens, embeds in self._ran:
+        for parts, n_tokens, use in self._ran:
             with contextlib.suppress(OSError):
-                note_as_run([Path(part) for part in parts], n_tokens, embeds=embeds)
+                note_as_run([Path(part) for part in parts], n_tokens, ModelUse(**use))
 
     def forget(self, status: int) -> None:
         """Have the files of a process that died run apart the next time as well.

@@ -2,10 +2,10 @@
 
 A file is approved, and runs in the process that asks for it, if it is one of the catalogue or has
 computed ENOUGH_TOKENS in processes of its own which all ended in order; one that ends a process
-begins anew. Where there is no other process, a file has a trial at least, once. What ran is noted
-in the cache folder by the file's place, size and time, with the build of llama.cpp: whoever may
-write a file of this user's unnoticed needs no model to do harm. Knows nothing about how a trial is
-held.
+begins anew. An adapter counts likewise, beside the model that it changes. Where there is no other
+process, a file has a trial at least, once. What ran is noted in the cache folder by the file's
+place, size and time, with the build of llama.cpp: whoever may write a file of this user's unnoticed
+needs no model to do harm. Knows nothing about how a trial is held.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from typing import Any
 from amulet_local.common import measurement_cache
 from amulet_local.llama import library, trial
 from amulet_local.llama.generative import reason_not_embedding, reason_not_generative
-from amulet_local.llama.gguf import read_header
+from amulet_local.llama.gguf import GGUFHeader, read_header
 from amulet_local.llama.model import file_identity, other_parts
 from amulet_local.loading.model_store import catalogue
 from amulet_local.params.choices import Isolate
+from amulet_local.params.model_use import EMBEDDING, TEXT, ModelUse
 
 ENOUGH_TOKENS = 10_000
 """Of prompts and answers, all rows together: about ten answers."""
@@ -31,33 +32,32 @@ _FILE = "tried_models.json"
 _N_TOKENS = "tokens"
 
 
-def needs_isolation(path: Path, isolate: Isolate, *, embeds: bool = False) -> bool:
+def needs_isolation(path: Path, isolate: Isolate, use: ModelUse = TEXT) -> bool:
     """Whether a file is to run in a process of its own.
 
     Args:
-        isolate: "always", "never", or "auto": a file that isn't approved.
-        embeds: whether it is for hidden states, and not for text.
+        isolate: "always", "never", or "auto": a file that isn't approved, or an adapter that isn't.
+        use: what it is for.
     """
     if isolate != "auto":
         return isolate == "always"
-    return not (_is_of_catalogue(path) or _n_computed(path, embeds=embeds) >= ENOUGH_TOKENS)
+    return not _has_computed(path, use, ENOUGH_TOKENS)
 
 
-def reaches_llama_cpp(path: Path, *, embeds: bool = False) -> bool:
+def reaches_llama_cpp(path: Path, use: ModelUse = TEXT) -> bool:
     """Whether a file passes what is looked at before llama.cpp loads it.
 
     Raises:
         ModelError, FileAccessError: its header isn't sound, or it can't be read.
     """
-    reason = (reason_not_embedding if embeds else reason_not_generative)(read_header(path))
-    return reason is None
+    return _passes(read_header(path), use)
 
 
-def hold_trial(path: Path, isolate: Isolate, *, embeds: bool = False) -> None:
+def hold_trial(path: Path, isolate: Isolate, use: ModelUse = TEXT) -> None:
     """Run a file in a process of its own, where that is asked for or it never ran here.
 
     Args:
-        isolate, embeds: see `needs_isolation`; "auto" is a file that hasn't run here.
+        isolate, use: see `needs_isolation`; "auto" is a file, or an adapter, that hasn't run here.
 
     Raises:
         ModelFileError: the process died of it.
@@ -65,55 +65,84 @@ def hold_trial(path: Path, isolate: Isolate, *, embeds: bool = False) -> None:
     """
     if isolate == "never" or not sys.executable or getattr(sys, "frozen", False):
         return
-    if isolate == "auto" and (_is_of_catalogue(path) or _n_computed(path, embeds=embeds) >= 0):
+    if isolate == "auto" and _has_computed(path, use, 0):
         return
-    if not reaches_llama_cpp(path, embeds=embeds):
-        return
-    parts = [path, *other_parts(path, read_header(path))]
-    if trial.try_out(path, embeds=embeds) is None:
-        note_as_run(parts, 0, embeds=embeds)
+    header = read_header(path)
+    if _passes(header, use) and trial.try_out(path, use) is None:
+        note_as_run([path, *other_parts(path, header)], 0, use)
 
 
-def note_as_run(parts: Sequence[Path], n_tokens: int, *, embeds: bool = False) -> None:
+def note_as_run(parts: Sequence[Path], n_tokens: int, use: ModelUse = TEXT) -> None:
     """Note that a file, with the further files of a split model, has computed so many tokens."""
     first, *others = parts
-    before = max(0, _n_computed(first, embeds=embeds))
-    entry: dict[str, Any] = {os.path.realpath(part): file_identity(part) for part in others}
-    entry[_N_TOKENS] = before + n_tokens
-    measurement_cache.keep(_FILE, _key(first, embeds), entry)
+    identities = {os.path.realpath(part): file_identity(part) for part in others}
+    _add(_key(first, use), n_tokens, identities)
+    for adapter in use.adapters:
+        _add(_adapter_key(adapter, first), n_tokens, {})
 
 
 def approve(*parts: Path) -> None:
     """Let a file run in the process that asks for it, whatever it is for."""
-    for embeds in (False, True):
-        note_as_run(parts, ENOUGH_TOKENS, embeds=embeds)
+    for use in (TEXT, EMBEDDING):
+        note_as_run(parts, ENOUGH_TOKENS, use)
 
 
 def note_as_deadly(path: Path) -> None:
     """Note that a process ended over a file: it has run no more than one that is new here."""
-    for embeds in (False, True):
-        key = _key(path, embeds)
-        if key in measurement_cache.read(_FILE):
+    own = f"{file_identity(path)}; "
+    for key, entry in measurement_cache.read(_FILE).items():
+        if key.startswith(own) and entry is not None:
             measurement_cache.keep(_FILE, key, None)
 
 
-def _n_computed(path: Path, *, embeds: bool) -> int:
-    """Tokens that it has computed as it is, -1 if it hasn't run; its header isn't read for that."""
+def _passes(header: GGUFHeader, use: ModelUse) -> bool:
+    reason = (reason_not_embedding if use.embeds else reason_not_generative)(header)
+    return reason is None
+
+
+def _has_computed(path: Path, use: ModelUse, n_tokens: int) -> bool:
+    """Whether a file is of the catalogue or has computed so many tokens as it is, and its adapters,
+    as far as there are such files, have too; no header is read for that."""
+    adapters = filter(os.path.isfile, use.adapters)
     try:
-        entry = measurement_cache.read(_FILE).get(_key(path, embeds))
-        if not isinstance(entry, dict):
-            return -1
-        others = {part: identity for part, identity in entry.items() if part != _N_TOKENS}
-        are_same = all(file_identity(part) == identity for part, identity in others.items())
-        n_tokens = entry.get(_N_TOKENS, 0)
-        return n_tokens if are_same and isinstance(n_tokens, int) else -1
+        return (_is_of_catalogue(path) or _n_computed(_key(path, use)) >= n_tokens) and all(
+            _n_computed(_adapter_key(adapter, path)) >= n_tokens for adapter in adapters
+        )
     except OSError:
+        return False
+
+
+def _n_computed(key: str) -> int:
+    """Tokens that were noted; -1 where nothing was, or a part has changed since.
+
+    Raises:
+        OSError: a part isn't there.
+    """
+    entry = measurement_cache.read(_FILE).get(key)
+    if not isinstance(entry, dict):
         return -1
+    others = {part: identity for part, identity in entry.items() if part != _N_TOKENS}
+    are_same = all(file_identity(part) == identity for part, identity in others.items())
+    n_tokens = entry.get(_N_TOKENS, 0)
+    return n_tokens if are_same and isinstance(n_tokens, int) else -1
 
 
-def _key(path: Path, embeds: bool) -> str:
-    purpose = "hidden states" if embeds else "text"
-    return "; ".join([file_identity(path), purpose, library.build_version()])
+def _add(key: str, n_tokens: int, parts: dict[str, Any]) -> None:
+    try:
+        before = max(0, _n_computed(key))
+    except OSError:
+        before = 0
+    measurement_cache.keep(_FILE, key, {**parts, _N_TOKENS: before + n_tokens})
+
+
+def _key(path: Path, use: ModelUse) -> str:
+    purpose = "hidden states" if use.embeds else "text"
+    return f"{file_identity(path)}; {purpose}; {library.build_version()}"
+
+
+def _adapter_key(adapter: str, path: Path) -> str:
+    build = library.build_version()
+    return f"{file_identity(adapter)}; an adapter of {file_identity(path)}; {build}"
 
 
 def _is_of_catalogue(path: Path) -> bool:

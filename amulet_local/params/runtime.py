@@ -21,6 +21,7 @@ from amulet_local.params.choices import (
     Schedule,
     SplitMode,
 )
+from amulet_local.params.model_use import ModelUse
 from amulet_local.params.option import ADAPTERS, OUTPUT, RUNTIME, FromFile, Option
 from amulet_local.params.scaled_files import ScaledFile, scaled_files
 
@@ -335,6 +336,14 @@ class RuntimeParams(StrictParams):
     def splits_rows(self) -> bool:
         """Whether preference rows have adapters and the plain row none."""
         return self.adapters_on == "preference" and bool(self.lora or self.control_vectors)
+
+    @property
+    def use(self) -> ModelUse:
+        """What a model that is loaded like this is for, and what is loaded with it."""
+        lora, vectors = (
+            tuple(file.path for file in files) for files in (self.lora, self.control_vectors)
+        )
+        return ModelUse(lora=lora, control_vectors=vectors)
 
     def _check_together(self) -> None:
         if self.splits_rows and self.schedule == "batched":

@@ -6,25 +6,35 @@ import json
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from amulet_local import Engine
+from amulet_local.cli.serve_models import models_named
+from amulet_local.cli.serve_options import ServeOptions
+from amulet_local.cli.supervised import needs_child
 from amulet_local.loading import tried_files
-from tests.cli.running import COMMAND, REPOSITORY, Outcome, environment, run
+from amulet_local.loading.tried_files import ENOUGH_TOKENS, note_as_run
+from amulet_local.params.model_use import EMBEDDING, TEXT, ModelUse
+from tests.adapter_making import random_pairs, write_lora, write_vector
+from tests.cli.running import COMMAND, REPOSITORY, OnTerminal, Outcome, environment, run
 
 pytestmark = pytest.mark.lengthy
 
 LATE = REPOSITORY / "tests" / "late_death"
 QUESTION = "How do I sleep better?"
 REASON = "(SIGABRT: late.cpp:7: GGML_ASSERT(n < 40) failed)"
+MACOS, WINDOWS = (
+    {"PYTHONPATH": f"{REPOSITORY}:{LATE}", "SYSTEM_LIKE": name} for name in ("macOS", "Windows")
+)
 LONG_ANSWER = ("Write a long story about the sea.", "-n", "1500")
 
 
@@ -65,6 +75,41 @@ def test_a_file_that_kills_llama_cpp_in_an_answer_is_an_error_in_one_line(strang
     assert whole.out.startswith(cut.out)
 
 
+def test_an_approved_model_runs_apart_with_an_adapter_that_isn_t(
+    model_path: Path, tmp_path: Path
+) -> None:
+    asked = ("generate", QUESTION, "-m", model_path, "-n", "6")
+    deadly = dying(DIE_AT_DECODE="3")
+    pairs = random_pairs({"blk.0.attn_output.weight": (576, 576)}, rank=2, size=0.05, seed=4)
+    lora = write_lora(tmp_path / "lora.gguf", pairs)
+    vector = write_vector(tmp_path / "vector.gguf", {5: np.ones(576, np.float32)})
+    assert run(*asked, **deadly).code == -signal.SIGABRT
+    for given in (("--lora", f"{lora}:0.5"), ("--control-vector", vector)):
+        cut = run(*asked, *given, **deadly)
+        assert cut.code == 1, cut
+        (line,) = cut.err.splitlines()
+        names = f"{model_path.name}, {'lora' if '--lora' in given else 'vector'}.gguf"
+        assert line.startswith(f"error: {names} can't be used: "), line
+        assert REASON in line
+
+
+def test_what_a_server_embeds_with_is_told_by_what_it_is_for(strange: Path) -> None:
+    shared = {"model": [str(strange)], "runtime": {"lora": ["a.gguf:2"]}}
+    assert list(models_named(ServeOptions(**shared, embedding_model="e.gguf"))) == [
+        (str(strange), ModelUse(lora=("a.gguf",))),
+        ("e.gguf", EMBEDDING),
+    ]
+    assert list(models_named(ServeOptions(**shared, embedding=True))) == [(str(strange), EMBEDDING)]
+    note_as_run([strange], ENOUGH_TOKENS)
+    assert not needs_child([(str(strange), TEXT)], "auto")
+    assert needs_child([(str(strange), EMBEDDING)], "auto")
+
+
+def test_measuring_ends_with_the_same_line(strange: Path) -> None:
+    assert run("doctor", "-m", strange).code == 0
+    say_of_death(run("doctor", "-m", strange, "--measure", **dying(DIE_AT_DECODE="2")))
+
+
 def test_a_chat_ends_with_the_same_line(strange: Path) -> None:
     asked = ("chat", "-m", strange, "-n", "8", "--no-save")
     ended = run(*asked, stdin=b"Hello\nHow are you?\n", **dying(DIE_AT_DECODE="14"))
@@ -85,16 +130,49 @@ def test_input_and_exit_code_are_the_child_s(strange: Path, shallow_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)]
+    ("sent", "code", "system"),
+    [
+        (signal.SIGINT, 130, {}),
+        (signal.SIGTERM, -signal.SIGTERM, {}),
+        (signal.SIGINT, 130, MACOS),
+        (signal.SIGTERM, -signal.SIGTERM, WINDOWS),
+    ],
 )
-def test_a_signal_reaches_the_child(strange: Path, sent: signal.Signals, code: int) -> None:
-    process = started("generate", *LONG_ANSWER, "-m", strange)
+def test_a_signal_reaches_the_child(
+    strange: Path, sent: signal.Signals, code: int, system: dict[str, str]
+) -> None:
+    process = started("generate", *LONG_ANSWER, "-m", strange, **system)
     assert process.stdout is not None
     assert process.stdout.read(5)
     process.send_signal(sent)
     _, err = process.communicate(timeout=120)
     assert process.returncode == code
     assert err == b""
+
+
+@pytest.mark.parametrize("system", [{}, MACOS], ids=["here", "macOS"])
+def test_ctrl_c_on_a_terminal_is_the_child_s_and_comes_once(
+    strange: Path, on_terminal: Callable[..., OnTerminal], system: dict[str, str]
+) -> None:
+    terminal = on_terminal("generate", *LONG_ANSWER, "-m", strange, **system)
+    terminal.read_until(r"\w+ \w+ \w+")
+    terminal.press(b"\x03")
+    assert terminal.finish() == 130
+    assert "Traceback" not in terminal.text
+    assert "error" not in terminal.text
+
+
+@pytest.mark.parametrize("system", [MACOS, WINDOWS], ids=["macOS", "Windows"])
+def test_a_death_is_the_same_line_without_this_system_s_own_calls(
+    strange: Path, system: dict[str, str]
+) -> None:
+    say_of_death(run("generate", QUESTION, "-m", strange, **system, DIE_AT_DECODE="3"))
+
+
+def test_where_a_child_can_t_hear_its_parent_the_command_runs_here(strange: Path) -> None:
+    asked = ("generate", QUESTION, "-m", strange, "-n", "5")
+    assert run(*asked).out == run(*asked, **dying(NO_SOCKET="1")).out
+    assert run(*asked, **dying(NO_SOCKET="1", DIE_AT_DECODE="4")).code == -signal.SIGABRT
 
 
 def test_a_child_doesn_t_outlive_who_started_it(strange: Path) -> None:
@@ -122,25 +200,29 @@ def asked(port: int) -> int:
         return 0
 
 
+def port_of(server: subprocess.Popen[bytes]) -> int:
+    """The port that a server says it has."""
+    assert server.stderr is not None
+    for line in server.stderr:
+        if found := re.search(rb"is ready at http://127\.0\.0\.1:(\d+)", line):
+            return int(found[1])
+    raise AssertionError("it isn't ready")
+
+
 def until_answered(port: int, process: subprocess.Popen[bytes]) -> None:
     while asked(port) != 200:
         assert process.poll() is None
         time.sleep(0.1)
 
 
-@pytest.fixture
-def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 @pytest.mark.slow
 def test_a_server_is_started_again_and_gives_up_when_it_dies_often(
-    strange: Path, port: int
+    strange: Path,
 ) -> None:
     limits: dict[str, Any] = dying(DIE_AT_DECODE="14")  # in the second answer
-    server = started("serve", "-m", strange, "--port", str(port), "-np", "1", **limits)
+    server = started("serve", "-m", strange, "--port", "0", "-np", "1", **limits)
     try:
+        port = port_of(server)
         until_answered(port, server)
         assert asked(port) == 0
         until_answered(port, server)
@@ -160,7 +242,7 @@ def test_a_file_s_tokens_count_when_it_ended_in_order_until_it_is_approved(
     strange: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def n_computed() -> int:
-        return tried_files._n_computed(strange, embeds=False)
+        return tried_files._n_computed(tried_files._key(strange, TEXT))
 
     assert run("generate", QUESTION, "-m", strange, "-n", "5").code in (0, 3)
     n_tokens = n_computed()

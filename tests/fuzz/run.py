@@ -36,6 +36,8 @@ from tests.fuzz.targets import (
 FOUND = Path(__file__).parent / "found"
 HANGS_SECONDS = 30.0
 """A case that takes so long, on however busy a machine, hangs."""
+LOOK_SECONDS = 1.0
+"""Between two looks at a child more doesn't count: this process was stopped as well."""
 REPORT_SECONDS = 10.0
 _COUNTS = struct.Struct("<QQ")
 """The number of a child's case, and how many it began."""
@@ -153,16 +155,18 @@ class Fuzzing:
 
     def _watched(self, child: int) -> int | None:
         """The child's exit status, None if it hangs."""
-        last, since, reported = -1, time.monotonic(), time.monotonic()
+        last, waited, looked, reported = -1, 0.0, time.monotonic(), time.monotonic()
         while True:
             done, status = os.waitpid(child, os.WNOHANG)
             if done:
                 return os.waitstatus_to_exitcode(status)
             time.sleep(0.1)
             now, (number, n_begun) = time.monotonic(), _COUNTS.unpack_from(self._place, 0)
+            waited += min(now - looked, LOOK_SECONDS)
+            looked = now
             if number != last or n_begun == 0:  # it isn't the case that takes long
-                last, since = number, now
-            if now - since > HANGS_SECONDS:
+                last, waited = number, 0.0
+            if waited > HANGS_SECONDS:
                 os.kill(child, signal.SIGKILL)
                 os.waitpid(child, 0)
                 return None

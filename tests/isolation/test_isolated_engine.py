@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -141,6 +143,37 @@ def test_a_stream_can_be_ended_changed_and_left(isolated: Engine) -> None:
     answer = isolated.generate(QUESTION, sampling=SHORT, prompt_progress=lambda *n: seen.append(n))
     assert len(answer.token_ids) == 6
     assert seen[-1][0] == seen[-1][1]
+
+
+IN_ANOTHER_SYSTEM = """
+import sys
+from amulet_local import SamplingParams, errors, load
+if __name__ == "__main__":
+    with load(sys.argv[1], n_ctx=128, isolate="always") as engine:
+        print(type(engine).__name__, flush=True)
+        try:
+            engine.generate("Hi", sampling=SamplingParams(max_tokens=30, ignore_eos=True))
+        except errors.ModelFileError as error:
+            print(error)
+    with load(sys.argv[1], n_ctx=128, isolate="always") as engine:
+        engine.stream_generate("Hi")
+        engine._child.kill()
+"""
+
+
+def test_death_is_an_error_without_this_system_s_own_signals(strange: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": f"{Path(__file__).parents[2]}:{LATE}"}
+    done = subprocess.run(
+        [sys.executable, "-c", IN_ANOTHER_SYSTEM, strange],
+        env={**env, "SYSTEM_LIKE": "Windows", "DIE_AT_DECODE": "5"},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    kind, said = done.stdout.splitlines()
+    assert kind == "IsolatedEngine"
+    assert said.startswith("strange.gguf can't be used: ")
 
 
 def test_death_in_an_answer_is_an_error_and_the_process_goes_on(

@@ -2,12 +2,14 @@
 
 Python imports this at its start where the folder is on PYTHONPATH. It stands for a file that runs
 well at first: at the n-th call of llama_decode (DIE_AT_DECODE), or at the first one of a prompt
-with a certain token in it (DIE_AT_TOKEN), ggml's own assertion fails.
+with a certain token in it (DIE_AT_TOKEN), ggml's own assertion fails. SYSTEM_LIKE takes away what
+another system doesn't have.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 
 
 def _install() -> None:
@@ -31,4 +33,21 @@ def _install() -> None:
     llama_cpp.llama_decode = decode
 
 
+class _NoSocket(socket.socket):
+    """One that can't be had by its number."""
+
+    def __init__(
+        self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
+    ) -> None:
+        if fileno is not None and family == -1:
+            raise OSError("no such socket")
+        super().__init__(family, type, proto, fileno)
+
+
 _install()
+if "NO_SOCKET" in os.environ:
+    socket.socket = _NoSocket  # type: ignore[misc]
+if "SYSTEM_LIKE" in os.environ:
+    import other_systems
+
+    other_systems.become(os.environ["SYSTEM_LIKE"])

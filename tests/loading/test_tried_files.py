@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,7 +12,16 @@ from amulet_local import load
 from amulet_local.common.errors import ModelFileError, ModelNotFoundError
 from amulet_local.llama import trial
 from amulet_local.loading import tried_files
-from amulet_local.loading.tried_files import hold_trial, needs_isolation, note_as_run
+from amulet_local.loading.tried_files import (
+    ENOUGH_TOKENS,
+    approve,
+    hold_trial,
+    needs_isolation,
+    note_as_deadly,
+    note_as_run,
+)
+from amulet_local.params.model_use import ModelUse
+from tests.adapter_making import random_pairs, write_lora
 from tests.small_gguf import small_llama, write_small
 
 
@@ -28,9 +36,9 @@ def trials(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     held: list[Path] = []
     try_out = trial.try_out
 
-    def noted(path: Path, **purpose: Any) -> str | None:
+    def noted(path: Path, use: ModelUse) -> str | None:
         held.append(path)
-        return try_out(path, **purpose)
+        return try_out(path, use)
 
     monkeypatch.setattr(trial, "try_out", noted)
     return held
@@ -102,6 +110,49 @@ def test_a_packages_model_and_what_nothing_loads_are_not_tried(
     with pytest.raises(ModelNotFoundError):
         hold_trial(tmp_path / "none.gguf", "auto")
     assert trials == []
+
+
+def test_an_adapter_counts_like_a_file_of_its_own(sound: Path, tmp_path: Path) -> None:
+    lora, vector = (str(tmp_path / name) for name in ("lora.gguf", "vector.gguf"))
+    for path in (lora, vector):
+        Path(path).write_bytes(b"what is in it isn't looked at for that")
+    both = ModelUse(lora=(lora,), control_vectors=(vector,))
+    approve(sound)
+    assert not needs_isolation(sound, "auto")
+    assert needs_isolation(sound, "auto", both)
+    note_as_run([sound], ENOUGH_TOKENS - 1, both)
+    assert needs_isolation(sound, "auto", both)
+    note_as_run([sound], 1, both)
+    assert not needs_isolation(sound, "auto", both)
+    nothing = ModelUse(lora=(str(tmp_path / "none.gguf"),))
+    assert not needs_isolation(sound, "auto", nothing)  # an error says that it isn't there
+
+    other = write_small(tmp_path / "other.gguf", *small_llama())
+    approve(other)
+    assert needs_isolation(other, "auto", both)  # it ran beside another model
+    note_as_deadly(Path(vector))
+    assert needs_isolation(sound, "auto", both)
+    assert not needs_isolation(sound, "auto", ModelUse(lora=(lora,)))
+
+
+@pytest.mark.lengthy
+def test_adapters_are_tried_with_the_model(
+    sound: Path, tmp_path: Path, trials: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note_as_run([sound], 0)
+    pairs = random_pairs({"blk.0.attn_q.weight": (64, 64)}, rank=2, size=0.05, seed=4)
+    use = ModelUse(lora=(str(write_lora(tmp_path / "lora.gguf", pairs)),))
+    hold_trial(sound, "auto", use)
+    hold_trial(sound, "auto", use)
+    assert trials == [sound]
+    assert trial.try_out(sound, use) is None
+    no_lora = ModelUse(lora=(str(sound),))
+    assert "it is no LoRA adapter" in (trial.try_out(sound, no_lora) or "")
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "late_death"))
+    monkeypatch.setenv("DIE_AT_DECODE", "1")
+    os.utime(use.lora[0], (1, 1))
+    with pytest.raises(ModelFileError, match=r"sound\.gguf can't be used"):
+        hold_trial(sound, "auto", use)
 
 
 @pytest.mark.lengthy

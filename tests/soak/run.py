@@ -11,6 +11,7 @@ import contextlib
 import faulthandler
 import gc
 import logging
+import math
 import os
 import random
 import statistics
@@ -50,8 +51,8 @@ MIN_ROUNDS = 24
 SETTLE_SECONDS = 120.0
 """How long connections whose clients have left may take to be closed on a busy machine."""
 IDLE_SECONDS = 0.5
-N_VISITS = 2
-"""Of each desk in a round."""
+N_VISITS, FEWEST_VISITS = 2, 3
+"""Of each desk in a round, and of all desks together where a machine is too slow for more."""
 
 
 @dataclass(frozen=True)
@@ -123,27 +124,46 @@ class Soak:
         self._process = psutil.Process()
 
     def run(self, minutes: float, report: Callable[[str], object] = print) -> list[str]:
-        """Visit for so long, and MIN_ROUNDS rounds at least; what was wrong, in words."""
+        """Visit for so long, and MIN_ROUNDS rounds at least; what was wrong, in words.
+
+        Rounds are smaller where they would take longer than that.
+        """
         started = time.monotonic()
         compiled.COMPILE_SECONDS = STUCK_SECONDS
         compiled.take_over()  # a process that goes on does so by itself, in some round
         for visit in dict.fromkeys(visit for desk in self._desks for visit in desk):
             visit(self._place, self.book, None)
+        begun, n_made = time.monotonic(), 0
         while not self.book.faults:
             self._settle()
-            took = (time.monotonic() - started) / 60
+            now = time.monotonic()
+            took = (now - started) / 60
             ends = ", ".join(f"{n} {how}" for how, n in sorted(self.book.counts.items()))
             report(f"{took:.1f} min, {len(self.held)} rounds: {ends}; {self.held[-1]}")
             if took >= minutes and len(self.held) >= MIN_ROUNDS:
                 break
-            self._round()
+            left = max(0.0, started + 60 * minutes - now)
+            n_visits = self._n_visits(left * n_made / (now - begun) if n_made else math.inf)
+            self._round(n_visits)
+            n_made += n_visits
         return [*self.book.faults, *growth(self.held)]
 
-    def _round(self) -> None:
+    def _n_visits(self, n_left: float) -> int:
+        """How many the next round has, of so many that there is time for."""
+        n_missing = MIN_ROUNDS - len(self.held)
+        most = float(N_VISITS * len(self._desks))
+        if n_missing > 0:
+            most = max(FEWEST_VISITS, min(most, n_left / n_missing))
+        return int(most)
+
+    def _round(self, n_visits: int) -> None:
         threads = []
-        for number, desk in enumerate(self._desks):
+        order = list(enumerate(self._desks))
+        random.Random(f"{self._seed} {len(self.held)}").shuffle(order)
+        for place, (number, desk) in enumerate(order):
             chance = random.Random(f"{self._seed} {len(self.held)} {number}")
-            visits = chance.sample(desk, min(len(desk), N_VISITS))
+            n = max(0, n_visits - place + len(order) - 1) // len(order)
+            visits = chance.sample(desk, min(len(desk), n))
             threads.append(threading.Thread(target=self._go, args=(visits, chance), daemon=True))
         for thread in threads:
             thread.start()

@@ -22,7 +22,7 @@ def test_under_mixed_load_every_answer_is_the_first_one_and_nothing_grows(
 ) -> None:
     with opened(tiny_path, tmp_path) as place:
         soak = Soak(place, DESKS, seed=1)
-        assert soak.run(minutes=0.5) == []
+        assert soak.run(minutes=3) == []
     counts = soak.book.counts
     assert {"whole", "cut", "refused"} <= {how for how, n in counts.items() if n > 20}, counts
 

@@ -12,7 +12,7 @@ from amulet_local.cli.chat.options import MAX_TOKENS, ChatOptions
 from amulet_local.cli.command import add_command
 from amulet_local.cli.exit_codes import EXIT_CUT, EXIT_ERROR
 from amulet_local.cli.llama_server_flags import LlamaCliChat
-from amulet_local.cli.supervised import the_model
+from amulet_local.cli.supervised import Uses, the_model, use_given
 from amulet_local.cli.terminal import write
 from amulet_local.common.errors import AmuletError, InvalidRequestError
 
@@ -164,14 +164,14 @@ def converse(chat: Chat, commands: SlashCommands, questions: Questions, lines: T
             write("\n")
 
 
-def _models(options: ChatOptions) -> list[str]:
+def _models(options: ChatOptions) -> Uses:
     """The model, which may be that of the chat that is gone on with."""
     from amulet_local.cli.kept_chats import model_of, read_chat
 
     path = _chosen_chat(options)
     if path is None or options.model is not None:
         return the_model(options)
-    return [model_of(read_chat(path))]
+    return [(model_of(read_chat(path)), use_given(options.runtime))]
 
 
 def add_to(app: typer.Typer) -> None:

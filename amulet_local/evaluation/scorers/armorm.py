@@ -22,8 +22,9 @@ from amulet_local.evaluation.conversion.armorm_head import (
 from amulet_local.evaluation.scorers.base import AnsweredQuestion, Scorer
 from amulet_local.evaluation.scorers.registry import ScorerEntry, ScorerOptions
 from amulet_local.llama.embedder import Embedder, EmbedderSettings
+from amulet_local.loading.isolated import loading_safely, say_ran
 from amulet_local.loading.model_store import find_model
-from amulet_local.loading.tried_files import hold_trial
+from amulet_local.params.model_use import EMBEDDING
 from amulet_local.prompts.chat_template import ChatTemplate
 
 N_CTX = 4096
@@ -63,16 +64,14 @@ class ArmoRM:
                 "and name the GGUF file (armorm=, --armorm FILE)"
             )
         path = find_model(options.armorm)
-        hold_trial(path, "auto", embeds=True)
-        self._embedder = Embedder(
-            path,
-            EmbedderSettings(
-                n_ctx=N_CTX,
-                n_threads=options.n_threads,
-                n_gpu_layers=options.n_gpu_layers,
-                pooled=False,
-            ),
+        settings = EmbedderSettings(
+            n_ctx=N_CTX,
+            n_threads=options.n_threads,
+            n_gpu_layers=options.n_gpu_layers,
+            pooled=False,
         )
+        with loading_safely(path, "auto", EMBEDDING):
+            self._embedder = Embedder(path, settings)
         try:
             model = self._embedder.model
             self._head = ArmoHead.load(head_path(path), model.n_embd)
@@ -104,6 +103,7 @@ class ArmoRM:
     def close(self) -> None:
         """Free the model. May be called twice."""
         self._embedder.close()
+        say_ran(self._embedder.model, EMBEDDING)
 
     def _compute(self, question: str, text: str) -> Reward | None:
         if not text.strip():

@@ -13,8 +13,9 @@ from amulet_local.evaluation.conversion.minilm import N_USED_TOKENS, cached_mode
 from amulet_local.evaluation.scorers.base import AnsweredQuestion, Scorer
 from amulet_local.evaluation.scorers.registry import ScorerEntry, ScorerOptions
 from amulet_local.llama.embedder import Embedder, EmbedderSettings, Vector
+from amulet_local.loading.isolated import loading_safely, say_ran
 from amulet_local.loading.model_store import find_model
-from amulet_local.loading.tried_files import hold_trial
+from amulet_local.params.model_use import EMBEDDING
 
 N_CTX = 2048
 """Tokens of a text that count with a model that the user names."""
@@ -33,15 +34,13 @@ class Similarity(Scorer):
         self.name, self.summary, self.better = entry.name, entry.summary, entry.better
         path = options.embedding_model
         model = find_model(path) if path is not None else cached_model()
-        hold_trial(model, "auto" if path is not None else "never", embeds=True)
-        self._embedder = Embedder(
-            model,
-            EmbedderSettings(
-                n_ctx=N_USED_TOKENS if path is None else N_CTX,
-                n_threads=options.n_threads,
-                n_gpu_layers=options.n_gpu_layers,
-            ),
+        settings = EmbedderSettings(
+            n_ctx=N_USED_TOKENS if path is None else N_CTX,
+            n_threads=options.n_threads,
+            n_gpu_layers=options.n_gpu_layers,
         )
+        with loading_safely(model, "auto" if path is not None else "never", EMBEDDING):
+            self._embedder = Embedder(model, settings)
         self.source = self._embedder.source
         self._questions: dict[str, Vector] = {}
 
@@ -52,6 +51,7 @@ class Similarity(Scorer):
     def close(self) -> None:
         """Free the model."""
         self._embedder.close()
+        say_ran(self._embedder.model, EMBEDDING)
 
     def _score(self, answer: AnsweredQuestion) -> float | None:
         if not answer.question.strip() or not answer.text.strip():
