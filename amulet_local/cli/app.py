@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from amulet_local.cli.terminal import note, write
+from amulet_local.cli.terminal import note, noted, write
 from amulet_local.common.version import package_version
 from amulet_local.params.choices import as_known
 
@@ -156,6 +156,10 @@ def without_a_command(args: list[str]) -> list[str]:
     return ["generate" if asks or not sys.stdin.isatty() else "chat", *args]
 
 
+_UsageError: Any = typer.BadParameter.__base__
+"""click's, or what newer typers have of it."""
+
+
 class Commands(TyperGroup):
     """Commands that are names until one of them is asked for."""
 
@@ -163,6 +167,19 @@ class Commands(TyperGroup):
         """Read the flags before the command."""
         rest: list[str] = super().parse_args(ctx, without_a_command(args) if args else args)
         return rest
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; on a terminal the line that says what is wrong with its command line
+        breaks between words.
+
+        Raises:
+            typer.BadParameter: something is wrong with it.
+        """
+        try:
+            return super().invoke(ctx)
+        except _UsageError as error:
+            said = noted(f"Error: {error.format_message()}").removeprefix("Error: ")
+            raise _UsageError(said, error.ctx) from None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """The command that the arguments begin with, and the other arguments."""

@@ -38,15 +38,18 @@ def pad(text: str, width: int, *, right: bool = False) -> str:
     return blanks + text if right else text + blanks
 
 
-def wrap(text: str, width: int) -> list[str]:
+def wrap(text: str, width: int, *, breaks_words: bool = True) -> list[str]:
     """The lines of `text`, none wider than `width` cells.
 
     Lines are broken at blanks, and inside words that are wider than a line. The indentation of a
     line stays, and its further lines have none.
+
+    Args:
+        breaks_words: False leaves such words whole, in lines of their own that are too wide.
     """
     lines = []
     for line in text.expandtabs(_TAB).split("\n"):
-        lines.extend(_wrap_line(line.rstrip(" "), width))
+        lines.extend(_wrap_line(line.rstrip(" "), width, breaks_words))
     return lines
 
 
@@ -84,7 +87,7 @@ def side_by_side(texts: Sequence[str], width: int) -> str:
     )
 
 
-def _wrap_line(line: str, width: int) -> list[str]:
+def _wrap_line(line: str, width: int, breaks_words: bool) -> list[str]:
     body = line.lstrip(" ")
     lines, current = [], line[: len(line) - len(body)]
     current = current[: max(0, width - 1)]
@@ -97,7 +100,8 @@ def _wrap_line(line: str, width: int) -> list[str]:
         if has_word:
             lines.append(current)
             current = ""
-        *whole, current = _slices(current + word, width)
+        begun = current + word
+        *whole, current = _slices(begun, width) if breaks_words else [begun]
         lines.extend(whole)
         has_word = True
     return [*lines, current]

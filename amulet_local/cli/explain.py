@@ -29,7 +29,6 @@ from amulet_local.cli.terminal import (
     has_characters,
     has_colours,
     note,
-    note_wrapped,
     one_line,
     separator,
     stderr_is_terminal,
@@ -144,7 +143,7 @@ def run(options: ExplainOptions) -> None:
         _write_page(options.html, explanation)
     is_shown = options.stats or stderr_is_terminal()
     if is_shown:
-        note_wrapped(figures(generation))
+        note(figures(generation))
     say_what_was_cut(question, [generation], is_shown=is_shown)
 
 

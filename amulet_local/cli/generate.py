@@ -17,7 +17,7 @@ from amulet_local.cli.named_method import warn_of_no_preference, with_method
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.question import read_options
 from amulet_local.cli.supervised import the_model
-from amulet_local.cli.terminal import note_wrapped, stderr_is_terminal
+from amulet_local.cli.terminal import note, stderr_is_terminal
 
 HELP = """Answer one question, following a preference.
 
@@ -56,7 +56,7 @@ def run(options: GenerateOptions) -> None:
             write_json(opened.json_of(generation))
         is_shown = options.stats or stderr_is_terminal()
         if is_shown:
-            note_wrapped(figures(generation))
+            note(figures(generation))
         say_what_was_cut(question, [generation], is_shown=is_shown)
 
 

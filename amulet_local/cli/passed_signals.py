@@ -26,7 +26,7 @@ def passed_on() -> set[signal.Signals]:
 
 def pass_signals_on() -> PassedSignals:
     """Hold them back from now on, until that is closed."""
-    return SendersKnown() if hasattr(signal, "sigtimedwait") else PassedSignals()
+    return SendersKnown() if hasattr(signal, "sigwaitinfo") else PassedSignals()
 
 
 def let_come() -> None:
@@ -76,19 +76,26 @@ class SendersKnown(PassedSignals):
     """The same where the system says who sent one, and tells of a child's end as well."""
 
     def __init__(self) -> None:
-        self._awaited = {*passed_on(), signal.SIGCHLD}
+        self._own = {signal.SIGCHLD, signal.SIGALRM}
+        self._awaited = {*passed_on(), *self._own}
+        self._alarm = signal.signal(signal.SIGALRM, lambda *_: None)  # where another thread gets it
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._awaited)
 
     def wait(self, seconds: float, channel: socket.socket) -> int | None:
-        """See PassedSignals; a child's end ends the waiting."""
-        came = signal.sigtimedwait(self._awaited, seconds)
-        if came is None or came.si_signo == signal.SIGCHLD or came.si_code > 0:
-            return None
-        return came.si_signo
+        """See PassedSignals; a child's end ends the waiting.
+
+        `sigtimedwait` would be one call, but where Ctrl-Z and `fg` interrupt it and its time is
+        over by then, CPython returns a signal that never came.
+        """
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+        came = signal.sigwaitinfo(self._awaited)
+        return None if came.si_signo in self._own or came.si_code > 0 else came.si_signo
 
     def close(self) -> None:
         """See PassedSignals."""
+        signal.setitimer(signal.ITIMER_REAL, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
+        signal.signal(signal.SIGALRM, self._alarm)
 
 
 def _is_of_terminal(number: int) -> bool:

@@ -91,24 +91,27 @@ def _put(put: Callable[[str], object], text: str) -> None:
 
 
 def note(text: object) -> None:
-    """Write one line to stderr, as far as stderr takes it."""
+    """Write one line to stderr, in the lines of `noted`, as far as stderr takes it."""
     try:
-        sys.stderr.write(one_line(text) + "\n")
+        sys.stderr.write(noted(one_line(text)) + "\n")
         sys.stderr.flush()
     except OSError:
         silence(sys.stderr)
 
 
-def note_wrapped(text: str) -> None:
-    """The same; on a terminal in lines that end between words, for what nobody copies."""
+def noted(line: str) -> str:
+    """A line for stderr; on a terminal it goes on below, between words, where it doesn't fit.
+
+    A word that is wider than the terminal, as a path may be, is left whole for who copies it.
+    """
+    if not stderr_is_terminal():
+        return line
     import shutil
 
     from amulet_local.cli.columns import wrap
 
-    shown = one_line(text)
-    width = shutil.get_terminal_size().columns - 1 if stderr_is_terminal() else len(shown)
-    for line in wrap(shown, max(width, 20)):
-        note(line)
+    width = max(shutil.get_terminal_size().columns - 1, 20)
+    return "\n".join(wrap(line, width, breaks_words=False))
 
 
 def silence(stream: TextIO) -> None:

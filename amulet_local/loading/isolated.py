@@ -35,6 +35,7 @@ FAULTS = frozenset(
 
 _WINDOWS_FAULTS = 0xC0000000
 """The same there, from this exit status on."""
+_PAUSE_SECONDS = 10.0
 _KILLED = getattr(signal, "SIGKILL", None)
 
 Say = Callable[[str, Any], None]
@@ -116,6 +117,7 @@ class Heard:
     _loading: str = ""
     _limit: float = 0.0
     _until: float | None = None
+    _looked: float = 0.0
 
     def take(self, kind: str, what: Any) -> None:
         """Take note of something."""
@@ -123,7 +125,8 @@ class Heard:
             files, self._limit = what
             self._loading = str(files[0])
             self.paths = [*(path for path in self.paths if path not in files), *files]
-            self._until = time.monotonic() + self._limit
+            self._looked = time.monotonic()
+            self._until = self._looked + self._limit
         elif kind == "loaded":
             self._until = None
         elif kind == "ready":
@@ -134,8 +137,18 @@ class Heard:
             self._ran.append(what)
 
     def is_stuck(self) -> bool:
-        """Whether a file has been loading for longer than one may."""
-        return self._until is not None and time.monotonic() > self._until
+        """Whether a file has been loading for longer than one may.
+
+        Asked every second or so: where it wasn't, this process and the other one were stopped, as
+        by Ctrl-Z, and that time doesn't count.
+        """
+        if self._until is None:
+            return False
+        now = time.monotonic()
+        pause = now - self._looked
+        self._until += pause if pause > _PAUSE_SECONDS else 0
+        self._looked = now
+        return now > self._until
 
     def stuck_error(self) -> ModelFileError:
         """What that comes to."""

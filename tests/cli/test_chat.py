@@ -98,6 +98,15 @@ def words(text: str) -> list[str]:
     return re.findall(r"\w+", text)
 
 
+def test_ctrl_z_is_no_part_of_a_question(shared: ChatTerminal) -> None:
+    shared.type("Hel")
+    shared.press(b"\x1a")  # here nobody could wake it, and the system doesn't stop it
+    shared.wait(lambda: shared.is_ready or "Hel" in shared.line)
+    shared.type("lo")
+    shared.wait(lambda: shared.line.endswith("> Hello"))
+    shared.press(b"\x03")
+
+
 def test_a_preference_holds_from_the_next_turn_on(
     shared: ChatTerminal, tiny_engine: Engine
 ) -> None:

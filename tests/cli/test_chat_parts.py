@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from amulet_local.cli.chat import live
 from amulet_local.cli.chat.live import LiveText
 from amulet_local.cli.chat.markdown import Renderer
 from amulet_local.cli.chat.questions import without_quotes
-from amulet_local.cli.chat.settings import changed_strength
+from amulet_local.cli.chat.settings import changed_guard, changed_strength, in_chat
 from amulet_local.cli.chat.slash import help_text, parsed, unknown
 from amulet_local.cli.chat.talk import _fitted
 from amulet_local.cli.chat.type_ahead import TypeAhead
@@ -27,6 +28,7 @@ from amulet_local.cli.kept_chats import Keeper, TypedLines, chat_path, model_of,
 from amulet_local.common.errors import InvalidParameterError, InvalidRequestError
 from amulet_local.conversation.conversation_file import SavedConversation
 from amulet_local.conversation.conversation_settings import ConversationSettings
+from amulet_local.steering.guards.loop_watch import Watch
 from amulet_local.steering.presets import PRESETS, adjusted_strength
 
 ANSWER = """\
@@ -246,6 +248,31 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The user's data folder."""
     monkeypatch.setenv("AMULET_DATA", str(tmp_path / "data"))
     return tmp_path / "data"
+
+
+def test_a_guard_is_switched_off_as_a_warning_in_a_chat_says() -> None:
+    watch = Watch()
+    for token in [1, 2, 3, 4] * 40:
+        watch.accept(token)
+    (warning,) = watch.warnings
+    said = re.search(r"/set (\w+) (\w+)", in_chat(warning))
+    assert said is not None
+    assert "--" not in in_chat(warning)
+    settings = ConversationSettings(preset="strong")
+    present = adjusted_strength("strong", {})
+    assert present.watch
+    assert changed_guard(*said.groups(), settings, None) == present.replace(watch=False)
+
+
+def test_a_chat_has_no_flags_in_what_it_says() -> None:
+    assert in_chat("allow more of them (max_tokens, -n)") == "allow more of them (/set n)"
+    said = in_chat("use a larger context (n_ctx, -c 900)")
+    assert said == "use a larger context (amulet-local chat -c 900)"
+
+
+def test_a_guard_is_on_or_off() -> None:
+    with pytest.raises(InvalidParameterError, match="takes on or off, not 'maybe'"):
+        changed_guard("watch", "maybe", ConversationSettings(), None)
 
 
 def test_one_process_at_a_time_goes_on_with_a_chat(data: Path) -> None:

@@ -52,6 +52,11 @@ def test_a_word_that_is_too_long_is_broken() -> None:
     assert wrap("日本語です", 5) == ["日本", "語で", "す"]
 
 
+def test_a_word_that_is_too_long_may_stay_whole() -> None:
+    shown = wrap("see incomprehensible things", 8, breaks_words=False)
+    assert shown == ["see", "incomprehensible", "things"]
+
+
 def test_indentation_stays() -> None:
     assert wrap("    indented words", 12) == ["    indented", "words"]
     assert wrap("- a\n  - b\n\tc", 12) == ["- a", "  - b", "    c"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -22,6 +23,7 @@ from amulet_local.cli.serve_models import models_named
 from amulet_local.cli.serve_options import ServeOptions
 from amulet_local.cli.supervised import needs_child
 from amulet_local.loading import tried_files
+from amulet_local.loading.isolated import Heard
 from amulet_local.loading.tried_files import ENOUGH_TOKENS, note_as_run
 from amulet_local.params.model_use import EMBEDDING, TEXT, ModelUse
 from tests.adapter_making import random_pairs, write_lora, write_vector
@@ -49,10 +51,13 @@ def dying(**when: str) -> dict[str, str]:
     return {"PYTHONPATH": f"{REPOSITORY}:{LATE}", **when}
 
 
-def started(*arguments: str | Path, **env: str) -> subprocess.Popen[bytes]:
+def started(
+    *arguments: str | Path, preexec_fn: Callable[[], object] | None = None, **env: str
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [*COMMAND, *map(str, arguments)],
         env=environment(**env),
+        preexec_fn=preexec_fn,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -173,6 +178,39 @@ def test_where_a_child_can_t_hear_its_parent_the_command_runs_here(strange: Path
     asked = ("generate", QUESTION, "-m", strange, "-n", "5")
     assert run(*asked).out == run(*asked, **dying(NO_SOCKET="1")).out
     assert run(*asked, **dying(NO_SOCKET="1", DIE_AT_DECODE="4")).code == -signal.SIGABRT
+
+
+@pytest.mark.parametrize("system", [{}, MACOS], ids=["here", "macOS"])
+def test_a_command_that_was_stopped_goes_on(strange: Path, system: dict[str, str]) -> None:
+    """Ctrl-Z, and fg after the moment at which its parent would have looked at it."""
+    process = started("generate", *LONG_ANSWER, "-m", strange, preexec_fn=os.setpgrp, **system)
+    assert process.stdout is not None
+    assert process.stdout.read(5)
+    os.killpg(process.pid, signal.SIGTSTP)
+    _, status = os.waitpid(process.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    time.sleep(2)
+    os.killpg(process.pid, signal.SIGCONT)
+    assert process.stdout.read(5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert (process.returncode, err) == (130, b"")
+
+
+def test_time_in_which_both_were_stopped_is_no_time_of_loading(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    heard = Heard()
+    heard.take("loading", [["model.gguf"], 120.0])
+
+    def is_stuck_at(second: float) -> bool:
+        clock[0] = second
+        return heard.is_stuck()
+
+    assert not any(map(is_stuck_at, [1, 2, 1002, *range(1003, 1118)]))
+    assert any(map(is_stuck_at, range(1118, 1125)))
 
 
 def test_a_child_doesn_t_outlive_who_started_it(strange: Path) -> None:

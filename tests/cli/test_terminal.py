@@ -172,3 +172,22 @@ def test_work_that_is_done_soon_is_not_announced(
     line.show("compiling")
     line.erase()
     assert stderr.getvalue() == ""
+
+
+def test_notes_break_between_words_on_a_terminal_and_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = "/a/path/that/is/wider/than/the/terminal"
+    said = f"error: can't read {path} as there is no such file"
+    monkeypatch.setenv("COLUMNS", "24")
+    stderr = on_a_terminal(monkeypatch)
+    terminal.note(said)
+    lines = stderr.getvalue().splitlines()
+    assert path in lines
+    assert max(len(line) for line in lines if line != path) < 24
+    assert " ".join(lines) == said
+
+    into_a_pipe = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", into_a_pipe)
+    terminal.note(said)
+    assert into_a_pipe.getvalue() == f"{said}\n"

@@ -214,7 +214,14 @@ class SlashCommands:
             return
         if name and not value:
             raise InvalidRequestError(f"give a value: /set {name:.40} VALUE")
-        if name.replace("-", "_").lower() == "on_full":
+        key = name.lstrip("-").replace("-", "_").lower()
+        if key in words.GUARDS:
+            own = chat.engine.own_settings
+            changed = words.changed_guard(key, value, conversation.settings, own)
+            conversation.set(amulet=changed)
+            chat.screen.remark(f"{key} {'on' if getattr(changed, key) else 'off'}")
+            return
+        if key == "on_full":
             conversation.set(on_full=value.replace("-", "_"))  # type: ignore[arg-type]
         elif name:
             sampling = words.changed_sampling(name, value, conversation.settings.sampling)

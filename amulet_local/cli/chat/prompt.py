@@ -21,7 +21,7 @@ from prompt_toolkit.styles import Style
 
 from amulet_local.cli import completions
 from amulet_local.cli.chat.questions import MORE, PROMPT, is_open, without_quotes
-from amulet_local.cli.chat.settings import SAMPLING
+from amulet_local.cli.chat.settings import GUARDS, SAMPLING
 from amulet_local.cli.chat.slash import BY_NAME, COMMANDS, parsed
 from amulet_local.cli.kept_chats import TypedLines, saved_chats
 from amulet_local.cli.terminal import visible
@@ -68,6 +68,7 @@ class ChatInput:
             reserve_space_for_menu=6,
             key_bindings=_keys(),
             bottom_toolbar=toolbar,
+            enable_suspend=True,  # else Ctrl-Z is a character of the question
             style=_STYLE,
             color_depth=None if colours else ColorDepth.DEPTH_1_BIT,
         )
@@ -130,7 +131,7 @@ def _offers(kind: str) -> list[str]:
         case "chats":
             return [path.stem for path in saved_chats()[:20]]
         case "sampling":
-            return [*SAMPLING, "stop", "on_full"]
+            return [*SAMPLING, "stop", "on_full", *GUARDS]
         case "commands":
             return list(BY_NAME)
     return []

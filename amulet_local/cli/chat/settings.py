@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from amulet_local.cli.flag_names import in_flags
 from amulet_local.cli.flags import number
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.conversation.conversation_settings import ConversationSettings
@@ -23,6 +24,10 @@ from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, adjusted_strength
 
 OFF = ("off", "none", "no")
+_OFF_OR_ON = {
+    **dict.fromkeys((*OFF, "false", "0"), False),
+    **dict.fromkeys(("on", "true", "1"), True),
+}
 
 
 def _spellings(name: str, option: Option) -> list[str]:
@@ -47,6 +52,9 @@ _AT_START = {
     for other in _spellings(name, option)
 }
 """What can't change in a chat -> the flag that sets it."""
+GUARDS = [name for name, option in AmuletParams.options.items() if option.kind == "switch"]
+"""What `/set` takes besides, to be on or off."""
+_GUARD_OFF = re.compile(rf"--no-({'|'.join(GUARDS).replace('_', '-')})(?![\w-])")
 _STRENGTH = re.compile(r"(?:kl_budget|budget|kl)\s*=?\s*(\S+)", re.IGNORECASE)
 
 
@@ -127,13 +135,35 @@ def changed_sampling(name: str, value: str, present: SamplingParams) -> Sampling
         return _replaced(present, stop=() if value.lower() in OFF else (value,))
     field = SAMPLING.get(key)
     if field is None:
-        known = [*SAMPLING, "stop", "on_full"]
+        known = [*SAMPLING, "stop", "on_full", *GUARDS]
         raise InvalidParameterError(
             f"/set knows no {name!r:.40}; {did_you_mean(key, known)}known: {', '.join(known)}"
         )
     if field == "seed" and value.lower() in (*OFF, "-1", "random"):
         return _replaced(present, seed=None)
     return _replaced(present, **{field: _number(f"/set {name:.40}", value)})
+
+
+def changed_guard(
+    name: str, value: str, settings: ConversationSettings, own: UserModelSettings | None
+) -> AmuletParams:
+    """The strength and guards that hold once `/set GUARD on` or `off` does.
+
+    Raises:
+        InvalidParameterError: the value is neither.
+    """
+    wanted = _OFF_OR_ON.get(value.lower())
+    if wanted is None:
+        raise InvalidParameterError(f"/set {name} takes on or off, not {value!r:.40}")
+    changed: AmuletParams = present_strength(settings, own).replace(**{name: wanted})
+    return changed
+
+
+def in_chat(message: str) -> str:
+    """What the library says, with what a chat has for the flags that it names."""
+    message = message.replace("(max_tokens, -n)", "(/set n)")
+    message = re.sub(r"\(n_ctx, (-c[^)]*)\)", r"(amulet-local chat \1)", message)
+    return _GUARD_OFF.sub(r"/set \1 off", in_flags(message))
 
 
 def sampling_in_words(sampling: SamplingParams) -> str:

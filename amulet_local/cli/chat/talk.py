@@ -13,7 +13,6 @@ from amulet_local.cli.chat import settings as words
 from amulet_local.cli.chat.screen import AnswerDisplay, Screen
 from amulet_local.cli.chat.slash import SlashLine, parsed
 from amulet_local.cli.columns import cells, cut
-from amulet_local.cli.flag_names import in_flags
 from amulet_local.cli.kept_chats import Keeper
 from amulet_local.cli.terminal import one_line
 from amulet_local.common.errors import AmuletError, ConversationFullError
@@ -149,7 +148,7 @@ class Chat:
         for warning in warnings:
             if warning not in self._warned:
                 self._warned.add(warning)
-                self.screen.complain(f"warning: {in_flags(warning)}")
+                self.screen.complain(f"warning: {words.in_chat(warning)}")
 
     @contextlib.contextmanager
     def reporting(self) -> Iterator[None]:
@@ -236,7 +235,7 @@ class Chat:
             if generation.usage.completion_tokens >= limit:
                 self.screen.remark(f"(cut off at {limit} tokens; /set n {2 * limit} allows more)")
         for warning in generation.warnings:
-            self.screen.remark(f"({in_flags(warning)})")
+            self.screen.remark(f"({words.in_chat(warning)})")
 
     def _typed(self, line: str) -> str | None:
         """A line that came while an answer comes."""
