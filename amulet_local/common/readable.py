@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable, Sequence
 
 _ACTING = (
     "["
@@ -16,6 +17,8 @@ _ACTING = (
 )
 _DROPPED = "\r\u061c\u200e\u200f"
 """Shown as nothing: the half of a line end, and marks that right-to-left text is full of."""
+
+MOST_LINES = 16
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _MOST_COUNTED = math.log(1e15)
@@ -35,6 +38,14 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def a_line_each(names: Sequence[str], line: Callable[[str], str]) -> list[str]:
+    """A line for each name, and one for all behind the first MOST_LINES: a request may have as many
+    as there is room for in it."""
+    lines = [line(name) for name in names[:MOST_LINES]]
+    n_others = len(names) - MOST_LINES
+    return [*lines, f"and so it is with {n_others:,} others"] if n_others > 0 else lines
 
 
 def percent(log_probability: float | None) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from amulet_local.grammar.schema_keywords import TYPES, are_numbers, equal, is_of
+from amulet_local.grammar.schema_keywords import TYPES, are_numbers, equal, is_of, properties_of
 
 Flatten = Callable[[Any], Mapping[str, Any]]
 """One mapping instead of references and allOf."""
@@ -65,7 +65,7 @@ def _objects_differ(
     one: Mapping[str, Any], other: Mapping[str, Any], flatten: Flatten, depth: int
 ) -> bool:
     """By a property that both have when one requires it, or that each lacks of the other's."""
-    mine, theirs = _properties(one), _properties(other)
+    mine, theirs = properties_of(one), properties_of(other)
     required = {*_required(one), *_required(other)}
     if any(
         are_exclusive(mine[name], theirs[name], flatten, depth + 1)
@@ -73,14 +73,14 @@ def _objects_differ(
     ):
         return True
     return all(
-        _is_closed(a) and not set(_required(b)) <= {*_properties(a), *_required(a)}
+        _is_closed(a) and not set(_required(b)) <= {*properties_of(a), *_required(a)}
         for a, b in ((one, other), (other, one))
     )
 
 
 def _is_closed(schema: Mapping[str, Any]) -> bool:
     """Whether texts that are written for it have declared properties alone."""
-    declared = bool(_properties(schema) or _required(schema))
+    declared = bool(properties_of(schema) or _required(schema))
     return schema.get("additionalProperties", not declared) is False
 
 
@@ -99,13 +99,8 @@ def _values(schema: Mapping[str, Any]) -> list[Any] | None:
 def _types(schema: Mapping[str, Any]) -> set[str]:
     """The types of what is valid: all where none is said; whole numbers are numbers."""
     given = schema.get("type", list(TYPES))
-    types = set(given) if isinstance(given, list) else {given}
+    types = {name for name in (given if isinstance(given, list) else [given]) if name in TYPES}
     return types | ({"integer"} if "number" in types else set())
-
-
-def _properties(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    properties = schema.get("properties")
-    return properties if isinstance(properties, Mapping) else {}
 
 
 def _required(schema: Mapping[str, Any]) -> list[str]:

@@ -62,6 +62,12 @@ def shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
+def properties_of(schema: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The schemas of an object's properties, by name; none where they aren't a mapping."""
+    properties = schema.get("properties")
+    return properties if isinstance(properties, Mapping) else {}
+
+
 def merged(one: Mapping[str, Any], other: Mapping[str, Any], path: str) -> dict[str, Any]:
     """The keywords of two schemas that have to hold both."""
     _check_neighbours(one, other, path)
@@ -98,7 +104,7 @@ def _check_neighbours(one: Mapping[str, Any], other: Mapping[str, Any], path: st
         UnsupportedError: there are some.
     """
     for this, that in ((one, other), (other, one)):
-        own, others = (part.get("properties") or {} for part in (this, that))
+        own, others = (properties_of(part) for part in (this, that))
         if this.get("additionalProperties", True) not in (True, {}) and set(others) - set(own):
             unsupported(path, "additionalProperties with properties elsewhere isn't supported")
         first = that.get("prefixItems")

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from amulet_local.grammar import json_rules as rules
@@ -71,8 +72,9 @@ def string(flat: Mapping[str, Any], path: str, rule: MakeRule) -> str:
         if brief is not None:
             return f'"\\"" {brief} "\\""'
         return f'"\\"" {_characters(low, high, rule)} "\\""'
-    if flat.get("format") in rules.FORMATS:
-        return f'"\\"" {rules.FORMATS[flat["format"]]} "\\""'
+    name = flat.get("format")
+    if isinstance(name, str) and name in rules.FORMATS:
+        return f'"\\"" {rules.FORMATS[name]} "\\""'
     return "string"
 
 
@@ -83,7 +85,7 @@ def integer(flat: Mapping[str, Any], path: str, rule: MakeRule) -> str:
     first = None if low is None else math.floor(low) + 1 if above else math.ceil(low)
     last = None if high is None else math.ceil(high) - 1 if below else math.floor(high)
     divisor = _divisor(flat, path)
-    if divisor is not None and 1 % divisor:
+    if divisor is not None and (1 / Fraction(divisor)).denominator != 1:
         return _multiples(divisor, first, last, path, rule)
     return rules.integers(*within_digits(first, last, path))
 
@@ -115,7 +117,7 @@ def _divisor(flat: Mapping[str, Any], path: str) -> Decimal | None:
         return None
     if not is_of(value, "number") or not 0 < value < math.inf:
         refuse(path, f"multipleOf must be a number above 0, not {shown(value)}")
-    return Decimal(str(value))
+    return Decimal(value if isinstance(value, int) else str(value))
 
 
 def _multiples(

@@ -159,7 +159,10 @@ def read_control_vector(files: Sequence[ScaledFile], base: BaseModel) -> NDArray
             values = np.frombuffer(raw, dtype="<f4")
             if not np.isfinite(values).all():
                 _fail(path, f"its direction for layer {layer} isn't finite")
-            total[layer - 1] += values * np.float32(scale)
+            with np.errstate(over="ignore", invalid="ignore"):
+                total[layer - 1] += values * np.float32(scale)
+            if not np.isfinite(total[layer - 1]).all():
+                _fail(path, f"its direction for layer {layer} isn't finite at the scale {scale:g}")
     return total
 
 

@@ -19,6 +19,8 @@ from pathlib import Path
 from amulet_local.common.errors import BackendError
 from amulet_local.llama import native
 
+_MAX_REASON_CHARS = 300
+"""Of what llama.cpp says of an error: it repeats names of any length out of files."""
 _SPIN_COUNT = "1000"
 """Turns of GNU OpenMP's waiting loop before a thread sleeps; a few microseconds."""
 
@@ -68,7 +70,7 @@ class NativeLog:
         for wanted in (native.LOG_ERROR, native.LOG_WARN):
             for level, text in reversed(self._lines):
                 if level == wanted and text.strip() and not text.rstrip().endswith(_NO_REASON):
-                    return " ".join(text.split())
+                    return " ".join(text.split())[:_MAX_REASON_CHARS]
         return ""
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from amulet_local.calling.forms import CallForm, form_of
 from amulet_local.calling.tools import tool_named
 from amulet_local.common.errors import ChatTemplateError, InvalidRequestError
-from amulet_local.common.readable import visible
+from amulet_local.common.readable import a_line_each, visible
 from amulet_local.prompts.known_text import KnownText
 from amulet_local.prompts.literal_text import Disguise, Literalizer, Match, Tokenizer
 from amulet_local.prompts.messages import Message, check_text, checked, texts_of
@@ -122,13 +122,19 @@ class ChatTemplate:
 
     def unread(self, arguments: Mapping[str, Any]) -> list[str]:
         """A line for each of these variables that it doesn't have, but for thinking that is off."""
-        return [
-            f"the chat template has no variable {visible(f'{name:.40}')}, so it changes nothing"
+        unread = [
+            name
             for name, value in arguments.items()
             if name not in self._source
             and name != "tools"
             and not (name == "enable_thinking" and value is False)
         ]
+
+        def line(name: str) -> str:
+            shown = visible(f"{name:.40}")
+            return f"the chat template has no variable {shown}, so it changes nothing"
+
+        return a_line_each(unread, line)
 
     def encode(
         self,

@@ -8,11 +8,11 @@ says which ask for something that isn't done here. A misspelt one is among these
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.common.readable import visible
+from amulet_local.common.readable import a_line_each, visible
 
 HABITS = frozenset(
     {
@@ -109,8 +109,8 @@ def understood(
             given.setdefault(own, given.pop(name))
     _without_tools(given)
     _plain_values(given, biased)
-    unknown = _reasoning(given)
-    kept = {}
+    lines = _reasoning(given)
+    kept, unknown = {}, []
     for name, value in given.items():
         if name in known:
             kept[name] = value
@@ -119,23 +119,27 @@ def understood(
             and not name.startswith("speculative")
             and not _asks_nothing(name, value)
         ):
-            unknown.append(_unknown(name, known))
-    return kept, unknown
+            unknown.append(name)
+    return kept, [*lines, *_unknown(unknown, known)]
 
 
 def unread(body: Mapping[str, Any], known: Collection[str]) -> list[str]:
     """A line for each field of a body that isn't an answer's, asks for something and isn't read."""
-    return [
-        _unknown(name, known)
+    asking = [
+        name
         for name, value in body.items()
         if name not in known and name not in _HARMLESS and value not in _NOTHING_OR_NULL
     ]
+    return _unknown(asking, known)
 
 
-def _unknown(name: str, known: Collection[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-    hint = f"; did you mean {near[0]}?" if near else ""
-    return f"{visible(f'{name:.40}')}: no such parameter, so it changes nothing{hint}"
+def _unknown(names: Sequence[str], known: Collection[str]) -> list[str]:
+    def line(name: str) -> str:
+        near = difflib.get_close_matches(name[:64], known, n=1, cutoff=0.75)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        return f"{visible(f'{name:.40}')}: no such parameter, so it changes nothing{hint}"
+
+    return a_line_each(names, line)
 
 
 def _asks_nothing(name: str, value: Any) -> bool:
@@ -255,13 +259,16 @@ def _reasoning(given: dict[str, Any]) -> list[str]:
         for name, value in (("reasoning", reasoning), ("thinking", thinking))
         if value is not None and not isinstance(value, Mapping)
     ]
-    unread += [
-        f"{name}.{visible(f'{key:.40}')}: it isn't done here, so it changes nothing"
+    others = [
+        f"{name}.{key:.40}"
         for name, value in (("reasoning", reasoning), ("thinking", thinking))
         if isinstance(value, Mapping)
         for key in value
         if key not in _OF_REASONING and value[key] not in (None, False)
     ]
+    unread += a_line_each(
+        others, lambda name: f"{visible(name)}: it isn't done here, so it changes nothing"
+    )
     if effort == "none" or 0 in (
         given.get("reasoning_budget"),
         given.get("thinking_budget_tokens"),

@@ -142,6 +142,14 @@ def test_a_truncated_file_is_refused_wherever_it_ends(tmp_path: Path) -> None:
                 read()
 
 
+def test_a_scale_that_a_direction_doesn_t_bear_is_refused(tmp_path: Path) -> None:
+    large = {"direction.1": np.full(64, 3e38, np.float32)}
+    path = str(write_gguf(tmp_path / "large.gguf", "controlvector", {}, large))
+    for files in ([ScaledFile(path, 1000.0)], [ScaledFile(path)] * 2):
+        with pytest.raises(errors.AdapterFileError, match="layer 1 isn't finite at the scale"):
+            read_control_vector(files, BASE)
+
+
 @pytest.mark.parametrize(
     ("directions", "reason"),
     [

@@ -21,6 +21,7 @@ import pytest
 from amulet_local.common.errors import FileAccessError, ModelFileError, ModelNotFoundError
 from amulet_local.llama.generative import reason_not_generative
 from amulet_local.llama.gguf import GGUFArray, GGUFHeader, cursor, read_header
+from amulet_local.llama.gguf.header import MAX_KEYS, MAX_TENSORS
 from amulet_local.llama.gguf.tensors import BLOCKS
 from tests.small_gguf import (
     ARR,
@@ -288,7 +289,8 @@ def test_huge_counts_and_lengths_are_refused_at_once(save: Save, huge: int) -> N
 
 
 def test_entries_and_header_bytes_are_capped(save: Save) -> None:
-    refused(save(build(n_keys=600_000, n_tensors=400_001)), "claims 600000 keys")
+    refused(save(build(n_keys=MAX_KEYS + 1)), f"claims {MAX_KEYS + 1} keys")
+    refused(save(build(n_tensors=MAX_TENSORS + 1)), f"and {MAX_TENSORS + 1} tensors")
     path = save(b"")
     n_bytes = cursor.MAX_HEADER_BYTES
     start = build(n_keys=len(KEYS) + 1, tensors=[])

@@ -108,6 +108,18 @@ def test_sizes_that_llama_cpp_aborts_on_are_named(
             {"attention__head_count_kv": [0, 0]},
             "head_count_kv is [0, 0], not 0 in some layers and above in others",
         ),
+        (
+            "neo-bert",
+            {"attention__head_count_kv": [0, 0]},
+            "head_count_kv is [0, 0], and each layer has to have some",
+        ),
+        (
+            "modern-bert",
+            {"attention__head_count": [0, 4]},
+            "head_count is [0, 4], and each layer has to have some",
+        ),
+        ("phi2", {"attention__head_count_kv": [1, 2]}, "is [1, 2], not the same in all layers"),
+        ("glm4", {"nextn_predict_layers": 2}, "nextn_predict_layers is 2, outside"),
         ("mamba2", {**INNER, "ssm__time_step_rank": 5}, "which doesn't divide the inner size"),
         ("nemotron_h", {**INNER, "ssm__group_count": 0}, "group_count is 0, which doesn't divide"),
     ],

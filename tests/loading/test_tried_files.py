@@ -167,6 +167,15 @@ def test_what_llama_cpp_refuses_is_no_death(tmp_path: Path) -> None:
     assert reason in (trial.try_out(path) or "")
 
 
+@pytest.mark.parametrize("key", ["general.architecture", "tokenizer.ggml.model"])
+def test_what_llama_cpp_repeats_of_a_file_is_cut(tmp_path: Path, key: str) -> None:
+    keys, shapes = small_llama()
+    path = write_small(tmp_path / "long.gguf", keys | {key: "x" * 100_000}, shapes)
+    with pytest.raises(ModelFileError, match="unknown") as caught:
+        load(path, isolate="never")
+    assert len(str(caught.value)) < 500
+
+
 def test_a_file_that_keeps_llama_cpp_busy_is_given_up(
     sound: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

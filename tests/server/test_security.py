@@ -323,6 +323,19 @@ def test_json_that_is_nested_deep_is_refused(server: Server, opening: str) -> No
     assert code_of(response) == "too_deep"
 
 
+@pytest.mark.parametrize("place", ["", "reasoning", "chat_template_kwargs"])
+def test_of_very_many_fields_that_mean_nothing_few_are_named(server: Server, place: str) -> None:
+    fields: dict[str, object] = {f"f{n}": n + 1 for n in range(20_000)}
+    body = {"messages": [{"role": "user", "content": "Why?"}], "max_tokens": 1}
+    answer = server.client.post(
+        "/v1/chat/completions", json={**body, **({place: fields} if place else fields)}
+    )
+    assert answer.status_code == 200
+    warnings = answer.json()["amulet"]["warnings"]
+    assert "and so it is with 19,984 others" in warnings
+    assert len(warnings) < 20
+
+
 def test_depth_counts_brackets_outside_of_texts() -> None:
     assert shallow(json.dumps(["[" * 100, '\\"[' * 50, {"a{": "}"}]).encode(), 2)
     assert shallow(json.dumps([[1]] * 500).encode(), 2)

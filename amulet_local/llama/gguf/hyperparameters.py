@@ -62,6 +62,14 @@ RECURRENT_WITHOUT_HEADS = frozenset((
     "lfm2moe", "plamo2",
 ))
 """Architectures with two memories, whose layers without heads of keys and values are recurrent."""
+WITHOUT_ATTENTION = RECURRENT_WITHOUT_HEADS | {"deci", "nemotron_h", "nemotron_h_moe"}
+"""Architectures some of whose layers may have no heads, or none of keys and values."""
+VARIED_HEADS = WITHOUT_ATTENTION | {
+    "dots3note", "gemma4", "gemma4-assistant", "granite", "granite_swa", "granitemoe",
+    "graniteswitch", "laguna", "mimo2", "openelm", "plamo3", "rwkv6", "rwkv6qwen2", "spark2_5",
+    "step35",
+}
+"""Architectures whose graph asks each layer for its heads, and doesn't take the first one's."""
 # fmt: on
 INNER_IS_TWICE = frozenset(("granitehybrid", "jamba"))
 """Architectures whose loader asserts that the recurrent layers are twice as wide as the others."""
@@ -116,9 +124,16 @@ def check_hyperparameters(cursor: Cursor, metadata: Mapping[str, MetadataValue],
         refuse("attention.head_count", f"outside 0 to {MAX_HEADS}")
     if heads and not any(heads) and any(values("attention.head_count_kv")):
         refuse("attention.head_count_kv", "where there are no heads")
+    if any(heads) and arch not in WITHOUT_ATTENTION:
+        for key in ("attention.head_count", "attention.head_count_kv"):
+            if not all(values(key)):
+                refuse(key, "and each layer has to have some")
     if not heads or heads[0] == 0:
         return  # no attention in the first layer: llama.cpp takes no size of a head from it
     _check_groups(cursor, arch, heads, values("attention.head_count_kv"))
+    for key in ("attention.head_count", "attention.head_count_kv"):
+        if len(set(values(key))) > 1 and arch not in VARIED_HEADS:
+            refuse(key, "not the same in all layers")
     if not values("attention.key_length") and width % heads[0]:
         refuse("attention.head_count", f"which doesn't divide the embedding of {width}")
     key_length = first("attention.key_length", width // heads[0])

@@ -13,7 +13,7 @@ from amulet_local.llama.gguf.cursor import Cursor, cut
 
 MAX_KEY_BYTES = 65_535
 MAX_KEPT_ELEMENTS = 1024  # longer arrays keep their type and length only
-MAX_VOCAB_SIZE = 2**21  # without a tokenizer llama.cpp allocates as many as the file says
+MAX_VOCAB_SIZE = 2**20  # without a tokenizer llama.cpp allocates as many as the file says
 
 # fmt: off
 # GGUF value type -> (name, struct code). Strings (8) and arrays (9) have no fixed size.

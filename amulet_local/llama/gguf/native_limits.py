@@ -138,7 +138,7 @@ def check_sizes(cursor: Cursor, metadata: Mapping[str, MetadataValue], arch: str
     n_groups_used = value("expert_group_used_count")
     sound = {
         "block_count": 0 < n_layers <= MAX_LAYERS,
-        "nextn_predict_layers": value("nextn_predict_layers") <= n_layers,
+        "nextn_predict_layers": value("nextn_predict_layers") < max(n_layers, 1),
         "vocab_size": value("vocab_size") <= MAX_VOCAB_SIZE,
         "expert_count": (arch in _OF_EXPERTS) <= n_experts <= MAX_EXPERTS,
         "expert_used_count": n_used <= n_experts and (n_used > 0 or n_experts == 0),
