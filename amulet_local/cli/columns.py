@@ -8,7 +8,7 @@ control characters but newlines and tabs.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 NARROWEST = 30
 """Cells below which a column of prose is no pleasure to read."""
@@ -70,6 +70,28 @@ def with_remark(start: str, remark: str, width: int | None) -> list[str]:
         lines = [cut(start.rstrip(), width)]
         lines += ["     " + line for line in wrap(remark, width - 5) if remark]
     return [line.rstrip() for line in lines]
+
+
+def table(names: Sequence[str], rows: Mapping[str, Sequence[str]], width: int | None) -> list[str]:
+    """Lines of a table, as many columns below one another as are needed to fit a terminal.
+
+    Args:
+        names: of the columns.
+        rows: a cell for each of them, by the row's name.
+        width: of the terminal; None for as wide as it is.
+    """
+    first = max(map(cells, rows)) + len(GAP)
+    whole = [[name, *(row[i] for row in rows.values())] for i, name in enumerate(names)]
+    column = max(cells(cell) for one in whole for cell in one) + len(GAP)
+    fits = len(names) if width is None else max((width - first) // column, 1)
+    lines: list[str] = []
+    for start in range(0, len(names), fits):
+        parts = whole[start : start + fits]
+        for i, name in enumerate(["", *rows]):
+            cells_here = "".join(pad(part[i], column, right=True) for part in parts)
+            lines.append(pad(name, first) + cells_here)
+        lines.append("")
+    return lines[:-1]
 
 
 def column_width(n_columns: int, total: int) -> int:

@@ -12,13 +12,14 @@ from typing import Annotated
 
 import typer
 
+from amulet_local.cli.columns import wrap
 from amulet_local.cli.command import add_command
 from amulet_local.cli.exit_codes import EXIT_ERROR
 from amulet_local.cli.flags import json_option, model_option, option
 from amulet_local.cli.inputs import chosen_model
 from amulet_local.cli.json_format import write_json
 from amulet_local.cli.supervised import Uses
-from amulet_local.cli.terminal import one_line, write
+from amulet_local.cli.terminal import one_line, stdout_width, write
 from amulet_local.common.errors import AmuletError, UnsupportedModelError
 from amulet_local.common.version import package_version
 
@@ -102,16 +103,35 @@ def run(options: DoctorOptions) -> None:
     if options.json:
         write_json({"ready": not bad, "findings": [asdict(finding) for finding in findings]})
     else:
-        width = max(len(one_line(finding.name)) for finding in findings)
+        width = max(len(one_line(one.name)) for one in findings if not one.name.startswith("Model"))
+        width = max(width, len("Model smollm2"))
         for finding in findings:
             mark = "ok" if finding.ok else "NO"
-            write(f"{mark}  {one_line(finding.name):{width}}  {one_line(finding.value)}\n")
-            if finding.advice:
+            _write_row(f"{mark}  {one_line(finding.name):{width}}  ", one_line(finding.value))
+            if finding.advice:  # often a command, to be copied: no line of it is ended here
                 write(f"    {'':{width}}  -> {one_line(finding.advice)}\n")
-        write("".join(f"{line}\n" for line in ["", *lines]) if lines else "")
+        if lines:
+            write("\n")
+        for line in lines:
+            _write_row("  " if line.startswith("  ") else "", line.removeprefix("  "))
         write(f"\nnot ready: see {', '.join(map(one_line, bad))}\n" if bad else "\nready\n")
     if bad:
         raise SystemExit(EXIT_ERROR)
+
+
+def _write_row(start: str, text: str) -> None:
+    """Write a line; on a terminal what doesn't fit goes below the beginning of `text`."""
+    width = stdout_width()
+    if width is None:
+        write(f"{start}{text}\n")
+        return
+    indent = " " * min(len(start), 19)
+    words = wrap(text, max(width - len(indent), 20), breaks_words=False)
+    if len(start) > len(indent):
+        words = [start.rstrip(), *(indent + line for line in words)]
+    else:
+        words = [start + words[0], *(indent + line for line in words[1:])]
+    write("".join(f"{line}\n" for line in words))
 
 
 def _checked(name: str, look: Callable[[], tuple[str, str]], advice: str) -> Finding:

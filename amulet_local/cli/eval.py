@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from amulet_local.cli.columns import table
 from amulet_local.cli.command import add_command
 from amulet_local.cli.eval_options import EvalOptions, check
 from amulet_local.cli.given_options import read
@@ -17,7 +18,7 @@ from amulet_local.cli.json_format import write_json
 from amulet_local.cli.loading import loading_progress
 from amulet_local.cli.progress import AnswersProgress
 from amulet_local.cli.supervised import Uses, use_given
-from amulet_local.cli.terminal import note, one_line, write
+from amulet_local.cli.terminal import note, one_line, stdout_width, write
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
 from amulet_local.params.runtime import RuntimeParams
 
@@ -165,10 +166,9 @@ def _show(results: Results, names: list[str], folder: Path) -> None:
     if n:
         part = TablePart(wishes=results.wishes)
         columns = {name: column(results, name, part) for name in names[:6]}
-        width = max(len(method.name) for method in results.methods) + 2
-        write(f"{'':{width}}" + "".join(f"{name:>22}" for name in columns) + "\n")
+        rows: dict[str, list[str]] = {}
         for method in results.methods:
-            line = f"{one_line(method.name):{width}}"
+            rows[one_line(method.name)] = row = []
             for name, cells in columns.items():
                 cell = cells.get(method.name)
                 text = "-"
@@ -176,8 +176,8 @@ def _show(results: Results, names: list[str], folder: Path) -> None:
                     item = cell.estimate
                     ends = ", ".join(figure(end, name) for end in (item.low, item.high))
                     text = figure(item.value, name) + (f" [{ends}]" if item.n > 1 else "")
-                line += f" {text:>21}"
-            write(line + "\n")
+                row.append(text)
+        write("".join(f"{line}\n" for line in table([*columns], rows, stdout_width())))
         write("\n(in brackets: 95% intervals over the questions)\n")
     write(f"report: {one_line(str(folder / HTML))}\n")
 

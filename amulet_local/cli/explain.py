@@ -69,6 +69,7 @@ _UNLIKELIER = ("", "38;5;31", "1;38;5;31", "48;5;25;38;5;231", "1;48;5;19;38;5;2
 """SGR styles by step: letters of medium brightness, then white ones on a dark ground, which can be
 read on a light terminal and on a dark one. Oranges and blues, for everyone's eyes."""
 
+_OF_EACH = ("#", "token")
 _LESS_WANTED = ("scale", "plain favourite", "KL")
 """Columns that a narrow terminal does without, the first one first."""
 
@@ -161,7 +162,8 @@ def table(explanation: Explanation, positions: list[int], width: int | None) -> 
     """The tokens at `positions` as lines of text, safe on any terminal.
 
     Args:
-        width: cells of a line; a column may be left out for it. None for no limit.
+        width: cells of a line; a column may be left out for it, or go to a table of its own below.
+            None for no limit.
     """
     for widest_heading in _WIDEST_HEADINGS:
         columns = _table_columns(explanation, positions, widest_heading)
@@ -171,6 +173,10 @@ def table(explanation: Explanation, positions: list[int], width: int | None) -> 
         if _fits(columns, width):
             break
         columns.pop(name, None)
+    return "\n".join(_lines(part) for part in _that_fit(columns, width))
+
+
+def _lines(columns: dict[str, list[str]]) -> str:
     lines = []
     for row in zip(*columns.values(), strict=True):
         padded = [
@@ -179,6 +185,18 @@ def table(explanation: Explanation, positions: list[int], width: int | None) -> 
         ]
         lines.append("  ".join(padded).rstrip(" "))
     return "\n".join(lines) + "\n"
+
+
+def _that_fit(columns: dict[str, list[str]], width: int | None) -> list[dict[str, list[str]]]:
+    """The columns as tables that fit; each but the first begins with the tokens again."""
+    tables = [{name: columns[name] for name in _OF_EACH}]
+    for name, column in columns.items():
+        if name in _OF_EACH:
+            continue
+        if len(tables[-1]) > len(_OF_EACH) and not _fits({**tables[-1], name: column}, width):
+            tables.append({kept: columns[kept] for kept in _OF_EACH})
+        tables[-1][name] = column
+    return tables
 
 
 def _fits(columns: dict[str, list[str]], width: int | None) -> bool:

@@ -19,7 +19,12 @@ from amulet_local.cli.chat import live
 from amulet_local.cli.chat.live import LiveText
 from amulet_local.cli.chat.markdown import Renderer
 from amulet_local.cli.chat.questions import without_quotes
-from amulet_local.cli.chat.settings import changed_guard, changed_strength, in_chat
+from amulet_local.cli.chat.settings import (
+    changed_guard,
+    changed_preferences,
+    changed_strength,
+    in_chat,
+)
 from amulet_local.cli.chat.slash import help_text, parsed, unknown
 from amulet_local.cli.chat.talk import _fitted
 from amulet_local.cli.chat.type_ahead import TypeAhead
@@ -268,6 +273,28 @@ def test_a_chat_has_no_flags_in_what_it_says() -> None:
     assert in_chat("allow more of them (max_tokens, -n)") == "allow more of them (/set n)"
     said = in_chat("use a larger context (n_ctx, -c 900)")
     assert said == "use a larger context (amulet-local chat -c 900)"
+
+
+def test_what_is_wrong_in_a_chat_is_called_as_it_is_set_there() -> None:
+    said = "must be less than or equal to 1000, got 9999"
+    assert in_chat(f"guidance_scale: {said}") == f"/strength: {said}"
+    assert in_chat(f"temperature: {said}") == f"/set temp: {said}"
+
+
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ('"like a sarcastic uncle"', "like a sarcastic uncle"),
+        ("'in rhyme'", "in rhyme"),
+        ("+ „kurz und herzlich“", "kurz und herzlich"),
+        ('say "yes" and "no"', 'say "yes" and "no"'),
+        ('"yes" or "no"', '"yes" or "no"'),
+        ('""', '""'),
+        ('"', '"'),
+    ],
+)
+def test_a_preference_in_quotes_is_what_is_in_them(typed: str, wanted: str) -> None:
+    assert changed_preferences(typed, ()) == [wanted]
 
 
 def test_a_guard_is_on_or_off() -> None:

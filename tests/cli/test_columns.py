@@ -13,6 +13,7 @@ from amulet_local.cli.columns import (
     cut,
     pad,
     side_by_side,
+    table,
     with_remark,
     wrap,
 )
@@ -102,3 +103,19 @@ def test_a_remark_is_whole_at_any_width(width: int | None) -> None:
     )
     assert max(map(cells, lines)) <= (width or 80)
     assert (len(lines) == 1) == (width in (80, None))
+
+
+def test_a_table_has_columns_below_one_another_where_they_do_not_fit() -> None:
+    rows = {"base": ["0.1", "-"], "amulet:balanced": ["0.25 [0.1, 0.4]", "2%"]}
+    wide = table(["margin", "broken"], rows, None)
+    assert [line.split() for line in wide] == [
+        ["margin", "broken"],
+        ["base", "0.1", "-"],
+        ["amulet:balanced", "0.25", "[0.1,", "0.4]", "2%"],
+    ]
+    assert len({cells(line) for line in wide}) == 1
+    narrow = table(["margin", "broken"], rows, 40)
+    assert max(map(cells, narrow)) <= 40
+    assert narrow[3:5] == ["", narrow[4]]
+    assert [line.split()[-1] for line in (narrow[0], narrow[4])] == ["margin", "broken"]
+    assert [line.split()[0] for line in narrow if line.strip()].count("base") == 2

@@ -117,6 +117,7 @@ def run(options: ChatOptions) -> None:
 def converse(chat: Chat, commands: SlashCommands, questions: Questions, lines: TypedLines) -> None:
     """Take questions and commands until they end."""
     from amulet_local.cli.chat.commands import Leave
+    from amulet_local.cli.chat.settings import in_chat
     from amulet_local.cli.chat.slash import parsed
 
     n_interrupted = 0
@@ -128,7 +129,7 @@ def converse(chat: Chat, commands: SlashCommands, questions: Questions, lines: T
             return
         except AmuletError as error:
             chat.has_failed = True
-            chat.screen.complain(f"error: {error}")
+            chat.screen.complain(f"error: {in_chat(str(error))}")
             continue
         except KeyboardInterrupt:
             if not chat.screen.is_typed:

@@ -10,7 +10,6 @@ from typing import Any
 
 import typer
 
-from amulet_local.cli.flag_names import in_flags
 from amulet_local.cli.flags import number
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.conversation.conversation_settings import ConversationSettings
@@ -55,6 +54,13 @@ _AT_START = {
 GUARDS = [name for name, option in AmuletParams.options.items() if option.kind == "switch"]
 """What `/set` takes besides, to be on or off."""
 _GUARD_OFF = re.compile(rf"--no-({'|'.join(GUARDS).replace('_', '-')})(?![\w-])")
+_IN_CHAT = {
+    **{field: f"/set {name}" for name, field in SAMPLING.items()},
+    "guidance_scale": "/strength",
+    "kl_budget": "/strength kl",
+}
+"""Option -> what sets it in a chat."""
+_LEADING = re.compile(rf"^({'|'.join(_IN_CHAT)}):")
 _STRENGTH = re.compile(r"(?:kl_budget|budget|kl)\s*=?\s*(\S+)", re.IGNORECASE)
 
 
@@ -67,8 +73,16 @@ def changed_preferences(text: str, present: tuple[Preference, ...]) -> list[Pref
     if text.lower() in OFF:
         return None
     if text.startswith("+"):
-        return [*present, text[1:].strip()]
-    return [text]
+        return [*present, _unquoted(text[1:].strip())]
+    return [_unquoted(text)]
+
+
+def _unquoted(text: str) -> str:
+    """A text without the quotes around it that a shell would have taken off."""
+    ends = text[:1] + text[-1:]
+    inside = text[1:-1].strip()
+    is_quoted = ends in ('""', "''", "“”", "„“", "«»") and not any(end in inside for end in ends)
+    return inside if is_quoted and inside else text
 
 
 def changed_strength(
@@ -160,10 +174,11 @@ def changed_guard(
 
 
 def in_chat(message: str) -> str:
-    """What the library says, with what a chat has for the flags that it names."""
+    """What the library says, with what a chat has for the options and flags that it names."""
+    message = _LEADING.sub(lambda match: f"{_IN_CHAT[match[1]]}:", message)
     message = message.replace("(max_tokens, -n)", "(/set n)")
     message = re.sub(r"\(n_ctx, (-c[^)]*)\)", r"(amulet-local chat \1)", message)
-    return _GUARD_OFF.sub(r"/set \1 off", in_flags(message))
+    return _GUARD_OFF.sub(r"/set \1 off", message)
 
 
 def sampling_in_words(sampling: SamplingParams) -> str:

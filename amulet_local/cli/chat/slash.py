@@ -39,7 +39,7 @@ COMMANDS = (
         name="preference",
         takes="TEXT",
         help="what answers should be like: a name or a description; '+ TEXT' adds one, off ends it",
-        aliases=("pref",),
+        aliases=("pref", "prefs"),
         offers="preferences",
         is_live=True,
     ),

@@ -165,7 +165,7 @@ class Chat:
             )
         except AmuletError as error:
             self.has_failed = True
-            self.screen.complain(f"error: {error}")
+            self.screen.complain(f"error: {words.in_chat(str(error))}")
 
     @property
     def n_used(self) -> int:
