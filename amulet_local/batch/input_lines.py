@@ -23,6 +23,8 @@ from amulet_local.common.errors import AmuletError, FileAccessError
 
 STDIN = "-"
 MAX_LINE_BYTES = 16 * 2**20
+MOST_PACKED = 500
+"""Bytes that gzip has made one of: lines of a job don't repeat one another so much."""
 _N_AHEAD = 256
 _GZIP = b"\x1f\x8b"
 
@@ -129,7 +131,7 @@ class InputLines(Closing):
         try:
             with _opened(name) as raw:
                 packed = raw.peek(2)[:2] == _GZIP
-                file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if packed else raw
+                file = cast(BinaryIO, _Packed(raw)) if packed else raw
                 while line := file.readline(MAX_LINE_BYTES + 1):
                     number += 1
                     data: bytes | None = line
@@ -148,6 +150,29 @@ class InputLines(Closing):
         if len(sizes) < len(self._sizes) or not sum(sizes):
             return None
         return (sum(sizes[:place]) + raw.tell()) / sum(sizes)
+
+
+class _Packed(gzip.GzipFile):
+    """A packed file, which ends in an error where it becomes far more than is stored."""
+
+    def __init__(self, stored: io.BufferedReader) -> None:
+        super().__init__(fileobj=stored)
+        self._stored, self._n_bytes, self._allowed = stored, 0, MAX_LINE_BYTES
+
+    def readline(self, size: int | None = -1) -> bytes:
+        """The next line.
+
+        Raises:
+            OSError: there are more than MOST_PACKED bytes for each that is stored.
+        """
+        line = super().readline(size)
+        self._n_bytes += len(line)
+        if self._n_bytes > self._allowed and self._stored.seekable():  # a pipe may be endless
+            most = MOST_PACKED * self._stored.tell()
+            if self._n_bytes > most:
+                raise OSError(f"it unpacks to more than {MOST_PACKED} times of what is stored")
+            self._allowed = most
+        return line
 
 
 def _opened(name: str) -> io.BufferedReader:

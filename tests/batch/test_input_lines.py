@@ -60,6 +60,19 @@ def test_gzip_that_is_torn_is_an_error_with_its_line(tmp_path: Path) -> None:
         lines_of(path)
 
 
+@pytest.mark.parametrize("line", [b"\0" * 99, b'{"prompt": "a"}\n'], ids=["zeros", "lines"])
+def test_a_small_file_that_unpacks_to_a_huge_one_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: bytes
+) -> None:
+    monkeypatch.setattr(input_lines, "MAX_LINE_BYTES", 2**14)
+    path = tmp_path / "bomb.gz"
+    path.write_bytes(gzip.compress(line * (2**20 // len(line))))
+    with pytest.raises(FileAccessError, match="more than 500 times"):
+        lines_of(path)
+    path.write_bytes(gzip.compress(os.urandom(2**16).hex().encode() + b"\n" + line * 2**10))
+    assert lines_of(path)
+
+
 def test_what_a_pipe_has_is_there_before_it_ends(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
