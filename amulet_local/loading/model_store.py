@@ -31,8 +31,10 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_REPOSITORY = re.compile(r"\w[\w.-]*/\w[\w.-]*(:[\w.-]+)?", re.ASCII)
-"""What the Hugging Face hub calls a model."""
+_REPOSITORY = re.compile(
+    r"(?:(?:https?://)?(?:hf\.co|huggingface\.co)/)?(\w[\w.-]*/\w[\w.-]*(?::[\w.-]+)?)", re.ASCII
+)
+"""What the Hugging Face hub calls a model, and what other programs do."""
 
 DEFAULT_MODEL = "smollm2"
 """The embedded default."""
@@ -140,8 +142,9 @@ def _find(text: str) -> Path:
         for model in found_models():
             if model.name.lower() in (wanted, f"{wanted}:latest"):
                 return model.path
-        hint = f"; to download it: amulet-local pull {text}" if _REPOSITORY.fullmatch(text) else ""
-        raise ModelNotFoundError(f"no such file: {path}{hint}")
+        found = _REPOSITORY.fullmatch(text)
+        hint = f"; to download it: amulet-local pull {found[1]}" if found else ""
+        raise ModelNotFoundError(f"no such file: {text if found else path}{hint}")
     wanted = text.lower().removesuffix(".gguf")
     found = {p.stem.lower(): p for p in reversed(list(local_models()))}
     if wanted in found:

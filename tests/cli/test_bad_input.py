@@ -56,6 +56,8 @@ PREFERENCE = ("--preference", "concise")
         (["-ngl", "-7"], ["--gpu-layers"]),
         (["-m", "no-such-model"], ["no-such-model", "smollm2"]),
         (["-m", "./no/such.gguf"], ["no such file"]),
+        (["-m", "hf.co/Org/Model-GGUF:Q8_0"], ["amulet-local pull Org/Model-GGUF:Q8_0"]),
+        (["-m", "https://huggingface.co/Org/Model"], ["amulet-local pull Org/Model"]),
     ],
 )
 def test_bad_options(call: CallCli, arguments: list[str], words: list[str]) -> None:

@@ -177,6 +177,7 @@ def test_what_is_typed_ahead() -> None:
         ("/preference in rhyme", "preference", "in rhyme"),
         (" /pref\tin rhyme ", "preference", "in rhyme"),
         ("/?", "help", ""),
+        ("/", "help", ""),
         ("/BYE", "exit", ""),
         ("/comp", "compare", ""),
     ],
@@ -191,7 +192,7 @@ def test_a_command_is_found_by_any_of_its_names(text: str, name: str, argument: 
 def test_texts_and_unknown_commands() -> None:
     for text in ("", "hello", "/etc/hosts", "/ what", "// comment", "a /help"):
         assert parsed(text) is None
-    for text in ("/pr", "/nonsense", "/s"):
+    for text in ("/pr", "/nonsense", "/s", "/no-watch", "/top_p 1"):
         said = parsed(text)
         assert said is not None
         assert said.command is None
@@ -204,7 +205,11 @@ def test_texts_and_unknown_commands() -> None:
         ("list", "amulet-local models"),
         ("ps", "/stats"),
         ("pull", "amulet-local pull NAME"),
-        ("temperature", "/set NAME VALUE"),
+        ("temperature", "/set temp VALUE"),
+        ("top-k", "/set top_k VALUE"),
+        ("watch", "/set watch on, or off"),
+        ("no-watch", "/set watch off"),
+        ("context", "/stats"),
         ("prefrence", "did you mean /preference?"),
     ],
 )

@@ -310,7 +310,8 @@ class SlashCommands:
         lines.append(f"sampling    {words.sampling_in_words(settings.sampling)}")
         lines.append(f"kept in     {chat.keeper.path or 'nothing yet'}")
         for line in lines:
-            first, *rest = wrap(visible(line[12:]), max(20, chat.screen.width - 13))
+            room = max(20, chat.screen.width - 13)
+            first, *rest = wrap(visible(line[12:]), room, breaks_words=False)  # a path stays whole
             write(f"{line[:12]}{first}\n" + "".join(f"{'':12}{more}\n" for more in rest))
 
     def _help(self, argument: str) -> None:

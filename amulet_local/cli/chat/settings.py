@@ -133,6 +133,15 @@ def preferences_in_words(settings: ConversationSettings) -> str:
     return ", ".join([*wanted, *(f"not {item.label}" for item in settings.avoid)])
 
 
+def set_as(name: str) -> str:
+    """How `/set` sets what somebody took for a command; empty for what it doesn't set."""
+    key = name.replace("-", "_")
+    key = _ALIASES.get(key, key)
+    if key.removeprefix("no_") in GUARDS:
+        return f"/set {key.removeprefix('no_')} {'off' if key.startswith('no_') else 'on, or off'}"
+    return f"/set {key} VALUE" if key in (*SAMPLING, "stop", "on_full") else ""
+
+
 def changed_sampling(name: str, value: str, present: SamplingParams) -> SamplingParams:
     """What `/set NAME VALUE` asks for.
 

@@ -9,6 +9,7 @@ import difflib
 import re
 from dataclasses import dataclass
 
+from amulet_local.cli.chat.settings import set_as
 from amulet_local.cli.columns import wrap
 
 
@@ -117,7 +118,9 @@ OTHERS = {
     ),
     **dict.fromkeys(("image", "audio", "video"), "pictures and sounds aren't read here"),
     **dict.fromkeys(("copy", "export"), "/save FILE.json keeps the chat in a file"),
-    **dict.fromkeys(("temp", "temperature", "seed"), "it is set with /set NAME VALUE"),
+    **dict.fromkeys(("context", "usage", "info", "tokens"), "/stats says what is in use"),
+    "profile": "the chat has one where it was started with --profile NAME",
+    "compact": "/undo takes turns back, /new begins afresh",
 }
 """Commands of other programs' chats -> what does it here."""
 
@@ -130,7 +133,7 @@ Ctrl-C stops an answer, or clears what you typed; Ctrl-D leaves.
 While an answer comes: type /preference, /avoid, /strength or /preset and Enter,
 and the rest of it follows."""
 
-_COMMAND = re.compile(r"/([A-Za-z]+|\?)(?:\s+(.*))?", re.DOTALL)
+_COMMAND = re.compile(r"/(?:([A-Za-z][\w-]*|\?)(?:\s+(.*))?)?", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +150,7 @@ def parsed(text: str) -> SlashLine | None:
     match = _COMMAND.fullmatch(text.strip())
     if match is None:
         return None
-    name = match[1].lower()
+    name = (match[1] or "help").lower()  # a slash alone asks what there is
     return SlashLine(name=name, command=_found(name), argument=(match[2] or "").strip())
 
 
@@ -155,6 +158,8 @@ def unknown(name: str) -> str:
     """What to say where there is no such command."""
     if name in OTHERS:
         return f"there is no command /{name}: {OTHERS[name]}"
+    if setting := set_as(name):
+        return f"there is no command /{name}: it is {setting}"
     close = difflib.get_close_matches(name, [item.name for item in COMMANDS], n=1)
     meant = f"did you mean /{close[0]}? " if close else ""
     return f"there is no command /{name}; {meant}/help lists them"
