@@ -1,4 +1,4 @@
-"""SIGTERM as an exception, for work that would leave half a file behind.
+"""SIGTERM for work that would leave half a file behind, Ctrl-C for work that keeps what is done.
 
 Knows nothing about the work.
 """
@@ -6,6 +6,7 @@ Knows nothing about the work.
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,3 +31,13 @@ def terminated_in_order() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def gone_on_with_later() -> Iterator[None]:
+    """Ctrl-C inside the block ends a script that keeps what is done with a line that says so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped; the same command goes on from here\n")
+        raise SystemExit(128 + signal.SIGINT) from None

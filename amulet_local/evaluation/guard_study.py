@@ -21,6 +21,7 @@ from typing import Any
 from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError, FileAccessError, InvalidParameterError
 from amulet_local.common.plotting import check_plot
+from amulet_local.common.termination import gone_on_with_later
 from amulet_local.engine import Engine
 from amulet_local.evaluation.frontier_plot import PlotMark, write_plot
 from amulet_local.evaluation.pairs import judged, pair_ask
@@ -375,4 +376,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with gone_on_with_later():
+        main()

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amulet_local.common.errors import AmuletError
+from amulet_local.common.termination import gone_on_with_later
 from amulet_local.evaluation.adherence.documentation import REFERENCE, read_run
 from amulet_local.evaluation.adherence.judged import (
     JUDGED,
@@ -48,4 +49,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with gone_on_with_later():
+        main()

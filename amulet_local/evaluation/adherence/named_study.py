@@ -15,6 +15,7 @@ from pathlib import Path
 
 from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError
+from amulet_local.common.termination import gone_on_with_later
 from amulet_local.evaluation.adherence.named import (
     NAMED_LOG,
     NAMED_QUESTIONS,
@@ -65,4 +66,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with gone_on_with_later():
+        main()

@@ -22,6 +22,7 @@ from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError, InvalidParameterError, InvalidTextError
 from amulet_local.common.json_log import Log, read_log
 from amulet_local.common.results import Generation
+from amulet_local.common.termination import gone_on_with_later
 from amulet_local.engine import Engine
 from amulet_local.evaluation.adherence.bank import BANK, RuledPreference, split
 from amulet_local.evaluation.adherence.checks import parse_check
@@ -321,4 +322,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with gone_on_with_later():
+        main()

@@ -24,6 +24,7 @@ import numpy as np
 from amulet_local.common.errors import AmuletError
 from amulet_local.common.json_log import Log, read_log
 from amulet_local.common.results import Chunk, Generation
+from amulet_local.common.termination import gone_on_with_later
 from amulet_local.engine import Engine
 from amulet_local.evaluation import statistics
 from amulet_local.evaluation.adherence.bank import BANK
@@ -236,4 +237,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with gone_on_with_later():
+        main()

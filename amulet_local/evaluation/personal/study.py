@@ -21,6 +21,7 @@ from typing import cast
 from amulet_local.answering.ask import AskMessages
 from amulet_local.common.errors import AmuletError
 from amulet_local.common.json_log import Log, read_log
+from amulet_local.common.termination import gone_on_with_later
 from amulet_local.engine import Engine
 from amulet_local.evaluation.adherence.named import NAMED_QUESTIONS
 from amulet_local.evaluation.personal.report import AnswersOf, learning_table, worth_tables
@@ -242,4 +243,5 @@ def _study(engine: Engine | None, options: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    with gone_on_with_later():
+        main()

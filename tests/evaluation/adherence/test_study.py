@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -161,3 +165,18 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
         main(["--out", str(tmp_path), "--methods", "magic"])
     assert ended.value.code == 1
     assert capsys.readouterr().err.startswith("error: no method or preset 'magic'")
+
+
+@pytest.mark.lengthy
+def test_ctrl_c_ends_a_study_with_a_line(tiny_path: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "amulet_local.evaluation.adherence.study"]
+    command += ["--model", str(tiny_path), "--out", str(tmp_path), "--methods", "pref"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        while not list(tmp_path.glob("*.jsonl")):
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert said.decode().splitlines()[-1] == "stopped; the same command goes on from here"
+    assert b"Traceback" not in said
