@@ -142,9 +142,9 @@ def _find(text: str) -> Path:
         for model in found_models():
             if model.name.lower() in (wanted, f"{wanted}:latest"):
                 return model.path
-        found = _REPOSITORY.fullmatch(text)
-        hint = f"; to download it: amulet-local pull {found[1]}" if found else ""
-        raise ModelNotFoundError(f"no such file: {text if found else path}{hint}")
+        on_hub = _REPOSITORY.fullmatch(text)
+        hint = f"; to download it: amulet-local pull {on_hub[1]}" if on_hub else ""
+        raise ModelNotFoundError(f"no such file: {text if on_hub else path}{hint}")
     wanted = text.lower().removesuffix(".gguf")
     found = {p.stem.lower(): p for p in reversed(list(local_models()))}
     if wanted in found:
