@@ -82,7 +82,7 @@ class _Converter:
 
     def __init__(self, schema: Any, prefix: str) -> None:
         self._schema, self._prefix = schema, prefix
-        self._n_parts = 0
+        self._n_parts = self._n_characters = 0
         self._rules: dict[str, str] = {}
         self._name_of: dict[str, str] = {}
         self._name_of_ref: dict[str, str] = {}
@@ -420,6 +420,9 @@ class _Converter:
         if body in rules.PRIMITIVES or body in self._rules:
             return body
         if body not in self._name_of:
+            self._n_characters += len(body)
+            if self._n_characters > MAX_CHARACTERS:
+                refuse("$", f"its grammar has more than {MAX_CHARACTERS} characters, the limit")
             name = f"{self._prefix}r{len(self._rules) + 1}"
             self._name_of[body], self._rules[name] = name, body
         return self._name_of[body]

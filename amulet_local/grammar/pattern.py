@@ -15,6 +15,7 @@ from amulet_local.grammar.utf8 import MAX_CODE_POINT, Ranges, complement, merged
 
 MAX_REPETITIONS = 1000
 MAX_DEPTH = 30
+MAX_CHARS = 10_000  # a grammar has room for no more
 
 _DIGITS: Ranges = ((48, 57),)
 _WORD: Ranges = ((48, 57), (65, 90), (95, 95), (97, 122))
@@ -56,6 +57,8 @@ def inside(pattern: str, low: int, high: int | None) -> str:
     Raises:
         PatternError: it can't be said so.
     """
+    if len(pattern) > MAX_CHARS:
+        raise PatternError(f"it has {len(pattern)} characters, the limit is {MAX_CHARS}")
     found = _PatternReader(pattern).read()
     most = math.inf if high is None else high
     if found.low >= low and found.high <= most:

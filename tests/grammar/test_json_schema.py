@@ -428,6 +428,11 @@ def test_a_schema_beyond_what_a_grammar_may_be_is_refused() -> None:
     lengths = [{"type": "string", "maxLength": 1000 + i} for i in range(60)]
     with pytest.raises(InvalidParameterError, match="json_schema: it is too large"):
         SamplingParams(json_schema={"prefixItems": lengths, "items": False})
+    with pytest.raises(InvalidParameterError, match="'pattern': it has 1000000 characters"):
+        to_gbnf({"type": "string", "pattern": "a" * 10**6})
+    many = [{"type": "string", "pattern": "a" * 9000 + str(n)} for n in range(40)]
+    with pytest.raises(InvalidParameterError, match="its grammar has more than 262144 characters"):
+        to_gbnf({"anyOf": many})
 
 
 @given(SCHEMAS, st.sampled_from([0.0, 1.0]))
