@@ -177,6 +177,7 @@ class Answer:
                     completion_tokens=len(self.tokens),
                     computed_tokens=computed_tokens,
                     cached_tokens=self.n_cached,
+                    reasoning_tokens=self._reader.n_before_answer,
                 ),
                 timings=self.clock.timings(),
                 method=request.method,

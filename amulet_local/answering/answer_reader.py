@@ -35,6 +35,7 @@ class AnswerReader:
 
     Attributes:
         written: what the model wrote with the last token, decided or not.
+        n_before_answer: tokens of reasoning and of the tags around it.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class AnswerReader:
             calling: how tools are called; None if they aren't.
         """
         self.written = ""
+        self.n_before_answer = self._n_tokens = 0
         form = None if calling is None else calling.form
         self._stream = TextStream(vocabulary, () if form is None else form.markers)
         ends_before = form.triggers if form is not None and form.ends_reasoning else ()
@@ -117,7 +119,11 @@ class AnswerReader:
     def push(self, token: int) -> ReadPiece:
         """Take the next token; returns what is decided by it."""
         self.written = self._stream.push(token, spell=self.in_call and not self.in_reasoning)
-        return self._decide(self.written)
+        piece = self._decide(self.written)
+        self._n_tokens += 1
+        if self.is_before_answer:
+            self.n_before_answer = self._n_tokens
+        return piece
 
     def finish(self) -> ReadPiece:
         """What was held back, at the end of the answer."""

@@ -137,6 +137,7 @@ def beam_search(run: BeamRun, request: Request, progress: Progress | None = None
             prompt_tokens=len(prompt),
             completion_tokens=len(tokens),
             computed_tokens=sequences.n_decoded,
+            reasoning_tokens=reader.n_before_answer,
         ),
         timings=clock.timings(),
         method=request.method,

@@ -22,12 +22,14 @@ class Usage:
         completion_tokens: tokens generated, the one that ends the answer included.
         computed_tokens: tokens that went through the model, all rows together.
         cached_tokens: of the longest prompt, tokens that were in memory from before.
+        reasoning_tokens: of those generated, the ones of reasoning and of the tags around it.
     """
 
     prompt_tokens: int
     completion_tokens: int
     computed_tokens: int
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
     @property
     def total_tokens(self) -> int:

@@ -64,7 +64,7 @@ class Answers(ABC):
         self._n_logprobs = n_logprobs
         self._n = n
         self._prompt_tokens = self._cached_tokens = 0
-        self._completion_tokens = 0
+        self._completion_tokens = self._reasoning_tokens = 0
         self._pending: list[TokenTrace] = []
         self._traces: list[TokenTrace] = []
         self._choices: list[dict[str, Any]] = []
@@ -95,6 +95,7 @@ class Answers(ABC):
             self._prompt_tokens += generation.usage.prompt_tokens
             self._cached_tokens += generation.usage.cached_tokens
         self._completion_tokens += generation.usage.completion_tokens
+        self._reasoning_tokens += generation.usage.reasoning_tokens
         self._choices.append(self._whole_choice(index, generation, self._traces))
         return self._piece(self._last_choice(index, generation))
 

@@ -216,7 +216,7 @@ class ChatTemplate:
         response_prefix: str = "",
     ) -> tuple[str, Disguise, tuple[str, ...]]:
         """The text with the users' markers in a disguise, which it needs to be read, and notes."""
-        rows = checked(messages)
+        rows = checked(messages, is_begun=bool(response_prefix))
         template_arguments = {**self._arguments, **template_arguments}
         reserved = [name for name in template_arguments if name in _RESERVED]
         if reserved:

@@ -15,19 +15,25 @@ from amulet_local.prompts.messages import Message, checked
 
 
 def with_tools(
-    messages: Sequence[Mapping[str, Any]], tools: Tools, form: CallForm, *, system: str | None
+    messages: Sequence[Mapping[str, Any]],
+    tools: Tools,
+    form: CallForm,
+    *,
+    system: str | None,
+    is_begun: bool = False,
 ) -> list[Message]:
     """The messages with a system text that says what may be called, and how.
 
     Args:
         messages: as for `checked`.
         system: the system text where they have none.
+        is_begun: see `checked`.
 
     Raises:
         As `checked`.
     """
-    rows = checked(messages)
-    if rows[0]["role"] != "system":
+    rows = checked(messages, is_begun=is_begun)
+    if not rows or rows[0]["role"] != "system":
         rows.insert(0, {"role": "system", "content": system or ""})
     said = rows[0]["content"]
     rows[0]["content"] = f"{said}\n\n{_description(tools, form)}".strip()

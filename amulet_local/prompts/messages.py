@@ -46,6 +46,7 @@ def with_preference(
     system: str | None,
     preference: str,
     placement: Placement = "system",
+    is_begun: bool = False,
 ) -> list[Message]:
     """The messages of one row. An empty preference gives the plain row.
 
@@ -60,6 +61,7 @@ def with_preference(
         preference: what the answer should be like; blank for the plain row.
         placement: `system` appends it to the system message (after a space), the others to the last
             user turn (on a new line).
+        is_begun: see `checked`.
 
     Raises:
         As `checked`.
@@ -70,7 +72,7 @@ def with_preference(
         )
     check_text("the system text", "" if system is None else system)
     check_text("the preference", preference)
-    rows = checked(messages)
+    rows = checked(messages, is_begun=is_begun)
     roles = [message["role"] for message in rows]
     if "system" not in roles and (system is not None or preference.strip()):
         rows.insert(0, {"role": "system", "content": system or ""})
@@ -88,13 +90,14 @@ def with_preference(
     return rows
 
 
-def checked(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
+def checked(messages: Sequence[Mapping[str, Any]], *, is_begun: bool = False) -> list[Message]:
     """New messages, validated, with one system message at the front if there are any.
 
     Args:
         messages: OpenAI-style dicts. Content is a text or a list of text parts; an assistant's may
             be missing. A developer's message is a system message. Several of these become one, as
             many templates drop a second one, or one that isn't first, without a word.
+        is_begun: an answer follows that has begun, so that nothing needs to stand before it.
 
     Raises:
         EmptyPromptError: no messages, nothing but blank ones, or a last user turn that is blank.
@@ -106,14 +109,15 @@ def checked(messages: Sequence[Mapping[str, Any]]) -> list[Message]:
             f"messages must be a list of dicts with role and content, not a "
             f"{type(messages).__name__}"
         )
-    if not messages:
+    if not messages and not is_begun:
         raise EmptyPromptError("there are no messages")
     rows = [_one(f"messages[{index}]", message) for index, message in enumerate(messages)]
     _name_results(rows)
     questions = [row["content"] for row in rows if row["role"] == "user"]
     if questions and not questions[-1].strip():
         raise EmptyPromptError("the last user turn is blank")
-    if not any(row["content"].strip() or row.get("tool_calls") for row in rows):
+    says_something = any(row["content"].strip() or row.get("tool_calls") for row in rows)
+    if not (says_something or is_begun):
         raise EmptyPromptError("the messages are blank: there is nothing to answer")
     system = [row["content"] for row in rows if row["role"] == "system"]
     if not system:

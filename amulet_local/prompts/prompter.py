@@ -136,17 +136,18 @@ class Prompter:
         if not isinstance(messages, Dialogue):
             asked, begun = continued(messages, continue_final_message)
         continues = asked is not messages
+        is_begun = bool(begun.content or begun.reasoning)
         tags = next(iter(self._template.reasoning_tags.items()), None)
         more = [] if tags or not begun.reasoning else [_NO_REASONING]
         thought, response_prefix = _prefix(begun, tags, response_prefix)
         form = None if tools is None else self._template.call_form or HERMES
         if tools is not None and form is not None and not isinstance(asked, Dialogue):
             if not self._template.writes_calls:
-                asked = tools_as_text(checked(asked), form)
+                asked = tools_as_text(checked(asked, is_begun=is_begun), form)
             if self._template.takes_tools:
                 arguments = {**arguments, "tools": [*tools.shown]}
             else:
-                asked = with_tools(asked, tools, form, system=default)
+                asked = with_tools(asked, tools, form, system=default, is_begun=is_begun)
         now = datetime.now()
 
         def at(place: Placement) -> tuple[list[tuple[int, ...]], list[str], list[str]]:
@@ -160,7 +161,13 @@ class Prompter:
                 )
             encoded = [
                 self._template.encode(
-                    with_preference(asked, system=default, preference=instruction, placement=place),
+                    with_preference(
+                        asked,
+                        system=default,
+                        preference=instruction,
+                        placement=place,
+                        is_begun=is_begun,
+                    ),
                     add_generation_prompt=add_generation_prompt or continues,
                     response_prefix=response_prefix,
                     is_answer=continues and not thought,

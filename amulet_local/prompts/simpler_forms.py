@@ -19,6 +19,9 @@ from amulet_local.text.reasoning import TAGS
 FOLDED_NOTE = "this template has no system role: the system text went into the first user turn"
 TOOLS_NOTE = "this template takes no such tool messages: they are in the prompt as text"
 MERGED_NOTE = "this template takes no such order of roles: some turns became one"
+EMPTY_NOTE = (
+    "this template needs a message before the answer: an empty one of the user stands there"
+)
 
 _SWITCHES = re.compile(r"/(?:no_?)?think\b|/system_override\b")
 """Words of a system text that templates read and leave out (SmolLM3, Nemotron)."""
@@ -40,6 +43,8 @@ def simpler_forms(messages: list[Message], *, has_system_role: bool) -> Iterator
         said, notes = tools_as_text(said), (*notes, TOOLS_NOTE)
         yield said, notes
     yield from _in_turns(said, notes)
+    if not messages:
+        yield [{"role": "user", "content": ""}], (*notes, EMPTY_NOTE)
     if has_system_role and any(message["role"] == "system" for message in messages):
         folded, more = _folded(said)
         yield folded, (*notes, *more)

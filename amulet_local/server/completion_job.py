@@ -309,7 +309,7 @@ def _without_text(chunk: Chunk) -> Chunk:
     """A piece of an answer of which no token is wanted."""
     whole = chunk.generation
     if whole is not None:
-        usage = replace(whole.usage, completion_tokens=0)
+        usage = replace(whole.usage, completion_tokens=0, reasoning_tokens=0)
         whole = replace(
             whole, text="", reasoning="", token_ids=(), finish_reason="length", usage=usage
         )

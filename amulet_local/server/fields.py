@@ -35,6 +35,9 @@ _OF_ROLES = {
     "function": {"name", "tool_name", "tool_call_id"},
 }
 
+LENGTHS = ("max_completion_tokens", "max_tokens", "n_predict")
+"""Names of the most tokens of an answer."""
+
 SERVED = tuple(
     name for name in SamplingParams.options if name not in ChatCompletionFields.model_fields
 )
@@ -101,7 +104,7 @@ class ServedFields(_SamplingFields):
     @property
     def _length(self) -> int | None:
         """The least of the lengths that are given; below 0 is what the context holds."""
-        lengths = (self.max_completion_tokens, self.max_tokens, self.n_predict)
+        lengths = (getattr(self, name) for name in LENGTHS)
         given = [length for length in lengths if length is not None]
         return min((length for length in given if length >= 0), default=-1) if given else None
 

@@ -34,6 +34,13 @@ from amulet_local.server.served_model import ServedModel
 from amulet_local.server.service import Service
 from amulet_local.server.wire import Wire, with_warnings
 
+_ANSWERED = {
+    **dict.fromkeys(("/completions", "/completion", "/infill"), "prompt"),
+    **dict.fromkeys(("/responses", "/responses/input_tokens"), "input"),
+    **dict.fromkeys(("/embeddings", "/embedding"), "input"),
+    **dict.fromkeys(("/rerank", "/reranking"), "documents"),
+}
+"""What is called messages in a chat, by the address."""
 _NOTHING: tuple[Any, ...] = (None, False, 0, {}, [])
 
 
@@ -46,7 +53,10 @@ def add_other_protocols(app: FastAPI, service: Service) -> None:
 
 
 def error_body(path: str, body: dict[str, Any]) -> dict[str, Any]:
-    """The error object of the protocol that an address belongs to, for OpenAI's."""
+    """The error object of the protocol that an address belongs to, for that of a chat."""
+    own = _ANSWERED.get(path.removeprefix("/v1"))
+    if own and body["error"]["param"] == "messages":
+        body = {"error": {**body["error"], "param": own}}
     if path.startswith("/api/"):
         return {"error": body["error"]["message"]}
     if path.removeprefix("/v1").startswith("/messages"):

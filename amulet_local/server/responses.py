@@ -293,7 +293,7 @@ class ResponsesWire(Wire):
                 "input_tokens": n_prompt,
                 "input_tokens_details": {"cached_tokens": n_cached},
                 "output_tokens": n_answer,
-                "output_tokens_details": {"reasoning_tokens": 0},
+                "output_tokens_details": {"reasoning_tokens": self._answer.n_reasoning},
                 "total_tokens": n_prompt + n_answer,
             },
             "amulet": self._answer.last["amulet"],

@@ -16,7 +16,7 @@ from amulet_local.llama.adapters import Adapter, scale_warning
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.params.scaled_files import MAX_SCALE
 from amulet_local.server.client_fields import understood
-from amulet_local.server.fields import STRENGTH
+from amulet_local.server.fields import LENGTHS, STRENGTH
 from amulet_local.server.model_names import ModelName, ModelNames
 from amulet_local.server.profiles import ServedProfiles
 from amulet_local.serving.pool import Pool
@@ -45,12 +45,14 @@ class Defaults:
         An empty list of preferences is none at all, whatever the defaults say.
 
         A strength is one thing: where the body sets a part of it, no default preset of the
-        server's is mixed in, but for the values that the preset leaves open.
+        server's is mixed in, but for the values that the preset leaves open. A length is one
+        thing, too, under whichever of its names.
         """
         given = {name: value for name, value in body.items() if value is not None}
         if model_name.preferences:
             given.setdefault("preference", list(model_name.preferences))
         replaced = STRENGTH if "amulet" in given or "preset" in given else ()
+        replaced += LENGTHS if any(name in given for name in LENGTHS) else ()
         merged = {k: v for k, v in self.fields.items() if k not in replaced} | given
         none = [name for name in ("preference", "avoid") if merged.get(name) == []]
         return {name: value for name, value in merged.items() if name not in none}

@@ -89,8 +89,12 @@ class TracedAnswers(Answers):
 
     @property
     def usage(self) -> dict[str, Any]:
-        """Token counts, and how many of the prompts' were in memory."""
-        return {**super().usage, "prompt_tokens_details": {"cached_tokens": self._cached_tokens}}
+        """Token counts, how many of the prompts' were in memory and how many were reasoning."""
+        return {
+            **super().usage,
+            "prompt_tokens_details": {"cached_tokens": self._cached_tokens},
+            "completion_tokens_details": {"reasoning_tokens": self._reasoning_tokens},
+        }
 
     def begin(self, index: int) -> list[dict[str, Any]]:
         """The first piece says what is followed."""
@@ -144,6 +148,7 @@ class TracedAnswers(Answers):
                 "applied": generation.applied and dataclasses.asdict(generation.applied),
                 "preferences": list(generation.preferences),
                 "method": generation.method,
+                "reasoning_tokens": generation.usage.reasoning_tokens,
             },
         }
         return {**piece, **self._end, **self._verbose()}

@@ -120,6 +120,11 @@ class Deltas:
         return str(self.last["choices"][0]["finish_reason"])
 
     @property
+    def n_reasoning(self) -> int:
+        """Tokens of the answer that are reasoning."""
+        return int(self.last["amulet"]["reasoning_tokens"])
+
+    @property
     def counts(self) -> tuple[int, int, int]:
         """Tokens of the prompt, of these in memory, and of the answer."""
         timings = self.last["timings"]

@@ -126,6 +126,19 @@ SHORT_SYSTEM = (
 LAST_WORD = "{{ messages[-1].content.split('\\n')[-1][:3] }}"
 
 
+@pytest.mark.sdist
+def test_an_answer_that_stands_alone_is_gone_on_with_in_every_template(sdist_models: Path) -> None:
+    begun = [{"role": "assistant", "content": "The sky is"}]
+    for path in sorted((sdist_models / "templates").glob("*.jinja")):
+        made = prompter(path.read_text(encoding="utf-8"))
+        plain = made.prompts(begun, [""], system=None, placement="system", bare=True)
+        both = made.prompts(begun, ["", PREFERENCE], system=None, placement="system")
+        for row in (*plain.rows, *both.rows):
+            text = FakeVocabulary("<|x|>").text(list(row))
+            assert text.endswith("The sky is"), (path.stem, plain.notes)
+            assert text.count("The sky is") == 1, path.stem
+
+
 def test_turns_of_one_role_become_one_where_a_template_asks_for_it() -> None:
     template = ChatTemplate(ALTERNATES, FakeVocabulary())
     encoded = template.encode(CONVERSATIONS["two users in a row"])

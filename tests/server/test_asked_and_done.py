@@ -112,6 +112,32 @@ def test_the_reasoning_of_a_response_is_an_item_before_its_message(server: Serve
     assert further["status"] == "completed"
 
 
+def test_usage_says_how_many_tokens_were_reasoning(server: Server) -> None:
+    """As many as an answer has that ends where the reasoning does."""
+    thought = 'root ::= "<think>tea</think>"'
+    asked = {"messages": HI, "max_tokens": 40, "temperature": 0}
+    alone = told(server, "/v1/chat/completions", **asked, grammar=thought)["usage"]
+    n_thought = alone["completion_tokens"] - 1  # the one that ends it
+    usage = told(server, "/v1/chat/completions", **asked, grammar=THINKS)["usage"]
+    assert usage["completion_tokens_details"] == {"reasoning_tokens": n_thought}
+    assert 0 < n_thought < usage["completion_tokens"]
+    plain = told(server, "/v1/chat/completions", **asked, grammar='root ::= "tea"')["usage"]
+    assert plain["completion_tokens_details"] == {"reasoning_tokens": 0}
+    given = {"input": "Hi", "grammar": THINKS, "max_output_tokens": 40, "temperature": 0}
+    details = told(server, "/v1/responses", **given)["usage"]["output_tokens_details"]
+    assert details == {"reasoning_tokens": n_thought}
+
+
+def test_a_chat_of_one_answer_that_has_begun_is_gone_on_with(server: Server) -> None:
+    begun = {"role": "assistant", "content": "The sky"}
+    assert prompt(server, [begun]) == "<|im_start|>assistant\nThe sky"
+    assert told(server, "/v1/chat/completions", messages=[begun], **GREEDY)["choices"]
+    empty = server.client.post(
+        "/v1/chat/completions", json={"messages": [{**begun, "content": ""}]}
+    )
+    assert empty.status_code == 400
+
+
 def test_an_answer_goes_on_after_its_reasoning_or_within_it(thinking: Server) -> None:
     last = {"role": "assistant", "content": "Yes", "reasoning_content": "Warm bread."}
     start = prompt(thinking, HI).removesuffix("<think>\n")

@@ -70,7 +70,8 @@ def test_a_trace_has_the_tokens_that_the_text_is_made_of(server: Server) -> None
         texts = [token["text"] for token in choice["amulet"]["tokens"]]
         assert "".join(texts) == choice["delta"]["content"]
     assert set(pieces[-1]["amulet"]) == {
-        *("warnings", "preset", "guidance_scale", "applied", "preferences", "method")
+        *("warnings", "preset", "guidance_scale", "applied", "preferences", "method"),
+        "reasoning_tokens",
     }
     assert pieces[-1]["timings"]["predicted_n"] == 6
 

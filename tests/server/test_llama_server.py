@@ -230,6 +230,8 @@ def test_props_say_what_requests_leave_open(engine: Engine) -> None:
         params = server.client.get("/props").json()["default_generation_settings"]["params"]
         asked = told(server, "/completion", prompt="What")["generation_settings"]
         own = told(server, "/completion", prompt="What", n_predict=2, seed=7)["generation_settings"]
+        longer = told(server, "/completion", prompt="What", max_tokens=65, ignore_eos=True)
+    assert longer["tokens_predicted"] == 65
     wanted = {"seed": 42, "temperature": 0.8, "n_predict": 64}
     assert {name: params[name] for name in wanted} == wanted
     assert {name: asked[name] for name in wanted} == wanted
