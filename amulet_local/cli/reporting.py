@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from amulet_local.cli.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED
-from amulet_local.cli.terminal import note, silence
+from amulet_local.cli.terminal import end_echo, note, silence
 from amulet_local.common.errors import (
     AmuletError,
     ContextCreationError,
@@ -33,6 +33,7 @@ def reporting(*, verbose: bool = False) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a second Ctrl-C during the clean-up
+        end_echo()
         raise SystemExit(EXIT_INTERRUPTED) from None
     except BrokenPipeError:
         silence(sys.stdout)

@@ -10,6 +10,7 @@ it is data. Characters that an encoding lacks become escapes in both cases.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
@@ -112,6 +113,14 @@ def noted(line: str) -> str:
 
     width = max(shutil.get_terminal_size().columns - 1, 20)
     return "\n".join(wrap(line, width, breaks_words=False))
+
+
+def end_echo() -> None:
+    """End the line in which a terminal has shown ^C, so that the shell's prompt isn't in it."""
+    if stderr_is_terminal():
+        with contextlib.suppress(OSError):
+            sys.stderr.write("\n")
+            sys.stderr.flush()
 
 
 def silence(stream: TextIO) -> None:

@@ -191,3 +191,15 @@ def test_notes_break_between_words_on_a_terminal_and_nowhere_else(
     monkeypatch.setattr(sys, "stderr", into_a_pipe)
     terminal.note(said)
     assert into_a_pipe.getvalue() == f"{said}\n"
+
+
+def test_ctrl_c_ends_the_line_of_a_terminal_and_nothing_in_a_pipe(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stderr = on_a_terminal(monkeypatch)
+    terminal.end_echo()
+    assert stderr.getvalue() == "\n"
+    into_a_pipe = io.StringIO()
+    monkeypatch.setattr(sys, "stderr", into_a_pipe)
+    terminal.end_echo()
+    assert into_a_pipe.getvalue() == ""
