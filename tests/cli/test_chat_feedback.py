@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from amulet_local import Engine, SamplingParams
+from amulet_local.cli.chat import converse
 from amulet_local.cli.chat.commands import SlashCommands
 from amulet_local.cli.chat.feedback import ChatFeedback
 from amulet_local.cli.chat.remembering import asked_to_remember
 from amulet_local.cli.chat.screen import Screen
 from amulet_local.cli.chat.slash import parsed
 from amulet_local.cli.chat.talk import Chat
-from amulet_local.cli.kept_chats import Keeper
+from amulet_local.cli.kept_chats import Keeper, TypedLines
 from amulet_local.common.errors import InvalidRequestError
 from amulet_local.preferences.preference import resolve
 from amulet_local.profile import candidates
@@ -366,3 +367,30 @@ def test_a_preference_that_was_asked_for_at_the_start_stays(
     talk.say("/good")
     talk.say("And how?")
     assert talk.mix == []
+
+
+class Keyboard:
+    """What is typed, one after the other; None is Ctrl-C."""
+
+    def __init__(self, *typed: str | None) -> None:
+        self._typed = list(typed)
+
+    def ask(self, begun: str = "") -> str:
+        if not self._typed:
+            raise EOFError
+        text = self._typed.pop(0)
+        if text is None:
+            raise KeyboardInterrupt
+        return text
+
+
+def test_ctrl_c_is_a_no_where_something_is_asked(
+    talk: Talk, profile: Profile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    talk.chat.screen.is_typed = True
+    keyboard = Keyboard("Remember that I am a vegetarian.", None, "yes", None, None, "not reached")
+    converse(talk.chat, talk._commands, keyboard, TypedLines(enabled=False))
+    said = capsys.readouterr().err
+    assert said.index("yes or no") < said.index("not kept") < said.index("Ctrl-C again")
+    assert profile.contents().facts == ()
+    assert [turn.question for turn in talk.chat.conversation.turns] == ["yes"]

@@ -137,6 +137,8 @@ def converse(chat: Chat, commands: SlashCommands, questions: Questions, lines: T
             if chat.is_editing:
                 chat.is_editing = False
                 continue
+            if chat.takes("no"):  # to what is asked, if something is
+                continue
             n_interrupted += 1
             if n_interrupted > 1:
                 return
