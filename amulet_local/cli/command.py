@@ -113,9 +113,12 @@ class HelpCommand(TyperCommand):
         """
         known = {flag for param in self.params for flag in param.opts}
         found = []
-        for word in args:
+        for place, word in enumerate(args):
             flag, equals, value = word.partition("=")
             ours = flag.replace("_", "-")
+            named = value or "".join(args[place + 1 : place + 2])
+            if flag == "--mix" and "--preference" in known and ":" in named:
+                ctx.fail(f"weights go with a preference: --preference {shlex.quote(named):.80}")
             if flag not in known and ours in known:
                 word = f"{ours}{equals}{value}"
             elif flag not in known and MEANT.get(ours, "").split(" ")[0] in known:

@@ -221,6 +221,8 @@ def test_the_module_can_be_run() -> None:
         (["generate", "Hi", "-p", "funny"], "-p is --prompt, and what an answer should be like is"),
         (["generate", "Hi", "--preference", "very", "short"], "so are words of a preference"),
         (["generate", "Hi", "--strength", "3"], "it is --guidance-scale N"),
+        (["generate", "Hi", "--mix", "concise:2"], "--preference concise:2"),
+        (["compare", "Hi", "--mix=formal:-1"], "--preference formal:-1"),
         (["generate", "Hi", "--max_tokens", "many"], "'many' is not a number"),
         (["chat", "--style=funny"], "there is no --style; it is --preference TEXT"),
         (["tune", "What", "is", "yeast"], "each question is in quotes, e.g. 'What is yeast'"),
