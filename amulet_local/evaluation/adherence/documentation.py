@@ -53,16 +53,16 @@ def read_run(folder: Path) -> list[Entry]:
 
     Raises:
         FileAccessError: the log can't be read, or a line is damaged.
-        InvalidTextError: it has no answer of the reference.
+        InvalidTextError: it has no greedy answer of the reference.
     """
     entries = [
         entry
         for entry in stored(folder / LOG).values()
         if entry["question"] not in EXAMPLE_QUESTIONS
     ]
-    if not any(_is_reference(entry) for entry in entries):
+    if not any(_is_reference(entry) and entry["sampling"] == GREEDY for entry in entries):
         raise InvalidTextError(
-            f"{folder} has no answer of `{REFERENCE}`, which others are compared with"
+            f"{folder} has no greedy answer of `{REFERENCE}`, which others are compared with"
         )
     return sorted(
         entries,

@@ -39,8 +39,9 @@ def test_the_reference_comes_first_and_answers_made_as_examples_are_left_out(
 
 
 def test_a_run_without_the_reference_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidTextError, match="no answer of `pref`"):
-        read_run(run_folder(tmp_path / "run", entry("base")))
+    for number, item in enumerate((entry("base"), entry("pref", sampling='{"temperature": 0.7}'))):
+        with pytest.raises(InvalidTextError, match="no greedy answer of `pref`"):
+            read_run(run_folder(tmp_path / str(number), item))
 
 
 def test_each_model_has_a_table_and_a_second_time_replaces_the_first(tmp_path: Path) -> None:
