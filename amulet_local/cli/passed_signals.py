@@ -30,9 +30,9 @@ def pass_signals_on() -> PassedSignals:
 
 
 def let_come() -> None:
-    """Let them come, in a child that was started while they were held back."""
+    """Let them come, in a child that was started while they were held back, and in its own."""
     if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, passed_on())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*passed_on(), *_awaited_besides()})
 
 
 class PassedSignals:
@@ -76,7 +76,7 @@ class SendersKnown(PassedSignals):
     """The same where the system says who sent one, and tells of a child's end as well."""
 
     def __init__(self) -> None:
-        self._own = {signal.SIGCHLD, signal.SIGALRM}
+        self._own = _awaited_besides()
         self._awaited = {*passed_on(), *self._own}
         self._alarm = signal.signal(signal.SIGALRM, lambda *_: None)  # where another thread gets it
         self._mask = signal.pthread_sigmask(signal.SIG_BLOCK, self._awaited)
@@ -96,6 +96,11 @@ class SendersKnown(PassedSignals):
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.pthread_sigmask(signal.SIG_SETMASK, self._mask)
         signal.signal(signal.SIGALRM, self._alarm)
+
+
+def _awaited_besides() -> set[signal.Signals]:
+    """Those that end the waiting without being passed on."""
+    return {signal.SIGCHLD, signal.SIGALRM}
 
 
 def _is_of_terminal(number: int) -> bool:

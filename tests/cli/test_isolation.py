@@ -213,6 +213,19 @@ def test_time_in_which_both_were_stopped_is_no_time_of_loading(
     assert any(map(is_stuck_at, range(1118, 1125)))
 
 
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads Linux's /proc")
+def test_no_signal_is_held_back_in_a_child(strange: Path) -> None:
+    process = started("generate", *LONG_ANSWER, "-m", strange)
+    assert process.stdout is not None
+    assert process.stdout.read(5)
+    (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    held_back = re.search(r"SigBlk:\s+(\w+)", Path(f"/proc/{child}/status").read_text())
+    process.terminate()
+    process.communicate(timeout=120)
+    assert held_back is not None
+    assert int(held_back[1], 16) == 0
+
+
 def test_a_child_doesn_t_outlive_who_started_it(strange: Path) -> None:
     process = started("generate", *LONG_ANSWER, "-m", strange)
     assert process.stdout is not None
