@@ -7,6 +7,7 @@ own, a part of the model's name, or the server's default.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -116,6 +117,7 @@ class OllamaWire(Wire):
         self._model = model
         self._is_chat = is_chat
         self._said = Deltas()
+        self._begun_ns = time.perf_counter_ns()
 
     def whole(self, answer: dict[str, Any]) -> dict[str, Any]:
         """One object."""
@@ -175,7 +177,7 @@ class OllamaWire(Wire):
         return {
             "done": True,
             "done_reason": "length" if self._said.finish_reason == "length" else "stop",
-            "total_duration": prompt + answer,
+            "total_duration": time.perf_counter_ns() - self._begun_ns,
             "load_duration": 0,
             "prompt_eval_count": n_prompt,
             "prompt_eval_duration": prompt,

@@ -112,6 +112,8 @@ def test_ollamas_chat_is_a_stream_of_lines_unless_told_otherwise(server: Server,
     assert whole["message"] == {"role": "assistant", "content": said}
     assert (whole["done"], whole["done_reason"], whole["eval_count"]) == (True, "length", 5)
     assert whole["prompt_eval_count"] == chat(server)["usage"]["prompt_tokens"]
+    parts = whole["prompt_eval_duration"] + whole["eval_duration"]
+    assert whole["total_duration"] > parts  # the time on the clock, of all of the request
     lines, kind = lines_of(server, "/api/chat", **asked)
     pieces = [json.loads(line) for line in lines]
     assert kind == "application/x-ndjson"
