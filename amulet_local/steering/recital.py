@@ -122,7 +122,10 @@ class Recital:
 
 def _says_something(phrase: Sequence[Sequence[str]], i: int) -> bool:
     """Whether a word makes a recital together with the one before it: "a funny", but not "a list",
-    with which a phrase ends and which any sentence may have."""
+    with which a phrase ends and which any sentence may have, nor "20 minutes": a number needs its
+    unit, and gets one of another language where it may not have that."""
+    if phrase[i - 1][-1].isdigit():
+        return False
     is_noun = phrase[i - 1][-1] in _ARTICLES and i == len(phrase) - 1
     is_long = len(phrase[i][0]) >= CONTENT_LETTERS
     return len(phrase[i]) > 1 or (is_long and not is_noun)

@@ -75,6 +75,7 @@ def test_the_opening_neither_recites_nor_announces(preference: str, answer: str,
         ("as a bulleted list", LATER + "and make a "),
         ("use simple words", ""),
         ("a haiku", ""),
+        ("vegetarian, under 20 minutes", "For a vegetarian meal under 20 "),
     ],
 )
 def test_words_of_an_ordinary_sentence_stay_possible(preference: str, answer: str) -> None:
