@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from amulet_local.cli.exit_codes import EXIT_CUT
 from amulet_local.cli.terminal import note
+from amulet_local.common.readable import n_tokens
 
 if TYPE_CHECKING:
     from amulet_local.cli.question import Question
@@ -33,7 +34,7 @@ def say_what_was_cut(
         if generation.finish_reason != "length":
             continue
         is_cut = True
-        cut = f"the answer was cut after {tokens(generation.usage.completion_tokens)}"
+        cut = f"the answer was cut after {n_tokens(generation.usage.completion_tokens)}"
         more = "--predict or --ctx-size"
         if has_form:
             note(f"error: {cut}, before its form was complete; allow more with {more}")
@@ -42,8 +43,3 @@ def say_what_was_cut(
             note(f"{cut}; {more} allows more")
     if is_cut:
         raise SystemExit(EXIT_CUT)
-
-
-def tokens(count: int) -> str:
-    """So many tokens."""
-    return f"{count} token{'s' * (count != 1)}"

@@ -48,6 +48,11 @@ def a_line_each(names: Sequence[str], line: Callable[[str], str]) -> list[str]:
     return [*lines, f"and so it is with {n_others:,} others"] if n_others > 0 else lines
 
 
+def n_tokens(count: int) -> str:
+    """So many tokens: "1 token", "2 tokens"."""
+    return f"{count} token{'s' * (count != 1)}"
+
+
 def percent(log_probability: float | None) -> str:
     """exp of a natural logarithm: "38.2%", "0.012%"; "-" for None."""
     if log_probability is None:

@@ -200,3 +200,12 @@ def test_an_answer_that_nothing_moved_has_an_empty_chart(vocabulary: Vocabulary)
     reader = Reader(page(explain(dataclasses.replace(answer, trace=trace), vocabulary)))
     (bar,) = reader.all("rect", **{"class": "bar"})
     assert bar["height"] == "0.00"
+
+
+@pytest.mark.parametrize(("reason", "is_cut"), [("length", True), ("stop", False)])
+def test_an_answer_that_was_cut_is_said_to_be(
+    vocabulary: Vocabulary, reason: str, is_cut: bool
+) -> None:
+    answer = dataclasses.replace(traced_text(vocabulary, "one"), finish_reason=reason)
+    shown = Reader(page(explain(answer, vocabulary))).shown
+    assert ("Cut off after 1 token." in shown) == is_cut

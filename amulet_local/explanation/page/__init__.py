@@ -16,7 +16,8 @@ from importlib import resources
 from typing import Any
 
 from amulet_local.common.html_page import document, foreign, shared_asset
-from amulet_local.common.readable import factor, percent, times_likelier, visible
+from amulet_local.common.readable import factor, n_tokens, percent, times_likelier, visible
+from amulet_local.common.results import Generation
 from amulet_local.explanation.explanation import (
     STEP_FACTORS,
     ExplainedToken,
@@ -111,8 +112,15 @@ def _answer(explanation: Explanation) -> str:
 <p class="legend"><span>likelier than plain by {likelier}</span>
 <span>unlikelier by {unlikelier}</span></p>
 <div id="answer" dir="auto" role="group" aria-label="The answer. Arrow keys go from token to \
-token.">{tokens}</div>
+token.">{tokens}</div>{_end(explanation.generation)}
 </section>"""
+
+
+def _end(generation: Generation) -> str:
+    """That the answer was cut, if it was."""
+    if generation.finish_reason != "length":
+        return ""
+    return f'\n<p class="note">Cut off after {n_tokens(generation.usage.completion_tokens)}.</p>'
 
 
 def _token(position: int, token: ExplainedToken) -> str:
