@@ -152,7 +152,7 @@ def test_a_client_that_leaves_frees_its_place(engine: Engine, stream: bool, when
 def test_too_many_get_503_at_once_and_the_others_their_answers(engine: Engine) -> None:
     with running(engine, places=1, waiting=1) as server:
         answers: list[httpx.Response] = []
-        body = {"messages": HI, "max_tokens": 30, "ignore_eos": True}
+        body = {"messages": HI, "max_tokens": 300, "ignore_eos": True}
         threads = [
             threading.Thread(target=lambda: answers.append(server.chat(**body))) for _ in range(5)
         ]
