@@ -356,18 +356,22 @@ def test_an_answer_in_a_script_without_spaces_does_not_open_with_its_instruction
     assert "料理" not in denied
 
 
+def guard_against(instruction: str, vocabulary: Spelled) -> EchoGuard:
+    return EchoGuard(
+        Surroundings(
+            amulet=AmuletParams(guidance_scale=1.5, echo_guard=True),
+            text=TextSoFar(),
+            prompts=[ids("Answer the question."), ids(instruction)],
+            vocabulary=vocabulary,  # type: ignore[arg-type]
+        )
+    )
+
+
 @pytest.mark.parametrize("case", [str.lower, str.capitalize])
 def test_what_opens_the_plain_answer_is_no_recital(case: Callable[[str], str]) -> None:
     """ "In" begins "In German", and "Inflation" as well; the preference may change its case."""
     vocabulary = Spelled()
-    guard = EchoGuard(
-        Surroundings(
-            amulet=AmuletParams(guidance_scale=1.5, echo_guard=True),
-            text=TextSoFar(),
-            prompts=[ids("Answer the question."), ids("Answer in German.")],
-            vocabulary=vocabulary,  # type: ignore[arg-type]
-        )
-    )
+    guard = guard_against("Answer in German.", vocabulary)
     token, usual = (vocabulary.pieces.index(text.encode()) for text in (case("in"), "In"))
     plain, preference = np.zeros((2, vocabulary.n_tokens), dtype=np.float32)
     preference[token] = 12.0
@@ -378,14 +382,7 @@ def test_what_opens_the_plain_answer_is_no_recital(case: Callable[[str], str]) -
 
 def test_a_letter_may_open_an_answer_whatever_word_it_begins() -> None:
     vocabulary = spelled()
-    guard = EchoGuard(
-        Surroundings(
-            amulet=AmuletParams(guidance_scale=1.5, echo_guard=True),
-            text=TextSoFar(),
-            prompts=[ids("Answer the question."), ids("Answer as a bulleted list.")],
-            vocabulary=vocabulary,  # type: ignore[arg-type]
-        )
-    )
+    guard = guard_against("Answer as a bulleted list.", vocabulary)
     denied = refused_pieces(guard, vocabulary.pieces)
     assert {"as", "As", " AS"} <= denied
     assert not {"a", "A", " A"} & denied
