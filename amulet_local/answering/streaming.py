@@ -96,14 +96,16 @@ def _pieces(
 
 def _next(lock: StreamLock, pieces: Generator[Chunk | None, None, None]) -> Chunk:
     """The next piece; the last one, cancelled, if the engine was closed meanwhile."""
+    visit = object()
     try:
         try:  # `using`, without what a context manager costs at every token
-            lock.enter()
+            lock.enter(visit)
             while (chunk := next(pieces)) is None:
                 pass
             return chunk
         finally:
-            lock.leave()
+            lock.leave(visit, None)
+            lock.after_leaving()
     except EngineClosedError as closed:
         try:
             last = pieces.throw(StoppedError())

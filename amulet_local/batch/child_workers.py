@@ -100,7 +100,7 @@ class ChildWorkers(Closing):
         self._job, self._path = job, path
         self._numbers = itertools.count()
         self._children: dict[int, ChildProcess] = {}
-        self._events: queue.Queue[Event] = queue.Queue()
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._first: int | None = None
         self._digits = ""
 

@@ -21,6 +21,7 @@ from amulet_local.batch.line_fields import JobSettings
 from amulet_local.batch.model_source import ModelSource, path_here, take_over
 from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError, FileAccessError
+from amulet_local.common.locking import new_condition
 from amulet_local.common.user_folders import cache_folder, private_folder
 from amulet_local.common.version import package_version
 from amulet_local.engine import Engine
@@ -102,7 +103,7 @@ class LineWorker:
     def __init__(self, job: WorkerJob) -> None:
         """Nothing is loaded yet."""
         self._job = job
-        self._changed = threading.Condition()
+        self._lock, self._changed = new_condition()
         self._lines: deque[KeyedLine] = deque()
         self._outcomes: list[LineOutcome] = []
         self._ends = self._at_work = False
@@ -156,7 +157,7 @@ class LineWorker:
 
     def exchange(self, lines: Sequence[KeyedLine], *, ends: bool, gather_seconds: float) -> Reply:
         """Take lines, and give what has come: see Workers.exchange."""
-        with self._changed:
+        with self._lock:
             self._lines.extend(lines)
             self._n_under_way += len(lines)
             self._ends = ends
@@ -167,7 +168,7 @@ class LineWorker:
             has_others = bool(self._outcomes) and self._n_under_way > 0
         if has_others:
             time.sleep(gather_seconds)
-        with self._changed:
+        with self._lock:
             outcomes, self._outcomes = tuple(self._outcomes), []
             return Reply(
                 outcomes=outcomes,
@@ -203,27 +204,27 @@ class LineWorker:
             answers.run(self._waiting(), self._end, self._came)
         except Exception as error:  # whatever it is, the job goes on elsewhere
             failed = f"{type(error).__name__}: {error}"
-        with self._changed:
+        with self._lock:
             self._at_work, self._failed = False, failed
             self._changed.notify_all()
 
     def _waiting(self) -> Iterator[KeyedLine | None]:
         while True:
-            with self._changed:
+            with self._lock:
                 if not self._lines and self._ends:
                     return
                 line = self._lines.popleft() if self._lines else None
             yield line
 
     def _end(self, outcome: LineOutcome) -> None:
-        with self._changed:
+        with self._lock:
             self._outcomes.append(outcome)
             self._n_under_way -= 1
             self._n_done_tokens += outcome.completion_tokens
             self._changed.notify_all()
 
     def _came(self, n_running_tokens: int) -> None:
-        with self._changed:
+        with self._lock:
             self._n_running_tokens = n_running_tokens
 
 

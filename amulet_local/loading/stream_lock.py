@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from amulet_local.common.errors import EngineBusyError, EngineClosedError
+from amulet_local.common.locking import new_condition
 from amulet_local.llama.stop_flag import StopFlag
 
 PATIENCE_SECONDS = 30.0
 """How long another thread waits for a stream that nobody advances."""
+
+_LOOK_SECONDS = 0.2
+"""A thread that waits looks again after this time: an interrupt may have lost the one who tells."""
 
 _ENGINE_BUSY = (
     "this engine is in the middle of another stream; finish or close that one first, or load a "
@@ -30,6 +33,7 @@ class StreamLock:
 
     Attributes:
         stop_flag: cleared at the start of each turn; setting it ends the turn's computation.
+        leave: `leave(visit, None)` ends a visit; native, so that no interrupt comes before it has.
     """
 
     def __init__(
@@ -47,8 +51,9 @@ class StreamLock:
         self._freed = False
         self._closed = False
         # Re-entrant, because a signal handler may close the engine in a thread that holds it.
-        self._changed = threading.Condition(threading.RLock())
-        self._inside: Counter[int] = Counter()
+        self._lock, self._changed = new_condition()
+        self._inside: dict[object, int] = {}  # visits and their threads
+        self.leave = self._inside.pop
         self._holder: object | None = None
         self._owner: int | None = None
         self._advanced = 0.0
@@ -65,32 +70,29 @@ class StreamLock:
         Raises:
             EngineClosedError: the engine was closed.
         """
+        visit = object()
         try:
-            self.enter()
+            self.enter(visit)
             yield
         finally:
-            self.leave()
+            self.leave(visit, None)
+            self.after_leaving()
 
-    def enter(self) -> None:
-        """Begin what `using` does; `leave` has to follow, whether this succeeds or not.
+    def enter(self, visit: object) -> None:
+        """Begin what `using` does, and what has to end in the same way, also if this fails.
 
         Raises:
             EngineClosedError: the engine was closed.
         """
-        with self._changed:
-            self._inside[threading.get_ident()] += 1
+        self._inside[visit] = threading.get_ident()
         self.check_open()
         if self._holder is not None:
             self._advanced = time.monotonic()
 
-    def leave(self) -> None:
-        """End it."""
-        me = threading.get_ident()
-        with self._changed:
-            self._inside[me] -= 1
-            if self._inside[me] <= 0:
-                del self._inside[me]
-            if self._closed:
+    def after_leaving(self) -> None:
+        """Free the memory, if that is left to who leaves last."""
+        if self._closed:
+            with self._lock:
                 self._free_if_unused()
 
     @contextmanager
@@ -104,10 +106,10 @@ class StreamLock:
         """
         me = object()
         try:
-            with self._changed:
+            with self._lock:
                 while self._holder is not None:
                     self._check_patience()
-                    self._changed.wait(0.2)
+                    self._changed.wait(_LOOK_SECONDS)
                     self.check_open()
                 self._holder = me
                 self._owner = threading.get_ident()
@@ -118,7 +120,7 @@ class StreamLock:
             self.check_open()
             yield
         finally:
-            with self._changed:
+            with self._lock:
                 if self._holder is me:
                     self._holder = self._owner = None
                 self._changed.notify_all()
@@ -134,10 +136,12 @@ class StreamLock:
         """
         self._closed = True
         self.stop_flag.set()
-        with self._changed:
-            if threading.get_ident() in self._inside:
+        with self._lock:
+            if threading.get_ident() in list(self._inside.values()):
                 return
-            self._changed.wait_for(lambda: not self._inside, timeout_seconds)
+            until = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+            while self._inside and (until is None or time.monotonic() < until):
+                self._changed.wait(_LOOK_SECONDS)
             self._free_if_unused()
 
     def _check_patience(self) -> None:

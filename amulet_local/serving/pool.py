@@ -22,6 +22,7 @@ from amulet_local.common.errors import (
     InvalidParameterError,
     QueueFullError,
 )
+from amulet_local.common.locking import new_condition
 from amulet_local.llama.rows import Progress
 from amulet_local.serving.places import NamedPlaces, Places, SavedState
 from amulet_local.serving.ticket import Deliver, Ticket
@@ -47,7 +48,7 @@ class Pool(Closing):
         self._waiting: deque[Ticket] = deque()
         self._active: set[Ticket] = set()
         self._errands: list[tuple[int, Callable[[], Any], Future[Any]]] = []
-        self._changed = threading.Condition()
+        self._lock, self._changed = new_condition()
         self._ending = False
         self._thread = threading.Thread(target=self._run, name="amulet-scheduler", daemon=True)
         self._thread.start()
@@ -70,7 +71,7 @@ class Pool(Closing):
     @property
     def at_places(self) -> list[Ticket | None]:
         """Who has which place; where they have no names, those who have one come first."""
-        with self._changed:
+        with self._lock:
             if self._named is None:
                 active = sorted(self._active, key=lambda ticket: ticket.admitted_seconds or 0.0)
                 return [*active, *[None] * (self.n_places - len(active))]
@@ -131,7 +132,7 @@ class Pool(Closing):
         """
         self.check(request)
         ticket = Ticket(request, deliver, self._wake, progress)
-        with self._changed:
+        with self._lock:
             if self._ending:
                 raise EngineClosedError("the model is being closed")
             room = self.n_places - len(self._active) + self.n_waiting
@@ -172,7 +173,7 @@ class Pool(Closing):
 
     def drain(self) -> None:
         """Take nothing in any more, and end what is under way; from any thread."""
-        with self._changed:
+        with self._lock:
             self._ending = True
             for ticket in (*self._waiting, *self._active):
                 ticket.control.cancel()
@@ -186,7 +187,7 @@ class Pool(Closing):
         self._thread.join()
 
     def _wake(self) -> None:
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
 
     def _errand(self, place: int, do: Callable[[NamedPlaces], _T]) -> Future[_T]:
@@ -195,7 +196,7 @@ class Pool(Closing):
             raise InvalidParameterError(
                 "places share their memory here; --scheduler interleaved gives each its own"
             )
-        with self._changed:
+        with self._lock:
             if self._ending:
                 raise EngineClosedError("the model is being closed")
             self._errands.append((place, lambda: do(named), done))
@@ -216,7 +217,7 @@ class Pool(Closing):
 
     def _run_errands(self) -> None:
         """Those at places that are free."""
-        with self._changed:
+        with self._lock:
             ready = [errand for errand in self._errands if self._is_free(errand[0])]
             self._errands = [errand for errand in self._errands if errand not in ready]
         for _, do, done in ready:
@@ -229,7 +230,7 @@ class Pool(Closing):
 
     def _admit(self) -> bool:
         """Wait for work and give out free places; False at the end."""
-        with self._changed:
+        with self._lock:
             while True:
                 left = [ticket for ticket in self._waiting if ticket.control.cancelled]
                 for ticket in left:
@@ -267,12 +268,12 @@ class Pool(Closing):
         try:
             for ticket, piece in self._places.advance():
                 if isinstance(piece, AmuletError) or piece.generation is not None:
-                    with self._changed:  # first: who gets the end may ask again at once
+                    with self._lock:  # first: who gets the end may ask again at once
                         self._active.discard(ticket)
                 ticket.hand_over(piece)
         except Exception as error:  # a bug: nobody may wait for ever
             problem = BackendError(f"unexpected {type(error).__name__} in the scheduler")
-            with self._changed:
+            with self._lock:
                 lost, self._active = self._active, set()
                 self._ending = True
                 lost.update(self._waiting)

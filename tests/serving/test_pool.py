@@ -18,6 +18,7 @@ from amulet_local.common.results import Chunk, Generation
 from amulet_local.params.choices import Scheduler
 from amulet_local.serving.pool import Pool
 from amulet_local.serving.ticket import Ticket
+from tests.interrupts import interrupted_everywhere
 
 QUESTIONS = ("How do I sleep better?", "Name three rivers.", "What is a heap?", "Why is it dark?")
 LONG = "Tell me about the sea, the wind and the stars above. " * 16
@@ -108,6 +109,23 @@ def test_what_is_kept_of_a_longer_conversation_changes_no_token(engine: Engine) 
         fresh = asker.answer(0)
     assert kept.token_ids == fresh.token_ids
     assert kept.usage.computed_tokens < fresh.usage.computed_tokens
+
+
+def test_ctrl_c_in_a_call_of_the_main_thread_holds_nobody_up(engine: Engine) -> None:
+    with engine.pool(places=2, waiting=200) as pool:
+        asker = Asker(engine, pool)
+        request = asker.request(QUESTIONS[0], 1)
+
+        def ask_and_cancel() -> None:
+            pool.submit(request, lambda _: None).cancel()
+
+        n_steps = 0
+        for n_steps, _ in enumerate(interrupted_everywhere(ask_and_cancel), start=1):
+            asker.ask(n_steps, QUESTIONS[1], 1)
+            assert asker.answer(n_steps).token_ids
+        assert n_steps > 10
+        for _ in interrupted_everywhere(pool.drain):
+            pass
 
 
 def test_a_place_that_is_named_is_waited_for_while_others_go_on(engine: Engine) -> None:
