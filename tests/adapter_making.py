@@ -16,7 +16,7 @@ import numpy as np
 
 from amulet_local.benchmark.random_model import ModelShape
 from amulet_local.llama.gguf import read_header
-from amulet_local.loading.tried_files import approve
+from amulet_local.loading.approved_files import approve
 from tests.gguf_edit import copy_edited
 
 

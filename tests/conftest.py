@@ -22,7 +22,7 @@ from hypothesis import settings
 from amulet_local import Engine, load
 from amulet_local.isolation import load as isolation_load
 from amulet_local.loading import cost_meter, model_store
-from amulet_local.loading.tried_files import approve
+from amulet_local.loading.approved_files import approve
 from amulet_local.optimizer import compiled
 from tests.gguf_edit import SHALLOW_LAYERS, copy_layers
 from tests.hub_server import _hub  # noqa: F401 (a fixture)

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from amulet_local.llama.gguf import read_data, read_header
-from amulet_local.loading.tried_files import approve
+from amulet_local.loading.approved_files import approve
 from tests.small_gguf import ARR, F32_TENSOR, PACK, STR, packed, tensor, text
 
 SHALLOW_LAYERS = (0, 1, 8, 27)

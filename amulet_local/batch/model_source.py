@@ -16,7 +16,7 @@ from amulet_local.common.disk_space import check_space
 from amulet_local.common.errors import FileAccessError, ModelFileError, ModelNotFoundError
 from amulet_local.common.user_folders import cache_folder, private_folder
 from amulet_local.llama.gguf import read_header
-from amulet_local.llama.model import other_parts
+from amulet_local.llama.split_files import other_parts
 from amulet_local.loading.hub import HubFile, HubModel, download, find_on_hub
 from amulet_local.loading.model_store import digest_of, find_model, verify_checksum
 

@@ -1,16 +1,15 @@
-"""What `amulet-local models` does with one model: show, verify, pull, quantize, remove.
+"""What `amulet-local models` does with one model: show, pull, quantize, remove.
 
-Knows nothing about lists of models.
+Knows nothing about lists of models, or about whether a file is trusted: model_trust.py does.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -19,29 +18,13 @@ from amulet_local.cli.command import add_command
 from amulet_local.cli.flags import json_option, option
 from amulet_local.cli.json_format import write_json
 from amulet_local.cli.model_listing import inspected, size_in_words
+from amulet_local.cli.model_trust import MODEL, MODEL_NAME, trust_commands
 from amulet_local.cli.terminal import StatusLine, note, one_line, stderr_is_terminal, write
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
-
-if TYPE_CHECKING:
-    from amulet_local.llama.gguf import GGUFHeader
-
-MODEL = "The model"
-_DIGEST = re.compile(r"(?:sha256-)?([0-9a-f]{64})")
-"""How Hugging Face's and Ollama's caches call a file: after what is in it."""
-
-_NAME = typer.Argument(
-    help="A name that `amulet-local models` lists, or the path of a GGUF file.",
-    metavar="MODEL",
-    rich_help_panel=MODEL,
-    show_default=False,
-    autocompletion=completions.models,
-)
 
 SHOW_EXAMPLES = """
 amulet-local models show smollm2
 amulet-local models show model.gguf --json"""
-VERIFY_EXAMPLES = """
-amulet-local models verify smollm2"""
 PULL_EXAMPLES = """
 amulet-local models pull qwen2.5-1.5b
 amulet-local models pull Qwen/Qwen2.5-1.5B-Instruct-GGUF
@@ -57,15 +40,8 @@ amulet-local models remove small --yes"""
 class ModelShowOptions:
     """Options of `models show`."""
 
-    model: Annotated[str, _NAME]
+    model: Annotated[str, MODEL_NAME]
     json: Annotated[bool, json_option("The same as one JSON object.")] = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelVerifyOptions:
-    """Options of `models verify`."""
-
-    model: Annotated[str, _NAME]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +66,7 @@ class ModelPullOptions:
 class ModelQuantizeOptions:
     """Options of `models quantize`."""
 
-    model: Annotated[str, _NAME]
+    model: Annotated[str, MODEL_NAME]
     type: Annotated[
         str,
         typer.Argument(
@@ -123,7 +99,7 @@ class ModelQuantizeOptions:
 class ModelRemoveOptions:
     """Options of `models remove`."""
 
-    model: Annotated[str, _NAME]
+    model: Annotated[str, MODEL_NAME]
     yes: Annotated[bool, option("--yes", panel=MODEL, help="Don't ask.")] = False
 
 
@@ -174,9 +150,11 @@ def memory_of(path: Path) -> ModelMemory:
 def show(options: ModelShowOptions) -> None:
     """Print what a model is and takes."""
     from amulet_local.llama.gguf import read_header
+    from amulet_local.loading.approved_files import is_approved
     from amulet_local.loading.model_store import find_model
 
     path = find_model(options.model)
+    approved = is_approved(path)
     listing, memory = inspected(options.model, path), memory_of(path)
     metadata = {
         key: value
@@ -184,7 +162,14 @@ def show(options: ModelShowOptions) -> None:
         if isinstance(value, str | int | float) and not key.endswith("chat_template")
     }
     if options.json:
-        write_json({**asdict(listing), "memory": asdict(memory), "metadata": metadata})
+        write_json(
+            {
+                **asdict(listing),
+                "approved": approved,
+                "memory": asdict(memory),
+                "metadata": metadata,
+            }
+        )
         return
     licence = metadata.get("general.license")
     lines = [
@@ -192,6 +177,11 @@ def show(options: ModelShowOptions) -> None:
         f"  {listing.kind}, {size_in_words(listing.size_bytes)}"
         + (f", licence {one_line(licence)}" if licence else ""),
     ]
+    lines.append(
+        "  approved: runs in the process that asks for it"
+        if approved
+        else "  not approved: runs in a process of its own (`amulet-local models approve`)"
+    )
     if listing.problem:
         lines.append(f"  {listing.problem}")
     lines.append(f"  chat template: {'yes' if listing.has_template else 'none'}")
@@ -204,63 +194,6 @@ def show(options: ModelShowOptions) -> None:
             f"{size_in_words(memory.available_bytes)} of free memory"
         )
     write("\n".join(lines) + "\n")
-
-
-def verify(options: ModelVerifyOptions) -> None:
-    """Compare a file with the digest that is known of it, and try it out."""
-    from amulet_local.llama.gguf import read_header
-    from amulet_local.loading.model_store import (
-        catalogue,
-        digest_of,
-        find_model,
-        verify_checksum,
-    )
-    from amulet_local.loading.tried_files import approve
-
-    path = find_model(options.model)
-    header = read_header(path)
-    known = _known_digest(path)
-    if known is not None:
-        verify_checksum(path, known)
-        write(f"{one_line(path)} is whole: sha256 {known}\n")
-    else:
-        write(f"{one_line(path)} is a sound GGUF file; nothing else is known of it\n")
-        digest = digest_of(path)
-        write(f"sha256 {digest}\n")
-        if any(entry.sha256 == digest for entry in catalogue().values()):
-            approve(path)
-            write("it is a file of the catalogue, and runs like one from now on\n")
-    write(
-        f"header: {one_line(header.architecture)}, {len(header.metadata)} keys and "
-        f"{header.n_tensors} tensors within the limits\n"
-        f"{_outcome_of_trial(path, header)}\n"
-    )
-
-
-def _outcome_of_trial(path: Path, header: GGUFHeader) -> str:
-    from amulet_local.llama import trial
-    from amulet_local.llama.generative import reason_not_embedding, reason_not_generative
-    from amulet_local.params.model_use import EMBEDDING, TEXT
-
-    reason = reason_not_generative(header)
-    if reason is not None and reason_not_embedding(header) is not None:
-        return f"not tried: {one_line(reason)}"
-    reason = trial.try_out(path, TEXT if reason is None else EMBEDDING)
-    if reason is not None:
-        return f"it doesn't run: {one_line(reason)}"
-    return "it loads and runs, in a process of its own"
-
-
-def _known_digest(path: Path) -> str | None:
-    """From the catalogue, or the name that a cache has given the file."""
-    from amulet_local.loading.model_store import catalogue
-
-    for entry in catalogue().values():
-        located = entry.path()
-        if located is not None and os.path.realpath(located) == os.path.realpath(path):
-            return entry.sha256
-    named = _DIGEST.fullmatch(Path(os.path.realpath(path)).name)
-    return named[1] if named else None
 
 
 def pull(options: ModelPullOptions) -> None:
@@ -360,13 +293,7 @@ def add_actions(group: typer.Typer) -> None:
             "Show a model's kind, its size, and the context that fits this machine's memory.",
             SHOW_EXAMPLES,
         ),
-        (
-            *(ModelVerifyOptions, verify, "verify", "Whether a model's file is whole."),
-            "Check a file's structure, its SHA-256 digest where that is known (of the "
-            "catalogue's models, and of what Hugging Face and Ollama have downloaded), and "
-            "whether it loads and runs, in a process of its own.",
-            VERIFY_EXAMPLES,
-        ),
+        *trust_commands(),
         (
             *(ModelPullOptions, pull, "pull", "Download a model from the Hugging Face hub."),
             "Download a GGUF file from the Hugging Face hub (the extra `hub`) into its own cache, "

@@ -84,17 +84,16 @@ def needs_child(models: Uses, isolate: str | None) -> bool:
         isolate: what was asked for; None is "auto".
     """
     from amulet_local.common.errors import AmuletError
+    from amulet_local.loading.approved_files import needs_isolation
     from amulet_local.loading.isolated import is_isolated
     from amulet_local.loading.model_store import find_model
-    from amulet_local.loading.tried_files import needs_isolation, reaches_llama_cpp
 
     when: Any = (isolate or "auto").lower()
     if when == "never" or is_isolated() or not can_supervise():
         return False
     for model, use in models:
         with contextlib.suppress(AmuletError):
-            path = find_model(model)
-            if needs_isolation(path, when, use) and reaches_llama_cpp(path, use):
+            if needs_isolation(find_model(model), when, use):
                 return True
     return False
 
@@ -121,7 +120,6 @@ def run_in_child(*, goes_on: bool) -> int | None:
             note(f"error: {child.heard.stuck_error()}")
             return EXIT_ERROR
         if not child.heard.has_died(status):
-            child.heard.keep()
             return _as_it_ended(status)
         child.heard.forget(status)
         error = child.heard.error(status)
@@ -181,8 +179,7 @@ class _ChildCommand:
         Args:
             more: words for the end of its command line.
         """
-        from amulet_local.loading.child_process import python_options
-        from amulet_local.loading.isolated import Heard
+        from amulet_local.loading.isolated import Heard, python_options
 
         self.heard = Heard()
         self._channel, theirs = socket.socketpair()

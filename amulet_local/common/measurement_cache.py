@@ -27,10 +27,13 @@ def read(name: str) -> dict[str, Any]:
 
 
 def keep(name: str, key: str, entry: Any) -> None:
-    """Add an entry and write the file anew, whole or not at all."""
+    """Add an entry, or take it away if it is None; the file is written whole or not at all."""
     folder = private_folder(cache_folder())
     if folder is None:
         return
-    entries = {**read(name), key: entry}
+    entries = read(name)
+    entries.pop(key, None)
+    if entry is not None:
+        entries[key] = entry
     with contextlib.suppress(FileAccessError):
         private_files.write(folder / name, json.dumps(entries, indent=1).encode())

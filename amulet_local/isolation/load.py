@@ -15,8 +15,8 @@ from amulet_local.common.errors import InvalidParameterError
 from amulet_local.engine import Engine
 from amulet_local.isolation.isolated_engine import IsolatedEngine
 from amulet_local.loading import model_store
+from amulet_local.loading.approved_files import needs_isolation
 from amulet_local.loading.isolated import is_isolated
-from amulet_local.loading.tried_files import needs_isolation
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.runtime_fields import RuntimeFields
 from amulet_local.params.where_it_goes import instead_of

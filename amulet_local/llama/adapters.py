@@ -21,10 +21,11 @@ from amulet_local.common.errors import (
     FileAccessError,
     InvalidParameterError,
 )
+from amulet_local.common.file_identity import file_identity
 from amulet_local.common.readable import printable
 from amulet_local.llama import library
 from amulet_local.llama.adapter_files import BaseModel, check_lora, read_control_vector
-from amulet_local.llama.model import Model, file_identity
+from amulet_local.llama.model import Model
 from amulet_local.llama.worker import Worker, run_together
 from amulet_local.params.scaled_files import ScaledFile
 

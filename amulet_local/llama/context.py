@@ -98,7 +98,6 @@ class Context:
 
         self._llama_cpp = llama_cpp
         self.settings = settings
-        self._model = model
         self._stop_flag = stop_flag  # native code reads it as long as the context lives
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = settings.n_ctx * (1 if settings.unified else settings.n_sequences)
@@ -218,7 +217,6 @@ class Context:
             raise StoppedError
         if code != 0:
             raise DecodeError(_decode_failure(code, start, spans[0].position), code=code)
-        self._model.n_computed += start
 
     def logits(self, index: int = -1) -> Logits:
         """Logits of the last `decode`, float32, shape (n_vocab,): a view, overwritten by the next.

@@ -21,9 +21,11 @@ from amulet_local.common.errors import (
     ModelFileError,
     UnsupportedModelError,
 )
+from amulet_local.common.file_identity import file_identity
 from amulet_local.llama import library, native
 from amulet_local.llama.generative import reason_not_embedding, reason_not_generative
-from amulet_local.llama.gguf import GGUFHeader, read_header
+from amulet_local.llama.gguf import read_header
+from amulet_local.llama.split_files import other_parts
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.llama.worker import Worker, run_together
 
@@ -55,11 +57,7 @@ class Model:
         header: the file's checked header.
         tensor_shapes: of every tensor by name, those of a split model's other files included.
         vocabulary: tokens, their text, and the tokenizer.
-        parts: the files that it consists of, `path` first.
-        n_computed: tokens that contexts have computed with it, about.
     """
-
-    n_computed = 0
 
     def __init__(
         self,
@@ -90,7 +88,6 @@ class Model:
         if reason:
             raise UnsupportedModelError(f"{self.path.name} can't {purpose} text: {reason}")
         further = other_parts(self.path, self.header)
-        self.parts = (self.path, *further)
         parts = [self.header, *(read_header(part, is_further=True) for part in further)]
         self.tensor_shapes = {
             name: tensor.shape for part in parts for name, tensor in part.tensors.items()
@@ -283,29 +280,3 @@ class Model:
             self.vocabulary.close()
             llama_cpp.llama_model_free(pointer)
             library.return_free_memory()
-
-
-def file_identity(path: str | os.PathLike[str]) -> str:
-    """What tells a file from another and from what it was before, without reading it."""
-    status = os.stat(path)
-    return f"{os.path.realpath(path)}; {status.st_size} bytes of {status.st_mtime_ns}"
-
-
-def other_parts(path: Path, header: GGUFHeader) -> list[Path]:
-    """The further files of a split model, which llama.cpp opens by itself.
-
-    Raises:
-        ModelFileError: the first one's name isn't what llama.cpp makes the others' from.
-    """
-    n_parts = header.metadata.get("split.count", 1)
-    if not isinstance(n_parts, int) or n_parts <= 1:
-        return []
-    first = f"-00001-of-{n_parts:05d}.gguf"
-    if not path.name.endswith(first):
-        raise ModelFileError(
-            f"{path.name} is the first of {n_parts} parts, so its name must end in {first}"
-        )
-    stem = path.name.removesuffix(first)
-    return [
-        path.with_name(f"{stem}-{part:05d}-of-{n_parts:05d}.gguf") for part in range(2, n_parts + 1)
-    ]

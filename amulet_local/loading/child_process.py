@@ -20,7 +20,7 @@ from typing import Any
 
 from amulet_local.common.closing import Closing
 from amulet_local.common.errors import AmuletError, BackendError
-from amulet_local.loading.isolated import Heard, become_isolated
+from amulet_local.loading.isolated import Heard, become_isolated, python_options
 
 _START = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
@@ -119,8 +119,6 @@ class ChildProcess(Closing):
         if self._heard.has_died(status) and not self._is_killed:
             self._heard.forget(status)
             return self._heard.error(status)
-        if status == 0:
-            self._heard.keep()
         if status == 0 or self._is_closing:
             return None
         return BackendError(f"the process that runs the model has ended with status {status}")
@@ -132,11 +130,6 @@ class ChildProcess(Closing):
             if self._heard.is_stuck():
                 self._is_stuck = True
                 self._process.kill()
-
-
-def python_options() -> list[str]:
-    """How this process treats warnings, for a Python that it starts."""
-    return [f"-W{option}" for option in sys.warnoptions]
 
 
 class Channel:

@@ -94,7 +94,6 @@ class EngineParts:
         if self.settings.adapters is not None:
             self.settings.adapters.close()
         self.model.close()
-        isolated.say_ran(self.model, self.runtime.use)
 
 
 def load_parts(

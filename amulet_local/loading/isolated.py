@@ -1,8 +1,7 @@
 """A process that runs models for another one, which outlives it: what it says, what is heard.
 
-Such a process says which file it loads, that it is loaded, what llama.cpp says before it ends the
-process, and how much was computed when a model is closed. Knows nothing about how that is carried
-or about what the process does with its models.
+Such a process says which file it loads, that it is loaded, and what llama.cpp says before it ends
+the process. Knows nothing about how that is carried or about what the process does with its models.
 """
 
 from __future__ import annotations
@@ -10,16 +9,17 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from amulet_local.common.errors import AmuletError, BackendError, ModelFileError
 from amulet_local.llama import library, trial
-from amulet_local.llama.model import Model
-from amulet_local.loading.tried_files import hold_trial, note_as_deadly, note_as_run
+from amulet_local.loading.approved_files import revoke
+from amulet_local.loading.tried_files import hold_trial
 from amulet_local.params.choices import Isolate
 from amulet_local.params.model_use import TEXT, ModelUse
 
@@ -52,6 +52,11 @@ def become_isolated(say: Say) -> None:
     _say = say
     library.on_abort = lambda reason: say("abort", reason)
     trial.write_no_core()
+
+
+def python_options() -> list[str]:
+    """How this process treats warnings, for a Python that it starts."""
+    return [f"-W{option}" for option in sys.warnoptions]
 
 
 def is_isolated() -> bool:
@@ -91,13 +96,6 @@ def loading_safely(path: Path, isolate: Isolate, use: ModelUse = TEXT) -> Iterat
         _say("loaded", None)
 
 
-def say_ran(model: Model, use: ModelUse = TEXT) -> None:
-    """Tell it what was computed with a model, which is closed now."""
-    if _say is not None and model.n_computed:
-        parts, n_tokens, model.n_computed = model.parts, model.n_computed, 0
-        _say("ran", [[os.fspath(part) for part in parts], n_tokens, asdict(use)])
-
-
 @dataclass
 class Heard:
     """What such a process has said.
@@ -113,7 +111,6 @@ class Heard:
     reason: str = ""
     is_ready: bool = False
     again: list[str] = field(default_factory=list)
-    _ran: list[Any] = field(default_factory=list)
     _loading: str = ""
     _limit: float = 0.0
     _until: float | None = None
@@ -133,8 +130,6 @@ class Heard:
             self.is_ready, self.again = True, what or []
         elif kind == "abort":
             self.reason = what
-        elif kind == "ran":
-            self._ran.append(what)
 
     def is_stuck(self) -> bool:
         """Whether a file has been loading for longer than one may.
@@ -177,18 +172,12 @@ class Heard:
             )
         return trial.killed(name, trial.ending(status, self.reason))
 
-    def keep(self) -> None:
-        """Note what ran well, since the process ended in order."""
-        for parts, n_tokens, use in self._ran:
-            with contextlib.suppress(OSError):
-                note_as_run([Path(part) for part in parts], n_tokens, ModelUse(**use))
-
     def forget(self, status: int) -> None:
-        """Have the files of a process that died run apart the next time as well.
+        """Have the files of a process that died run apart the next time, whoever approved them.
 
         Args:
             status: see `has_died`.
         """
         for path in self.paths if -status != _KILLED else ():
             with contextlib.suppress(OSError):
-                note_as_deadly(Path(path))
+                revoke(path)

@@ -15,9 +15,7 @@ import numpy as np
 
 from amulet_local.common.errors import InvalidParameterError, UnsupportedModelError
 from amulet_local.llama.embedder import Embedder, Vector
-from amulet_local.loading import isolated
 from amulet_local.params.choices import as_known
-from amulet_local.params.model_use import EMBEDDING
 
 POOLINGS = ("none", "mean", "cls", "last", "rank")
 """How a text's states become one; of models for ranking, a score of two texts."""
@@ -162,7 +160,6 @@ class ServedEmbedder:
     def close(self) -> None:
         """Free the model."""
         self._embedder.close()
-        isolated.say_ran(self._embedder.model, EMBEDDING)
 
     def _tokenized(self, text: str, *, add_special: bool) -> list[int]:
         vocabulary = self._embedder.model.vocabulary

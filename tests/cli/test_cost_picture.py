@@ -8,7 +8,7 @@ import pytest
 
 from amulet_local.cli.cost_picture import picture
 from amulet_local.llama.execution_plan import ExecutionPlan
-from amulet_local.loading import cost_meter, tried_files
+from amulet_local.loading import approved_files, cost_meter
 from amulet_local.loading.costs import Cost, Costs, Decodes
 from tests.cli.conftest import CallCli
 
@@ -62,7 +62,7 @@ def test_doctor_measures_and_draws(
     monkeypatch.setenv("AMULET_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cost_meter, "ALL_WIDTHS", (1, 2, 8))
     monkeypatch.setattr(cost_meter, "ALL_SECONDS", 0.5)
-    tried_files.approve(tiny_path)  # else it is measured in a child, which has the usual widths
+    approved_files.approve(tiny_path)  # else it is measured in a child, which has the usual widths
     said = call("doctor", "-m", tiny_path).out
     assert "--measure: now" in said
     assert "#" not in said.replace("llama-cpp-python #", "")

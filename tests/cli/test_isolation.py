@@ -22,9 +22,8 @@ from amulet_local import Engine
 from amulet_local.cli.serve_models import models_named
 from amulet_local.cli.serve_options import ServeOptions
 from amulet_local.cli.supervised import needs_child
-from amulet_local.loading import tried_files
+from amulet_local.loading.approved_files import approve, needs_isolation, revoke
 from amulet_local.loading.isolated import Heard
-from amulet_local.loading.tried_files import ENOUGH_TOKENS, note_as_run
 from amulet_local.params.model_use import EMBEDDING, TEXT, ModelUse
 from tests.adapter_making import random_pairs, write_lora, write_vector
 from tests.cli.running import COMMAND, REPOSITORY, OnTerminal, Outcome, environment, run
@@ -88,6 +87,8 @@ def test_an_approved_model_runs_apart_with_an_adapter_that_isn_t(
     pairs = random_pairs({"blk.0.attn_output.weight": (576, 576)}, rank=2, size=0.05, seed=4)
     lora = write_lora(tmp_path / "lora.gguf", pairs)
     vector = write_vector(tmp_path / "vector.gguf", {5: np.ones(576, np.float32)})
+    revoke(lora)
+    revoke(vector)
     assert run(*asked, **deadly).code == -signal.SIGABRT
     for given in (("--lora", f"{lora}:0.5"), ("--control-vector", vector)):
         cut = run(*asked, *given, **deadly)
@@ -105,9 +106,6 @@ def test_what_a_server_embeds_with_is_told_by_what_it_is_for(strange: Path) -> N
         ("e.gguf", EMBEDDING),
     ]
     assert list(models_named(ServeOptions(**shared, embedding=True))) == [(str(strange), EMBEDDING)]
-    note_as_run([strange], ENOUGH_TOKENS)
-    assert not needs_child([(str(strange), TEXT)], "auto")
-    assert needs_child([(str(strange), EMBEDDING)], "auto")
 
 
 def test_measuring_ends_with_the_same_line(strange: Path) -> None:
@@ -289,24 +287,20 @@ def test_a_server_is_started_again_and_gives_up_when_it_dies_often(
     assert lines[-1].endswith("That was 5 times; it isn't started again")
 
 
-def test_a_file_s_tokens_count_when_it_ended_in_order_until_it_is_approved(
-    strange: Path, monkeypatch: pytest.MonkeyPatch
+def test_nothing_that_a_file_does_approves_it_and_a_death_takes_the_user_s_word_back(
+    strange: Path,
 ) -> None:
-    def n_computed() -> int:
-        return tried_files._n_computed(tried_files._key(strange, TEXT))
-
-    assert run("generate", QUESTION, "-m", strange, "-n", "5").code in (0, 3)
-    n_tokens = n_computed()
-    assert n_tokens > 5
-    run("generate", QUESTION, "-m", strange, "-n", "5")
-    assert n_computed() == 2 * n_tokens
-    assert tried_files.needs_isolation(strange, "auto")
-    monkeypatch.setattr(tried_files, "ENOUGH_TOKENS", 2 * n_tokens)
-    assert not tried_files.needs_isolation(strange, "auto")
-    assert tried_files.needs_isolation(strange, "always")
-    run("generate", QUESTION, "-m", strange, **dying(DIE_AT_DECODE="5"))
-    assert tried_files.needs_isolation(strange, "auto")
-    assert not tried_files.needs_isolation(strange, "never")
+    for _ in range(2):
+        assert run("generate", QUESTION, "-m", strange, "-n", "5").code in (0, 3)
+        assert needs_child([(str(strange), TEXT)], "auto")
+    approve(strange)
+    assert not needs_child([(str(strange), TEXT)], "auto")
+    assert needs_child([(str(strange), TEXT)], "always")
+    say_of_death(
+        run("generate", QUESTION, "-m", strange, "--isolate=always", **dying(DIE_AT_DECODE="5"))
+    )
+    assert needs_isolation(strange, "auto")
+    assert not needs_isolation(strange, "never")
 
 
 def test_a_batch_goes_on_and_the_line_that_kills_it_has_an_error(

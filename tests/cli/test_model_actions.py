@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,15 @@ import pytest
 
 from amulet_local.llama import memory
 from amulet_local.llama.gguf import read_header
+from amulet_local.loading.approved_files import is_approved
 from tests.cli.conftest import CallCli
+from tests.cli.running import REPOSITORY
+
+
+@pytest.fixture
+def copied(shallow_path: Path, tmp_path: Path) -> Path:
+    """A model that nobody has approved."""
+    return Path(shutil.copy(shallow_path, tmp_path / "copied.gguf"))
 
 
 def test_a_model_is_shown_with_the_context_that_fits(
@@ -50,6 +59,28 @@ def test_a_file_is_verified_by_the_digest_that_a_cache_calls_it(
     out = call("models", "verify", "smollm2").out
     assert "is whole" in out
     assert "it loads and runs" in out
+
+
+def test_a_file_is_approved_and_that_is_taken_back(
+    call: CallCli,
+    copied: Path,
+    tiny_gguf: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert "not approved" in call("models", "show", copied).out
+    assert "is approved" in call("models", "approve", copied).out
+    assert json.loads(call("models", "show", copied, "--json").out)["approved"]
+    assert is_approved(copied)
+    assert "from now on" in call("models", "approve", copied, "--revoke").out
+    assert not is_approved(copied)
+    assert "stays approved" in call("models", "approve", "smollm2", "--revoke").out
+    adapter = tiny_gguf("adapter.gguf", type="adapter")
+    assert "not tried" in call("models", "approve", adapter).out
+    assert is_approved(adapter)
+    monkeypatch.setenv("PYTHONPATH", f"{REPOSITORY}:{REPOSITORY / 'tests' / 'late_death'}")
+    monkeypatch.setenv("DIE_AT_DECODE", "1")
+    assert "llama.cpp ends the process" in call("models", "approve", copied).error_line
+    assert not is_approved(copied)
 
 
 def test_a_model_is_quantised_once_more_only_where_that_is_said(

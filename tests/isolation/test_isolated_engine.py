@@ -23,7 +23,7 @@ from amulet_local.common.errors import (
 )
 from amulet_local.isolation import load as isolation_load
 from amulet_local.isolation.isolated_engine import IsolatedEngine
-from amulet_local.loading.tried_files import approve, needs_isolation
+from amulet_local.loading.approved_files import approve, needs_isolation
 
 pytestmark = pytest.mark.lengthy
 

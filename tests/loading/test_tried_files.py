@@ -12,14 +12,8 @@ from amulet_local import load
 from amulet_local.common.errors import ModelFileError, ModelNotFoundError
 from amulet_local.llama import trial
 from amulet_local.loading import tried_files
-from amulet_local.loading.tried_files import (
-    ENOUGH_TOKENS,
-    approve,
-    hold_trial,
-    needs_isolation,
-    note_as_deadly,
-    note_as_run,
-)
+from amulet_local.loading.approved_files import approve
+from amulet_local.loading.tried_files import hold_trial, note_as_run
 from amulet_local.params.model_use import ModelUse
 from tests.adapter_making import random_pairs, write_lora
 from tests.small_gguf import small_llama, write_small
@@ -77,13 +71,13 @@ def test_a_split_model_is_tried_again_when_a_part_of_it_changes(
 ) -> None:
     part = tmp_path / "part.gguf"
     part.write_bytes(b"")
-    note_as_run([sound, part], 0)
+    note_as_run([sound, part])
     hold_trial(sound, "auto")
     assert trials == []
     os.utime(part, (1, 1))
     hold_trial(sound, "auto")
     assert trials == [sound]
-    note_as_run([sound, part], 0)
+    note_as_run([sound, part])
     part.unlink()
     hold_trial(sound, "auto")
     assert trials == [sound, sound]
@@ -94,52 +88,31 @@ def test_of_a_file_that_ran_the_header_is_not_read_for_that(
 ) -> None:
     read: list[Path] = []
     monkeypatch.setattr(tried_files, "read_header", read.append)
-    note_as_run([sound], 0)
+    note_as_run([sound])
     hold_trial(sound, "auto")
     assert read == []
 
 
-def test_a_packages_model_and_what_nothing_loads_are_not_tried(
+def test_what_is_approved_and_what_nothing_loads_are_not_tried(
     model_path: Path, tmp_path: Path, trials: list[Path]
 ) -> None:
     keys, shapes = small_llama()
     no_text = write_small(tmp_path / "a.gguf", {**keys, "general.type": "adapter"}, shapes)
     hold_trial(model_path, "auto")
-    assert not needs_isolation(model_path, "auto")
+    mine = write_small(tmp_path / "mine.gguf", keys, shapes)
+    approve(mine)
+    hold_trial(mine, "auto")
     hold_trial(no_text, "always")
     with pytest.raises(ModelNotFoundError):
         hold_trial(tmp_path / "none.gguf", "auto")
     assert trials == []
 
 
-def test_an_adapter_counts_like_a_file_of_its_own(sound: Path, tmp_path: Path) -> None:
-    lora, vector = (str(tmp_path / name) for name in ("lora.gguf", "vector.gguf"))
-    for path in (lora, vector):
-        Path(path).write_bytes(b"what is in it isn't looked at for that")
-    both = ModelUse(lora=(lora,), control_vectors=(vector,))
-    approve(sound)
-    assert not needs_isolation(sound, "auto")
-    assert needs_isolation(sound, "auto", both)
-    note_as_run([sound], ENOUGH_TOKENS - 1, both)
-    assert needs_isolation(sound, "auto", both)
-    note_as_run([sound], 1, both)
-    assert not needs_isolation(sound, "auto", both)
-    nothing = ModelUse(lora=(str(tmp_path / "none.gguf"),))
-    assert not needs_isolation(sound, "auto", nothing)  # an error says that it isn't there
-
-    other = write_small(tmp_path / "other.gguf", *small_llama())
-    approve(other)
-    assert needs_isolation(other, "auto", both)  # it ran beside another model
-    note_as_deadly(Path(vector))
-    assert needs_isolation(sound, "auto", both)
-    assert not needs_isolation(sound, "auto", ModelUse(lora=(lora,)))
-
-
 @pytest.mark.lengthy
 def test_adapters_are_tried_with_the_model(
     sound: Path, tmp_path: Path, trials: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note_as_run([sound], 0)
+    note_as_run([sound])
     pairs = random_pairs({"blk.0.attn_q.weight": (64, 64)}, rank=2, size=0.05, seed=4)
     use = ModelUse(lora=(str(write_lora(tmp_path / "lora.gguf", pairs)),))
     hold_trial(sound, "auto", use)

@@ -22,7 +22,7 @@ from amulet_local.evaluation.conversion.armorm_head import (
 from amulet_local.evaluation.scorers.base import AnsweredQuestion, Scorer
 from amulet_local.evaluation.scorers.registry import ScorerEntry, ScorerOptions
 from amulet_local.llama.embedder import Embedder, EmbedderSettings
-from amulet_local.loading.isolated import loading_safely, say_ran
+from amulet_local.loading.isolated import loading_safely
 from amulet_local.loading.model_store import find_model
 from amulet_local.params.model_use import EMBEDDING
 from amulet_local.prompts.chat_template import ChatTemplate
@@ -103,7 +103,6 @@ class ArmoRM:
     def close(self) -> None:
         """Free the model. May be called twice."""
         self._embedder.close()
-        say_ran(self._embedder.model, EMBEDDING)
 
     def _compute(self, question: str, text: str) -> Reward | None:
         if not text.strip():

@@ -13,7 +13,7 @@ from amulet_local.evaluation.conversion.minilm import N_USED_TOKENS, cached_mode
 from amulet_local.evaluation.scorers.base import AnsweredQuestion, Scorer
 from amulet_local.evaluation.scorers.registry import ScorerEntry, ScorerOptions
 from amulet_local.llama.embedder import Embedder, EmbedderSettings, Vector
-from amulet_local.loading.isolated import loading_safely, say_ran
+from amulet_local.loading.isolated import loading_safely
 from amulet_local.loading.model_store import find_model
 from amulet_local.params.model_use import EMBEDDING
 
@@ -51,7 +51,6 @@ class Similarity(Scorer):
     def close(self) -> None:
         """Free the model."""
         self._embedder.close()
-        say_ran(self._embedder.model, EMBEDDING)
 
     def _score(self, answer: AnsweredQuestion) -> float | None:
         if not answer.question.strip() or not answer.text.strip():
