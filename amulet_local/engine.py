@@ -14,7 +14,14 @@ from typing import Any, Literal, overload
 from typing_extensions import Unpack
 
 from amulet_local.answering.answer_stream import AnswerStream
-from amulet_local.answering.ask import Ask, AskConversation, AskScore, AskTokens, unchangeable
+from amulet_local.answering.ask import (
+    Ask,
+    AskConversation,
+    AskScore,
+    AskTokens,
+    check_names,
+    unchangeable,
+)
 from amulet_local.answering.async_stream import AsyncAnswerStream
 from amulet_local.answering.generation import Control
 from amulet_local.answering.log_ratios import log_ratios
@@ -158,6 +165,11 @@ class Engine(ConcurrentModel):
     def create_chat_completion(
         self, messages: Sequence[Mapping[str, Any]], *, stream: Literal[True], **fields: Any
     ) -> Iterator[dict[str, Any]]: ...
+
+    @overload
+    def create_chat_completion(
+        self, messages: Sequence[Mapping[str, Any]], *, stream: bool, **fields: Any
+    ) -> dict[str, Any] | Iterator[dict[str, Any]]: ...
 
     def create_chat_completion(
         self, messages: Sequence[Mapping[str, Any]], **fields: Any
@@ -309,6 +321,7 @@ class Engine(ConcurrentModel):
         Raises:
             As `generate`, for what doesn't depend on what is said.
         """
+        check_names(AskConversation, ask)
         conversation = Conversation(self._answer_source(), ConversationSettings())
         conversation.set(on_full=on_full, **ask)
         return conversation

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from amulet_local.cli import start_line
 from amulet_local.common import private_files
 from amulet_local.common.errors import FileAccessError, InvalidTextError
 
@@ -35,6 +36,7 @@ def edited(text: str, *, ending: str) -> str:
     try:
         path = folder / f"text{ending}"
         private_files.write(path, text.encode())
+        start_line.end()
         try:
             done = subprocess.run([*command, str(path)], check=False)
         except OSError as error:

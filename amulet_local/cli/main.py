@@ -26,7 +26,8 @@ def main() -> None:
 
 def _run() -> None:
     try:
-        if "AMULET_ISOLATED" in os.environ:
+        is_child = "AMULET_ISOLATED" in os.environ
+        if is_child:
             from amulet_local.cli.supervised import begin_as_child
 
             begin_as_child()
@@ -35,17 +36,26 @@ def _run() -> None:
 
             if ask_at_once(sys.argv[2:]):
                 _end_at_once(0)
-        from amulet_local.cli.app import app
-        from amulet_local.cli.terminal import prepare_streams
+        from amulet_local.cli import start_line
 
-        prepare_streams()
-        arguments = sys.argv[1:] or _welcomed()
-        app(arguments, prog_name="amulet-local")
+        start_line.begin(at_once=is_child)
+        try:
+            _run_app()
+        finally:
+            start_line.end()
     except SystemExit as end:
         if end.code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
             _end_at_once(int(end.code))
         _forget_interrupts()
         raise
+
+
+def _run_app() -> None:
+    from amulet_local.cli.app import app
+    from amulet_local.cli.terminal import prepare_streams
+
+    prepare_streams()
+    app(sys.argv[1:] or _welcomed(), prog_name="amulet-local")
 
 
 def _forget_interrupts() -> None:

@@ -21,6 +21,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from amulet_local.cli import start_line
 from amulet_local.cli.exit_codes import EXIT_ERROR
 from amulet_local.cli.passed_signals import let_come, pass_signals_on
 from amulet_local.cli.terminal import note, stdout_is_terminal, write
@@ -187,6 +188,7 @@ class _ChildCommand:
         self._mode = _terminal_mode()
         arguments = [json.dumps(sys.path), *sys.argv, *more]
         self._signals = pass_signals_on()
+        start_line.end()  # the child has one of its own
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, *python_options(), "-c", _START, *arguments],

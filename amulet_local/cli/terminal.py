@@ -18,6 +18,7 @@ import time
 from _thread import allocate_lock  # threading takes a script that asks once another millisecond
 from collections.abc import Callable
 
+from amulet_local.cli import start_line
 from amulet_local.common.errors import FileAccessError
 from amulet_local.common.readable import visible as visible
 
@@ -43,6 +44,7 @@ class TerminalStream:
 
     def write(self, text: str) -> int:
         """Write what `visible` makes of `text`."""
+        start_line.end()
         self._stream.write(visible(text))
         return len(text)
 
@@ -53,6 +55,7 @@ class TerminalStream:
 
     def write_raw(self, text: str) -> None:
         """Write as it is: for this program's own control characters."""
+        start_line.end()
         self._stream.write(text)
 
     def __getattr__(self, name: str) -> Any:
@@ -81,6 +84,7 @@ def write(text: str) -> None:
 
 
 def _put(put: Callable[[str], object], text: str) -> None:
+    start_line.end()
     try:
         put(text)
         sys.stdout.flush()
@@ -244,6 +248,8 @@ class StatusLine:
         self._waiting: str | None = None
         self._timer: threading.Timer | None = None
         self._lock = allocate_lock()
+        if not enabled:  # something else writes to the terminal
+            start_line.end()
 
     def show(self, text: str) -> None:
         """Replace the line, as soon as it may be."""
@@ -263,7 +269,8 @@ class StatusLine:
                 self._timer.start()
 
     def erase(self) -> None:
-        """Remove the line."""
+        """Remove the line, and the one of the start."""
+        start_line.end()
         with self._lock:
             self._waiting = None
             if self._timer is not None:

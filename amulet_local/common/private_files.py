@@ -119,10 +119,39 @@ def check(path: str | os.PathLike[str]) -> None:
             raise FileAccessError(f"{shown} can't be written: it is there and isn't a file")
         if not target.parent.is_dir():
             raise FileAccessError(f"{shown} can't be written: there is no folder {target.parent}")
-        if not os.access(target.parent, os.W_OK | os.X_OK):
-            raise FileAccessError(f"{shown} can't be written: no right to write into its folder")
-    except OSError as error:  # a name that is too long
+        try_folder(target.parent)
+    except PermissionError:
+        raise FileAccessError(
+            f"{shown} can't be written: no right to write into its folder"
+        ) from None
+    except OSError as error:  # a name that is too long, a disk that is read-only, full or no disk
         raise FileAccessError(f"{shown!s:.80} can't be written: {error.strerror}") from None
+
+
+def try_folder(folder: Path) -> None:
+    """Make a file in a folder and remove it: rights alone don't tell whether that can be done.
+
+    Raises:
+        OSError: it can't.
+    """
+    descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".amulet-")
+    os.close(descriptor)
+    os.unlink(temporary)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for what is to be written, or find it there.
+
+    Raises:
+        FileAccessError: it can't be made, or nothing can be written into it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try_folder(folder)
+    except OSError as error:
+        raise FileAccessError(
+            f"the folder {folder} can't be made or written to: {error.strerror}"
+        ) from None
 
 
 def read(path: str | os.PathLike[str], *, max_bytes: int) -> bytes:

@@ -11,9 +11,9 @@ import os
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from amulet_local.answering.async_stream import AsyncAnswerStream
 from amulet_local.common.errors import InvalidParameterError, InvalidRequestError
@@ -30,9 +30,11 @@ from amulet_local.loading.stream_lock import StreamLock
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.choices import Placement
 from amulet_local.params.sampling import SamplingParams
+from amulet_local.params.where_it_goes import hinting
 from amulet_local.preferences.preference import PreferencesLike
 from amulet_local.prompts.dialogue import Turn
 
+_SETTINGS = tuple(item.name for item in fields(ConversationSettings))
 _BUSY = (
     "this conversation is in the middle of another turn; finish or close that one first, or fork "
     "the conversation"
@@ -91,6 +93,16 @@ class Conversation:
         self._lock = threading.RLock()  # re-entrant: a finalizer may end a stream anywhere
         self._running: Draft | None = None
 
+    def __repr__(self) -> str:
+        n = len(self._turns)
+        return f"<Conversation with {self._source.model}: {n} turn{'' if n == 1 else 's'}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a conversation can't be pickled or copied, because its model can't; `save` writes it "
+            "to a file, `fork` makes another one"
+        )
+
     @property
     def turns(self) -> tuple[Turn, ...]:
         """What was said, oldest first; a turn is there when its answer is complete."""
@@ -116,6 +128,7 @@ class Conversation:
             messages.append({"role": "assistant", "content": turn.answer})
         return messages
 
+    @hinting(_SETTINGS, "; settings are changed with set(...)")
     def send(
         self, text: str, *, trace: int | None = None, prompt_progress: Progress | None = None
     ) -> Generation:
@@ -131,6 +144,7 @@ class Conversation:
         """
         return self.stream(text, trace=trace, prompt_progress=prompt_progress).whole()
 
+    @hinting(_SETTINGS, "; settings are changed with set(...)")
     def stream(
         self, text: str, *, trace: int | None = None, prompt_progress: Progress | None = None
     ) -> TurnStream:
@@ -279,6 +293,7 @@ class Conversation:
                 drafter=self._drafter.copy(),
             )
 
+    @hinting(_SETTINGS)
     def set(
         self,
         *,

@@ -21,6 +21,7 @@ from typing import Any
 from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError, FileAccessError, InvalidParameterError
 from amulet_local.common.plotting import check_plot
+from amulet_local.common.private_files import make_folder
 from amulet_local.common.termination import gone_on_with_later
 from amulet_local.engine import Engine
 from amulet_local.evaluation.frontier_plot import PlotMark, write_plot
@@ -361,7 +362,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--plot", type=Path, help="with --report: draw the confirmation, a PNG")
     options = parser.parse_args(arguments)
     try:
-        options.out.mkdir(parents=True, exist_ok=True)
+        make_folder(options.out)
         parts = stages(options.questions)
         for name in options.stage or parts:
             if options.report:

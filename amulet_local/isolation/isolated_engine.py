@@ -91,6 +91,9 @@ class IsolatedEngine(Engine):
         self.own_settings, self.warnings = told.own_settings, told.warnings
         self.model: Any = _Far(self, "model")
 
+    def __repr__(self) -> str:
+        return self._in_short(os.path.basename(self._file))
+
     def close(self) -> None:
         """End the child; a running generation ends first. May be called twice."""
         self._is_closed = True

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from typing import NoReturn
 
 from typing_extensions import Self
 
 from amulet_local.common.closing import Closing
+from amulet_local.common.errors import EngineClosedError
 from amulet_local.llama.adapters import Adapter
 from amulet_local.llama.execution_plan import ExecutionPlan
 from amulet_local.loading import prompt_cache
@@ -58,6 +60,23 @@ class OpenModel(Closing):
         self._shared = SharedRows(parts)
         self._lock, self._rows = self._shared.lock, self._shared.rows
         self._settings, self._stop_flag = parts.settings, self._shared.stop_flag
+
+    def __repr__(self) -> str:
+        return self._in_short(self.model.path.name)
+
+    def _in_short(self, file: str) -> str:
+        """What it is, for who looks at it in a session."""
+        try:
+            self._lock.check_open()
+            state = f"n_ctx={self.n_ctx}"
+        except EngineClosedError:
+            state = "closed"
+        return f"<{type(self).__name__} {file}: {state}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "a loaded model can't be pickled or copied; load it in each process that is to have it"
+        )
 
     @property
     def adapters(self) -> tuple[Adapter, ...]:

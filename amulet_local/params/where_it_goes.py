@@ -6,11 +6,17 @@ Knows the names of all options, and the words that llama-cpp-python and OpenAI h
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import functools
+import inspect
+from collections.abc import Callable, Collection, Iterable
+from typing import ParamSpec, TypeVar
 
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.sampling import SamplingParams
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 _OTHER_WORDS = {
     "temp": "temperature",
@@ -57,3 +63,29 @@ def instead_of(name: str, known: Iterable[str]) -> str:
         if close:
             return f"; did you mean {call}({close[0]}=...)?"
     return ""
+
+
+def hinting(
+    known: Collection[str], lead: str = ""
+) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+    """A decorator: an argument that the call doesn't have is answered with what to write.
+
+    Args:
+        known: the arguments that may be meant, of this call or of the one that `lead` names.
+        lead: a clause that says which call that is.
+    """
+
+    def decorate(call: Callable[_P, _T]) -> Callable[_P, _T]:
+        own = inspect.signature(call).parameters
+
+        @functools.wraps(call)
+        def checked(*arguments: _P.args, **named: _P.kwargs) -> _T:
+            for name in named:
+                if name not in own:
+                    hint = "" if name in known else instead_of(name, known)
+                    raise TypeError(f"got an unexpected keyword argument {name!r}{lead}{hint}")
+            return call(*arguments, **named)
+
+        return checked
+
+    return decorate

@@ -214,11 +214,13 @@ def check_model_strength(names: Sequence[str]) -> None:
     folder = Path(os.path.realpath(path)).parent
     while not folder.exists():
         folder = folder.parent
-    if not folder.is_dir() or not os.access(folder, os.W_OK | os.X_OK):
+    try:
+        private_files.try_folder(folder)
+    except OSError as error:
         raise FileAccessError(
-            f"the settings file {path} can't be written: {folder} is no folder that can be "
-            f"written to"
-        )
+            f"the settings file {path} can't be written: nothing can be made in {folder}: "
+            f"{error.strerror}"
+        ) from None
     _edited(read_bytes(path) or b"", _model_edit(names, UserModelSettings(guidance_scale=1.5)))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import inspect
+import pickle
 import pydoc
 import re
 from collections.abc import Callable, Iterator
@@ -62,6 +64,9 @@ def test_a_name_that_no_door_has_is_refused_and_the_engine_stays_usable(engine: 
         lambda text, **given: asyncio.run(engine.agenerate(text, **given)),
         lambda text, **given: engine.score(text, "tea", **given),
         lambda text, **given: engine.conversation(**given),
+        lambda text, **given: engine.conversation().set(**given),
+        lambda text, **given: engine.conversation().send(text, **given),
+        lambda text, **given: engine.conversation().stream(text, **given),
         lambda text, **given: engine.generate_from_tokens([5, 6], **given),
         engine.request,
     ]
@@ -88,6 +93,33 @@ def test_a_name_that_no_door_has_is_refused_and_the_engine_stays_usable(engine: 
 def test_a_name_of_another_place_is_answered_with_what_to_write(name: str, hint: str) -> None:
     with pytest.raises(TypeError, match=re.escape(hint)):
         check_names(Ask, {name: 1})
+
+
+def test_what_a_conversation_is_not_told_with_a_question_is_set(engine: Engine) -> None:
+    talk = engine.conversation()
+    with pytest.raises(TypeError, match=r"'preference'; settings are changed with set\(\.\.\.\)$"):
+        talk.send(QUESTION, preference="concise")  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match=r"write sampling=SamplingParams\(max_tokens=\.\.\.\)"):
+        talk.set(max_tokens=5)  # type: ignore[call-arg]
+    assert talk.turns == ()
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_what_cant_leave_its_process_says_so(copied: Callable[..., Any], engine: Engine) -> None:
+    with pytest.raises(TypeError, match="load it in each process"):
+        copied(engine)
+    with pytest.raises(TypeError, match="`save` writes it"):
+        copied(engine.conversation())
+
+
+def test_what_a_session_shows_of_them_says_what_they_are() -> None:
+    with scripted_engine() as engine:
+        talk = engine.conversation(sampling=SHORT)
+        assert repr(talk) == f"<Conversation with {engine.model.path.name}: 0 turns>"
+        talk.send(QUESTION)
+        assert repr(talk).endswith(": 1 turn>")
+        assert repr(engine) == f"<Engine {engine.model.path.name}: n_ctx={engine.n_ctx}>"
+    assert repr(engine).endswith(": closed>")
 
 
 def test_a_door_takes_its_own_part_only(engine: Engine) -> None:

@@ -38,6 +38,28 @@ def test_a_new_file_and_one_that_is_there_can_be_written(tmp_path: Path) -> None
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EDQUOT])
+def test_a_folder_in_which_nothing_can_be_made_is_refused_whatever_its_rights_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def fail(**_: Any) -> Any:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(tempfile, "mkstemp", fail)
+    with pytest.raises(FileAccessError, match=r"new can't be written: "):
+        private_files.check(tmp_path / "new")
+
+
+def test_a_folder_is_made_or_refused_before_there_is_anything_to_write(tmp_path: Path) -> None:
+    private_files.make_folder(tmp_path / "new" / "below")
+    private_files.make_folder(tmp_path / "new" / "below")
+    assert list((tmp_path / "new").iterdir()) == [tmp_path / "new" / "below"]
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(FileAccessError, match="can't be made or written to"):
+            private_files.make_folder(folder)
+
+
 PRIVATE = ("page or report", "settings", "conversation", "prompt cache", "records without errors")
 """Of all that is written, what is written by way of private_files."""
 FAILING = {"mkstemp": tempfile, "fdopen": os, "fsync": os, "replace": os}

@@ -43,6 +43,7 @@ def strange(tiny_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def isolated(strange: Path) -> Iterator[Engine]:
     with load(strange, n_ctx=512, reproducible=True, isolate="always") as engine:
         assert isinstance(engine, IsolatedEngine)
+        assert repr(engine) == "<IsolatedEngine strange.gguf: n_ctx=512>"
         yield engine
 
 

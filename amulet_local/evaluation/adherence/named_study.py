@@ -15,6 +15,7 @@ from pathlib import Path
 
 from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError
+from amulet_local.common.private_files import make_folder
 from amulet_local.common.termination import gone_on_with_later
 from amulet_local.evaluation.adherence.named import (
     NAMED_LOG,
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         wanted = list(
             named_tasks(contestants(options.methods), questions, max_tokens=options.max_tokens)
         )
-        options.out.mkdir(parents=True, exist_ok=True)
+        make_folder(options.out)
         path = options.out / NAMED_LOG
         if not options.report:
             with load(options.model, n_ctx=options.max_tokens + _PROMPT_TOKENS) as engine:

@@ -21,6 +21,7 @@ from typing import Any, cast, get_args
 from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError, InvalidParameterError, InvalidTextError
 from amulet_local.common.json_log import Log, read_log
+from amulet_local.common.private_files import make_folder
 from amulet_local.common.results import Generation
 from amulet_local.common.termination import gone_on_with_later
 from amulet_local.engine import Engine
@@ -299,7 +300,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 n_seeds=options.seeds or (1 if sampling == GREEDY else DRAWN_SEEDS),
             )
         )
-        options.out.mkdir(parents=True, exist_ok=True)
+        make_folder(options.out)
         path = options.out / LOG
         if not options.report:
             with load(options.model, n_ctx=N_CTX) as engine:

@@ -23,6 +23,7 @@ import numpy as np
 
 from amulet_local.common.errors import AmuletError
 from amulet_local.common.json_log import Log, read_log
+from amulet_local.common.private_files import make_folder
 from amulet_local.common.results import Chunk, Generation
 from amulet_local.common.termination import gone_on_with_later
 from amulet_local.engine import Engine
@@ -219,7 +220,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     options = parser.parse_args(arguments)
     try:
-        options.out.mkdir(parents=True, exist_ok=True)
+        make_folder(options.out)
         path = options.out / LOG
         if not options.report:
             there = {(x["way"], x["preference"]) for x in stored(path, options.max_tokens)}

@@ -23,15 +23,12 @@ def run_folder(base: Path, settings: Mapping[str, Any]) -> Path:
         settings: everything that the answers depend on, as JSON values.
 
     Raises:
-        FileAccessError: it can't be made.
+        FileAccessError: it can't be made, or not written to.
     """
     text = json.dumps(settings, indent=1, sort_keys=True, allow_nan=False)
     digest = hashlib.sha256(text.encode()).hexdigest()[:12]
     folder = base / f"run-{digest}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FileAccessError(f"{folder} can't be made: {error.strerror}") from None
+    private_files.make_folder(folder)
     if not (folder / SETTINGS).exists():
         private_files.write(folder / SETTINGS, (text + "\n").encode())
     return folder

@@ -21,6 +21,7 @@ from typing import cast
 from amulet_local.answering.ask import AskMessages
 from amulet_local.common.errors import AmuletError
 from amulet_local.common.json_log import Log, read_log
+from amulet_local.common.private_files import make_folder
 from amulet_local.common.termination import gone_on_with_later
 from amulet_local.engine import Engine
 from amulet_local.evaluation.adherence.named import NAMED_QUESTIONS
@@ -208,7 +209,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.out is None:
         parser.error("say with --out where answers are to be kept")
     try:
-        options.out.mkdir(parents=True, exist_ok=True)
+        make_folder(options.out)
         if options.report:
             _study(None, options)
             return
