@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from amulet_local.batch.crew import CrewAnswers, Patience
 from amulet_local.batch.entries import Form
@@ -23,7 +24,9 @@ from amulet_local.batch.workers import Came, Event, Lost, Ready
 from amulet_local.common.closing import Closing
 from amulet_local.common.errors import AmuletError, BackendError
 from amulet_local.common.version import package_version
+from amulet_local.loading.approved_files import needs_isolation
 from amulet_local.loading.child_process import Channel, ChildProcess
+from amulet_local.loading.isolated import is_isolated
 from amulet_local.loading.model_store import find_model, names_of
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.preferences.user_settings import settings_of_model
@@ -187,6 +190,46 @@ class ChildWorkers(Closing):
     def _end(self, worker: int, error: AmuletError | None) -> None:
         if error is not None:
             self._events.put(Lost(worker=worker, reason=str(error)))
+
+
+class WorkerApart(LineWorker):
+    """A worker whose model is in a child process where its file isn't approved, so that who asks it
+    hears what llama.cpp died of: the end of a worker's own process says nothing of that."""
+
+    def __init__(self, job: WorkerJob) -> None:
+        """Nothing is loaded yet."""
+        super().__init__(job)
+        self._child: ChildProcess | None = None
+        self._from_child: queue.SimpleQueue[Any] = queue.SimpleQueue()
+
+    def exchange(self, lines: Sequence[KeyedLine], *, ends: bool, gather_seconds: float) -> Reply:
+        """See LineWorker."""
+        if self._child is None:
+            return super().exchange(lines, ends=ends, gather_seconds=gather_seconds)
+        self._child.send((list(lines), ends, gather_seconds))
+        reply = self._from_child.get()
+        if isinstance(reply, Reply):
+            return reply
+        return Reply(outcomes=(), n_running_tokens=0, n_tokens=0, failed=self._end_in_words(reply))
+
+    def close(self) -> None:
+        """See LineWorker."""
+        if self._child is not None:
+            self._child.close()
+        super().close()
+
+    def _load(self, path: Path) -> Started:
+        runtime = self._job.runtime
+        if is_isolated() or not needs_isolation(path, runtime.isolate, runtime.use):
+            return super()._load(path)
+        self._child = ChildProcess(
+            *(_RUN, self._job, path), take=self._from_child.put, ended=self._from_child.put
+        )
+        came = self._from_child.get()
+        return came[0] if isinstance(came, tuple) else self._unusable(self._end_in_words(came))
+
+    def _end_in_words(self, error: AmuletError | None) -> str:
+        return str(error or "the process that runs the model has ended")
 
 
 def answer_lines(channel: Channel, job: WorkerJob, path: Path) -> None:

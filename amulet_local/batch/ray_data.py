@@ -19,11 +19,10 @@ from amulet_local.batch.input_lines import InputLine
 from amulet_local.batch.line_answers import EngineAnswers, KeyedLine, LineOutcome
 from amulet_local.batch.line_fields import JobSettings, LineFields
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.engine import Engine
+from amulet_local.isolation.load import load
 from amulet_local.loading.model_store import find_model, names_of, verify_checksum
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.choices import Placement
-from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.preference import PreferencesLike, resolve
 from amulet_local.server.model_names import ModelNames
@@ -74,7 +73,7 @@ class RayAnswers:
         path = find_model(model)
         if sha256 is not None:
             verify_checksum(path, sha256)
-        engine = Engine(path, RuntimeParams(**runtime))  # in a process of its own already
+        engine = load(path, **runtime)
         settings = JobSettings(
             preferences=resolve(preference, avoid=avoid),
             method=method,

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
+from amulet_local.batch.child_workers import WorkerApart
 from amulet_local.batch.line_answers import KeyedLine
-from amulet_local.batch.line_worker import LineWorker, Reply, Started, WorkerJob
+from amulet_local.batch.line_worker import Reply, Started, WorkerJob
 from amulet_local.batch.model_source import parts_of
 from amulet_local.batch.workers import Came, Event, Lost, Ready
 from amulet_local.common.closing import Closing
@@ -175,10 +176,10 @@ class RayWorkers(Closing):
 
 
 class _Actor:
-    """A LineWorker as an actor."""
+    """A WorkerApart as an actor."""
 
     def __init__(self, job: WorkerJob) -> None:
-        self._worker = LineWorker(job)
+        self._worker = WorkerApart(job)
 
     def start(self) -> Started:
         return self._worker.start()

@@ -55,6 +55,18 @@ class AmuletError(Exception):
     def __str__(self) -> str:
         return printable(super().__str__())
 
+    def __reduce__(self) -> tuple[object, ...]:
+        return _again, (type(self), self.args, dict(vars(self)))
+
+
+def _again(
+    kind: type[AmuletError], arguments: tuple[object, ...], attributes: dict[str, object]
+) -> AmuletError:
+    """The same error in another process: pickle would call its class with too few arguments."""
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(attributes)
+    return error
+
 
 class InvalidRequestError(AmuletError):
     """The caller asked for something that can't be done."""

@@ -6,7 +6,7 @@ Knows nothing about engines.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from amulet_local.common.errors import AmuletError
 
@@ -33,7 +33,7 @@ class EngineCall:
 
 @dataclass(frozen=True, kw_only=True)
 class Steer:
-    """A stream is to go on as another request, or to end.
+    """A stream, or a request in a pool, is to go on as another request, or to end.
 
     Attributes:
         n: of its call.
@@ -45,13 +45,26 @@ class Steer:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CallAnswer:
+    """What the caller says to something that a call has asked, or that it is to go on.
+
+    Attributes:
+        n: of the call.
+        value: the answer.
+    """
+
+    n: int
+    value: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class CallOutcome:
     """Something has come of a call.
 
     Attributes:
         n: of the call.
-        kind: "event", "piece", "value" (the last one), "error" (likewise) or "far" (likewise: the
-            value stays where it is).
+        kind: "event", "piece", "asks" (a CallAnswer is waited for), "value" (the last one), "error"
+            (likewise) or "far" (likewise: the value stays where it is).
         value: what.
     """
 
@@ -60,17 +73,11 @@ class CallOutcome:
     value: Any = None
 
 
-def packed(error: BaseException) -> tuple[type, tuple[Any, ...], dict[str, Any]]:
-    """An error as it can be sent: pickle would call its class with too few arguments."""
-    return type(error), error.args, dict(vars(error))
+class Inbox(Protocol):
+    """Takes what comes of a call."""
 
-
-def unpacked(parts: tuple[type[BaseException], tuple[Any, ...], dict[str, Any]]) -> BaseException:
-    """The same error again."""
-    kind, arguments, attributes = parts
-    error = kind.__new__(kind, *arguments)
-    error.__dict__.update(attributes)
-    return error
+    def put(self, came: CallOutcome) -> None:
+        """Take it; must not block or raise."""
 
 
 def as_known(error: BaseException) -> BaseException:

@@ -12,24 +12,28 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 from amulet_local.answering.ask import AskMessages
 from amulet_local.answering.generation import Control
 from amulet_local.answering.request import Request
-from amulet_local.common.errors import AmuletError, EngineClosedError, InvalidParameterError
+from amulet_local.common.errors import AmuletError, EngineBusyError, EngineClosedError
 from amulet_local.common.results import Chunk
 from amulet_local.conversation.turn_draft import AnswerSource
 from amulet_local.engine import Engine
-from amulet_local.isolation.calls import CallOutcome, EngineCall, Steer, unpacked
-from amulet_local.isolation.served_engine import LOADED, MADE, STREAM
+from amulet_local.isolation.calls import CallAnswer, CallOutcome, EngineCall, Inbox, Steer
+from amulet_local.isolation.isolated_pool import IsolatedPool
+from amulet_local.isolation.served_engine import LOADED, MADE, STREAM, STREAM_ALL
 from amulet_local.llama.execution_plan import ExecutionPlan
 from amulet_local.llama.rows import Progress
 from amulet_local.loading import model_store
 from amulet_local.loading.child_process import ChildProcess
+from amulet_local.params.choices import Scheduler
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.prompts.dialogue import Dialogue
 from amulet_local.prompts.prompter import Messages
+from amulet_local.serving.continuous import N_AHEAD, Pieces, Width
+from amulet_local.serving.pool import Pool
 from amulet_local.serving.together import Outcome
 
 _SERVE = "amulet_local.isolation.served_engine:serve"
@@ -38,6 +42,14 @@ _SERVE = "amulet_local.isolation.served_engine:serve"
 _FAR = object()
 _EVENTS = ("prompt_progress", "progress", "answered")
 """Arguments that are functions: they are called here."""
+_ALONE = frozenset(
+    ("generate_from_tokens", "score", "log_ratios", "learn", "answer_all", "measure_costs")
+)
+"""What waits for the engine's turn."""
+_BUSY = (
+    "this engine is in the middle of another stream; finish or close that one first, or load a "
+    "second engine"
+)
 
 
 def _forwarded(name: str) -> Any:
@@ -53,8 +65,8 @@ def _forwarded(name: str) -> Any:
 class IsolatedEngine(Engine):
     """An engine in a child process.
 
-    If the child dies, the call that is under way raises the error that says why, and the engine is
-    closed. `pool` and `stream_all` aren't for it; load with isolate="never" for those.
+    If the child dies, the calls that are under way raise the error that says why, and the engine is
+    closed.
 
     Attributes:
         model: what an engine's `model` has; each attribute is asked for in the child.
@@ -68,7 +80,8 @@ class IsolatedEngine(Engine):
         load_progress: Callable[[float], None] | None = None,
     ) -> None:
         self._numbers = itertools.count(LOADED + 1)
-        self._inboxes: dict[int, queue.SimpleQueue[CallOutcome]] = {LOADED: queue.SimpleQueue()}
+        self._inboxes: dict[int, Inbox] = {LOADED: queue.SimpleQueue()}
+        self._in_stream_all: int | None = None  # the thread that has its turn there
         self._death: AmuletError | None = None
         self._changing = threading.Lock()
         self._is_closed = False
@@ -120,21 +133,23 @@ class IsolatedEngine(Engine):
         self.check_open()
         yield
 
-    def pool(self, **_: Any) -> NoReturn:
-        """Not for an isolated engine.
+    def pool(self, **settings: Any) -> Pool:
+        """See Engine."""
+        self._check_turn()
+        return IsolatedPool(self, settings)
 
-        Raises:
-            InvalidParameterError: always.
-        """
-        _refuse("pool")
-
-    def stream_all(self, *_: Any, **__: Any) -> NoReturn:
-        """Not for an isolated engine.
-
-        Raises:
-            InvalidParameterError: always.
-        """
-        _refuse("stream_all")
+    def stream_all(
+        self,
+        requests: Iterable[Request | AmuletError | None],
+        *,
+        at_once: int | Width | None = None,
+        scheduler: Scheduler = "batched",
+        n_ahead: int = N_AHEAD,
+    ) -> Pieces:
+        """See Engine."""
+        self.check_open()
+        named = {"at_once": at_once, "scheduler": scheduler, "n_ahead": n_ahead}
+        return self._all_pieces(iter(requests), named)
 
     check_chat = _forwarded("check_chat")
     generate_from_tokens = _forwarded("generate_from_tokens")
@@ -185,10 +200,31 @@ class IsolatedEngine(Engine):
         Raises:
             As the method, and what the child died of.
         """
+        if name in _ALONE:
+            self._check_turn()
         events = {key: value for key, value in named.items() if key in _EVENTS and value}
         plain = {key: value for key, value in named.items() if key not in _EVENTS}
         n = self._send(name, arguments=arguments, named=plain, events=tuple(events))
         return self._outcome(n, events)
+
+    def begin(self, name: str, inbox: Callable[[int], Inbox], **parts: Any) -> int:
+        """Begin a call; returns its number.
+
+        Args:
+            name: as for `call`.
+            inbox: makes what takes its outcomes, until `end`; called with the number.
+            **parts: of the EngineCall.
+        """
+        with self._changing:
+            self.check_open()
+            n = next(self._numbers)
+            self._inboxes[n] = inbox(n)
+        self._child.send(EngineCall(n=n, name=name, **parts))
+        return n
+
+    def end(self, n: int) -> None:
+        """Take nothing more of a call."""
+        self._inboxes.pop(n, None)
 
     def steer(self, n: int, request: Request | None = None) -> None:
         """Have a stream go on as another request, or end.
@@ -209,14 +245,15 @@ class IsolatedEngine(Engine):
         made, memory = self.call(MADE, messages, answer=answer, **ask)
         if isinstance(messages, Dialogue):
             messages.memory.keep(memory.rows)
-        if isinstance(made, tuple):
-            raise unpacked(made)
+        if isinstance(made, AmuletError):
+            raise made
         request: Request = made
         return request
 
     def _stream(
         self, request: Request, prompt_progress: Progress | None, control: Control
     ) -> Generator[Chunk, None, None]:
+        self._check_turn()
         events = {"prompt_progress": prompt_progress} if prompt_progress else {}
         n = self._send(STREAM, arguments=(request,), events=tuple(events))
         remote: Any = _Remote(self, n)
@@ -234,7 +271,43 @@ class IsolatedEngine(Engine):
         finally:
             if not is_done:
                 self.steer(n)
-            self._inboxes.pop(n, None)
+            self.end(n)
+
+    def _all_pieces(
+        self, requests: Iterator[Request | AmuletError | None], named: dict[str, Any]
+    ) -> Pieces:
+        """See `stream_all`. Each step is asked for: what the child asks comes in this thread."""
+
+        def taken(name: str, *arguments: Any) -> Any:
+            return list(itertools.islice(requests, 1)) if name == "requests" else width(*arguments)
+
+        self._check_turn()
+        width = named["at_once"]
+        if callable(width):
+            named = {**named, "at_once": None}
+        n = self._send(STREAM_ALL, named=named, arguments=(callable(width),))
+        is_done = False
+        try:
+            while not is_done:
+                self._in_stream_all = threading.get_ident()
+                self._child.send(CallAnswer(n=n))
+                for came in self._arriving(n, {}):
+                    if came.kind != "asks":
+                        break
+                    self._child.send(CallAnswer(n=n, value=taken(*came.value)))
+                is_done = came.kind != "piece"
+                if not is_done:
+                    yield came.value
+        finally:
+            self._in_stream_all = None
+            if not is_done:
+                self.steer(n)
+            self.end(n)
+
+    def _check_turn(self) -> None:
+        """Refuse what would wait for this thread's own `stream_all`."""
+        if self._in_stream_all == threading.get_ident():
+            raise EngineBusyError(_BUSY)
 
     def _answer_source(self) -> AnswerSource:
         self.check_open()
@@ -244,12 +317,7 @@ class IsolatedEngine(Engine):
 
     def _send(self, name: str, **parts: Any) -> int:
         """Begin a call, with these parts of a EngineCall; returns its number."""
-        with self._changing:
-            self.check_open()
-            n = next(self._numbers)
-            self._inboxes[n] = queue.SimpleQueue()
-        self._child.send(EngineCall(n=n, name=name, **parts))
-        return n
+        return self.begin(name, lambda _: queue.SimpleQueue(), **parts)
 
     def _outcome(self, n: int, events: dict[str, Any]) -> Any:
         try:
@@ -259,7 +327,7 @@ class IsolatedEngine(Engine):
             self.cancel()
             raise
         finally:
-            self._inboxes.pop(n, None)
+            self.end(n)
 
     def _arriving(self, n: int, events: dict[str, Any]) -> Iterator[CallOutcome]:
         """What comes of a call, but for its events, which their functions are called with.
@@ -268,13 +336,14 @@ class IsolatedEngine(Engine):
             What came as an error.
         """
         inbox = self._inboxes[n]
+        assert isinstance(inbox, queue.SimpleQueue)
         while True:
             came = inbox.get()
             if came.kind == "event":
                 name, arguments = came.value
                 events[name](*arguments)
             elif came.kind == "error":
-                raise unpacked(came.value) if isinstance(came.value, tuple) else came.value
+                raise came.value
             else:
                 yield came
 
@@ -316,10 +385,3 @@ class _Far:
 
     def __call__(self, *arguments: Any, **named: Any) -> Any:
         return self._engine.call(self._path, *arguments, **named)
-
-
-def _refuse(name: str) -> NoReturn:
-    raise InvalidParameterError(
-        f"{name} isn't for an engine in a child process: load the model with isolate='never', once "
-        f"you trust its file"
-    )

@@ -80,10 +80,7 @@ class ChildProcess(Closing):
     def close(self) -> None:
         """Let it end, or end it. May be called twice."""
         self._is_closing = True
-        stdin = self._process.stdin
-        assert stdin is not None
-        with self._sending, contextlib.suppress(OSError):
-            stdin.close()
+        self._close_input()
         try:
             self._process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -111,7 +108,14 @@ class ChildProcess(Closing):
                     self._take(what)
                 else:
                     self._heard.take(kind, what)
+        self._close_input()
         self._ended(self._error(self._process.wait()))
+
+    def _close_input(self) -> None:
+        stdin = self._process.stdin
+        assert stdin is not None
+        with self._sending, contextlib.suppress(OSError):
+            stdin.close()
 
     def _error(self, status: int) -> AmuletError | None:
         if self._is_stuck:

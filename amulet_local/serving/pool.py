@@ -171,6 +171,13 @@ class Pool(Closing):
         """
         return self._errand(place, lambda places: places.forget(place))
 
+    @staticmethod
+    def no_names() -> InvalidParameterError:
+        """The error of who asks something of a place where none has a name."""
+        return InvalidParameterError(
+            "places share their memory here; --scheduler interleaved gives each its own"
+        )
+
     def drain(self) -> None:
         """Take nothing in any more, and end what is under way; from any thread."""
         with self._lock:
@@ -193,9 +200,7 @@ class Pool(Closing):
     def _errand(self, place: int, do: Callable[[NamedPlaces], _T]) -> Future[_T]:
         named, done = self._named, Future[_T]()
         if named is None:
-            raise InvalidParameterError(
-                "places share their memory here; --scheduler interleaved gives each its own"
-            )
+            raise self.no_names()
         with self._lock:
             if self._ending:
                 raise EngineClosedError("the model is being closed")

@@ -125,8 +125,9 @@ def test_errors_are_the_engine_s_own(isolated: Engine) -> None:
     assert caught.value.n_prompt_tokens > 900
     with pytest.raises(InvalidParameterError, match="no preset 'nope'"):
         isolated.generate(QUESTION, preset="nope")
-    with pytest.raises(InvalidParameterError, match="isolate='never'"):
-        isolated.pool(places=1, waiting=1)
+    (outcome,) = isolated.answer_all([{"messages": "word " * 900}])
+    assert isinstance(outcome, PromptTooLongError)
+    assert outcome.n_ctx == 512
 
 
 def test_a_stream_can_be_ended_changed_and_left(isolated: Engine) -> None:
