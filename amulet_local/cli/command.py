@@ -21,6 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 from amulet_local.cli.derived_options import gathered, group_of, parameters_of, variables_of
 from amulet_local.cli.flags import environment_variable, json_option
 from amulet_local.cli.inputs import is_model
+from amulet_local.cli.meant import MEANT, SAME, typography
 from amulet_local.cli.options import EXCLUSIVE, SOURCES, TOGETHER
 from amulet_local.cli.reporting import reporting
 from amulet_local.cli.supervised import Uses, needs_child, run_in_child
@@ -35,30 +36,6 @@ WHOLE_VARIABLE = {"variable": "whole"}
 ENVIRONMENT_NOTE = """\
 Every flag can be set by an environment variable as well, AMULET_ and its long
 name: AMULET_CTX_SIZE=4096 is --ctx-size 4096. The command line comes first."""
-
-MEANT = {
-    **dict.fromkeys(
-        ("--strength", "--scale", "--guidance", "--cfg", "--cfg-scale"),
-        "--guidance-scale N (1 is the prompt alone), or --preset balanced, strong or paper",
-    ),
-    **dict.fromkeys(
-        ("--style", "--tone", "--like", "--prefer", "--preferences", "--pref", "--persona"),
-        "--preference TEXT, once for each",
-    ),
-    **dict.fromkeys(("--dislike", "--without", "--not"), "--avoid TEXT"),
-    **dict.fromkeys(("--context", "--ctx", "--n-ctx", "--num-ctx"), "--ctx-size N"),
-    **dict.fromkeys(("--tokens", "--length", "--num-predict", "--n-tokens"), "--predict N"),
-}
-"""What somebody may call a flag -> the one that is meant."""
-
-SAME = {
-    **dict.fromkeys(("delete", "rm", "del"), ("remove", "delete")),
-    **dict.fromkeys(("new", "set", "create"), ("create", "add")),
-    **dict.fromkeys(("info", "get", "inspect"), ("show",)),
-    **dict.fromkeys(("ls", "all"), ("list",)),
-    **dict.fromkeys(("download", "install"), ("pull",)),
-}
-"""What somebody may call a command below another -> what it may be called here."""
 
 _NO_WISH = "; -p is --prompt, and what an answer should be like is --preference TEXT"
 _TAKE_WORDS = frozenset(
@@ -112,6 +89,8 @@ class HelpCommand(TyperCommand):
             typer.BadParameter: there is such a word.
         """
         known = {flag for param in self.params for flag in param.opts}
+        if wrong := typography(args, known):
+            ctx.fail(wrong)
         found = []
         for place, word in enumerate(args):
             flag, equals, value = word.partition("=")

@@ -20,6 +20,7 @@ from amulet_local.cli.inputs import (
     read_question,
     warn_of_unread_pipe,
 )
+from amulet_local.cli.meant import unquoted
 from amulet_local.cli.model_options import RunOptions
 from amulet_local.cli.options import AskingOptions, QuestionOptions
 from amulet_local.params.amulet import AmuletParams
@@ -185,7 +186,7 @@ def read_settings(options: AskingOptions) -> Question:
         check_text("--preference", text)
     for text in options.avoid or ():
         check_text("--avoid", text)
-    preferences: list[PreferenceLike] = list(options.preference or ())
+    preferences: list[PreferenceLike] = [unquoted(text) for text in options.preference or ()]
     if options.preference_file is not None:
         text = read_preference(options.preference_file)
         preferences.append(Preference(text=text, name=options.preference_file))
@@ -196,7 +197,8 @@ def read_settings(options: AskingOptions) -> Question:
     amulet = None
     changes = read(AmuletParams.options, options.strength)
     learned = _learned(options, model, sets_strength=bool(changes) or preset is not None)
-    wanted = resolve(preferences or None, avoid=options.avoid or None) or learned.preferences
+    avoid = [unquoted(text) for text in options.avoid or ()]
+    wanted = resolve(preferences or None, avoid=avoid or None) or learned.preferences
     if learned.amulet is not None and not (preferences or options.avoid):
         amulet = learned.amulet
     if changes:

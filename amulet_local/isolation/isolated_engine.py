@@ -28,6 +28,7 @@ from amulet_local.llama.execution_plan import ExecutionPlan
 from amulet_local.llama.rows import Progress
 from amulet_local.loading import model_store
 from amulet_local.loading.child_process import ChildProcess
+from amulet_local.loading.stream_lock import check_process
 from amulet_local.params.choices import Scheduler
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.prompts.dialogue import Dialogue
@@ -85,6 +86,7 @@ class IsolatedEngine(Engine):
         self._death: AmuletError | None = None
         self._changing = threading.Lock()
         self._is_closed = False
+        self._process = os.getpid()
         self._lock: Any = self  # what an engine asks its lock for is below
         self._file = model_store.find_model(model)
         self._child = ChildProcess(
@@ -119,7 +121,8 @@ class IsolatedEngine(Engine):
             self._child.send(EngineCall(n=0, name="cancel"))
 
     def check_open(self) -> None:
-        """Raise EngineClosedError after `close`, or after the child's death."""
+        """Raise EngineClosedError after `close`, after the child's death, and in a fork."""
+        check_process(self._process)
         if self._is_closed or self._death is not None:
             raise EngineClosedError("the engine is closed; load the model again")
 

@@ -7,6 +7,7 @@ thread is inside native code: a stream that is merely unfinished doesn't hold it
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -26,6 +27,22 @@ _ENGINE_BUSY = (
     "this engine is in the middle of another stream; finish or close that one first, or load a "
     "second engine"
 )
+
+
+def check_process(loaded_in: int) -> None:
+    """Whether a model is used where it was loaded.
+
+    Args:
+        loaded_in: that process.
+
+    Raises:
+        EngineClosedError: this is a fork of it, which has none of the model's threads.
+    """
+    if os.getpid() != loaded_in:
+        raise EngineClosedError(
+            "the model was loaded before this process was forked, and doesn't go on in it; load it "
+            "in each process"
+        )
 
 
 class StreamLock:
@@ -50,6 +67,7 @@ class StreamLock:
         self._busy = busy
         self._freed = False
         self._closed = False
+        self._process = os.getpid()
         # Re-entrant, because a signal handler may close the engine in a thread that holds it.
         self._lock, self._changed = new_condition()
         self._inside: dict[object, int] = {}  # visits and their threads
@@ -59,7 +77,8 @@ class StreamLock:
         self._advanced = 0.0
 
     def check_open(self) -> None:
-        """Raise EngineClosedError after `close`."""
+        """Raise EngineClosedError after `close`, and in a process that was forked from this one."""
+        check_process(self._process)
         if self._closed:
             raise EngineClosedError("the engine is closed; load the model again")
 

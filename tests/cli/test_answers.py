@@ -534,3 +534,9 @@ def test_figures_break_between_words_on_a_narrow_terminal(
         r"guidance scale .+ nats a token · 12 tokens \(cut off\) · .+ first token after [\d.]+ s",
         " ".join(shown[start:]),
     )
+
+
+def test_a_name_in_quotes_that_the_shell_left_is_that_name(call: CallCli) -> None:
+    for given in ("“concise”", "'concise'", "„concise“"):
+        outcome = call("generate", "Hi", "--preference", given, "-n", "1", "--json")
+        assert json.loads(outcome.out)["preferences"] == ["concise"]

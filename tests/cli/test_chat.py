@@ -262,7 +262,39 @@ def test_help_lists_every_command_and_a_slip_gets_a_hint(shared: ChatTerminal) -
     assert "also /bye" in shared.say("/help exit")
     assert "did you mean /compare?" in shared.say("/compere")
     assert "paste the text" in shared.say("/read notes.txt")
+    assert "Ctrl-C stops an answer" in shared.say("/? shortcuts")
+    assert "a question has no / before it" in shared.say("/help me write a letter")
     assert "to leave: /exit" in shared.say("quit")
+    for word in ("help", "?"):
+        assert "/preference TEXT" in shared.say(word)
+
+
+def test_a_tab_that_is_pasted_is_shown_as_space_and_stays_a_tab(
+    shared: ChatTerminal, folder: Path
+) -> None:
+    shared.wait(lambda: shared.is_ready)
+    shared.press(b"\x1b[200~One\ttwo\x1b[201~")
+    shared.wait(lambda: "two" in shared.line)
+    assert re.search(r"One +two", shared.line)
+    shared.press(ENTER)
+    shared.wait(lambda: shared.is_ready)
+    assert saved(folder)["turns"][0]["question"] == "One\ttwo"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("/set verbose", "/stats has the figures"),
+        ("/set nothink", "--chat-template-kwargs"),
+        ("/set format json", "--json-schema"),
+        ("/set nonsense", "known: n, temp"),
+        ("/set temp", "give a value"),
+    ],
+)
+def test_what_set_doesnt_set_is_answered_with_what_does(
+    shared: ChatTerminal, line: str, told: str
+) -> None:
+    assert told in " ".join(shared.say(line).split())
 
 
 def test_what_only_looks_like_a_command_is_a_question(shared: ChatTerminal, folder: Path) -> None:

@@ -150,6 +150,8 @@ def converse(chat: Chat, commands: SlashCommands, questions: Questions, lines: T
             chat.screen.remark("to leave: /exit, or Ctrl-D")
             write("\n")
             continue
+        if chat.screen.is_typed and text.strip().lower() in ("help", "?"):
+            text = "/help"
         said = parsed(text)
         try:
             with chat.reporting():

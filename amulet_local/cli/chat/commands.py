@@ -14,7 +14,14 @@ from amulet_local.cli.answering import applied_in_words
 from amulet_local.cli.chat import settings as words
 from amulet_local.cli.chat.feedback import ChatFeedback
 from amulet_local.cli.chat.screen import AnswerDisplay
-from amulet_local.cli.chat.slash import BY_NAME, SlashLine, help_of, help_text, unknown
+from amulet_local.cli.chat.slash import (
+    BY_NAME,
+    SlashLine,
+    help_of,
+    help_text,
+    keys_text,
+    unknown,
+)
 from amulet_local.cli.chat.talk import Chat
 from amulet_local.cli.columns import cut, side_by_side, wrap
 from amulet_local.cli.compare import chosen_width
@@ -212,6 +219,8 @@ class SlashCommands:
         if name in ("preference", "avoid", "strength", "preset", "system"):
             self.run(SlashLine(name=name, command=BY_NAME[name], argument=value))
             return
+        if name:
+            words.check_settable(name)
         if name and not value:
             raise InvalidRequestError(f"give a value: /set {name:.40} VALUE")
         key = name.lstrip("-").replace("-", "_").lower()
@@ -321,6 +330,10 @@ class SlashCommands:
             write(help_text(width))
         elif name in BY_NAME:
             write(help_of(BY_NAME[name], width))
+        elif name in ("keys", "keyboard", "shortcuts"):
+            write(keys_text(width))
+        elif len(name.split()) > 1:
+            raise InvalidRequestError("a question has no / before it; /help alone lists commands")
         else:
             raise InvalidRequestError(unknown(name))
 

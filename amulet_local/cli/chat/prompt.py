@@ -16,6 +16,7 @@ from prompt_toolkit.filters import Condition
 from prompt_toolkit.formatted_text import FormattedText
 from prompt_toolkit.history import History
 from prompt_toolkit.key_binding import KeyBindings
+from prompt_toolkit.layout.processors import TabsProcessor
 from prompt_toolkit.output.color_depth import ColorDepth
 from prompt_toolkit.styles import Style
 
@@ -67,6 +68,7 @@ class ChatInput:
             complete_while_typing=Condition(_is_command),
             reserve_space_for_menu=6,
             key_bindings=_keys(),
+            input_processors=[TabsProcessor(char1=" ", char2=" ")],  # pasted, else ^I is shown
             bottom_toolbar=toolbar,
             enable_suspend=True,  # else Ctrl-Z is a character of the question
             style=_STYLE,

@@ -11,6 +11,7 @@ from typing import Any
 import typer
 
 from amulet_local.cli.flags import number
+from amulet_local.cli.meant import unquoted
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.conversation.conversation_settings import ConversationSettings
 from amulet_local.params.amulet import AmuletParams
@@ -51,6 +52,21 @@ _AT_START = {
     for other in _spellings(name, option)
 }
 """What can't change in a chat -> the flag that sets it."""
+_ELSEWHERE = {
+    **dict.fromkeys(("verbose", "quiet"), "/stats has the figures of the last answer"),
+    **dict.fromkeys(
+        ("history", "nohistory"), "what is typed is kept, unless the chat begins with --no-save"
+    ),
+    **dict.fromkeys(("wordwrap", "nowordwrap"), "lines always break between words"),
+    **dict.fromkeys(
+        ("format", "noformat"), "for answers in JSON start the chat with --json-schema SCHEMA"
+    ),
+    **dict.fromkeys(
+        ("think", "nothink"),
+        "start the chat with --chat-template-kwargs '{\"enable_thinking\": false}', or true",
+    ),
+}
+"""What Ollama's `/set` takes -> what does it here."""
 GUARDS = [name for name, option in AmuletParams.options.items() if option.kind == "switch"]
 """What `/set` takes besides, to be on or off."""
 _GUARD_OFF = re.compile(rf"--no-({'|'.join(GUARDS).replace('_', '-')})(?![\w-])")
@@ -73,16 +89,8 @@ def changed_preferences(text: str, present: tuple[Preference, ...]) -> list[Pref
     if text.lower() in OFF:
         return None
     if text.startswith("+"):
-        return [*present, _unquoted(text[1:].strip())]
-    return [_unquoted(text)]
-
-
-def _unquoted(text: str) -> str:
-    """A text without the quotes around it that a shell would have taken off."""
-    ends = text[:1] + text[-1:]
-    inside = text[1:-1].strip()
-    is_quoted = ends in ('""', "''", "“”", "„“", "«»") and not any(end in inside for end in ends)
-    return inside if is_quoted and inside else text
+        return [*present, unquoted(text[1:].strip())]
+    return [unquoted(text)]
 
 
 def changed_strength(
@@ -142,26 +150,43 @@ def set_as(name: str) -> str:
     return f"/set {key} VALUE" if key in (*SAMPLING, "stop", "on_full") else ""
 
 
-def changed_sampling(name: str, value: str, present: SamplingParams) -> SamplingParams:
-    """What `/set NAME VALUE` asks for.
+def check_settable(name: str) -> None:
+    """Whether `/set` sets something of this name.
 
     Raises:
-        InvalidParameterError: there is no such thing to set, or the value can't be used.
+        InvalidParameterError: it doesn't; the message says what does, or what it sets.
     """
-    key = name.lstrip("-").replace("-", "_").lower()
+    key = _key(name)
     if key in _AT_START:
         raise InvalidParameterError(
             f"{name:.40} is fixed once the model is loaded: start the chat with {_AT_START[key]}"
         )
-    key = _ALIASES.get(key, key)
-    if key == "stop":
-        return _replaced(present, stop=() if value.lower() in OFF else (value,))
-    field = SAMPLING.get(key)
-    if field is None:
-        known = [*SAMPLING, "stop", "on_full", *GUARDS]
+    if key in _ELSEWHERE:
+        raise InvalidParameterError(f"/set knows no {name!r:.40}: {_ELSEWHERE[key]}")
+    known = [*SAMPLING, "stop", "on_full", *GUARDS]
+    if _ALIASES.get(key, key) not in known:
         raise InvalidParameterError(
             f"/set knows no {name!r:.40}; {did_you_mean(key, known)}known: {', '.join(known)}"
         )
+
+
+def _key(name: str) -> str:
+    return name.lstrip("-").replace("-", "_").lower()
+
+
+def changed_sampling(name: str, value: str, present: SamplingParams) -> SamplingParams:
+    """What `/set NAME VALUE` asks for.
+
+    Args:
+        name: of SAMPLING, "stop", or another word for one of these.
+
+    Raises:
+        InvalidParameterError: the value can't be used.
+    """
+    key = _ALIASES.get(_key(name), _key(name))
+    if key == "stop":
+        return _replaced(present, stop=() if value.lower() in OFF else (value,))
+    field = SAMPLING[key]
     if field == "seed" and value.lower() in (*OFF, "-1", "random"):
         return _replaced(present, seed=None)
     return _replaced(present, **{field: _number(f"/set {name:.40}", value)})

@@ -173,8 +173,12 @@ def help_text(width: int) -> str:
         first, *rest = wrap(item.help, max(20, width - left))
         lines.append(f"  {_usage(item):{left - 2}}{first}")
         lines += [" " * left + line for line in rest]
-    lines += ["", *wrap(" ".join(KEYS.split("\n")), width)]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", keys_text(width)])
+
+
+def keys_text(width: int) -> str:
+    """What the keys do, likewise."""
+    return "\n".join(wrap(" ".join(KEYS.split("\n")), width)) + "\n"
 
 
 def help_of(item: Slash, width: int) -> str:

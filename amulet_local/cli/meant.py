@@ -1,0 +1,66 @@
+"""What somebody may have meant on a command line that can't be read as it stands.
+
+Knows words of other programs, and what word processors and web pages make of quotes and hyphens.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection, Sequence
+
+MEANT = {
+    **dict.fromkeys(
+        ("--strength", "--scale", "--guidance", "--cfg", "--cfg-scale"),
+        "--guidance-scale N (1 is the prompt alone), or --preset balanced, strong or paper",
+    ),
+    **dict.fromkeys(
+        ("--style", "--tone", "--like", "--prefer", "--preferences", "--pref", "--persona"),
+        "--preference TEXT, once for each",
+    ),
+    **{f"--{name}": f"--preset {name}" for name in ("balanced", "strong", "paper")},
+    **dict.fromkeys(("--dislike", "--without", "--not"), "--avoid TEXT"),
+    **dict.fromkeys(("--context", "--ctx", "--n-ctx", "--num-ctx"), "--ctx-size N"),
+    **dict.fromkeys(("--tokens", "--length", "--num-predict", "--n-tokens"), "--predict N"),
+}
+"""What somebody may call a flag -> the one that is meant."""
+
+SAME = {
+    **dict.fromkeys(("delete", "rm", "del"), ("remove", "delete")),
+    **dict.fromkeys(("new", "set", "create"), ("create", "add")),
+    **dict.fromkeys(("info", "get", "inspect"), ("show",)),
+    **dict.fromkeys(("ls", "all"), ("list",)),
+    **dict.fromkeys(("download", "install"), ("pull",)),
+}
+"""What somebody may call a command below another -> what it may be called here."""
+
+_DASHES = "\u2013\u2014\u2212"
+_OPENING = "\u201c\u201d\u201e\u2018\u00ab"
+_CLOSING = "\u201c\u201d\u2019\u00bb"
+
+
+def typography(words: Sequence[str], flags: Collection[str]) -> str:
+    """What is wrong with quotes or hyphens that aren't those of a keyboard; empty for nothing.
+
+    Args:
+        words: of a command line.
+        flags: those that there are.
+    """
+    for place, word in enumerate(words):
+        name = word.lstrip(_DASHES + "-")
+        flag = next((f for f in (f"--{name}", f"-{name}") if f.partition("=")[0] in flags), None)
+        if flag is not None and word[0] in _DASHES:
+            return f"{word:.60} begins with a dash that is no hyphen: write {flag:.60}"
+        before = words[place - 1] if place else ""
+        if word[:1] in _OPENING and word[-1:] not in _CLOSING and before.startswith("-"):
+            ends = [i for i in range(place, len(words)) if words[i][-1:] in _CLOSING]
+            text = " ".join(words[place : ends[0] + 1 if ends else None]).strip(_OPENING + _CLOSING)
+            return f"a shell knows straight quotes only: write {before} {shlex.quote(text):.200}"
+    return ""
+
+
+def unquoted(text: str) -> str:
+    """A text without the quotes around it that a shell would have taken off."""
+    ends = text[:1] + text[-1:]
+    inside = text[1:-1].strip()
+    is_quoted = ends in ('""', "''", "“”", "„“", "«»") and not any(end in inside for end in ends)
+    return inside if is_quoted and inside else text
