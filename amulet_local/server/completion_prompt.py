@@ -194,7 +194,14 @@ class TextPrompt(CompletionPrompt):
             which: of the prompts.
         """
         vocabulary, prompt = engine.model.vocabulary, self._prompts[which]
-        return Rows([_tokens(vocabulary, prompt, begin, fields) for begin in begins])
+        notes = []
+        if fields.suffix and not vocabulary.fills_gaps:
+            fields = fields.model_copy(update={"suffix": None})
+            notes.append(
+                "suffix: this model wasn't trained to fill in, so the answer is what comes after "
+                "the prompt"
+            )
+        return Rows([_tokens(vocabulary, prompt, begin, fields) for begin in begins], notes)
 
 
 def _tokens(

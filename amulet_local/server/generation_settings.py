@@ -13,6 +13,8 @@ from amulet_local.server.client_fields import REASONING_FORMATS, SAMPLERS
 from amulet_local.server.served_model import ServedModel
 
 _ELSEWHERE = frozenset({"logit_bias", "seed", "stop", "json_schema", "reasoning_format", "grammar"})
+_ANY_SEED = 2**32 - 1
+"""How llama.cpp says that a seed is drawn."""
 _FORMATS = {own: name for name, own in REASONING_FORMATS.items() if name in ("deepseek", "none")}
 
 
@@ -36,7 +38,7 @@ def generation_settings(
         "grammar_lazy": False,
         "grammar_triggers": [],
         "preserved_tokens": [],
-        "seed": -1 if sampling.seed is None else sampling.seed,
+        "seed": _ANY_SEED if sampling.seed is None else sampling.seed,
         "n_predict": sampling.max_tokens,
         "stop": list(sampling.stop),
         "logit_bias": [

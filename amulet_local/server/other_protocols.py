@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 
 from amulet_local.common.errors import InvalidParameterError
+from amulet_local.llama.vocabulary import FILLS_NO_GAPS
 from amulet_local.server import anthropic, ollama, responses
 from amulet_local.server.access import json_object
 from amulet_local.server.completion_job import CompletionJob
@@ -180,6 +181,8 @@ def _add_ollama(app: FastAPI, service: Service) -> None:
         wire = ollama.OllamaWire(_name(service, body), is_chat=False)
         if body.get("prompt") in (None, "") and not body.get("suffix"):
             return JSONResponse(wire.loaded())
+        if body.get("suffix") and not service.model.vocabulary.fills_gaps:
+            raise InvalidParameterError(FILLS_NO_GAPS)  # as Ollama; OpenAI's clients get a warning
         given, is_chat = ollama.generate_body(body)
         unread = ollama.unread(body, n_ctx=service.model.engine.n_ctx)
         return await _reply(service, given, ChatPrompt if is_chat else TextPrompt, wire, unread)
@@ -216,7 +219,7 @@ def _add_ollama(app: FastAPI, service: Service) -> None:
             for key, value in about.header.metadata.items()
             if isinstance(value, str | int | float) and not key.startswith("tokenizer.chat")
         }
-        can_fill = None not in model.vocabulary.gap_tokens
+        can_fill = model.vocabulary.fills_gaps
         return JSONResponse(
             {
                 "modelfile": "",

@@ -135,6 +135,7 @@ class ResponsesWire(Wire):
             "id": f"resp_{uuid.uuid4().hex}",
             "object": "response",
             "created_at": int(time.time()),
+            "completed_at": None,
             "model": model,
             "error": None,
             "incomplete_details": None,
@@ -286,6 +287,7 @@ class ResponsesWire(Wire):
         message = [self._item(text)] if text or not calls else []
         return {
             **self._head,
+            "completed_at": None if is_cut else int(time.time()),
             "status": "incomplete" if is_cut else "completed",
             "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
             "output": [*thought, *message, *map(self._call_item, calls)],

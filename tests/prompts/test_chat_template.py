@@ -628,6 +628,7 @@ def test_files_stand_before_a_gap_as_a_model_was_trained_to_read_them(
     first = [5, *ids("myproject\n"), 6, *ids("a.py\n"), *ids("x = 1")]
     second = [6, *ids("b.py\n"), *ids("<|im_start|>"), 6, *ids("filename\n")]
     assert vocabulary.files_before(files) == [*first, *second]
+    assert vocabulary.files_before([]) == [5, *ids("myproject\n"), 6, *ids("filename\n")]
     assert n_special(vocabulary, ids("<|im_start|>")) == []
     monkeypatch.setitem(vocabulary.__dict__, "file_tokens", (None, None))
     assert vocabulary.files_before(files) == ids("a.py\nx = 1\n\nb.py\n<|im_start|>\n\n")

@@ -229,6 +229,18 @@ def test_a_sampler_that_is_left_out_is_off(server: Server) -> None:
     assert texts["top_p", "temperature"] != texts["top_k", "temperature"]
 
 
+def test_samplers_of_an_editor_are_carried_out_but_the_one_that_isnt_here(server: Server) -> None:
+    """Without the sampler for it, a temperature doesn't count; one of 0 still is greedy."""
+    given = {"messages": HI, "seed": 3, "max_tokens": 6}
+    editor = answered(server.chat(**given, temperature=9, samplers=["top_k", "top_p", "infill"]))
+    assert ["infill" in line for line in editor["amulet"]["warnings"]] == [True]
+    same = {"temperature": 1, "min_p": 0}
+    assert editor["choices"] == answered(server.chat(**given, **same))["choices"]
+    greedy = answered(server.chat(**given, temperature=0))["choices"]
+    listed = server.chat(**given, temperature=0, samplers=["top_k", "infill"])
+    assert answered(listed)["choices"] == greedy
+
+
 def test_functions_from_before_there_were_tools_are_refused(server: Server) -> None:
     response = server.chat(functions=[TOOL["function"]])
     assert (response.status_code, "tools" in response.text) == (400, True)
@@ -292,8 +304,9 @@ def test_an_echo_begins_with_the_prompt(server: Server) -> None:
 
 def test_a_suffix_needs_a_model_that_fills_in(server: Server) -> None:
     asked = {"prompt": "def add(a,", "suffix": "return c"}
-    response = server.client.post("/v1/completions", json=asked)
-    assert (response.status_code, "fill" in response.text) == (400, True)
+    answer = completion(server, **asked)
+    assert ["fill" in line for line in answer["amulet"]["warnings"]] == [True]
+    assert answer["choices"] == completion(server, prompt="def add(a,")["choices"]
     assert completion(server, prompt="What", suffix="")["choices"]
 
 

@@ -203,7 +203,8 @@ def test_anthropics_stream_has_its_events_in_order(server: Server, said: str) ->
     kinds = [event["type"] for event in events]
     assert kinds[:2] == ["message_start", "content_block_start"]
     counted = told(server, "/v1/messages/count_tokens", messages=HI)["input_tokens"]
-    assert events[0]["message"]["usage"]["input_tokens"] == counted
+    begun = events[0]["message"]["usage"]
+    assert (begun["input_tokens"], begun["cache_read_input_tokens"]) == (counted, 0)
     assert set(kinds[2:-3]) == {"content_block_delta"}
     assert kinds[-3:] == ["content_block_stop", "message_delta", "message_stop"]
     assert "".join(event["delta"]["text"] for event in events[2:-3]) == said
@@ -290,6 +291,11 @@ def test_a_response_says_what_a_chat_says(client: openai.OpenAI, said: str) -> N
     items: Any = [{"role": "user", "content": [{"type": "input_text", "text": "What is yeast?"}]}]
     again = client.responses.create(model="gpt", input=items, temperature=0, max_output_tokens=5)
     assert again.output_text == said
+    ended: Any = {"grammar": 'root ::= "bread"'}
+    whole = client.responses.create(model="gpt", input=items, extra_body=ended)
+    assert (whole.status, made.completed_at) == ("completed", None)
+    assert whole.completed_at is not None
+    assert whole.completed_at >= whole.created_at
 
 
 def test_a_response_s_stream_says_the_same(client: openai.OpenAI, said: str) -> None:
