@@ -8,9 +8,11 @@ a model of 60 kilobytes, so that each of the calls can be tried.
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import llama_cpp
@@ -18,8 +20,12 @@ import numpy as np
 import pytest
 
 from amulet_local import AmuletError, Engine, SamplingParams, load
+from amulet_local.common.errors import BackendError
 from amulet_local.llama import native
+from amulet_local.llama.embedder import Embedder, EmbedderSettings
+from amulet_local.llama.quantising import quantise
 from tests.adapter_making import Pair, write_lora, write_vector
+from tests.conftest import REPOSITORY
 from tests.small_gguf import small_llama, write_small
 
 FAILURES: dict[str, tuple[Any, ...]] = {
@@ -39,6 +45,13 @@ FAILURES: dict[str, tuple[Any, ...]] = {
     "llama_sampler_init_penalties": (None,),
     "llama_sampler_init_temp": (None,),
     "llama_sampler_init_top_k": (None,),
+    "llama_sampler_init_top_p": (None,),
+    "llama_sampler_init_typical": (None,),
+    "llama_sampler_init_min_p": (None,),
+    "llama_sampler_init_xtc": (None,),
+    "llama_sampler_init_dry": (None,),
+    "llama_sampler_init_mirostat": (None,),
+    "llama_sampler_init_mirostat_v2": (None,),
     "llama_memory_seq_rm": (False,),
     "llama_state_seq_get_size": (0,),
     "llama_state_seq_get_data": (0,),
@@ -52,6 +65,24 @@ MADE = {
     "llama_sampler_chain_init": "llama_sampler_free",
 }
 """What makes something, and what frees it: that can only fail by freeing nothing."""
+ELSEWHERE = {"llama_get_embeddings_ith", "llama_get_embeddings_seq", "llama_model_quantize"}
+"""What no answer needs; tests of their own have them fail."""
+SURE = {
+    *("llama_backend_init", "llama_log_set", "llama_print_system_info", "llama_version"),
+    *("llama_supports_gpu_offload", "llama_max_devices", "llama_ftype_name"),
+    *("llama_model_default_params", "llama_context_default_params"),
+    *("llama_sampler_chain_default_params", "llama_model_quantize_default_params"),
+    *("llama_get_memory", "llama_memory_clear", "llama_memory_seq_cp"),
+    *("llama_set_n_threads", "llama_set_embeddings"),
+    *("llama_sampler_accept", "llama_sampler_apply", "llama_sampler_chain_add"),
+    *(name for name in native.FUNCTIONS if name.startswith("llama_vocab_")),
+    *("llama_model_get_vocab", "llama_model_chat_template", "llama_model_meta_val_str"),
+    *("llama_model_desc", "llama_model_ftype", "llama_model_has_encoder"),
+    *("llama_model_is_diffusion", "llama_model_is_hybrid", "llama_model_is_recurrent"),
+    *("llama_model_n_ctx_train", "llama_model_n_embd", "llama_model_n_layer"),
+    *("llama_model_n_params", "llama_model_size"),
+}
+"""What returns nothing, a constant, or something that a loaded model or a context has."""
 ADAPTERS = ("llama_adapter_lora_init", "llama_set_adapters_lora", "llama_set_adapter_cvec")
 STATES = ("llama_state_seq_get_size", "llama_state_seq_get_data", "llama_state_seq_set_data")
 SCHEDULES = ("serial", "parallel", "batched")
@@ -160,13 +191,19 @@ GREEDY = SamplingParams(max_tokens=4, ignore_eos=True)
 DRAWN = SamplingParams(
     max_tokens=4, temperature=0.8, top_k=20, repeat_penalty=1.1, seed=7, ignore_eos=True
 )
+IN_EVERY_WAY = (
+    DRAWN.replace(top_p=0.9, min_p=0.01, typical_p=0.9, xtc_probability=0.5, dry_multiplier=0.8),
+    DRAWN.replace(mirostat=1),
+    DRAWN.replace(mirostat=2),
+)
+"""With every sampler."""
 
 
 def answers(engine: Engine) -> Answers:
     """Tokens of answers: greedy, drawn, to a text, and from rows that were saved and loaded."""
     found = [
         engine.generate_from_tokens(PLAIN, PREFERENCE, sampling=sampling).token_ids
-        for sampling in (GREEDY, DRAWN)
+        for sampling in (GREEDY, DRAWN, *IN_EVERY_WAY)
     ]
     answer = engine.generate(
         "abc", preference="de", sampling=GREEDY, system="", placement="user", preset="paper"
@@ -229,6 +266,47 @@ def torture(
                 assert calls.counts[f"failed {function}"] == 1, number
                 assert answers(engine) == expected[schedule], number
             assert calls.left() == {}, number
+
+
+def test_every_native_function_fails_in_a_test_or_cant() -> None:
+    code = "".join(path.read_text() for path in (REPOSITORY / "amulet_local").rglob("*.py"))
+    called = set(re.findall(r"llama_cpp\.(llama_\w+)\(", code))
+    called -= {"llama_batch_get_one"}  # of a comparison with llama-cpp-python's own loop
+    called -= {"llama_progress_callback", "llama_log_callback"}  # types of functions, and structs:
+    called -= {"llama_batch", "llama_logit_bias", "llama_token_data_array"}
+    assert called <= {*native.FUNCTIONS}
+    assert {*native.FUNCTIONS} - SURE == {*FAILURES, *MADE.values(), *ELSEWHERE}
+
+
+@pytest.mark.lengthy
+def test_hidden_states_that_are_missing_are_an_error_and_the_next_are_right(
+    tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedder = Embedder(tiny_path, EmbedderSettings(n_ctx=64, n_threads=1, pooled=False))
+    try:
+        expected = embedder.hidden_states([5, 6, 7], [0, 2])
+        with monkeypatch.context() as patch:
+            for function in ("ith", "seq"):
+                patch.setattr(llama_cpp, f"llama_get_embeddings_{function}", lambda *_: None)
+            with pytest.raises(BackendError, match="kept no hidden state"):
+                embedder.hidden_states([5, 6, 7], [0, 2])
+            context = embedder._context
+            assert context is not None
+            with pytest.raises(BackendError, match="kept no hidden state"):
+                context.pooled_state(0)
+            with pytest.raises(BackendError, match="kept no score"):
+                context.score(0)
+        assert np.array_equal(embedder.hidden_states([5, 6, 7], [0, 2]), expected)
+    finally:
+        embedder.close()
+
+
+def test_a_model_that_isn_t_written_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llama_cpp, "llama_model_quantize", lambda *_: 1)
+    with pytest.raises(BackendError, match=r"can't write b\.gguf"):
+        quantise(tmp_path / "a.gguf", tmp_path / "b.gguf", 7, again=False)
 
 
 @pytest.mark.lengthy

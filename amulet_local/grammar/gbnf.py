@@ -211,7 +211,10 @@ class _Parser:
         self._at += 1
         if not ranges:
             raise self._error("these brackets are empty")
-        return complement(merged(ranges)) if negated else merged(ranges)
+        found = complement(merged(ranges)) if negated else merged(ranges)
+        if not found:
+            raise self._error("there is no character that these brackets leave")
+        return found
 
     def _char(self) -> int:
         """The code point of the next character or escape."""

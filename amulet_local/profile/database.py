@@ -145,7 +145,7 @@ def opened(path: Path, migrations: Sequence[str] = MIGRATIONS) -> Iterator[sqlit
         if not _place(path).is_file():
             raise ProfileError(_NOT_THERE.format(name=path.stem, meant=_meant(path)))
         with closing(_connection(path)) as connection:
-            _check(connection, path, len(migrations))
+            _check(connection, path, migrations)
             _migrate(connection, migrations)
             yield connection
 
@@ -199,20 +199,39 @@ def _connection(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _check(connection: sqlite3.Connection, path: Path, newest: int) -> None:
+def _check(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
     ((application,),) = connection.execute("PRAGMA application_id")
     ((version,),) = connection.execute("PRAGMA user_version")
     ((n_tables,),) = connection.execute("SELECT count(*) FROM sqlite_master")
     if application != APPLICATION_ID and n_tables:
         raise ProfileError(f"{path} is a database, but no profile")
-    if version > newest:
+    if version > len(migrations):
         raise ProfileError(
-            f"the profile {path.stem!r} is of version {version}, and this program knows {newest}; "
-            f"use a newer one"
+            f"the profile {path.stem!r} is of version {version}, and this program knows "
+            f"{len(migrations)}; use a newer one"
+        )
+    if _layout(connection) != _layout_of(migrations[:version]):
+        raise ProfileError(
+            f"{path} isn't laid out as this program does it; views, triggers and columns of "
+            f"somebody else's would be run as it is read"
         )
     ((said,),) = connection.execute("PRAGMA quick_check(1)")
     if said != "ok":
         _damaged(path)
+
+
+def _layout(connection: sqlite3.Connection) -> list[tuple[str, ...]]:
+    """All tables, indexes, views and triggers, as they were made."""
+    return connection.execute(
+        "SELECT type, name, tbl_name, sql FROM sqlite_master ORDER BY name"
+    ).fetchall()
+
+
+def _layout_of(migrations: Sequence[str]) -> list[tuple[str, ...]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for migration in migrations:
+            connection.executescript(migration)
+        return _layout(connection)
 
 
 def _migrate(connection: sqlite3.Connection, migrations: Sequence[str]) -> None:

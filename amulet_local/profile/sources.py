@@ -94,6 +94,10 @@ def llm_log(path: Path, most: int) -> list[KeptAnswer]:
         raise ProfileError(f"there is no log of llm at {path}; `llm logs path` says where it is")
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as log:
+            if ("table",) not in log.execute(
+                "SELECT type FROM sqlite_master WHERE name = 'responses'"
+            ).fetchall():  # a view of somebody else's could run for ever
+                raise sqlite3.DatabaseError("it has no table of responses")
             rows = log.execute(
                 "SELECT prompt, response FROM responses WHERE prompt <> '' AND response <> '' "
                 "ORDER BY datetime_utc DESC, id DESC LIMIT ?",

@@ -33,7 +33,7 @@ from amulet_local.common.errors import ChatTemplateError
 from amulet_local.prompts import template_functions as functions
 from amulet_local.prompts.template_budget import Bounded, Budget, runs_away
 
-MAX_SOURCE_CHARS = 262_144
+MAX_SOURCE_CHARS = 65_536
 _MAX_MESSAGE_CHARS = 300
 _MAX_CALL_DEPTH = 48
 

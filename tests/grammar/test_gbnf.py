@@ -150,6 +150,7 @@ def test_notation(text: str, matching: list[str], others: list[str]) -> None:
         ("root ::= " + "(" * 50_000 + '"a"' + ")" * 50_000, "100 parentheses"),
         ('root ::= "a"{2000}{2000}', "200000 elements"),
         ("#" * 300_000, "262144"),
+        (r'root ::= "a" [^\x00-\U0010FFFF]', "no character"),
     ],
 )
 def test_what_cant_be_read_is_refused_with_its_place(text: str, words: str) -> None:

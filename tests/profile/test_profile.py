@@ -201,6 +201,33 @@ def test_a_damaged_file_is_one_clear_error(profile: Profile, damage: object) -> 
         profile.contents()
 
 
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        f"DROP TABLE facts; CREATE VIEW facts AS {ENDLESS} i AS id, 1.0 AS at, '' AS origin, "
+        f"'' AS text FROM n",
+        f"CREATE TRIGGER t BEFORE INSERT ON feedback BEGIN INSERT INTO facts "
+        f"SELECT i, 1, '', i FROM ({ENDLESS} i FROM n); END",
+        "ALTER TABLE facts ADD COLUMN big TEXT AS (printf('%*c', 900000000, 'x')) "
+        "CHECK (length(big))",
+        "CREATE INDEX i ON facts (length(printf('%*c', 900000000, text)))",
+    ],
+)
+def test_nothing_that_a_strangers_file_has_of_its_own_is_run(
+    profile: Profile, statements: str
+) -> None:
+    profile.add(FACT)
+    with sqlite3.connect(profile.path) as connection:
+        connection.executescript(statements)
+    connection.close()
+    for use in (profile.contents, lambda: profile.add(PICK)):
+        with pytest.raises(ProfileError, match="isn't laid out"):
+            use()
+
+
 def test_a_number_that_is_none_is_an_error_too(profile: Profile) -> None:
     profile.add(PICK)
     with database.writing(profile.path) as connection:

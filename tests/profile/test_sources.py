@@ -113,3 +113,11 @@ def test_what_is_no_log_of_llm_is_one_clear_error(tmp_path: Path) -> None:
     connection.close()
     with pytest.raises(ProfileError, match="log of llm"):
         llm_log(other, 5)
+    with sqlite3.connect(other) as connection:
+        connection.execute(
+            "CREATE VIEW responses AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 "
+            "FROM n) SELECT i AS id, 'a' AS prompt, 'b' AS response, i AS datetime_utc FROM n"
+        )
+    connection.close()
+    with pytest.raises(ProfileError, match="log of llm"):  # a stranger's that never ends
+        llm_log(other, 5)
