@@ -48,8 +48,9 @@ class RuntimeParams(StrictParams):
             "batched" (in one computation), or "auto".
         threads_per_row: threads of each row of a parallel schedule; None splits n_threads evenly.
         cache_type_k, cache_type_v: types of the KV cache. A quantised V needs flash attention.
-        flash_attention: "auto" is off on the CPU unless a quantised cache_type_v needs it, and
-            llama.cpp's choice with layers on a GPU.
+        flash_attention: "auto" is llama.cpp's choice with layers on a GPU and for answers that are
+            computed together; for one answer on the CPU it is off, unless a quantised cache_type_v
+            needs it.
         load_mode: how the weights are read; "auto" is llama.cpp's default.
         isolate: whether the file runs in a process of its own, so that a file that kills llama.cpp
             is an error: "auto", until it is approved (docs/reliability.md); "always" or "never".
@@ -209,7 +210,7 @@ class RuntimeParams(StrictParams):
         Option(
             "-fa --flash-attn",
             RUNTIME,
-            "on, off or auto. Default: auto, off on the CPU.",
+            "on, off or auto. Default: auto, off for one answer on the CPU.",
             kind="text",
             metavar="WHEN",
         ),

@@ -19,6 +19,7 @@ from amulet_local.loading.runtime_setup import (
     USUAL_ROWS,
     check_memory,
     scheduler_for,
+    settings_together,
 )
 from amulet_local.loading.shared_rows import SharedRows
 from amulet_local.params.choices import Scheduler
@@ -122,7 +123,7 @@ def new_places(
     check_memory(model, settings, n_rows=(n_sequences or n_places * max_rows) + beside * USUAL_ROWS)
     together = BatchedPlaces(
         model,
-        settings,
+        settings_together(shared.parts.runtime, settings),
         n_places=n_places,
         max_rows=max_rows,
         n_threads=plan.n_threads,
