@@ -240,6 +240,12 @@ def test_deep_keys_are_refused() -> None:
             parse_settings(text.encode())
 
 
+@pytest.mark.parametrize("text", [".".join("a" * 20_000) + " = 1", "[" + " . ".join("a" * 9000)])
+def test_a_key_of_very_many_parts_is_refused_before_it_is_parsed(text: str) -> None:
+    with pytest.raises(SettingsError, match="line 2: a key of more than 64 parts"):
+        parse_settings(b"\n" + text.encode())
+
+
 def test_what_isnt_a_small_file_is_refused(settings_file: Path) -> None:
     settings_file.mkdir()
     with pytest.raises(FileAccessError, match="directory"):
