@@ -5,7 +5,6 @@ Everything is imported inside, so that Ctrl-C ends the program quietly from its 
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
@@ -85,6 +84,8 @@ def _end_at_once(code: int) -> NoReturn:
 
     The engine is closed by now, if there was one, and nothing else needs to be put away.
     """
+    import contextlib
+
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()
