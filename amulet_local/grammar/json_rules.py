@@ -132,16 +132,21 @@ def integers(low: int | None, high: int | None) -> str:
     parts = []
     if low is None or low < 0:
         below = None if low is None else -low
-        parts.append(f'"-" {_magnitudes(max(1, -(0 if high is None else high)), below)}')
+        parts.append(f'"-" {magnitudes(max(1, -(0 if high is None else high)), below)}')
     if high is None or high >= 0:
-        parts.append(_magnitudes(max(0, low or 0), high))
+        parts.append(magnitudes(max(0, low or 0), high))
     return " | ".join(parts)
 
 
-def numbers(low: int | None, high: int | None, *, above: bool, below: bool) -> str:
+def numbers(
+    low: int | None, high: int | None, *, above: bool, below: bool, fraction: str = "fraction"
+) -> str:
     """Numbers from `low` to `high`, which are whole; `above` and `below` leave the limits out.
 
     There has to be such a number. Limits that are left out have at most MAX_OPEN_DIGITS digits.
+
+    Args:
+        fraction: the rule of what may stand behind a whole number.
     """
     if low is None and high is None:
         return "number"
@@ -149,55 +154,58 @@ def numbers(low: int | None, high: int | None, *, above: bool, below: bool) -> s
     if low is None or low < 0:
         ends = high is not None and high <= 0
         nearest = -high if ends and high is not None else 0
-        parts += _signed('"-"', nearest, None if low is None else -low, ends and below, above)
+        most = None if low is None else -low
+        parts += _signed('"-"', nearest, most, ends and below, above, fraction)
     if high is None or high > 0 or (high == 0 and not below):
         nearest = max(0, low or 0)
-        parts += _signed("", nearest, high, above and nearest == low, below)
+        parts += _signed("", nearest, high, above and nearest == low, below, fraction)
     return " | ".join(parts)
 
 
-def _signed(sign: str, low: int, high: int | None, above: bool, below: bool) -> list[str]:
+def _signed(
+    sign: str, low: int, high: int | None, above: bool, below: bool, fraction: str
+) -> list[str]:
     """Decimal numbers of one sign whose magnitude is from `low` to `high`."""
     parts = []
     if above:
         parts.append(f"{sign} {quoted(str(low))} some-fraction")
         low += 1
     if high is None or low < high:
-        parts.append(f"{sign} {_magnitudes(low, None if high is None else high - 1)} fraction?")
+        parts.append(f"{sign} {magnitudes(low, None if high is None else high - 1)} {fraction}?")
     if high is not None and not below:
         parts.append(f"{sign} {quoted(str(high))} no-fraction?")
     return [part.strip() for part in parts]
 
 
-def _magnitudes(low: int, high: int | None) -> str:
+def magnitudes(low: int, high: int | None) -> str:
     """Decimal digits of the numbers from `low` >= 0 to `high`."""
     if low == 0 and high is None:
         return "whole"
     end = "9" * MAX_DIGITS if high is None else str(high)
     start = str(low)
     if len(start) == len(end):
-        return _same_length(start, end)
-    parts = [_same_length(start, "9" * len(start))]
+        return same_length(start, end)
+    parts = [same_length(start, "9" * len(start))]
     if len(end) - len(start) > 1:
         parts.append(f"[1-9] {times('[0-9]', len(start), len(end) - 2)}")
-    parts.append(_same_length("1" + "0" * (len(end) - 1), end))
+    parts.append(same_length("1" + "0" * (len(end) - 1), end))
     return f"({' | '.join(parts)})"
 
 
-def _same_length(low: str, high: str) -> str:
+def same_length(low: str, high: str) -> str:
     """Digits from `low` to `high`, which have the same number of them."""
     if low == high:
         return quoted(low)
     if low[0] == high[0]:
-        return f"{quoted(low[0])} {_same_length(low[1:], high[1:])}"
+        return f"{quoted(low[0])} {same_length(low[1:], high[1:])}"
     n_rest = len(low) - 1
     first, last = int(low[0]), int(high[0])
     parts = []
     if low[1:] != "0" * n_rest:
-        parts.append(f"{quoted(low[0])} {_same_length(low[1:], '9' * n_rest)}")
+        parts.append(f"{quoted(low[0])} {same_length(low[1:], '9' * n_rest)}")
         first += 1
     if high[1:] != "9" * n_rest:
-        parts.append(f"{quoted(high[0])} {_same_length('0' * n_rest, high[1:])}")
+        parts.append(f"{quoted(high[0])} {same_length('0' * n_rest, high[1:])}")
         last -= 1
     if first <= last:
         digits = f"[{first}-{last}]"

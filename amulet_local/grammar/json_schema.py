@@ -15,7 +15,6 @@ import json
 import re
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
 from amulet_local.grammar import json_rules as rules
 from amulet_local.grammar import schema_scalars as scalars
@@ -33,6 +32,8 @@ from amulet_local.grammar.schema_keywords import (
     shown,
     unsupported,
 )
+from amulet_local.grammar.schema_names import is_never, patterns_of, spoken_of
+from amulet_local.grammar.schema_references import References
 
 MAX_CHARACTERS = 256 * 1024
 """Length of a schema given as text."""
@@ -82,6 +83,7 @@ class _Converter:
 
     def __init__(self, schema: Any, prefix: str) -> None:
         self._schema, self._prefix = schema, prefix
+        self._references = References(schema)
         self._n_parts = self._n_characters = 0
         self._rules: dict[str, str] = {}
         self._name_of: dict[str, str] = {}
@@ -120,7 +122,7 @@ class _Converter:
             self._count(1, path)
             name = f"{self._prefix}ref{len(self._name_of_ref) + 1}"
             self._name_of_ref[ref] = self._rules[name] = name
-            target = self._target(ref, path)
+            target = self._references.target(ref, path)
             self._rules[name] = self._visit(target, f"{path}.$ref", refs | {ref}, depth + 1)
         return self._name_of_ref[ref]
 
@@ -174,8 +176,8 @@ class _Converter:
         """One mapping instead of $ref and allOf, and the references that were followed."""
         if schema is True:
             return {}, refs
-        if schema is False:
-            refuse(path, "nothing is allowed here")
+        if is_never(schema):
+            unsupported(path, "nothing is allowed here")
         if not isinstance(schema, Mapping):
             refuse(path, f"a schema must be an object, not {shown(schema)}")
         if depth > MAX_DEPTH:
@@ -189,7 +191,7 @@ class _Converter:
         parts = []
         if "$ref" in schema:
             ref = schema["$ref"]
-            target = self._target(ref, path)
+            target = self._references.target(ref, path)
             if ref in refs:
                 refuse(path, f"the reference {shown(ref)} leads back to itself")
             parts.append((target, f"{path}.$ref", refs | {ref}))
@@ -201,21 +203,9 @@ class _Converter:
             more, followed = self._flatten(part, where, followed, depth + 1)
             flat = merged(flat, more, path)
             refs |= followed
+        if "not" in flat:
+            unsupported(path, "'not' isn't supported")
         return flat, refs
-
-    def _target(self, ref: Any, path: str) -> Any:
-        if not isinstance(ref, str) or not (ref == "#" or ref.startswith("#/")):
-            refuse(path, f"only references within the schema (#/...) work, not {shown(ref)}")
-        target = self._schema
-        for step in ref.split("/")[1:]:
-            step = unquote(step).replace("~1", "/").replace("~0", "~")
-            if isinstance(target, Mapping) and step in target:
-                target = target[step]
-            elif isinstance(target, list) and step.isdecimal() and int(step) < len(target):
-                target = target[int(step)]
-            else:
-                refuse(path, f"nothing is at {shown(ref)}")
-        return target
 
     def _types(self, flat: Mapping[str, Any], path: str) -> tuple[str, ...]:
         """The types that are allowed, () for all."""
@@ -244,6 +234,8 @@ class _Converter:
             if "const" in flat and not equal(value, flat["const"]):
                 continue
             if types and not any(is_of(value, name) for name in types):
+                continue
+            if not scalars.is_within(value, flat, path):
                 continue
             try:
                 literals.append(rules.constant(value))
@@ -283,17 +275,34 @@ class _Converter:
             properties = {name: others for name in allowed if isinstance(name, str)}
             others, names = False, True
         key = self._names(names, path, depth)
-        if key != "string" and (properties or required):
+        patterns = patterns_of(flat, path)
+        if key != "string" and (properties or required or patterns):
             unsupported(path, "'propertyNames' together with properties isn't supported")
         low, high = scalars.limits(flat, "minProperties", "maxProperties", path)
         missing = [name for name in dict.fromkeys(required) if name not in properties]
-        if missing and others is False and "additionalProperties" in flat:
-            refuse(path, f"the property {shown(missing[0])} is required and not allowed")
+        if others is False and "additionalProperties" in flat:
+            for name in missing:
+                if not spoken_of(patterns, name, path):
+                    refuse(path, f"the property {shown(name)} is required and not allowed")
         if not properties and not missing:
+            if patterns:
+                key, others = self._named_so(patterns, path, depth)
             return self._map(key, others, low, high, path, depth)
-        if "minProperties" in flat or "maxProperties" in flat:
+        undeclared = True if others is False else others
+        declared = {**properties, **dict.fromkeys(missing)}
+        for name in declared:
+            spoken = spoken_of(patterns, name, path)
+            if name in missing:
+                declared[name] = {"allOf": spoken} if spoken else undeclared
+            elif spoken:
+                declared[name] = {"allOf": [declared[name], *spoken]}
+        declared = {
+            name: schema
+            for name, schema in declared.items()
+            if name in required or not is_never(schema)
+        }
+        if low > len(set(required)) or (high is not None and high < len(declared)):
             refuse(path, "minProperties and maxProperties don't work together with properties")
-        declared = {**properties, **dict.fromkeys(missing, others or True)}
         pairs = []
         for name, schema in declared.items():
             where = f"{path}.properties.{name if name.isidentifier() else shown(name)}"
@@ -324,6 +333,18 @@ class _Converter:
         return self._visit(
             {"allOf": [{"type": "string"}, names]}, f"{path}.propertyNames", frozenset(), depth + 1
         )
+
+    def _named_so(self, patterns: Mapping[str, Any], path: str, depth: int) -> tuple[str, Any]:
+        """What names of properties have to be that match a pattern, and the schema of the values.
+
+        Raises:
+            UnsupportedError: a name may match several, and they ask for other values.
+        """
+        first, *others = patterns.values()
+        if any(not equal(first, other) for other in others):
+            unsupported(path, "'patternProperties' with several schemas isn't supported")
+        keys = [self._names({"pattern": pattern}, path, depth) for pattern in patterns]
+        return self._rule(" | ".join(keys)), first
 
     def _map(
         self,

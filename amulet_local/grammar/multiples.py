@@ -6,8 +6,12 @@ so far is their remainder.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from decimal import Decimal
+from fractions import Fraction
+
+from amulet_local.grammar import json_rules as rules
 
 MakeRule = Callable[[str], str]
 """Gives a rule's body a name."""
@@ -24,7 +28,7 @@ class MultipleError(ValueError):
     """There is no rule for these multiples."""
 
 
-def multiples(divisor: Decimal, low: int | None, high: int | None, rule: MakeRule) -> str:
+def multiples(divisor: Decimal, low: Decimal | None, high: Decimal | None, rule: MakeRule) -> str:
     """The multiples of a number, from `low` to `high`.
 
     Args:
@@ -33,14 +37,18 @@ def multiples(divisor: Decimal, low: int | None, high: int | None, rule: MakeRul
     Raises:
         MultipleError: there are too many remainders, or limits that aren't simple.
     """
-    if divisor != divisor.to_integral_value():
-        return _decimals(divisor, low, high)
-    n = int(divisor)
-    if low is not None and high is not None and (high - low) // n < MAX_LISTED:
-        listed = [str(value) for value in range(-(-low // n) * n, high + 1, n)]
+    if low is not None and high is not None and (high - low) / divisor < MAX_LISTED:
+        first, last = (
+            math.ceil(Fraction(low) / Fraction(divisor)),
+            math.floor(Fraction(high) / Fraction(divisor)),
+        )
+        listed = [f"{(divisor * n).normalize():f}" for n in range(first, last + 1)]
         if not listed:
             raise MultipleError("no multiple is within these limits")
         return " | ".join(f'"{value}"' for value in listed)
+    if divisor != divisor.to_integral_value():
+        return _decimals(divisor, low, high, rule)
+    n = int(divisor)
     sign = _sign(low, high)
     zeros = ""
     while n % 10 == 0:
@@ -85,16 +93,51 @@ class _Steps:
         return self._names[key]
 
 
-def _decimals(divisor: Decimal, low: int | None, high: int | None) -> str:
-    """Multiples of 0.1, 0.01 and so on: so many decimals at most."""
-    _, digits, exponent = divisor.normalize().as_tuple()
-    if digits != (1,) or not isinstance(exponent, int) or -exponent > MAX_PLACES:
-        raise MultipleError("a divisor that is no whole number has to be 0.1, 0.01 or the like")
-    whole = f'("0" | [1-9] [0-9]{{0,{MAX_DIGITS - 1}}})'
-    return f'{_sign(low, high)}{whole} ("." [0-9]{{1,{-exponent}}})?'
+def _decimals(divisor: Decimal, low: Decimal | None, high: Decimal | None, rule: MakeRule) -> str:
+    """Multiples of 0.5, 0.01 and so on, of which every whole number is one."""
+    exponent = divisor.normalize().as_tuple().exponent
+    places = -exponent if isinstance(exponent, int) else MAX_PLACES + 1
+    if places > MAX_PLACES or 10**places % (n := int(divisor.scaleb(places))):
+        raise MultipleError("a divisor that is no whole number has to divide 1: 0.5, 0.01")
+    largest = 10 ** (MAX_DIGITS - places) - 1
+    first, last = _whole(low, -largest), _whole(high, largest)
+    if first > last:
+        raise MultipleError("limits that are no whole numbers are too near to each other")
+    fraction = rule(f'"." ({_fractions(n, 10**places - 1, places)})')
+    parts = [rules.numbers(first, last, above=False, below=False, fraction=fraction)]
+    for limit, end, sign in ((high, last, ""), (low, -first, "-")):
+        if limit is None or limit == limit.to_integral_value():
+            continue
+        if end < 0:
+            raise MultipleError("limits that are no whole numbers have to be on both sides of 0")
+        rest = int((abs(limit) - end).scaleb(places))
+        if rest >= n:
+            parts.append(f'"{sign}{end}." ({_fractions(n, rest, places)})')
+    return " | ".join(parts)
 
 
-def _sign(low: int | None, high: int | None) -> str:
+def _whole(limit: Decimal | None, largest: int) -> int:
+    """The whole number nearest to a limit within it, at most the largest."""
+    if limit is None or abs(limit) > abs(largest):
+        return largest
+    return math.floor(limit) if largest > 0 else math.ceil(limit)
+
+
+def _fractions(n: int, most: int, places: int) -> str:
+    """Digits behind a point: multiples of n up to `most`, which have so many places or fewer."""
+    if n == 1 and most == 10**places - 1:
+        return f"[0-9]{{1,{places}}}"
+    if most // n >= MAX_LISTED:
+        raise MultipleError(f"more than {MAX_LISTED} fractions")
+    found = {"0": f'"0"{{1,{places}}}'}
+    for value in range(n, most + 1, n):
+        digits = str(value).zfill(places).rstrip("0")
+        n_zeros = places - len(digits)
+        found[digits] = f'"{digits}"' + (f' "0"{{0,{n_zeros}}}' if n_zeros else "")
+    return " | ".join(found.values())
+
+
+def _sign(low: Decimal | None, high: Decimal | None) -> str:
     if high is not None or low not in (None, 0):
         raise MultipleError("limits have to be few multiples apart, or the lowest 0")
     return "" if low == 0 else '"-"? '

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from types import NoneType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from amulet_local.common.errors import InvalidParameterError
 
@@ -27,11 +27,12 @@ IGNORED = frozenset(
 _OBJECT = (
     *("properties", "required", "additionalProperties", "minProperties", "maxProperties"),
     "propertyNames",
+    "patternProperties",
 )
 _ARRAY = ("items", "prefixItems", "additionalItems", "minItems", "maxItems", "uniqueItems")
 _STRING = ("minLength", "maxLength", "format", "pattern")
 _NUMBER = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf")
-_OTHER = ("type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref")
+_OTHER = ("type", "enum", "const", "anyOf", "oneOf", "allOf", "not", "$ref")
 KEYWORDS = frozenset((*_OBJECT, *_ARRAY, *_STRING, *_NUMBER, *_OTHER))
 """Keywords that are supported."""
 SUGGESTED_BY = {"object": _OBJECT, "array": _ARRAY, "string": _STRING, "number": _NUMBER}
@@ -107,6 +108,10 @@ def _check_neighbours(one: Mapping[str, Any], other: Mapping[str, Any], path: st
         own, others = (properties_of(part) for part in (this, that))
         if this.get("additionalProperties", True) not in (True, {}) and set(others) - set(own):
             unsupported(path, "additionalProperties with properties elsewhere isn't supported")
+        patterns = that.get("patternProperties")
+        is_closed = this.get("additionalProperties", True) not in (True, {})
+        if is_closed and patterns and not equal(this.get("patternProperties"), patterns):
+            unsupported(path, "additionalProperties with patternProperties elsewhere")
         first = that.get("prefixItems")
         if "items" in this and first and not equal(first, this.get("prefixItems")):
             unsupported(path, "items with prefixItems elsewhere isn't supported")
@@ -158,7 +163,12 @@ def limit(
     return flat.get(closed), False
 
 
-def within_digits(low: int | None, high: int | None, path: str) -> tuple[int | None, int | None]:
+Limit = TypeVar("Limit", int, float)
+
+
+def within_digits(
+    low: Limit | None, high: Limit | None, path: str
+) -> tuple[Limit | None, Limit | None]:
     """Limits of as many digits as are written at most; None where one is beyond."""
     largest = 10**MAX_DIGITS - 1
     is_empty = low is not None and high is not None and low > high

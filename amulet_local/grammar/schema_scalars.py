@@ -14,9 +14,12 @@ from fractions import Fraction
 from typing import Any
 
 from amulet_local.grammar import json_rules as rules
+from amulet_local.grammar.decimals import DecimalError, decimals
 from amulet_local.grammar.multiples import MakeRule, MultipleError, multiples
 from amulet_local.grammar.pattern import PatternError, inside
 from amulet_local.grammar.schema_keywords import (
+    MAX_DIGITS,
+    SUGGESTED_BY,
     is_of,
     limit,
     refuse,
@@ -30,6 +33,18 @@ MAX_REPETITIONS = 2000
 BLOCK = 1000
 MAX_LENGTH = 1_000_000
 """Characters of a string, and how many are one rule."""
+
+_LOOKING_AROUND = {
+    "duration": (
+        r"^P(?:(\d+W)|(?!.*W)(?=\d|T\d)(\d+Y)?(\d+M)?(\d+D)?(T(?=\d)(\d+H)?(\d+M)?"
+        r"(\d+([.,]\d+)?S)?)?)$"
+    ),
+    "hostname": (
+        r"^(?=.{1,253}\.?$)[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+        r"(?:\.[a-zA-Z0-9](?:[-0-9a-zA-Z]{0,61}[0-9a-zA-Z])?)*\.?$"
+    ),
+}
+"""Patterns that zod writes beside a format, and that every text of the format's rule matches."""
 
 
 def open_formats(schema: Any) -> list[str]:
@@ -66,7 +81,10 @@ def string(flat: Mapping[str, Any], path: str, rule: MakeRule) -> str:
         try:
             return f'"\\"" ({inside(flat["pattern"], low, high)}) "\\""'
         except PatternError as error:
-            unsupported(path, f"'pattern': {error}")
+            known = str(flat.get("format"))
+            if flat["pattern"] != _LOOKING_AROUND.get(known) or (low, high) != (0, None):
+                unsupported(path, f"'pattern': {error}")
+            return f'"\\"" {rules.FORMATS[known]} "\\""'
     if (low, high) != (0, None):
         brief = rules.short(str(flat.get("format")), low, high)
         if brief is not None:
@@ -85,8 +103,9 @@ def integer(flat: Mapping[str, Any], path: str, rule: MakeRule) -> str:
     first = None if low is None else math.floor(low) + 1 if above else math.ceil(low)
     last = None if high is None else math.ceil(high) - 1 if below else math.floor(high)
     divisor = _divisor(flat, path)
-    if divisor is not None and (1 / Fraction(divisor)).denominator != 1:
-        return _multiples(divisor, first, last, path, rule)
+    step = 1 if divisor is None else Fraction(divisor).numerator  # of the whole multiples
+    if step != 1:
+        return _multiples(Decimal(step), _exact(first), _exact(last), path, rule)
     return rules.integers(*within_digits(first, last, path))
 
 
@@ -94,21 +113,56 @@ def number(flat: Mapping[str, Any], path: str, rule: MakeRule) -> str:
     """A number."""
     low, above = limit(flat, "minimum", "exclusiveMinimum", max, path)
     high, below = limit(flat, "maximum", "exclusiveMaximum", min, path)
-    for value, is_open in ((low, above), (high, below)):
-        if value is not None and value != int(value):
-            refuse(path, f"limits of a number must be whole numbers, not {shown(value)}")
-        if value is not None and is_open and abs(value) >= 10**rules.MAX_OPEN_DIGITS:
-            refuse(path, f"a limit left out has {rules.MAX_OPEN_DIGITS} digits at most")
-    if low is not None and low == high and (above or below):
-        refuse(path, "no number is within these limits")
-    first, last = None if low is None else int(low), None if high is None else int(high)
     divisor = _divisor(flat, path)
     if divisor is not None:
         if above or below:
             unsupported(path, "'multipleOf': limits that are left out")
-        return _multiples(divisor, first, last, path, rule)
-    first, last = within_digits(first, last, path)
+        return _multiples(divisor, _exact(low), _exact(high), path, rule)
+    if any(value is not None and value != int(value) for value in (low, high)):
+        low, high = within_digits(low, high, path)
+        try:
+            return decimals(_exact(low), _exact(high), above=above, below=below)
+        except DecimalError as error:
+            unsupported(path, f"limits of a number: {error}")
+    for value, is_open in ((low, above), (high, below)):
+        if value is not None and is_open and abs(value) >= 10**rules.MAX_OPEN_DIGITS:
+            refuse(path, f"a limit left out has {rules.MAX_OPEN_DIGITS} digits at most")
+    if low is not None and low == high and (above or below):
+        refuse(path, "no number is within these limits")
+    first, last = within_digits(
+        None if low is None else int(low), None if high is None else int(high), path
+    )
+    largest = 10**MAX_DIGITS - 1  # an exponent would lead beyond a limit that has more digits
+    first = -largest if low is not None and first is None else first
+    last = largest if high is not None and last is None else last
     return rules.numbers(first, last, above=above, below=below)
+
+
+def _exact(value: float | None) -> Decimal | None:
+    """A number as its JSON says it."""
+    return None if value is None else Decimal(str(value))
+
+
+def is_within(value: Any, flat: Mapping[str, Any], path: str) -> bool:
+    """Whether a value of `enum` or `const` is one that the keywords beside it allow.
+
+    Raises:
+        UnsupportedError: that can't be told.
+    """
+    kind = next((name for name in SUGGESTED_BY if is_of(value, name)), "")
+    beside = (set(SUGGESTED_BY.get(kind, ())) & flat.keys()) - {"format"}
+    if kind != "number":
+        if beside:
+            unsupported(path, f"{min(beside)!r} beside enum or const isn't supported")
+        return True
+    low, above = limit(flat, "minimum", "exclusiveMinimum", max, path)
+    high, below = limit(flat, "maximum", "exclusiveMaximum", min, path)
+    divisor = _divisor(flat, path)
+    return (
+        (low is None or (value > low if above else value >= low))
+        and (high is None or (value < high if below else value <= high))
+        and (divisor is None or (Fraction(str(value)) / Fraction(divisor)).denominator == 1)
+    )
 
 
 def _divisor(flat: Mapping[str, Any], path: str) -> Decimal | None:
@@ -117,11 +171,11 @@ def _divisor(flat: Mapping[str, Any], path: str) -> Decimal | None:
         return None
     if not is_of(value, "number") or not 0 < value < math.inf:
         refuse(path, f"multipleOf must be a number above 0, not {shown(value)}")
-    return Decimal(value if isinstance(value, int) else str(value))
+    return _exact(value)
 
 
 def _multiples(
-    divisor: Decimal, first: int | None, last: int | None, path: str, rule: MakeRule
+    divisor: Decimal, first: Decimal | None, last: Decimal | None, path: str, rule: MakeRule
 ) -> str:
     try:
         return multiples(divisor, first, last, rule)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from decimal import Decimal
 from random import Random
 from typing import Any
 
@@ -281,6 +282,67 @@ def test_a_pattern_is_found_in_what_matches(
             ["-1", "0.001", ".5", "01", "1e2"],
         ),
         ({"type": "integer", "multipleOf": 0.5}, ["3", "-8"], ["0.5"]),
+        ({"enum": [1, 2, 2.5, 3, "a"], "minimum": 2, "multipleOf": 0.5, "exclusiveMaximum": 3},
+         ["2", "2.5", '"a"'], ["1", "3"]),
+        ({"type": "integer", "multipleOf": 1.5}, ["3", "-9", "0"], ["1", "1.5"]),
+        (
+            {"type": "number", "multipleOf": 0.5},
+            ["0", "-0.5", "3", "3.0", "12.5"],
+            ["0.25", "1.55", "1e1"],
+        ),
+        (
+            {"type": "number", "multipleOf": 1.5, "minimum": 0.1, "maximum": 6.2},
+            ["1.5", "3", "4.5", "6"],
+            ["0", "7.5", "2"],
+        ),
+        (
+            {"type": "number", "multipleOf": 0.01, "minimum": 0, "maximum": 999.99},
+            ["0", "0.07", "999.9", "999.99", "999", "12.50"],
+            ["-1", "1000", "0.001"],
+        ),
+        (
+            {"type": "number", "multipleOf": 0.25, "minimum": -200.5, "maximum": 0},
+            ["0", "-200.5", "-200.25", "-3.75"],
+            ["-200.75", "0.25", "-201"],
+        ),
+        (
+            {"type": "number", "minimum": -3.4028234663852886e38, "maximum": 3.4028234663852886e38},
+            ["0", "-1.5", "123456789012345"],
+            ["1e99"],
+        ),
+        (
+            {"patternProperties": {"^x-": {"type": "integer"}}, "additionalProperties": False},
+            ["{}", '{"x-a": 1}', '{"x-": 1, "x-b": 2}'],
+            ['{"a": 1}', '{"x-a": "b"}'],
+        ),
+        (
+            {
+                "properties": {"x-a": {"minimum": 3}, "b": {}},
+                "required": ["x-c"],
+                "patternProperties": {"^x-": {"type": "integer"}, "c$": {"maximum": 9}},
+                "additionalProperties": False,
+            },
+            ['{"x-a": 3, "x-c": 9}', '{"b": "x", "x-c": -1}'],
+            ['{"x-a": 2, "x-c": 9}', '{"x-c": 10}', '{"x-a": 3.5, "x-c": 9}', '{"x-a": 3}'],
+        ),
+        (
+            {"$id": "http://a.b/c", "$defs": {"d": {"$anchor": "n", "type": "null"}},
+             "items": {"anyOf": [{"$ref": "#n"}, {"$ref": "http://a.b/c#/$defs/d"}]}},
+            ["[null]"],
+            ["[1]"],
+        ),
+        (
+            {"type": "object", "properties": {"a": {"not": {}}, "b": {}}, "minProperties": 0},
+            ["{}", '{"b": 1}'],
+            ['{"a": 1}'],
+        ),
+        (
+            {"type": "string", "format": "hostname", "pattern":
+             "^(?=.{1,253}\\.?$)[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?"
+             "(?:\\.[a-zA-Z0-9](?:[-0-9a-zA-Z]{0,61}[0-9a-zA-Z])?)*\\.?$"},
+            ['"a-b.example.org"'],
+            ['"-a"', '"a..b"'],
+        ),
         ({"type": "string", "format": "ipv4"}, ['"10.0.255.1"'], ['"256.1.1.1"', '"1.1.1"']),
     ],
     ids=lambda value: str(value)[:40],
@@ -304,6 +366,30 @@ def test_multiples_of_a_number_are_the_numbers_that_it_divides(n: int) -> None:
     made = automaton({"type": "integer", "multipleOf": n})
     for value in (*range(-3 * n, 3 * n + 1), 10**6 // n * n, 10**6 // n * n + 1):
         assert matches(made, str(value)) == (value % n == 0), value
+
+
+DECIMALS = st.decimals(-40, 40, places=2, allow_nan=False)
+
+
+@given(DECIMALS, st.decimals(0, 3, places=3), st.booleans(), st.booleans(), st.data())
+@RELAXED
+def test_numbers_between_decimals_are_those_within_them(
+    low: Decimal, width: Decimal, above: bool, below: bool, data: st.DataObject
+) -> None:
+    high = low + width + Decimal("0.001")
+    schema = {
+        "type": "number",
+        "exclusiveMinimum" if above else "minimum": float(low),
+        "exclusiveMaximum" if below else "maximum": float(high),
+    }
+    made = automaton(schema)
+    near = st.decimals(low - 1, high + 1, places=data.draw(st.integers(0, 5)))
+    for value in (low, high, -low, *data.draw(st.lists(near, min_size=5, max_size=5))):
+        text = f"{value.normalize():f}"
+        within = (low < value if above else low <= value) and (
+            value < high if below else value <= high
+        )
+        assert matches(made, text) == within, text
 
 
 def test_formats_that_are_left_open_are_named() -> None:
@@ -341,11 +427,14 @@ REFUSED: list[tuple[Any, str]] = [
     ({"type": "string", "pattern": "a{2,1}"}, "'pattern': repetitions must be"),
     ({"type": "string", "pattern": r"(a)\1"}, "isn't supported"),
     ({"type": "string", "pattern": "(" * 50}, "groups within each other"),
-    ({"items": {"oneOf": [{}, {"not": {}}]}}, "$.items.oneOf[1]: 'not' isn't supported"),
-    ({"items": {"anyOf": [{"not": {}}]}}, "$.items.anyOf[0]: 'not' isn't supported"),
+    ({"items": {"oneOf": [{}, {"not": {"const": 1}}]}}, "$.items.oneOf[1]: 'not' isn't supported"),
+    ({"items": {"anyOf": [{"not": {"const": 1}}]}}, "$.items.anyOf[0]: 'not' isn't supported"),
+    ({"items": {"anyOf": [{"not": {}}]}, "minItems": 1}, "$.items.anyOf[0]: nothing is allowed"),
     ({"type": "array", "uniqueItems": True, "minItems": 2}, "'uniqueItems' with several items"),
     ({"properties": {"a": {}}, "propertyNames": {"pattern": "^a"}}, "together with properties"),
-    ({"type": "number", "multipleOf": 0.5}, "'multipleOf': a divisor that is no whole number"),
+    ({"type": "number", "multipleOf": 0.3}, "'multipleOf': a divisor that is no whole number"),
+    ({"type": "number", "multipleOf": 0.5, "minimum": 0.4}, "limits that are no whole"),
+    ({"type": "number", "multipleOf": 0.0005}, "'multipleOf': more than 200 fractions"),
     ({"type": "integer", "multipleOf": 17}, "'multipleOf': more than 16 remainders"),
     ({"type": "integer", "multipleOf": 5, "minimum": 7}, "'multipleOf': limits have to be"),
     ({"type": "integer", "multipleOf": 5, "minimum": 6, "maximum": 9}, "no multiple is within"),
@@ -379,10 +468,27 @@ REFUSED: list[tuple[Any, str]] = [
     ({"type": "integer", "minimum": 10**400}, "no number"),
     ({"type": "integer", "minimum": math.nan}, "minimum must be a number"),
     ({"type": "integer", "exclusiveMinimum": True}, "exclusiveMinimum must be a number"),
-    ({"type": "number", "minimum": 0.5}, "whole numbers, not 0.5"),
+    ({"type": "number", "minimum": 0.5, "maximum": 0.4}, "no number of up to"),
+    ({"type": "number", "minimum": 0.00000000001}, "one has too many digits"),
+    ({"type": "number", "exclusiveMinimum": 123456789.5}, "one has too many digits"),
+    ({"patternProperties": {"(?=a)": {}}}, "'pattern': groups that look around"),
+    ({"patternProperties": {"a": {"type": "null"}, "b": {}}}, "with several schemas"),
+    ({"patternProperties": 3}, "patternProperties must be an object"),
+    ({"$ref": "#nothing"}, "nothing is at '#nothing'"),
+    ({"$defs": {"a": {"$anchor": "x"}, "b": {"$anchor": "x"}}, "$ref": "#x"}, "several schemas"),
+    (
+        {"$defs": {"a": {"$id": "b.json", "$anchor": "x"}}, "$ref": "#x"},
+        "nothing is at '#x'",
+    ),
+    (
+        {"additionalProperties": False, "allOf": [{"patternProperties": {"a": {}}}]},
+        "patternProperties elsewhere",
+    ),
     ({"type": "number", "minimum": 1, "exclusiveMaximum": 1}, "no number"),
     ({"enum": []}, "no value"),
     ({"enum": [1, 2], "type": "string"}, "no value"),
+    ({"const": 3, "minimum": 4}, "no value"),
+    ({"enum": ["abc"], "minLength": 4}, "'minLength' beside enum or const"),
     ({"enum": [math.inf]}, "isn't a JSON value"),
     ({"const": "\ud800"}, "isn't a JSON value"),
     ({"const": {1, 2}}, "isn't a JSON value"),
@@ -395,6 +501,7 @@ REFUSED: list[tuple[Any, str]] = [
     ({"required": "a"}, "required must be a list"),
     ({"required": ["a"], "additionalProperties": False}, "'a' is required and not allowed"),
     ({"properties": {"a": {}}, "minProperties": 1}, "don't work together"),
+    ({"properties": {"a": {}, "b": {}}, "maxProperties": 1}, "don't work together"),
     ({"additionalProperties": False, "minProperties": 1}, "minProperties asks for one"),
     ({"additionalProperties": {}, "minProperties": 2}, "minProperties above 1 isn't supported"),
     ({"properties": {"\ud800": {}}}, "isn't text"),

@@ -1,0 +1,60 @@
+"""Which schemas of `patternProperties` speak of a property, by its name.
+
+Knows nothing about grammars.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from amulet_local.grammar import json_rules as rules
+from amulet_local.grammar.automaton import DEAD, Automaton
+from amulet_local.grammar.gbnf import parse
+from amulet_local.grammar.pattern import PatternError, inside
+from amulet_local.grammar.schema_keywords import refuse, shown, unsupported
+
+
+def is_never(schema: Any) -> bool:
+    """Whether a schema allows nothing, in as many words."""
+    is_not = isinstance(schema, Mapping) and "not" in schema
+    return schema is False or (is_not and schema["not"] in ({}, True))
+
+
+def patterns_of(flat: Mapping[str, Any], path: str) -> Mapping[str, Any]:
+    """The schemas by their patterns.
+
+    Raises:
+        InvalidParameterError: they are something else.
+    """
+    patterns = flat.get("patternProperties", {})
+    if not isinstance(patterns, Mapping) or not all(isinstance(key, str) for key in patterns):
+        refuse(path, "patternProperties must be an object")
+    return patterns
+
+
+def spoken_of(patterns: Mapping[str, Any], name: str, path: str) -> list[Any]:
+    """The schemas whose patterns are found in a name.
+
+    Raises:
+        UnsupportedError: that can't be told.
+    """
+    if patterns and not name.isprintable():
+        unsupported(path, f"'patternProperties' with the property {shown(name)} isn't supported")
+    try:
+        return [value for key, value in patterns.items() if _is_found(key, name)]
+    except PatternError as error:
+        unsupported(path, f"'patternProperties': {error}")
+
+
+def _is_found(pattern: str, name: str) -> bool:
+    """By the automaton, which takes no longer for a hostile pattern."""
+    written = json.dumps(name, ensure_ascii=False)
+    body = f'"\\"" ({inside(pattern, 0, None)}) "\\""'
+    made = Automaton(parse(f"root ::= {body}\nchar ::= {rules.PRIMITIVES['char']}\n"))
+    state = made.start
+    made.begin()
+    for byte in written.encode():
+        state = made.step(state, byte)
+    return state != DEAD and made.may_end(state)
