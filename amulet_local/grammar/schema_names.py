@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from amulet_local.grammar import json_rules as rules
-from amulet_local.grammar.automaton import DEAD, Automaton
 from amulet_local.grammar.gbnf import parse
 from amulet_local.grammar.pattern import PatternError, inside
 from amulet_local.grammar.schema_keywords import refuse, shown, unsupported
@@ -50,6 +49,8 @@ def spoken_of(patterns: Mapping[str, Any], name: str, path: str) -> list[Any]:
 
 def _is_found(pattern: str, name: str) -> bool:
     """By the automaton, which takes no longer for a hostile pattern."""
+    from amulet_local.grammar.automaton import DEAD, Automaton  # NumPy, which help doesn't need
+
     written = json.dumps(name, ensure_ascii=False)
     body = f'"\\"" ({inside(pattern, 0, None)}) "\\""'
     made = Automaton(parse(f"root ::= {body}\nchar ::= {rules.PRIMITIVES['char']}\n"))

@@ -158,11 +158,9 @@ def bad_models(
 @pytest.mark.parametrize(
     "kind", ["missing", "folder", "empty", "text", "cut", "embedding", "adapter"]
 )
-def test_files_that_are_no_models(
-    bad_models: dict[str, tuple[Path, str]], call: CallCli, kind: str
-) -> None:
+def test_files_that_are_no_models(bad_models: dict[str, tuple[Path, str]], kind: str) -> None:
     path, word = bad_models[kind]
-    assert word in call("generate", "Hi", "-m", path).error_line
+    assert word in run("generate", "Hi", "-m", path).error_line
 
 
 @pytest.mark.lengthy
