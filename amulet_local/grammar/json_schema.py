@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amulet_local.grammar import json_rules as rules
@@ -32,7 +32,7 @@ from amulet_local.grammar.schema_keywords import (
     shown,
     unsupported,
 )
-from amulet_local.grammar.schema_names import is_never, patterns_of, spoken_of
+from amulet_local.grammar.schema_names import declared_properties, is_never, patterns_of, spoken_of
 from amulet_local.grammar.schema_references import References
 
 MAX_CHARACTERS = 256 * 1024
@@ -289,40 +289,35 @@ class _Converter:
                 key, others = self._named_so(patterns, path, depth)
             return self._map(key, others, low, high, path, depth)
         undeclared = True if others is False else others
-        declared = {**properties, **dict.fromkeys(missing)}
-        for name in declared:
-            spoken = spoken_of(patterns, name, path)
-            if name in missing:
-                declared[name] = {"allOf": spoken} if spoken else undeclared
-            elif spoken:
-                declared[name] = {"allOf": [declared[name], *spoken]}
-        declared = {
-            name: schema
-            for name, schema in declared.items()
-            if name in required or not is_never(schema)
-        }
+        declared = declared_properties(properties, required, undeclared, patterns, path)
         if low > len(set(required)) or (high is not None and high < len(declared)):
             refuse(path, "minProperties and maxProperties don't work together with properties")
-        pairs = []
+        pairs: list[tuple[str, bool]] = []
         for name, schema in declared.items():
             where = f"{path}.properties.{name if name.isidentifier() else shown(name)}"
             self._count(1, where)
             value = self._visit(schema, where, frozenset(), depth + 1)
             try:
-                pairs.append(self._rule(f'{rules.constant(name)} ":" ws {value}'))
+                pair = self._rule(f'{rules.constant(name)} ":" ws {value}')
             except ValueError:
                 refuse(path, f"the name {shown(name)} isn't text")
-        # Two rules for each property: nothing written before it, or something.
+            pairs.append((pair, name in required))
+        return f'"{{" ws {self._in_order(pairs)} ws "}}"'
+
+    def _in_order(self, parts: Sequence[tuple[str, bool]]) -> str:
+        """Parts with commas between them, those that aren't required or not.
+
+        There are two rules for each: nothing is written before it, or something.
+        """
         first = rest = '""'
-        for pair, name in zip(reversed(pairs), reversed(declared), strict=True):
-            is_last = rest == '""'
-            begun = pair if is_last else f"{pair} {rest}"
-            if name in required:
+        for part, is_required in reversed(parts):
+            begun = part if rest == '""' else f"{part} {rest}"
+            if is_required:
                 first, rest = self._rule(begun), self._rule(f'"," ws {begun}')
             else:
                 first = self._rule(f"{begun} | {first}")
                 rest = self._rule(f'"," ws {begun} | {rest}')
-        return f'"{{" ws {first} ws "}}"'
+        return first
 
     def _names(self, names: Any, path: str, depth: int) -> str:
         """What names of properties have to be."""
@@ -424,12 +419,7 @@ class _Converter:
                     if not types or any(is_of(value, name) for name in types)
                 )
             )
-            first = rest = '""'
-            for item in reversed(each):
-                following = item if rest == '""' else f"{item} {rest}"
-                first = self._rule(f"{following} | {first}")
-                rest = self._rule(f'"," ws {following} | {rest}')
-            return f'"[" ws {first} ws "]"'
+            return f'"[" ws {self._in_order([(item, False) for item in each])} ws "]"'
         if low > 1:
             unsupported(path, "'uniqueItems' with several items is supported for an enum only")
         item = self._visit(items, f"{path}.items", frozenset(), depth + 1)

@@ -6,7 +6,7 @@ Knows nothing about grammars.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from amulet_local.grammar import json_rules as rules
@@ -45,6 +45,33 @@ def spoken_of(patterns: Mapping[str, Any], name: str, path: str) -> list[Any]:
         return [value for key, value in patterns.items() if _is_found(key, name)]
     except PatternError as error:
         unsupported(path, f"'patternProperties': {error}")
+
+
+def declared_properties(
+    properties: Mapping[str, Any],
+    required: Sequence[str],
+    undeclared: Any,
+    patterns: Mapping[str, Any],
+    path: str,
+) -> dict[str, Any]:
+    """The schema of each property that is named, without those that may be left out and can't be.
+
+    Args:
+        required: names; some may be none of `properties`.
+        undeclared: the schema of such.
+        patterns: see `patterns_of`.
+    """
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys([*properties, *required]):
+        own = [properties[name]] if name in properties else []
+        spoken = spoken_of(patterns, name, path)
+        if spoken:
+            found[name] = {"allOf": [*own, *spoken]}
+        else:
+            found[name] = own[0] if own else undeclared
+    return {
+        name: schema for name, schema in found.items() if name in required or not is_never(schema)
+    }
 
 
 def _is_found(pattern: str, name: str) -> bool:

@@ -28,7 +28,7 @@ from amulet_local.llama.execution_plan import ExecutionPlan
 from amulet_local.llama.rows import Progress
 from amulet_local.loading import model_store
 from amulet_local.loading.child_process import ChildProcess
-from amulet_local.loading.stream_lock import check_process
+from amulet_local.loading.stream_lock import ENGINE_BUSY, check_process
 from amulet_local.params.choices import Scheduler
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.prompts.dialogue import Dialogue
@@ -47,10 +47,6 @@ _ALONE = frozenset(
     ("generate_from_tokens", "score", "log_ratios", "learn", "answer_all", "measure_costs")
 )
 """What waits for the engine's turn."""
-_BUSY = (
-    "this engine is in the middle of another stream; finish or close that one first, or load a "
-    "second engine"
-)
 
 
 def _forwarded(name: str) -> Any:
@@ -310,7 +306,7 @@ class IsolatedEngine(Engine):
     def _check_turn(self) -> None:
         """Refuse what would wait for this thread's own `stream_all`."""
         if self._in_stream_all == threading.get_ident():
-            raise EngineBusyError(_BUSY)
+            raise EngineBusyError(ENGINE_BUSY)
 
     def _answer_source(self) -> AnswerSource:
         self.check_open()

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amulet_local.common import measurement_cache
-from amulet_local.common.file_identity import file_identity
+from amulet_local.common.file_identity import are_unchanged, file_identity, identities
 from amulet_local.common.user_folders import cache_folder, private_folder
 from amulet_local.loading.model_store import catalogue
 from amulet_local.params.choices import Isolate
@@ -43,10 +43,7 @@ def is_approved(path: str | os.PathLike[str]) -> bool:
             return True
         if private_folder(cache_folder()) is None:  # else another user could say it
             return False
-        others = measurement_cache.read(_FILE).get(file_identity(path))
-        return isinstance(others, dict) and all(
-            file_identity(part) == identity for part, identity in others.items()
-        )
+        return are_unchanged(measurement_cache.read(_FILE).get(file_identity(path)))
     except OSError:
         return False
 
@@ -61,8 +58,7 @@ def approve(path: Path, others: Sequence[Path] = ()) -> None:
     Raises:
         OSError: one of them isn't there.
     """
-    identities = {os.path.realpath(part): file_identity(part) for part in others}
-    measurement_cache.keep(_FILE, file_identity(path), identities)
+    measurement_cache.keep(_FILE, file_identity(path), identities(others))
 
 
 def revoke(path: str | os.PathLike[str]) -> None:

@@ -86,8 +86,8 @@ def settings_together(runtime: RuntimeParams, settings: ContextSettings) -> Cont
     """What a context for the rows of several requests is created with.
 
     Flash attention "auto" is llama.cpp's choice there, which is on: without it the product with
-    the cache is one operation for each row, and a computation of 16 rows takes a tenth longer
-    (docs/decisions.md). Where the cache is exact it stays off, since it computes in 16 bits.
+    the cache is one operation for each row, which costs more (docs/decisions.md). Where the cache
+    is exact it stays off, since it computes in 16 bits.
     """
     halves = ("f16", "bf16")
     if settings.cache_type_k not in halves or settings.cache_type_v not in halves:

@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 30.0
 _LOOK_SECONDS = 0.2
 """A thread that waits looks again after this time: an interrupt may have lost the one who tells."""
 
-_ENGINE_BUSY = (
+ENGINE_BUSY = (
     "this engine is in the middle of another stream; finish or close that one first, or load a "
     "second engine"
 )
@@ -54,7 +54,7 @@ class StreamLock:
     """
 
     def __init__(
-        self, stop_flag: StopFlag, free: Callable[[], None], *, busy: str = _ENGINE_BUSY
+        self, stop_flag: StopFlag, free: Callable[[], None], *, busy: str = ENGINE_BUSY
     ) -> None:
         """Nobody has the turn.
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from amulet_local.common import measurement_cache
-from amulet_local.common.file_identity import file_identity
+from amulet_local.common.file_identity import are_unchanged, file_identity, identities
 from amulet_local.llama import library, trial
 from amulet_local.llama.generative import reason_not_embedding, reason_not_generative
 from amulet_local.llama.gguf import read_header
@@ -49,17 +49,13 @@ def hold_trial(path: Path, isolate: Isolate, use: ModelUse = TEXT) -> None:
 def note_as_run(parts: Sequence[Path], use: ModelUse = TEXT) -> None:
     """Note that a file, with the further files of a split model, needs no trial any more."""
     first, *others = parts
-    identities = {os.path.realpath(part): file_identity(part) for part in others}
-    measurement_cache.keep(_FILE, _key(first, use), identities)
+    measurement_cache.keep(_FILE, _key(first, use), identities(others))
 
 
 def _has_run(path: Path, use: ModelUse) -> bool:
     """Whether a file ran as it is with its adapters; no header is read for that."""
     try:
-        others = measurement_cache.read(_FILE).get(_key(path, use))
-        return isinstance(others, dict) and all(
-            file_identity(part) == identity for part, identity in others.items()
-        )
+        return are_unchanged(measurement_cache.read(_FILE).get(_key(path, use)))
     except OSError:
         return False
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from amulet_local.llama import library
 from amulet_local.llama.context import Context, ContextSettings, Logits, Span
 from amulet_local.llama.model import Model
 from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.worker import Worker, run_together
 
 TOP = 20
 """Logits compared at each token: the largest, where a choice is made."""
@@ -54,7 +56,13 @@ def rounding_noise(model: Model, settings: ContextSettings, stop_flag: StopFlag)
     if isinstance(kept, float) and 0 <= kept < math.inf:
         return kept
     tokens = model.vocabulary.tokenize(_TEXT, add_special=True, parse_special=False)
-    measured = _measure(model, settings, stop_flag, tokens)
+    measured: float
+    worker = Worker("amulet-noise")  # OpenMP would keep threads for the caller's, who lasts
+    try:
+        task = partial(_measure, model, settings, stop_flag, tokens)
+        [measured] = run_together([worker], [task], stop_flag.set)
+    finally:
+        worker.close()
     measurement_cache.keep(_FILE, key, measured)
     return measured
 
