@@ -213,7 +213,7 @@ class _Parser:
             raise self._error("these brackets are empty")
         found = complement(merged(ranges)) if negated else merged(ranges)
         if not found:
-            raise self._error("there is no character that these brackets leave")
+            raise self._error("no character is in these brackets")
         return found
 
     def _char(self) -> int:
