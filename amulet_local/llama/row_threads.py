@@ -42,12 +42,12 @@ class RowThreads:
 
         Args:
             stop_flag: ends what is computed, for an interrupt.
-            workers: threads that others use as well, which the caller ends; own ones if None.
+            workers: as for RowSet.
         """
         self.plan = plan
         self._stop_flag = stop_flag
         self._workers: list[Worker] = [] if workers is None else workers
-        self._own_workers = workers is None
+        self._is_pools = workers is not None
         self._paces: dict[tuple[Schedule, int], Pace] = {}
         self._n_threads = 0
         self._steps_are_short = False
@@ -83,20 +83,22 @@ class RowThreads:
             pace.took(seconds)
 
     def run(self, tasks: Sequence[Task], *, here: bool = False) -> list[Any]:
-        """Run native calls at once, each on a worker; with `here` the first in this thread.
+        """Run native calls at once, each on a worker; the first in this thread if `here`.
+
+        A pool's thread always runs the first one itself.
 
         Raises:
             Whatever a task raises; and KeyboardInterrupt, when all have ended.
         """
-        while len(self._workers) < len(tasks):
+        here = here or self._is_pools
+        n_workers = len(tasks) - here
+        while len(self._workers) < n_workers:
             self._workers.append(Worker(f"amulet-row-{len(self._workers)}"))
-        return run_together(
-            self._workers[: len(tasks)], tasks, self._stop_flag.set, first_here=here
-        )
+        return run_together(self._workers[:n_workers], tasks, self._stop_flag.set, first_here=here)
 
     def close(self) -> None:
         """End the threads, if they are nobody else's."""
-        if self._own_workers:
+        if not self._is_pools:
             for worker in self._workers:
                 worker.close()
             self._workers.clear()

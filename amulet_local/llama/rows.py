@@ -48,7 +48,9 @@ class RowSet:
         """No rows yet.
 
         Args:
-            workers: threads that several sets share, which the caller ends; own ones if None.
+            workers: of a pool whose sets share them and which ends them. A pool's own thread lasts
+                and has no Ctrl-C to wait for, so it computes as well: that saves two hand-overs a
+                token, and OpenMP keeps one set of threads for all. None: own ones.
         """
         self.n_decoded = self.n_kept = 0
         self.keeps_all = False

@@ -1,7 +1,7 @@
 """Hands things from other threads to coroutines of an event loop: one wake-up for many of them.
 
-Waking a loop lets it have the interpreter at once. A scheduler that hands over a token of each of
-many answers would wait for the loop at each of them, instead of computing the next ones meanwhile.
+Waking a loop lets it have the interpreter at once. A scheduler that woke it itself would wait for
+it instead of computing the next tokens meanwhile, so a thread that has nothing else to do does.
 Knows nothing about what is handed over.
 """
 
@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 import weakref
 from collections import deque
+from queue import SimpleQueue
 from typing import Any
 
 _mailboxes: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Mailbox] = (
@@ -40,13 +42,43 @@ class Mailbox:
         self._items.append((queue, item))
         if not self._is_woken:
             self._is_woken = True
-            loop = self._loop()
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
-                if loop is not None:
-                    loop.call_soon_threadsafe(self._empty)
+            _waker.wake(self)
+
+    def wake(self) -> None:
+        """Let the loop empty it."""
+        loop = self._loop()
+        with contextlib.suppress(RuntimeError):  # the loop has ended: nobody waits
+            if loop is not None:
+                loop.call_soon_threadsafe(self._empty)
 
     def _empty(self) -> None:
         self._is_woken = False  # first: what comes from now on wakes the loop again
         while self._items:
             queue, item = self._items.popleft()
             queue.put_nowait(item)
+
+
+class _Waker:
+    """The thread that wakes loops, from the first time on that one has to be."""
+
+    def __init__(self) -> None:
+        self._mailboxes: SimpleQueue[Mailbox] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+
+    def wake(self, mailbox: Mailbox) -> None:
+        self._mailboxes.put(mailbox)
+        if self._thread is None:
+            with self._starting:
+                if self._thread is None:
+                    self._thread = threading.Thread(
+                        target=self._run, name="amulet-waker", daemon=True
+                    )
+                    self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            self._mailboxes.get().wake()
+
+
+_waker = _Waker()

@@ -15,7 +15,6 @@ from amulet_local.common.results import Chunk
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model
 from amulet_local.llama.stop_flag import StopFlag, StoppedError
-from amulet_local.llama.worker import Worker
 from amulet_local.serving.cohort import Cohort, Cost
 from amulet_local.serving.places import Outcome
 from amulet_local.serving.ticket import Ticket
@@ -41,14 +40,13 @@ class BatchedPlaces:
         n_threads: int,
         n_sequences: int | None = None,
         cost: Cost | None = None,
-        worker: Worker | None = None,
         noise: Callable[[Request, StopFlag], float],
     ) -> None:
         """Allocate the memory.
 
         Args:
             settings: n_ctx is that of one row, n_batch the tokens computed at once.
-            n_sequences, cost, worker: as for Cohort.
+            n_sequences, cost: as for Cohort.
             noise: the rounding noise for a request's noise guard.
 
         Raises:
@@ -66,7 +64,6 @@ class BatchedPlaces:
             n_threads=n_threads,
             n_sequences=n_sequences,
             cost=cost,
-            worker=worker,
         )
         self._tickets: dict[int, Ticket] = {}
         self._failed: list[Outcome] = []

@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from amulet_local.answering.answer import Answer
 from amulet_local.answering.generation import Control
@@ -26,7 +25,6 @@ from amulet_local.llama.row import common_length
 from amulet_local.llama.rows import Progress
 from amulet_local.llama.sequences import Part, Sequences
 from amulet_local.llama.stop_flag import StopFlag
-from amulet_local.llama.worker import Worker, run_together
 from amulet_local.optimizer.realigner import Realigner
 
 
@@ -76,7 +74,6 @@ class Cohort:
         n_threads: int,
         n_sequences: int | None = None,
         cost: Cost | None = None,
-        worker: Worker | None = None,
     ) -> None:
         """Allocate the memory.
 
@@ -87,9 +84,6 @@ class Cohort:
             n_threads: for all of it.
             n_sequences: rows in all, at least `n_rows`; if None, as many as all places can have.
             cost: lets steps take fewer threads while other programs keep cores busy; None: never.
-            worker: computes, if given, instead of the caller's thread. OpenMP keeps a pool of
-                threads for each that calls, and with more of them than there are cores all pools
-                wait asleep, which takes a fifth of a step.
 
         Raises:
             ContextCreationError: no memory, or settings that this model excludes.
@@ -111,7 +105,7 @@ class Cohort:
         self._n_threads, self._n_threads_now = n_threads, 0
         self._set_threads(context, n_threads)
         self._pace = None if cost is None or n_threads == 1 else Pace(n_threads)
-        self._cost, self._worker, self._stop_flag = cost, worker, stop_flag
+        self._cost = cost
         self._sequences = Sequences(context, can_drop=model.can_drop_tokens)
         self._realigner = Realigner(model.vocabulary.n_tokens)
         self._rows = [_CohortRow(sequence) for sequence in range(n_sequences)]
@@ -338,19 +332,11 @@ class Cohort:
         pace, cost = self._pace, self._cost
         if pace is None or cost is None or any(len(part.tokens) > 1 for part in parts):
             self._set_threads(self._sequences.context, self._n_threads)
-            return self._compute(parts)
+            return self._sequences.decode(parts)
         self._set_threads(self._sequences.context, pace.n_threads)
         start = time.perf_counter()
-        outputs = self._compute(parts)
+        outputs = self._sequences.decode(parts)
         pace.took((time.perf_counter() - start) / cost(len(parts)))
-        return outputs
-
-    def _compute(self, parts: Sequence[Part]) -> list[int]:
-        decode = partial(self._sequences.decode, parts)
-        if self._worker is None:
-            return decode()
-        outputs: list[int]
-        [outputs] = run_together([self._worker], [decode], self._stop_flag.set)
         return outputs
 
     def _set_threads(self, context: Context, n_threads: int) -> None:

@@ -60,7 +60,6 @@ class InterleavedPlaces:
         noise: Callable[[Request, StopFlag], float],
         new_rows: RowMaker,
         check_memory: Callable[[int], None],
-        workers: list[Worker] | None = None,
     ) -> None:
         """Make the places; two rows each, and more when they are first needed.
 
@@ -69,7 +68,6 @@ class InterleavedPlaces:
             noise: the rounding noise for a request's noise guard.
             new_rows: makes the rows of a place.
             check_memory: raises ContextCreationError where there is none for so many more rows.
-            workers: threads that compute, which are ended here; further ones are added.
 
         Raises:
             ContextCreationError: no memory, or settings that this model excludes.
@@ -79,7 +77,7 @@ class InterleavedPlaces:
         self._realigner = Realigner(model.vocabulary.n_tokens)
         self._noise = noise
         self._check_memory = check_memory
-        self._workers = [] if workers is None else workers
+        self._workers: list[Worker] = []
         self._places: list[_Place] = []
         self._next_reader = 0
         self._closing = False

@@ -13,7 +13,6 @@ from amulet_local.answering.request import Request
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.execution_plan import ExecutionPlan
 from amulet_local.llama.stop_flag import StopFlag
-from amulet_local.llama.worker import Worker
 from amulet_local.loading.runtime_setup import (
     MAX_ROWS,
     MIN_BATCHED_ROWS,
@@ -106,9 +105,7 @@ def new_places(
     def noise(request: Request, stop_flag: StopFlag) -> float:
         return shared.noise(request.amulet, stop_flag)
 
-    def in_turn(
-        n: int, plan: ExecutionPlan, workers: list[Worker] | None = None
-    ) -> InterleavedPlaces:
+    def in_turn(n: int, plan: ExecutionPlan) -> InterleavedPlaces:
         return InterleavedPlaces(
             model,
             replace(settings, n_outputs=1),
@@ -118,15 +115,13 @@ def new_places(
             noise=noise,
             new_rows=shared.parts.new_rows,
             check_memory=partial(check_memory, model, settings),
-            workers=workers,
         )
 
     if scheduler == "interleaved":
         check_memory(model, settings, n_rows=n_places * min(USUAL_ROWS, max_rows))
         return in_turn(n_places, replace(plan, exact_reuse=True))
     check_memory(model, settings, n_rows=(n_sequences or n_places * max_rows) + beside * USUAL_ROWS)
-    workers = [Worker("amulet-row-0")] if beside else []
-    alone = in_turn(1, plan, workers) if beside else None
+    alone = in_turn(1, plan) if beside else None
     try:
         together = BatchedPlaces(
             model,
@@ -136,7 +131,6 @@ def new_places(
             n_threads=plan.n_threads,
             n_sequences=n_sequences,
             cost=shared.meter.relative_cost if plan.paced else None,
-            worker=workers[0] if workers else None,
             noise=noise,
         )
     except BaseException:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import threading
 from collections.abc import AsyncGenerator, MutableMapping
 from types import SimpleNamespace
 from typing import Any
@@ -59,15 +60,15 @@ def test_an_answer_that_fails_while_its_client_leaves_is_nobody_s_lost_task(
 
 
 def test_what_is_put_into_a_mailbox_comes_in_order_with_one_wake_up() -> None:
-    async def run() -> tuple[list[int], int]:
+    async def run() -> tuple[list[int], list[str]]:
         loop, queue = asyncio.get_running_loop(), asyncio.Queue[int]()
-        mailbox, wakes = Mailbox.here(), 0
+        mailbox, wakes, woke = Mailbox.here(), list[str](), threading.Event()
         assert Mailbox.here() is mailbox
         waking = loop.call_soon_threadsafe
 
         def woken(*call: Any) -> Any:
-            nonlocal wakes
-            wakes += 1
+            wakes.append(threading.current_thread().name)
+            woke.set()
             return waking(*call)
 
         loop.call_soon_threadsafe = woken  # type: ignore[method-assign,assignment]
@@ -77,15 +78,16 @@ def test_what_is_put_into_a_mailbox_comes_in_order_with_one_wake_up() -> None:
             for number in range(100):
                 again.put(queue, number)
 
-        deliver()  # the loop has no turn meanwhile
-        at_once = wakes
+        deliver()
+        woke.wait(10)  # the loop has no turn meanwhile
+        at_once = [*wakes]
         await asyncio.to_thread(deliver)
         got = [await queue.get() for _ in range(200)]
         return got, at_once
 
     got, wakes = asyncio.run(run())
     assert got == [*range(100), *range(100)]
-    assert wakes == 1
+    assert wakes == ["amulet-waker"]  # who puts things in waits for no loop
 
 
 def test_a_mailbox_of_a_loop_that_has_ended_takes_things_in_silence() -> None:
