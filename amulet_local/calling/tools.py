@@ -17,6 +17,15 @@ from amulet_local.common.readable import visible
 MAX_TOOLS = 512
 """Functions in a request."""
 
+_OF_UNNAMED = frozenset(
+    {
+        *("additionalProperties", "unevaluatedProperties", "patternProperties", "propertyNames"),
+        *("$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "if", "not", "dependentSchemas"),
+        *("minProperties", "maxProperties", "const", "enum"),
+    }
+)
+"""Keywords that may say something of arguments that `properties` doesn't name."""
+
 _NAME = re.compile(r"[\w.:/-]{1,128}")
 
 
@@ -38,9 +47,16 @@ class Tools:
     parallel: bool = True
 
     def parameters(self, name: str) -> dict[str, Any]:
-        """The JSON Schema of a function's arguments, which are an object."""
+        """The JSON Schema of a function's arguments, which are an object.
+
+        One that names no arguments and says nothing else of them has none, as at OpenAI.
+        """
         (function,) = (tool["function"] for tool in self.shown if tool["function"]["name"] == name)
-        return {"type": "object", **function["parameters"]}
+        schema = {"type": "object", **function["parameters"]}
+        says_more = schema.get("required") or not _OF_UNNAMED.isdisjoint(schema)
+        if not schema.get("properties") and not says_more:
+            schema["additionalProperties"] = False
+        return schema
 
 
 def checked_tools(tools: Any, choice: Any = None, parallel: bool | None = None) -> Tools | None:

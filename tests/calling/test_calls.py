@@ -357,6 +357,32 @@ def test_a_call_that_was_cut_has_what_there_is_of_it() -> None:
     assert read(HERMES, "Hi <tool", 2)[:2] == ("Hi <tool", [])
 
 
+@pytest.mark.parametrize(
+    ("parameters", "free"),
+    [
+        (None, False),
+        ({}, False),
+        ({"type": "object"}, False),
+        ({"type": "object", "properties": {}}, False),
+        ({"type": "object", "properties": {}, "required": [], "title": "None"}, False),
+        ({"type": "object", "additionalProperties": True}, True),
+        ({"type": "object", "properties": {}, "additionalProperties": {"type": "integer"}}, True),
+    ],
+)
+@pytest.mark.parametrize("form", FORMS, ids=lambda form: form.name)
+def test_a_function_that_names_no_arguments_gets_none(
+    form: CallForm, parameters: Any, free: bool
+) -> None:
+    given = {"function": {"name": "f", "parameters": parameters}}
+    checked = checked_tools([given], "required")
+    assert checked is not None
+    made = calling(checked, form)
+    assert allowed(made, form.example("f", "{}")) is True
+    if form.tags is None:
+        assert allowed(made, form.example("f", '{"a": 1}')) is free
+    assert made.warnings == ()
+
+
 def test_a_schema_that_no_grammar_says_is_named_in_a_warning() -> None:
     given = tool_named("f")
     given["function"]["parameters"] = {"properties": {"a": {"not": {"type": "null"}}}}
