@@ -115,11 +115,16 @@ class Embedder:
             EngineClosedError: it was closed.
         """
         ids = self.model.vocabulary.tokenize(text, add_special=True, parse_special=False)
-        if len(ids) > self.n_ctx:
-            ids = [*ids[: self.n_ctx - 1], ids[-1]]
+        ids = self.fitting(ids)
         vector = self._run(partial(self._pooled, ids)) if ids else np.zeros(self.model.n_embd)
         length = math.sqrt(float(vector @ vector))
         return vector / length if length else vector
+
+    def fitting(self, token_ids: list[int]) -> list[int]:
+        """The first tokens of a text, as many as fit, the last one being its last."""
+        if len(token_ids) <= self.n_ctx:
+            return token_ids
+        return [*token_ids[: self.n_ctx - 1], token_ids[-1]]
 
     def hidden_states(self, token_ids: Sequence[int], positions: Sequence[int]) -> Vector:
         """Hidden states after the model's last norm, float64, shape (len(positions), n_embd).

@@ -21,6 +21,7 @@ HABITS = frozenset(
         *("backend_sampling", "dynatemp_exponent"),
         *("adaptive_decay", "n_cache_reuse", "keep_alive", "truncation"),
         *("spaces_between_special_tokens", "chat_format"),
+        *("chat_id", "session_id", "background_tasks"),  # Open WebUI's own, for itself
     }
 )
 """Fields that change nothing about an answer, here or anywhere, whatever their value."""
@@ -62,6 +63,7 @@ _HARMLESS = HABITS | {"model"}
 NEUTRAL: Mapping[str, Collection[Any] | Callable[[Any], bool]] = {
     "adaptive_target": lambda value: _is_number(value) and value < 0,
     "best_of": (1,),
+    "features": lambda value: isinstance(value, Mapping) and not any(value.values()),
     "length_penalty": (1,),
     "modalities": (["text"],),
     "n_keep": (0, -1),

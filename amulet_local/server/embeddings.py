@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 from typing import Any
 
 import numpy as np
@@ -26,18 +27,21 @@ MAX_TEXTS = 2048
 """Of a request; OpenAI's limit."""
 
 _OF_EMBEDDINGS = ("input", "content", "encoding_format", "dimensions")
+_OF_OLLAMA = ("input", "truncate", "dimensions", "options")
+_OF_OLDER = ("prompt", "options")
 _OF_RANKING = ("query", "documents", "texts", "top_n", "return_documents", "return_text")
 
 
 def add_embeddings(app: FastAPI, service: Service) -> None:
     """Add them."""
 
-    async def embed(texts: list[Any]) -> list[Embedded]:
-        embedder = service.embedder
+    def tokens_of(texts: list[Any]) -> list[list[int]]:
         if len(texts) > MAX_TEXTS:
             raise InvalidParameterError(f"input: must not be more than {MAX_TEXTS} texts")
-        ids = [embedder.token_ids(text) for text in texts]
-        found = [await asyncio.to_thread(embedder.embed, one) for one in ids]
+        return [service.embedder.token_ids(text) for text in texts]
+
+    async def embed(ids: list[list[int]]) -> list[Embedded]:
+        found = [await asyncio.to_thread(service.embedder.embed, one) for one in ids]
         service.figures.embedded(sum(one.n_tokens for one in found))
         return found
 
@@ -46,13 +50,12 @@ def add_embeddings(app: FastAPI, service: Service) -> None:
         """Texts as vectors of length 1."""
         body = json_object(await request.body())
         embedder = service.embedder
-        if embedder.pooling == "none":
-            raise InvalidParameterError("pooling: a text has no one vector; use /embeddings")
+        _check_has_one_vector(embedder)
         encoding = body.get("encoding_format", "float")
         if encoding not in ("float", "base64"):
             raise InvalidParameterError("encoding_format: must be float or base64")
         n_wanted = _dimensions(body, embedder)
-        found = await embed(_texts(body.get("input")))
+        found = await embed(tokens_of(_texts(body.get("input"))))
         data = [
             {"object": "embedding", "index": number, "embedding": _encoded(vector, encoding)}
             for number, vector in enumerate(one.shortened(n_wanted) for one in found)
@@ -66,11 +69,49 @@ def add_embeddings(app: FastAPI, service: Service) -> None:
     async def states(request: Request) -> Response:
         """The same in llama-server's shape: a list of rows for each text."""
         body = json_object(await request.body())
-        found = await embed(_texts(body.get("input", body.get("content"))))
+        found = await embed(tokens_of(_texts(body.get("input", body.get("content")))))
         rows = [np.atleast_2d(one.vector).tolist() for one in found]
         listed = [{"index": n, "embedding": row} for n, row in enumerate(rows)]
         listed[0] = with_warnings(listed[0], unread(body, ("input", "content")))
         return JSONResponse(listed)
+
+    @app.post("/api/embed", include_in_schema=False)
+    async def ollamas(request: Request) -> Response:
+        """The same in Ollama's shape: texts that are too long count as far as they fit."""
+        begun_ns = time.perf_counter_ns()
+        body = json_object(await request.body())
+        _check_has_one_vector(service.embedder)
+        n_wanted = _dimensions(body, service.embedder)
+        given = body.get("input")
+        ids = tokens_of([] if given in (None, "", []) else _texts(given))
+        warnings = unread(body, _OF_OLLAMA)
+        if body.get("truncate") is not False:
+            fitting = [service.embedder.fitting(one) for one in ids]
+            n_cut = sum(len(one) < len(whole) for one, whole in zip(fitting, ids, strict=True))
+            if n_cut:
+                warnings.append(f"input: too long, so cut at the end: {n_cut} of {len(ids)}")
+            ids = fitting
+        found = await embed(ids)
+        whole = {
+            "model": _name(body, service.embedder),
+            "embeddings": [one.shortened(n_wanted).tolist() for one in found],
+            "total_duration": time.perf_counter_ns() - begun_ns,
+            "load_duration": 0,
+            "prompt_eval_count": sum(one.n_tokens for one in found),
+        }
+        return JSONResponse(with_warnings(whole, warnings))
+
+    @app.post("/api/embeddings", include_in_schema=False)
+    async def ollamas_older(request: Request) -> Response:
+        """One text in Ollama's older shape."""
+        body = json_object(await request.body())
+        _check_has_one_vector(service.embedder)
+        text = body.get("prompt")
+        if not isinstance(text, str):
+            raise InvalidParameterError("prompt: must be a text")
+        found = await embed([service.embedder.token_ids(text)] if text else [])
+        whole = {"embedding": [x for one in found for x in one.vector.tolist()]}
+        return JSONResponse(with_warnings(whole, unread(body, _OF_OLDER)))
 
     async def rerank(request: Request) -> Response:
         """Documents by how well they answer the query."""
@@ -118,6 +159,11 @@ def add_embeddings(app: FastAPI, service: Service) -> None:
 
     for path in ("/v1/rerank", "/rerank", "/v1/reranking", "/reranking"):
         app.add_api_route(path, rerank, methods=["POST"], include_in_schema=path == "/v1/rerank")
+
+
+def _check_has_one_vector(embedder: ServedEmbedder) -> None:
+    if embedder.pooling == "none":
+        raise InvalidParameterError("pooling: a text has no one vector; use /embeddings")
 
 
 def _texts(value: Any) -> list[Any]:

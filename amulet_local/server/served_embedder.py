@@ -116,6 +116,10 @@ class ServedEmbedder:
                 raise InvalidParameterError("input: a token must be an id")
         return found
 
+    def fitting(self, token_ids: list[int]) -> list[int]:
+        """The first tokens of a text, as many as fit, the last one being its last."""
+        return self._embedder.fitting(token_ids)
+
     def embed(self, token_ids: list[int]) -> Embedded:
         """What comes of a text; an empty one is zero.
 

@@ -176,6 +176,8 @@ def test_plain_is_what_was_sent_and_no_more(server: Server) -> None:
         {"prediction": {"type": "content", "content": "bread"}, "prompt_cache_key": "a"},
         {"cache_prompt": True, "id_slot": -1, "lora": [], "speculative.n_max": 4},
         {"chat_template_kwargs": {"enable_thinking": False}, "grammar": "", "json_schema": None},
+        {"chat_id": "a", "session_id": "b", "background_tasks": {"title_generation": True}},
+        {"features": {"web_search": False, "image_generation": False}},
         {"model": "gpt-4o"},
         {"model": "scripted:latest"},
     ],
@@ -200,6 +202,7 @@ def test_harmless_values_are_taken_without_a_word(server: Server, body: dict[str
         ({"min_keep": 5}, "min_keep"),
         ({"n_indent": 4}, "n_indent"),
         ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"features": {"web_search": True}}, "features"),
         ({"\x1b[31m": 1}, "\\x1b"),
     ],
 )

@@ -128,6 +128,46 @@ def test_fewer_dimensions_are_the_first_ones_of_length_one(server: Server) -> No
         assert refused.status_code == 400
 
 
+def test_ollama_s_shapes_have_the_same_numbers(server: Server, embedder: Embedder) -> None:
+    [first] = vectors(server, TEXT)
+    body = told(server, "/api/embed", model="any", input=[TEXT, "Bread."])
+    assert body["embeddings"][0] == first
+    assert body["prompt_eval_count"] == told(server, "/v1/embeddings", input=[TEXT, "Bread."])[
+        "usage"
+    ]["prompt_tokens"]
+    assert (body["model"], body["total_duration"] > 0) == ("any", True)
+    assert "amulet" not in body
+    assert told(server, "/api/embed", input=TEXT, dimensions=2)["embeddings"] == [
+        one["embedding"]
+        for one in told(server, "/v1/embeddings", input=TEXT, dimensions=2)["data"]
+    ]
+    assert told(server, "/api/embeddings", prompt=TEXT)["embedding"] == first
+    assert told(server, "/api/embeddings", prompt="")["embedding"] == []
+    for nothing in ({}, {"input": ""}, {"input": []}):
+        assert told(server, "/api/embed", **nothing)["embeddings"] == []
+    refused = server.client.post("/api/embed", json={"input": 3.5})
+    assert refused.status_code == 400
+    assert isinstance(refused.json()["error"], str)
+
+
+def test_ollama_s_texts_count_as_far_as_they_fit_which_is_said(
+    server: Server, embedder: Embedder
+) -> None:
+    long = "yeast " * 500
+    ids = embedder.model.vocabulary.tokenize(long, add_special=True, parse_special=False)
+    body = told(server, "/api/embed", input=[long, TEXT])
+    mean = embedder.hidden_states(
+        [*ids[: embedder.n_ctx - 1], ids[-1]], range(embedder.n_ctx)
+    ).mean(axis=0)
+    np.testing.assert_allclose(
+        body["embeddings"][0], mean / np.linalg.norm(mean), rtol=1e-4, atol=1e-5
+    )
+    assert "1 of 2" in body["amulet"]["warnings"][0]
+    whole = server.client.post("/api/embed", json={"input": long, "truncate": False})
+    assert whole.status_code == 400
+    assert str(len(ids)) in whole.json()["error"]
+
+
 def test_documents_come_back_and_what_isn_t_done_is_named(server: Server) -> None:
     asked = {"query": "tea", "documents": ["bread", "tea"], "max_chunks_per_doc": 3}
     ranked = told(server, "/v1/rerank", **asked, return_documents=True)
