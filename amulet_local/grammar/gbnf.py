@@ -163,7 +163,10 @@ class _Parser:
             self._at += 1
             encoded = b""
             while self._peek() != '"':
-                encoded += _encode(self._char())
+                at, code_point = self._at, self._char()
+                if 0xD800 <= code_point <= 0xDFFF:
+                    raise self._error("a surrogate is no character", at=at)
+                encoded += chr(code_point).encode()
             self._at += 1
             return [self._bytes_element(1 << byte) for byte in encoded]
         if char == "[":
@@ -354,7 +357,3 @@ class _Parser:
         line = before.count("\n") + 1
         column = len(before) - before.rfind("\n")
         return InvalidParameterError(f"grammar: line {line}, column {column}: {problem}")
-
-
-def _encode(code_point: int) -> bytes:
-    return chr(code_point).encode("utf-8", "surrogatepass")

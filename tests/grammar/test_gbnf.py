@@ -133,6 +133,7 @@ def test_notation(text: str, matching: list[str], others: list[str]) -> None:
         (r'root ::= "\d"', r"unknown escape \d"),
         (r'root ::= "\x4"', "2 hexadecimal"),
         (r'root ::= "\U00110000"', "no such character"),
+        (r'root ::= "a\uD83D\uDE00"', "line 1, column 12: a surrogate"),
         ('root ::= ("a"', "line 1, column 10: this parenthesis isn't closed"),
         ('root ::= ("a" & "b")', "expected )"),
         ('root ::= "a" )', "expected the end of the rule"),
