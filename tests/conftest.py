@@ -123,7 +123,7 @@ def _private_user_folders(
         # On cores that are shared nothing is found out about schedules, however long it takes.
         patch.setattr(cost_meter, "SCHEDULE_SECONDS", 0.02)
         # A process of many tests is none that goes on with one model.
-        patch.setattr(compiled, "ENOUGH_STEPS", sys.maxsize)
+        patch.setattr(compiled, "ENOUGH_LOGITS", sys.maxsize)
         patch.setattr(cost_meter, "GUESSES_SECONDS", 0.0)
         patch.setattr(cost_meter, "BATCH_SECONDS", 0.0)
         yield

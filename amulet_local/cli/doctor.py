@@ -243,12 +243,13 @@ def _numba() -> tuple[str, str]:
     import numba
 
     from amulet_local.common.jit import kernel_cache_folder
-    from amulet_local.optimizer.compiled import ENOUGH_STEPS
+    from amulet_local.optimizer.compiled import ENOUGH_LOGITS
 
     if kernel_cache_folder() is None:
         return f"{numba.__version__}, not used without a cache: NumPy combines the rows", ""
     return (
-        f"{numba.__version__}, combines rows after a process's first {ENOUGH_STEPS:,} steps",
+        f"{numba.__version__}, combines rows after a process's first "
+        f"{ENOUGH_LOGITS // 10**9} billion logits",
         "",
     )
 

@@ -42,7 +42,7 @@ class CombinedRow:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
         self.n_written += 1
-        compiled.count_step()
+        compiled.count_step(len(plain))
         extra = np.float32(scale - 1.0)
         token, is_sound = kernels.combine(plain, preference, extra, self.logits)
         return token if is_sound else self.write_checked(plain, preference, extra)

@@ -85,7 +85,7 @@ import numpy as np
 from amulet_local.optimizer import compiled, kernels
 from amulet_local.optimizer.numba_pass import BLOCK
 from amulet_local.optimizer.realigner import Realigner
-compiled.ENOUGH_STEPS = 3
+compiled.ENOUGH_LOGITS = 3 * 9
 row = np.zeros(9, dtype=np.float32)
 realigner = Realigner(9)
 for n in range(3):

@@ -132,14 +132,14 @@ def test_ollama_s_shapes_have_the_same_numbers(server: Server, embedder: Embedde
     [first] = vectors(server, TEXT)
     body = told(server, "/api/embed", model="any", input=[TEXT, "Bread."])
     assert body["embeddings"][0] == first
-    assert body["prompt_eval_count"] == told(server, "/v1/embeddings", input=[TEXT, "Bread."])[
-        "usage"
-    ]["prompt_tokens"]
+    assert (
+        body["prompt_eval_count"]
+        == told(server, "/v1/embeddings", input=[TEXT, "Bread."])["usage"]["prompt_tokens"]
+    )
     assert (body["model"], body["total_duration"] > 0) == ("any", True)
     assert "amulet" not in body
     assert told(server, "/api/embed", input=TEXT, dimensions=2)["embeddings"] == [
-        one["embedding"]
-        for one in told(server, "/v1/embeddings", input=TEXT, dimensions=2)["data"]
+        one["embedding"] for one in told(server, "/v1/embeddings", input=TEXT, dimensions=2)["data"]
     ]
     assert told(server, "/api/embeddings", prompt=TEXT)["embedding"] == first
     assert told(server, "/api/embeddings", prompt="")["embedding"] == []

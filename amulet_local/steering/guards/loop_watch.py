@@ -81,7 +81,7 @@ class Watch:
         done = "the strength was lowered"
         if self._n_loops:
             done = "the repetition was broken off and " + done
-        return (f"the answer {' and '.join(parts)}; {done} (--no-watch leaves it alone)",)
+        return (f"the answer {' and '.join(parts)}; {done} (watch=False, --no-watch: left alone)",)
 
     def accept(self, token: int, *, is_word: bool = False) -> None:
         """Take the next token."""

@@ -304,8 +304,8 @@ def test_a_warning_speaks_of_the_page(visit: Visits, served: Served) -> None:
     page = visit(served.url, max_tokens=0)
     page.wait_for_selector("#state.good")
     warnings = [
-        "the answer began to repeat itself (once); the strength was lowered (--no-watch leaves it "
-        "alone)",
+        "the answer began to repeat itself (once); the strength was lowered (watch=False, "
+        "--no-watch: left alone)",
         "the model was still reasoning after 9 tokens: no answer; allow more of them (max_tokens, "
         "-n)",
         "guidance scale 118 is above 10 (a hint, no flag)",
