@@ -17,7 +17,7 @@ from amulet_local.server.service import Service
 
 _ABOUT_ALL = re.compile(
     r"/|/favicon\.ico|/page.*|/openapi\.json|(/v1)?/(health|models(/.*)?)|/metrics|/props|"
-    r"/api/(tags|ps|version|embed|embeddings)|(/v1)?/(embeddings?|rerank(ing)?|amulet/control)"
+    r"/api/(tags|ps|version|embed(dings)?)|(/v1)?/(embeddings?|rerank(ing)?|amulet/control)"
 )
 """Addresses that need no particular model."""
 
