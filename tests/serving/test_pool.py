@@ -6,6 +6,7 @@ import queue
 import random
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from amulet_local import Engine, SamplingParams, errors, load
 from amulet_local.answering.request import Request
 from amulet_local.common.results import Chunk, Generation
+from amulet_local.llama.rows import Progress
 from amulet_local.params.choices import Scheduler
 from amulet_local.serving.pool import Pool
 from amulet_local.serving.ticket import Ticket
@@ -47,10 +49,20 @@ class Asker:
         sampling = SamplingParams(max_tokens=n, ignore_eos=True)
         return self.engine.request(question, sampling=sampling, **given)
 
-    def ask(self, number: int, question: str, n: int = 5, **fields: Any) -> Ticket:
+    def ask(
+        self,
+        number: int,
+        question: str,
+        n: int = 5,
+        *,
+        progress: Progress | None = None,
+        **fields: Any,
+    ) -> Ticket:
         self.pieces[number] = []
         return self.pool.submit(
-            self.request(question, n, **fields), lambda item: self.came.put((number, item))
+            self.request(question, n, **fields),
+            lambda item: self.came.put((number, item)),
+            progress=progress,
         )
 
     def until(self, number: int, *, n_pieces: int | None = None) -> list[Item]:
@@ -281,10 +293,8 @@ def test_one_that_is_cancelled_leaves_the_others_alone(engine: Engine, kind: Sch
 def test_one_whose_prompt_is_read_can_be_cancelled(engine: Engine, kind: Scheduler) -> None:
     with engine.pool(places=1, waiting=0, scheduler=kind) as pool:
         asker = Asker(engine, pool)
-        reading = asker.ask(0, LONG, 300)
-        while pool.n_active == 0:
-            time.sleep(0.001)
-        reading.cancel()
+        asked = Future[Ticket]()
+        asked.set_result(asker.ask(0, LONG, 300, progress=lambda *_: asked.result().cancel()))
         cut = asker.answer(0)
         assert cut.finish_reason == "cancelled"
         assert cut.token_ids == ()
