@@ -83,6 +83,10 @@ class CombinedRow:
         written[2::3] = 0
         return written
 
+    def exponential_sum(self, row: Logits, peak: np.float32) -> float:
+        """`kernels.exponential_sum` of a row."""
+        return kernels.exponential_sum(row, peak, self.scratch)
+
     def exponentials(self, row: Logits, peak: np.float32) -> tuple[float, float]:
         """`kernels.exponentials` of a row, e in `weights`."""
         return kernels.exponentials(row, peak, self.weights, self.scratch)

@@ -117,6 +117,13 @@ def add_to_mix(
 
 
 @_quietly
+def exponential_sum(row: Logits, peak: np.float32, scratch: Logits) -> float:
+    """sum exp(row - peak); peak: the largest value of the row."""
+    np.subtract(row, peak, out=scratch)
+    return float(np.add.reduce(np.exp(scratch, out=scratch)))
+
+
+@_quietly
 def exponentials(
     row: Logits, peak: np.float32, out: Logits, scratch: Logits
 ) -> tuple[float, float]:

@@ -102,7 +102,12 @@ class Realigner:
         return self.combined.write_checked(plain, preference, np.float32(0)), False
 
     def cap(
-        self, plain: Logits, preference: Logits, most: float, *, normaliser: float | None = None
+        self,
+        plain: Logits,
+        preference: Logits,
+        most: float,
+        *,
+        normalisers: tuple[float, float] | None = None,
     ) -> Logits:
         """A plain row under which no token's log p1 - log p0 is above `most`.
 
@@ -111,14 +116,14 @@ class Realigner:
         Args:
             plain, preference: logits, float32, shape (n_vocab,).
             most: in nats, above 0.
-            normaliser: log sum exp of the preference row, where it is known.
+            normalisers: log sum exp of either row, where they are known.
 
         Raises:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
-        if normaliser is None:
-            normaliser = self.log_normaliser(preference)
-        shift = normaliser - self.log_normaliser(plain) + most
+        if normalisers is None:
+            normalisers = self.log_normaliser(plain), self.log_normaliser(preference)
+        shift = normalisers[1] - normalisers[0] + most
         kernels.cap_difference(plain, preference, np.float32(shift), self._capped)
         return self._capped
 
@@ -309,7 +314,7 @@ class Realigner:
         if guidance_scale == 1 and tokens is None:
             return 0.0
         if normaliser is None:
-            normaliser = self.moments(preference)[0]
+            normaliser = self.log_normaliser(preference)
         if tokens is None:
             return Tilt(self.combined, plain, preference, guidance_scale).divergence(normaliser)
         logits = self._among(tokens, guidance_scale).astype(np.float64)
@@ -324,7 +329,8 @@ class Realigner:
 
     def log_normaliser(self, row: Logits) -> float:
         """log sum exp of a row of logits. Arguments and errors are those of `moments`."""
-        return self.moments(row)[0]
+        peak = row[self.top(row)]
+        return float(peak) + math.log(self.combined.exponential_sum(row, peak))
 
     def moments(self, row: Logits, *, best: int | None = None) -> tuple[float, float]:
         """log sum exp of a row of logits, and the entropy of its softmax, each to about 1e-6.

@@ -106,13 +106,20 @@ class RowPair:
         """log sum exp of l1."""
         return self.found_moments()[0]
 
+    @property
+    def plain_normaliser(self) -> float:
+        """log sum exp of l0."""
+        if self._origin is not None and self._origin.plain is self.plain:
+            return self._origin.plain_normaliser
+        if self._plain_normaliser is None:
+            self._plain_normaliser = self._realigner.log_normaliser(self.plain)
+        return self._plain_normaliser
+
     def gain(self, tokens: Sequence[int]) -> float:
         """By how many nats l1 makes it likelier than l0 does that one of these tokens comes.
 
         -inf where l1 rules all of them out.
         """
-        if self._plain_normaliser is None:
-            self._plain_normaliser = self._realigner.moments(self.plain)[0]
         ours, plain = (
             float(np.logaddexp.reduce(row[list(tokens)].astype(np.float64)))
             for row in (self.preference, self.plain)
@@ -120,7 +127,7 @@ class RowPair:
         return (
             -math.inf
             if ours == -math.inf
-            else (ours - self.normaliser) - (plain - self._plain_normaliser)
+            else (ours - self.normaliser) - (plain - self.plain_normaliser)
         )
 
     def entropy(self) -> float:
@@ -170,7 +177,8 @@ class RowPair:
 
     def capped(self, most: float) -> RowPair:
         """The pair with `Realigner.cap`'s plain row."""
-        plain = self._realigner.cap(self.plain, self.preference, most, normaliser=self.normaliser)
+        normalisers = self.plain_normaliser, self.normaliser
+        plain = self._realigner.cap(self.plain, self.preference, most, normalisers=normalisers)
         return RowPair(self._realigner, plain, self.preference, self)
 
     def restrained(self, held: Tokens) -> RowPair:
