@@ -165,7 +165,8 @@ class Entry:
         prompt = kind(given)
         model = self._model.names.find(given.get("model"))
         defaults = Defaults(fields=self._model.settings.body_defaults())
-        fields = prompt.fields(defaults.under(given, model))
+        fills_gap = prompt.fills_gap(given, vocabulary)
+        fields = prompt.fields(defaults.under(given, model, fills_gap=fills_gap))
         samplings = choices(fields.sampling(engine.n_ctx), fields.n)
         self._answers = kind.answers(
             model=model.name,

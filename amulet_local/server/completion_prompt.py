@@ -83,6 +83,10 @@ class CompletionPrompt(ABC):
             AmuletError: something about it can't be done.
         """
 
+    def fills_gap(self, body: Mapping[str, Any], vocabulary: Vocabulary) -> bool:
+        """Whether the body asks for what is missing in a text, which no default is to change."""
+        return False
+
     def rows(
         self, engine: Engine, fields: ServedFields, arguments: dict[str, Any]
     ) -> Sequence[Sequence[int]]:
@@ -153,6 +157,23 @@ class TextPrompt(CompletionPrompt):
         if body.get("echo") is True and body.get("logprobs") not in (None, False):
             line = "logprobs: tokens of the prompt have none, only those of the answer"
             self.unread.append(line)
+
+    def fills_gap(self, body: Mapping[str, Any], vocabulary: Vocabulary) -> bool:
+        """With a suffix, or where a prompt has the vocabulary's own token for a gap."""
+        middle = vocabulary.gap_tokens[-1]
+        if body.get("suffix") or middle is None:
+            return bool(body.get("suffix"))
+        reads = body.get("parse_special") is not False
+        return any(
+            middle
+            in tokens_of(
+                vocabulary,
+                [prompt] if isinstance(prompt, str) else prompt,
+                add_special=False,
+                parse_special=reads,
+            )
+            for prompt in self._prompts
+        )
 
     def fields(self, body: Mapping[str, Any]) -> ServedFields:
         """Those of a text completion."""

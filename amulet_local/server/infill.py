@@ -27,7 +27,7 @@ def infill_body(body: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         InvalidParameterError: something isn't what llama-server takes.
     """
-    given = {"parse_special": False, **body}
+    given = {"parse_special": False, **{k: v for k, v in body.items() if v is not None}}
     parts = [given.pop(name, "") for name in ("input_prefix", "prompt", "input_suffix")]
     if not all(isinstance(part, str) for part in parts):
         raise InvalidParameterError("input_prefix, input_suffix, prompt: must be texts")

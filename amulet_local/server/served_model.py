@@ -21,6 +21,9 @@ from amulet_local.server.model_names import ModelName, ModelNames
 from amulet_local.server.profiles import ServedProfiles
 from amulet_local.serving.pool import Pool
 
+WISHES = ("preference", "avoid")
+"""Fields that say what is wanted of answers."""
+
 _log = logging.getLogger("amulet_local.server")
 
 
@@ -39,8 +42,12 @@ class Defaults:
         """Those of the fields that set a strength."""
         return {name: value for name, value in self.fields.items() if name in STRENGTH}
 
-    def under(self, body: Mapping[str, Any], model_name: ModelName) -> dict[str, Any]:
+    def under(
+        self, body: Mapping[str, Any], model_name: ModelName, *, fills_gap: bool
+    ) -> dict[str, Any]:
         """A body with what it leaves open: from the model's name, then the defaults.
+
+        What fills a gap in a text is what its author meant: there no default is a preference.
 
         An empty list of preferences is none at all, whatever the defaults say.
 
@@ -53,8 +60,9 @@ class Defaults:
             given.setdefault("preference", list(model_name.preferences))
         replaced = STRENGTH if "amulet" in given or "preset" in given else ()
         replaced += LENGTHS if any(name in given for name in LENGTHS) else ()
+        replaced += WISHES if fills_gap else ()
         merged = {k: v for k, v in self.fields.items() if k not in replaced} | given
-        none = [name for name in ("preference", "avoid") if merged.get(name) == []]
+        none = [name for name in WISHES if merged.get(name) == []]
         return {name: value for name, value in merged.items() if name not in none}
 
 
@@ -138,22 +146,26 @@ class ServedModel:
         return (*(line for line in warnings if line not in before), *filter(None, now))
 
     def completed(
-        self, body: Mapping[str, Any], model_name: ModelName, user: object
+        self, body: Mapping[str, Any], model_name: ModelName, user: object, *, fills_gap: bool
     ) -> dict[str, Any]:
         """A body with what it leaves open: of the model's name, of who asks, and the defaults.
+
+        Args:
+            user: the request's field.
+            fills_gap: whether it asks for what is missing in a text: see Defaults.under.
 
         Raises:
             AmuletError: their profile can't be used.
         """
         learned: Mapping[str, Any] = {}
-        if self.profiles is not None and not model_name.preferences:
+        if self.profiles is not None and not model_name.preferences and not fills_gap:
             learned = self.profiles.filled(
                 {**self.defaults.strength, **body},
                 user,
                 model=self.engine.model,
                 own=self.engine.own_settings,
             )
-        return self.defaults.under({**learned, **body}, model_name)
+        return self.defaults.under({**learned, **body}, model_name, fills_gap=fills_gap)
 
     def understood(
         self, body: Mapping[str, Any], known: Collection[str], unread: Sequence[str] = ()

@@ -354,6 +354,36 @@ def test_what_a_gap_s_context_doesn_t_hold_is_cut_and_named(
     assert cut["prompt"].count(" late") < cut["prompt"].count("early ")
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/infill", {"input_prefix": "bread", "input_suffix": "tea"}),
+        ("/v1/completions", {"prompt": "bread", "suffix": "tea"}),
+        ("/v1/completions", {"prompt": "<|im_start|>bread tea"}),
+        ("/completion", {"prompt": ["bread", TURN, "tea"]}),
+        ("/api/generate", {"prompt": "bread", "suffix": "tea", "stream": False}),
+    ],
+)
+def test_a_gap_is_filled_by_no_default_s_preference_but_by_the_request_s(
+    monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any]
+) -> None:
+    with scripted_engine(n_ctx=N_CTX) as engine, lasting(engine):
+        monkeypatch.setattr(type(engine.model.vocabulary), "gap_tokens", (TURN, END, TURN))
+        defaults = {"preference": "creative", "avoid": "verbose", "preset": "strong"}
+        with running(engine, defaults=defaults) as server:
+
+            def followed(**more: Any) -> Any:
+                return told(server, path, **body, **more)["amulet"]["preferences"]
+
+            assert followed() == []
+            assert followed(preference="formal") == ["formal"]
+            assert followed(avoid="formal") == ["formal:-1"]
+            assert followed(model="smollm2+formal") == ["formal"]
+            for text in ({"prompt": "bread"}, {"prompt": "<|im_start|>", "parse_special": False}):
+                written = told(server, "/v1/completions", **text, max_tokens=2)
+                assert written["amulet"]["preferences"] == ["creative", "verbose:-1"]
+
+
 # ------------------------------------------------------------------------- what the server says
 
 

@@ -90,6 +90,8 @@ def test_llama_servers_infill_needs_a_model_that_fills_in(server: Server) -> Non
     body = infill_body({**given, "input_extra": extra, "n_predict": 3})
     assert (body["prompt"], body["suffix"], body["n_predict"]) == ("def f(a", "return x", 3)
     assert InfillPrompt(body).files == [("a.py", "x = 1")]
+    nulls = dict.fromkeys(("input_suffix", "prompt", "input_extra", "parse_special"))
+    assert infill_body({"input_prefix": "def", **nulls}) == infill_body({"input_prefix": "def"})
     refused = post(server, "/infill", **given)
     assert (refused.status_code, "fill" in refused.text) == (400, True)
     for wrong in ("a", {"filename": 1, "text": "x"}, {"filename": "a.py"}):

@@ -83,6 +83,15 @@ def test_answers_follow_what_was_learned_where_nothing_else_is_said(
         assert followed(server, model="smollm2+creative", avoid=[]) == ["creative"]
 
 
+def test_a_gap_is_filled_by_nothing_that_was_learned(engine: Engine, me: Profile) -> None:
+    assert me.taste().mix
+    with running(engine, profile="me") as server:
+        asked = {"prompt": "def add(a,", "max_tokens": 2}
+        for more, is_followed in (({}, True), ({"suffix": "return c"}, False)):
+            answer = server.client.post("/v1/completions", json=asked | more).json()
+            assert bool(answer["amulet"]["preferences"]) == is_followed
+
+
 def test_the_strength_that_was_learned_goes_with_it(engine: Engine, me: Profile) -> None:
     stronger = Feedback(
         at=2e9, kind="pick", origin="test", model="scripted.gguf", strengths=(1.6, 1.0)
