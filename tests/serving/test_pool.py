@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import queue
 import random
-import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
