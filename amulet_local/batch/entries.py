@@ -17,6 +17,7 @@ from amulet_local.answering.request import Request
 from amulet_local.batch.input_lines import MAX_LINE_BYTES, InputLine
 from amulet_local.batch.line_fields import JobSettings, read_line
 from amulet_local.common.errors import AmuletError, InvalidParameterError, InvalidRequestError
+from amulet_local.common.json_depth import MOST_NESTED, shallow
 from amulet_local.common.results import Chunk, Generation
 from amulet_local.engine import Engine
 from amulet_local.openai.chat_completion import choices
@@ -267,10 +268,13 @@ def _json_of(line: InputLine) -> Any:
     def finite(text: str) -> float:
         return number if math.isfinite(number := float(text)) else no_constant(text)
 
+    if not shallow(line.data, MOST_NESTED):
+        raise InvalidRequestError(f"the JSON is nested more than {MOST_NESTED} deep")
     try:
         return json.loads(line.data, parse_constant=no_constant, parse_float=finite)
     except (ValueError, RecursionError) as error:
-        raise InvalidRequestError(f"no JSON: {str(error)[:200]}") from None
+        reason = str(error).partition(";")[0]  # what follows is advice for programmers
+        raise InvalidRequestError(f"no JSON: {reason:.200}") from None
 
 
 def _code(error: Exception | None) -> str:

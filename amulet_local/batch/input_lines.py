@@ -6,16 +6,17 @@ present holds nobody up.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import gzip
 import io
 import os
 import queue
+import stat
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, cast
 
 from amulet_local.common.closing import Closing
@@ -23,6 +24,8 @@ from amulet_local.common.errors import AmuletError, FileAccessError
 
 STDIN = "-"
 MAX_LINE_BYTES = 16 * 2**20
+ENDLESS_LINE_BYTES = 2**30
+"""A line without an end within so many isn't read any further."""
 MOST_PACKED = 500
 """Bytes that gzip has made one of: lines of a job don't repeat one another so much."""
 _N_AHEAD = 256
@@ -64,6 +67,17 @@ def files_of(names: Sequence[str]) -> list[str]:
             raise FileAccessError(f"there is no file {name!r}")
         found += matching
     return found
+
+
+def is_among(path: str | os.PathLike[str], files: Sequence[str]) -> bool:
+    """Whether a file is one of these, by whatever name."""
+    with contextlib.suppress(OSError):
+        status = os.stat(path)
+        for name in files:
+            with contextlib.suppress(OSError):
+                if os.path.samestat(status, os.fstat(0) if name == STDIN else os.stat(name)):
+                    return True
+    return False
 
 
 class InputLines(Closing):
@@ -133,10 +147,14 @@ class InputLines(Closing):
                 packed = raw.peek(2)[:2] == _GZIP
                 file = cast(BinaryIO, _Packed(raw)) if packed else raw
                 while line := file.readline(MAX_LINE_BYTES + 1):
-                    number += 1
                     data: bytes | None = line
+                    n_bytes = len(line)
                     while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
                         data, line = None, file.readline(MAX_LINE_BYTES + 1)
+                        n_bytes += len(line)
+                        if n_bytes > ENDLESS_LINE_BYTES:
+                            raise OSError(f"the next one has no end within {n_bytes:,} bytes")
+                    number += 1
                     if data is None or data.strip():
                         shown = "" if name == STDIN else name
                         share = self._share(place, raw)
@@ -181,12 +199,24 @@ def _opened(name: str) -> io.BufferedReader:
 
 
 def _size(name: str) -> int | None:
-    """Bytes of a regular file, None of anything else."""
+    """Bytes of a regular file, None of anything else.
+
+    Raises:
+        FileAccessError: it can't be read, or is a device that brings no lines.
+    """
     if name == STDIN:
         return None
-    path = Path(name)
     try:
-        with path.open("rb"):
-            return path.stat().st_size if path.is_file() else None
+        status = os.stat(name)
+        if stat.S_ISFIFO(status.st_mode):
+            return None  # opened once: who writes to it wouldn't outlive that somebody goes away
+        with open(name, "rb") as file:
+            if _is_device(status) and not (os.path.samefile(name, os.devnull) or file.isatty()):
+                raise FileAccessError(f"{name!r} is a device; name a file or a pipe")
+            return status.st_size if stat.S_ISREG(status.st_mode) else None
     except OSError as error:
         raise FileAccessError(f"can't read {name!r}: {error.strerror}") from None
+
+
+def _is_device(status: os.stat_result) -> bool:
+    return stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode)

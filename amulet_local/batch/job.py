@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from amulet_local.batch.entries import key_of
-from amulet_local.batch.input_lines import InputLines
+from amulet_local.batch.input_lines import InputLine, InputLines
 from amulet_local.batch.line_answers import KeyedLine, LineAnswerer, LineOutcome
 from amulet_local.batch.written_records import WrittenRecords
-from amulet_local.common.errors import InvalidRequestError
+from amulet_local.common.errors import FileAccessError, InvalidRequestError
 
 MOST_HELD = 1024
 """Records that wait for an earlier line, where they are handed over in order."""
@@ -81,6 +81,7 @@ class LineJob:
         self.tally = JobTally()
         self._lines, self._write, self._settings = lines, write, settings
         self._written, self._is_strict, self._is_held = written, is_strict, is_held
+        self._unreadable: FileAccessError | None = None
         self._under_way: dict[int, tuple[str, int]] = {}
         self._held: dict[int, dict[str, Any]] = {}
         self._n_turns = self._next_turn = 0
@@ -95,7 +96,8 @@ class LineJob:
 
         Raises:
             InvalidRequestError: a line is bad, and the job is strict.
-            FileAccessError: the input can't be read, or `write` failed.
+            FileAccessError: `write` failed, or the input can't be read any further: then the lines
+                before that have their records.
             As the answerer's `run` otherwise.
         """
         started = time.monotonic()
@@ -107,10 +109,12 @@ class LineJob:
                 report(self.tally)
 
         answerer.run(self._to_ask(), self._end, came)
+        if self._unreadable is not None:
+            raise self._unreadable
 
     def _to_ask(self) -> Iterator[KeyedLine | None]:
         """Lines that have no record yet; None where there is none at present."""
-        for line in self._lines.ready():
+        for line in self._readable():
             while len(self._held) >= MOST_HELD:
                 yield None
             if line is None:
@@ -125,6 +129,13 @@ class LineJob:
             turn, self._n_turns = self._n_turns, self._n_turns + 1
             self._under_way[turn] = (line.file, line.number)
             yield KeyedLine(turn=turn, key=key, line=line)
+
+    def _readable(self) -> Iterator[InputLine | None]:
+        """Lines up to one that can't be read."""
+        try:
+            yield from self._lines.ready()
+        except FileAccessError as error:
+            self._unreadable = error
 
     def _end(self, outcome: LineOutcome) -> None:
         """Hand over a line's record."""

@@ -17,8 +17,27 @@ from amulet_local.common.errors import FileAccessError
 from amulet_local.common.json_log import read_log
 
 _OPENAI = "batch_req_"
+_HEADS = (b'{"key": "', b'{"id": "batch_req_', b'{"format": ')
+"""What a record begins with."""
 _KEY_DIGITS = 32
 _SETTINGS_DIGITS = 8
+
+
+def check_is_output(path: Path) -> None:
+    """Refuse a file that begins with something else than a record, before anything is done to it:
+    who goes on with a job cuts off a last line that was torn.
+
+    Raises:
+        FileAccessError: it does, or can't be read.
+    """
+    try:
+        found = private_files.beginning(path, max(map(len, _HEADS)))
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise FileAccessError(f"{path} can't be read: {error.strerror}") from None
+    if found is None or not any(found[: len(head)] == head[: len(found)] for head in _HEADS):
+        raise _no_output(path)
 
 
 class WrittenRecords:
@@ -43,9 +62,7 @@ class WrittenRecords:
         for record in read_log(path):
             key = _key(record)
             if key is None:
-                raise FileAccessError(
-                    f"{path} has lines that aren't records of a job; give another place with -o"
-                )
+                raise _no_output(path)
             if not key.startswith(settings):
                 raise FileAccessError(
                     f"{path} has answers of another model or other settings; give another place "
@@ -112,6 +129,12 @@ def put_in_order(path: Path, files: Mapping[str, int]) -> None:
                 yield file.readline()
 
     _replace(path, sorted_lines())
+
+
+def _no_output(path: Path) -> FileAccessError:
+    return FileAccessError(
+        f"{path} has lines that aren't records of a job; give another place with -o"
+    )
 
 
 def _rewrite(path: Path, records: Iterator[dict[str, Any]]) -> None:

@@ -141,8 +141,9 @@ class BatchOptions(AskingOptions):
 
 def run(options: BatchOptions) -> None:
     """Answer the lines, and say what came of them."""
-    from amulet_local.batch.input_lines import InputLines, files_of
+    from amulet_local.batch.input_lines import InputLines, files_of, is_among
     from amulet_local.batch.line_fields import JobSettings
+    from amulet_local.batch.written_records import check_is_output
 
     options = replace(options, format=as_known(options.format, FORMS))
     if options.format not in (None, *FORMS):
@@ -154,7 +155,11 @@ def run(options: BatchOptions) -> None:
         raise InvalidParameterError("--workers are those of a cluster; name it with --ray")
     files = files_of(options.inputs)
     if options.output != STDOUT:
+        if is_among(options.output, files):
+            raise InvalidParameterError(f"-o is an input as well: {options.output}; name another")
         private_files.check(options.output)
+        if not options.overwrite:
+            check_is_output(Path(options.output))
     method, question = with_method(options, options.method, read_settings(options))
     settings = JobSettings(
         preferences=question.preferences,

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from amulet_local.common.errors import InvalidParameterError
+from amulet_local.common.readable import MOST_LINES
 from amulet_local.params.choices import as_known, words_of
 from amulet_local.params.option import Option, Options
 
@@ -99,19 +100,22 @@ class StrictParams(BaseModel):
 
 def _one_line(error: ValidationError, known: list[str], others: dict[str, str]) -> str:
     parts = []
-    for detail in error.errors(include_url=False):
+    for detail in error.errors(include_url=False)[:MOST_LINES]:
         where = ".".join(str(part) for part in detail["loc"] if isinstance(part, str))
+        shown = where if len(where) <= 60 else where[:57] + "..."
         message = detail["msg"].removeprefix("Value error, ").replace("Input should", "must")
         if detail["type"] == "extra_forbidden":
             close = (
                 [others[where]] if where in others else get_close_matches(where[:64], known, n=1)
             )
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            parts.append(f"{where}: no such parameter{hint}")
+            parts.append(f"{shown}: no such parameter{hint}")
         elif where:
-            parts.append(f"{where}: {message}, got {_shown(detail['input'])}")
+            parts.append(f"{shown}: {message}, got {_shown(detail['input'])}")
         else:
             parts.append(message)
+    if error.error_count() > MOST_LINES:
+        parts.append(f"and so it is with {error.error_count() - MOST_LINES:,} others")
     return "; ".join(dict.fromkeys(parts))
 
 

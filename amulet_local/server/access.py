@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from typing import Any
 from urllib.parse import urlsplit
 
+from amulet_local.common.json_depth import shallow
 from amulet_local.common.readable import visible
 from amulet_local.server.failures import HttpError, as_http, log_error
 from amulet_local.server.limits import Access, Limits
@@ -37,7 +38,6 @@ OPEN_PATHS = frozenset(
 """What needs no key: it holds nothing that isn't public."""
 PAGE_FOLDER = "/page/"
 
-_MARKS = re.compile(rb'[\[\]{}"\\]')
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 _log = logging.getLogger("amulet_local.server")
 
@@ -238,26 +238,6 @@ def _replaying(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
-
-
-def shallow(text: bytes, depth: int) -> bool:
-    """Whether JSON text has at most `depth` brackets within one another. Linear in its length."""
-    if text.count(b"[") + text.count(b"{") <= depth:
-        return True
-    open_brackets, in_string, skipped = 0, False, -1
-    for match in _MARKS.finditer(text):
-        mark, start = match[0], match.start()
-        if start == skipped:
-            continue
-        if mark == b"\\":
-            skipped = start + 1
-        elif mark == b'"':
-            in_string = not in_string
-        elif not in_string:
-            open_brackets += 1 if mark in b"[{" else -1
-            if open_brackets > depth:
-                return False
-    return True
 
 
 def json_object(body: bytes) -> dict[str, Any]:

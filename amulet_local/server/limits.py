@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from amulet_local.common.json_depth import MOST_NESTED
+
 _OWN = re.compile(r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?")
 
 
@@ -27,7 +29,7 @@ class Limits:
     head_bytes: int = 32 * 2**10
     head_seconds: float = 15.0
     stuck_seconds: float = 30.0
-    json_depth: int = 64
+    json_depth: int = MOST_NESTED
     n_connections: int = 512
 
 

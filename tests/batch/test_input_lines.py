@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
 from amulet_local.batch import input_lines
-from amulet_local.batch.input_lines import InputLine, InputLines, files_of
+from amulet_local.batch.input_lines import InputLine, InputLines, files_of, is_among
 from amulet_local.common.errors import FileAccessError
 
 
@@ -88,3 +89,56 @@ def test_what_a_pipe_has_is_there_before_it_ends(tmp_path: Path) -> None:
             assert next(ready) is None
     finally:
         os.close(writing)
+
+
+def test_a_named_pipe_is_opened_once_so_that_who_writes_to_it_lives(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    failed: list[OSError] = []
+
+    def write() -> None:
+        try:
+            pipe.write_bytes((b"1" * 99 + b"\n") * 2000)  # more than a pipe holds
+        except OSError as error:
+            failed.append(error)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    assert len(lines_of(pipe)) == 2000
+    writer.join()
+    assert failed == []
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="no such devices here")
+def test_a_device_is_refused_and_nothing_is_read_from_it() -> None:
+    for device in ("/dev/zero", "/dev/urandom"):
+        with pytest.raises(FileAccessError, match="is a device"):
+            lines_of(device)
+    assert lines_of(os.devnull) == []
+
+
+def test_a_line_without_an_end_is_an_error_and_what_came_before_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(input_lines, "MAX_LINE_BYTES", 10)
+    monkeypatch.setattr(input_lines, "ENDLESS_LINE_BYTES", 100)
+    path = tmp_path / "in"
+    path.write_bytes(b"1\n" + b"x" * 90 + b"\n2\n" + b"x" * 200)
+    read: list[bytes | None] = []
+    with (
+        InputLines([str(path)]) as lines,
+        pytest.raises(FileAccessError, match="after line 3: the next one has no end"),
+    ):
+        read.extend(line.data for line in lines.ready() if line is not None)
+    assert read == [b"1\n", None, b"2\n"]
+
+
+def test_a_file_is_known_by_any_of_its_names(tmp_path: Path) -> None:
+    path, link, hard = tmp_path / "in", tmp_path / "link", tmp_path / "hard"
+    path.write_bytes(b"1\n")
+    link.symlink_to(path)
+    os.link(path, hard)
+    for name in (path, link, hard, tmp_path / ".." / tmp_path.name / "in"):
+        assert is_among(name, ["-", str(tmp_path / "gone"), str(path)])
+    assert not is_among(tmp_path / "gone", [str(path), str(tmp_path / "gone")])
+    assert not is_among(tmp_path, [str(path)])

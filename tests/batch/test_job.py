@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import os
 import random
 import subprocess
 import sys
@@ -173,6 +175,50 @@ def test_a_strict_job_ends_at_a_bad_line_and_keeps_what_is_done(
     assert 0 < len(kept) < 200
     assert not any("error" in record for record in kept)
     assert engine.generate("Why?", sampling=SamplingParams(max_tokens=1)).token_ids
+
+
+@pytest.mark.parametrize("name", ["id", "prompt", "preference", "stop", "json_schema"])
+def test_whatever_is_nested_however_deep_is_an_error_of_its_line(
+    engine: Engine, tmp_path: Path, name: str
+) -> None:
+    lines = [
+        f'{{"prompt": "Why?", "{name}": {opening * depth}1{closing * depth}}}'
+        for depth in (60, 64, 200, 900, 960, 980, 990, 100_000)
+        for opening, closing in (("[", "]"), ('{"a": ', "}"))
+    ]
+    source = write_lines(tmp_path / "in", *lines, {"id": "last", "prompt": "Why?"})
+    run_job(job_model(engine), source, tmp_path / "out")
+    found = {record["line"]: record for record in records(tmp_path / "out")}
+    assert sorted(found) == list(range(1, len(lines) + 2))
+    assert "text" in found[len(lines) + 1]
+    for number in range(3, len(lines) + 1):
+        assert "nested more than 64 deep" in found[number]["error"]["message"]
+    assert all(("text" in found[number]) == (name == "id") for number in (1, 2))
+
+
+def test_of_very_many_fields_that_mean_nothing_few_are_named(
+    engine: Engine, tmp_path: Path
+) -> None:
+    many = {f"{'long' * 100}{n}": n for n in range(10_000)}
+    source = write_lines(tmp_path / "in", {"prompt": "Why?", **many}, {"prompt": "Why?"})
+    run_job(job_model(engine), source, tmp_path / "out")
+    failed, answered = sorted(records(tmp_path / "out"), key=lambda record: record["line"])
+    assert failed["error"]["message"].endswith("and so it is with 9,984 others")
+    assert len(failed["error"]["message"]) < 2000
+    assert answered["text"]
+
+
+def test_lines_before_one_that_cant_be_read_have_their_records(
+    engine: Engine, tmp_path: Path
+) -> None:
+    source = tmp_path / "in.gz"
+    lines = b"".join(json.dumps(question).encode() + b"\n" for question in questions(40))
+    source.write_bytes(gzip.compress(lines) + gzip.compress(os.urandom(9999))[:-20])
+    for _ in range(2):
+        with pytest.raises(errors.FileAccessError, match=r"can't read .* after line "):
+            run_job(job_model(engine), source, tmp_path / "out")
+        named = {record["id"] for record in records(tmp_path / "out")}
+        assert named >= {f"q{i}" for i in range(40)}
 
 
 def test_an_answer_that_fails_twice_has_an_error_and_the_others_none(tmp_path: Path) -> None:

@@ -73,6 +73,21 @@ def test_what_cant_begin_is_one_line(tiny_path: Path, tmp_path: Path) -> None:
     assert "name it with -o" in run("batch", source, "--retry", *model).error_line
 
 
+def test_nothing_is_lost_of_a_file_that_is_no_jobs_output(tiny_path: Path, tmp_path: Path) -> None:
+    source, other = write_questions(tmp_path / "in", 3), tmp_path / "other"
+    source.write_bytes(source.read_bytes()[:-1])  # its last line has no end
+    other.write_bytes(b'{"prompt": "Hi"}')
+    before = source.read_bytes(), other.read_bytes()
+    model = ("-m", str(tiny_path))
+    for options in ((), ("--retry",), ("--overwrite",)):
+        outcome = run("batch", source, "-o", source, *options, *model)
+        assert "-o is an input as well" in outcome.error_line
+    for options in ((), ("--retry",)):
+        outcome = run("batch", source, "-o", other, *options, *model)
+        assert "aren't records of a job" in outcome.error_line
+    assert (source.read_bytes(), other.read_bytes()) == before
+
+
 def test_ctrl_c_ends_it_and_keeps_what_is_done(tiny_path: Path, tmp_path: Path) -> None:
     source, output = write_questions(tmp_path / "in.jsonl", 20_000), tmp_path / "out.jsonl"
     terminal = OnTerminal("batch", source, "-o", output, "-m", tiny_path, *SHORT)

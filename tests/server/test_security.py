@@ -14,7 +14,6 @@ import httpx
 import pytest
 
 from amulet_local import Engine, errors, load
-from amulet_local.server.access import shallow
 from amulet_local.server.failures import HttpError
 from amulet_local.server.limits import Access, Limits
 from amulet_local.server.model_names import ModelNames
@@ -334,13 +333,6 @@ def test_of_very_many_fields_that_mean_nothing_few_are_named(server: Server, pla
     warnings = answer.json()["amulet"]["warnings"]
     assert "and so it is with 19,984 others" in warnings
     assert len(warnings) < 20
-
-
-def test_depth_counts_brackets_outside_of_texts() -> None:
-    assert shallow(json.dumps(["[" * 100, '\\"[' * 50, {"a{": "}"}]).encode(), 2)
-    assert shallow(json.dumps([[1]] * 500).encode(), 2)
-    assert not shallow(json.dumps([[[1]]] * 500).encode(), 2)
-    assert not shallow(b'["\\\\"' + b"[" * 99, 50)
 
 
 @pytest.mark.parametrize(
