@@ -129,14 +129,19 @@ def check(path: str | os.PathLike[str]) -> None:
 
 
 def try_folder(folder: Path) -> None:
-    """Make a file in a folder and remove it: rights alone don't tell whether that can be done.
+    """Write a file in a folder and remove it: rights alone don't tell whether that can be done.
+
+    On a full disk a file can still be made, and nothing be written into it.
 
     Raises:
         OSError: it can't.
     """
     descriptor, temporary = tempfile.mkstemp(dir=folder, prefix=".amulet-")
-    os.close(descriptor)
-    os.unlink(temporary)
+    try:
+        os.write(descriptor, bytes(4096))
+    finally:
+        os.close(descriptor)
+        os.unlink(temporary)
 
 
 def make_folder(folder: Path) -> None:

@@ -181,7 +181,8 @@ def download(model: HubModel, *, shows_progress: bool, checking: Callable[[HubFi
     except OSError as error:
         raise FileAccessError(f"can't make {folder}: {error.strerror}") from None
     missing = [file for file in model.files if not _is_here(model.repository, file, folder)]
-    check_space(folder / "x", sum(file.size_bytes for file in missing))
+    if missing:
+        check_space(folder / "x", sum(file.size_bytes for file in missing))
     paths = []
     for file in model.files:
         with _hub(model.repository) as hub:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from amulet_local.common import private_files
+from amulet_local.common.disk_space import check_space
 from amulet_local.common.errors import FileAccessError
 from tests.disk.writers import WRITERS
 
@@ -48,6 +51,29 @@ def test_a_folder_in_which_nothing_can_be_made_is_refused_whatever_its_rights_sa
     monkeypatch.setattr(tempfile, "mkstemp", fail)
     with pytest.raises(FileAccessError, match=r"new can't be written: "):
         private_files.check(tmp_path / "new")
+
+
+@pytest.fixture
+def no_room() -> Iterator[None]:
+    """Files can be made, and nothing be written into them, as on a full disk."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+@pytest.mark.usefixtures("no_room")
+def test_where_files_can_be_made_and_nothing_be_written_into_them_is_refused(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "made").touch()
+    with pytest.raises(FileAccessError, match=r"new can't be written: "):
+        private_files.check(tmp_path / "new")
+    with pytest.raises(FileAccessError, match="can't be made or written to"):
+        private_files.make_folder(tmp_path)
+    with pytest.raises(FileAccessError, match="nothing can be written in"):
+        check_space(tmp_path / "large", 0)
+    assert [item.name for item in tmp_path.iterdir()] == ["made"]
 
 
 def test_a_folder_is_made_or_refused_before_there_is_anything_to_write(tmp_path: Path) -> None:
