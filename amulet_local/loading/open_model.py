@@ -18,6 +18,7 @@ from amulet_local.llama.execution_plan import ExecutionPlan
 from amulet_local.loading import prompt_cache
 from amulet_local.loading.engine_parts import EngineParts, load_parts
 from amulet_local.loading.shared_rows import SharedRows
+from amulet_local.optimizer import compiled
 from amulet_local.params.runtime import RuntimeParams
 
 
@@ -55,6 +56,8 @@ class OpenModel(Closing):
 
     def _take(self, parts: EngineParts) -> None:
         self.runtime, self.model = parts.runtime, parts.model
+        if parts.runtime.low_memory or parts.runtime.reproducible:
+            compiled.let_numpys_stay()
         self.n_ctx = parts.settings.n_ctx
         self.own_settings, self.warnings = parts.own_settings, parts.warnings
         self._shared = SharedRows(parts)

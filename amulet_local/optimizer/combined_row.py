@@ -25,11 +25,13 @@ class CombinedRow:
         candidates: int32, shape (3 * n_vocab,): the bits of n_vocab llama_token_data
             {int32 id; float logit; float p}; `fill_candidates` writes it.
         n_written: how often `logits` was written.
-        scratch, weights: float32, shape (n_vocab,), for passes; valid until the next call.
+        scratch: float32, shape (n_vocab,), for passes; valid until the next call.
     """
 
     def __init__(self, n_vocab: int) -> None:
-        self.logits, self.scratch, self.weights = np.empty((3, n_vocab), dtype=np.float32)
+        self.logits = np.empty(n_vocab, dtype=np.float32)
+        self._work = np.empty((2, n_vocab), dtype=np.float32)
+        self.scratch = self._work[0]
         self.candidates = np.empty(3 * n_vocab, dtype=np.int32)
         self.n_written = 0
         self._blank = np.zeros((n_vocab, 3), dtype=np.int32)
@@ -42,7 +44,7 @@ class CombinedRow:
             LogitsError: a row holds a NaN or +inf, or no token is left.
         """
         self.n_written += 1
-        compiled.count_step(len(plain))
+        compiled.count(len(plain))
         extra = np.float32(scale - 1.0)
         token, is_sound = kernels.combine(plain, preference, extra, self.logits)
         return token if is_sound else self.write_checked(plain, preference, extra)
@@ -84,16 +86,20 @@ class CombinedRow:
         return written
 
     def exponential_sum(self, row: Logits, peak: np.float32) -> float:
-        """`kernels.exponential_sum` of a row."""
-        return kernels.exponential_sum(row, peak, self.scratch)
+        """sum e, with e = exp(row - peak)."""
+        compiled.count(len(row))
+        return kernels.passes.exponential_sum(row, peak, self._work)
 
-    def exponentials(self, row: Logits, peak: np.float32) -> tuple[float, float]:
-        """`kernels.exponentials` of a row, e in `weights`."""
-        return kernels.exponentials(row, peak, self.weights, self.scratch)
+    def moments(self, row: Logits, peak: np.float32) -> tuple[float, float]:
+        """The same, and sum e (row - peak)."""
+        compiled.count(len(row))
+        return kernels.passes.moments(row, peak, self._work)
 
-    def weighted_sum(self, row: Logits) -> float:
-        """sum e * row, with the e that `exponentials` wrote last."""
-        return kernels.weighted_sum(self.weights, row, self.scratch)
+    def tilt_sums(self, best: int, reference: Logits) -> tuple[float, float, float]:
+        """With e = exp(z - z_best): sum e, sum e (z - z_best), sum e reference."""
+        compiled.count(len(reference))
+        peak = self.logits[best]
+        return kernels.passes.tilt_sums(self.logits, peak, reference, self._work)
 
 
 class Tilt:
@@ -132,9 +138,7 @@ class Tilt:
     def _weighed(self) -> tuple[float, float, float]:
         """With e = exp(z - z_best): sum e, sum e (z - z_best), sum e l1."""
         if self._moments is None:
-            row = self._combined()
-            total, first = row.exponentials(row.logits, row.logits[self.best])
-            self._moments = total, first, row.weighted_sum(self._rows[1])
+            self._moments = self._combined().tilt_sums(self.best, self._rows[1])
         return self._moments
 
     def entropy(self) -> float:

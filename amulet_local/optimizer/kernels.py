@@ -21,7 +21,7 @@ mix. Exponentials are float32 and their sums pairwise, exact to about 1e-6 of th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,28 +36,96 @@ _quietly = np.errstate(over="ignore", invalid="ignore")
 """Rows may hold -inf, and differences of two of those are NaN: that is looked for afterwards."""
 
 
-Pass: TypeAlias = Callable[[Logits, Logits, np.float32, Logits], tuple[int, np.float32]]
-"""out = z of (plain, preference, extra, out); the first index of the largest z, that of a NaN if
-there is one whose sign is positive, and the smallest z, a NaN if there is any other."""
+class Passes(NamedTuple):
+    """What every token needs of its rows.
+
+    A largest value is the first of equals, or a NaN whose sign is positive where there is one; a
+    smallest one is a NaN where there is any other. `peak` is a row's largest value, and finite; in
+    sums an infinity counts nothing. `work`: float32[2, V], overwritten.
+
+    Attributes:
+        combine: out = z of (plain, preference, extra, out); the index of the largest z, and the
+            smallest z.
+        extremes: of (row): the index of the largest value, and the smallest value.
+        cap_difference: out = reference - min(reference - plain, most), of (plain, reference, most,
+            out); -inf in the plain row stays -inf.
+        exponential_sum: of (row, peak, work): sum e, with e = exp(x), x = row - peak.
+        moments: of (row, peak, work): sum e, sum e x.
+        tilt_sums: of (row, peak, reference, work): sum e, sum e x, sum e reference, for a reference
+            that is -inf only where the row is.
+    """
+
+    combine: Callable[[Logits, Logits, np.float32, Logits], tuple[int, np.float32]]
+    extremes: Callable[[Logits], tuple[int, np.float32]]
+    cap_difference: Callable[[Logits, Logits, np.float32, Logits], None]
+    exponential_sum: Callable[[Logits, np.float32, Logits], float]
+    moments: Callable[[Logits, np.float32, Logits], tuple[float, float]]
+    tilt_sums: Callable[[Logits, np.float32, Logits, Logits], tuple[float, float, float]]
 
 
-def numpy_passes(
+def _combine(
     plain: Logits, preference: Logits, extra: np.float32, out: Logits
 ) -> tuple[int, np.float32]:
-    """A `Pass` that NumPy makes."""
     np.subtract(preference, plain, out=out)
     np.multiply(out, extra, out=out)
     np.add(out, preference, out=out)
     return int(out.argmax()), out.min()
 
 
-_pass: Pass = numpy_passes
+def _extremes(row: Logits) -> tuple[int, np.float32]:
+    return int(row.argmax()), row.min()
 
 
-def replace_pass(better: Pass) -> None:
-    """Let another `Pass` combine from now on, with the same results."""
-    global _pass
-    _pass = better
+def _cap_difference(plain: Logits, reference: Logits, most: np.float32, out: Logits) -> None:
+    np.subtract(reference, most, out=out)
+    np.maximum(out, plain, out=out)
+    if plain.min() == -np.inf:
+        out[np.isneginf(plain)] = -np.inf
+
+
+@_quietly
+def _exponential_sum(row: Logits, peak: np.float32, work: Logits) -> float:
+    x = np.subtract(row, peak, out=work[0])
+    return float(np.add.reduce(np.exp(x, out=x)))
+
+
+@_quietly
+def _moments(row: Logits, peak: np.float32, work: Logits) -> tuple[float, float]:
+    x = np.subtract(row, peak, out=work[0])
+    e = np.exp(x, out=work[1])
+    return float(np.add.reduce(e)), _sum_of_products(e, x, work[0])
+
+
+@_quietly
+def _tilt_sums(
+    row: Logits, peak: np.float32, reference: Logits, work: Logits
+) -> tuple[float, float, float]:
+    total, first = _moments(row, peak, work)
+    return total, first, _sum_of_products(work[1], reference, work[0])
+
+
+def _sum_of_products(left: Logits, right: Logits, scratch: Logits) -> float:
+    """sum left * right, without -inf in the right one; scratch: may be that.
+
+    Not BLAS: cold, as a step finds it, it takes twice as long, and it wakes threads of its own.
+    """
+    total = float(np.add.reduce(np.multiply(left, right, out=scratch)))
+    if np.isfinite(total):
+        return total
+    scratch[np.isnan(scratch)] = 0
+    return float(np.add.reduce(scratch))
+
+
+NUMPYS = Passes(_combine, _extremes, _cap_difference, _exponential_sum, _moments, _tilt_sums)
+
+passes = NUMPYS
+"""Those in use."""
+
+
+def use(better: Passes) -> None:
+    """Let other passes do it from now on."""
+    global passes
+    passes = better
 
 
 @_quietly
@@ -67,7 +135,7 @@ def combine(plain: Logits, preference: Logits, extra: np.float32, out: Logits) -
     Any NaN or infinity in a row makes z NaN or infinite, whatever `extra`, a - 1, is. Where some z
     are -inf and nothing else is wrong, these are looked at alone; if that isn't enough, False.
     """
-    best, lowest = _pass(plain, preference, extra, out)
+    best, lowest = passes.combine(plain, preference, extra, out)
     if not np.isfinite(out[best]) or np.isnan(lowest):
         return best, False
     if lowest == -np.inf:
@@ -78,9 +146,10 @@ def combine(plain: Logits, preference: Logits, extra: np.float32, out: Logits) -
     return best, True
 
 
-def all_finite(row: Logits) -> bool:
-    """Whether a row has neither NaN nor infinity."""
-    return bool(np.isfinite(row.min()) and np.isfinite(row.max()))
+def top(row: Logits) -> tuple[int, bool]:
+    """The first index of the largest value, and whether a row has neither NaN nor infinity."""
+    best, lowest = passes.extremes(row)
+    return best, bool(np.isfinite(row[best]) and np.isfinite(lowest))
 
 
 @_quietly
@@ -117,44 +186,6 @@ def add_to_mix(
 
 
 @_quietly
-def exponential_sum(row: Logits, peak: np.float32, scratch: Logits) -> float:
-    """sum exp(row - peak); peak: the largest value of the row."""
-    np.subtract(row, peak, out=scratch)
-    return float(np.add.reduce(np.exp(scratch, out=scratch)))
-
-
-@_quietly
-def exponentials(
-    row: Logits, peak: np.float32, out: Logits, scratch: Logits
-) -> tuple[float, float]:
-    """out = e = exp(x), x = row - peak; sum e, and sum e x, where an infinity counts nothing.
-
-    peak: the largest value of the row.
-    """
-    np.subtract(row, peak, out=scratch)
-    np.exp(scratch, out=out)
-    return float(np.add.reduce(out)), _sum_of_products(out, scratch, scratch)
-
-
-@_quietly
-def weighted_sum(weights: Logits, row: Logits, scratch: Logits) -> float:
-    """sum weights * row, where -inf, whose weight is 0, counts nothing."""
-    return _sum_of_products(weights, row, scratch)
-
-
-def _sum_of_products(left: Logits, right: Logits, scratch: Logits) -> float:
-    """sum left * right, without -inf in the right one; scratch: may be that.
-
-    Not BLAS: cold, as a step finds it, it takes twice as long, and it wakes threads of its own.
-    """
-    total = float(np.add.reduce(np.multiply(left, right, out=scratch)))
-    if np.isfinite(total):
-        return total
-    scratch[np.isnan(scratch)] = 0
-    return float(np.add.reduce(scratch))
-
-
-@_quietly
 def mean_difference(plain: Logits, reference: Logits, floor: np.float32) -> float:
     """Mean of reference - plain over the tokens with reference >= floor that are possible.
 
@@ -163,15 +194,6 @@ def mean_difference(plain: Logits, reference: Logits, floor: np.float32) -> floa
     likely = np.flatnonzero(reference >= floor)
     differences = (reference[likely] - plain[likely])[plain[likely] > -np.inf]
     return float(differences.mean(dtype=np.float64)) if len(differences) else 0.0
-
-
-@_quietly
-def cap_difference(plain: Logits, reference: Logits, most: np.float32, out: Logits) -> None:
-    """out = reference - min(reference - plain, most); -inf in the plain row stays -inf."""
-    np.subtract(reference, most, out=out)
-    np.maximum(out, plain, out=out)
-    if plain.min() == -np.inf:
-        out[np.isneginf(plain)] = -np.inf
 
 
 @_quietly

@@ -96,8 +96,8 @@ class Realigner:
         Arguments and errors are those of `greedy`. The token is the one that other methods take as
         `best` for these rows.
         """
-        token = int(preference.argmax())
-        if kernels.all_finite(preference) and (plain is preference or kernels.all_finite(plain)):
+        token, is_finite = kernels.top(preference)
+        if is_finite and (plain is preference or kernels.top(plain)[1]):
             return token, True
         return self.combined.write_checked(plain, preference, np.float32(0)), False
 
@@ -124,7 +124,7 @@ class Realigner:
         if normalisers is None:
             normalisers = self.log_normaliser(plain), self.log_normaliser(preference)
         shift = normalisers[1] - normalisers[0] + most
-        kernels.cap_difference(plain, preference, np.float32(shift), self._capped)
+        kernels.passes.cap_difference(plain, preference, np.float32(shift), self._capped)
         return self._capped
 
     def shrink(
@@ -345,7 +345,7 @@ class Realigner:
         if best is None:
             best = self.top(row)
         peak = row[best]
-        total, first = self.combined.exponentials(row, peak)
+        total, first = self.combined.moments(row, peak)
         return float(peak) + math.log(total), math.log(total) - first / total
 
     def greedy(

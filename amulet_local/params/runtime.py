@@ -54,7 +54,8 @@ class RuntimeParams(StrictParams):
         load_mode: how the weights are read; "auto" is llama.cpp's default.
         isolate: whether the file runs in a process of its own, so that a file that kills llama.cpp
             is an error: "auto", until it is approved (docs/reliability.md); "always" or "never".
-        low_memory: a small n_batch and a KV cache in 8 bits, where these aren't given: LOW_MEMORY.
+        low_memory: a small n_batch and a KV cache in 8 bits, where these aren't given: LOW_MEMORY;
+            and Numba stays out of the process.
         reproducible: no reuse of earlier work and no batching of rows, so that a call's tokens
             never depend on the calls before it or on the machine's speed.
         draft: whether the next tokens of text that repeats what stands in the prompt or the answer
@@ -284,7 +285,7 @@ class RuntimeParams(StrictParams):
         Option(
             "--low-memory",
             RUNTIME,
-            "For small machines: -b 64 -ctk q8_0 -ctv q8_0, where these aren't given.",
+            "For small machines: -b 64 -ctk q8_0 -ctv q8_0, where these aren't given; no Numba.",
             kind="flag",
         ),
     ] = False
