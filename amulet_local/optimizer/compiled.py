@@ -36,11 +36,9 @@ _numpys_stay = False
 
 def loaded(folder: Path) -> kernels.Passes:
     """The compiled passes, from the cache in a folder where that has them."""
-    from amulet_local.optimizer import numba_passes
+    from amulet_local.optimizer.numba_passes import PASSES
 
-    made = kernels.Passes(
-        *(compiled(getattr(numba_passes, name), folder) for name in kernels.Passes._fields)
-    )
+    made = kernels.Passes(*(compiled(function, folder) for function in PASSES))
     row, work = np.zeros(1, dtype=np.float32), np.zeros((2, 1), dtype=np.float32)
     zero = np.float32(0)
     made.combine(row, row, zero, work[0])

@@ -191,3 +191,7 @@ def tilt_sums(row: Any, peak: Any, reference: Any, _work: Any) -> Any:
         first += sums[1]
         of_reference += sums[2]
     return total, first, of_reference
+
+
+PASSES = combine, extremes, cap_difference, exponential_sum, moments, tilt_sums
+"""In the order of kernels.Passes."""
