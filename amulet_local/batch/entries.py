@@ -160,7 +160,9 @@ class Entry:
         def biased(text: str) -> Sequence[int]:
             return vocabulary.tokenize(text, add_special=False, parse_special=False)
 
-        given, unknown = understood(body, kind.known, lambda text: list(biased(text)))
+        given, unknown = understood(
+            body, kind.known, lambda text: list(biased(text)), vocabulary.n_tokens
+        )
         for name in ("stream", "stream_options"):
             given.pop(name, None)
         prompt = kind(given)

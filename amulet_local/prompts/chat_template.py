@@ -146,6 +146,7 @@ class ChatTemplate:
         brings_reasoning: bool = False,
         now: datetime | None = None,
         template_arguments: Mapping[str, Any] | None = None,
+        may_be_blank: bool = False,
     ) -> EncodedPrompt:
         """Render and tokenise.
 
@@ -158,14 +159,16 @@ class ChatTemplate:
                 opens.
             now: what the template takes for the present; rows of one prompt should agree on it.
             template_arguments: variables of this prompt, besides those of all.
+            may_be_blank: see `messages.checked`.
 
         Raises:
             ChatTemplateError: the template refuses these messages, fails or runs away.
             EmptyPromptError, InvalidRequestError, InvalidTextError: as for `messages.checked`.
         """
         check_text("the response prefix", response_prefix)
+        rows = checked(messages, may_be_blank=may_be_blank or bool(response_prefix))
         rendered, disguise, notes = self._rendered(
-            messages, add_generation_prompt, now, template_arguments or {}, response_prefix
+            rows, add_generation_prompt, now, template_arguments or {}, response_prefix
         )
         if brings_reasoning:
             rendered = without_opening(rendered)
@@ -191,7 +194,7 @@ class ChatTemplate:
         Raises:
             As `encode`.
         """
-        rendered, disguise, notes = self._rendered(messages, True, now, {})
+        rendered, disguise, notes = self._rendered(checked(messages), True, now, {})
         text, markers = disguise.reveal(rendered), self._literalizer.markers(rendered)
         cuts = known.shared_cuts(text, markers)
         if cuts:
@@ -209,14 +212,13 @@ class ChatTemplate:
 
     def _rendered(
         self,
-        messages: Sequence[Mapping[str, Any]],
+        rows: list[Message],
         add_generation_prompt: bool,
         now: datetime | None,
         template_arguments: Mapping[str, Any],
         response_prefix: str = "",
     ) -> tuple[str, Disguise, tuple[str, ...]]:
         """The text with the users' markers in a disguise, which it needs to be read, and notes."""
-        rows = checked(messages, is_begun=bool(response_prefix))
         template_arguments = {**self._arguments, **template_arguments}
         reserved = [name for name in template_arguments if name in _RESERVED]
         if reserved:

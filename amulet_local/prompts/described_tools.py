@@ -20,19 +20,19 @@ def with_tools(
     form: CallForm,
     *,
     system: str | None,
-    is_begun: bool = False,
+    may_be_blank: bool = False,
 ) -> list[Message]:
     """The messages with a system text that says what may be called, and how.
 
     Args:
         messages: as for `checked`.
         system: the system text where they have none.
-        is_begun: see `checked`.
+        may_be_blank: see `checked`.
 
     Raises:
         As `checked`.
     """
-    rows = checked(messages, is_begun=is_begun)
+    rows = checked(messages, may_be_blank=may_be_blank)
     if not rows or rows[0]["role"] != "system":
         rows.insert(0, {"role": "system", "content": system or ""})
     said = rows[0]["content"]

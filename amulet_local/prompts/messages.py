@@ -46,7 +46,7 @@ def with_preference(
     system: str | None,
     preference: str,
     placement: Placement = "system",
-    is_begun: bool = False,
+    may_be_blank: bool = False,
 ) -> list[Message]:
     """The messages of one row. An empty preference gives the plain row.
 
@@ -61,7 +61,7 @@ def with_preference(
         preference: what the answer should be like; blank for the plain row.
         placement: `system` appends it to the system message (after a space), the others to the last
             user turn (on a new line).
-        is_begun: see `checked`.
+        may_be_blank: see `checked`.
 
     Raises:
         As `checked`.
@@ -72,7 +72,7 @@ def with_preference(
         )
     check_text("the system text", "" if system is None else system)
     check_text("the preference", preference)
-    rows = checked(messages, is_begun=is_begun)
+    rows = checked(messages, may_be_blank=may_be_blank)
     roles = [message["role"] for message in rows]
     if "system" not in roles and (system is not None or preference.strip()):
         rows.insert(0, {"role": "system", "content": system or ""})
@@ -90,14 +90,14 @@ def with_preference(
     return rows
 
 
-def checked(messages: Sequence[Mapping[str, Any]], *, is_begun: bool = False) -> list[Message]:
+def checked(messages: Sequence[Mapping[str, Any]], *, may_be_blank: bool = False) -> list[Message]:
     """New messages, validated, with one system message at the front if there are any.
 
     Args:
-        messages: OpenAI-style dicts. Content is a text or a list of text parts; an assistant's may
-            be missing. A developer's message is a system message. Several of these become one, as
-            many templates drop a second one, or one that isn't first, without a word.
-        is_begun: an answer follows that has begun, so that nothing needs to stand before it.
+        messages: OpenAI-style dicts. Content is a text, a list of text parts or None; a user's
+            has to be there. A developer's message is a system message. Several of these become one,
+            as many templates drop a second one, or one that isn't first, without a word.
+        may_be_blank: nothing needs to be said in them, as where an answer follows that has begun.
 
     Raises:
         EmptyPromptError: no messages, nothing but blank ones, or a last user turn that is blank.
@@ -109,15 +109,15 @@ def checked(messages: Sequence[Mapping[str, Any]], *, is_begun: bool = False) ->
             f"messages must be a list of dicts with role and content, not a "
             f"{type(messages).__name__}"
         )
-    if not messages and not is_begun:
+    if not messages and not may_be_blank:
         raise EmptyPromptError("there are no messages")
     rows = [_one(f"messages[{index}]", message) for index, message in enumerate(messages)]
     _name_results(rows)
     questions = [row["content"] for row in rows if row["role"] == "user"]
-    if questions and not questions[-1].strip():
+    if questions and not (questions[-1].strip() or may_be_blank):
         raise EmptyPromptError("the last user turn is blank")
     says_something = any(row["content"].strip() or row.get("tool_calls") for row in rows)
-    if not (says_something or is_begun):
+    if not (says_something or may_be_blank):
         raise EmptyPromptError("the messages are blank: there is nothing to answer")
     system = [row["content"] for row in rows if row["role"] == "system"]
     if not system:
@@ -219,7 +219,8 @@ def _one(where: str, message: Any) -> Message:
         )
     row: Message = {"role": _ROLES[role]}
     content = message.get("content")
-    row["content"] = "" if content is None and role != "user" else _content_text(where, content)
+    is_left_out = content is None and (role != "user" or "content" in message)
+    row["content"] = "" if is_left_out else _content_text(where, content)
     if row["role"] == "assistant":
         calls = _calls(where, message)
         if calls:

@@ -110,7 +110,8 @@ class Prompter:
             placement: where the instruction goes.
             response_prefix: what the answer begins with; not for a conversation.
             template_arguments: variables of the template for these prompts; not for a conversation.
-            bare: where there is only a plain row, None is no system text at all.
+            bare: the messages are a program's: they may be blank, and where there is only a plain
+                row, a system text of None is none at all.
             continue_final_message: whether the answer goes on with the last message, or with which
                 part of it; where it is an assistant's if None.
             add_generation_prompt: whether the prompts end with the opening of an answer.
@@ -124,11 +125,10 @@ class Prompter:
         default: str | None = DEFAULT_SYSTEM_TEXT if system is None else system
         if system is None and bare and not any(instructions):
             default = None
-        arguments = template_arguments or {}
-        if not (
-            isinstance(arguments, Mapping) and all(isinstance(name, str) for name in arguments)
-        ):
+        given = template_arguments or {}
+        if not (isinstance(given, Mapping) and all(isinstance(name, str) for name in given)):
             raise InvalidRequestError("template_arguments must map names to plain data")
+        arguments = dict(given)
         if isinstance(messages, str):
             messages = [{"role": "user", "content": messages}]
         asked: Sequence[Mapping[str, Any]] | Dialogue = messages
@@ -136,18 +136,18 @@ class Prompter:
         if not isinstance(messages, Dialogue):
             asked, begun = continued(messages, continue_final_message)
         continues = asked is not messages
-        is_begun = bool(begun.content or begun.reasoning)
+        may_be_blank = bare or bool(begun.content or begun.reasoning)
         tags = next(iter(self._template.reasoning_tags.items()), None)
         more = [] if tags or not begun.reasoning else [_NO_REASONING]
         thought, response_prefix = _prefix(begun, tags, response_prefix)
         form = None if tools is None else self._template.call_form or HERMES
         if tools is not None and form is not None and not isinstance(asked, Dialogue):
             if not self._template.writes_calls:
-                asked = tools_as_text(checked(asked, is_begun=is_begun), form)
+                asked = tools_as_text(checked(asked, may_be_blank=may_be_blank), form)
             if self._template.takes_tools:
-                arguments = {**arguments, "tools": [*tools.shown]}
+                arguments["tools"] = [*tools.shown]
             else:
-                asked = with_tools(asked, tools, form, system=default, is_begun=is_begun)
+                asked = with_tools(asked, tools, form, system=default, may_be_blank=may_be_blank)
         now = datetime.now()
 
         def at(place: Placement) -> tuple[list[tuple[int, ...]], list[str], list[str]]:
@@ -166,7 +166,7 @@ class Prompter:
                         system=default,
                         preference=instruction,
                         placement=place,
-                        is_begun=is_begun,
+                        may_be_blank=may_be_blank,
                     ),
                     add_generation_prompt=add_generation_prompt or continues,
                     response_prefix=response_prefix,
@@ -174,6 +174,7 @@ class Prompter:
                     brings_reasoning=thought,
                     now=now,
                     template_arguments=arguments,
+                    may_be_blank=may_be_blank,
                 )
                 for instruction in row_instructions(instructions, place)
             ]
@@ -183,6 +184,11 @@ class Prompter:
         otherwise: Placement = "user" if placement == "system" else "system"
         for place in (placement, otherwise):
             rows, notes, texts = at(place)
+            if tools and form and "tools" in arguments and not _are_shown(tools, texts[0]):
+                assert not isinstance(asked, Dialogue)
+                asked = with_tools(asked, tools, form, system=default, may_be_blank=may_be_blank)
+                del arguments["tools"]
+                rows, notes, texts = at(place)
             if _are_told(instructions, rows, texts):
                 break
         else:
@@ -201,7 +207,7 @@ class Prompter:
         thinks = {**(self._arguments or {}), **arguments}.get("enable_thinking")
         if closing and thinks is False and not (thought or isinstance(asked, Dialogue)):
             response_prefix = closing + response_prefix
-            rows, notes, _ = at(place)
+            rows, _, _ = at(place)
             closing = ""
         return Prompts(rows, notes, closing, form, self._template.reasoning_tags)
 
@@ -255,6 +261,12 @@ def _prefix(begun: Begun, tags: tuple[str, str] | None, more: str) -> tuple[bool
     if begun.is_reasoning:
         return True, thought + more
     return True, f"{thought.rstrip()}\n{closing}\n\n{begun.content}{more}"
+
+
+def _are_shown(tools: Tools, text: str) -> bool:
+    """Whether a prompt names what may be called: some templates do before a question only."""
+    rendered = Rendered(text)
+    return all(rendered.has(tool["function"]["name"]) for tool in tools.shown)
 
 
 def _are_told(

@@ -52,11 +52,17 @@ def simpler_forms(messages: list[Message], *, has_system_role: bool) -> Iterator
 
 
 def _in_turns(messages: Sequence[Message], notes: tuple[str, ...]) -> Iterator[Form]:
-    """The same with one turn of a role after the other, each of which says something."""
+    """The same with one turn of a role after the other, each of which says something; then with a
+    question before a greeting."""
     said = [m for m in messages if m["role"] != "assistant" or m["content"] or len(m) > 2]
     merged = _merged(said)
     if len(merged) < len(messages):
-        yield merged, (*notes, MERGED_NOTE)
+        notes = (*notes, MERGED_NOTE)
+        yield merged, notes
+    n_system = sum(m["role"] == "system" for m in merged)
+    if merged[n_system:] and merged[n_system]["role"] == "assistant":
+        empty = {"role": "user", "content": ""}
+        yield [*merged[:n_system], empty, *merged[n_system:]], (*notes, EMPTY_NOTE)
 
 
 def has_tools(messages: Sequence[Message]) -> bool:
@@ -102,16 +108,15 @@ class Rendered:
 
 
 def _folded(messages: Sequence[Message]) -> Form:
-    """The system text in the first user turn, or as one where there is none."""
+    """The system text in the turn of a user that comes first, or as one before what does."""
     system = next((m["content"] for m in messages if m["role"] == "system"), "")
     rest = [dict(message) for message in messages if message["role"] != "system"]
     if not system:
         return rest, ()
-    first = next((message for message in rest if message["role"] == "user"), None)
-    if first is None:
-        rest.insert(0, {"role": "user", "content": system})
+    if rest and rest[0]["role"] == "user":
+        rest[0]["content"] = f"{system}\n\n{rest[0]['content']}"
     else:
-        first["content"] = f"{system}\n\n{first['content']}"
+        rest.insert(0, {"role": "user", "content": system})
     return rest, (FOLDED_NOTE,)
 
 

@@ -86,9 +86,11 @@ def _choice(choice: Any) -> dict[str, Any]:
 
 
 def _tool(tool: Any) -> Any:
-    """A tool as OpenAI has it; one that Anthropic's servers would run isn't there."""
-    if not isinstance(tool, Mapping) or tool.get("type", "custom") not in ("custom", None):
+    """A tool as OpenAI has it; one of Anthropic's own kinds stays as it is."""
+    if not isinstance(tool, Mapping):
         raise InvalidParameterError("tools: must be objects with name and input_schema")
+    if tool.get("type", "custom") not in ("custom", None):
+        return dict(tool)
     function = {"name": tool.get("name"), "description": tool.get("description")}
     return {"type": "function", "function": {**function, "parameters": tool.get("input_schema")}}
 

@@ -90,7 +90,10 @@ _SMALLEST_SHARE = 1e-6
 
 
 def understood(
-    body: Mapping[str, Any], known: Collection[str], biased: Callable[[str], list[int]]
+    body: Mapping[str, Any],
+    known: Collection[str],
+    biased: Callable[[str], list[int]],
+    n_tokens: int,
 ) -> tuple[dict[str, Any], list[str]]:
     """The fields that are read here, and a line for each other one that asks for something.
 
@@ -98,6 +101,7 @@ def understood(
         body: what a client sent.
         known: names that are read.
         biased: token ids of a text whose tokens are to be biased.
+        n_tokens: of the vocabulary.
 
     Raises:
         InvalidParameterError: functions are to be called, or a logit_bias is no list or object.
@@ -109,9 +113,12 @@ def understood(
     for name, own in RENAMED.items():
         if name in given and name not in known:
             given.setdefault(own, given.pop(name))
-    _without_tools(given)
-    _plain_values(given, biased)
-    lines = [*_choice_of_samplers(given), *_reasoning(given)]
+    lines = _without_tools(given)
+    _plain_values(given)
+    if "logit_bias" in given:
+        given["logit_bias"], others = _biases(given["logit_bias"], biased, n_tokens)
+        lines += others
+    lines += [*_choice_of_samplers(given), *_reasoning(given)]
     kept, unknown = {}, []
     for name, value in given.items():
         if name in known:
@@ -183,12 +190,19 @@ def _choice_of_samplers(given: dict[str, Any]) -> list[str]:
     return [f"samplers: {visible(others)} isn't done here, the others are"] if others else []
 
 
-def _without_tools(given: dict[str, Any]) -> None:
-    """Leave out tools that aren't to be called.
+def _without_tools(given: dict[str, Any]) -> list[str]:
+    """Leave out tools that aren't to be called, and those that a provider would run.
+
+    Returns:
+        A line for each kind of the latter.
 
     Raises:
         InvalidParameterError: they are, and are given as before there were tools.
     """
+    kinds = []
+    if isinstance(given.get("tools"), list):
+        kinds = [*dict.fromkeys(filter(None, map(_kind_of_others, given["tools"])))]
+        given["tools"] = [tool for tool in given["tools"] if not _kind_of_others(tool)]
     if not given.get("tools") or given.get("tool_choice") == "none":
         given.pop("parallel_tool_calls", None)
     for tools, choice in (("tools", "tool_choice"), ("functions", "function_call")):
@@ -200,9 +214,18 @@ def _without_tools(given: dict[str, Any]) -> None:
             raise InvalidParameterError(
                 'functions: they aren\'t supported; send tools, or function_call "none"'
             )
+    return a_line_each(
+        kinds, lambda kind: f"tools: {visible(kind[:40])!r} is no function, so it isn't called here"
+    )
 
 
-def _plain_values(given: dict[str, Any], biased: Callable[[str], list[int]]) -> None:
+def _kind_of_others(tool: Any) -> str:
+    """What a tool is that is no function; nothing for one, or for what is no tool."""
+    kind = tool.get("type", "function") if isinstance(tool, Mapping) else "function"
+    return kind if isinstance(kind, str) and kind != "function" else ""
+
+
+def _plain_values(given: dict[str, Any]) -> None:
     """Values in the one form that fields.py reads."""
     stop = given.get("stop")
     if isinstance(stop, list):
@@ -219,12 +242,16 @@ def _plain_values(given: dict[str, Any], biased: Callable[[str], list[int]]) -> 
     for name in ("grammar", "response_prefix"):
         if given.get(name) == "":
             del given[name]
-    if "logit_bias" in given:
-        given["logit_bias"] = _biases(given["logit_bias"], biased)
 
 
-def _biases(value: Any, biased: Callable[[str], list[int]]) -> dict[Any, Any]:
-    """Biases by token id; a text in place of an id stands for each of its tokens."""
+def _biases(
+    value: Any, biased: Callable[[str], list[int]], n_tokens: int
+) -> tuple[dict[Any, Any], list[str]]:
+    """Biases by token id; a text in place of an id stands for each of its tokens.
+
+    Returns:
+        Them, and a line for each token that this vocabulary hasn't: ids of another model's.
+    """
     pairs = list(value.items()) if isinstance(value, Mapping) else value
     if not isinstance(pairs, list) or not all(
         isinstance(pair, list | tuple) and len(pair) == 2 for pair in pairs
@@ -233,13 +260,27 @@ def _biases(value: Any, biased: Callable[[str], list[int]]) -> dict[Any, Any]:
             "logit_bias: must map tokens to biases, or be a list of such pairs"
         )
     result: dict[Any, Any] = {}
+    unknown = []
     for token, bias in pairs:
         is_text = isinstance(token, str) and not token.strip().lstrip("-").isdecimal()
         for one in biased(token) if is_text else [token]:
             if isinstance(one, list | dict):
                 raise InvalidParameterError("logit_bias: a token must be an id or a text")
-            result[one] = bias
-    return result
+            if _is_outside(one, n_tokens):
+                unknown.append(f"{one!s:.40}")
+            else:
+                result[one] = bias
+    return result, a_line_each(
+        unknown, lambda one: f"logit_bias: this model has no token {one}, so it changes nothing"
+    )
+
+
+def _is_outside(token: Any, n_tokens: int) -> bool:
+    """Whether it is an id, and one that the vocabulary hasn't."""
+    digits = str(token).strip().lstrip("-0") if isinstance(token, int | str) else ""
+    if not digits.isdecimal():
+        return False
+    return len(digits) > len(str(n_tokens)) or not 0 <= int(token) < n_tokens
 
 
 def _reasoning(given: dict[str, Any]) -> list[str]:
@@ -249,8 +290,7 @@ def _reasoning(given: dict[str, Any]) -> list[str]:
         A line for each thing that is asked for besides.
     """
     if isinstance(given.get("reasoning_format"), str):
-        name = given["reasoning_format"]
-        given["reasoning_format"] = REASONING_FORMATS.get(name, name)
+        given["reasoning_format"] = _reasoning_format(given["reasoning_format"])
     reasoning = given.pop("reasoning", None)
     effort = given.pop("reasoning_effort", None)
     if isinstance(reasoning, Mapping):
@@ -268,6 +308,8 @@ def _reasoning(given: dict[str, Any]) -> list[str]:
         for name, value in (("reasoning", reasoning), ("thinking", thinking))
         if value is not None and not isinstance(value, Mapping)
     ]
+    if effort is not None and not isinstance(effort, str):
+        unread.append("reasoning_effort: it is no text, so it changes nothing")
     others = [
         f"{name}.{key:.40}"
         for name, value in (("reasoning", reasoning), ("thinking", thinking))
@@ -293,3 +335,19 @@ def _reasoning(given: dict[str, Any]) -> list[str]:
     if wanted:
         given["chat_template_kwargs"] = {**wanted, **arguments}
     return unread
+
+
+def _reasoning_format(name: str) -> str:
+    """What llama-server's name for it is here.
+
+    Raises:
+        InvalidParameterError: it has no such one.
+    """
+    if name in REASONING_FORMATS.values():
+        return name
+    if name not in REASONING_FORMATS:
+        *names, last = REASONING_FORMATS
+        raise InvalidParameterError(
+            f"reasoning_format: must be {', '.join(names)} or {last}, got {visible(name[:40])!r}"
+        )
+    return REASONING_FORMATS[name]

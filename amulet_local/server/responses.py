@@ -342,9 +342,11 @@ def _object(value: Any) -> Mapping[str, Any]:
 
 
 def _tool(tool: Any) -> Any:
-    """A tool as chat completions have it."""
-    if not isinstance(tool, Mapping) or tool.get("type") != "function":
-        raise InvalidParameterError("tools: only those of type function are supported")
+    """A tool as chat completions have it; one that is no function stays as it is."""
+    if not isinstance(tool, Mapping) or not isinstance(tool.get("type"), str):
+        raise InvalidParameterError("tools: must be objects with a type")
+    if tool["type"] != "function":
+        return dict(tool)
     return {"type": "function", "function": {k: v for k, v in tool.items() if k != "type"}}
 
 

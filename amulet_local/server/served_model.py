@@ -183,7 +183,7 @@ class ServedModel:
         def biased(text: str) -> list[int]:
             return self.vocabulary.tokenize(text, add_special=False, parse_special=False)
 
-        fields, unknown = understood(body, known, biased)
+        fields, unknown = understood(body, known, biased, self.vocabulary.n_tokens)
         unknown = [*unread, *unknown]
         if unknown and self.has_strict_fields:
             raise InvalidParameterError(unknown[0])

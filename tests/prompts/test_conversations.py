@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 from amulet_local import Engine
+from amulet_local.calling.tools import checked_tools
 from amulet_local.common.errors import ChatTemplateError, EmptyPromptError, InvalidRequestError
 from amulet_local.params.choices import Placement
 from amulet_local.prompts.chat_template import ChatTemplate
 from amulet_local.prompts.messages import checked
 from amulet_local.prompts.prompter import Prompter
-from amulet_local.prompts.simpler_forms import FOLDED_NOTE, MERGED_NOTE, TOOLS_NOTE
+from amulet_local.prompts.simpler_forms import EMPTY_NOTE, FOLDED_NOTE, MERGED_NOTE, TOOLS_NOTE
 from tests.prompts.test_chat_template import FakeVocabulary
 
 PREFERENCE = "Answer as a pirate would."
@@ -62,6 +63,15 @@ CONVERSATIONS: dict[str, list[dict[str, Any]]] = {
         {"role": "tool", "tool_call_id": "c1", "content": "twenty"},
     ],
     "a system text alone": [{"role": "system", "content": "twenty-one"}],
+    "a greeting first": [
+        {"role": "assistant", "content": "twenty-two"},
+        {"role": "user", "content": "twenty-three"},
+    ],
+    "a greeting after a system text": [
+        {"role": "system", "content": "twenty-four"},
+        {"role": "assistant", "content": "twenty-five"},
+        {"role": "user", "content": "twenty-six"},
+    ],
 }
 
 
@@ -144,6 +154,38 @@ def test_turns_of_one_role_become_one_where_a_template_asks_for_it() -> None:
     encoded = template.encode(CONVERSATIONS["two users in a row"])
     assert encoded.text == "[user]ten\n\neleven"
     assert encoded.notes == (MERGED_NOTE,)
+
+
+def test_a_greeting_comes_after_a_turn_of_the_user_where_a_template_asks_for_it() -> None:
+    template = ChatTemplate(ALTERNATES, FakeVocabulary())
+    greeted = template.encode(CONVERSATIONS["a greeting first"])
+    assert greeted.text == "[user][assistant]twenty-two[user]twenty-three"
+    assert greeted.notes == (EMPTY_NOTE,)
+    told = template.encode(CONVERSATIONS["a greeting after a system text"])
+    assert told.text == "[user]twenty-four[assistant]twenty-five[user]twenty-six"
+    assert told.notes == (FOLDED_NOTE,)
+
+
+def test_tools_that_a_template_shows_in_questions_only_are_described_without_one() -> None:
+    source = (
+        "{% for m in messages %}[{{ m.role }}]{{ m.content }}"
+        "{% if m.role == 'user' and tools %}{{ tools | tojson }}{% endif %}{% endfor %}"
+    )
+    function = {"name": "weather", "description": "How warm it is", "parameters": {}}
+    tools = checked_tools([{"type": "function", "function": function}])
+    source = "{# <tool_call> arguments #}" + source
+    for role, is_own in (("user", True), ("system", False)):
+        made = prompter(source).prompts(
+            [{"role": role, "content": "Say"}],
+            ["", PREFERENCE],
+            system=None,
+            placement="system",
+            tools=tools,
+        )
+        for row in made.rows:
+            text = FakeVocabulary("<|x|>").text(list(row))
+            assert text.count("How warm it is") == 1
+            assert ("You may call functions" in text) != is_own
 
 
 def test_tools_become_text_where_a_template_knows_none() -> None:

@@ -132,10 +132,7 @@ def test_a_chat_of_one_answer_that_has_begun_is_gone_on_with(server: Server) -> 
     begun = {"role": "assistant", "content": "The sky"}
     assert prompt(server, [begun]) == "<|im_start|>assistant\nThe sky"
     assert told(server, "/v1/chat/completions", messages=[begun], **GREEDY)["choices"]
-    empty = server.client.post(
-        "/v1/chat/completions", json={"messages": [{**begun, "content": ""}]}
-    )
-    assert empty.status_code == 400
+    assert prompt(server, [{**begun, "content": ""}]).startswith("<|im_start|>assistant\n")
 
 
 def test_an_answer_goes_on_after_its_reasoning_or_within_it(thinking: Server) -> None:

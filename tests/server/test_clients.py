@@ -105,6 +105,17 @@ def test_a_last_message_of_the_assistant_is_gone_on_with(server: Server) -> None
     assert (wrong.status_code, "last message" in wrong.text) == (400, True)
 
 
+@pytest.mark.parametrize("content", ["", " ", None, [], [{"type": "text", "text": ""}]])
+def test_a_turn_may_say_nothing(server: Server, content: Any) -> None:
+    blank = {"role": "user", "content": content}
+    assert "<|im_start|>user\n" in prompt(server, [blank])
+    for given in ([blank], [*HI, {"role": "assistant", "content": "Bread."}, blank]):
+        for fields in ({}, {"preference": "formal"}, {"preference": "formal", "placement": "user"}):
+            assert answered(server.chat(messages=given, **fields))["choices"]
+    left_out = server.chat(messages=[{"role": "user", "text": "What is yeast?"}])
+    assert (left_out.status_code, "content" in left_out.text) == (400, True)
+
+
 def test_the_opening_of_an_answer_can_be_left_out(server: Server) -> None:
     assert prompt(server, HI, add_generation_prompt=False).endswith("yeast?<|im_end|>\n")
     ids = [
@@ -195,6 +206,9 @@ def test_harmless_values_are_taken_without_a_word(server: Server, body: dict[str
         ({"preferense": "formal"}, "preferense: no such parameter, so it changes nothing; did you"),
         ({"reasoning_effort": "low"}, "no variable reasoning_effort"),
         ({"reasoning": {"effort": "high"}}, "no variable reasoning_effort"),
+        ({"reasoning_effort": 3}, "reasoning_effort: it is no text"),
+        ({"logit_bias": {"99999999": 1}}, "logit_bias: this model has no token 99999999"),
+        ({"logit_bias": [[-1, 2], [100, 1]]}, "logit_bias: this model has no token -1"),
         ({"samplers": ["temperature", "top_k"]}, "samplers"),
         ({"dynatemp_range": 0.5}, "dynatemp_range"),
         ({"post_sampling_probs": True}, "post_sampling_probs"),
@@ -216,6 +230,12 @@ def test_what_changes_nothing_is_named(server: Server, body: dict[str, Any], sai
     ) as response:
         lines = [line for line in response.iter_lines() if line]
     assert json.loads(lines[-2].removeprefix("data: "))["amulet"]["warnings"] == [warning]
+
+
+def test_a_format_of_reasoning_that_is_none_is_refused_with_the_names(server: Server) -> None:
+    refused = server.chat(messages=HI, reasoning_format="parsed")
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "reasoning_format")
+    assert "auto, deepseek" in refused.text
 
 
 def test_a_sampler_that_is_left_out_is_off(server: Server) -> None:

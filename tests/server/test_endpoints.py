@@ -295,7 +295,6 @@ def test_a_prompt_beyond_the_context_says_the_counts(server: Server) -> None:
         {"top_p": -0.1},
         {"n": 0},
         {"n": 1000},
-        {"logit_bias": {"99999999": 1}},
         {"logit_bias": {"a": "b"}},
         {"stop": [1]},
         {"stop": ["a"] * 1000},

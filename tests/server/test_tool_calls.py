@@ -204,9 +204,31 @@ def test_anthropics_choices_are_understood(talker: Server, choice: dict[str, str
     body = {"model": "m", "max_tokens": 300, "messages": HI, "tools": [ANTHROPIC]}
     forced = talker.client.post("/v1/messages", json=body | {"tool_choice": choice}).json()
     assert [block["type"] for block in forced["content"]] == ["tool_use"]
-    for fields in ({"tool_choice": {"type": "x"}}, {"tools": [{"type": "web_search_1"}]}):
+    for fields in ({"tool_choice": {"type": "x"}}, {"tools": ["a"]}):
         response = talker.client.post("/v1/messages", json=body | fields)
         assert (response.status_code, response.json()["type"]) == (400, "error")
+
+
+def test_tools_that_are_no_functions_are_left_out_and_named(talker: Server) -> None:
+    search, custom = {"type": "web_search"}, {"type": "custom", "name": "apply_patch"}
+    function = {"type": "function", **CHAT["function"]}
+    for path, body, own in (
+        ("/v1/chat/completions", {"messages": HI}, CHAT),
+        ("/v1/responses", {"input": "Hi"}, function),
+        ("/v1/messages", {"messages": HI, "max_tokens": 300}, ANTHROPIC),
+    ):
+        others = [search, custom] if own is not ANTHROPIC else [{"type": "web_search_1"}]
+        for tools in (others, [*others, own, *others]):
+            response = talker.client.post(path, json=body | {"tools": tools})
+            assert response.status_code == 200, response.text
+            lines = response.json()["amulet"]["warnings"]
+            assert [line for line in lines if "is no function" in line] == [
+                f"tools: {tool['type']!r} is no function, so it isn't called here"
+                for tool in others
+            ]
+    alone = {"messages": HI, "tools": [search], "tool_choice": "required"}
+    forced = talker.client.post("/v1/chat/completions", json=alone)
+    assert (forced.status_code, "no tools" in forced.text) == (400, True)
 
 
 def test_ollamas_messages_have_the_calls_with_objects(caller: Server) -> None:
