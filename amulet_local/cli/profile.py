@@ -106,10 +106,7 @@ def import_file(options: ProfileImportOptions) -> None:
         text = private_files.read(options.file, max_bytes=MAX_BYTES).decode()
     except UnicodeDecodeError:
         raise ProfileError(f"{options.file} isn't UTF-8 text") from None
-    contents = from_json(text)
-    if profile.exists:
-        profile.delete()
-    profile.create(contents)
+    profile.restore(from_json(text))
     write(f"{profile.name} is in {one_line(profile.path)}\n")
 
 

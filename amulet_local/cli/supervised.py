@@ -140,9 +140,9 @@ def run_in_child(*, goes_on: bool) -> int | None:
 
 def begin_as_child() -> None:
     """Take over from the process that started this one, if one did; called once, by `main`."""
-    number = os.environ.pop(_variable(), None)
-    if number is None:
-        return
+    number = os.environ.pop(_variable(), "")
+    if not (number.isdecimal() and len(number) < 10):
+        return  # nobody that starts a child set it
     from amulet_local.loading.isolated import become_isolated
 
     if os.environ.get("LISTEN_PID") == str(os.getppid()):

@@ -11,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 from typing import Any, cast
 
 from amulet_local.common.errors import InvalidParameterError, ProfileError
@@ -91,25 +92,36 @@ def read(connection: sqlite3.Connection, name: str) -> Contents:
             bank=tuple(_bank(connection)) or bank_of(None),  # its maker was killed: none yet
             feedback=tuple(_feedback(connection)),
             examples=tuple(
-                Example(id=i, at=at, origin=origin, question=question, text=text)
+                Example(
+                    id=i,
+                    at=_moment(at),
+                    origin=_text(origin),
+                    question=_text(question),
+                    text=_text(text),
+                )
                 for i, at, origin, question, text in connection.execute(
                     "SELECT id, at, origin, question, text FROM examples ORDER BY id"
                 )
             ),
             facts=tuple(
-                Fact(id=i, at=at, origin=origin, text=text)
+                Fact(id=i, at=_moment(at), origin=_text(origin), text=_text(text))
                 for i, at, origin, text in connection.execute(
                     "SELECT id, at, origin, text FROM facts ORDER BY id"
                 )
             ),
             forgotten=tuple(
-                Forgotten(at=at, feedback=feedback, examples=examples, facts=facts)
+                Forgotten(
+                    at=_moment(at),
+                    feedback=_count(feedback),
+                    examples=_count(examples),
+                    facts=_count(facts),
+                )
                 for at, feedback, examples, facts in connection.execute(
                     "SELECT at, feedback, examples, facts FROM forgotten ORDER BY id"
                 )
             ),
         )
-    except (ValueError, TypeError, AttributeError, InvalidParameterError):
+    except (ValueError, TypeError, OverflowError, AttributeError, InvalidParameterError):
         raise ProfileError(
             f"the profile {name!r} holds what this program didn't write; `amulet-local profile "
             f"import {name} FILE --force` takes an export in its place"
@@ -199,7 +211,7 @@ def _bank(connection: sqlite3.Connection) -> Iterator[Preference]:
     for name, text, prompt in connection.execute(
         "SELECT name, text, prompt FROM preferences ORDER BY id"
     ):
-        yield Preference(text=text, name=name, prompt=prompt)
+        yield Preference(text=_text(text), name=_text(name), prompt=_text(prompt))
 
 
 def _feedback(connection: sqlite3.Connection) -> Iterator[Feedback]:
@@ -207,18 +219,38 @@ def _feedback(connection: sqlite3.Connection) -> Iterator[Feedback]:
         "SELECT id, at, kind, origin, model, question, better, worse, differences, strengths "
         "FROM feedback ORDER BY id"
     ):
-        yield Feedback(
+        item = Feedback(
             id=i,
-            at=float(at),
+            at=_moment(at),
             kind=kind,
-            origin=origin,
-            model=model,
-            question=question,
-            better=better,
-            worse=worse,
+            origin=_text(origin),
+            model=_text(model),
+            question=_text(question),
+            better=_text(better),
+            worse=_text(worse),
             differences=_numbers(json.loads(found)),
             strengths=tuple(float(value) for value in json.loads(strengths)),
         )
+        _check_feedback(item)
+        yield item
+
+
+def _moment(seconds: float) -> float:
+    """A time that has a date: a column of SQLite's takes values of any type."""
+    datetime.fromtimestamp(seconds, timezone.utc)
+    return float(seconds)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise TypeError
+    return value
 
 
 def _numbers(values: Mapping[str, Any]) -> dict[str, float]:

@@ -126,6 +126,27 @@ def remove(path: Path) -> None:
         raise ProfileError(f"{path} can't be deleted: {error.strerror}") from None
 
 
+def beside(path: Path) -> Path:
+    """Where a file is made that is to take the place of another; no profile can be called so."""
+    place = _place(path)
+    return place.with_name(f".{place.name}")
+
+
+def put_in_place(made: Path, path: Path) -> None:
+    """Let a file that is whole take the place of a damaged one; a link stays one.
+
+    Raises:
+        ProfileError: it can't be written.
+    """
+    place = _place(path)
+    try:
+        for ending in ("-wal", "-shm"):  # a log of the old file's would be taken for the new one's
+            place.with_name(place.name + ending).unlink(missing_ok=True)
+        private_files.put_in_place(made, place)
+    except OSError as error:
+        raise ProfileError(f"{path} can't be written: {error.strerror}") from None
+
+
 def _place(path: Path) -> Path:
     try:
         return private_files.place(path)
@@ -255,7 +276,7 @@ def _version(connection: sqlite3.Connection) -> int:
 def _typed_errors(path: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter of a message of SQLite's
         said = str(error)
         if "full" in said or "disk I/O" in said:
             raise ProfileError(

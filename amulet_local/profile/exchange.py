@@ -37,6 +37,7 @@ def _in_words(seconds: float) -> str:
 
 _Moment = Annotated[float, BeforeValidator(_seconds), PlainSerializer(_in_words)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class _ExportEntry(BaseModel):
@@ -76,9 +77,9 @@ class _FactEntry(_ExportEntry):
 
 class _ForgottenEntry(_ExportEntry):
     at: _Moment
-    feedback: Annotated[int, Field(ge=0)] = 0
-    examples: Annotated[int, Field(ge=0)] = 0
-    facts: Annotated[int, Field(ge=0)] = 0
+    feedback: _Count = 0
+    examples: _Count = 0
+    facts: _Count = 0
 
 
 class _ProfileDocument(_ExportEntry):

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from amulet_local.common.errors import InvalidParameterError
+from amulet_local.common.errors import InvalidParameterError, ProfileError
 from amulet_local.preferences.preference import Preference
 from amulet_local.profile import database
 from amulet_local.profile.contents import (
@@ -69,8 +69,27 @@ class Profile:
         Raises:
             ProfileError: there is one, or it can't be written.
         """
-        database.create(self.path)
-        self.replace(contents or Contents(bank=bank_of(None)))
+        _create(self.path, contents or Contents(bank=bank_of(None)))
+
+    def restore(self, contents: Contents) -> None:
+        """Have these contents, whether it is there, isn't, or can't be read any more.
+
+        Raises:
+            InvalidParameterError: something in them can't be kept; all is as it was.
+            ProfileError: it can't be written; all is as it was.
+        """
+        if not self.exists:
+            self.create(contents)
+            return
+        try:
+            self.check()
+        except ProfileError:
+            made = database.beside(self.path)
+            database.remove(made)
+            _create(made, contents)
+            database.put_in_place(made, self.path)
+        else:
+            self.replace(contents)
 
     def check(self) -> None:
         """Whether it can be used.
@@ -184,12 +203,7 @@ class Profile:
             InvalidParameterError: something in them can't be kept; all is as it was.
             ProfileError: it can't be written.
         """
-
-        def write(connection: sqlite3.Connection) -> int:
-            write_all(connection, contents)
-            return 0
-
-        database.purge(self.path, write)
+        _write(self.path, contents)
 
     def reset(self) -> None:
         """Forget everything for good but the preferences themselves.
@@ -215,6 +229,24 @@ def listed() -> list[str]:
     return sorted(
         path.stem for path in database.profiles_folder().glob("*.db") if _NAME.fullmatch(path.stem)
     )
+
+
+def _create(path: Path, contents: Contents) -> None:
+    """Make a file with these contents, or none."""
+    database.create(path)
+    try:
+        _write(path, contents)
+    except BaseException:
+        database.remove(path)
+        raise
+
+
+def _write(path: Path, contents: Contents) -> None:
+    def write(connection: sqlite3.Connection) -> int:
+        write_all(connection, contents)
+        return 0
+
+    database.purge(path, write)
 
 
 def _has(wanted: str, *texts: str) -> bool:

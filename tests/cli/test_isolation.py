@@ -337,3 +337,12 @@ def test_a_batch_with_a_file_that_always_kills_ends_with_the_reason(
     ended = run("batch", asked, "-m", strange, "-n", "4", **dying(DIE_AT_DECODE="1"))
     assert ended.code in (1, 4)
     assert REASON in ended.err
+
+
+@pytest.mark.parametrize("value", ["", "yes", "-1", "1e999", "9" * 5000])
+def test_a_variable_of_that_name_which_no_parent_set_changes_nothing(value: str) -> None:
+    done = subprocess.run(
+        [*COMMAND, "--version"], env=environment(AMULET_ISOLATED=value), capture_output=True
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"amulet-local ")

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from tests.fuzz.model_files import AdapterFiles, Headers, Native
+from tests.fuzz.profiles import Profiles
 from tests.fuzz.target import Target
 from tests.fuzz.texts import (
     Bodies,
@@ -36,6 +37,7 @@ TARGETS: Mapping[str, type[Target]] = {
     "templates": Templates,
     "settings": Settings,
     "conversations": Conversations,
+    "profiles": Profiles,
     "lines": Lines,
     "bodies": Bodies,
     "grammars": Grammars,

@@ -384,3 +384,60 @@ def test_what_cant_be_kept_is_refused(profile: Profile) -> None:
         with pytest.raises(InvalidParameterError):
             profile.add(wrong)
     assert profile.contents() == Contents(bank=bank_of(None))
+
+
+def test_contents_that_cant_be_kept_leave_what_was_there(profile: Profile) -> None:
+    profile.add(FACT)
+    bad = Contents(bank=bank_of(None), facts=(replace(FACT, text="x" * 100_001),))
+    with pytest.raises(InvalidParameterError, match="at most 100,000"):
+        profile.restore(bad)
+    assert [fact.text for fact in profile.contents().facts] == [FACT.text]
+    with pytest.raises(InvalidParameterError, match="at most 100,000"):
+        Profile("other").create(bad)
+    assert listed() == ["me"]
+
+
+def test_an_export_takes_the_place_of_a_damaged_file_or_all_is_as_it_was(profile: Profile) -> None:
+    profile.add(FACT)
+    export = profile.contents()
+    real = profile.path.with_name("elsewhere")
+    os.replace(profile.path, real)
+    profile.path.symlink_to(real)
+    real.write_bytes(real.read_bytes()[:5000])
+    damaged = real.read_bytes()
+    with pytest.raises(ProfileError):
+        profile.contents()
+    bad = replace(export, facts=(replace(FACT, text="\ud800"),))
+    with pytest.raises(InvalidParameterError, match="UTF-8"):
+        profile.restore(bad)
+    assert real.read_bytes() == damaged
+    profile.restore(export)
+    assert [fact.text for fact in profile.contents().facts] == [FACT.text]
+    assert profile.path.is_symlink()
+    assert {path.name for path in profile.path.parent.iterdir()} == {"me.db", "elsewhere"}
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("facts", "at", 1e300),
+        ("facts", "at", b"now"),
+        ("facts", "text", b"\xff"),
+        ("feedback", "differences", '{"concisely": Infinity}'),
+        ("feedback", "kind", "praise"),
+        ("preferences", "name", b"x"),
+        ("forgotten", "facts", "many"),
+        ("forgotten", "facts", -1),
+    ],
+)
+def test_a_cell_that_this_program_didnt_write_is_one_clear_error(
+    profile: Profile, table: str, column: str, value: object
+) -> None:
+    profile.add(PICK)
+    profile.add(FACT)
+    profile.add(EXAMPLE)
+    profile.forget(["e1"])
+    with database.writing(profile.path) as connection:
+        connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
+    with pytest.raises(ProfileError, match=r"didn't write; `amulet-local profile import me FILE"):
+        profile.contents()
