@@ -6,12 +6,16 @@
 const FENCE = /^ {0,3}(?:```|~~~)/;
 const HEADING = /^#{1,6} +/;
 const BULLET = /^( *)([-*+])(?= )/;
+const ROW = /^ *\|/;
+const RULE = /^ *\|(?: *:?-+:? *\|)+(?: *:?-+:?)? *$/;
+const BAR = /(?:(?<! ) +)?\| */g;
 const INLINE = /(`+)(?!`)(.+?)\1(?!`)|\*\*(?=\S)(.+?)\*\*|\*(?=[^\s*])([^*\n]+)\*/g;
 const OPEN = /\*\*(?=\S)([^*\n]+)$|`([^`\n]+)$/;
 
 /**
  * The text in pieces, [start, end, class], in order and without a gap. Classes: "" for plain text,
- * "mark" for what is hidden, "bullet", "b", "i", "h", "code" and "pre", several with spaces.
+ * "mark" for what is hidden, "bullet", "bar" (between cells of a table), "b", "i", "h", "code" and
+ * "pre", several with spaces.
  */
 export function styled(text) {
   const found = [];
@@ -19,25 +23,38 @@ export function styled(text) {
     if (end > start) found.push([start, end, kind]);
   };
   let isFenced = false;
+  let isTable = false;
   let start = 0;
   while (start < text.length) {
-    const stop = text.indexOf("\n", start);
-    const next = stop < 0 ? text.length : stop + 1;
-    const line = text.slice(start, stop < 0 ? next : stop);
+    const line = lineAt(text, start);
+    const isLast = start + line.length === text.length;
+    const next = start + line.length + (isLast ? 0 : 1);
+    const isHeader = RULE.test(lineAt(text, next));
+    isTable = !isFenced && ROW.test(line) && (isTable || isHeader);
     if (FENCE.test(line)) {
       isFenced = !isFenced;
       put(start, next, "mark");
     } else if (isFenced) {
       put(start, next, "pre");
+    } else if (isTable && RULE.test(line)) {
+      put(start, next, "mark");
+    } else if (isTable) {
+      cells(line, start, isHeader ? "b" : "", isLast, put);
+      put(start + line.length, next, "");
     } else {
       const begun = start + block(line, start, put);
       const kind = HEADING.test(line) ? "h" : "";
-      inline(text.slice(begun, start + line.length), begun, kind, stop < 0, put);
+      inline(text.slice(begun, start + line.length), begun, kind, isLast, put);
       put(start + line.length, next, "");
     }
     start = next;
   }
   return found;
+}
+
+function lineAt(text, start) {
+  const stop = text.indexOf("\n", start);
+  return text.slice(start, stop < 0 ? text.length : stop);
 }
 
 /** What a line begins with; how many characters that is. */
@@ -52,6 +69,20 @@ function block(line, start, put) {
   put(start, start + bullet[1].length, "");
   put(start + bullet[1].length, start + bullet[0].length, "bullet");
   return bullet[0].length;
+}
+
+/** A table's line: what is between its bars. */
+function cells(line, start, kind, isLast, put) {
+  let done = 0;
+  for (const match of line.matchAll(BAR)) {
+    inline(line.slice(done, match.index), start + done, kind, false, put);
+    const bar = match.index + match[0].indexOf("|");
+    done = match.index + match[0].length;
+    put(start + match.index, start + bar, "mark");
+    put(start + bar, start + bar + 1, match.index && done < line.length ? "bar" : "mark");
+    put(start + bar + 1, start + done, "mark");
+  }
+  inline(line.slice(done), start + done, kind, isLast, put);
 }
 
 function inline(text, offset, kind, isLast, put) {

@@ -2,6 +2,7 @@
 // Knows nothing about how a profile learns: the server says it all.
 
 import { askForKey } from "./key.js";
+import { dress } from "./markdown.js";
 import { Server } from "./server.js";
 import { element, visible } from "./text.js";
 
@@ -109,6 +110,7 @@ function kept(text, classes = "") {
   if (!text) return null;
   const made = element("p", `kept ${classes}`, visible(text));
   made.dir = "auto";
+  dress([{ node: made, text: made.textContent, shown: "" }]);
   return made;
 }
 

@@ -85,8 +85,8 @@ export function step(logRatio) {
 /** A token's name with its blanks to be seen. */
 export function label(text) {
   if (text === "") return "(no text)";
-  if (/^\ufffd+$/.test(text)) return "(part of a character)";
   return visible(text)
+    .replace(/\ufffd+/g, "(part of a character)")
     .replaceAll("\n", "↵")
     .replaceAll("\t", "⇥")
     .replace(/^ +| +$/g, (blanks) => "␣".repeat(blanks.length));

@@ -167,6 +167,13 @@ def test_a_preference_that_is_added_while_text_streams_is_followed(
     ask(page, "Tell me a story about the sea.")
     page.wait_for_selector(f"{TOKEN}:nth-child(4)")
     page.get_by_role("button", name="concise").click()
+    page.wait_for_function(  # its prompt is read first, while tokens go on without it
+        """() => {
+            const end = new KeyboardEvent("keydown", { key: "End" });
+            document.querySelector("#realigned .text").dispatchEvent(end);
+            return document.querySelector("#dock .rows").textContent.includes("concise");
+        }"""
+    )
     change_and_more(page)
     assert told[0].keys() == {"id", "preference"}  # the strength stays as it is
     assert told[0]["preference"] == ["creative", "concise"]
@@ -388,6 +395,25 @@ def test_markdown_is_read_as_it_comes(visit: Visits, served: Served) -> None:
             ["c", "code"],
             ["`", "mark"],
         ],
+        "|A|\n|---|:-:|\n|`b` | **c|\n|": [
+            ["|", "mark"],
+            ["A", "b"],
+            ["|", "mark"],
+            ["\n", ""],
+            ["|---|:-:|\n", "mark"],
+            ["|", "mark"],
+            ["`", "mark"],
+            ["b", "code"],
+            ["`", "mark"],
+            [" ", "mark"],
+            ["|", "bar"],
+            [" ", "mark"],
+            ["**c", ""],
+            ["|", "mark"],
+            ["\n", ""],
+            ["|", "mark"],
+        ],
+        "| x | is\n| y |": [["| x | is", ""], ["\n", ""], ["| y |", ""]],
         "2 * 3 * 4, **\nnot": [["2 * 3 * 4, **", ""], ["\n", ""], ["not", ""]],
     }
     read = page.evaluate(

@@ -24,7 +24,7 @@ LIKES_FORMAL = Feedback(
     kind="pick",
     origin="chat",
     question="How do I write to my landlord?",
-    better="Dear Sir,",
+    better="**Dear** Sir,",
     worse=HOSTILE,
     differences={BANK[0].text: 0.4, BANK[1].text: -0.05},
 )
@@ -72,6 +72,7 @@ def test_a_profile_is_shown_with_all_that_it_is_made_of(
         assert page.locator("#facts li").all_inner_texts()[0].endswith("I am a vegetarian.")
         assert page.locator("#facts li").count() == 1
         assert "With pleasure." in page.inner_text("#examples")
+        assert page.locator("#feedback li .md-b").first.inner_text() == "Dear"
         assert page.locator("#feedback li").count() == 9
         assert "1 fact" in page.inner_text("#forgotten")
         assert "surprise" not in page.content()
