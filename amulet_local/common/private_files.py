@@ -12,6 +12,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import BinaryIO
 
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
 
@@ -184,10 +185,18 @@ def beginning(path: Path, n_bytes: int) -> bytes | None:
     Raises:
         OSError: it can't be read.
     """
-    # never waits for a pipe's other end
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        return file.read(n_bytes) if stat.S_ISREG(os.fstat(descriptor).st_mode) else None
+    with opened_at_once(path) as file:
+        return file.read(n_bytes) if stat.S_ISREG(os.fstat(file.fileno()).st_mode) else None
+
+
+def opened_at_once(path: Path, flags: int = 0) -> BinaryIO:
+    """Whatever is there, open for reading: a pipe's other end isn't waited for.
+
+    Raises:
+        OSError: it can't be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | flags)
+    return os.fdopen(descriptor, "rb")
 
 
 def _path(path: str | os.PathLike[str]) -> Path:

@@ -188,8 +188,7 @@ def _path(name: str) -> Path:
 @contextlib.contextmanager
 def _opened_privately(path: Path, name: str) -> Iterator[BinaryIO]:
     """The file for reading, if it is a regular one that only this user can touch."""
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    with os.fdopen(descriptor, "rb") as file:
+    with private_files.opened_at_once(path, getattr(os, "O_NOFOLLOW", 0)) as file:
         status = os.fstat(file.fileno())
         private = os.name != "posix" or (
             status.st_uid == os.getuid() and not status.st_mode & (stat.S_IRWXG | stat.S_IRWXO)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from amulet_local.common import private_files
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
+from amulet_local.llama.memory import available_bytes
 from amulet_local.serving.places import SavedState
 
 MAX_ROWS = 64
@@ -29,6 +30,10 @@ _PACKED_VERSION = 1
 _IN_MEMORY = struct.Struct("=Ii")
 """What llama.cpp puts before a state that it gives as bytes, and not into a file."""
 _IN_MEMORY_MAGIC = 0xAF143CD8
+_COPIES = 2
+"""Of a state there are so many in memory while it is read."""
+_MOST_WORDS = 2**24
+"""More tokens than any context holds."""
 _NAME = re.compile(r"[\w-][\w.+@=, -]{0,199}")
 
 
@@ -101,10 +106,13 @@ class PlaceFiles:
 def _contents(path: Path) -> Iterator[bytes]:
     for number in range(MAX_ROWS):
         try:
-            with _of_row(path, number).open("rb") as file:
+            with private_files.opened_at_once(_of_row(path, number)) as file:
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode) or _others_write(status):
                     raise FileAccessError("others could have written this file; it isn't used")
+                free = available_bytes()
+                if free is not None and _COPIES * status.st_size > free:
+                    raise FileAccessError("the file has more bytes than there is memory for")
                 yield file.read()
         except FileNotFoundError:
             return
@@ -118,7 +126,7 @@ def _row(path: Path, data: bytes) -> tuple[SavedState, int]:
         raise damaged
     magic, version, n_words = _HEAD.unpack_from(data)
     end = _HEAD.size + 4 * n_words
-    if (magic, version) != (_MAGIC, _VERSION) or end > len(data):
+    if (magic, version) != (_MAGIC, _VERSION) or end > len(data) or n_words > _MOST_WORDS:
         raise damaged
     words = list(struct.unpack_from(f"={n_words}I", data, _HEAD.size))
     if words[:1] == [_PACKED]:

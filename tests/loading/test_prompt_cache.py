@@ -85,6 +85,10 @@ def test_a_link_or_a_shared_folder_is_not_used(folder: Path, tmp_path: Path) -> 
     state(folder).symlink_to(tmp_path / "elsewhere")
     with pytest.raises(errors.FileAccessError):
         prompt_cache.load("mine", "model")
+    state(folder).unlink()
+    os.mkfifo(state(folder), 0o600)
+    with pytest.raises(errors.FileAccessError, match="yours alone"):
+        prompt_cache.load("mine", "model")
     folder.chmod(0o777)
     with pytest.raises(errors.FileAccessError, match="nobody else"):
         prompt_cache.save("mine", "model", ROWS)

@@ -172,6 +172,25 @@ def test_what_others_could_have_written_is_not_read(tmp_path: Path) -> None:
         files.write("b", [([1], b"another form", False)])
 
 
+@pytest.mark.skipif(os.name == "nt", reason="pipes with names")
+def test_what_is_no_file_or_has_no_end_is_not_read(tmp_path: Path) -> None:
+    files = PlaceFiles(str(tmp_path))
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("pipe", "folder", "zero", "loop"):
+        with pytest.raises(FileAccessError):
+            files.read(name)
+    head = struct.pack("=III", 0x67677371, 3, 2**31)
+    for name, n_bytes, said in (("huge", 1 << 42, "memory"), ("words", 1 << 24, "damaged")):
+        (tmp_path / name).write_bytes(head)  # the rest takes no room on the disk
+        os.truncate(tmp_path / name, n_bytes)
+        (tmp_path / name).chmod(0o600)
+        with pytest.raises(FileAccessError, match=said):
+            files.read(name)
+
+
 def test_a_place_that_is_not_there_is_any_with_a_warning(server: Server) -> None:
     answer = told(server, FRANCE, id_slot=7)
     assert answer["id_slot"] in (0, 1)
