@@ -72,6 +72,23 @@ def log_error(error: Exception) -> None:
     _log.debug("", exc_info=error)
 
 
+def not_loaded(name: str, error: AmuletError) -> HttpError:
+    """What a client is told about a model that can't be loaded; here it is said as well.
+
+    Args:
+        name: of the model. The error's message may hold paths.
+    """
+    failure = as_http(error)
+    if failure.status != 500:
+        return failure
+    message = (
+        f"the model {name!r:.100} can't be loaded ({type(error).__name__}); where the server runs, "
+        f"`amulet-local models verify` of its file says why"
+    )
+    _log.error("error: %s", message)
+    return HttpError(500, message, kind="server_error", code="backend_error")
+
+
 def as_http(error: Exception) -> HttpError:
     """What a client is told about an error."""
     if isinstance(error, HttpError):

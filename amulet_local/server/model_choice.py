@@ -11,7 +11,9 @@ import json
 import re
 from typing import Any
 
+from amulet_local.common.errors import AmuletError
 from amulet_local.server.access import Application, Message, Receive, Scope, Send
+from amulet_local.server.failures import not_loaded
 from amulet_local.server.models import CURRENT
 from amulet_local.server.service import Service
 
@@ -49,7 +51,10 @@ class ModelChoice:
             message, first = first, None
             return message if message is not None else await receive()
 
-        file = await asyncio.to_thread(models.acquire, asked)
+        try:
+            file = await asyncio.to_thread(models.acquire, asked)
+        except AmuletError as error:
+            raise not_loaded(models.find(asked).names.main, error) from error
         token = CURRENT.set(file.model)
         try:
             await self._app(scope, again, send)

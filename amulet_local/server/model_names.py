@@ -52,7 +52,7 @@ class ModelNames:
         """
         self._is_strict = is_strict
         self.aliases = tuple(aliases)
-        files = [name.replace("\\", "/").rsplit("/", 1)[-1] for name in names]
+        files = [_sayable(name.replace("\\", "/").rsplit("/", 1)[-1]) for name in names]
         stems = [Path(file).stem if file.lower().endswith(".gguf") else file for file in files]
         self.main = next(iter(aliases), stems[0])
         self._known = {name.lower() for name in (*aliases, *files, *stems)}
@@ -115,3 +115,8 @@ def own_settings() -> UserSettings:
         return read_settings()
     except AmuletError:
         return UserSettings()
+
+
+def _sayable(file: str) -> str:
+    """A file's name in UTF-8; systems have others, which no answer could repeat."""
+    return file.encode("utf-8", "backslashreplace").decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -148,3 +149,37 @@ def test_options_name_models_or_a_folder_of_them(tmp_path: Path) -> None:
         names(model=twice[:1], profile="nobody")
     with pytest.raises(errors.ModelNotFoundError, match="no GGUF"):
         names(models_dir=str(tmp_path / "none"))
+
+
+def test_a_folder_may_hold_anything_and_each_model_says_its_own(
+    tiny_path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "a_sound_one.gguf").symlink_to(tiny_path)  # the first one is loaded at once here
+    os.mkfifo(tmp_path / "pipe.gguf")
+    (tmp_path / "folder.gguf").mkdir()
+    (tmp_path / "loop.gguf").symlink_to("loop.gguf")
+    (tmp_path / "gone.gguf").symlink_to("gone")
+    (tmp_path / "zero.gguf").symlink_to("/dev/zero")
+    (tmp_path / "cut.gguf").write_bytes(tiny_path.read_bytes()[:5000])
+    odd = os.fsencode(tmp_path / "odd") + b"\xff.gguf"
+    try:
+        Path(os.fsdecode(odd)).write_bytes(b"GGUF")
+    except OSError:  # file systems with names in UTF-8 alone
+        odd = b""
+    options = ServeOptions(models_dir=str(tmp_path), parallel=1)
+    models = models_of(options, RuntimeParams(n_ctx=256), {}, StatusLine(enabled=False))
+    server = Server(models, Access(), Limits())
+    try:
+        assert server.ready.wait(60)
+        listed = {one["id"] for one in server.client.get("/v1/models").json()["data"]}
+        assert {"a_sound_one", "pipe", "cut", *(["odd\\udcff"] if odd else [])} <= listed
+        for name in ("pipe", "folder", "loop", "gone", "zero", "cut", "odd\\udcff"):
+            if name in listed:
+                answer = server.chat(model=name)
+                assert answer.status_code == 500
+                assert f"the model {name!r} can't be loaded" in answer.json()["error"]["message"]
+                assert str(tmp_path) not in answer.text + caplog.text
+                assert f"the model {name!r} can't be loaded" in caplog.text
+        assert server.chat(model="a_sound_one").status_code == 200
+    finally:
+        server.close()
