@@ -58,10 +58,12 @@ NO_EFFECT: Mapping[str, int] = {
             --poll-batch --numa --defrag-thold -dt --threads-http --cache-reuse
             --slot-prompt-similarity -sps --timeout -to --sse-ping-interval --log-file
             --log-colors --verbosity --log-verbosity -lv --hf-token -hft --lazy-mode -lzm
-            --kv-unified-per-slot --fit --fit-target --fit-ctx --cors-methods --cors-headers
+            --kv-unified-per-slot --fit -fit --fit-target -fitt --fit-ctx -fitc --cors-methods
+            --cors-headers
             --ui-config --webui-config --ui-config-file --webui-config-file --log-prompts-dir
             --lookup-cache-static -lcs --lookup-cache-dynamic -lcd --embd-normalize
             --image-min-tokens --image-max-tokens --mtmd-batch-max-tokens --video-fps
+            --video-timestamp-interval --video-ffmpeg-dir --mmproj-device -mmdev
             """
         ),
         1,
@@ -86,7 +88,15 @@ INSTEAD: Mapping[tuple[str, ...], str] = {
         "larger -c, which is for each request here"
     ),
     ("--grp-attn-n", "-gan", "--grp-attn-w", "-gaw"): "self-extend isn't done; use a larger -c",
-    ("--model-draft", "-md", "--draft-max", "--draft-min", "--mtp", "--eagle3"): DRAFT,
+    tuple(
+        _words(
+            """
+            --model-draft -md --draft-max --draft-min --draft-n --draft-n-min --draft-p-split
+            --draft-p-min --mtp --eagle3 -hfd -hfrd -ctkd -ctvd -td -tbd -Cd -Crd -Cbd -otd -cmoed
+            -ncmoed -devd -ngld
+            """
+        )
+    ): DRAFT,
     ("--mmproj", "-mm", "--mmproj-url", "-mmu", "--media-path", "--image", "--audio"): (
         "pictures and sounds aren't read here"
     ),
@@ -115,6 +125,7 @@ INSTEAD: Mapping[tuple[str, ...], str] = {
     ("--lora-init-without-apply",): "use --lora FILE:0",
     ("--list-devices",): "use amulet-local doctor",
     ("--cache-list", "-cl"): "use amulet-local models",
+    ("--completion-bash",): "use amulet-local --show-completion",
     ("--no-mmap", "--mlock"): "use --load-mode none or --load-mode mlock",
     (
         "--override-kv",

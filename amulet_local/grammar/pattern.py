@@ -3,12 +3,15 @@
 Knows nothing about schemas. Takes what is regular: characters, classes, groups, choices,
 repetitions, and anchors at the ends of a choice. What looks around or back is refused. Characters
 are those that a JSON string may have as they are, besides escaped quotes, backslashes, line ends
-and tabs.
+and tabs. Limits of the length are shared out among the parts of a pattern: where several of them
+have no length of their own, some texts that would be valid aren't in the grammar, and none that
+isn't.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from amulet_local.grammar.utf8 import MAX_CODE_POINT, Ranges, complement, merged
@@ -16,6 +19,8 @@ from amulet_local.grammar.utf8 import MAX_CODE_POINT, Ranges, complement, merged
 MAX_REPETITIONS = 1000
 MAX_DEPTH = 30
 MAX_CHARS = 10_000  # a grammar has room for no more
+_LONGEST = 16
+"""Characters of a part that is repeated and has no length of its own, where the whole has one."""
 
 _DIGITS: Ranges = ((48, 57),)
 _WORD: Ranges = ((48, 57), (65, 90), (95, 95), (97, 122))
@@ -39,13 +44,13 @@ class PatternPart:
     Attributes:
         text: its grammar, to be put in parentheses.
         low, high: its length in characters; infinity where there is no limit.
-        repeated: of one character in a class, repeated: the class's grammar.
+        fit: its grammar within narrower lengths; None where it can't be said.
     """
 
     text: str
     low: int
     high: float
-    repeated: str = ""
+    fit: Callable[[int, float], str | None]
 
 
 def inside(pattern: str, low: int, high: int | None) -> str:
@@ -59,14 +64,93 @@ def inside(pattern: str, low: int, high: int | None) -> str:
     """
     if len(pattern) > MAX_CHARS:
         raise PatternError(f"it has {len(pattern)} characters, the limit is {MAX_CHARS}")
-    found = _PatternReader(pattern).read()
-    most = math.inf if high is None else high
-    if found.low >= low and found.high <= most:
-        return found.text
-    least, most = max(found.low, low), min(found.high, most)
-    if found.repeated and least <= most and most != math.inf and most <= MAX_REPETITIONS:
-        return f"{found.repeated}{{{least},{int(most)}}}"
-    raise PatternError("together with such limits of the length isn't supported")
+    text = _within(_PatternReader(pattern).read(), low, math.inf if high is None else high)
+    if text is None:
+        raise PatternError("together with such limits of the length isn't supported")
+    return text
+
+
+def _within(part: PatternPart, low: int, high: float) -> str | None:
+    if part.low >= low and part.high <= high:
+        return part.text
+    low, high = max(part.low, low), min(part.high, high)
+    return part.fit(low, high) if low <= high else None
+
+
+def _either(parts: Sequence[PatternPart]) -> PatternPart:
+    """One of some parts."""
+
+    def fit(low: int, high: float) -> str | None:
+        texts = [text for text in (_within(part, low, high) for part in parts) if text is not None]
+        return " | ".join(f"({text})" for text in texts) or None
+
+    return PatternPart(
+        " | ".join(f"({part.text})" for part in parts),
+        min(part.low for part in parts),
+        max(part.high for part in parts),
+        fit,
+    )
+
+
+def _in_a_row(parts: Sequence[PatternPart]) -> PatternPart:
+    """Some parts, one after the other."""
+
+    def fit(low: int, high: float) -> str | None:
+        lows = [part.low for part in parts]
+        for index, part in enumerate(parts):  # the first that can be longer are
+            missing = low - sum(lows)
+            lows[index] += int(max(0, min(missing, part.high - part.low)))
+        if high == math.inf:
+            return row_of(lows, [part.high for part in parts])
+        room, highs = high - sum(lows), list(map(float, lows))
+        spread = [part.high - least for part, least in zip(parts, lows, strict=True)]
+        by_spread = sorted(range(len(parts)), key=spread.__getitem__)
+        for n_before, index in enumerate(by_spread):  # equal shares, and what others leave of them
+            share = min(spread[index], room // (len(parts) - n_before))
+            highs[index] += share
+            room -= share
+        return row_of(lows, highs)
+
+    def row_of(lows: Sequence[int], highs: Sequence[float]) -> str | None:
+        texts = [_within(*of_part) for of_part in zip(parts, lows, highs, strict=True)]
+        known = [text for text in texts if text is not None]
+        return _row(known) if len(known) == len(parts) else None
+
+    low, high = sum(part.low for part in parts), sum(part.high for part in parts)
+    return PatternPart(_row([part.text for part in parts]), low, high, fit)
+
+
+def _row(texts: Sequence[str]) -> str:
+    return " ".join(f"({text})" for text in texts) or '""'
+
+
+def _repeated(part: PatternPart, low: int, high: float) -> PatternPart:
+    """A part, so often."""
+
+    def fit(least: int, most: float) -> str | None:
+        fewest = max(low, -(-least // part.low)) if part.low else low
+        longest, often = part.high, min(high, MAX_REPETITIONS)
+        if most == math.inf:
+            often = high
+        elif part.low < part.high:
+            longest = max(part.low, min(part.high, _LONGEST, most // max(fewest, 1)))
+        if most != math.inf and longest:
+            often = min(often, most // longest)
+        text = _within(part, part.low, longest)
+        if text is None or not fewest <= min(often, MAX_REPETITIONS):
+            return None
+        return _counted(text, fewest, often) if fewest * part.low >= least else None
+
+    return PatternPart(
+        _counted(part.text, low, high),
+        part.low * low,
+        part.high * high if part.high and high else 0,
+        fit,
+    )
+
+
+def _counted(text: str, low: int, high: float) -> str:
+    return f"({text}){{{low},{'' if high == math.inf else int(high)}}}"
 
 
 class _PatternReader:
@@ -88,16 +172,10 @@ class _PatternReader:
         parts = [self._sequence(depth, is_whole)]
         while self._take("|"):
             parts.append(self._sequence(depth, is_whole))
-        if len(parts) == 1:
-            return parts[0]
-        return PatternPart(
-            " | ".join(f"({part.text})" for part in parts),
-            min(part.low for part in parts),
-            max(part.high for part in parts),
-        )
+        return parts[0] if len(parts) == 1 else _either(parts)
 
     def _sequence(self, depth: int, is_whole: bool) -> PatternPart:
-        any_text = PatternPart("char*", 0, math.inf)
+        any_text = _repeated(PatternPart("char", 1, 1, lambda *_: None), 0, math.inf)
         parts = []
         begins = is_whole and self._take("^")
         if is_whole and not begins:
@@ -111,10 +189,7 @@ class _PatternReader:
             parts.append(self._quantified(self._atom(depth)))
         if is_whole and not ends:
             parts.append(any_text)
-        if len(parts) == 1:
-            return parts[0]
-        text = " ".join(f"({part.text})" for part in parts) or '""'
-        return PatternPart(text, sum(part.low for part in parts), sum(part.high for part in parts))
+        return parts[0] if len(parts) == 1 else _in_a_row(parts)
 
     def _quantified(self, part: PatternPart) -> PatternPart:
         low: int
@@ -132,14 +207,7 @@ class _PatternReader:
         self._take("?")  # how much is taken first says nothing about what matches
         if max(low, 0 if high == math.inf else high) > MAX_REPETITIONS or high < low:
             raise PatternError(f"repetitions must be 0 to {MAX_REPETITIONS}, in this order")
-        most = "" if high == math.inf else f"{int(high)}"
-        is_character = part.low == part.high == 1
-        return PatternPart(
-            f"({part.text}){{{low},{most}}}",
-            part.low * low,
-            part.high * high if part.high and high else 0,
-            f"({part.text})" if is_character else "",
-        )
+        return _repeated(part, low, high)
 
     def _counts(self) -> tuple[int, float]:
         end = self._pattern.find("}", self._at)
@@ -159,7 +227,7 @@ class _PatternReader:
             part = self._choice(depth + 1)
             if not self._take(")"):
                 raise PatternError("a parenthesis isn't closed")
-            return PatternPart(part.text, part.low, part.high)
+            return part
         if char == "[":
             return _set(self._class())
         if char == ".":
@@ -241,7 +309,7 @@ def _set(ranges: Ranges) -> PatternPart:
     ]
     if not choices:
         raise PatternError("it asks for characters that aren't supported")
-    return PatternPart(" | ".join(choices), 1, 1)
+    return PatternPart(" | ".join(choices), 1, 1, lambda *_: None)
 
 
 def _hex(code_point: int) -> str:

@@ -46,6 +46,15 @@ _LOOKING_AROUND = {
 }
 """Patterns that zod writes beside a format, and that every text of the format's rule matches."""
 
+_AFTER_THE_NAME = r"[A-Za-z0-9_+-]@([A-Za-z0-9][A-Za-z0-9\-]*\.)+[A-Za-z]{2,}$"
+_WITHOUT_LOOKING = {
+    r"^(?!\.)(?!.*\.\.)([A-Za-z0-9_'+\-\.]*)" + _AFTER_THE_NAME: (
+        r"^([A-Za-z0-9_'+\-]+\.)*[A-Za-z0-9_'+\-]*" + _AFTER_THE_NAME
+    )
+}
+"""Patterns of zod's earlier versions -> others for the same texts: addresses without two dots in a
+row."""
+
 
 def open_formats(schema: Any) -> list[str]:
     """Formats in a schema that its grammar doesn't enforce."""
@@ -79,7 +88,8 @@ def string(flat: Mapping[str, Any], path: str, rule: MakeRule) -> str:
         if not isinstance(flat["pattern"], str):
             refuse(path, "pattern must be a text")
         try:
-            return f'"\\"" ({inside(flat["pattern"], low, high)}) "\\""'
+            pattern = _WITHOUT_LOOKING.get(flat["pattern"], flat["pattern"])
+            return f'"\\"" ({inside(pattern, low, high)}) "\\""'
         except PatternError as error:
             known = str(flat.get("format"))
             if flat["pattern"] != _LOOKING_AROUND.get(known) or (low, high) != (0, None):

@@ -262,7 +262,7 @@ class RuntimeParams(StrictParams):
     load_mode: Annotated[
         LoadMode,
         Option(
-            "--load-mode",
+            "-lm --load-mode",
             RUNTIME,
             "How weights are read: auto, mmap, mlock or none. Default: auto.",
             kind="text",

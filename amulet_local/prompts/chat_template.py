@@ -10,6 +10,7 @@ message holds is literal, in every role. A NUL is a character like any other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -125,7 +126,7 @@ class ChatTemplate:
         unread = [
             name
             for name, value in arguments.items()
-            if name not in self._source
+            if not re.search(rf"(?<!\w){re.escape(name)}(?!\w)", self._source)
             and name != "tools"
             and not (name == "enable_thinking" and value is False)
         ]

@@ -224,7 +224,8 @@ async def _no_such_thing(request: Request, error: Exception) -> Response:
     message = "no such address" if status == 404 else "not with this method"
     headers = getattr(error, "headers", None)
     failure = HttpError(status, message, code="not_found")
-    return JSONResponse(failure.body, status_code=status, headers=headers)
+    body = error_body(request.url.path, failure.body)
+    return JSONResponse(body, status_code=status, headers=headers)
 
 
 def _flag(body: dict[str, Any], name: str, default: bool) -> bool:

@@ -39,10 +39,19 @@ def test_the_value_of_a_flag_may_look_like_one() -> None:
     ]
 
 
-@pytest.mark.parametrize(("flag", "answer"), [("-hf", "-m"), ("-md", "draft"), ("-gan", "-c")])
+@pytest.mark.parametrize(
+    ("flag", "answer"), [("-hf", "-m"), ("-md", "draft"), ("-ngld", "draft"), ("-gan", "-c")]
+)
 def test_what_would_change_answers_is_refused_with_what_does_it(flag: str, answer: str) -> None:
     with pytest.raises(typer.BadParameter, match=rf"{flag}: .*{answer}"):
         without_others([flag, "x"], VALUED)
+
+
+@pytest.mark.parametrize(
+    "line", [["-fit", "on"], ["-fitt", "512"], ["-fitc", "512"], ["-mmdev", "none"]]
+)
+def test_short_names_have_no_effect_either(line: list[str]) -> None:
+    assert without_others([*line, "-v"], VALUED) == (["-v"], [line[0]])
 
 
 def test_no_flag_is_both_taken_and_left_out() -> None:

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from amulet_local import Engine, SamplingParams
@@ -343,6 +343,33 @@ def test_a_pattern_is_found_in_what_matches(
             ['"a-b.example.org"'],
             ['"-a"', '"a..b"'],
         ),
+        (
+            {"type": "string", "pattern": "^[a-z][a-z0-9_]*$", "minLength": 2, "maxLength": 5},
+            ['"ab"', '"a_9_z"'],
+            ['"a"', '"a_9_zz"', '"1b"'],
+        ),
+        (
+            {"type": "string", "pattern": "^[A-Z]{2,4}-[0-9]+$", "maxLength": 6},
+            ['"AB-1"', '"AB-12"'],
+            ['"AB-1234"', '"A-12"', '"AB-"'],
+        ),
+        (
+            {"type": "string", "pattern": "^(a|bc)+$", "minLength": 3, "maxLength": 9},
+            ['"aaa"', '"bcabc"'],
+            ['"aa"', '"aaaaaaaaaa"', '"ac"'],
+        ),
+        (
+            {"type": "string", "pattern": "[0-9]", "minLength": 2, "maxLength": 4},
+            ['"a1"', '"a1b"'],
+            ['"1"', '"abc"', '"1abcde"'],
+        ),
+        (
+            {"type": "string", "format": "email", "maxLength": 30, "pattern":
+             "^(?!\\.)(?!.*\\.\\.)([A-Za-z0-9_'+\\-\\.]*)[A-Za-z0-9_+-]@"
+             "([A-Za-z0-9][A-Za-z0-9\\-]*\\.)+[A-Za-z]{2,}$"},
+            ['"ann@example.org"', '"a.b@c.de"'],
+            ['".a@b.cd"', '"a..b@c.de"', '"a@b"', '"ann.of.the.long.name@example.org"'],
+        ),
         ({"type": "string", "format": "ipv4"}, ['"10.0.255.1"'], ['"256.1.1.1"', '"1.1.1"']),
     ],
     ids=lambda value: str(value)[:40],
@@ -359,6 +386,34 @@ def test_what_programs_ask_for_is_enforced(
     random = Random(0)
     for _ in range(20):
         json.loads(derived(grammar, random.choice, most=200).decode())
+
+
+COUNTS = st.sampled_from(["", "*", "+", "?", "{2}", "{1,3}", "{2,}", "{3,20}"])
+PARTS = st.recursive(
+    st.sampled_from(["a", "[a-c]", "\\d", "-", "[^x]"]),
+    lambda parts: st.lists(st.tuples(parts, COUNTS).map("".join), min_size=1, max_size=3).map(
+        lambda listed: f"({'|'.join(listed) if len(listed) == 2 else ''.join(listed)})"
+    ),
+    max_leaves=5,
+)
+
+
+@RELAXED
+@given(PARTS, COUNTS, PARTS, st.integers(0, 12), st.integers(0, 30), st.randoms())
+def test_texts_of_a_pattern_within_a_length_are_of_both(
+    one: str, count: str, other: str, low: int, more: int, random: Random
+) -> None:
+    whole = {"type": "string", "pattern": f"^{one}{count}{other}$"}
+    limits = {"minLength": low, "maxLength": low + more}
+    try:
+        grammar = gbnf.parse(to_gbnf({**whole, **limits}))
+        of_pattern = automaton(whole)
+        for _ in range(3):
+            text = derived(grammar, random.choice, most=60).decode()
+            assert low <= len(json.loads(text)) <= low + more
+            assert matches(of_pattern, text)
+    except InvalidParameterError:
+        reject()
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 7, 12, 16, 20, 300])
@@ -422,7 +477,7 @@ REFUSED: list[tuple[Any, str]] = [
     ({"properties": {"a": {"type": ["null", 5]}}}, "$.properties.a: unknown type 5"),
     ({"properties": {"a b": {"type": []}}}, "$.properties.'a b': type allows nothing"),
     ({"items": {"pattern": "(?=a)"}}, "$.items: 'pattern': groups that look around"),
-    ({"type": "string", "pattern": "a", "maxLength": 5}, "'pattern': together with such limits"),
+    ({"type": "string", "pattern": "^ab$", "maxLength": 1}, "'pattern': together with such limits"),
     ({"type": "string", "pattern": "(a"}, "'pattern': a parenthesis isn't closed"),
     ({"type": "string", "pattern": "a{2,1}"}, "'pattern': repetitions must be"),
     ({"type": "string", "pattern": r"(a)\1"}, "isn't supported"),

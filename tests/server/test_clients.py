@@ -207,6 +207,7 @@ def test_harmless_values_are_taken_without_a_word(server: Server, body: dict[str
         ({"reasoning_effort": "low"}, "no variable reasoning_effort"),
         ({"reasoning": {"effort": "high"}}, "no variable reasoning_effort"),
         ({"reasoning_effort": 3}, "reasoning_effort: it is no text"),
+        ({"chat_template_kwargs": {"mess": 1}}, "no variable mess,"),
         ({"logit_bias": {"99999999": 1}}, "logit_bias: this model has no token 99999999"),
         ({"logit_bias": [[-1, 2], [100, 1]]}, "logit_bias: this model has no token -1"),
         ({"samplers": ["temperature", "top_k"]}, "samplers"),

@@ -99,6 +99,13 @@ def test_llama_servers_infill_needs_a_model_that_fills_in(server: Server) -> Non
             InfillPrompt(infill_body({**given, "input_extra": [wrong]}))
 
 
+def test_addresses_that_arent_here_have_errors_of_their_protocol(server: Server) -> None:
+    for path in ("/api/pull", "/api/nothing"):
+        refused = post(server, path, model="a")
+        assert (refused.status_code, refused.json()) == (404, {"error": "no such address"})
+    assert post(server, "/v1/nothing").json()["error"]["code"] == "not_found"
+
+
 def test_the_prompt_that_messages_become_is_told(server: Server) -> None:
     assert told(server, "/apply-template", messages=HI) == {
         "prompt": "<|im_start|>user\nWhat is yeast?<|im_end|>\n<|im_start|>assistant\n"
