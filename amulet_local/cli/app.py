@@ -59,6 +59,16 @@ ANSWERS = {
         "system text is --system, settings of a model stand in the settings file",
     ),
     **dict.fromkeys(
+        ("quantize", "llama-quantize"),
+        "`amulet-local models quantize MODEL TYPE` writes a model in another type",
+    ),
+    **dict.fromkeys(
+        ("embed", "embedding", "llama-embedding", "tokenize", "llama-tokenize"),
+        "a server does it: `amulet-local serve --embedding` at POST /v1/embeddings, "
+        "`amulet-local serve` at POST /tokenize",
+    ),
+    "llama-bench": "`amulet-local bench` measures",
+    **dict.fromkeys(
         ("server", "llama-server", "start"),
         "the server is `amulet-local serve`",
     ),

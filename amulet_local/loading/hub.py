@@ -22,7 +22,13 @@ from amulet_local.common.errors import (
     ModelFileError,
     ModelNotFoundError,
 )
-from amulet_local.loading.model_store import CatalogueEntry, catalogue, verify_checksum
+from amulet_local.loading.model_store import (
+    CatalogueEntry,
+    catalogue,
+    did_you_mean,
+    in_catalogue,
+    verify_checksum,
+)
 from amulet_local.loading.other_programs import hugging_face_folder
 
 _REFERENCE = re.compile(
@@ -86,8 +92,8 @@ def parse_reference(text: str) -> tuple[str, str]:
     if found is None:
         raise InvalidParameterError(
             f"{text!r:.80} is no model of the catalogue, which `amulet-local models` lists, and "
-            f"none of the hub: write ORG/REPOSITORY, and after a colon which quantisation: "
-            f"Qwen/Qwen2.5-1.5B-Instruct-GGUF:Q4_K_M"
+            f"none of the hub: {did_you_mean(text, [*catalogue()])}write ORG/REPOSITORY, and after "
+            f"a colon which quantisation: Qwen/Qwen2.5-1.5B-Instruct-GGUF:Q4_K_M"
         )
     return found["repository"], (found["wanted"] or "").removeprefix("blob/main/").removeprefix(
         "resolve/main/"
@@ -104,7 +110,7 @@ def find_on_hub(text: str) -> HubModel:
         ModelNotFoundError: there is no such repository, or no such file in it.
         FileAccessError: the hub can't be reached, or doesn't let us in.
     """
-    entry = catalogue().get(text.strip().lower())
+    entry = in_catalogue(text)
     if entry is not None and entry.package:
         raise InvalidParameterError(f"{entry.name} comes in a package: {entry.install}")
     if entry is not None:

@@ -31,6 +31,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_WORD = re.compile(r"[a-z]+|\d+(?:\.\d+)?[a-z]*")
 _REPOSITORY = re.compile(
     r"(?:(?:https?://)?(?:hf\.co|huggingface\.co)/)?(\w[\w.-]*/\w[\w.-]*(?::[\w.-]+)?)", re.ASCII
 )
@@ -84,6 +85,19 @@ def catalogue() -> dict[str, CatalogueEntry]:
             entries = tomllib.loads(path.read_text(encoding="utf-8"))
             return {name: _entry(name, entry) for name, entry in entries.items()}
     raise FileAccessError("the model catalogue is missing; install the package again")
+
+
+def in_catalogue(text: str) -> CatalogueEntry | None:
+    """The catalogue's model of a name, also as others spell it: `qwen2.5:0.5b`, `Llama3.2-1B`."""
+    entries = catalogue()
+    words = _words(text)
+    return entries.get(text.strip().lower()) or next(
+        (entry for name, entry in entries.items() if _words(name) == words), None
+    )
+
+
+def _words(name: str) -> list[str]:
+    return _WORD.findall(name.lower())
 
 
 def _entry(name: str, told: dict[str, Any]) -> CatalogueEntry:
@@ -157,23 +171,25 @@ def _find(text: str) -> Path:
         for called in (wanted, f"{wanted}:latest"):
             if called in others:
                 return others[called].path
+        entry = in_catalogue(wanted)
+    if entry is None:
         names = (model.name for model in others.values())
         known = sorted({*catalogue(), *(p.stem for p in found.values()), *names})
         raise ModelNotFoundError(
-            f"no model {text!r}: {_meant(text, known)}give the path of a GGUF file, or put it in "
-            f"./models, ~/models or a folder that AMULET_MODELS names; known names: "
+            f"no model {text!r}: {did_you_mean(text, known)}give the path of a GGUF file, or put "
+            f"it in ./models, ~/models or a folder that AMULET_MODELS names; known names: "
             f"{', '.join(known)}"
         )
     located = entry.path()
     if located is None:
         raise ModelNotFoundError(
-            f"the model {wanted!r} isn't installed; run: {entry.install}; or name another one: "
+            f"the model {entry.name!r} isn't installed; run: {entry.install}; or name another one: "
             f"`amulet-local models` lists what is on this machine"
         )
     return located
 
 
-def _meant(text: str, known: list[str]) -> str:
+def did_you_mean(text: str, known: list[str]) -> str:
     """A question after the name that is most like a text, or begins with it."""
     by_lower = {name.lower(): name for name in known}
     longer = [name for name in by_lower if text.lower() in name]

@@ -109,6 +109,12 @@ def test_a_command_may_be_written_in_capitals(call: CallCli, text: str) -> None:
     assert call(*text.split()).code == 0
 
 
+def test_files_after_another_programs_command_are_no_question(call: CallCli) -> None:
+    outcome = call("quantize", "a.gguf", "b.gguf", "Q4_K_M")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "amulet-local models quantize MODEL TYPE" in outcome.err
+
+
 @pytest.mark.parametrize("name", ANSWERS)
 def test_a_command_of_another_program_is_answered(call: CallCli, name: str) -> None:
     outcome = call(name)

@@ -12,7 +12,12 @@ from amulet_local.common import errors
 from amulet_local.loading import hub as hub_module
 from amulet_local.loading import model_store
 from amulet_local.loading.hub import HubFile, chosen, download, find_on_hub, parse_reference
-from amulet_local.loading.model_store import CatalogueEntry, find_model
+from amulet_local.loading.model_store import (
+    CatalogueEntry,
+    catalogue,
+    find_model,
+    in_catalogue,
+)
 from tests.hub_server import REPOSITORY, Hub
 
 pytestmark = pytest.mark.lengthy
@@ -154,6 +159,18 @@ def test_a_name_of_the_catalogue_brings_its_file(hub: Hub, named: CatalogueEntry
     path = pull(" Small ")
     assert path.read_bytes() == NAMED
     assert find_model("small") == named.path() == path
+
+
+def test_a_catalogue_name_may_be_spelled_as_others_spell_it() -> None:
+    for text in ("llama3.2:1b", "Llama-3.2-1B", " LLAMA3.2_1b ", "llama-3.2-1b"):
+        assert in_catalogue(text) == catalogue()["llama-3.2-1b"]
+    assert in_catalogue("qwen2.5:0.5b") == catalogue()["qwen2.5-0.5b"]
+    for text in ("gemma-31b", "llama3.2", "llama-3.2-1b-base", "", "Small/Model"):
+        assert in_catalogue(text) is None
+    with pytest.raises(errors.ModelNotFoundError, match=r"run: amulet-local pull llama-3\.2-1b"):
+        find_model("llama3.2:1b")
+    with pytest.raises(errors.InvalidParameterError, match=r"did you mean 'llama-3\.2-"):
+        find_on_hub("llama3.2")
 
 
 def test_another_file_under_that_name_is_refused_before_it_comes(
