@@ -28,6 +28,7 @@ from amulet_local.common.errors import (
     InvalidParameterError,
     MissingExtraError,
 )
+from amulet_local.common.readable import a_line_each
 from amulet_local.common.version import package_version
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.sampling import SamplingParams
@@ -97,7 +98,7 @@ def run(options: ServeOptions) -> None:
             for model in loaded:
                 _welcome(model, urls, needs_key=bool(access.api_keys))
             if models is not None and (len(models.files) > 1 or not loaded):
-                names = ", ".join(file.names.main for file in models.files)
+                names = ", ".join(a_line_each([file.names.main for file in models.files], str))
                 note(f"{url} loads a model when it is asked for: {names}. Ctrl-C ends it.")
             if embeds:
                 note(f"{url}/v1/embeddings is ready. Ctrl-C ends it.")

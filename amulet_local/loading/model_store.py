@@ -15,6 +15,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,11 @@ class CatalogueEntry:
 
 def catalogue() -> dict[str, CatalogueEntry]:
     """The catalogue by name."""
+    return dict(_catalogue())
+
+
+@cache
+def _catalogue() -> dict[str, CatalogueEntry]:
     here = Path(__file__).parent
     for path in (here / "catalogue.toml", here.parents[1] / "models" / "catalogue.toml"):
         if path.is_file():

@@ -6,7 +6,6 @@ Knows nothing about files, or about what follows from the contents.
 from __future__ import annotations
 
 import json
-import math
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +20,8 @@ from amulet_local.profile.feedback import KINDS, Example, Fact, Feedback, Forgot
 from amulet_local.profile.taste import Taste
 
 MAX_PREFERENCES = 16
+MAX_NUMBER = 1e6
+"""Of a piece of feedback, far beyond what answers differ by; squares of it are still numbers."""
 MAX_TEXT_LENGTH = 100_000
 """Of an answer or a question that is kept, in characters."""
 
@@ -184,8 +185,12 @@ def insert(connection: sqlite3.Connection, item: Feedback | Example | Fact) -> i
     Raises:
         InvalidParameterError: it can't be kept.
     """
-    if not math.isfinite(item.at):
-        raise InvalidParameterError("an entry's time must be a number of seconds")
+    try:
+        _moment(item.at)
+    except (ValueError, OverflowError):
+        raise InvalidParameterError(
+            "an entry's time must have a date of the years 1 to 9999"
+        ) from None
     if isinstance(item, Feedback):
         _check_feedback(item)
         columns = "kind, origin, model, question, better, worse, differences, strengths"
@@ -260,8 +265,10 @@ def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
 def _check_feedback(item: Feedback) -> None:
     if item.kind not in KINDS:
         raise InvalidParameterError(f"feedback is one of {', '.join(KINDS)}, not {item.kind!r:.40}")
-    if not all(math.isfinite(value) for value in (*item.differences.values(), *item.strengths)):
-        raise InvalidParameterError("the numbers of feedback must be finite")
+    if not all(
+        abs(number) <= MAX_NUMBER for number in (*item.differences.values(), *item.strengths)
+    ):
+        raise InvalidParameterError(f"the numbers of feedback are at most {MAX_NUMBER:,.0f}")
     if item.strengths and (len(item.strengths) != 2 or min(item.strengths) <= 0):
         raise InvalidParameterError("the strengths of feedback are two numbers above 0")
 

@@ -76,7 +76,7 @@ _NOT_THERE = "there is no profile {name!r}; {meant}`amulet-local profile create 
 
 def _meant(path: Path) -> str:
     """A question after the name that there is, in other capitals."""
-    there = (other.stem for other in path.parent.glob("*.db"))
+    there = (other.stem for other in path.parent.glob("*.db") if other.is_file())
     alike = next((name for name in there if name.lower() == path.stem.lower()), None)
     return f"did you mean {alike!r}? " if alike else ""
 

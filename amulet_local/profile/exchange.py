@@ -28,7 +28,14 @@ def _seconds(value: Any) -> float:
     if not isinstance(value, str):
         raise ValueError('must be a time such as "2026-01-31T12:00:00+00:00"')
     moment = datetime.fromisoformat(value)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+    try:
+        return (
+            moment.replace(tzinfo=moment.tzinfo or timezone.utc)
+            .astimezone(timezone.utc)
+            .timestamp()
+        )
+    except OverflowError:
+        raise ValueError("must be of the years 1 to 9999, in UTC as well") from None
 
 
 def _in_words(seconds: float) -> str:

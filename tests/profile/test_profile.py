@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -440,4 +441,34 @@ def test_a_cell_that_this_program_didnt_write_is_one_clear_error(
     with database.writing(profile.path) as connection:
         connection.execute(f"UPDATE {table} SET {column} = ?", (value,))
     with pytest.raises(ProfileError, match=r"didn't write; `amulet-local profile import me FILE"):
+        profile.contents()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"differences": {"x": 1e300}}, {"strengths": (1e300, 1.0)}, {"at": 1e300}, {"at": -1e12}],
+)
+def test_numbers_that_nothing_could_follow_from_are_refused(
+    profile: Profile, changes: dict[str, Any]
+) -> None:
+    with pytest.raises(InvalidParameterError, match=r"at most 1,000,000|years 1 to 9999"):
+        profile.add(replace(PICK, **changes))
+    assert profile.contents().feedback == ()
+
+
+def test_a_time_without_a_date_in_utc_is_refused_with_its_place(profile: Profile) -> None:
+    profile.add(FACT)
+    export = as_json(profile.contents())
+    at = export.partition('"at": "')[2].partition('"')[0]
+    for moment in ("0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"):
+        with pytest.raises(ProfileError, match=r"facts\[0\]\.at: must be of the years 1 to 9999"):
+            from_json(export.replace(at, moment))
+
+
+def test_what_is_no_file_is_no_profile(profile: Profile) -> None:
+    profile.path.unlink()
+    os.mkfifo(profile.path)
+    with pytest.raises(
+        ProfileError, match="there is no profile 'me'; `amulet-local profile create"
+    ):
         profile.contents()
