@@ -186,6 +186,10 @@ FOR_A_CHAT: Mapping[str, str | None] = {
 """The same in a chat."""
 
 
+_BY_ITSELF = frozenset(_words("-t --threads -tb --threads-batch -np --parallel"))
+"""Flags whose value -1 is llama-server's default: as many as suit the machine."""
+_BY_ITSELF = frozenset(_words("-t --threads -tb --threads-batch -np --parallel"))
+"""Flags that llama-server has at -1 where it chooses itself, as is done here without them."""
 _OF_DRAFTS = ("--spec-", "--no-spec-")
 _PRESETS = ("-default", "-spec")
 
@@ -216,9 +220,9 @@ def without_others(
     for word in rest:
         flag, equals, _ = word.partition("=")
         if flag in has_value:
-            kept.append(word)
-            if not equals:
-                kept += [value for value in (next(rest, None),) if value is not None]
+            value = [] if equals else [one for one in (next(rest, None),) if one is not None]
+            if flag not in _BY_ITSELF or [*word.split("=", 1), *value][1:] != ["-1"]:
+                kept += [word, *value]
         elif flag in instead or flag.startswith(_OF_DRAFTS) or flag.endswith("-draft"):
             raise typer.BadParameter(f"{flag}: {instead.get(flag, DRAFT)}")
         elif flag.endswith(_PRESETS):

@@ -78,6 +78,21 @@ def to_rules(schema: Mapping[str, Any] | str, prefix: str = "") -> dict[str, str
     return _Converter(schema, prefix).rules()
 
 
+def has_short_sets(schema: Mapping[str, Any] | str) -> bool:
+    """Whether an array of different items has one at most in the grammar of a schema that has one,
+    where the schema allows several.
+
+    Raises:
+        As `to_gbnf`.
+    """
+    text = schema if isinstance(schema, str) else json.dumps(schema)
+    if "uniqueItems" not in text:
+        return False
+    converter = _Converter(json.loads(text), "")
+    converter.rules()
+    return converter.has_short_sets
+
+
 class _Converter:
     """Walks one schema; the rules that come of it are shared where they are equal."""
 
@@ -88,6 +103,7 @@ class _Converter:
         self._rules: dict[str, str] = {}
         self._name_of: dict[str, str] = {}
         self._name_of_ref: dict[str, str] = {}
+        self.has_short_sets = False
 
     def rules(self) -> dict[str, str]:
         root = self._visit(self._schema, "$", frozenset(), 0)
@@ -424,6 +440,7 @@ class _Converter:
             unsupported(path, "'uniqueItems' with several items is supported for an enum only")
         item = self._visit(items, f"{path}.items", frozenset(), depth + 1)
         most = 1 if high is None else min(high, 1)
+        self.has_short_sets |= high is None or high > 1
         return f'"[" ws {rules.listed(item, low, most)} ws "]"'
 
     def _rule(self, body: str) -> str:

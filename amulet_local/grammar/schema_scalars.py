@@ -125,9 +125,12 @@ def number(flat: Mapping[str, Any], path: str, rule: MakeRule) -> str:
     high, below = limit(flat, "maximum", "exclusiveMaximum", min, path)
     divisor = _divisor(flat, path)
     if divisor is not None:
-        if above or below:
-            unsupported(path, "'multipleOf': limits that are left out")
-        return _multiples(divisor, _exact(low), _exact(high), path, rule)
+        least, most = _exact(low), _exact(high)
+        if least is not None and above:
+            least = divisor * (math.floor(Fraction(least) / Fraction(divisor)) + 1)
+        if most is not None and below:
+            most = divisor * (math.ceil(Fraction(most) / Fraction(divisor)) - 1)
+        return _multiples(divisor, least, most, path, rule)
     if any(value is not None and value != int(value) for value in (low, high)):
         low, high = within_digits(low, high, path)
         try:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, Pri
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.grammar import gbnf
+from amulet_local.grammar.json_schema import has_short_sets
 from amulet_local.grammar.schema_scalars import open_formats
 from amulet_local.params.base import Finite, NonNegative, Probability, Share, StrictParams
 from amulet_local.params.choices import ReasoningFormat
@@ -369,10 +370,16 @@ class SamplingParams(StrictParams):
     @property
     def warnings(self) -> tuple[str, ...]:
         """What of it isn't done."""
-        return tuple(
+        lines = [
             f"json_schema: the format {name!r:.40} isn't enforced"
             for name in open_formats(self.json_schema)
-        )
+        ]
+        if self.json_schema is not None and has_short_sets(self.json_schema):
+            lines.append(
+                "json_schema: no grammar can say that items differ (uniqueItems), so such an array "
+                "has one at most"
+            )
+        return tuple(lines)
 
     @property
     def has_penalties(self) -> bool:

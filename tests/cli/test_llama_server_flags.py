@@ -54,6 +54,13 @@ def test_short_names_have_no_effect_either(line: list[str]) -> None:
     assert without_others([*line, "-v"], VALUED) == (["-v"], [line[0]])
 
 
+def test_what_llama_server_chooses_itself_is_chosen_here() -> None:
+    line = ["-t", "-1", "--parallel=-1", "-n", "-1", "-np", "4", "-t"]
+    assert without_others(line, ("-t", "--parallel", "-n", "-np"))[0] == [
+        *("-n", "-1", "-np", "4", "-t"),
+    ]
+
+
 def test_no_flag_is_both_taken_and_left_out() -> None:
     tables = [ALREADY, set(NO_EFFECT), {flag for flags in INSTEAD for flag in flags}]
     assert sum(map(len, tables)) == len(set().union(*tables))

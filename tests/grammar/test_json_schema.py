@@ -461,6 +461,29 @@ def test_formats_that_are_left_open_are_named() -> None:
     assert warnings[1] == "json_schema: the format 'iri' isn't enforced"
 
 
+def test_an_array_of_different_items_that_is_kept_short_is_named() -> None:
+    different = {"type": "array", "uniqueItems": True}
+    for items, more, is_short in (
+        ({"type": "string"}, {}, True),
+        ({"$ref": "#/$defs/a"}, {"maxItems": 3}, True),
+        ({"type": "string"}, {"maxItems": 1}, False),
+        ({"enum": ["a", "b"]}, {}, False),
+    ):
+        schema = {"items": {**different, **more, "items": items}, "$defs": {"a": {"type": "null"}}}
+        lines = SamplingParams(json_schema=schema).warnings
+        assert ["uniqueItems" in line for line in lines] == [True] * is_short
+
+
+@pytest.mark.parametrize("step", [0.5, 0.25, 5])
+def test_multiples_lie_within_limits_that_are_left_out(step: float) -> None:
+    limits = {"exclusiveMinimum": -2.5, "exclusiveMaximum": 7.5}
+    made = automaton({"type": "number", "multipleOf": step, **limits})
+    for n in range(-20, 40):
+        value = n * 0.25
+        wanted = -2.5 < value < 7.5 and value % step == 0
+        assert matches(made, f"{value:g}") == wanted, value
+
+
 def nested(depth: int) -> dict[str, Any]:
     schema: dict[str, Any] = {"type": "null"}
     for _ in range(depth):
