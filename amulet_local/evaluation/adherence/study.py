@@ -302,6 +302,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
         make_folder(options.out)
         path = options.out / LOG
+        similarity = scorer_named("similarity")  # before the work: its model may be missing
         if not options.report:
             with load(options.model, n_ctx=N_CTX) as engine:
                 run(engine, wanted, path, at_once=options.at_once)
@@ -312,7 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             wanted += [replace(task, examples=()) for task in wanted]
         asked = {task.key for task in wanted}
         entries = [item for key, item in stored(path).items() if key in asked]
-        entries = with_topics(entries, scorer_named("similarity"))
+        entries = with_topics(entries, similarity)
         halves = {"to choose by": split(SEED)[0], "to confirm": split(SEED)[1], "of your own": own}
         for title, preferences in halves.items():
             names = [item.name for item in preferences]

@@ -167,6 +167,19 @@ def test_what_is_wrong_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture
     assert capsys.readouterr().err.startswith("error: no method or preset 'magic'")
 
 
+def test_what_its_tables_need_is_asked_for_before_the_work(
+    tiny_path: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("amulet_local.evaluation.conversion.minilm.PACKAGE", "not_installed")
+    with pytest.raises(SystemExit):
+        main(["--model", str(tiny_path), "--out", str(tmp_path), "--methods", "pref"])
+    assert capsys.readouterr().err.startswith("error: similarity needs an embedding model")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.lengthy
 def test_ctrl_c_ends_a_study_with_a_line(tiny_path: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "amulet_local.evaluation.adherence.study"]
