@@ -100,7 +100,8 @@ def __getattr__(name: str) -> Any:
             value = getattr(import_module(f"amulet_local.{module}"), name)
             globals()[name] = value
             return value
-    raise AttributeError(f"module 'amulet_local' has no attribute {name!r}")
+    hint = "; load('model.gguf', n_ctx=2048) takes its place" if name == "Llama" else ""
+    raise AttributeError(f"module 'amulet_local' has no attribute {name!r}{hint}")
 
 
 def __dir__() -> list[str]:

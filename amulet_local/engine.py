@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from typing_extensions import Unpack
 
@@ -43,6 +43,7 @@ from amulet_local.openai.chat_completion import (
     create_chat_completion,
 )
 from amulet_local.params.choices import Placement
+from amulet_local.params.where_it_goes import instead_of_method
 from amulet_local.preferences.names import BUILT_IN_PREFERENCES
 from amulet_local.preferences.preference import PreferencesLike, resolve
 from amulet_local.prompts.prompter import Messages
@@ -56,6 +57,13 @@ class Engine(ConcurrentModel):
     One generation runs at a time: another thread waits for its turn; the same thread, in the
     middle of a stream, gets EngineBusyError.
     """
+
+    if not TYPE_CHECKING:  # a type checker is to find what isn't there
+
+        def __getattr__(self, name: str) -> Any:
+            kind = type(self).__name__
+            said = f"{kind!r} object has no attribute {name!r}{instead_of_method(name)}"
+            raise AttributeError(said, name=name, obj=self)
 
     def generate(
         self, messages: Messages, *, prompt_progress: Progress | None = None, **ask: Unpack[Ask]

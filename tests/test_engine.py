@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import amulet_local
 from amulet_local import METHODS, AmuletParams, Engine, Preference, SamplingParams, errors, load
 from amulet_local.preferences.preference import resolve
 from amulet_local.steering.presets import PRESETS
@@ -403,6 +404,22 @@ def test_model_that_is_no_name_is_a_typed_error(model: Any) -> None:
 def test_model_that_isnt_there_is_a_typed_error(model: str) -> None:
     with pytest.raises(errors.ModelNotFoundError):
         load(model)
+
+
+def test_a_method_of_another_library_is_answered_with_the_one_that_is_meant(
+    tiny_engine: Engine,
+) -> None:
+    for name, meant in (
+        ("create_completion", r"generate\(\.\.\.\) answers"),
+        ("stream", "stream_generate"),
+        ("embed", "serve --embedding"),
+        ("nonsense", "has no attribute 'nonsense'$"),
+    ):
+        assert not hasattr(tiny_engine, name)
+        with pytest.raises(AttributeError, match=meant):
+            getattr(tiny_engine, name)
+    with pytest.raises(AttributeError, match="load"):
+        getattr(amulet_local, "Llama")  # noqa: B009
 
 
 def test_empty_prompt_of_ids_is_a_typed_error(tiny_engine: Engine) -> None:

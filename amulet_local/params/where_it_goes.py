@@ -1,4 +1,4 @@
-"""What to write in the place of an argument that a call doesn't have.
+"""What to write in the place of an argument or a method that isn't there.
 
 Knows the names of all options, and the words that llama-cpp-python and OpenAI have for some.
 """
@@ -32,6 +32,25 @@ _OTHER_CALLS = {
     "n": "; generate_choices(...) gives several answers",
     "model_path": "; the model is the first argument: load('model.gguf', ...)",
 }
+
+
+_OTHER_METHODS = {
+    **dict.fromkeys(
+        ("create_completion", "complete", "chat", "ask", "invoke"),
+        "; generate(...) answers a question or messages, create_chat_completion(...) does so in "
+        "llama-cpp-python's shape",
+    ),
+    **dict.fromkeys(("stream", "stream_chat"), "; stream_generate(...) gives the pieces"),
+    **dict.fromkeys(
+        ("create_embedding", "embed"), "; `amulet-local serve --embedding` gives embeddings"
+    ),
+}
+"""Methods of llama-cpp-python's and of others' models."""
+
+
+def instead_of_method(name: str) -> str:
+    """A clause that says which method of an engine is meant, as `instead_of` does."""
+    return _OTHER_METHODS.get(name, "")
 
 
 def instead_of(name: str, known: Iterable[str]) -> str:
