@@ -490,6 +490,18 @@ def test_a_full_context_is_said_in_words(tmp_path: Path) -> None:
     assert refused.code == 1
 
 
+def test_another_model_is_said_once_and_not_after_every_answer(tmp_path: Path) -> None:
+    there = {"AMULET_DATA": str(tmp_path / "data")}
+    run("chat", "-n", "2", stdin=f"Hi\n/save {tmp_path}/mine.json\n".encode(), **there)
+    text = (tmp_path / "mine.json").read_text(encoding="utf-8")
+    told = json.loads(text)
+    (tmp_path / "mine.json").write_text(text.replace(told["model"], "other.gguf"), encoding="utf-8")
+    lines = f"/load {tmp_path}/mine.json\nWhy?\nHow?\n".encode()
+    done = run("chat", "-n", "2", stdin=lines, **there)
+    assert len(done.out.splitlines()) > 3
+    assert done.err.count("was had with other.gguf") == 1
+
+
 def test_a_program_that_asks_has_no_chat_to_continue(tmp_path: Path) -> None:
     done = run("chat", "-n", "2", stdin=b"Hi\n", AMULET_DATA=str(tmp_path))
     assert done.code == 3

@@ -235,7 +235,8 @@ class Chat:
             if generation.usage.completion_tokens >= limit:
                 self.screen.remark(f"(cut off at {limit} tokens; /set n {2 * limit} allows more)")
         for warning in generation.warnings:
-            self.screen.remark(f"({words.in_chat(warning)})")
+            if warning not in self._warned:  # such as that the chat was had with another model
+                self.screen.remark(f"({words.in_chat(warning)})")
 
     def _typed(self, line: str) -> str | None:
         """A line that came while an answer comes."""
