@@ -16,7 +16,6 @@ from amulet_local.cli.inputs import (
     check_text,
     given,
     read_question,
-    warn_of_unread_pipe,
 )
 from amulet_local.cli.json_format import write_json
 from amulet_local.cli.terminal import StatusLine, note, write
@@ -100,8 +99,7 @@ def _body(question: AskedWith, fields: Mapping[str, Any]) -> dict[str, Any]:
     check_text("--system", question.system)
     for text in (*(question.preference or ()), *(question.avoid or ())):
         check_text("--preference", text)
-    warn_of_unread_pipe(question)
-    messages = [{"role": "user", "content": read_question(question)}]
+    messages = [{"role": "user", "content": read_question(question, with_pipe=True)}]
     if question.system is not None:
         messages.insert(0, {"role": "system", "content": question.system})
     return given(

@@ -44,10 +44,14 @@ MAX_TEXT_BYTES = 16 * 2**20
 """Far beyond any context; stops at /dev/zero."""
 
 
-def read_question(options: PromptSource) -> str:
+def read_question(options: PromptSource, *, with_pipe: bool = False) -> str:
     """The question, from wherever the options say it is; standard input where they don't.
 
-    What a file has beside a question follows it, as a paragraph of its own.
+    What a file has beside a question follows it, as a paragraph of its own, and so does what waits
+    in a pipe, with a line that says so: a loop over a pipe's lines may not have meant that.
+
+    Args:
+        with_pipe: whether standard input is the question's; a chat reads its commands there.
 
     Raises:
         EmptyPromptError: it is blank.
@@ -63,6 +67,11 @@ def read_question(options: PromptSource) -> str:
         parts["standard input"] = read_stdin()
     if options.file is not None:
         parts[options.file] = read_file(options.file, "the prompt file", FileAccessError)
+    elif with_pipe and "standard input" not in parts and _waits_in_pipe():
+        note("standard input stands below the question (without it: < /dev/null)")
+        piped = read_stdin()
+        if piped.strip():
+            parts["standard input"] = piped
     for place, text in parts.items():
         if not text.strip():
             raise EmptyPromptError(f"nothing to answer: the question from {place} is empty")
@@ -97,16 +106,6 @@ def is_model(text: str) -> bool:
         with contextlib.suppress(AmuletError):
             return find_model(text) is not None
     return False
-
-
-def warn_of_unread_pipe(options: PromptSource) -> None:
-    """Say that what comes through a pipe isn't read, where the question is elsewhere."""
-    is_elsewhere = options.prompt_option is not None or options.prompt not in (None, "-")
-    if is_elsewhere and options.file is None and _waits_in_pipe():
-        note(
-            "warning: standard input isn't read, as there is a question; -f - puts it below the "
-            "question"
-        )
 
 
 def placement_named(name: str | None) -> Placement | None:

@@ -18,7 +18,6 @@ from amulet_local.cli.inputs import (
     placement_named,
     read_preference,
     read_question,
-    warn_of_unread_pipe,
 )
 from amulet_local.cli.meant import unquoted
 from amulet_local.cli.model_options import RunOptions
@@ -124,12 +123,11 @@ def read_options(options: QuestionOptions) -> Question:
     question = read_settings(options)
     if options.raw:
         question = _as_a_text(question)
-    warn_of_unread_pipe(options)
     return _with_memory(
         options,
         dataclasses.replace(
             question,
-            text=read_question(options),
+            text=read_question(options, with_pipe=True),
             prompt_cache=options.prompt_cache,
             response_prefix=options.response_prefix or "",
         ),

@@ -16,7 +16,7 @@ from amulet_local import AmuletParams, SamplingParams
 from amulet_local.cli.columns import cells, column_width, side_by_side
 from amulet_local.cli.compare import CompareOptions, chosen_width
 from amulet_local.cli.generate import GenerateOptions
-from amulet_local.cli.inputs import warn_of_unread_pipe
+from amulet_local.cli.inputs import read_question
 from amulet_local.cli.options import PromptOptions
 from amulet_local.cli.question import read_options
 from amulet_local.steering.methods import METHODS
@@ -165,29 +165,35 @@ def test_a_file_beside_a_question_follows_it(
 
 
 @pytest.mark.parametrize(
-    ("data", "options", "is_said"),
+    ("data", "options", "asked"),
     [
-        (b"Bread", PromptOptions(prompt="Sum up"), True),
-        (b"Bread", PromptOptions(prompt_option="Sum up"), True),
-        (b"", PromptOptions(prompt="Sum up"), False),
-        (b"Bread", PromptOptions(prompt="-"), False),
-        (b"Bread", PromptOptions(prompt="Sum up", file="-"), False),
-        (b"Bread", PromptOptions(), False),
+        (b"Bread\n", PromptOptions(prompt="Sum up"), "Sum up\n\nBread"),
+        (b"Bread", PromptOptions(prompt_option="Sum up"), "Sum up\n\nBread"),
+        (b" \n", PromptOptions(prompt="Sum up"), "Sum up"),
+        (b"", PromptOptions(prompt="Sum up"), "Sum up"),
+        (b"Bread", PromptOptions(prompt="-"), "Bread"),
+        (b"Bread", PromptOptions(prompt="Sum up", file="-"), "Sum up\n\nBread"),
+        (b"Bread", PromptOptions(), "Bread"),
     ],
 )
-def test_what_waits_in_a_pipe_and_isn_t_read_is_said(
+def test_what_waits_in_a_pipe_stands_below_the_question(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     data: bytes,
     options: PromptOptions,
-    is_said: bool,
+    asked: str,
 ) -> None:
-    reading, writing = os.pipe()
-    os.write(writing, data)
-    with open(reading) as stdin, open(writing, "wb"):
-        monkeypatch.setattr(sys, "stdin", stdin)
-        warn_of_unread_pipe(options)
-    assert ("standard input isn't read" in capsys.readouterr().err) == is_said
+    is_said = bool(data) and options.file is None and asked.startswith("Sum up")
+    for with_pipe in (True, False):
+        reading, writing = os.pipe()
+        os.write(writing, data)
+        os.close(writing)
+        with open(reading) as stdin:
+            monkeypatch.setattr(sys, "stdin", stdin)
+            question = read_question(options, with_pipe=with_pipe)
+        assert question == (asked if with_pipe or not is_said else "Sum up")
+        said = "standard input stands below" in capsys.readouterr().err
+        assert said == (is_said and with_pipe)
 
 
 def test_the_environment_sets_what_the_command_line_leaves_open(
