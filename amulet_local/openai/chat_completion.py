@@ -62,7 +62,10 @@ def _weighted(item: Mapping[str, Any]) -> list[Preference]:
         raise ValueError("the text of a preference must be a text")
     if "text" in item:
         return [Preference(text=text, weight=weight)]
-    return [replace(one, weight=one.weight * weight) for one in resolve(text)]
+    try:
+        return [replace(one, weight=one.weight * weight) for one in resolve(text)]
+    except OverflowError:  # JSON's integers have any number of digits
+        raise ValueError("the weight of a preference is too large") from None
 
 
 def _grammar(value: Any) -> str | None:

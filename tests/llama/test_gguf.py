@@ -289,6 +289,7 @@ def test_huge_counts_and_lengths_are_refused_at_once(save: Save, huge: int) -> N
 
 
 def test_entries_and_header_bytes_are_capped(save: Save) -> None:
+    assert (MAX_KEYS, MAX_TENSORS) == (16_384, 65_536)
     refused(save(build(n_keys=MAX_KEYS + 1)), f"claims {MAX_KEYS + 1} keys")
     refused(save(build(n_tensors=MAX_TENSORS + 1)), f"and {MAX_TENSORS + 1} tensors")
     path = save(b"")
