@@ -113,7 +113,8 @@ def _entry(name: str, told: dict[str, Any]) -> CatalogueEntry:
 
 def model_folders() -> list[Path]:
     """Folders that are searched for GGUF files, in order, existing ones only."""
-    named = [Path(part) for part in os.environ.get("AMULET_MODELS", "").split(os.pathsep) if part]
+    parts = os.environ.get("AMULET_MODELS", "").split(os.pathsep)
+    named = [Path(os.path.expanduser(part)) for part in parts if part]
     checkout = Path(__file__).parents[2] / "models"
     folders = [*named, Path("models")]
     if (checkout / "catalogue.toml").is_file():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from amulet_local.common.errors import ModelNotFoundError
-from amulet_local.loading.model_store import find_model, local_models
+from amulet_local.loading.model_store import find_model, local_models, model_folders
 from amulet_local.loading.other_programs import found_models
 
 DIGEST = "ab" * 32
@@ -155,3 +156,13 @@ def test_a_file_that_two_have_is_listed_once(home: Path) -> None:
         (hub / revision).mkdir(parents=True)
         (hub / revision / "c.gguf").symlink_to(blob)
     assert list(names()) == ["c"]
+
+
+def test_a_home_folder_is_meant_in_every_folder_of_models(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AMULET_MODELS", os.pathsep.join(["~/here", "~/there"]))
+    assert model_folders()[:2] == [tmp_path / "here", tmp_path / "there"]
