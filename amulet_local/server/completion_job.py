@@ -38,6 +38,7 @@ class CompletionJob:
         fields: what was asked for.
         stream: whether its client wants pieces.
         answers: what came of it so far.
+        has_place: set once it has a place, if its client wants pieces.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class CompletionJob:
                 f"n: must not be more than {MAX_CHOICES} answers for all prompts together"
             )
         self.stream = fields.stream
+        self.has_place = asyncio.Event()
         self.answers = kind.answers(
             model=model_name.name,
             vocabulary=model.vocabulary,
@@ -235,7 +237,7 @@ class CompletionJob:
                 ticket = self._model.pool.submit(
                     request,
                     deliver,
-                    progress=_reporting(deliver) if self._reports else None,
+                    progress=self._reporting(deliver) if self.stream else None,
                     again=index > 0,
                 )
             except QueueFullError:
@@ -245,9 +247,23 @@ class CompletionJob:
             self.answers.expect(request, ticket)
             return ticket
 
-    @property
-    def _reports(self) -> bool:
-        return self.stream and self.fields.return_progress
+    def _reporting(self, deliver: Callable[[PromptProgress], None]) -> Progress:
+        """What hands over how far the prompts are; the first call says what is in memory.
+
+        That one comes when the request has a place, the others where they are asked for.
+        """
+        first: tuple[int, float] | None = None
+
+        def report(n_done: int, n_total: int) -> None:
+            nonlocal first
+            if first is not None and not self.fields.return_progress:
+                return
+            now = time.perf_counter()
+            first = first or (n_done, now)
+            n_cached, started = first
+            deliver(PromptProgress(n_done, n_total, n_cached, 1000 * (now - started)))
+
+        return report
 
     async def _answer(
         self, index: int, ticket: Ticket, arrivals: Arrivals
@@ -260,8 +276,10 @@ class CompletionJob:
                 if isinstance(item, AmuletError):
                     self._figures.failed()
                     raise item
+                self.has_place.set()
                 if isinstance(item, PromptProgress):
-                    yield self.answers.progress(index, item)
+                    if self.fields.return_progress:
+                        yield self.answers.progress(index, item)
                     continue
                 if self.fields.is_prompt_only:
                     item = _without_text(item)
@@ -290,20 +308,6 @@ def _unfollowed(body: Mapping[str, Any], fields: ServedFields) -> list[str]:
         return []
     given = [name for name in STRENGTH if name in body]
     return [f"{name}: without a preference there is nothing to strengthen" for name in given]
-
-
-def _reporting(deliver: Callable[[PromptProgress], None]) -> Progress:
-    """What hands over how far the prompts are; the first call says what is in memory."""
-    first: tuple[int, float] | None = None
-
-    def report(n_done: int, n_total: int) -> None:
-        nonlocal first
-        now = time.perf_counter()
-        first = first or (n_done, now)
-        n_cached, started = first
-        deliver(PromptProgress(n_done, n_total, n_cached, 1000 * (now - started)))
-
-    return report
 
 
 def _without_text(chunk: Chunk) -> Chunk:

@@ -69,9 +69,20 @@ class CompletionReply(Response):
         await send({"type": "http.response.body", "body": body})
 
     async def _events(self, send: Send) -> None:
-        """The pieces; while none comes for a while, comments that keep the connection."""
+        """The pieces; while none comes for a while, comments that keep the connection.
+
+        The head goes out when the request has a place.
+        """
         line = _EventStream(send, self._wire.media_type)
-        company = asyncio.ensure_future(line.keep_company(self._wire.comment))
+
+        async def open_line() -> None:
+            await self._job.has_place.wait()
+            await line.say()
+
+        company = [
+            asyncio.ensure_future(open_line()),
+            asyncio.ensure_future(line.keep_company(self._wire.comment)),
+        ]
         try:
             async with aclosing(self._job.pieces()) as pieces:
                 try:
@@ -84,8 +95,9 @@ class CompletionReply(Response):
                 else:
                     await line.say(*self._wire.end())
         finally:
-            company.cancel()
-            await asyncio.gather(company, return_exceptions=True)
+            for task in company:
+                task.cancel()
+            await asyncio.gather(*company, return_exceptions=True)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 

@@ -73,7 +73,7 @@ def at_once(*calls: Callable[[], Any]) -> None:
 def test_a_stream_that_waits_says_so_and_fails_in_an_event(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The first token comes only after a comment was read, the second one never."""
+    """The first token comes only after head and comment were read, the second one never."""
     go_on, n_asked = threading.Event(), 0
 
     def held(vocabulary: ScriptedVocabulary) -> Rule:
@@ -89,9 +89,22 @@ def test_a_stream_that_waits_says_so_and_fails_in_an_event(
 
         return waiting
 
-    monkeypatch.setattr(replies, "PAUSE_SECONDS", 0.01)
     with scripted_engine(held) as engine, lasting(engine), running(engine) as server:
         given = {"messages": [{"role": "user", "content": "Why?"}], "stream": True}
+        monkeypatch.setattr(replies, "PAUSE_SECONDS", 600.0)
+        heads = {
+            "/v1/chat/completions": given,
+            "/v1/messages": {**given, "max_tokens": 4},
+            "/v1/responses": {"input": "Why?", "stream": True},
+        }
+        for path, body in heads.items():
+            go_on.clear()
+            n_asked = 0
+            with server.client.stream("POST", path, json=body) as response:
+                assert response.status_code == 200
+                go_on.set()
+                response.read()
+        monkeypatch.setattr(replies, "PAUSE_SECONDS", 0.01)
         for path, comment in (("/v1/chat/completions", ": waiting"), ("/api/chat", "")):
             go_on.clear()
             n_asked = 0
