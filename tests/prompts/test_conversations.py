@@ -11,6 +11,7 @@ from amulet_local import Engine
 from amulet_local.calling.tools import checked_tools
 from amulet_local.common.errors import ChatTemplateError, EmptyPromptError, InvalidRequestError
 from amulet_local.params.choices import Placement
+from amulet_local.prompts.builtin_templates import BUILTIN_TEMPLATES
 from amulet_local.prompts.chat_template import ChatTemplate
 from amulet_local.prompts.messages import checked
 from amulet_local.prompts.prompter import Prompter
@@ -97,27 +98,38 @@ def texts(source: str, messages: Any, placement: Placement = "system") -> tuple[
     return [vocabulary.text(list(row)) for row in made.rows], made.notes
 
 
+def assert_nothing_is_dropped(template: str, source: str, placement: Placement) -> None:
+    """Every text of every conversation is in both prompts, and the preference in its own alone."""
+    made = prompter(source)
+    for name, messages in CONVERSATIONS.items():
+        rows, notes, *_ = made.prompts(messages, ["", PREFERENCE], system=None, placement=placement)
+        plain, steered = (FakeVocabulary("<|x|>").text(list(row)) for row in rows)
+        where = f"{template}, {name}: {notes}"
+        assert PREFERENCE in steered, where
+        assert PREFERENCE not in plain, where
+        for message in checked(messages):
+            wanted = [message["content"]]
+            for call in message.get("tool_calls", ()):
+                wanted += [call["function"]["name"], *call["function"]["arguments"].values()]
+            for text in wanted:
+                assert all(part in plain and part in steered for part in text.split()), where
+
+
 @pytest.mark.sdist
 @pytest.mark.parametrize("placement", ["system", "contrast"])
 def test_no_real_template_drops_a_text_or_the_preference(
     sdist_models: Path, placement: Placement
 ) -> None:
     for path in sorted((sdist_models / "templates").glob("*.jinja")):
-        made = prompter(path.read_text(encoding="utf-8"))
-        for name, messages in CONVERSATIONS.items():
-            rows, notes, *_ = made.prompts(
-                messages, ["", PREFERENCE], system=None, placement=placement
-            )
-            plain, steered = (FakeVocabulary("<|x|>").text(list(row)) for row in rows)
-            where = f"{path.stem}, {name}: {notes}"
-            assert PREFERENCE in steered, where
-            assert PREFERENCE not in plain, where
-            for message in checked(messages):
-                wanted = [message["content"]]
-                for call in message.get("tool_calls", ()):
-                    wanted += [call["function"]["name"], *call["function"]["arguments"].values()]
-                for text in wanted:
-                    assert all(part in plain and part in steered for part in text.split()), where
+        assert_nothing_is_dropped(path.stem, path.read_text(encoding="utf-8"), placement)
+
+
+@pytest.mark.parametrize("placement", ["system", "contrast"])
+@pytest.mark.parametrize("family", sorted(set(BUILTIN_TEMPLATES) - {"raw"}))
+def test_no_familys_template_drops_a_text_or_the_preference(
+    family: str, placement: Placement
+) -> None:
+    assert_nothing_is_dropped(family, BUILTIN_TEMPLATES[family], placement)
 
 
 ALTERNATES = (
