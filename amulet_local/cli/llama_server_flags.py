@@ -261,9 +261,16 @@ class LlamaServerCommand(HelpCommand):
             for flag in param.opts
         ]
         kept, ignored = without_others(args, valued, self.of_cli)
-        if ignored and not ctx.resilient_parsing:
+        if ignored and not ctx.resilient_parsing and not _is_said():
             note(f"without effect here: {', '.join(ignored)}")
         return super().parse_args(ctx, kept)
+
+
+def _is_said() -> bool:
+    """Whether another process, which this one works for, has read the same command line."""
+    from amulet_local.loading.isolated import is_isolated
+
+    return is_isolated()
 
 
 class LlamaCliCommand(LlamaServerCommand):

@@ -79,6 +79,11 @@ def test_a_file_that_kills_llama_cpp_in_an_answer_is_an_error_in_one_line(strang
     assert whole.out.startswith(cut.out)
 
 
+def test_a_flag_without_effect_is_named_once(strange: Path) -> None:
+    outcome = run("generate", QUESTION, "-m", strange, "-n", "2", "-ub", "64", "--slots")
+    assert outcome.err.count("without effect here") == 1, outcome
+
+
 def test_an_approved_model_runs_apart_with_an_adapter_that_isn_t(
     model_path: Path, tmp_path: Path
 ) -> None:
