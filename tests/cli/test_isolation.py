@@ -80,7 +80,8 @@ def test_a_file_that_kills_llama_cpp_in_an_answer_is_an_error_in_one_line(strang
 
 
 def test_a_flag_without_effect_is_named_once(strange: Path) -> None:
-    outcome = run("generate", QUESTION, "-m", strange, "-n", "2", "-ub", "64", "--slots")
+    outcome = run("generate", QUESTION, "-m", strange, "-n", "2", "-ub", "64")
+    assert outcome.code in (0, 3)
     assert outcome.err.count("without effect here") == 1, outcome
 
 
