@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 
-from amulet_local.common.errors import ChatTemplateError
+from amulet_local.common.errors import ChatTemplateError, EngineClosedError
 from amulet_local.engine import Engine
 from amulet_local.llama import library
 from amulet_local.openai.chat_completion import CHANGEABLE
@@ -128,7 +128,11 @@ def add_state(app: FastAPI, service: Service, version: str) -> None:
         nonlocal last
         service.check_ready()
         if not service.is_asleep:
-            last = await asyncio.to_thread(_props, service.model, version)
+            try:
+                last = await asyncio.to_thread(_props, service.model, version)
+            except (EngineClosedError, HttpError):  # it was unloaded meanwhile
+                if not (service.is_asleep and last):
+                    raise
         now = {"endpoint_slots": service.shows_places, "is_sleeping": service.is_asleep}
         return JSONResponse({**last, **now})
 

@@ -16,6 +16,7 @@ from amulet_local.cli.serve_models import models_of
 from amulet_local.cli.serve_options import ServeOptions
 from amulet_local.cli.terminal import StatusLine
 from amulet_local.params.runtime import RuntimeParams
+from amulet_local.server import state
 from amulet_local.server.failures import HttpError
 from amulet_local.server.limits import Access, Limits
 from amulet_local.server.model_names import ModelNames
@@ -89,6 +90,28 @@ def test_what_is_in_use_is_never_unloaded(make: Make) -> None:
     assert loaded(models) == ["a"]
     models.unload_idle(time.monotonic() + 100)
     assert loaded(models) == []
+
+
+def test_properties_that_are_read_while_a_model_is_unloaded_are_as_they_were(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = make(idle_seconds=3600)
+    server = Server(models, Access(), Limits())
+    tell = state._props
+
+    def too_late(*given: Any) -> dict[str, Any]:
+        models.unload_idle(time.monotonic() + 7200)
+        return tell(*given)
+
+    try:
+        assert server.ready.wait(60)
+        awake = server.client.get("/props").json()
+        monkeypatch.setattr(state, "_props", too_late)
+        response = server.client.get("/props")
+        assert (response.status_code, response.json()["is_sleeping"]) == (200, True)
+        assert response.json()["chat_template"] == awake["chat_template"]
+    finally:
+        server.close()
 
 
 def test_requests_choose_their_model_and_wake_it(make: Make) -> None:
