@@ -99,9 +99,9 @@ def test_properties_that_are_read_while_a_model_is_unloaded_are_as_they_were(
     server = Server(models, Access(), Limits())
     tell = state._props
 
-    def too_late(*given: Any) -> dict[str, Any]:
+    def too_late(_: ServedModel, version: str) -> dict[str, Any]:
         models.unload_idle(time.monotonic() + 7200)
-        return tell(*given)
+        return tell(server.service.model, version)
 
     try:
         assert server.ready.wait(60)
