@@ -24,7 +24,8 @@ from amulet_local.optimizer import kernels
 ENOUGH_LOGITS = 1_000_000_000
 """Logits passed over until the takeover; a realigned token passes four times over its vocabulary.
 NumPy's passes have lost as much time by then, 0.9 ns a logit, as the takeover costs, 0.9 s of
-answers under way; so a process loses at most twice what it has to, however long it goes on."""
+answers under way; so a process that realigns loses at most twice what it has to, however long it
+goes on."""
 
 COMPILE_SECONDS = 600.0
 """Longest time for the process that compiles, which has the lowest claim on a busy machine."""
