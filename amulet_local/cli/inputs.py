@@ -43,12 +43,15 @@ if TYPE_CHECKING:
 MAX_TEXT_BYTES = 16 * 2**20
 """Far beyond any context; stops at /dev/zero."""
 
+PIPE_SECONDS = 2.0
+"""So long may a pipe beside a question be silent at first."""
+
 
 def read_question(options: PromptSource, *, with_pipe: bool = False) -> str:
     """The question, from wherever the options say it is; standard input where they don't.
 
-    What a file has beside a question follows it, as a paragraph of its own, and so does what waits
-    in a pipe, with a line that says so: a loop over a pipe's lines may not have meant that.
+    What a file has beside a question follows it, as a paragraph of its own, and so does what comes
+    through a pipe, with a line that says so: a loop over a pipe's lines may not have meant that.
 
     Args:
         with_pipe: whether standard input is the question's; a chat reads its commands there.
@@ -67,7 +70,7 @@ def read_question(options: PromptSource, *, with_pipe: bool = False) -> str:
         parts["standard input"] = read_stdin()
     if options.file is not None:
         parts[options.file] = read_file(options.file, "the prompt file", FileAccessError)
-    elif with_pipe and "standard input" not in parts and _waits_in_pipe():
+    elif with_pipe and "standard input" not in parts and _comes_through_pipe():
         note("standard input stands below the question (without it: < /dev/null)")
         piped = read_stdin()
         if piped.strip():
@@ -200,21 +203,37 @@ def _stdin_is_fed() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
 
 
-def _waits_in_pipe() -> bool:
-    """Whether standard input is a pipe with something in it."""
+def _comes_through_pipe() -> bool:
+    """Whether standard input is a pipe with something in it, at once or within PIPE_SECONDS."""
     try:
         number = sys.stdin.fileno()
         if os.name != "posix" or not stat.S_ISFIFO(os.fstat(number).st_mode):
             return False
-        import array
-        import fcntl
-        import termios
+        if _n_bytes_in(number):
+            return True
+        import select
 
-        size = array.array("i", [0])
-        fcntl.ioctl(number, termios.FIONREAD, size)
+        waiting = select.poll()
+        waiting.register(number, select.POLLIN)
+        if not waiting.poll(1000 * PIPE_SECONDS):  # neither something nor its end
+            note(
+                f"warning: standard input isn't read: nothing came within {PIPE_SECONDS:g} s; "
+                f"-f - waits for it, < /dev/null leaves it out at once"
+            )
+        return bool(_n_bytes_in(number))
     except (OSError, ValueError, AttributeError):
         return False
-    return size[0] > 0
+
+
+def _n_bytes_in(pipe: int) -> int:
+    """How many bytes wait in a pipe."""
+    import array
+    import fcntl
+    import termios
+
+    size = array.array("i", [0])
+    fcntl.ioctl(pipe, termios.FIONREAD, size)
+    return size[0]
 
 
 def _read_bounded(file: BinaryIO) -> bytes:

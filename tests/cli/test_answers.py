@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from amulet_local import AmuletParams, SamplingParams
+from amulet_local.cli import inputs
 from amulet_local.cli.columns import cells, column_width, side_by_side
 from amulet_local.cli.compare import CompareOptions, chosen_width
 from amulet_local.cli.generate import GenerateOptions
@@ -194,6 +196,31 @@ def test_what_waits_in_a_pipe_stands_below_the_question(
         assert question == (asked if with_pipe or not is_said else "Sum up")
         said = "standard input stands below" in capsys.readouterr().err
         assert said == (is_said and with_pipe)
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_pipe_that_is_silent_at_first_is_waited_for_and_never_lost_in_silence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], comes: bool
+) -> None:
+    monkeypatch.setattr(inputs, "PIPE_SECONDS", 60.0 if comes else 0.05)
+    reading, writing = os.pipe()
+
+    def write() -> None:
+        os.write(writing, b"Bread")
+        os.close(writing)
+
+    writer = threading.Timer(0.1, write)
+    if comes:
+        writer.start()
+    with open(reading) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        question = read_question(PromptOptions(prompt="Sum up"), with_pipe=True)
+    assert question == ("Sum up\n\nBread" if comes else "Sum up")
+    assert ("isn't read: nothing came" in capsys.readouterr().err) == (not comes)
+    if comes:
+        writer.join()
+    else:
+        os.close(writing)
 
 
 def test_the_environment_sets_what_the_command_line_leaves_open(
