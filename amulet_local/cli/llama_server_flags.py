@@ -187,8 +187,6 @@ FOR_A_CHAT: Mapping[str, str | None] = {
 
 
 _BY_ITSELF = frozenset(_words("-t --threads -tb --threads-batch -np --parallel"))
-"""Flags whose value -1 is llama-server's default: as many as suit the machine."""
-_BY_ITSELF = frozenset(_words("-t --threads -tb --threads-batch -np --parallel"))
 """Flags that llama-server has at -1 where it chooses itself, as is done here without them."""
 _OF_DRAFTS = ("--spec-", "--no-spec-")
 _PRESETS = ("-default", "-spec")
