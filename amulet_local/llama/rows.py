@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from typing import Protocol
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.llama.context import ContextSettings, Logits
@@ -27,6 +28,23 @@ from amulet_local.llama.worker import Task, Worker
 Progress = Callable[[int, int], None]
 
 
+class Opening(Protocol):
+    """What prompts begin with, and what memory had after it in an earlier process."""
+
+    @property
+    def tokens(self) -> Sequence[int]:
+        """Its token ids; none if there is no opening."""
+
+    def begins(self, prompt: Sequence[int]) -> bool:
+        """Whether a prompt begins with it and goes on."""
+
+    def load(self) -> bytes:
+        """The state that was kept; empty if there is none."""
+
+    def keep(self, state: bytes) -> None:
+        """Keep a state of a sequence that has the opening and nothing else."""
+
+
 class RowSet:
     """Rows on one model, made when first needed.
 
@@ -35,7 +53,10 @@ class RowSet:
         n_kept: of the prompts of the last prefill, most tokens of one that were in memory before.
         keeps_all: whether a prefill goes on from all of a prompt that is in memory, whatever the
             plan says: its results depend then on what was asked before.
+        opening: computed by itself, where rows are empty, or not at all if it was kept.
     """
+
+    opening: Opening | None = None
 
     def __init__(
         self,
@@ -153,9 +174,14 @@ class RowSet:
         for rows, texts, shared in groups:
             for row, prompt in zip(rows, texts, strict=True):
                 row.keep_what_fits(prompt, shared, exactly=exactly)
+        begins = not exactly and self._begins_with_opening(prompts)
+        if begins:
+            self._guarded([self._restore_opening])
         self.n_kept = max(len(row.tokens) for row in self._store.in_use)
         reporter = _Reporter(prompts, progress)
         reporter.update(self._store.in_use)
+        if begins:
+            yield from self._compute_opening(reporter)
         for rows, texts, shared in groups:
             if shared:
                 yield from self._share_prefix(rows, texts[0][:shared], reporter)
@@ -303,6 +329,41 @@ class RowSet:
         if self._stop_flag.is_set():
             raise StoppedError
 
+    def _begins_with_opening(self, prompts: Sequence[Sequence[int]]) -> bool:
+        """Whether nothing is in memory, and each prompt begins with what may have been kept."""
+        return (
+            self.opening is not None
+            and self.plan.reuse
+            and not any(row.tokens for row in self._store.in_use)
+            and all(map(self.opening.begins, prompts))
+        )
+
+    def _restore_opening(self) -> None:
+        assert self.opening is not None
+        if state := self.opening.load():
+            self._store.in_use[0].restore(self.opening.tokens, state)
+
+    def _compute_opening(self, reporter: _Reporter) -> Iterator[None]:
+        """Compute it in one row, unless it is there, and have it kept."""
+        assert self.opening is not None
+        row = self._store.in_use[0]
+        if row.tokens:
+            return
+        yield from self._compute_alone(row, self.opening.tokens, reporter)
+        self.opening.keep(row.sequences.export(row.sequence))
+
+    def _compute_alone(
+        self, row: Row, prefix: Sequence[int], reporter: _Reporter
+    ) -> Iterator[None]:
+        """Compute what a row lacks of a prefix, without logits."""
+        self._threads.share_out([row])
+        tail = Tail(row, prefix, n_outputs=0)
+        while tail.unfinished:
+            self._run([(row, tail.next())])
+            reporter.update(self._store.in_use)
+            yield
+            self.check_stop()
+
     def _groups(
         self, prompts: Sequence[Sequence[int]]
     ) -> list[tuple[list[Row], list[Sequence[int]], int]]:
@@ -338,13 +399,7 @@ class RowSet:
         source = max(rows, key=lambda row: len(row.tokens))
         if len(source.tokens) > shared and not self._model.can_drop_tokens:
             return
-        self._threads.share_out([source])
-        tail = Tail(source, prefix, n_outputs=0)
-        while tail.unfinished:
-            self._run([(source, tail.next())])
-            reporter.update(self._store.in_use)
-            yield
-            self.check_stop()
+        yield from self._compute_alone(source, prefix, reporter)
         targets = [row for row in lacking if row is not source]
         self._guarded([partial(self._copy, source, targets, shared)])
         reporter.update(self._store.in_use)

@@ -211,6 +211,17 @@ class Prompter:
             closing = ""
         return Prompts(rows, notes, closing, form, self._template.reasoning_tags)
 
+    def two_short_ones(self) -> list[tuple[int, ...]]:
+        """Two plain prompts that have only what comes before a question in common.
+
+        Raises:
+            ChatTemplateError, InvalidParameterError: as `check`.
+        """
+        return [
+            self.prompts(question, [""], system=None, placement="system").rows[0]
+            for question in ("Why?", "7")
+        ]
+
     def check(self) -> None:
         """Whether there is a template, before the first question.
 

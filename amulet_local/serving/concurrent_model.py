@@ -16,6 +16,7 @@ from amulet_local.answering.request_maker import RequestMaker
 from amulet_local.common.errors import AmuletError
 from amulet_local.loading.costs import Costs
 from amulet_local.loading.engine_parts import EngineParts
+from amulet_local.loading.kept_opening import KeptOpening
 from amulet_local.loading.open_model import OpenModel
 from amulet_local.params.choices import Scheduler
 from amulet_local.preferences.user_settings import UserModelSettings
@@ -42,6 +43,8 @@ class ConcurrentModel(OpenModel):
                 own_settings=self.own_settings,
                 warnings=self.warnings,
             )
+            if parts.settings.adapters is None:
+                self._rows.opening = KeptOpening(parts, self._prompter.two_short_ones)
         except BaseException:
             self.close()
             raise

@@ -25,7 +25,7 @@ from amulet_local.conversation import conversation_file
 from amulet_local.conversation.conversation_file import SavedConversation
 from amulet_local.conversation.conversation_settings import ConversationSettings
 from amulet_local.loading import prompt_cache
-from amulet_local.loading.prompt_cache import SavedRow
+from amulet_local.loading.saved_rows import SavedRow
 from amulet_local.preferences.settings_editor import set_preference
 from amulet_local.preferences.user_settings import read_settings
 from amulet_local.profile.feedback import Fact

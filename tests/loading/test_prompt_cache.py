@@ -12,7 +12,7 @@ import pytest
 
 from amulet_local import Engine, SamplingParams, errors, load
 from amulet_local.loading import prompt_cache
-from amulet_local.loading.prompt_cache import SavedRow
+from amulet_local.loading.saved_rows import SavedRow
 
 PLAIN, PREFERENCE = [50 + i % 70 for i in range(120)], [50 + i % 70 for i in range(110)] + [9, 9]
 SHORT = SamplingParams(max_tokens=3)

@@ -305,12 +305,12 @@ def test_one_whose_prompt_is_read_can_be_cancelled(engine: Engine, kind: Schedul
 def test_an_answer_goes_on_under_another_preference(engine: Engine, kind: Scheduler) -> None:
     with engine.pool(places=1, waiting=0, scheduler=kind) as pool:
         asker = Asker(engine, pool)
-        ticket = asker.ask(0, QUESTIONS[0], 12)
+        ticket = asker.ask(0, QUESTIONS[0], 200)
         asker.until(0, n_pieces=2)
         ticket.change(asker.request(QUESTIONS[0], preference=["formal", "concise"]))
         changed = asker.answer(0)
         assert changed.preferences == ("formal", "concise")
-        assert len(changed.token_ids) == 12
+        assert len(changed.token_ids) == 200
 
 
 @pytest.mark.parametrize("kind", ["interleaved", "batched"])
