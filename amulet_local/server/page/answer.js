@@ -43,10 +43,11 @@ export class Answer {
   #frame = 0;
   #shownAt = 0;
 
-  /** root: the panel, with elements of the classes text, figures and note in it. */
+  /** root: the panel, with elements of the classes earlier, text, figures and note in it. */
   constructor(root) {
     this.root = root;
     this.rows = []; // what to call the preference rows of the tokens that come
+    this.earlier = root.querySelector(".earlier");
     this.text = root.querySelector(".text");
     this.figures = root.querySelector(".figures");
     this.note = root.querySelector(".note");

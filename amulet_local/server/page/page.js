@@ -4,6 +4,7 @@
 import { Answer } from "./answer.js";
 import { asCurl, asPython } from "./code.js";
 import { Details } from "./details.js";
+import { keep, kept, showEarlier } from "./earlier.js";
 import { Feedback } from "./feedback.js";
 import { askForKey } from "./key.js";
 import { Preferences } from "./preferences.js";
@@ -68,7 +69,7 @@ function answered(answer) {
 /** answer: whose side of the conversation the question goes on. */
 function question(answer) {
   const number = (id) => (by(id).value === "" || !by(id).validity.valid ? null : by(id).valueAsNumber);
-  const past = talks.get(answer).past;
+  const past = by("go-on").checked ? talks.get(answer).past : [];
   const messages = [...past, { role: "user", content: by("question").value.trim() }];
   const body = { model, messages };
   body.max_tokens = number("max-tokens") ?? 256;
@@ -84,17 +85,33 @@ function realignedBody() {
   return body;
 }
 
+/** An answer's side of the conversation with the last turn, if that has an answer. */
+function said(answer) {
+  const { past, asked } = talks.get(answer);
+  if (!asked || !answer.content) return past;
+  return [...answered(answer), { role: "assistant", content: answer.content }];
+}
+
 /** Keeps what was said for the next question, or lets it go. */
 function remember() {
   const goesOn = by("go-on").checked;
   for (const [answer, talk] of talks) {
-    if (!goesOn) talk.past = [];
-    else if (talk.asked && answer.content) {
-      talk.past.push({ role: "user", content: talk.asked });
-      talk.past.push({ role: "assistant", content: answer.content });
-    }
+    talk.past = goesOn ? said(answer) : [];
     talk.asked = "";
+    showEarlier(answer.earlier, talk.past);
   }
+}
+
+/** What was said in this tab before the page was loaded anew. */
+function recall() {
+  const found = kept();
+  if (!found) return;
+  for (const [i, [answer, talk]] of [...talks].entries()) {
+    talk.past = found.conversations?.[i] ?? [];
+    showEarlier(answer.earlier, talk.past, true);
+  }
+  by("go-on").checked = found.goesOn;
+  by("go-on-label").hidden = false;
 }
 
 function showTurns() {
@@ -305,6 +322,8 @@ document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || event.isComposing || by("key").open) return;
   for (const run of runs) run.stop();
 });
+window.addEventListener("pagehide", () => keep([...talks.keys()].map(said), by("go-on").checked));
 realigned.clear("The realigned answer comes here.");
 plain.clear("The plain answer comes here.");
+recall();
 connect();

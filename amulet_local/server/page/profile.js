@@ -31,7 +31,7 @@ async function load() {
 function show(found) {
   by("name").textContent = visible(found.profile);
   by("mix").textContent = visible(found.words[0]);
-  const last = found.words.filter((line) => /^(Last|The taste|Strength)/.test(line));
+  const last = found.words.filter((line) => /^(Last|The taste|Strength|Estimates)/.test(line));
   by("last").textContent = visible(last.join(" "));
   const reach = Math.max(
     LEAST_REACH,

@@ -1,4 +1,5 @@
-// Dark or light, before anything is drawn. The choice is the only thing that this page keeps.
+// Dark or light, before anything is drawn. The choice is the only thing that is kept once
+// the page is closed.
 "use strict";
 (() => {
   const NAME = "amulet-theme";

@@ -260,7 +260,7 @@ def test_text_has_enough_contrast_in_every_state(
     assert result["low"] == []
 
 
-def test_the_theme_is_all_that_is_remembered(visit: Visits, served: Served) -> None:
+def test_the_theme_is_all_that_outlasts_the_tab(visit: Visits, served: Served) -> None:
     page = visit(served.url, max_tokens=4, color_scheme="light")
     background = "getComputedStyle(document.documentElement).backgroundColor"
     light = page.evaluate(background)
@@ -272,8 +272,8 @@ def test_the_theme_is_all_that_is_remembered(visit: Visits, served: Served) -> N
     page.reload()
     assert page.evaluate(background) == dark
     assert page.input_value("#question") == ""
-    stored = page.evaluate("[{...localStorage}, {...sessionStorage}, document.cookie]")
-    assert stored == [{"amulet-theme": "dark"}, {}, ""]
+    stored = page.evaluate("[{...localStorage}, Object.keys(sessionStorage), document.cookie]")
+    assert stored == [{"amulet-theme": "dark"}, ["amulet-conversation"], ""]
     page.select_option("#theme", "")
     assert page.evaluate(background) == light
     assert page.evaluate("localStorage.length") == 0
@@ -364,10 +364,41 @@ def test_a_conversation_can_go_on(visit: Visits, served: Served) -> None:
     assert went_on[0][0] == {"role": "user", "content": "First?"}
     assert went_on[0][2] == {"role": "user", "content": "Second?"}
     assert "question 2" in page.inner_text("#turns")
+    assert page.locator("#plain .turn summary").all_inner_texts() == ["First?"]
+    page.click("#plain .turn summary")
+    assert page.text_content("#plain .turn-answer") == answer
     page.uncheck("#go-on")
     ask(page, "Third?")
     answered(page)
     assert [len(messages) for messages in sent[4:]] == [1, 1]
+    assert page.locator(".turn").count() == 0
+
+
+def test_a_conversation_outlasts_a_reload_and_ends_with_its_tab(
+    visit: Visits, served: Served
+) -> None:
+    page = visit(served.url, max_tokens=4)
+    ask(page, "First?")
+    answered(page)
+    answer = page.text_content("#realigned .text")
+    page.check("#go-on")
+    page.reload()
+    page.wait_for_selector("#state.good")
+    assert page.locator("#realigned .turn summary").all_inner_texts() == ["First?"]
+    assert page.inner_text("#realigned .turn-answer") == answer
+    assert page.is_checked("#go-on")
+    with page.expect_request("**/chat/completions") as request:
+        ask(page, "Second?")
+    answered(page)
+    first, second, third = request.value.post_data_json["messages"]
+    assert [first["content"], third["content"]] == ["First?", "Second?"]
+    assert second["role"] == "assistant"
+    page.reload()
+    assert page.locator("#plain .turn summary").all_inner_texts() == ["First?", "Second?"]
+    other = page.context.new_page()
+    other.goto(served.url)
+    assert other.locator(".turn").count() == 0
+    assert other.is_hidden("#go-on-label")
 
 
 def test_markdown_is_read_as_it_comes(visit: Visits, served: Served) -> None:
