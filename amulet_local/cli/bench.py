@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from amulet_local.cli.command import add_command
+from amulet_local.cli.command import HelpCommand, add_command
 from amulet_local.cli.derived_options import Given, group
 from amulet_local.cli.flags import (
     json_option,
@@ -56,6 +56,14 @@ EXAMPLES = """
 amulet-local bench --quick
 amulet-local bench decode -m model.gguf --schedules parallel,batched
 amulet-local bench --json > figures.json"""
+
+_PROMPTS = ("-p", "--n-prompt", "-pg", "-d", "--n-depth")
+_INSTEAD = {
+    **dict.fromkeys(("-r", "--repetitions"), "--rounds N"),
+    **dict.fromkeys(("-o", "--output"), "--json, or --plot FILE"),
+    "--n-gen": "-n N",
+}
+"""llama-bench's flags, and what does the same here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,6 +267,37 @@ def _models(options: BenchOptions) -> Uses:
     return the_model(options) if "drafts" in (options.what or ()) else []
 
 
+class _LlamaBench(HelpCommand):
+    """A command that knows llama-bench's flags: it answers them with what does the same here."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read a command line.
+
+        Raises:
+            typer.BadParameter: one of the flags is llama-bench's.
+        """
+        for word in args:
+            flag = word.partition("=")[0]
+            if flag in _PROMPTS:
+                ctx.fail(f"there is no {flag}: {_lengths_of_prompts()}")
+            if flag in _INSTEAD:
+                ctx.fail(f"there is no {flag}: it is {_INSTEAD[flag]}")
+        return super().parse_args(ctx, args)
+
+
+def _lengths_of_prompts() -> str:
+    from amulet_local.benchmark.shapes import QUICK_SHAPES, SHAPES
+
+    whole, quick = (
+        " and ".join(f"{n:,}" for n in sorted({shape.n_plain for shape in shapes}))
+        for shapes in (SHAPES, QUICK_SHAPES)
+    )
+    return (
+        f"`amulet-local bench prefill` times prompts of {whole} tokens, "
+        f"`amulet-local bench prefill --quick` of {quick}"
+    )
+
+
 def add_to(app: typer.Typer) -> None:
     """Add the command."""
     add_command(
@@ -268,5 +307,6 @@ def add_to(app: typer.Typer) -> None:
         name="bench",
         help=HELP,
         examples=EXAMPLES,
+        cls=_LlamaBench,
         models=_models,
     )

@@ -35,13 +35,15 @@ def _run() -> None:
 
             if ask_at_once(sys.argv[2:]):
                 _end_at_once(0)
-        from amulet_local.cli import start_line
+        from amulet_local.cli import quiet_keyboard, start_line
 
+        quiet_keyboard.begin_chat(sys.argv[1:])
         start_line.begin(at_once=is_child)
         try:
             _run_app()
         finally:
             start_line.end()
+            quiet_keyboard.end()
     except SystemExit as end:
         if end.code in (EXIT_INTERRUPTED, EXIT_TERMINATED):
             _end_at_once(int(end.code))
@@ -50,11 +52,16 @@ def _run() -> None:
 
 
 def _run_app() -> None:
+    from amulet_local.cli import quiet_keyboard
     from amulet_local.cli.app import app
     from amulet_local.cli.terminal import prepare_streams
 
     prepare_streams()
-    app(sys.argv[1:] or _welcomed(), prog_name="amulet-local")
+    arguments = sys.argv[1:]
+    if not arguments:
+        arguments = _welcomed()
+        quiet_keyboard.begin_chat(arguments)
+    app(arguments, prog_name="amulet-local")
 
 
 def _forget_interrupts() -> None:

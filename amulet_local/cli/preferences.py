@@ -280,13 +280,17 @@ def import_file(options: ImportOptions) -> None:
     from amulet_local.common import private_files
     from amulet_local.common.errors import SettingsError
     from amulet_local.preferences.settings_editor import merge
-    from amulet_local.preferences.user_settings import MAX_FILE_BYTES, parse_settings
+    from amulet_local.preferences.user_settings import (
+        MAX_FILE_BYTES,
+        parse_settings,
+        settings_path,
+    )
 
     data = private_files.read(options.file, max_bytes=MAX_FILE_BYTES)
     try:
         other = parse_settings(data)
     except SettingsError as error:
-        reason = str(error).removeprefix("settings.toml, ")
+        reason = str(error).removeprefix(f"{settings_path().name}, ")
         raise SettingsError(f"{options.file}, {reason}", line=error.line) from None
     path = merge(other, force=options.force)
     write(f"{one_line(', '.join(other.names))}: in {one_line(path)}\n")

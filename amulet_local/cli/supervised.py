@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from amulet_local.cli import start_line
+from amulet_local.cli import quiet_keyboard, start_line
 from amulet_local.cli.exit_codes import EXIT_ERROR
 from amulet_local.cli.passed_signals import let_come, pass_signals_on
 from amulet_local.cli.terminal import note, stdout_is_terminal, write
@@ -254,6 +254,7 @@ def _as_it_ended(status: int) -> int:
     """The exit code; a child that a signal ended ends this process by the same."""
     if status >= 0:
         return status
+    quiet_keyboard.end()
     signal.signal(-status, signal.SIG_DFL)
     os.kill(os.getpid(), -status)
     return 128 - status

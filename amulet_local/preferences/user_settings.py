@@ -36,6 +36,7 @@ Whatever else is in the file is an error that says the line. No file is the same
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -180,8 +181,10 @@ class UserSettings:
 
 
 def settings_path() -> Path:
-    """Where the file is, or would be."""
-    return config_folder() / _FILE_NAME
+    """Where the file is, or would be: in the folder for settings, or what that names, if a file."""
+    named = config_folder()
+    is_file = named.suffix == ".toml" and not os.path.isdir(named)
+    return named if is_file else named / _FILE_NAME
 
 
 def read_settings() -> UserSettings:
@@ -425,7 +428,7 @@ class _Document:
 
 
 def _refuse(line: int, reason: str) -> NoReturn:
-    raise SettingsError(f"{_FILE_NAME}, line {line}: {reason}", line=line)
+    raise SettingsError(f"{settings_path().name}, line {line}: {reason}", line=line)
 
 
 def _model_key(name: str) -> str:

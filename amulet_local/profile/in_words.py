@@ -27,6 +27,13 @@ SAID = {
 }
 
 
+SCALES = (
+    "Estimates, give or take twice their deviation, say how much you like each. Weights, after a "
+    "colon and where something moved, are what answers follow of it: 1 is a preference by itself."
+)
+"""What the two kinds of figures are."""
+
+
 def described(contents: Contents, at: float | None = None) -> list[str]:
     """Lines about what was learned, from what, how sure that is, and what it changed last."""
     taste = contents.taste(at)
@@ -66,7 +73,7 @@ def _learned(taste: Taste) -> list[str]:
             f"  {_name(taste.bank[k]):{width}}  {mean:+.2f}  ({low:+.2f} to {high:+.2f})  "
             f"{how_sure(mean, deviation)}"
         )
-    return lines
+    return [*lines, "", SCALES]
 
 
 def how_sure(mean: float, deviation: float) -> str:

@@ -9,6 +9,7 @@ import os
 import pty
 import re
 import select
+import signal
 import struct
 import subprocess
 import sys
@@ -172,6 +173,11 @@ class OnTerminal:
         os.write(self._master, key)
 
     @property
+    def echoes(self) -> bool:
+        """Whether the terminal itself shows what is typed."""
+        return bool(termios.tcgetattr(self._master)[3] & termios.ECHO)
+
+    @property
     def lines(self) -> list[str]:
         """The lines on the screen."""
         for row in self.screen.dirty:
@@ -200,6 +206,10 @@ class OnTerminal:
         """End it as the kernel does when memory runs out."""
         self._process.kill()
         self._process.wait(TIMEOUT)
+
+    def terminate(self) -> None:
+        """End it as `kill` does."""
+        self._process.send_signal(signal.SIGTERM)
 
     def finish(self) -> int:
         """Read to the end; returns the exit code."""

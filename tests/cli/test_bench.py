@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from amulet_local.benchmark.shapes import SHAPES
 from tests.cli.conftest import CallCli
 from tests.cli.running import COMMAND, TIMEOUT, environment, run
 
@@ -177,6 +178,19 @@ def test_bad_arguments_end_before_anything_is_measured(
     call: CallCli, arguments: list[str], words: str
 ) -> None:
     assert words in call("bench", *arguments).error_line
+
+
+def test_llama_bench_s_flags_are_answered_with_what_does_the_same(call: CallCli) -> None:
+    longest = max(shape.n_plain for shape in SHAPES)
+    for flags, words in (
+        (["-p", "512"], "`amulet-local bench prefill` times prompts of"),
+        (["--n-prompt=512"], f" and {longest:,} tokens"),
+        (["-r", "3"], "it is --rounds N"),
+        (["-o", "json"], "--json"),
+    ):
+        outcome = call("bench", *flags)
+        assert outcome.code == 2
+        assert words in " ".join(outcome.err.split())
 
 
 @pytest.mark.lengthy

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -345,6 +346,37 @@ def test_exit_and_what_was_typed_comes_back(
     second.press(CTRL_D)
     assert second.finish() == 0
     assert history.read_text(encoding="utf-8").splitlines() == ['"/stats"', '"/bye"']
+
+
+@pytest.mark.parametrize("isolate", ["never", "always"])
+def test_what_is_typed_before_there_is_a_prompt_is_shown_once(
+    isolate: str, chat: Callable[..., ChatTerminal]
+) -> None:
+    terminal = chat(*SHORT, "--isolate", isolate)
+    terminal.wait(lambda: not terminal.echoes)
+    terminal.press(b"What is ")
+    terminal.press(b"yeats\x7f\x7fst?")
+    terminal.wait(lambda: terminal.line == f"> {QUESTION}")
+    terminal.press(ENTER)
+    terminal.wait(lambda: terminal.is_ready)
+    assert "\n".join(terminal.lines).count("What is") == 1
+    terminal.press(CTRL_D)
+    assert terminal.finish() == 0
+    assert terminal.echoes
+
+
+def test_a_chat_that_is_ended_leaves_a_terminal_that_echoes(
+    chat: Callable[..., ChatTerminal],
+) -> None:
+    for arguments in (["-m", "no-such-model"], ["--no-such-flag"], ["--help"]):
+        terminal = chat(*arguments)
+        terminal.finish()
+        assert terminal.echoes
+    terminal = chat(*SHORT, "--isolate", "always")
+    terminal.wait(lambda: terminal.is_ready)
+    terminal.terminate()
+    assert terminal.finish() == -signal.SIGTERM
+    assert terminal.echoes
 
 
 def test_a_killed_chat_loses_no_finished_turn(chat: Callable[..., ChatTerminal]) -> None:

@@ -85,6 +85,7 @@ def test_show_says_what_was_learned_from_what_how_sure_and_what_changed(
     assert "  wanted\n" in text
     assert "  likely not wanted\n" in text
     assert "Strength with m.gguf: 1." in text
+    assert "Estimates, give or take twice their deviation" in text
     assert "21 pieces of feedback, 0 examples, 1 fact" in text
     assert "picked one of two answers. The strength is 1." in text.splitlines()[-1]
     shown = json.loads(done(call, "show", "me", "--json"))

@@ -86,6 +86,24 @@ def test_everything_in_the_file_is_read(settings_file: Path) -> None:
     assert settings.own_name("formal") is None
 
 
+def test_a_file_may_be_named_where_a_folder_is_meant(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "my own.toml"
+    monkeypatch.setenv("AMULET_CONFIG", str(file))
+    assert settings_path() == file
+    assert read_settings() == UserSettings()
+    file.write_text(WHOLE, encoding="utf-8")
+    assert read_settings().names == ("teacher", "Poet", "work")
+    file.write_text("[preferences]\nteacher = 3\n")
+    with pytest.raises(SettingsError, match=r"^my own\.toml, line 2: "):
+        read_settings()
+    folder = tmp_path / "settings.toml"
+    folder.mkdir()
+    monkeypatch.setenv("AMULET_CONFIG", str(folder))
+    assert settings_path() == folder / "settings.toml"
+
+
 @pytest.mark.parametrize("change", [str.encode, lambda text: text.encode("utf-8-sig")])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
 def test_byte_order_marks_and_line_ends_make_no_difference(

@@ -6,13 +6,13 @@ Knows nothing about what it is for. Ctrl-C stays a signal.
 from __future__ import annotations
 
 import codecs
-import contextlib
 import os
 import re
 import select
-import sys
 import threading
 from types import TracebackType
+
+from amulet_local.cli import quiet_keyboard
 
 _SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.)?")
 _ERASE, _ERASE_ALL = "\x7f\b", "\x15"
@@ -30,7 +30,6 @@ class TypeAhead:
         self._ended: list[str] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._saved: list[object] | None = None
 
     def take(self) -> list[str]:
         """The lines that were ended since the last call."""
@@ -55,16 +54,8 @@ class TypeAhead:
                     self.line += character
 
     def __enter__(self) -> TypeAhead:
-        import termios
-
-        try:
-            descriptor = sys.stdin.fileno()
-            self._saved = termios.tcgetattr(descriptor)
-            quiet = termios.tcgetattr(descriptor)
-            quiet[3] &= ~(termios.ICANON | termios.ECHO)
-            termios.tcsetattr(descriptor, termios.TCSANOW, quiet)
-        except (OSError, ValueError, termios.error):
-            self._saved = None
+        descriptor = quiet_keyboard.begin()
+        if descriptor is None:
             return self
         self._wake = os.pipe()
         self._thread = threading.Thread(target=self._read, args=(descriptor,), daemon=True)
@@ -77,16 +68,13 @@ class TypeAhead:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        import termios
-
         if self._thread is None:
             return
         os.write(self._wake[1], b".")
         self._thread.join()
         for descriptor in self._wake:
             os.close(descriptor)
-        with contextlib.suppress(OSError, ValueError, termios.error):
-            termios.tcsetattr(sys.stdin.fileno(), termios.TCSANOW, self._saved)  # type: ignore[arg-type]
+        quiet_keyboard.end()
 
     def _read(self, descriptor: int) -> None:
         decoder = codecs.getincrementaldecoder("utf-8")("ignore")
