@@ -5,6 +5,8 @@ Knows nothing about where they are shown.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from datetime import datetime
 
 import numpy as np
@@ -25,6 +27,7 @@ SAID = {
     "bad": "didn't like an answer",
     "like": "gave a text as an example",
 }
+_CALLED = {"pick": "pick", "good": "thumb", "bad": "thumb", "fix": "change", "like": "text"}
 
 
 SCALES = (
@@ -40,8 +43,8 @@ def described(contents: Contents, at: float | None = None) -> list[str]:
     lines = [*_learned(taste), ""]
     if taste.n_before_change:
         lines += [
-            f"The taste changed after {_picks(taste.n_before_change)}: what was said before that "
-            f"hardly counts.",
+            f"The taste changed after {_made_of(taste.told[: taste.n_before_change])}: what was "
+            f"said before that hardly counts.",
             "",
         ]
     lines += _strengths(contents, taste)
@@ -59,7 +62,7 @@ def _learned(taste: Taste) -> list[str]:
         return ["Nothing is learned yet: answers are plain."]
     mix = ", ".join(item.label for item in taste.mix)
     lines = [
-        f"Learned from {_picks(n)}: "
+        f"Learned from {_made_of(taste.told)}: "
         + (f"answers follow {mix}." if mix else "too little to follow anything yet."),
         "",
     ]
@@ -157,5 +160,7 @@ def _name(item: Preference) -> str:
     return name if len(name) <= 40 else name[:37] + "..."
 
 
-def _picks(n: int) -> str:
-    return f"{n} pick{'' if n == 1 else 's'}"
+def _made_of(told: Sequence[Feedback]) -> str:
+    """How many picks, thumbs, changes and texts there are."""
+    counted = Counter(_CALLED[item.kind] for item in told)
+    return ", ".join(f"{n} {what}{'' if n == 1 else 's'}" for what, n in counted.items())

@@ -18,11 +18,14 @@ from amulet_local.profile.taste import FACTORS, Taste, strength_feature, stronge
 N_DRAWS = 16
 REACH = 2.0
 """How far the answers of two mixes differ, in usual differences, for mixes that are 1 apart."""
+LENGTH_OF_RIVAL = 1.25
+"""Of the other answer's mix: beyond that of a mix which is followed in full, so that a pick between
+the two is open however much of the present one is wanted."""
 MOST_OF_RIVAL = 4
 """Preferences of the other answer's mix: of more differences a pick tells more."""
 KNOWN_MIX = 0.5
 """Length of a mix from which on its strength can be told."""
-STEPS = (1 / 1.6, 1.6)
+STEPS = (0.5, 2.0)
 """A strength is tried so much below or above the present one."""
 WORTH_ASKING_NATS = 0.25
 """Of a pick: nearly half of all that it could tell, which is log 2."""
@@ -61,7 +64,10 @@ def choose_rival(
         may_try_strength: whether the two may differ in their strength alone.
     """
     present, factor = taste.followed, taste.factor(model)
-    draws = [strongest(taste.weights.draw(generator), MOST_OF_RIVAL) for _ in range(N_DRAWS)]
+    draws = [
+        strongest(taste.weights.draw(generator), MOST_OF_RIVAL, LENGTH_OF_RIVAL)
+        for _ in range(N_DRAWS)
+    ]
     told = [information(taste.weights, REACH * (draw - present)) for draw in draws]
     best = int(np.argmax(told))
     rival = Rival(

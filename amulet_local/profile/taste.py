@@ -10,7 +10,6 @@ one that moves few.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,7 +26,7 @@ USUAL_NATS = 0.2
 USUAL_PICKS = 4.0
 """How many picks that is worth."""
 
-DEVIATION = 1.0
+DEVIATION = 1.5
 """Of a weight before any pick."""
 
 COUNTS = {"pick": 1.0, "fix": 1.0, "good": 0.5, "bad": 0.5, "like": 1.0}
@@ -51,6 +50,8 @@ KEPT_AFTER_CHANGE = 0.1
 SMALLEST_WEIGHT = 0.1
 MOST_PREFERENCES = 3
 """A mix has the strongest ones: each is a row to compute."""
+FOLLOWED_IN_FULL = DEVIATION
+"""Length of the expected weights from which on a mix is as strong as a preference by itself."""
 
 FACTORS = (0.25, 4.0)
 """Least and greatest strength that is learned, as a factor of the default one."""
@@ -123,16 +124,14 @@ class Taste:
 
     @cached_property
     def followed(self) -> Floats:
-        """The weights that answers follow: the strongest, of length 1 as far as they are sure.
+        """The weights that answers follow: the strongest, in proportion to what is expected.
 
-        How sure that is: the length of their expected values over the root mean square of theirs.
+        What a mix is expected to gain grows with its length, however unsure its weights are. That
+        it isn't 1 from the first pick on leaves pairs that tell more.
         """
-        mean, covariance = self.weights.mean, self.weights.covariance
-        kept = _largest(mean, MOST_PREFERENCES)
-        length = float(np.linalg.norm(mean[kept]))
-        uncertainty = float(np.trace(covariance[np.ix_(kept, kept)]))
-        sureness = length / math.sqrt(length**2 + uncertainty)
-        return strongest(mean, MOST_PREFERENCES, sureness)
+        expected = self.weights.mean
+        length = float(np.linalg.norm(expected[_largest(expected, MOST_PREFERENCES)]))
+        return strongest(expected, MOST_PREFERENCES, min(1.0, length / FOLLOWED_IN_FULL))
 
     @cached_property
     def mix(self) -> tuple[Preference, ...]:

@@ -24,6 +24,7 @@ from amulet_local.profile import candidates
 from amulet_local.profile.contents import Contents
 from amulet_local.profile.feedback import Feedback
 from amulet_local.profile.profile import Profile
+from amulet_local.profile.taste import DEVIATION
 from amulet_local.steering.presets import PRESETS
 from tests.scripted import scripted_engine
 
@@ -175,10 +176,11 @@ def test_two_answers_to_an_earlier_question_arent_picked_from(talk: Talk) -> Non
 
 
 def known(profile: Profile, *more: Feedback) -> None:
-    """The mix is so well known that its strength is what is open."""
+    """The mix is so well known that its strength is what is open: three picks of four agree."""
     picks = [
-        Feedback(at=2e9, kind="pick", origin="test", differences={item.text: 0.4, other.text: 0.0})
-        for item, other in ((BANK[0], BANK[1]), (BANK[1], BANK[0])) * 60
+        Feedback(at=2e9, kind="pick", origin="test", differences={wanted.text: sign * 0.4})
+        for sign in (-1, 1, 1, 1) * 40
+        for wanted in BANK
     ]
     profile.replace(Contents(bank=BANK, feedback=(*picks, *more)))
 
@@ -192,7 +194,7 @@ def test_a_strength_is_tried_once_the_mix_is_known(engine: Engine, profile: Prof
     talk.say("/better")
     talk.say("/better 2")
     said = last(profile)
-    assert said.strengths in ((1.6, 1.0), (0.62, 1.0))
+    assert said.strengths in ((2.0, 1.0), (0.5, 1.0))
     assert not said.differences
     factor = profile.taste().factor("scripted.gguf")
     assert factor != 1
@@ -250,7 +252,7 @@ def test_a_fix_makes_a_candidate_that_only_picks_give_weight(
     assert f"a guess from your change: {candidate.text!r}" in capsys.readouterr().err
     taste = profile.taste()
     assert taste.weights.mean[2] == 0
-    assert taste.weights.deviations[2] == pytest.approx(1)
+    assert taste.weights.deviations[2] == pytest.approx(DEVIATION)
     assert candidate not in taste.mix
     talk.say("/like read a book")
     assert candidate.text in last(profile).differences
@@ -295,6 +297,11 @@ def test_plain_words_are_remembered_once_the_user_has_said_yes(
         ("remember that I am vegetarian", "I am vegetarian"),
         ("Remember: my dog is called Rex.\n", "My dog is called Rex."),
         ("Please, remember that it's\nlate", "It's\nlate"),
+        ("Remember I'm a vegetarian.", "I'm a vegetarian."),
+        ("please remember my name is Ann", "My name is Ann"),
+        ("Remember my birthday?", ""),
+        ("remember mythology", ""),
+        ("Remember the Alamo!", ""),
         ("Remember that film?", ""),
         ("Do you remember that I am vegetarian", ""),
         ("remember thatcher", ""),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_show_says_what_was_learned_from_what_how_sure_and_what_changed(
 ) -> None:
     text = done(call, "show", "me")
     assert "Learned from 20 picks: answers follow terse:0." in text
-    assert "  terse        +1." in text
+    assert "  terse        +2." in text
     assert "  wanted\n" in text
     assert "  likely not wanted\n" in text
     assert "Strength with m.gguf: 1." in text
@@ -93,6 +94,14 @@ def test_show_says_what_was_learned_from_what_how_sure_and_what_changed(
     assert shown["weights"]["terse"]["mean"] > 1
     assert shown["weights"]["long-winded"]["mean"] < 0
     assert shown["strengths"]["m.gguf"] > 1
+
+
+def test_what_was_learned_from_is_counted_by_what_it_is(call: CallCli, me: Profile) -> None:
+    one = me.contents().feedback[0]
+    kinds = ("pick", "good", "like", "bad", "fix", "pick")
+    bank = me.contents().bank
+    me.replace(Contents(bank=bank, feedback=tuple(replace(one, kind=kind) for kind in kinds)))
+    assert "Learned from 2 picks, 2 thumbs, 1 text, 1 change: " in done(call, "show", "me")
 
 
 def test_a_new_profile_says_that_nothing_is_learned(call: CallCli) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -34,8 +36,8 @@ def length(taste: Taste) -> float:
 def test_a_mix_grows_to_the_strength_of_one_preference() -> None:
     lengths = [length(taste(*[{0: 0.3, 1: -0.2}] * n)) for n in (1, 5, 20, 80)]
     assert lengths == sorted(lengths)
-    assert lengths[0] < 0.4
-    assert 0.6 < lengths[-1] <= 1
+    assert lengths[0] < 0.5
+    assert lengths[2:] == pytest.approx([1, 1], abs=0.01)
     assert [item.name for item in taste(*[{0: 0.3, 1: -0.2}] * 80).mix] == ["formal", "concise"]
 
 
@@ -58,3 +60,20 @@ def test_a_mix_has_the_strongest_of_its_weights() -> None:
 
 def test_nothing_is_followed_where_nothing_is_known() -> None:
     assert taste().mix == ()
+
+
+def test_what_was_said_long_ago_counts_less_than_what_is_said_now() -> None:
+    """Without any change that is looked for: fewer picks than that takes."""
+    days = 86_400.0
+    formal, concise = taste({0: 0.3}).feedback[0], taste({1: 0.3}).feedback[0]
+
+    def weights(days_ago: float, *, before: int = 0) -> list[float]:
+        between = taste(*[{2: 0.3}] * before).feedback
+        old = replace(formal, at=NOW - days_ago * days)
+        found = Taste(bank=BANK, feedback=(old, *between, concise), at=NOW)
+        return list(found.weights.mean[:2])
+
+    fresh, year, later = weights(0), weights(360), weights(0, before=5)
+    assert fresh[0] == pytest.approx(fresh[1], rel=0.03)
+    assert 0 < year[0] < 0.5 * year[1]
+    assert 0 < later[0] < 0.95 * later[1]

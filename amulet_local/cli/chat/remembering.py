@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable
 
 _ASKED = re.compile(
-    r"(?:please,?\s+)?remember(?:\s+that\b|\s*:)\s*(?P<fact>.*[^?\s])\s*", re.IGNORECASE | re.DOTALL
+    r"(?:please,?\s+)?remember(?:\s+that\b|\s*:|(?=\s+(?:i|my)\b))\s*(?P<fact>.*[^?\s])\s*",
+    re.IGNORECASE | re.DOTALL,
 )
 _YES = frozenset(("y", "yes", "yes.", "yes please", "ok", "sure"))
 _NO = frozenset(("n", "no", "no.", "no thanks"))

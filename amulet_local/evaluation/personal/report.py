@@ -28,6 +28,8 @@ ONE_WISH = ("creative", "verbose", "concise", "uplifting")
 """What users want in T-POP's study (arXiv 2509.24696): one of these each."""
 
 LEARNED = "learned mix"
+KNOWN = "mix of the true weights"
+"""What no learning can do better than, as far as weights are followed alike."""
 SINGLE = "best single preference"
 PLAIN = "plain"
 

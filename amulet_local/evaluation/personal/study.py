@@ -25,7 +25,13 @@ from amulet_local.common.private_files import make_folder
 from amulet_local.common.termination import gone_on_with_later
 from amulet_local.engine import Engine
 from amulet_local.evaluation.adherence.named import NAMED_QUESTIONS
-from amulet_local.evaluation.personal.report import AnswersOf, learning_table, worth_tables
+from amulet_local.evaluation.personal.report import (
+    KNOWN,
+    LEARNED,
+    AnswersOf,
+    learning_table,
+    worth_tables,
+)
 from amulet_local.evaluation.personal.speed import speed_table
 from amulet_local.evaluation.personal.users import (
     BANK,
@@ -38,7 +44,7 @@ from amulet_local.isolation.load import load
 from amulet_local.loading.model_store import DEFAULT_MODEL
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.profile.listener import MEASURED_TOKENS
-from amulet_local.profile.taste import Taste
+from amulet_local.profile.taste import MOST_PREFERENCES, Taste, strongest
 from amulet_local.serving.together import Outcome
 
 PLAIN = "plain"
@@ -162,8 +168,10 @@ def of_user(user: SimulatedUser, taste: Taste, question: str) -> dict[str, Study
         for example in list(liked.items())[-MOST_EXAMPLES:]
         for role, text in zip(("user", "assistant"), example, strict=True)
     ]
+    known = strongest(user.weights, MOST_PREFERENCES)
     ask = [
-        ("learned mix", _asked(question, "amulet", preference=list(taste.mix))),
+        (LEARNED, _asked(question, "amulet", preference=list(taste.mix))),
+        (KNOWN, _asked(question, "amulet", preference=list(taste.as_mix(known)))),
         ("hand-written prompt", _asked(question, "pref", preference=[user.in_words()])),
         ("few-shot of liked answers", _asked(question, "base", before=shots)),
     ]
