@@ -5,11 +5,13 @@ Every number is drawn from fixed seeds, so the means are the same in every run.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 
+from amulet_local.profile.pair_choice import choose_rival
 from amulet_local.profile.posterior import Floats
 from amulet_local.profile.taste import Taste
 from tests.profile.simulated import agreement, best_single, picked, some_taste
@@ -111,3 +113,18 @@ class TestUsers:
             [learned(seed, N_PICKS, first, is_random=True) for first, _, seed in users(n_users)]
         )
         assert after_twenty(n_users) > random
+
+
+def test_a_pick_is_asked_for_while_it_would_tell_much() -> None:
+    """At first, and not of a taste that forty picks have told."""
+    wanted = users(1)[0][0]
+    rng = np.random.default_rng(5)
+    taste = picked(40, lambda _: wanted, rng)
+
+    def is_asked_for(n_picks: int) -> bool:
+        then = replace(taste, feedback=taste.feedback[:n_picks])
+        return choose_rival(then, "model", np.random.default_rng(6)).is_worth_asking
+
+    assert is_asked_for(0)
+    assert is_asked_for(5)
+    assert not is_asked_for(40)
