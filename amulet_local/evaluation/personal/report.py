@@ -149,6 +149,12 @@ def worth_tables(
                 "" if name == LEARNED else _with_interval(less),
             ]
         lines.append(" | ".join([name, *cells]))
+    if KNOWN in names:
+        by_rows, by_count = (
+            _with_interval(statistics.difference(worths(KNOWN, by), worths(SINGLE, by)))
+            for by in ways
+        )
+        lines.append(f"{KNOWN}, less the {SINGLE} | {by_rows} | | {by_count} | ")
     return "\n".join(f"| {line} |" for line in lines)
 
 

@@ -111,12 +111,27 @@ def test_the_table_of_worth_compares_each_with_the_learned_mix() -> None:
         for question in dict.fromkeys(item.question for item in HELD_OUT):
             there = [item for item in HELD_OUT if item.question == question]
             best = max(there, key=lambda item, user=user: user.worth(item, SCALE))
-            found.append(AnswersOf(user=user, question=question, answers={"learned mix": best}))
+            answers = {"learned mix": best, "mix of the true weights": best}
+            found.append(AnswersOf(user=user, question=question, answers=answers))
     lines = worth_tables(found, PICKED_FROM, HELD_OUT, SCALE).splitlines()
     assert lines[0].startswith("| 3 users, 5 questions each |")
     (single,) = (line for line in lines if line.startswith("| best single"))
     less = float(single.split(" | ")[2].split()[0])
     assert less >= 0, "no answer is worth more than the best of all"
+    assert lines[-1].startswith("| mix of the true weights, less the best single preference | ")
+    assert lines[-1].split(" | ")[1] == single.split(" | ")[2]
+
+
+def test_a_mix_of_the_true_weights_is_made_beside_what_was_learned() -> None:
+    user = SimulatedUser.drawn(3)
+    taste = learned(user, PICKED_FROM, SCALE, 20)
+    made = study.of_user(user, taste, "Why?")
+    mix = made["mix of the true weights"].ask["preference"]
+    wanted = np.argsort(-np.abs(user.weights))[: len(mix)]
+    assert {item.text for item in mix} == {BANK[k].text for k in wanted}
+    assert all(item.weight * user.weights[k] > 0 for item, k in zip(mix, wanted, strict=True))
+    assert np.linalg.norm([item.weight for item in mix]) == pytest.approx(1, abs=0.02)
+    assert made["learned mix"].ask["preference"] == list(taste.mix)
 
 
 @pytest.mark.slow
