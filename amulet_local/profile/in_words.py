@@ -14,6 +14,7 @@ import numpy as np
 from amulet_local.preferences.preference import Preference
 from amulet_local.profile.contents import Contents
 from amulet_local.profile.feedback import Feedback
+from amulet_local.profile.posterior import Floats
 from amulet_local.profile.taste import SMALLEST_WEIGHT, Taste
 
 SURE = 2.0
@@ -118,15 +119,20 @@ def changed(taste: Taste) -> str:
     if last.strengths:
         was, now = before.factor(last.model), taste.factor(last.model)
         return f"The strength is {now:g} times the usual one, after {was:g}."
-    moved = taste.weights.direction - before.weights.direction
-    order = np.argsort(-np.abs(moved), kind="stable")
+    followed, instead_of = _followed(taste), _followed(before)
+    moved = followed - instead_of
     parts = [
-        f"{_name(taste.bank[k])} {before.weights.direction[k]:+.2f} -> "
-        f"{taste.weights.direction[k]:+.2f}"
-        for k in order[:3]
+        f"{_name(taste.bank[k])} {instead_of[k]:+.2f} -> {followed[k]:+.2f}"
+        for k in np.argsort(-np.abs(moved), kind="stable")[:3]
         if abs(moved[k]) >= SMALLEST_WEIGHT / 4
     ]
     return f"That moved {', '.join(parts)}." if parts else "That moved hardly anything."
+
+
+def _followed(taste: Taste) -> Floats:
+    """The weight of each preference in the mix that answers follow, 0 if it isn't there."""
+    weights = {item.text: item.weight for item in taste.mix}
+    return np.array([weights.get(item.text, 0.0) for item in taste.bank])
 
 
 def entries(contents: Contents) -> list[str]:

@@ -57,15 +57,6 @@ class Posterior:
         """Standard deviation of each weight."""
         return np.sqrt(np.diag(self.covariance))
 
-    @property
-    def direction(self) -> Floats:
-        """The expected weights, in units of their expected length: 0 where nothing is known.
-
-        Its length grows with what is known, to 1.
-        """
-        length = np.sqrt(self.mean @ self.mean + np.trace(self.covariance))
-        return np.asarray(self.mean / length)
-
     def draw(self, generator: np.random.Generator) -> Floats:
         """Weights that may be the user's: one of Thompson's samples."""
         return generator.multivariate_normal(self.mean, self.covariance, method="cholesky")

@@ -104,6 +104,17 @@ def test_what_was_learned_from_is_counted_by_what_it_is(call: CallCli, me: Profi
     assert "Learned from 2 picks, 2 thumbs, 1 text, 1 change: " in done(call, "show", "me")
 
 
+def test_what_the_last_pick_changed_is_said_in_weights_that_answers_follow(
+    call: CallCli, me: Profile
+) -> None:
+    contents = me.contents()
+    me.replace(replace(contents, feedback=contents.feedback[:1]))
+    mix = me.taste().mix
+    last = done(call, "show", "me").splitlines()[-1]
+    assert len(mix) == 2
+    assert all(f"{item.text} +0.00 -> {item.weight:+.2f}" in last for item in mix)
+
+
 def test_a_new_profile_says_that_nothing_is_learned(call: CallCli) -> None:
     assert "profile create NAME" in done(call, "list")
     done(call, "create", "me")
