@@ -36,6 +36,8 @@ KINDS: Mapping[str, type[CompletionPrompt]] = {
     "/v1/completions": TextPrompt,
 }
 """What may be asked in OpenAI's form."""
+_TEXTS = (".txt", ".txt.gz")
+"""How files end whose lines are questions as they stand, but for those that are JSON."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,10 +275,14 @@ def _json_of(line: InputLine) -> Any:
     if not shallow(line.data, MOST_NESTED):
         raise InvalidRequestError(f"the JSON is nested more than {MOST_NESTED} deep")
     try:
+        if line.file.lower().endswith(_TEXTS) and not line.data.lstrip().startswith((b"{", b'"')):
+            return line.data.decode().strip()
         return json.loads(line.data, parse_constant=no_constant, parse_float=finite)
     except (ValueError, RecursionError) as error:
         reason = str(error).partition(";")[0]  # what follows is advice for programmers
-        raise InvalidRequestError(f"no JSON: {reason:.200}") from None
+        raise InvalidRequestError(
+            f'no JSON: {reason:.200}; a question is {{"prompt": "..."}}, or a line of a .txt file'
+        ) from None
 
 
 def _code(error: Exception | None) -> str:

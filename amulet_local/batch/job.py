@@ -33,6 +33,7 @@ class JobTally:
         seconds: since the first line was asked for.
         share: of the input that is read; None where its size isn't known.
         n_running_tokens: of the answers under way.
+        first_error: the first line of this run that failed, and why; empty if none has.
     """
 
     n_lines: int = 0
@@ -44,6 +45,7 @@ class JobTally:
     seconds: float = 0.0
     share: float | None = None
     n_running_tokens: int = 0
+    first_error: str = ""
 
     @property
     def tokens_per_second(self) -> float:
@@ -142,9 +144,10 @@ class LineJob:
         tally = self.tally
         file, number = self._under_way.pop(outcome.turn)
         if outcome.error is not None:
+            reason = f"{file}{', ' if file else ''}line {number}: {outcome.error}"
             if self._is_strict:
-                where = f"{file}, " if file else ""
-                raise InvalidRequestError(f"{where}line {number}: {outcome.error}")
+                raise InvalidRequestError(reason)
+            tally.first_error = tally.first_error or reason
             tally.n_failed += 1
         else:
             tally.n_answered += 1

@@ -360,7 +360,9 @@ def _tell(options: BatchOptions, tally: JobTally) -> None:
         note(json.dumps(summary))
     elif options.json:
         write_json(summary)
-    elif stderr_is_terminal():
+    elif tally.first_error:
+        note(f"warning: the first line that failed is {tally.first_error}")
+    if stderr_is_terminal() and not options.json:
         note(
             f"{tally.n_answered} answered, {tally.n_failed} failed, {tally.n_before} done before; "
             f"{tally.completion_tokens} tokens in {duration(tally.seconds)} "
@@ -368,7 +370,7 @@ def _tell(options: BatchOptions, tally: JobTally) -> None:
         )
 
 
-_UNTOLD = ("share", "n_running_tokens")
+_UNTOLD = ("share", "n_running_tokens", "first_error")
 
 
 def add_to(app: typer.Typer) -> None:

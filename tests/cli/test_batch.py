@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 from tests.cli.running import OnTerminal, run
@@ -27,6 +28,28 @@ def test_records_go_to_a_pipe_in_order_and_a_bad_line_tells_in_the_exit_code(
     assert found[0]["completion_tokens"] == 3
     summary = json.loads(outcome.err)
     assert (summary["n_answered"], summary["n_failed"]) == (2, 1)
+
+
+def test_lines_of_a_text_file_are_questions(tiny_path: Path, tmp_path: Path) -> None:
+    texts, lines = tmp_path / "in.txt", tmp_path / "in.jsonl"
+    texts.write_text('What is {yeast}?\n42\n{"prompt": "Hi"}\n"Hi"\n', encoding="utf-8")
+    lines.write_text('"What is {yeast}?"\n"42"\n"Hi"\n"Hi"\n', encoding="utf-8")
+    answers = []
+    for file in (texts, lines):
+        outcome = run("batch", file, "-m", tiny_path, "--in-order", *SHORT)
+        assert (outcome.code, outcome.err) == (0, "")
+        answers.append([json.loads(line)["text"] for line in outcome.out.splitlines()])
+    assert answers[0] == answers[1]
+
+
+def test_the_first_line_that_fails_is_said(tiny_path: Path, tmp_path: Path) -> None:
+    source = tmp_path / "in.jsonl"
+    source.write_text('"Hi"\nWhat is yeast?\nWho?\n', encoding="utf-8")
+    outcome = run("batch", source, "-m", tiny_path, "--in-order", *SHORT)
+    assert outcome.code == 4
+    assert re.fullmatch(
+        r"warning: [^\n]*in\.jsonl, line 2: no JSON: [^\n]*\.txt[^\n]*\n", outcome.err
+    )
 
 
 def test_a_killed_job_goes_on_where_it_was(tiny_path: Path, tmp_path: Path) -> None:

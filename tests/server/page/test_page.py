@@ -378,23 +378,26 @@ def test_a_conversation_outlasts_a_reload_and_ends_with_its_tab(
     visit: Visits, served: Served
 ) -> None:
     page = visit(served.url, max_tokens=4)
-    ask(page, "First?")
+    first_question = f"First, {'and then ' * 30}?"
+    ask(page, first_question)
     answered(page)
     answer = page.text_content("#realigned .text")
     page.check("#go-on")
     page.reload()
     page.wait_for_selector("#state.good")
-    assert page.locator("#realigned .turn summary").all_inner_texts() == ["First?"]
+    assert page.locator("#realigned .turn summary").all_inner_texts() == [first_question]
     assert page.inner_text("#realigned .turn-answer") == answer
     assert page.is_checked("#go-on")
     with page.expect_request("**/chat/completions") as request:
         ask(page, "Second?")
     answered(page)
     first, second, third = request.value.post_data_json["messages"]
-    assert [first["content"], third["content"]] == ["First?", "Second?"]
+    assert [first["content"], third["content"]] == [first_question, "Second?"]
     assert second["role"] == "assistant"
+    widths = "[...document.querySelectorAll('.panel')].map((p) => p.scrollWidth - p.clientWidth)"
+    assert page.evaluate(widths) == [0, 0]
     page.reload()
-    assert page.locator("#plain .turn summary").all_inner_texts() == ["First?", "Second?"]
+    assert page.locator("#plain .turn summary").all_inner_texts() == [first_question, "Second?"]
     other = page.context.new_page()
     other.goto(served.url)
     assert other.locator(".turn").count() == 0
