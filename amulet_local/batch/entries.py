@@ -16,7 +16,12 @@ from typing import Any, Literal, NoReturn
 from amulet_local.answering.request import Request
 from amulet_local.batch.input_lines import MAX_LINE_BYTES, InputLine
 from amulet_local.batch.line_fields import JobSettings, read_line
-from amulet_local.common.errors import AmuletError, InvalidParameterError, InvalidRequestError
+from amulet_local.common.errors import (
+    AmuletError,
+    InvalidParameterError,
+    InvalidRequestError,
+    unexpected,
+)
 from amulet_local.common.json_depth import MOST_NESTED, shallow
 from amulet_local.common.results import Chunk, Generation
 from amulet_local.engine import Engine
@@ -87,6 +92,8 @@ class Entry:
             self.requests = self._asked_openai(value) if is_openai else [self._asked(value)]
         except (AmuletError, HttpError) as error:
             self.error = error
+        except Exception as error:  # a bug: the other lines are answered
+            self.error = unexpected(error)
         self.restart()
 
     def restart(self) -> None:
@@ -114,6 +121,13 @@ class Entry:
 
     def record(self) -> dict[str, Any]:
         """What is written for the line."""
+        try:
+            return self._record()
+        except Exception as error:  # a bug: the other lines have their records
+            self.error = unexpected(error)
+            return self._record()
+
+    def _record(self) -> dict[str, Any]:
         where = {"file": self.line.file} if self.line.file else {}
         if self._form == "openai":
             failed = {"code": _code(self.error), "message": self._message()} if self.error else None

@@ -28,6 +28,8 @@ ENDLESS_LINE_BYTES = 2**30
 """A line without an end within so many isn't read any further."""
 MOST_PACKED = 500
 """Bytes that gzip has made one of: lines of a job don't repeat one another so much."""
+MOST_NO_TEXT = 100
+"""So many lines in a row that no text has, and the file is none."""
 _N_AHEAD = 256
 _GZIP = b"\x1f\x8b"
 
@@ -141,7 +143,7 @@ class InputLines(Closing):
             return
 
     def _lines(self, place: int, name: str) -> Iterator[InputLine]:
-        number = 0
+        number = n_no_text = 0
         try:
             with _opened(name) as raw:
                 packed = raw.peek(2)[:2] == _GZIP
@@ -155,6 +157,9 @@ class InputLines(Closing):
                         if n_bytes > ENDLESS_LINE_BYTES:
                             raise OSError(f"the next one has no end within {n_bytes:,} bytes")
                     number += 1
+                    n_no_text = n_no_text + 1 if _is_no_text(data) else 0
+                    if n_no_text > MOST_NO_TEXT:
+                        raise OSError(f"this is no text: {n_no_text} lines in a row aren't UTF-8")
                     if data is None or data.strip():
                         shown = "" if name == STDIN else name
                         share = self._share(place, raw)
@@ -191,6 +196,16 @@ class _Packed(gzip.GzipFile):
                 raise OSError(f"it unpacks to more than {MOST_PACKED} times of what is stored")
             self._allowed = most
         return line
+
+
+def _is_no_text(data: bytes | None) -> bool:
+    """Whether a line is in no text that has JSON; one that is too long may be."""
+    if data is None:
+        return False
+    try:
+        return "\0" in data.decode()
+    except UnicodeDecodeError:
+        return True
 
 
 def _opened(name: str) -> io.BufferedReader:

@@ -54,7 +54,12 @@ class HelpCommand(TyperCommand):
             typer.BadParameter: words are left over that are no such question.
         """
         ctx.allow_extra_args = True
-        rest: list[str] = super().parse_args(ctx, self._with_known_flags(ctx, args))
+        try:
+            rest: list[str] = super().parse_args(ctx, self._with_known_flags(ctx, args))
+        except typer.BadParameter as error:
+            if error.param is not None and _is_from_environment(ctx, error.param.name):
+                error.param_hint = repr(error.param.envvar)
+            raise
         if ctx.resilient_parsing:
             return rest
         text = next((name for name in ("prompt", "text") if self._is_words(ctx, name)), None)
@@ -194,11 +199,13 @@ def add_command(
     """
 
     def callback(ctx: typer.Context, **values: Any) -> None:
-        given = _settle(ctx, values, _variables(options_type))
+        variables = _variables(options_type)
+        given = _settle(ctx, values, variables)
         options = options_type(**_arguments(options_type, given, _sources(ctx, given)))
         if check is not None:
             check(options)
-        with reporting(verbose=bool(given.get("verbose"))):
+        used = _variables_used(ctx, given, variables)
+        with reporting(verbose=bool(given.get("verbose")), variables=used):
             if models is not None and needs_child(models(options), given.get("isolate")):
                 code = run_in_child(goes_on=goes_on)
                 if code is not None:
@@ -316,6 +323,24 @@ def _sources(ctx: typer.Context, values: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
+def _variables_used(
+    ctx: typer.Context, values: Mapping[str, Any], variables: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """The flags of options that the environment has set, by the variables that did.
+
+    Args:
+        variables: as for `_settle`.
+    """
+    found = {}
+    for param in ctx.command.params:
+        name = param.name or ""
+        variable = variables.get(name)
+        is_read = variable is not None and not _is_typed(ctx, name) and _is_given(values.get(name))
+        if is_read or _is_from_environment(ctx, name):
+            found[variable or str(param.envvar)] = tuple(param.opts)
+    return found
+
+
 def _settle(
     ctx: typer.Context, values: dict[str, Any], variables: Mapping[str, str]
 ) -> dict[str, Any]:
@@ -361,6 +386,11 @@ def _is_typed(ctx: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
+def _is_from_environment(ctx: typer.Context, name: str | None) -> bool:
+    source = ctx.get_parameter_source(name or "")
+    return source is not None and source.name == "ENVIRONMENT"
+
+
 def _is_default(ctx: typer.Context, name: str, value: Any) -> bool:
     """Whether nobody set it; variables that `_settle` reads have the source of a default."""
     source = ctx.get_parameter_source(name)
@@ -371,10 +401,13 @@ def _is_default(ctx: typer.Context, name: str, value: Any) -> bool:
 
 def _flags(ctx: typer.Context, alternatives: Iterable[tuple[str, ...]]) -> str:
     names = {param.name: param for param in ctx.command.params}
-    shown = []
-    for alternative in alternatives:
-        params = [names[name] for name in alternative if name in names]
-        shown.append(
-            "/".join(p.opts[-1] if p.opts[-1][0] == "-" else p.metavar or p.name for p in params)
-        )
-    return ", ".join(shown)
+
+    def shown(param: Any) -> str:
+        if _is_from_environment(ctx, param.name):
+            return str(param.envvar)
+        return str(param.opts[-1] if param.opts[-1][0] == "-" else param.metavar or param.name)
+
+    return ", ".join(
+        "/".join(shown(names[name]) for name in alternative if name in names)
+        for alternative in alternatives
+    )

@@ -5,8 +5,11 @@ Knows the names of options and nothing of what they do.
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping, Sequence
 
+from amulet_local.common.readable import printable
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.learn import LearnParams
 from amulet_local.params.runtime import RuntimeParams
@@ -27,9 +30,38 @@ _WITH_VALUE = re.compile(rf"\b({'|'.join(_FLAGS)})='(\w+)'")
 _LEADING = re.compile(rf"(^|; )({'|'.join(_FLAGS)}):")
 _ANYWHERE = re.compile(rf"(?<![\w-])({'|'.join(_UNMISTAKABLE)})(?!\w)")
 
+_TELLING = 4
+"""Characters of a value that isn't in a message by chance."""
+
 
 def in_flags(message: str) -> str:
     """A message about options with the command line's names for them."""
     message = _WITH_VALUE.sub(lambda match: f"{_FLAGS[match[1]]} {match[2]}", message)
     message = _LEADING.sub(lambda match: f"{match[1]}{_FLAGS[match[2]]}:", message)
     return _ANYWHERE.sub(lambda match: _FLAGS[match[1]], message)
+
+
+def of_environment(message: str, variables: Mapping[str, Sequence[str]]) -> str:
+    """What to add to a message about something that nobody has typed; empty if it isn't about that.
+
+    Args:
+        variables: of the environment that have set options, each with the flags that would have.
+    """
+    named = [name for name, flags in variables.items() if _is_about(message, name, flags)]
+    if not named:
+        return ""
+    return f" ({', '.join(named)} {'is' if len(named) == 1 else 'are'} set in the environment)"
+
+
+def _is_about(message: str, variable: str, flags: Sequence[str]) -> bool:
+    """Whether it has a flag, the variable's value or what stands before a weight in it, or words
+    that the variable's name consists of."""
+    value = printable(os.environ.get(variable, ""))
+    words = variable.removeprefix("AMULET_").lower().replace("_", " ")
+    head = value.partition(":")[0]
+    return (
+        any(re.search(rf"(?<![\w-]){re.escape(flag)}(?![\w-])", message) for flag in flags)
+        or (len(value) >= _TELLING and value in message)
+        or (bool(head) and repr(head) in message)
+        or (" " in words and words in message)
+    )

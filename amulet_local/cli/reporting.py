@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from amulet_local.cli.exit_codes import EXIT_ERROR, EXIT_INTERRUPTED
@@ -23,11 +23,14 @@ from amulet_local.common.errors import (
 
 
 @contextmanager
-def reporting(*, verbose: bool = False) -> Iterator[None]:
+def reporting(
+    *, verbose: bool = False, variables: Mapping[str, Sequence[str]] | None = None
+) -> Iterator[None]:
     """Turn whatever a command raises into a line on stderr and an exit code.
 
     Args:
         verbose: show the traceback of an unexpected error; so does AMULET_DEBUG.
+        variables: of the environment that have set options, each with the flags that would have.
     """
     try:
         yield
@@ -38,13 +41,12 @@ def reporting(*, verbose: bool = False) -> Iterator[None]:
     except BrokenPipeError:
         silence(sys.stdout)
         raise SystemExit(0) from None
-    except (InvalidParameterError, PromptTooLongError, ContextCreationError) as error:
-        from amulet_local.cli.flag_names import in_flags
-
-        note(f"error: {in_flags(str(error))}")
-        raise SystemExit(EXIT_ERROR) from None
     except AmuletError as error:
-        note(f"error: {error}")
+        from amulet_local.cli.flag_names import in_flags, of_environment
+
+        is_about_options = (InvalidParameterError, PromptTooLongError, ContextCreationError)
+        message = in_flags(str(error)) if isinstance(error, is_about_options) else str(error)
+        note(f"error: {message}{of_environment(message, variables or {})}")
         raise SystemExit(EXIT_ERROR) from None
     except Exception as error:
         if verbose or os.environ.get("AMULET_DEBUG"):

@@ -200,6 +200,14 @@ class BackendError(AmuletError):
     """llama.cpp failed."""
 
 
+def unexpected(error: Exception) -> BackendError:
+    """What ends the one answer that met an error which nothing raises on purpose.
+
+    It says the kind alone: the rest may repeat a prompt, to a server's log as well.
+    """
+    return BackendError(f"unexpected {type(error).__name__}; please report it")
+
+
 class ContextCreationError(BackendError):
     """llama.cpp couldn't create a context: no memory, or settings that exclude each other."""
 

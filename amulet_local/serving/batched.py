@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from amulet_local.answering.request import Request
-from amulet_local.common.errors import AmuletError, BackendError
+from amulet_local.common.errors import AmuletError, BackendError, unexpected
 from amulet_local.common.results import Chunk
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.model import Model
@@ -86,6 +86,8 @@ class BatchedPlaces:
             self._failed.append((ticket, BackendError("the computation was stopped")))
         except AmuletError as error:
             self._failed.append((ticket, error))
+        except Exception as error:  # a bug: the others' answers go on
+            self._failed.append((ticket, unexpected(error)))
         else:
             self._tickets[place] = ticket
 

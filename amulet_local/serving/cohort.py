@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from amulet_local.answering.answer import Answer
 from amulet_local.answering.generation import Control
 from amulet_local.answering.request import Request
-from amulet_local.common.errors import InvalidParameterError, LogitsError
+from amulet_local.common.errors import AmuletError, InvalidParameterError, unexpected
 from amulet_local.common.results import Chunk
 from amulet_local.llama.context import Context, ContextSettings, Logits
 from amulet_local.llama.model import Model
@@ -148,7 +148,7 @@ class Cohort:
         """How many tokens of these prompts are in memory, each in the row that has most of it."""
         return sum(max(self._usable(row, prompt) for row in self._rows) for prompt in prompts)
 
-    def step(self) -> list[tuple[int, Chunk | LogitsError]]:
+    def step(self) -> list[tuple[int, Chunk | AmuletError]]:
         """Compute once, and choose a token for each answer whose prompts are computed.
 
         Returns:
@@ -158,7 +158,7 @@ class Cohort:
             DecodeError: llama.cpp failed; nothing is in memory, every answer under way is lost.
             StoppedError: the stop flag was set; the same.
         """
-        done: list[tuple[int, Chunk | LogitsError]] = []
+        done: list[tuple[int, Chunk | AmuletError]] = []
         for index, place in enumerate(self._places):
             if place.answer is not None and (ended := self._heed(place)) is not None:
                 done.append((index, ended))
@@ -170,9 +170,12 @@ class Cohort:
         for index, place in busy:
             try:
                 done += [(index, chunk) for chunk in self._advance(place)]
-            except LogitsError as error:
+            except AmuletError as error:
                 self._leave(place)
                 done.append((index, error))
+            except Exception as error:  # a bug: the others' answers go on
+                self._leave(place)
+                done.append((index, unexpected(error)))
         return done
 
     def cut(self) -> list[tuple[int, Chunk]]:

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from amulet_local.answering.generation import generate
 from amulet_local.answering.request import Request
-from amulet_local.common.errors import AmuletError, BackendError
+from amulet_local.common.errors import AmuletError, BackendError, unexpected
 from amulet_local.common.results import Chunk
 from amulet_local.llama.context import ContextSettings
 from amulet_local.llama.execution_plan import ExecutionPlan
@@ -217,6 +217,8 @@ class InterleavedPlaces:
             piece = BackendError("the computation was stopped")
         except AmuletError as error:
             piece = error
+        except Exception as error:  # a bug: the others' answers go on
+            piece = unexpected(error)
         if piece is None:
             place.reading = True
             return

@@ -16,6 +16,7 @@ from amulet_local.batch.line_answers import EngineAnswers
 from amulet_local.batch.line_fields import JobSettings
 from amulet_local.batch.written_records import WrittenRecords
 from amulet_local.common.json_log import Log
+from amulet_local.params.choices import Scheduler
 from amulet_local.server.model_names import ModelNames
 from tests.scripted import scripted_engine
 
@@ -39,6 +40,7 @@ def run_job(
     output: Path,
     *,
     at_once: int = 4,
+    scheduler: Scheduler = "interleaved",
     before_write: Callable[[dict[str, Any]], None] | None = None,
     **options: Any,
 ) -> LineJob:
@@ -53,7 +55,7 @@ def run_job(
             log.append(record)
 
         job = LineJob(lines, write, settings=settings, written=written, **options)
-        job.run(EngineAnswers(model, at_once=at_once, scheduler="interleaved"))
+        job.run(EngineAnswers(model, at_once=at_once, scheduler=scheduler))
     return job
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import os
+import random
 import threading
 from pathlib import Path
 
@@ -131,6 +133,45 @@ def test_a_line_without_an_end_is_an_error_and_what_came_before_is_read(
     ):
         read.extend(line.data for line in lines.ready() if line is not None)
     assert read == [b"1\n", None, b"2\n"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"\xb5\x80\xff{\n", '{"prompt": 1}\n'.encode("utf-16-be")],
+    ids=["noise", "other encoding"],
+)
+def test_what_is_no_text_is_an_error_soon_and_what_came_before_is_read(
+    tmp_path: Path, line: bytes
+) -> None:
+    n_bad = input_lines.MOST_NO_TEXT
+    path = tmp_path / "in"
+    path.write_bytes((line * n_bad + b"1\n") * 3 + line * 10_000)
+    read: list[bytes | None] = []
+    with (
+        InputLines([str(path)]) as lines,
+        pytest.raises(FileAccessError, match="this is no text"),
+    ):
+        read.extend(line.data for line in lines.ready() if line is not None)
+    assert read.count(b"1\n") == 3
+    assert len(read) <= 4 * n_bad + 3
+
+
+def test_endless_noise_in_a_pipe_is_an_error(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    noise = random.Random(18)
+
+    def write() -> None:
+        with os.fdopen(writing, "wb") as pipe, contextlib.suppress(BrokenPipeError):
+            while True:
+                pipe.write(noise.randbytes(65536))
+
+    fifo = f"/dev/fd/{reading}"
+    writer = threading.Thread(target=write)
+    writer.start()
+    with pytest.raises(FileAccessError, match="this is no text"):
+        lines_of(fifo)
+    os.close(reading)
+    writer.join()
 
 
 def test_a_file_is_known_by_any_of_its_names(tmp_path: Path) -> None:

@@ -9,13 +9,15 @@ import random
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from amulet_local import Engine, SamplingParams, errors
+from amulet_local import Engine, SamplingParams, errors, load
+from amulet_local.answering import answer
+from amulet_local.batch import entries
 from amulet_local.batch.written_records import drop_failed, put_in_order
 from tests.batch.scripted_job import N_TOKENS, job_model, run_job
 from tests.conftest import REPOSITORY
@@ -230,6 +232,42 @@ def test_an_answer_that_fails_twice_has_an_error_and_the_others_none(tmp_path: P
     assert found["y"]["error"]["code"] == "LogitsError"
     assert drop_failed(tmp_path / "out") == 1
     assert len(records(tmp_path / "out")) == 3
+
+
+class Bug(Exception):
+    """One that nothing raises on purpose."""
+
+
+@pytest.mark.parametrize("where", ["read", "begun", "answered", "recorded"])
+@pytest.mark.parametrize("scheduler", ["interleaved", "batched"])
+def test_a_bug_that_one_line_meets_is_its_error_and_the_others_are_answered(
+    tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str, scheduler: Any
+) -> None:
+    broken: dict[str, tuple[Any, str, Callable[[Any], bool]]] = {
+        "read": (entries, "read_line", lambda line: line.get("seed") == 77),
+        "begun": (answer, "_room", lambda request: request.seed == 77),
+        "answered": (answer.Answer, "take", lambda answer: answer._request.seed == 77),
+        "recorded": (entries, "_own_record", lambda done: len(done[0].token_ids) == 1),
+    }
+    target, name, is_bad = broken[where]
+    real = getattr(target, name)
+
+    def failing(*given: Any) -> Any:
+        if is_bad(given[0]):
+            raise Bug("SECRET")
+        return real(*given)
+
+    monkeypatch.setattr(target, name, failing)
+    bad = {"id": "bad", "prompt": "SECRET", "seed": 77, "max_tokens": 1}
+    source = write_lines(tmp_path / "in", *questions(3), bad, *questions(6)[3:])
+    with load(tiny_path, n_ctx=512, n_threads=1) as engine:
+        job = run_job(job_model(engine), source, tmp_path / "out", scheduler=scheduler)
+    found = {record["id"]: record for record in records(tmp_path / "out")}
+    assert sorted(found) == ["bad", *(f"q{i}" for i in range(6))]
+    message = found.pop("bad")["error"]["message"]
+    assert message == "line 4: unexpected Bug; please report it"
+    assert all(record["text"] for record in found.values())
+    assert (job.tally.n_answered, job.tally.n_failed) == (6, 1)
 
 
 # --- order ---------------------------------------------------------------------------------------

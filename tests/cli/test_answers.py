@@ -252,6 +252,38 @@ def test_the_command_line_comes_before_the_environment(plain: Outcome) -> None:
     assert outcome.out == plain.out
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("AMULET_CTX_SIZE", "nonsense"),
+        ("AMULET_JSON", "maybe"),
+        ("AMULET_TEMP", "-4"),
+        ("AMULET_METHOD", "nonsense"),
+        ("AMULET_LORA", "/missing"),
+        ("AMULET_CHAT_TEMPLATE", "{{"),
+        ("AMULET_PREFERENCE", "bread:x"),
+    ],
+)
+def test_what_is_wrong_with_a_variable_of_the_environment_has_its_name(
+    variable: str, value: str
+) -> None:
+    outcome = run("generate", QUESTION, **{"AMULET_TOP_K": "5", variable: value})
+    assert outcome.code in (1, 2)
+    assert variable in outcome.err
+    assert "AMULET_TOP_K" not in outcome.err
+
+
+def test_what_is_wrong_with_the_command_line_is_not_said_of_the_environment() -> None:
+    outcome = run("generate", QUESTION, "--temp", "-4", AMULET_TEMP="1", AMULET_TOP_K="5")
+    assert "--temp" in outcome.err
+    assert "AMULET" not in outcome.err
+
+
+def test_variables_that_exclude_each_other_are_named() -> None:
+    outcome = run("generate", QUESTION, AMULET_GRAMMAR="x", AMULET_JSON_SCHEMA="{}")
+    assert "AMULET_GRAMMAR, AMULET_JSON_SCHEMA" in outcome.err
+
+
 def test_a_preference_in_the_environment_keeps_its_spaces() -> None:
     outcome = run("generate", QUESTION, "-n", "1", "--json", AMULET_PREFERENCE="like a pirate")
     assert json.loads(outcome.out)["preferences"] == ["like a pirate"]

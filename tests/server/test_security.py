@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -370,6 +371,40 @@ def test_models_are_never_paths(server: Server, model: str) -> None:
     with pytest.raises(HttpError) as refused:
         ModelNames(["smollm2"], is_strict=True).find(model)
     assert refused.value.status == 404
+
+
+opened: list[str] = []
+"""Files that this process has opened since the first test that asked for them."""
+
+
+@pytest.fixture(scope="module")
+def opening() -> list[str]:
+    def note(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "open":
+            opened.append(str(arguments[0]))
+
+    sys.addaudithook(note)
+    return opened
+
+
+def test_a_path_that_is_there_names_no_model_and_is_not_opened(
+    server: Server, opening: list[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "other.gguf"
+    file.write_text("pirate")
+    opening.clear()
+    for model in (f"{file}", f"smollm2+{file}", f"other+{file}", f"file://{file}"):
+        answer = server.chat(model=model).json()
+        assert "error" in answer or answer["amulet"]["preferences"] == []
+        assert "error" in server.client.get(f"/v1/models/smollm2+{file}").json()
+    assert not [name for name in opening if "other.gguf" in name]
+    names = ModelNames(["smollm2", str(file)], is_strict=True)
+    assert names.find("other.gguf").name == "other.gguf"
+    for model in (str(file), f"{file}+creative", f"{tmp_path}/./other.gguf", "../other.gguf"):
+        assert not names.knows(model)
+        with pytest.raises(HttpError):
+            names.find(model)
+    assert not any("/" in name for name in ModelNames([str(file)]).listed())
 
 
 @pytest.mark.parametrize("path", ["../app.py", "..%2fapp.py", "%2e%2e/app.py", "app.py", "", "."])
