@@ -201,6 +201,18 @@ def test_death_in_any_other_call_is_the_same_error(dying: Any) -> None:
         engine.conversation().send(QUESTION)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="what is mapped of a file is the system's way")
+def test_a_file_that_is_cut_while_its_model_answers_is_an_error(
+    strange: Path, tmp_path: Path
+) -> None:
+    """Pages behind a mapped file's end are SIGBUS for who reads them."""
+    shrinking = Path(shutil.copy(strange, tmp_path / "shrinking.gguf"))
+    with load(shrinking, n_ctx=512, n_threads=1, isolate="always") as engine:
+        os.truncate(shrinking, 1)
+        with pytest.raises(ModelFileError, match=r"shrinking.gguf can't be used: .*SIGBUS"):
+            engine.generate(QUESTION, sampling=SHORT)
+
+
 def test_closing_ends_the_answer_and_the_child(strange: Path) -> None:
     engine = load(strange, n_ctx=512, isolate="always")
     assert isinstance(engine, IsolatedEngine)
