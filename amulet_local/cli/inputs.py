@@ -240,12 +240,18 @@ def _read_bounded(file: BinaryIO) -> bytes:
     return file.read(MAX_TEXT_BYTES + 1)
 
 
+_NO_TEXTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")
+"""How files begin that somebody may want to ask about: PNG, JPEG, GIF, WebP and WAV."""
+
+
 def _decode(data: bytes, place: str) -> str:
     if len(data) > MAX_TEXT_BYTES:
         raise InvalidTextError(f"{place} has more than {MAX_TEXT_BYTES} bytes: give a shorter text")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
+        if data.startswith(_NO_TEXTS):
+            raise InvalidTextError(f"{place}: pictures and sounds aren't read here") from None
         raise InvalidTextError(
             f"{place} isn't UTF-8 text (byte {error.start}): convert it first"
         ) from None

@@ -126,6 +126,14 @@ def test_an_empty_preference_file(call: CallCli, tmp_path: Path) -> None:
     assert "empty.txt" in call("generate", "Hi", "--preference-file", empty).error_line
 
 
+def test_a_picture_is_no_text_that_could_be_converted(call: CallCli, tmp_path: Path) -> None:
+    picture = tmp_path / "a.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n")
+    line = call("generate", "-f", picture).error_line
+    assert "a.png" in line
+    assert "pictures and sounds aren't read here" in line
+
+
 @pytest.mark.lengthy
 def test_arguments_that_are_not_utf_8() -> None:
     text = os.fsdecode(b"caf\xe9")
