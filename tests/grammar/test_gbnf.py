@@ -196,6 +196,24 @@ def test_work_is_bounded_whatever_the_grammar(name: str) -> None:
             state = automaton.settle(state)
 
 
+@pytest.mark.parametrize("limit", ["MAX_STACKS", "MAX_STATES", "MAX_NODES", "MAX_WORK"])
+def test_each_bound_on_an_automatons_work_holds_without_the_others(
+    monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    grammar = gbnf.parse('root ::= "a" root "b" | "a" root "c" | "e"')
+
+    def read() -> None:
+        automaton = Automaton(grammar)
+        state = automaton.start
+        for _ in range(6):
+            state = automaton.step(state, ord("a"))
+
+    read()
+    monkeypatch.setattr(f"amulet_local.grammar.automaton.{limit}", 3)
+    with pytest.raises(InvalidParameterError, match="too many ways"):
+        read()
+
+
 def test_making_room_changes_no_answer(monkeypatch: Any) -> None:
     monkeypatch.setattr("amulet_local.grammar.automaton.MAX_STATES", 8)
     automaton = Automaton(gbnf.parse('root ::= "{" root? "}" | "[" root* "]"'))

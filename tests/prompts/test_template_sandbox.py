@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from amulet_local.common.errors import ChatTemplateError
+from amulet_local.prompts.template_budget import Budget, TemplateRunsAwayError
 from amulet_local.prompts.template_sandbox import MAX_SOURCE_CHARS, CompiledTemplate, one_line
 
 RAISING_TEXT = "{{ raise_exception(x) }}"
@@ -332,3 +333,19 @@ def test_a_failing_expression_is_a_template_error(source: str) -> None:
 def test_one_line_keeps_printable_text() -> None:
     assert one_line("nö ✓") == "nö ✓"
     assert one_line(None) == "no message"
+
+
+@pytest.mark.parametrize(
+    "spend",
+    [
+        lambda budget: budget.step(2_000_000),
+        lambda budget: budget.step(1, 10_000_000),
+        lambda budget: budget.output(1_100_000),
+        lambda budget: budget.fits(1_100_000),
+        lambda budget: budget.items(range(300_000)),
+    ],
+    ids=["steps", "volume", "output", "text", "list"],
+)
+def test_each_bound_of_a_render_holds_without_the_others(spend: Any) -> None:
+    with pytest.raises(TemplateRunsAwayError):
+        spend(Budget({}))
