@@ -172,6 +172,7 @@ class Answer:
                 token_ids=tuple(self.tokens),
                 finish_reason=self.finish_reason or "cancelled",
                 stop_text=self._reader.stop_text,
+                announcement=self._reader.announcement,
                 usage=Usage(
                     prompt_tokens=max(len(prompt) for prompt in request.prompts),
                     completion_tokens=len(self.tokens),

@@ -1,7 +1,8 @@
 """Reads an answer token by token: its text, what of it is reasoning, whether a stop text ends it.
 
 Knows nothing about how tokens are chosen. What isn't decided yet is held back: bytes of a character
-that isn't whole, what may be the beginning of a tag around reasoning or of a stop text.
+that isn't whole, what may be the beginning of a tag around reasoning, of an announcement or of a
+stop text.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from amulet_local.calling.call_grammar import Calling
 from amulet_local.calling.call_reader import CallReader
 from amulet_local.common.results import ToolCall, ToolCallPiece
 from amulet_local.llama.vocabulary import TextStream, Vocabulary
+from amulet_local.preferences.wording import unframed
+from amulet_local.steering.instructions import instructions
+from amulet_local.text.announcement import AnnouncementFilter
 from amulet_local.text.reasoning import Piece, ReasoningSplitter
 from amulet_local.text.stop_texts import StopFinder
 
@@ -46,6 +50,7 @@ class AnswerReader:
         splits: bool = True,
         stop: Sequence[str] = (),
         calling: Calling | None = None,
+        wishes: Sequence[str] = (),
     ) -> None:
         """Start.
 
@@ -55,6 +60,7 @@ class AnswerReader:
             splits: whether reasoning is told from the answer; else all text is answer.
             stop: texts that end the answer, none of them empty.
             calling: how tools are called; None if they aren't.
+            wishes: what the answer may announce to follow, which is left out then.
         """
         self.written = ""
         self.n_before_answer = self._n_tokens = 0
@@ -66,6 +72,7 @@ class AnswerReader:
         if calling is not None:
             self._calls = CallReader(calling.form, calling.fences, calling.texts)
         self._is_forced = calling is not None and calling.forced
+        self._announcements = AnnouncementFilter(wishes)
         self._stops = StopFinder(stop)
         self._answer: list[str] = []
         self._reasoning: list[str] = []
@@ -79,6 +86,7 @@ class AnswerReader:
             splits=request.sampling.reasoning_format == "separate",
             stop=request.sampling.stop,
             calling=request.calling,
+            wishes=_wishes(request, vocabulary),
         )
 
     @property
@@ -107,6 +115,11 @@ class AnswerReader:
         return self._stops.found
 
     @property
+    def announcement(self) -> str:
+        """What the answer said of itself before it began, which isn't in its text."""
+        return self._announcements.dropped.strip()
+
+    @property
     def text(self) -> str:
         """The answer, as far as it is decided."""
         return "".join(self._answer)
@@ -130,12 +143,13 @@ class AnswerReader:
         held = Piece("", "") if self._splitter is None else self._splitter.finish()
         said, calls = self._without_calls(held.answer)
         said += "" if self._calls is None else self._calls.finish()
+        said = self._announcements.push(said) + self._announcements.finish()
         return self._keep(held.reasoning, self._stops.push(said) + self._stops.finish(), calls)
 
     def _decide(self, text: str) -> ReadPiece:
         piece = Piece("", text) if self._splitter is None else self._splitter.push(text)
         said, calls = self._without_calls(piece.answer)
-        return self._keep(piece.reasoning, self._stops.push(said), calls)
+        return self._keep(piece.reasoning, self._stops.push(self._announcements.push(said)), calls)
 
     def _without_calls(self, text: str) -> tuple[str, tuple[ToolCallPiece, ...]]:
         return (text, ()) if self._calls is None else self._calls.push(text)
@@ -144,3 +158,13 @@ class AnswerReader:
         self._reasoning.append(reasoning)
         self._answer.append(answer)
         return ReadPiece(reasoning, answer, calls)
+
+
+def _wishes(request: Request, vocabulary: Vocabulary) -> list[str]:
+    """What its preferences say, where the answer is free text under the echo guard."""
+    amulet, sampling = request.amulet, request.sampling
+    is_steered = len(request.prompts) > 1 and amulet.guidance_scale > 1
+    is_governed = request.calling or sampling.grammar or sampling.json_schema is not None
+    if is_governed or not (amulet.echo_guard and is_steered):
+        return []
+    return [unframed(wish) for wish in instructions(vocabulary, request.prompts)]

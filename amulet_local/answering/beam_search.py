@@ -133,6 +133,7 @@ def beam_search(run: BeamRun, request: Request, progress: Progress | None = None
         token_ids=tokens,
         finish_reason=reason,
         stop_text=reader.stop_text,
+        announcement=reader.announcement,
         usage=Usage(
             prompt_tokens=len(prompt),
             completion_tokens=len(tokens),

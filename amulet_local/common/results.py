@@ -168,6 +168,8 @@ class Generation:
         warnings: what the caller should know, one line each.
         trace: how each token was chosen, if that was asked for.
         tool_calls: the functions that it calls.
+        announcement: what it said of itself before it began ("Sure, here's a poem:"), which is in
+            its tokens and not in its text.
     """
 
     text: str
@@ -186,6 +188,7 @@ class Generation:
     applied: AppliedStrength | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     stop_text: str | None = None
+    announcement: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

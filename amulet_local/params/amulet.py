@@ -58,7 +58,8 @@ class AmuletParams(StrictParams):
         noise_guard: c, >= 0; differences between the rows below c times the model's rounding noise
             don't count, and larger ones count less by that much. 0 is off.
         echo_guard: the words of the preference itself gain nothing from the scale, so that the
-            answer follows the preference instead of reciting it.
+            answer follows the preference instead of reciting it, and what it announces of itself
+            isn't in its text.
         end_guard: in the middle of a sentence the answer doesn't end, unless the reference gives
             its end at least half of the probability.
         mix: "fixed" weights, or "adaptive" ones, which shift towards the preferences that the

@@ -115,6 +115,15 @@ def as_instruction(text: str) -> str:
     return f"{QUALITY_FRAME} {closed}"
 
 
+def unframed(instruction: str) -> str:
+    """An instruction without what `as_instruction` puts before a text."""
+    text = instruction.strip()
+    for frame in (QUALITY_FRAME, MANNER_FRAME):
+        if text.startswith(f"{frame} "):
+            return text[len(frame) :]
+    return text
+
+
 def _first_word(text: str) -> str:
     found = re.match(r"[\w'’]+", text)
     return found[0] if found else ""

@@ -11,7 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from amulet_local.preferences.wording import INSTRUCTION_WORDS, MANNER_FRAME, QUALITY_FRAME
+from amulet_local.preferences.wording import INSTRUCTION_WORDS, QUALITY_FRAME, unframed
 from amulet_local.text.words import GrowingWords, is_unspaced, words_of
 
 HELD_AFTER, REFUSED_AFTER = 2, 3
@@ -57,7 +57,7 @@ class Recital:
         self._plain = f" {' '.join(words_of(plain))} "
         for instruction in instructions:
             self._note_frame(instruction)
-            for part in _QUOTED.split(_unframed(instruction)):
+            for part in _QUOTED.split(unframed(instruction)):
                 self._note(part)
         runs = (*self._held, *self._refused, *self._opening)
         self._longest = max(map(len, runs), default=0)
@@ -133,12 +133,3 @@ def _says_something(phrase: Sequence[Sequence[str]], i: int) -> bool:
 
 def _is_more_than_a_sign(unit: Sequence[str]) -> bool:
     return any(len(word) >= UNSPACED_LETTERS or not is_unspaced(word) for word in unit)
-
-
-def _unframed(instruction: str) -> str:
-    """The instruction without what wording.py puts before it."""
-    text = instruction.strip()
-    for frame in (QUALITY_FRAME, MANNER_FRAME):
-        if text.startswith(f"{frame} "):
-            return text[len(frame) :]
-    return text

@@ -7,6 +7,7 @@ three. A script that writes no spaces has one word between two marks.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 WORD = re.compile(r"[^\W_]+")
 
@@ -33,6 +34,11 @@ _ANNOUNCED = re.compile(
 def words_of(text: str) -> list[str]:
     """The words of a whole text, in lower case."""
     return WORD.findall(text.lower())
+
+
+def runs_of(words: Sequence[str], n: int) -> set[tuple[str, ...]]:
+    """All runs of `n` words, from two; none of fewer."""
+    return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)} if n > 1 else set()
 
 
 def is_unspaced(text: str) -> bool:

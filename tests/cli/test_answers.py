@@ -74,7 +74,15 @@ def test_json_has_everything_of_the_generation(realigned: dict[str, Any]) -> Non
     assert set(realigned) == {
         *("format", "stop_text"),
         *("text", "token_ids", "finish_reason", "usage", "timings", "method"),
-        *("guidance_scale", "preferences", "preset", "seed", "warnings", "reasoning"),
+        *(
+            "guidance_scale",
+            "preferences",
+            "preset",
+            "seed",
+            "warnings",
+            "reasoning",
+            "announcement",
+        ),
         *("applied", "model", "settings", "tool_calls"),
     }
     assert realigned["method"] == "amulet"

@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 
 from amulet_local.evaluation.adherence.answer import words_of
-
-RUN_WORDS = 4
-"""Words in a row of an instruction that make a recital; all of a shorter one, from two."""
+from amulet_local.text.announcement import RUN_WORDS
+from amulet_local.text.words import runs_of
 
 _QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|<<[^>\n]*>>")
 _POLITE = r"(?:(?:sure|certainly|of course|okay|ok|absolutely|great)\b[^\w]*(?:thing\W+)?)?"
@@ -45,7 +44,7 @@ def recites(instruction: str, question: str, text: str) -> bool:
     for part in _QUOTED.split(instruction):
         words = words_of(part)
         n = min(RUN_WORDS, len(words))
-        if n >= 2 and _runs(words, n) & _runs(answered, n) - _runs(asked, n):
+        if runs_of(words, n) & runs_of(answered, n) - runs_of(asked, n):
             return True
     return False
 
@@ -53,7 +52,3 @@ def recites(instruction: str, question: str, text: str) -> bool:
 def opens_about_itself(text: str) -> bool:
     """Whether an answer begins by saying what it is, e.g. "Here is an answer in verse:"."""
     return _OPENING.match(text[:300].replace("’", "'")) is not None
-
-
-def _runs(words: list[str], n: int) -> set[tuple[str, ...]]:
-    return {tuple(words[i : i + n]) for i in range(len(words) - n + 1)}

@@ -10,12 +10,11 @@ answer as well is no recital: "In" begins "In Spanish", and "Inflation" too.
 from __future__ import annotations
 
 import codecs
-import re
 from collections.abc import Sequence
 
-from amulet_local.llama.row import common_length
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.steering.guards.base import Guard, Surroundings
+from amulet_local.steering.instructions import instructions, text_of
 from amulet_local.steering.recital import Recital
 from amulet_local.steering.step import Step
 from amulet_local.text.words import GrowingWords, is_letter_word
@@ -43,8 +42,8 @@ class EchoGuard(Guard):
     def change(self, around: Surroundings) -> None:
         """Go on with the prompts of these surroundings, in an answer that has begun, perhaps."""
         super().change(around)
-        plain, *preferences = (_text(self._vocabulary, prompt) for prompt in around.prompts)
-        self._recital = Recital((_added(plain, prompt) for prompt in preferences), plain)
+        plain = text_of(self._vocabulary, around.prompts[0])
+        self._recital = Recital(instructions(self._vocabulary, around.prompts), plain)
         self._begin()
         for token in around.text.tokens:
             self._push(token)
@@ -122,15 +121,3 @@ class EchoGuard(Guard):
                 found = self._relatives[word] = self._vocabulary.word_starts.related(word)
             tokens.update(found[0], () if self._answer.in_word else found[1])
         return tokens
-
-
-def _text(vocabulary: Vocabulary, tokens: Sequence[int]) -> str:
-    return b"".join(map(vocabulary.piece, tokens)).decode("utf-8", "replace")
-
-
-def _added(plain: str, prompt: str) -> str:
-    """What the prompt says between what it begins and what it ends with like the plain one."""
-    ours, theirs = (re.findall(r"\S+|\s+", text) for text in (prompt, plain))
-    start = common_length(theirs, ours)
-    end = common_length(theirs[start:][::-1], ours[start:][::-1])
-    return "".join(ours[start : len(ours) - end])

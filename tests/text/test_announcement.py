@@ -1,0 +1,93 @@
+"""An answer that announces itself is handed out without that, and everything else untouched."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from amulet_local.text.announcement import AnnouncementFilter
+
+ANNOUNCED = [
+    ("numbered list, please", "Sure, here's a list of ways to cook rice:\n", "1. Wash it."),
+    ("numbered list, please", "Sure! Here is a numbered list:\n\n", "1. Wash it."),
+    ("in Spanish", "Here's my answer in Spanish:\n\n", "El arroz se lava."),
+    ("in Spanish", "Sure thing! Here’s the answer, in Spanish: ", "El arroz se lava."),
+    ("auf Deutsch", "Hier ist eine kurze Antwort auf Deutsch:\n\n", '"Wasche ihn zuerst."'),
+    ("en français", "Bien sûr, je peux vous expliquer cela en français. ", "Lavez-le."),
+    ("en français", "Bien sûr ! Voici une réponse claire :\n\n", "Lavez-le d'abord."),
+    ("em português", "Aqui está a resposta em português:\n", "Lave o arroz."),
+    ("en español", "¡Claro! Aquí tienes una respuesta en español:\n", "Lávalo."),
+    ("ALL CAPITALS", "HERE ARE SOME TIPS IN CAPITAL LETTERS:\n\n", "WASH IT."),
+    ("like a pirate", "Okay, let me tell it like a pirate! ", "Arr, wash it."),
+    ("Gen Z slang", "Sure, here's how it would sound like it's from Gen Z:\n", '"Yo, wash it."'),
+    ("in Chinese", "当然，以下是 Chinese 的 answer：\n", "先洗米。"),
+    (
+        "en français",
+        "Bien sûr, je vais expliquer cela en français. Voici une réponse simple :\n\n",
+        "Lavez-le.",
+    ),
+]
+SAID = [
+    ("in Spanish", "Sure, inflation is when prices rise. In Spanish it is called inflación."),
+    ("with emojis", "Here are three quick dinners:\n\n1. Rice 🍚"),
+    ("concise", "Wash it: rice is dusty."),
+    ("concise", "Surely. Wash it."),
+    ("like a pirate", "Okay, matey! Wash it."),
+    ("a question", "Let me ask: is it a question of taste? Here is the answer: no."),
+    ("formal", "I will be brief. Wash it."),
+    ("numbered list", "Here's the thing about a numbered list that nobody knows. It is long."),
+    ('start with "Sure, here is"', "Sure, here is the answer to start with: wash it."),
+    ("in Spanish", "Here's"),
+    ("in Spanish", "Sure, here's the answer in Spanish:"),
+    ("in Spanish", "Sure, here's the answer in Spanish:\n\n"),
+    ("in Spanish", "Sure"),
+    ("in Spanish", ""),
+    ("in Spanish", "Here is an answer in Spanish " + "and then some more " * 20 + ": no."),
+]
+CUTS = st.lists(st.integers(0, 300), max_size=20)
+
+
+def read(wishes: list[str], text: str, cuts: list[int]) -> tuple[str, str]:
+    """What was handed out, and what was left out."""
+    places = sorted({0, len(text), *(cut % (len(text) + 1) for cut in cuts)})
+    found = AnnouncementFilter(wishes)
+    pieces = [found.push(text[start:end]) for start, end in pairwise(places)]
+    return "".join(pieces) + found.finish(), found.dropped
+
+
+@pytest.mark.parametrize(("wish", "opening", "answer"), ANNOUNCED)
+@given(cuts=CUTS)
+def test_an_announcement_of_a_wish_is_left_out_wherever_it_is_cut(
+    wish: str, opening: str, answer: str, cuts: list[int]
+) -> None:
+    assert read([wish], opening + answer, cuts) == (answer, opening)
+
+
+@pytest.mark.parametrize(("wish", "text"), SAID)
+@given(cuts=CUTS)
+def test_whatever_else_an_answer_says_stays(wish: str, text: str, cuts: list[int]) -> None:
+    assert read([wish], text, cuts) == (text, "")
+
+
+@pytest.mark.parametrize(("wish", "opening", "answer"), ANNOUNCED)
+def test_without_a_wish_nothing_is_left_out_or_held_back(
+    wish: str, opening: str, answer: str
+) -> None:
+    found = AnnouncementFilter([])
+    assert [found.push(letter) for letter in opening] == list(opening)
+
+
+@given(text=st.text(max_size=60), cuts=CUTS)
+def test_nothing_is_lost_of_any_text(text: str, cuts: list[int]) -> None:
+    said, dropped = read(["in one short list"], text, cuts)
+    assert dropped + said == text
+
+
+def test_text_is_held_back_only_while_it_may_be_an_announcement() -> None:
+    found = AnnouncementFilter(["in Spanish"])
+    assert [found.push(word) for word in ("Here", " we", " go")] == ["", "Here we", " go"]
+    found = AnnouncementFilter(["in Spanish"])
+    assert found.push("The sky") == "The sky"
