@@ -5,8 +5,10 @@ Knows nothing about lists of models, or about whether a file is trusted: model_t
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shlex
+import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +21,14 @@ from amulet_local.cli.flags import json_option, option
 from amulet_local.cli.json_format import write_json
 from amulet_local.cli.model_listing import inspected, size_in_words
 from amulet_local.cli.model_trust import MODEL, MODEL_NAME, trust_commands
-from amulet_local.cli.terminal import StatusLine, note, one_line, stderr_is_terminal, write
+from amulet_local.cli.terminal import (
+    RewritingStream,
+    StatusLine,
+    note,
+    one_line,
+    stderr_is_terminal,
+    write,
+)
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
 
 SHOW_EXAMPLES = """
@@ -208,12 +217,14 @@ def pull(options: ModelPullOptions) -> None:
         status.erase()
     first = model.files[0]
     note(f"{one_line(first.name)}, {size_in_words(model.size_bytes)}")
+    bars: Any = RewritingStream(sys.stderr) if stderr_is_terminal() else sys.stderr
     try:
-        path = download(
-            model,
-            shows_progress=stderr_is_terminal(),
-            checking=lambda file: status.show(f"checking {one_line(file.name)}"),
-        )
+        with contextlib.redirect_stderr(bars):
+            path = download(
+                model,
+                shows_progress=stderr_is_terminal(),
+                checking=lambda file: status.show(f"checking {one_line(file.name)}"),
+            )
     finally:
         status.erase()
     write(f"{one_line(path)}\n")

@@ -62,6 +62,21 @@ class TerminalStream:
         return getattr(self._stream, name)
 
 
+class RewritingStream:
+    """A TerminalStream for a library's bars, which are drawn over one another in one line."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write what `visible` makes of `text`, and carriage returns as they are."""
+        self._stream.write_raw("\r".join(map(visible, text.split("\r"))))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
 def prepare_streams() -> None:
     """Make sys.stdout and sys.stderr safe to write any text to. Called once, by `main`."""
     for name in ("stdout", "stderr"):

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from amulet_local.cli import terminal
-from amulet_local.cli.terminal import TerminalStream, one_line, visible
+from amulet_local.cli.terminal import RewritingStream, TerminalStream, one_line, visible
 
 BIDI_CLASSES = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
 texts = st.text(
@@ -203,3 +203,9 @@ def test_ctrl_c_ends_the_line_of_a_terminal_and_nothing_in_a_pipe(
     monkeypatch.setattr(sys, "stderr", into_a_pipe)
     terminal.end_echo()
     assert into_a_pipe.getvalue() == ""
+
+
+def test_a_library_s_bar_is_drawn_over_itself_and_does_nothing_else() -> None:
+    written = io.StringIO()
+    RewritingStream(TerminalStream(written)).write("\r10%\x1b[2J\r20%\n")
+    assert written.getvalue() == "\r10%\\x1b[2J\r20%\n"
