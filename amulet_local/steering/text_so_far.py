@@ -22,6 +22,7 @@ class TextSoFar:
         tail: its last characters.
         in_reasoning: whether the next token is what a thinking model writes to itself; set from
             outside.
+        has_begun: whether there is something of the answer itself.
     """
 
     def __init__(self, json_position: JsonPosition | None = None) -> None:
@@ -33,6 +34,7 @@ class TextSoFar:
         self.tokens: list[int] = []
         self.tail = ""
         self.in_reasoning = False
+        self.has_begun = False
         self._json_position = json_position
         self._regions = CodeRegions()
 
@@ -61,6 +63,7 @@ class TextSoFar:
         self.tokens.append(token)
         self.tail = (self.tail + text)[-TAIL_CHARACTERS:]
         if not self.in_reasoning:
+            self.has_begun |= not text or not text.isspace()
             self._regions.push(text)
             if self._json_position is not None:
                 self._json_position.push(text)

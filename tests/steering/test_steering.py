@@ -346,6 +346,13 @@ def test_a_row_alone_is_taken_as_it_is(small: Realigner) -> None:
 # --- the cap of a token's gain --------------------------------------------------------------------
 
 
+def after_a_word(small: Realigner, **settings: Any) -> Steering:
+    """The steering of an answer that has begun."""
+    begun = steering(small, **settings)
+    begun.accept(1, "Word")
+    return begun
+
+
 def test_what_the_preference_prompt_finds_unlikely_isnt_pushed_into_the_answer(
     small: Realigner,
 ) -> None:
@@ -353,16 +360,38 @@ def test_what_the_preference_prompt_finds_unlikely_isnt_pushed_into_the_answer(
     plain, preference = np.zeros((2, 60), dtype=np.float32)
     preference[3], preference[7], plain[7] = 5.0, 0.0, -12.0
     for most, expected in ((None, 7), (13.0, 7), (2.0, 3)):
-        chosen = steering(small, guidance_scale=2.5, max_gain=most).combine([plain, preference])
-        assert small.greedy(*chosen) == expected
+        begun = after_a_word(small, guidance_scale=2.5, max_gain=most)
+        assert small.greedy(*begun.combine([plain, preference])) == expected
+
+
+def test_the_first_token_of_an_answer_is_free_of_the_cap(small: Realigner) -> None:
+    """It decides the language, which the plain prompt finds all but impossible."""
+    plain, preference = np.zeros((2, 60), dtype=np.float32)
+    preference[3], preference[7], plain[7] = 5.0, 0.0, -12.0
+    fresh = steering(small, guidance_scale=2.5, max_gain=2.0)
+    assert small.greedy(*fresh.combine([plain, preference])) == 7
+    fresh.accept(4, "\n")
+    assert small.greedy(*fresh.combine([plain, preference])) == 7
+    fresh.accept(7, "Das")
+    assert small.greedy(*fresh.combine([plain, preference])) == 3
+
+
+def test_reasoning_is_no_part_of_the_answer_that_the_cap_waits_for(small: Realigner) -> None:
+    plain, preference = np.zeros((2, 60), dtype=np.float32)
+    preference[3], preference[7], plain[7] = 5.0, 0.0, -12.0
+    fresh = steering(small, guidance_scale=2.5, max_gain=2.0)
+    fresh.in_reasoning = True
+    fresh.accept(4, "Hm.")
+    fresh.in_reasoning = False
+    assert small.greedy(*fresh.combine([plain, preference])) == 7
 
 
 def test_what_it_finds_likely_still_overtakes_what_was_likely_anyhow(small: Realigner) -> None:
     plain, preference = np.zeros((2, 60), dtype=np.float32)
     preference[3], preference[7], plain[3] = 5.0, 4.0, 5.0
-    chosen = steering(small, guidance_scale=2.0, max_gain=3.0).combine([plain, preference])
+    begun = after_a_word(small, guidance_scale=2.0, max_gain=3.0)
     assert small.greedy(*steering(small, guidance_scale=1.0).combine([plain, preference])) == 3
-    assert small.greedy(*chosen) == 7
+    assert small.greedy(*begun.combine([plain, preference])) == 7
 
 
 # --- noise guard, and the order of the guards ---------------------------------------------------

@@ -3,7 +3,8 @@
 The preference prompt can make a token hundreds of times likelier that it hardly ever says itself: a
 scale above 1 makes that much more of it. Truncating the log-ratio truncates the importance weight
 p1 / p0 (as in V-trace, Espeholt et al., arXiv 1802.01561): what the prompt finds likely still wins,
-what it finds unlikely doesn't. Knows nothing about texts.
+what it finds unlikely doesn't. The first token of an answer is free of it: that one decides the
+language, and what the plain prompt begins with stands at a probability of almost 1.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from amulet_local.steering.step import Step
 
 
 class GainCap(Guard):
-    """Lets no token gain more than so many nats from the preference."""
+    """Lets no token but the first gain more than so many nats from the preference."""
 
     @classmethod
     def is_on(cls, around: Surroundings) -> bool:
@@ -21,6 +22,7 @@ class GainCap(Guard):
         return around.amulet.max_gain is not None
 
     def act(self, step: Step) -> None:
-        """Cap the differences of the rows."""
+        """Cap the differences of the rows, once the answer has begun."""
         assert self.around.amulet.max_gain is not None
-        step.rows = step.rows.capped(self.around.amulet.max_gain)
+        if self.around.text.has_begun:
+            step.rows = step.rows.capped(self.around.amulet.max_gain)
