@@ -59,7 +59,7 @@ def test_ctrl_c_on_a_terminal_ends_within_a_third_of_a_second(
         if arguments is LONG_ANSWER:
             terminal.read_until(r"\w+ \w+ \w+")
         else:
-            terminal.read_until("reading the prompt: 512 of")
+            terminal.read_until(r"reading the prompt: 5\d\d of")
         time.sleep(0.1)
         terminal.press(b"\x03")
         codes: list[int] = []

@@ -94,7 +94,7 @@ def test_tokens_are_tinted_and_explained_by_their_trace(visit: Visits, served: S
         assert rows.nth(i).locator(".value").all_inner_texts() == expected
         names = rows.nth(i).locator(".label").all_inner_texts()
         assert [name.strip("␣") for name in names] == [
-            other["text"].strip() for other in token[top]
+            other["text"].strip().replace("\ufffd", "(part of a character)") for other in token[top]
         ]
         assert len(names) == 5
     assert readable.times_likelier(token["realigned"] - token["plain"]) in page.inner_text(
@@ -103,7 +103,7 @@ def test_tokens_are_tinted_and_explained_by_their_trace(visit: Visits, served: S
 
 
 def test_everything_works_by_keyboard(visit: Visits, served: Served) -> None:
-    page = visit(served.url, max_tokens=48)
+    page = visit(served.url, max_tokens=300)
     page.locator("#question").focus()
     page.keyboard.type("What is tea?")
     stops = []

@@ -95,7 +95,7 @@ def test_thumbs_a_pick_and_an_edit_reach_the_profile(
     def learned(panel: str, n: int) -> Feedback:
         page.wait_for_function(
             "([panel]) => document.querySelector(`${panel} .say .note`).textContent"
-            ".includes('From here on: formal')",
+            ".match(/From here on: .*formal/) !== null",
             arg=[panel],
         )
         feedback = me.contents().feedback
