@@ -64,12 +64,14 @@ class KeptOpening:
 
     def load(self) -> bytes:
         """The state that was kept of it; empty if there is none that can be used."""
-        with contextlib.suppress(FileAccessError):
-            path = self._path()
-            for row in saved_rows.load(path, path.name, self._fingerprint) or ():
-                os.utime(path)
-                return row.state
-        return b""
+        path = self._path()
+        try:
+            rows = saved_rows.load(path, path.name, self._fingerprint)
+        except FileAccessError:
+            return b""
+        with contextlib.suppress(OSError):  # of a disk that can only be read
+            os.utime(path)
+        return rows[0].state if rows else b""
 
     def keep(self, state: bytes) -> None:
         """Keep its state, in the background: nobody waits for a disk, or hears of one that fails.
@@ -78,7 +80,10 @@ class KeptOpening:
             state: llama.cpp's, of a sequence that has these tokens and no others.
         """
         if state and len(state) <= MOST_BYTES:
-            threading.Thread(target=self._write, args=(state,), name=THREAD).start()
+            row = SavedRow(tokens=self.tokens, state=state)
+            # what the model says of itself is asked here: it may be closed before the thread ends
+            args = (self._path(), self._fingerprint, row)
+            threading.Thread(target=_write, args=args, name=THREAD).start()
 
     @property
     def _fingerprint(self) -> str:
@@ -88,15 +93,13 @@ class KeptOpening:
         name = hashlib.sha256(f"{self._fingerprint}; {self.tokens}".encode()).hexdigest()[:32]
         return cache_folder() / "openings" / f"{name}.state"
 
-    def _write(self, state: bytes) -> None:
-        path = self._path()
-        if private_folder(path.parent) is None:
-            return
-        with contextlib.suppress(OSError, FileAccessError):
-            _make_room(path.parent, len(state))
-            saved_rows.save(
-                path, path.name, self._fingerprint, [SavedRow(tokens=self.tokens, state=state)]
-            )
+
+def _write(path: Path, fingerprint: str, row: SavedRow) -> None:
+    if private_folder(path.parent) is None:
+        return
+    with contextlib.suppress(OSError, FileAccessError):
+        _make_room(path.parent, len(row.state))
+        saved_rows.save(path, path.name, fingerprint, [row])
 
 
 def _make_room(folder: Path, n_bytes: int) -> None:

@@ -163,7 +163,7 @@ def test_explain_paints_and_lists_tokens(shared: ChatTerminal) -> None:
     shared.say("/retry")
     shown = shared.say("/explain all")
     assert "likelier than plain by" in shown
-    assert len(re.findall(r'^ *\d+  \S', shown, re.MULTILINE)) == 12
+    assert len(re.findall(r"^ *\d+  \S", shown, re.MULTILINE)) == 12
     assert "mean scale" in shown
 
 

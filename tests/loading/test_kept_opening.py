@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from amulet_local import Engine, Generation, SamplingParams, load
-from amulet_local.loading import kept_opening
+from amulet_local.loading import kept_opening, saved_rows
 
 SAMPLING = SamplingParams(max_tokens=12, ignore_eos=True)
 
@@ -37,10 +39,14 @@ def answer(
 
 def ask(engine: Engine, question: str, **more: str | None) -> Generation:
     answered = engine.generate(question, sampling=SAMPLING, **more)  # type: ignore[arg-type]
+    join_writers()
+    return answered
+
+
+def join_writers() -> None:
     for thread in threading.enumerate():
         if thread.name == kept_opening.THREAD:
             thread.join()
-    return answered
 
 
 @pytest.mark.parametrize("schedule", ["parallel", "serial", "batched"])
@@ -145,3 +151,35 @@ def test_the_oldest_go_where_there_are_too_many(
 def test_no_folder_is_no_obstacle(tiny_f32_path: Path, folder: Path) -> None:
     folder.parent.write_text("a file where the cache folder should be")
     assert answer(tiny_f32_path).token_ids == answer(tiny_f32_path).token_ids
+
+
+def test_a_disk_that_can_only_be_read_is_no_obstacle(
+    tiny_f32_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = answer(tiny_f32_path)
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(kept_opening.os, "utime", refused)
+    later = answer(tiny_f32_path)
+    assert later.usage.cached_tokens > 0
+    assert later.token_ids == first.token_ids
+
+
+def test_the_model_may_be_closed_before_it_is_written(
+    tiny_f32_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = threading.Event()
+    save = saved_rows.save
+
+    def late(*args: Any) -> None:
+        closed.wait(60)
+        save(*args)
+
+    monkeypatch.setattr(saved_rows, "save", late)
+    with load(tiny_f32_path, n_ctx=512, isolate="never") as engine:
+        engine.generate("Why?", sampling=SAMPLING)
+    closed.set()
+    join_writers()
+    assert len(list(folder.iterdir())) == 1
