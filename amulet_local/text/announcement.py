@@ -118,7 +118,10 @@ class AnnouncementFilter:
         is_one = self._has_root(words) if found[0] in ":：" else promises and self._recites(words)
         if not is_one or found.start() > MOST_LETTERS:
             return 0
-        rest = self._held[found.end() :].lstrip(" \t\n*")
+        rest = self._held[found.end() :]
+        if "**" in self._held[:begins]:  # the opening is bold, and what ends that is its own
+            rest = rest.removeprefix("**") if rest not in ("", "*") else ""
+        rest = rest.lstrip()
         return len(self._held) - len(rest) if rest else None
 
     def _has_root(self, words: Sequence[str]) -> bool:
