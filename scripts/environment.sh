@@ -266,6 +266,8 @@ likely_fix() {
 }
 
 make_venv() {
+    # What it leads to may be another checkout's environment, which would be emptied.
+    [ ! -L "$venv" ] || die "$venv is a link to an environment of another place: remove the link (rm '$venv')"
     if [ -e "$venv/amulet-made-for" ]; then
         say 'The .venv here is of another interpreter or place, or unfinished: making it anew.'
     elif [ -n "$(find "$venv/." -mindepth 1 -maxdepth 1 ! -name "${lock##*/}")" ]; then

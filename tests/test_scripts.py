@@ -455,6 +455,19 @@ def test_a_folder_of_the_user_named_venv_is_left_alone(checkout: Checkout) -> No
     assert (checkout.venv / "mine").read_text() == "precious"
 
 
+def test_the_venv_that_a_link_leads_to_is_left_alone(checkout: Checkout, tmp_path: Path) -> None:
+    checkout.run("scripts/demo", "-p", "hi")
+    elsewhere = tmp_path / "elsewhere"
+    (checkout.root / ".venv").rename(elsewhere)
+    (checkout.root / ".venv").symlink_to(elsewhere)
+    (elsewhere / "amulet-made-for").write_text("another checkout")
+    result = checkout.run("scripts/demo", "-p", "hi")
+    assert result.returncode == 1
+    assert "remove the link" in result.stderr
+    assert (elsewhere / "bin" / "python").exists()
+    assert (checkout.root / ".venv").is_symlink()
+
+
 def test_new_build_arguments_build_llama_cpp_again_and_past_the_cache(checkout: Checkout) -> None:
     checkout.run("scripts/demo")
     checkout.log.unlink()

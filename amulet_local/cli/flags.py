@@ -107,9 +107,10 @@ def length_option(*, panel: str, help: str) -> Any:
     return numeric(*flags, panel=panel, help=help)
 
 
-def switch(flag: str, *, panel: str, help: str) -> Any:
-    """A switch with its opposite: --flag/--no-flag."""
-    return option(f"{flag}/--no-{flag.removeprefix('--')}", panel=panel, help=help)
+def switch(flag: str, *opposites: str, panel: str, help: str) -> Any:
+    """A switch with its opposite: --flag/--no-flag, and other names of that."""
+    both = f"{flag}/--no-{flag.removeprefix('--')}"
+    return option(both, *(f" /{name}" for name in opposites), panel=panel, help=help)
 
 
 READ_WHOLE = ("texts", "escaped")
@@ -120,7 +121,7 @@ def declared(of: Option) -> Any:
     """A field's option as typer takes it."""
     flags = of.flags.split()
     if of.kind == "switch":
-        return switch(of.flag, panel=of.panel, help=of.help)
+        return switch(*flags, panel=of.panel, help=of.help)
     if of.kind in ("flag", "off"):
         return option(*flags, panel=of.panel, help=of.help)
     if of.kind in READ_WHOLE:

@@ -26,7 +26,7 @@ ALREADY = frozenset(
         """
         --jinja --metrics --props --cont-batching -cb --no-context-shift --cache-prompt --warmup
         --prefill-assistant --offline --escape -e --perf --no-perf --ui --webui --op-offload
-        --repack --kv-offload -kvo --no-mmproj --no-mmproj-auto --no-ui-mcp-proxy
+        --kv-offload -kvo --no-mmproj --no-mmproj-auto --no-ui-mcp-proxy
         --no-webui-mcp-proxy --no-kv-unified -no-kvu --cors-credentials --no-cors-credentials
         --no-agent -no-ag --no-mmproj-offload --mmproj-offload --mmproj-auto --no-log-prefix
         --no-log-timestamps --no-log-jsonl --no-skip-chat-parsing --models-autoload
@@ -40,7 +40,7 @@ NO_EFFECT: Mapping[str, int] = {
         _words(
             """
             --no-jinja --kv-unified -kvu --swa-full --no-warmup --no-cont-batching -nocb
-            --cache-idle-slots --no-cache-idle-slots --no-repack -nr --no-host --no-op-offload
+            --cache-idle-slots --no-cache-idle-slots --no-host --no-op-offload
             --check-tensors --log-disable --log-prefix --log-timestamps --log-jsonl --simple-io
             --no-escape --reuse-port --no-prefill-assistant --reasoning-preserve
             --no-reasoning-preserve --no-cache-prompt --backend-sampling --backend_sampling -bs

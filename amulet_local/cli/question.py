@@ -6,6 +6,7 @@ Knows nothing about how answers are made.
 from __future__ import annotations
 
 import dataclasses
+import platform
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,12 @@ from amulet_local.params.sampling import SamplingParams
 
 AS_MANY_AS_FIT = 2**31 - 1
 """Tokens of an answer that no context holds."""
+
+SHORT = 1000
+"""Characters of prompts that are read without repacked weights sooner than these are repacked."""
+
+X86 = ("x86_64", "amd64", "i386", "i686")
+"""Processors that compute one token as fast without repacked weights."""
 
 if TYPE_CHECKING:
     from amulet_local.params.choices import Placement
@@ -123,15 +130,26 @@ def read_options(options: QuestionOptions) -> Question:
     question = read_settings(options)
     if options.raw:
         question = _as_a_text(question)
-    return _with_memory(
-        options,
-        dataclasses.replace(
-            question,
-            text=read_question(options, with_pipe=True),
-            prompt_cache=options.prompt_cache,
-            response_prefix=options.response_prefix or "",
-        ),
+    question = dataclasses.replace(
+        question,
+        text=read_question(options, with_pipe=True),
+        prompt_cache=options.prompt_cache,
+        response_prefix=options.response_prefix or "",
     )
+    if options.runtime.get("repack") is None and not _repays_repacking(question):
+        question = dataclasses.replace(question, runtime=question.runtime.replace(repack=False))
+    return _with_memory(options, question)
+
+
+def _repays_repacking(question: Question) -> bool:
+    """Whether several tokens at once are computed so often that loading may take longer for it.
+
+    Measured in docs/decisions.md.
+    """
+    texts = (question.text, question.system or "", *(one.text for one in question.preferences))
+    is_short = sum(map(len, texts)) < SHORT and question.prompt_cache is None
+    one_by_one = is_short and question.runtime.draft == "off"
+    return not one_by_one or platform.machine().lower() not in X86
 
 
 def _with_memory(options: QuestionOptions, question: Question) -> Question:

@@ -37,12 +37,14 @@ class ModelLoadSettings:
     Attributes:
         n_gpu_layers: layers on the GPU, -1 for all.
         load_mode: "auto", "mmap", "mlock" or "none".
+        repack: whether weights may be rearranged for this processor.
         main_gpu, split_mode, tensor_split: how several GPUs share the work, as in RuntimeParams.
         embeds: whether it is for hidden states, which encoders have as well, and not for text.
     """
 
     n_gpu_layers: int = 0
     load_mode: str = "auto"
+    repack: bool = True
     main_gpu: int = 0
     split_mode: str = "layer"
     tensor_split: tuple[float, ...] | None = None
@@ -93,12 +95,14 @@ class Model:
             name: tensor.shape for part in parts for name, tensor in part.tensors.items()
         }
         self._file_identity = file_identity(self.path)
+        self._is_repacked = settings.repack
         library.start()
         import llama_cpp
 
         params = llama_cpp.llama_model_default_params()
         params.n_gpu_layers = settings.n_gpu_layers
         params.load_mode = native.LOAD_MODES[settings.load_mode]
+        params.use_extra_bufts = settings.repack
         params.main_gpu = settings.main_gpu
         params.split_mode = native.SPLIT_MODES[settings.split_mode]
         if settings.tensor_split is not None:
@@ -242,8 +246,12 @@ class Model:
 
     @property
     def identity(self) -> str:
-        """What tells this file from another: its place, size and time, and what is in it."""
-        return f"{self._file_identity}; {self.description}"
+        """What tells this model from another: the file's place, size and time, and what is in it.
+
+        Weights that aren't repacked compute the same with another rounding, and at another cost.
+        """
+        unpacked = "" if self._is_repacked else "; not repacked"
+        return f"{self._file_identity}; {self.description}{unpacked}"
 
     @property
     def chat_template(self) -> str | None:

@@ -128,6 +128,7 @@ STRUCTS = {
         "main_gpu",
         "tensor_split",
         "progress_callback",
+        "use_extra_bufts",
     ),
     "llama_model_quantize_params": ("nthread", "ftype", "allow_requantize"),
     "llama_token_data": ("id", "logit"),

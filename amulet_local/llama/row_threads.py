@@ -22,6 +22,12 @@ has to wait for it. Not with several threads a row: OpenMP would keep a pool of 
 beside the worker's, and spin less for having more threads than there are cores."""
 
 
+UNEVEN = 1.1
+"""Prompts of several rows are read one after the other, by all threads each, where the threads that
+have most to do would otherwise have so many times their share. Half of the threads take a little
+less than twice as long."""
+
+
 class ComputeRow(Protocol):
     """Computes a token of every row, the first row in the caller's thread if `here`."""
 
@@ -69,6 +75,14 @@ class RowThreads:
         n_threads_batch = max(1, plan.n_threads_batch // at_once)
         for row in rows:
             row.context.set_threads(n_threads, n_threads_batch)
+
+    def are_uneven(self, lengths: Sequence[int]) -> bool:
+        """Whether texts of so many tokens are read sooner one after the other than side by side."""
+        if self.plan.threads_per_row is not None:
+            return False
+        at_once = self.at_once(len(lengths))
+        busiest = max(sum(lengths[start::at_once]) for start in range(at_once))
+        return busiest * at_once > UNEVEN * sum(lengths)
 
     def step(self, rows: Sequence[Row], compute: ComputeRow) -> None:
         """Compute a token of every row, with as many threads as suit the machine now."""

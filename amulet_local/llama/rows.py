@@ -38,10 +38,10 @@ class Opening(Protocol):
     def begins(self, prompt: Sequence[int]) -> bool:
         """Whether a prompt begins with it and goes on."""
 
-    def load(self) -> bytes:
-        """The state that was kept; empty if there is none."""
+    def load(self, n_sequences: int) -> bytes:
+        """The state that was kept of a context with so many sequences; empty if there is none."""
 
-    def keep(self, state: bytes) -> None:
+    def keep(self, state: bytes, n_sequences: int) -> None:
         """Keep a state of a sequence that has the opening and nothing else."""
 
 
@@ -185,15 +185,19 @@ class RowSet:
         for rows, texts, shared in groups:
             if shared:
                 yield from self._share_prefix(rows, texts[0][:shared], reporter)
-        self._threads.share_out(self._store.in_use)
         tails = [Tail(row, prompt) for row, prompt in zip(self._store.in_use, prompts, strict=True)]
         if self.plan.schedule == "batched":
+            self._threads.share_out(self._store.in_use)
             yield from self._prefill_packed(tails, reporter)
         while unfinished := [tail for tail in tails if tail.unfinished]:
+            if self._threads.are_uneven([len(tail.pending) for tail in unfinished]):
+                unfinished = unfinished[:1]
+            self._threads.share_out([tail.row for tail in unfinished])
             self._run([(tail.row, tail.next()) for tail in unfinished])
             reporter.update(self._store.in_use)
             yield
             self.check_stop()
+        self._threads.share_out(self._store.in_use)
         if self.plan.reuse:
             for row, prompt in zip(self._store.in_use, prompts, strict=True):
                 row.remember(prompt)
@@ -340,8 +344,9 @@ class RowSet:
 
     def _restore_opening(self) -> None:
         assert self.opening is not None
-        if state := self.opening.load():
-            self._store.in_use[0].restore(self.opening.tokens, state)
+        row = self._store.in_use[0]
+        if state := self.opening.load(row.context.settings.n_sequences):
+            row.restore(self.opening.tokens, state)
 
     def _compute_opening(self, reporter: _Reporter) -> Iterator[None]:
         """Compute it in one row, unless it is there, and have it kept."""
@@ -350,7 +355,8 @@ class RowSet:
         if row.tokens:
             return
         yield from self._compute_alone(row, self.opening.tokens, reporter)
-        self.opening.keep(row.sequences.export(row.sequence))
+        state = row.sequences.export(row.sequence)
+        self.opening.keep(state, row.context.settings.n_sequences)
 
     def _compute_alone(
         self, row: Row, prefix: Sequence[int], reporter: _Reporter

@@ -62,35 +62,42 @@ class KeptOpening:
         n = len(self.tokens)
         return 0 < n < len(prompt) and tuple(prompt[:n]) == self.tokens
 
-    def load(self) -> bytes:
-        """The state that was kept of it; empty if there is none that can be used."""
-        path = self._path()
+    def load(self, n_sequences: int) -> bytes:
+        """The state that was kept of it; empty if there is none that can be used.
+
+        Args:
+            n_sequences: of the context that is to have it; one with more or fewer refuses it.
+        """
+        fingerprint = self._fingerprint(n_sequences)
+        path = self._path(fingerprint)
         try:
-            rows = saved_rows.load(path, path.name, self._fingerprint)
+            rows = saved_rows.load(path, path.name, fingerprint)
         except FileAccessError:
             return b""
         with contextlib.suppress(OSError):  # of a disk that can only be read
             os.utime(path)
         return rows[0].state if rows else b""
 
-    def keep(self, state: bytes) -> None:
+    def keep(self, state: bytes, n_sequences: int) -> None:
         """Keep its state, in the background: nobody waits for a disk, or hears of one that fails.
 
         Args:
             state: llama.cpp's, of a sequence that has these tokens and no others.
+            n_sequences: of its context.
         """
         if state and len(state) <= MOST_BYTES:
             row = SavedRow(tokens=self.tokens, state=state)
             # what the model says of itself is asked here: it may be closed before the thread ends
-            args = (self._path(), self._fingerprint, row)
+            fingerprint = self._fingerprint(n_sequences)
+            args = (self._path(fingerprint), fingerprint, row)
             threading.Thread(target=_write, args=args, name=THREAD).start()
 
-    @property
-    def _fingerprint(self) -> str:
-        return f"{fingerprint_of(self._parts)}; {self._parts.settings.n_ctx} positions"
+    def _fingerprint(self, n_sequences: int) -> str:
+        n_ctx = self._parts.settings.n_ctx
+        return f"{fingerprint_of(self._parts)}; {n_sequences} x {n_ctx} positions"
 
-    def _path(self) -> Path:
-        name = hashlib.sha256(f"{self._fingerprint}; {self.tokens}".encode()).hexdigest()[:32]
+    def _path(self, fingerprint: str) -> Path:
+        name = hashlib.sha256(f"{fingerprint}; {self.tokens}".encode()).hexdigest()[:32]
         return cache_folder() / "openings" / f"{name}.state"
 
 

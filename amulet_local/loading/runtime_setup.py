@@ -100,6 +100,7 @@ def model_settings(runtime: RuntimeParams, n_gpu_layers: int) -> ModelLoadSettin
     return ModelLoadSettings(
         n_gpu_layers=n_gpu_layers,
         load_mode=runtime.load_mode,
+        repack=runtime.repack,
         main_gpu=runtime.main_gpu,
         split_mode=runtime.split_mode,
         tensor_split=runtime.tensor_split,

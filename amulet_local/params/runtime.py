@@ -52,6 +52,9 @@ class RuntimeParams(StrictParams):
             computed together; for one answer on the CPU it is off, unless a quantised cache_type_v
             needs it.
         load_mode: how the weights are read; "auto" is llama.cpp's default.
+        repack: whether weights are rearranged while they are loaded, where llama.cpp can: many
+            tokens at once are computed faster then, one at a time is not on x86, loading takes
+            longer, and what is rearranged is held beside the file.
         isolate: whether the file runs in a process of its own, so that a file that kills llama.cpp
             is an error: "auto", until it is approved (docs/reliability.md); "always" or "never".
         low_memory: a small n_batch and a KV cache in 8 bits, where these aren't given: LOW_MEMORY;
@@ -269,6 +272,16 @@ class RuntimeParams(StrictParams):
             metavar="MODE",
         ),
     ] = "auto"
+    repack: Annotated[
+        bool,
+        Option(
+            "--repack -nr",
+            RUNTIME,
+            "Rearrange weights while they are loaded, which makes long prompts and many answers at "
+            "once faster. Default: on, but for one short question on x86.",
+            kind="switch",
+        ),
+    ] = True
     isolate: Annotated[
         Isolate,
         Option(

@@ -44,6 +44,7 @@ class RuntimeFields(TypedDict, total=False):
     control_vector_layers: tuple[int, int] | None
     adapters_on: AdaptersOn
     load_mode: LoadMode
+    repack: bool
     isolate: Isolate
     low_memory: bool
     chat_template: str | None

@@ -3,7 +3,8 @@
 Knows nothing about chat templates or about who asks. Where a step of many rows costs little more
 than a step of one (on a GPU, and in part on a CPU) this makes more tokens a second in all than one
 answer after the other. A place that becomes free goes to the next request at once, and prompts are
-computed in chunks between the tokens of the others.
+computed in chunks between the tokens of the others. What prompts that are read at the same time
+begin with in common is computed once.
 """
 
 from __future__ import annotations
@@ -27,12 +28,42 @@ from amulet_local.llama.sequences import Part, Sequences
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.optimizer.realigner import Realigner
 
+_WORTH_WAITING = 8
+"""Tokens at least that a row lets another one compute for it; fewer cost less than the wait."""
 
-@dataclass
+_WORTH_COPYING = 1024
+"""A copy takes all of a row's context: so many tokens of it cost what one costs to compute."""
+
+
+@dataclass(eq=False)
 class _CohortRow:
+    """A sequence, and what is computed in it.
+
+    Attributes:
+        prompt: what it is to have before a token is chosen.
+        pending: what comes next of that, or the token that was chosen.
+        awaited: the row that computes what both prompts begin with, as long as it does.
+    """
+
     sequence: int
+    prompt: Sequence[int] = ()
     pending: Sequence[int] = ()
+    awaited: _CohortRow | None = None
     logits: Logits | None = None
+
+    def clear(self) -> None:
+        """Nothing is to be computed in it."""
+        self.prompt, self.pending, self.awaited, self.logits = (), (), None, None
+
+    def take_over(self, other: _CohortRow) -> None:
+        """Go on with what another row was to compute; that one has nothing to do then."""
+        self.prompt, self.pending = other.prompt, other.pending
+        self.logits = other.logits
+        other.clear()
+
+    def shared_with(self, other: _CohortRow) -> int:
+        """How much of its prompt another one's begins with, but for its last token."""
+        return min(common_length(other.prompt, self.prompt), len(self.prompt) - 1)
 
 
 @dataclass
@@ -102,6 +133,7 @@ class Cohort:
             replace(settings, n_sequences=n_sequences, n_outputs=n_sequences),
             stop_flag,
         )
+        self._n_ctx = settings.n_ctx
         self._n_threads, self._n_threads_now = n_threads, 0
         self._set_threads(context, n_threads)
         self._pace = None if cost is None or n_threads == 1 else Pace(n_threads)
@@ -217,12 +249,13 @@ class Cohort:
             for prompt in place.wanted:
                 row = self._next_row(prompt)
                 place.rows.append(row)
+                row.prompt, row.logits = prompt, None
                 if place.request is None or place.request.reuses_memory:
-                    self._take_prefix(row, prompt)
+                    self._take_prefix(row)
+                    row.awaited = self._computes_what_begins(row)
                 else:
                     self._sequences.forget(row.sequence)
-                row.pending = prompt[len(self._sequences.held(row.sequence)) :]
-                row.logits = None
+                    row.pending = prompt
             place.wanted = ()
             self._note_begin(place)
 
@@ -256,8 +289,7 @@ class Cohort:
             if spare is not None and self._n_held(spare) < self._n_held(gap):
                 self._sequences.copy(gap.sequence, spare.sequence)
             self._sequences.copy(last.sequence, gap.sequence)
-            gap.pending, gap.logits = last.pending, last.logits
-            last.pending, last.logits = (), None
+            gap.take_over(last)
             for place in self._places:
                 place.rows = [gap if row is last else row for row in place.rows]
 
@@ -272,7 +304,7 @@ class Cohort:
 
     def _give_back(self, place: _CohortPlace) -> None:
         for row in place.rows:
-            row.pending, row.logits = (), None
+            row.clear()
         place.rows = []
         place.wanted = ()
         if any(place is other for other in self._waiting):
@@ -298,13 +330,40 @@ class Cohort:
             self._want(place, [(*prompt, *answer.tokens) for prompt in changed.prompts])
         return None
 
-    def _take_prefix(self, row: _CohortRow, prompt: Sequence[int]) -> None:
+    def _take_prefix(self, row: _CohortRow) -> None:
         """Start from the row that has most of the prompt in memory, another one's if need be."""
+        prompt = row.prompt
         source = max((row, *self._rows), key=lambda other: self._usable(other, prompt))
         n = self._usable(source, prompt)
         if n > self._usable(row, prompt):
             self._sequences.copy(source.sequence, row.sequence)
         self._sequences.keep_prefix(row.sequence, n)
+        row.pending = prompt[self._n_held(row) :]
+
+    def _computes_what_begins(self, row: _CohortRow) -> _CohortRow | None:
+        """The row under way that has most of this one's prompt, where that is worth a wait."""
+        if not self._model.can_drop_tokens:
+            return None
+        under_way = (other for other in self._rows if self._n_held(other) < len(other.prompt))
+        others = [other for other in under_way if other is not row]
+        most = max(others, key=row.shared_with, default=None)
+        worth = _WORTH_WAITING + self._n_ctx // _WORTH_COPYING
+        if most is None or row.shared_with(most) < self._n_held(row) + worth:
+            return None
+        return most
+
+    def _waits(self, row: _CohortRow) -> bool:
+        """Whether another row still computes what this one begins with; takes it once it is there.
+
+        A row that was given back has no prompt, and shares nothing any more.
+        """
+        if row.awaited is None:
+            return False
+        if self._n_held(row.awaited) < row.shared_with(row.awaited):
+            return True
+        row.awaited = None
+        self._take_prefix(row)
+        return False
 
     def _usable(self, row: _CohortRow, prompt: Sequence[int]) -> int:
         """How many tokens of the prompt, but for its last, the row's memory can go on from."""
@@ -314,7 +373,7 @@ class Cohort:
 
     def _decode(self, busy: Sequence[_CohortPlace]) -> None:
         """One llama_decode: a token for every row that goes on, and as much prompt as fits."""
-        rows = [row for place in busy for row in place.rows if row.pending]
+        rows = [row for place in busy for row in place.rows if row.pending and not self._waits(row)]
         rows.sort(key=lambda row: len(row.pending) > 1)
         parts = self._sequences.pack((row.sequence, row.pending) for row in rows)
         outputs = self._timed_decode(parts)

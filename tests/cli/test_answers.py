@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import sys
 import threading
@@ -613,3 +614,31 @@ def test_a_name_in_quotes_that_the_shell_left_is_that_name(call: CallCli) -> Non
     for given in ("“concise”", "'concise'", "„concise“"):
         outcome = call("generate", "Hi", "--preference", given, "-n", "1", "--json")
         assert json.loads(outcome.out)["preferences"] == ["concise"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "given", "runtime", "repack"),
+    [
+        ("x86_64", {}, {}, False),
+        ("AMD64", {"preference": ["concise"]}, {}, False),
+        ("x86_64", {}, {"repack": True}, True),
+        ("aarch64", {}, {"repack": False}, False),
+        ("x86_64", {}, {"repack": False, "draft": "auto"}, False),
+        ("x86_64", {}, {"draft": "auto"}, True),
+        ("x86_64", {"prompt": "word " * 200}, {}, True),
+        ("x86_64", {"system": "word " * 200}, {}, True),
+        ("x86_64", {"preference": ["word " * 200]}, {}, True),
+        ("x86_64", {"prompt_cache": "there"}, {}, True),
+        ("aarch64", {}, {}, True),
+    ],
+)
+def test_weights_are_repacked_where_many_tokens_at_once_repay_it(
+    monkeypatch: pytest.MonkeyPatch,
+    machine: str,
+    given: dict[str, Any],
+    runtime: dict[str, Any],
+    repack: bool,
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    options = GenerateOptions(**{"prompt": QUESTION, "runtime": runtime, **given})
+    assert read_options(options).runtime.repack is repack

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from amulet_local.common.errors import DecodeError
-from amulet_local.llama.context import ContextSettings
+from amulet_local.llama.context import Context, ContextSettings
 from amulet_local.llama.execution_plan import ExecutionPlan, Schedule
 from amulet_local.llama.model import Model
 from amulet_local.llama.rows import RowSet
@@ -138,6 +138,44 @@ def test_fewer_threads_on_a_busy_machine_change_nothing(
         expected = fixed.run(PROMPTS[:n_rows], CONTINUATION)
         assert np.array_equal(expected, paced.run(PROMPTS[:n_rows], CONTINUATION))
     assert 1 in used  # in the trial that every pace begins with
+
+
+@pytest.mark.parametrize(
+    ("lengths", "used"),
+    [
+        ((40, 10), [2, 2]),  # one after the other, by both threads
+        ((40, 40), [1, 1]),
+        ((10, 10, 40), [2, 2, 2]),
+    ],
+)
+def test_prompts_of_unequal_length_are_read_by_all_threads_in_turn(
+    quantised_model: Model,
+    monkeypatch: pytest.MonkeyPatch,
+    lengths: tuple[int, ...],
+    used: list[int],
+) -> None:
+    threads: dict[int, int] = {}
+    read_by: list[int] = []
+    set_threads, decode = Context.set_threads, Context.decode
+
+    def setting(context: Context, n_threads: int, n_threads_batch: int) -> None:
+        threads[id(context)] = n_threads_batch
+        set_threads(context, n_threads, n_threads_batch)
+
+    def decoding(context: Context, spans: Any) -> None:
+        read_by.append(threads[id(context)])
+        decode(context, spans)
+
+    monkeypatch.setattr(Context, "set_threads", setting)
+    monkeypatch.setattr(Context, "decode", decoding)
+    prompts = [[300 + row] * length for row, length in enumerate(lengths)]
+    with Rows(quantised_model, "parallel") as rows, Rows(quantised_model, "serial") as serial:
+        rows.prefill(prompts)
+        assert read_by == used
+        after = [rows.logits(row).copy() for row in range(len(prompts))]
+        serial.prefill(prompts)
+        for row, logits in enumerate(after):
+            assert np.array_equal(logits, serial.logits(row))
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

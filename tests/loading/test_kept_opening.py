@@ -71,6 +71,26 @@ def test_a_plain_answer_and_a_preference_share_it(tiny_f32_path: Path, folder: P
     assert len(list(folder.iterdir())) == 1
 
 
+def test_answers_in_turn_by_schedules_with_other_contexts_each_find_theirs(
+    tiny_f32_path: Path, folder: Path
+) -> None:
+    """A context for several rows refuses the state of one for a single row, and the other way."""
+    ways = ("serial", "batched")
+    cached = [answer(tiny_f32_path, schedule=way).usage.cached_tokens for way in ways * 2]
+    assert cached[:2] == [0, 0]
+    assert min(cached[2:]) >= kept_opening.FEWEST_TOKENS
+    assert len(list(folder.iterdir())) == 2
+
+
+@pytest.mark.parametrize("repack", [True, False])
+def test_weights_in_another_order_have_an_opening_of_their_own(
+    tiny_f32_path: Path, repack: bool
+) -> None:
+    answer(tiny_f32_path, repack=not repack)
+    assert answer(tiny_f32_path, repack=repack).usage.cached_tokens == 0
+    assert answer(tiny_f32_path, repack=repack).usage.cached_tokens > 0
+
+
 def test_what_a_user_wrote_is_not_kept(tiny_f32_path: Path, folder: Path) -> None:
     question = "Where is my zebra?"
     with load(tiny_f32_path, n_ctx=512, isolate="never") as engine:
@@ -118,7 +138,7 @@ def test_a_state_that_llama_cpp_refuses_is_computed_anew(
     tiny_f32_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = answer(tiny_f32_path)
-    monkeypatch.setattr(kept_opening.KeptOpening, "load", lambda self: b"\0" * 64)
+    monkeypatch.setattr(kept_opening.KeptOpening, "load", lambda self, n: b"\0" * 64)
     assert answer(tiny_f32_path).token_ids == first.token_ids
 
 
