@@ -12,14 +12,17 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from textwrap import wrap
+from typing import Any
 
 REPOSITORY = Path(__file__).parent.parent
 SCHEMA = REPOSITORY / "docs" / "answer.schema.json"
 DEMO = REPOSITORY / "scripts" / "demo"
 ASK_FLAGS = REPOSITORY / "amulet_local" / "cli" / "ask_flags.py"
+FLAG_VARIABLES = REPOSITORY / "amulet_local" / "cli" / "flag_variables.py"
 BLOCK = re.compile(
     r"^```console\n\$ amulet-local(?P<arguments>[ a-z]*) --help\n(?P<text>(?:.*\n)*?)```$",
     re.MULTILINE,
@@ -133,9 +136,46 @@ def ask_flags_text() -> str:
         '"""What cli/ask.py declares, where quick_ask.py finds it at once.\n\n'
         'scripts/update_help writes this file, and a test compares it.\n"""\n'
     )
+    return _formatted(f"{head}\n{text}\n", ASK_FLAGS)
+
+
+def flag_variables_text() -> str:
+    """The variables of all commands' flags, for variables.py."""
+    from amulet_local.cli.app import COMMANDS, command_named
+    from amulet_local.cli.flags import environment_variable
+
+    own: set[str] = set()
+    others: dict[str, str] = {}
+    for command in COMMANDS:
+        for param, whole in _options_of(command_named(command)):
+            named = [environment_variable(flag) for flag in param.opts if flag.startswith("--")]
+            variable = param.envvar or whole.get(param.name)
+            if variable is not None:
+                own.add(variable)
+                for name in named:  # the first command's meaning counts
+                    others.setdefault(name, variable)
+    same = {name: others[name] for name in sorted(others.keys() - own)}
+    text = (
+        '"""What variables of the environment set flags of commands, where variables.py finds them '
+        'at once.\n\nscripts/update_help writes this file, and a test compares it.\n"""\n\n'
+        f"FLAG_VARIABLES = {tuple(sorted(own))!r}\n"
+        f'SAME_FLAGS = {same!r}\n"""What other names of a flag would be -> its variable."""\n'
+    )
+    return _formatted(text, FLAG_VARIABLES)
+
+
+def _options_of(command: Any) -> Iterator[tuple[Any, Mapping[str, str]]]:
+    """Those of a command and of the commands in it, and the variables that command.py reads."""
+    for inner in getattr(command, "commands", {}).values():
+        yield from _options_of(inner)
+    whole = getattr(command.callback, "whole_variables", {})
+    yield from ((param, whole) for param in command.params if param.param_type_name == "option")
+
+
+def _formatted(text: str, path: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "ruff", "format", "--stdin-filename", ASK_FLAGS.name, "-"],
-        input=f"{head}\n{text}\n",
+        [sys.executable, "-m", "ruff", "format", "--stdin-filename", path.name, "-"],
+        input=text,
         capture_output=True,
         text=True,
         check=True,
@@ -145,8 +185,9 @@ def ask_flags_text() -> str:
 
 
 def main() -> None:
-    """Write every document anew that shows something else, the demo, the schema, ask's flags."""
+    """Write every document anew that shows something else, the demo, the schema, the flags."""
     ASK_FLAGS.write_text(ask_flags_text(), encoding="utf-8")
+    FLAG_VARIABLES.write_text(flag_variables_text(), encoding="utf-8")
     SCHEMA.write_text(schema_text(), encoding="utf-8")
     for path in [*documents(), DEMO]:
         text = path.read_text(encoding="utf-8")

@@ -220,6 +220,8 @@ def add_command(
     ]
     callback.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     callback.__annotations__ = {item.name: item.annotation for item in parameters}
+    if environment:
+        callback.whole_variables = _variables(options_type)  # type: ignore[attr-defined]
     app.command(
         name,
         cls=cls,

@@ -40,7 +40,7 @@ def _run() -> None:
         quiet_keyboard.begin_chat(sys.argv[1:])
         start_line.begin(at_once=is_child)
         try:
-            _run_app()
+            _run_app(is_child=is_child)
         finally:
             start_line.end()
             quiet_keyboard.end()
@@ -51,12 +51,16 @@ def _run() -> None:
         raise
 
 
-def _run_app() -> None:
+def _run_app(*, is_child: bool) -> None:
     from amulet_local.cli import quiet_keyboard
     from amulet_local.cli.app import app
-    from amulet_local.cli.terminal import prepare_streams
+    from amulet_local.cli.terminal import note, prepare_streams
+    from amulet_local.cli.variables import unknown_variables, warning_of
 
     prepare_streams()
+    is_asked_by_shell = "_AMULET_LOCAL_COMPLETE" in os.environ  # which completes a word
+    if not (is_child or is_asked_by_shell) and (unknown := unknown_variables()):
+        note(warning_of(unknown))
     arguments = sys.argv[1:]
     if not arguments:
         arguments = _welcomed()

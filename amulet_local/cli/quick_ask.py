@@ -18,6 +18,7 @@ from amulet_local.cli.inputs import has_question
 from amulet_local.cli.reporting import reporting
 from amulet_local.cli.terminal import prepare_streams
 from amulet_local.cli.values import PARSERS, SEVERAL, as_params
+from amulet_local.cli.variables import unknown_variables
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def ask_at_once(arguments: list[str]) -> bool:
         SystemExit: as with the app.
     """
     if any(os.environ.get(name) for name in ask_flags.VARIABLES if name != _KEY):
+        return False
+    if unknown_variables():
         return False
     values = given_values(arguments)
     if values is None:
