@@ -125,8 +125,8 @@ def unframed(instruction: str) -> str:
 
 
 def _first_word(text: str) -> str:
-    found = re.match(r"[\w'’]+", text)
-    return found[0] if found else ""
+    found = re.match(r"[\"“„«]?([\w'’]+)", text)
+    return found[1] if found else ""
 
 
 def _is_adverb(word: str) -> bool:

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from amulet_local.preferences.wording import INSTRUCTION_WORDS, QUALITY_FRAME, unframed
+from amulet_local.text.quotations import without_said
 from amulet_local.text.words import GrowingWords, is_unspaced, words_of
 
 HELD_AFTER, REFUSED_AFTER = 2, 3
@@ -28,7 +29,6 @@ CONTENT_LETTERS = 4
 UNSPACED_LETTERS = 3
 """Letters from which on a run of a script without spaces is a phrase, and not one word."""
 
-_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|<<[^>\n]*>>")
 _PHRASE = re.compile(r"[,.;:!?\n]+(?=\s|$)|[、，。；：！？]+")
 _ARTICLES = frozenset(("a", "an", "the"))
 
@@ -39,7 +39,7 @@ class Recital:
     """The words that would recite one of several instructions.
 
     A compound, which has no space in it, counts as one word, and is decided on at its first part.
-    What stands in quotation marks is left out: an answer may be asked to say it.
+    What an answer is asked to say, in quotation marks, is left out.
     """
 
     def __init__(self, instructions: Iterable[str], plain: str) -> None:
@@ -57,7 +57,7 @@ class Recital:
         self._plain = f" {' '.join(words_of(plain))} "
         for instruction in instructions:
             self._note_frame(instruction)
-            for part in _QUOTED.split(unframed(instruction)):
+            for part in without_said(unframed(instruction)):
                 self._note(part)
         runs = (*self._held, *self._refused, *self._opening)
         self._longest = max(map(len, runs), default=0)

@@ -1,8 +1,16 @@
 """Finds where a text says what it is going to be before it is that: "Sure, here's a poem:".
 
 Knows nothing about tokens or models. Under a preference that is how a model takes note of a wish:
-what follows is the answer. Nothing is handed out while the text may be such an opening, which its
-first words decide; an opening that isn't about a wish, such as "Here are three dinners:", stays.
+what follows is the answer. An announcement is one of these, at a text's beginning:
+
+- it presents or promises something, ends in a colon, and has a word of the wish or says what it is
+  ("Here's a list:", "Bien sûr, je peux vous expliquer cela en français :");
+- it promises something, ends as a sentence does, and has the wish's words in a row;
+- it is a title, words of wishes and of what an answer calls itself alone, which is no single wish's
+  ("Numbered pirate list:").
+
+Nothing is handed out while the text may be one, which its first words decide. An opening that isn't
+about a wish, such as "Here are three dinners:", stays.
 """
 
 from __future__ import annotations
@@ -10,6 +18,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
+from amulet_local.text.languages import in_itself
+from amulet_local.text.quotations import to_say
 from amulet_local.text.words import is_unspaced, runs_of, words_of
 
 RUN_WORDS = 4
@@ -32,8 +42,9 @@ def _words(text: str) -> frozenset[str]:
 
 _CALLS = _phrases(
     "sure thing|sure|certainly|of course|absolutely|alright|okay|ok|great|bien sûr|d'accord|"
-    "claro que sí|por supuesto|claro|seguro|natürlich|klar|gerne|sicher|com certeza|certo|"
-    "certamente|natuurlijk|självklart|oczywiście|конечно|当然|好的|もちろん"
+    "claro que sí|por supuesto|claro|seguro|natürlich|klar|gerne|gern|sicher|ja, bitte|ja bitte|"
+    "bitte|com certeza|certo|certamente|volentieri|natuurlijk|självklart|oczywiście|конечно|当然|"
+    "好的|もちろん"
 )
 """With which an opening may begin."""
 
@@ -46,21 +57,34 @@ _PRESENTING = _phrases(
 
 _PROMISING = _phrases(
     "i'll|i will|i shall|i can|i'm going to|i am going to|let me|let's|allow me to|"
-    "je vais|je peux|je vous|ich werde|ich kann|aquí te|te doy|voy a|vou"
+    "je vais|je peux|je vous|ich werde|ich kann|aquí te|te doy|voy a|puedo|te puedo|vou|posso|"
+    "ti spiego|ik kan|ik zal|jag kan|jag ska|mogę|я могу|я объясню|我可以|我将|我会|"
+    "日本語で回答|日本語で答え|日本語でお答え|日本語で説明"
 )
 """With which it promises what comes after a colon or in the next sentence."""
 
 _THINGS = _words(
-    "answer response reply explanation version summary text list table poem haiku story "
-    "réponse explication texte liste poème antwort erklärung fassung zusammenfassung "
-    "respuesta explicación versión resumen lista poema resposta explicação versão risposta "
-    "spiegazione versione antwoord svar odpowiedź ответ объяснение"
+    "answer response reply explanation version summary translation text list table poem haiku "
+    "story réponse explication traduction texte liste poème antwort erklärung fassung übersetzung "
+    "zusammenfassung respuesta explicación traducción versión resumen lista poema resposta "
+    "explicação tradução versão risposta spiegazione traduzione versione antwoord svar odpowiedź "
+    "ответ объяснение перевод"
 )
 """What an answer calls itself."""
 
-_NO_WISHES = _words("answer make the and for with that this like your you are was")
+_NO_WISHES = _words(
+    "answer make the and for with that this like your you are was "
+    "auf der die das ein eine und mit het een les des une par pour con los las una por che per "
+    "på на"
+)
+"""Words that a wish may have and any sentence too."""
 
-_SAID = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|'[^'\n]*'")
+_SMALL = _words(
+    "a an the my your this is in as der die das ein eine ist auf un une la le les est en el una es "
+    "o os em il lo è"
+)
+"""Words that a title may have besides."""
+
 _LEADING = " \t\n\"'“«¡*_#>"
 _BETWEEN = " \t,.!;–—-，、。！"
 _END = re.compile(r"[:：](?=[\s*\"“«])|[.!?。！？…]+(?=\s)|[。！？]|\n")
@@ -81,15 +105,13 @@ class AnnouncementFilter:
         """
         self.dropped = ""
         self._held = ""
-        wished = [words_of(wish) for wish in wishes]
-        self._runs = {run for words in wished for run in runs_of(words, min(RUN_WORDS, len(words)))}
-        self._roots = {
-            word[:ROOT_LETTERS]
-            for words in wished
-            for word in words
-            if len(word) > 2 and word not in _NO_WISHES
-        }
-        self._is_decided = not wished or any(map(_asks_for_one, wishes))
+        self._wished = [words_of(wish) for wish in wishes]
+        own = [phrase for words in self._wished for phrase in in_itself(words)]
+        said = [*self._wished, *map(words_of, own)]
+        self._runs = {run for words in said for run in runs_of(words, min(RUN_WORDS, len(words)))}
+        self._roots = {_root(word) for words in said for word in words if _is_telling(word)}
+        self._unspaced = [phrase for phrase in own if is_unspaced(phrase)]
+        self._is_decided = not wishes or any(map(_asks_for_one, wishes))
 
     def push(self, text: str) -> str:
         """Take more text; returns what is no announcement for sure."""
@@ -109,33 +131,74 @@ class AnnouncementFilter:
     def _end(self) -> int | None:
         """Where the text after an announcement begins, 0 if there is none, None if that is open."""
         begins, promises = _opening(self._held)
-        if not begins:
-            return begins
+        if begins is None:
+            return None
+        is_title = not begins
+        if is_title and not self._may_be_title():
+            return 0
         found = _END.search(self._held, begins)
         if found is None:
             return None if len(self._held) <= MOST_LETTERS else 0
-        words = words_of(self._held[: found.start()])
-        is_one = self._has_root(words) if found[0] in ":：" else promises and self._recites(words)
-        if not is_one or found.start() > MOST_LETTERS:
+        text, has_colon = self._held[: found.start()], found[0] in ":："
+        if is_title:
+            is_one = has_colon and self._is_title(words_of(text))
+        else:
+            is_one = self._is_about_wish(text) if has_colon else promises and self._recites(text)
+        if not is_one or len(text) > MOST_LETTERS:
             return 0
         rest = self._held[found.end() :]
-        if "**" in self._held[:begins]:  # the opening is bold, and what ends that is its own
+        if "**" in self._held[: begins or len(text)]:  # what ends a bold opening is its own
             rest = rest.removeprefix("**") if rest not in ("", "*") else ""
         rest = rest.lstrip()
         return len(self._held) - len(rest) if rest else None
 
-    def _has_root(self, words: Sequence[str]) -> bool:
-        roots = {word[:ROOT_LETTERS] for word in words}
-        return not (roots.isdisjoint(self._roots) and _THINGS.isdisjoint(words))
+    def _is_about_wish(self, text: str) -> bool:
+        words = words_of(text)
+        has_root = any(_root(word) in self._roots for word in words)
+        return has_root or not _THINGS.isdisjoint(words) or self._has_unspaced(text)
 
-    def _recites(self, words: Sequence[str]) -> bool:
-        return any(run in runs_of(words, len(run)) for run in self._runs)
+    def _recites(self, text: str) -> bool:
+        words = words_of(text)
+        return any(run in runs_of(words, len(run)) for run in self._runs) or self._has_unspaced(
+            text
+        )
+
+    def _has_unspaced(self, text: str) -> bool:
+        return any(phrase in text for phrase in self._unspaced)
+
+    def _may_be_title(self) -> bool:
+        """Whether the text's first line has a title's words alone, the last perhaps in part."""
+        line = _END.split(self._held, maxsplit=1)[0]
+        words = words_of(line)
+        grows = line == self._held and line[-1:].isalnum()
+        part = words.pop() if grows else ""
+        known = (*self._roots, *_THINGS, *_SMALL)
+        return all(word in _SMALL or self._is_of_title(word) for word in words) and (
+            self._is_of_title(part) or any(word.startswith(part) for word in known)
+        )
+
+    def _is_title(self, words: Sequence[str]) -> bool:
+        """Whether a text of such words says what follows, and isn't what one wish asks for."""
+        roots = {_root(word) for word in words if word not in _SMALL}
+        is_wishs_own = any(roots <= {_root(word) for word in wish} for wish in self._wished)
+        return not (is_wishs_own or roots.isdisjoint(self._roots) or _THINGS.isdisjoint(words))
+
+    def _is_of_title(self, word: str) -> bool:
+        return _root(word) in self._roots or word in _THINGS
+
+
+def _root(word: str) -> str:
+    return word[:ROOT_LETTERS]
+
+
+def _is_telling(word: str) -> bool:
+    return len(word) > 2 and word not in _NO_WISHES
 
 
 def _asks_for_one(wish: str) -> bool:
     """Whether a wish has such an opening in quotation marks: 'begin with "Sure"'."""
     openings = (*_CALLS, *_PRESENTING, *_PROMISING)
-    return any(_after(openings, f"{said[1:-1].lower()} ", 0) for said in _SAID.findall(wish))
+    return any(_after(openings, f"{said.lower()} ", 0) for said in to_say(wish))
 
 
 def _opening(text: str) -> tuple[int | None, bool]:

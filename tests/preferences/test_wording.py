@@ -21,6 +21,8 @@ from amulet_local.preferences.wording import as_instruction
         "politely",
         "en español",
         "mit Beispielen",
+        '"like a pirate" and short',
+        "„mit Beispielen“",
     ],
 )
 def test_a_phrase_of_manner_is_what_to_answer_like(text: str) -> None:

@@ -141,6 +141,11 @@ def test_what_is_quoted_may_be_said() -> None:
     assert refused(preference, LATER + "a tale that") == {"begins"}
 
 
+def test_a_wish_that_is_itself_in_quotation_marks_is_not_to_be_said() -> None:
+    assert refused('"like a pirate" and short', LATER + "like a pirate ") == {"and"}
+    assert "like" in refused('"like a pirate" and short', "")
+
+
 def test_a_single_word_opens_no_answer_and_may_be_said_in_it() -> None:
     assert refused("pirate", "") == {"pirate"}
     assert refused("pirate", "Ahoy! ") == {"pirate"}

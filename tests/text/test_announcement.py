@@ -32,6 +32,25 @@ ANNOUNCED = [
         "Bien sûr, je vais expliquer cela en français. Voici une réponse simple :\n\n",
         "Lavez-le.",
     ),
+    ("in French", "Bien sûr, je peux vous expliquer cela en français. ", "Lavez-le."),
+    (
+        "in French",
+        "Bien sûr, je peux vous expliquer ce que c'est en français :\n\n",
+        "Lavez-le.",
+    ),
+    ("in Italian", "Certo, posso spiegarti questo in italiano. ", "Lavalo."),
+    ("in German", "Ja, bitte. Hier ist eine deutsche Erklärung: ", "Wasche ihn zuerst."),
+    ("kurz, auf Deutsch", "Die deutsche Übersetzung ist:\n", '"Wasche ihn."'),
+    ("in Russian", "Вот пример русского текста о рисе:\n\n", "Промойте."),
+    ("in Japanese", "日本語で回答します。\n\n", "米を洗います。"),
+    ("in Chinese", "当然，我可以用中文回答。", "先洗米。"),
+    ("in Chinese", "以下是用中文的说明：\n", "先洗米。"),
+    ("short", "Short answer:\n", "Wash it."),
+    ("short", "**Short answer:** ", "Wash it."),
+]
+MIXED = [
+    (["like a pirate", "numbered list"], " Numbered pirate list:\n\n", "1. Arr, wash it."),
+    (["formal", "in rhyme"], "A formal poem in rhyme:\n", "One ought to wash."),
 ]
 SAID = [
     ("in Spanish", "Sure, inflation is when prices rise. In Spanish it is called inflación."),
@@ -43,6 +62,20 @@ SAID = [
     ("formal", "I will be brief. Wash it."),
     ("numbered list", "Here's the thing about a numbered list that nobody knows. It is long."),
     ('start with "Sure, here is"', "Sure, here is the answer to start with: wash it."),
+    ("in French", "L'inflation est la hausse des prix. En français on dit aussi ceci :\nrien."),
+    ("in French", "Pour cuire du riz, suivez ces étapes en français :\n\n1. Lavez-le."),
+    ("in German", "Hier sind drei Tipps auf einen Blick:\n\n1. Reis"),
+    ("auf Deutsch", "Hier sind drei Tipps auf einen Blick:\n\n1. Reis"),
+    ("in Chinese", "我可以告诉你，先洗米。"),
+    ("in Japanese", "日本語は難しい。"),
+    ("the ingredient list first", "Ingredient list:\n- rice"),
+    ("with pros and cons", "Pros:\n- cheap"),
+    ("with a short summary at the end", "Short summary:\nWash it."),
+    ("short", "Short grain rice: wash it."),
+    ("short", "Short answers are best. Wash it."),
+    ("short", "Answer:\nWash it."),
+    ("short", "The"),
+    ("short", "Short answer"),
     ("in Spanish", "Here's"),
     ("in Spanish", "Sure, here's the answer in Spanish:"),
     ("in Spanish", "Sure, here's the answer in Spanish:\n\n"),
@@ -67,6 +100,14 @@ def test_an_announcement_of_a_wish_is_left_out_wherever_it_is_cut(
     wish: str, opening: str, answer: str, cuts: list[int]
 ) -> None:
     assert read([wish], opening + answer, cuts) == (answer, opening)
+
+
+@pytest.mark.parametrize(("wishes", "opening", "answer"), MIXED)
+@given(cuts=CUTS)
+def test_a_title_of_several_wishes_is_an_announcement(
+    wishes: list[str], opening: str, answer: str, cuts: list[int]
+) -> None:
+    assert read(wishes, opening + answer, cuts) == (answer, opening)
 
 
 @pytest.mark.parametrize(("wish", "text"), SAID)
@@ -94,3 +135,6 @@ def test_text_is_held_back_only_while_it_may_be_an_announcement() -> None:
     assert [found.push(word) for word in ("Here", " we", " go")] == ["", "Here we", " go"]
     found = AnnouncementFilter(["in Spanish"])
     assert found.push("The sky") == "The sky"
+    found = AnnouncementFilter(["a short list"])
+    pushed = [found.push(word) for word in ("Short", " list", " of", " rice")]
+    assert pushed == ["", "", "Short list of", " rice"]

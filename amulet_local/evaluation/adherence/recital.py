@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 
 from amulet_local.evaluation.adherence.answer import words_of
+from amulet_local.preferences.wording import unframed
 from amulet_local.text.announcement import RUN_WORDS
+from amulet_local.text.quotations import without_said
 from amulet_local.text.words import runs_of
 
-_QUOTED = re.compile(r"\"[^\"\n]*\"|“[^”\n]*”|<<[^>\n]*>>")
 _POLITE = r"(?:(?:sure|certainly|of course|okay|ok|absolutely|great)\b[^\w]*(?:thing\W+)?)?"
 _THING = (
     r"(?:answer|response|reply|explanation|version|poem|list|text|sentence|summary|style|table)"
@@ -33,7 +34,7 @@ _OPENING = re.compile(
 def recites(instruction: str, question: str, text: str) -> bool:
     """Whether words in a row of the instruction are in the answer and not in the question.
 
-    What the instruction has in quotation marks is left out: the answer may be asked to say it.
+    What an answer is asked to say, in quotation marks, is left out.
 
     Args:
         instruction: the preference, or what the prompt makes of it.
@@ -41,7 +42,7 @@ def recites(instruction: str, question: str, text: str) -> bool:
         text: the answer.
     """
     answered, asked = words_of(text), words_of(question)
-    for part in _QUOTED.split(instruction):
+    for part in without_said(unframed(instruction)):
         words = words_of(part)
         n = min(RUN_WORDS, len(words))
         if runs_of(words, n) & runs_of(answered, n) - runs_of(asked, n):

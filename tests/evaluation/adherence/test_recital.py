@@ -40,6 +40,11 @@ def test_following_is_no_recital(instruction: str, text: str) -> None:
     assert not recites(instruction, QUESTION, text)
 
 
+def test_marks_around_a_wish_itself_hide_no_recital() -> None:
+    for wording in ('"like a pirate" and short', 'Answer "like a pirate" and short.'):
+        assert recites(wording, QUESTION, "Like a pirate and short: arr.")
+
+
 def test_what_the_question_says_may_be_said() -> None:
     text = "A lullaby for a ten-year-old, with a moon."
     assert recites(JOKE, QUESTION, text)

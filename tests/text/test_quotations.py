@@ -1,0 +1,46 @@
+"""What a wish has in quotation marks is to be said, unless the marks are around the wish itself."""
+
+from __future__ import annotations
+
+import pytest
+
+from amulet_local.text.quotations import to_say, without_said
+
+
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ('begin with "Sure"', ["Sure"]),
+        ("begin with “Arr, matey”", ["Arr, matey"]),
+        ("beginne mit „Na gut“ und ende mit „Punkt“", ["Na gut", "Punkt"]),
+        ("dis «bien sûr»", ["bien sûr"]),
+        ("wrap the answer in <<quick end>>", ["quick end"]),
+        ("never say 'no way'", ["no way"]),
+        ('"Arr" after each sentence', ["Arr"]),
+        ('"Arr, matey" after each sentence', ["Arr, matey"]),
+        ('"Yes"', ["Yes"]),
+        ('with words such as "quick" and "be good"', ["quick", "be good"]),
+    ],
+)
+def test_words_that_a_wish_asks_for_are_to_be_said(wish: str, said: list[str]) -> None:
+    assert to_say(wish) == said
+    assert all(text not in part for text in said for part in without_said(wish))
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        '"like a pirate" and short',
+        '"like a pirate", short',
+        '"like a pirate"',
+        "„wie ein Pirat“ und kurz",
+        " 'like a pirate'.",
+        "don't use the dogs' names",
+    ],
+)
+def test_marks_around_a_wish_itself_ask_for_nothing(wish: str) -> None:
+    assert (to_say(wish), without_said(wish)) == ([], [wish])
+
+
+def test_after_a_quoted_wish_words_may_be_asked_for() -> None:
+    assert to_say('"like a pirate", ending with "Arr"') == ["Arr"]
