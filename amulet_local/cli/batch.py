@@ -245,14 +245,21 @@ def _in_child(
     from amulet_local.batch.child_workers import answers_in_child
 
     form: Any = options.format
-    with answers_in_child(
-        question.model,
-        question.runtime,
-        settings,
-        form=form,
-        at_once=at_once,
-        warn=lambda text: note(f"warning: {text}"),
-    ) as (digits, answers):
+    status = StatusLine(enabled=not question.runtime.verbose)
+    status.show(f"loading {question.model}")
+    with ExitStack() as closing:
+        closing.callback(status.erase)
+        digits, answers = closing.enter_context(
+            answers_in_child(
+                question.model,
+                question.runtime,
+                settings,
+                form=form,
+                at_once=at_once,
+                warn=lambda text: note(f"warning: {text}"),
+            )
+        )
+        status.erase()
         yield Answering(answerer=answers, digits=digits)
 
 
@@ -323,6 +330,7 @@ def _answered(
         def report(tally: JobTally) -> None:
             status.show(_progress(tally, None if n_workers is None else n_workers()))
 
+        status.show("reading the first lines")
         job.run(answering.answerer, report=report if stderr_is_terminal() else None)
         if path is not None and options.in_order:
             places = {"" if name == STDIN else name: place for place, name in enumerate(files)}
@@ -340,6 +348,7 @@ def _progress(tally: JobTally, n_workers: int | None) -> str:
     parts = [f"{n_done} lines", f"{speed(tally.tokens_per_second)} tokens/s"]
     if tally.share:
         parts[0] += f", {tally.share:.0%} of the input read"
+    if tally.share and tally.share < 1:  # what the lines under way take isn't known
         parts.append(f"{duration(tally.seconds * (1 - tally.share) / tally.share)} left")
     if n_workers is not None:
         parts.append(f"{n_workers} worker{'' if n_workers == 1 else 's'}")

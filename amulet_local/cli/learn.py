@@ -198,6 +198,7 @@ def _output(options: LearnOptions) -> Path:
 def _progress(*, enabled: bool) -> Iterator[Callable[[int, int], None]]:
     """Progress with the time that is left: in place on a terminal, else a line now and then."""
     status = StatusLine(enabled=enabled)
+    status.show("reading the texts")
     is_terminal = stderr_is_terminal()
     began = time.monotonic()
     next_line = began + PROGRESS_SECONDS

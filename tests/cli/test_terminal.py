@@ -11,7 +11,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from amulet_local.cli import terminal
+from amulet_local.batch.job import JobTally
+from amulet_local.cli import batch, learn, terminal
 from amulet_local.cli.terminal import RewritingStream, TerminalStream, one_line, visible
 
 BIDI_CLASSES = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
@@ -161,6 +162,25 @@ def test_work_that_takes_a_while_is_announced_though_it_says_no_more(
     line.erase()
     assert "\x1b[2mcompiling\x1b[0m" in stderr.getvalue()
     assert stderr.getvalue().endswith("\r" + " " * len("compiling") + "\r")
+
+
+def test_texts_that_are_read_are_announced_before_their_first_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stderr = on_a_terminal(monkeypatch)
+    monkeypatch.setattr(terminal, "STATUS_DELAY_SECONDS", 0.01)
+    with learn._progress(enabled=True):
+        assert stderr.written.wait(timeout=60)
+    assert "\x1b[2mreading the texts\x1b[0m" in stderr.getvalue()
+
+
+@pytest.mark.parametrize(("share", "says_time"), [(None, False), (0.25, True), (1.0, False)])
+def test_the_time_that_is_left_is_said_while_lines_are_read(
+    share: float | None, says_time: bool
+) -> None:
+    tally = JobTally(share=share, seconds=5.0, completion_tokens=100)
+    assert ("15 s left" in batch._progress(tally, None)) == says_time
+    assert ("left" in batch._progress(tally, None)) == says_time
 
 
 def test_work_that_is_done_soon_is_not_announced(
