@@ -45,6 +45,32 @@ def check_process(loaded_in: int) -> None:
         )
 
 
+class _Patience:
+    """How long one waiter has seen nothing happen.
+
+    A look that comes late counts as one in time: where this process doesn't get the processor, the
+    stream doesn't either.
+    """
+
+    def __init__(self) -> None:
+        self._seen: object = None
+        self._idle_seconds = 0.0
+        self._looked = time.monotonic()
+
+    def ends(self, activity: object) -> bool:
+        """Whether it is at its end.
+
+        Args:
+            activity: another value than at the last look, or None, if something has happened.
+        """
+        now = time.monotonic()
+        waited = min(now - self._looked, 2 * _LOOK_SECONDS)
+        idle = activity is not None and activity == self._seen
+        self._idle_seconds = self._idle_seconds + waited if idle else 0.0
+        self._seen, self._looked = activity, now
+        return self._idle_seconds > PATIENCE_SECONDS
+
+
 class StreamLock:
     """Turns and the end of an engine.
 
@@ -74,7 +100,7 @@ class StreamLock:
         self.leave = self._inside.pop
         self._holder: object | None = None
         self._owner: int | None = None
-        self._advanced = 0.0
+        self._n_visits = 0
 
     def check_open(self) -> None:
         """Raise EngineClosedError after `close`, and in a process that was forked from this one."""
@@ -105,8 +131,7 @@ class StreamLock:
         """
         self._inside[visit] = threading.get_ident()
         self.check_open()
-        if self._holder is not None:
-            self._advanced = time.monotonic()
+        self._n_visits += 1
 
     def after_leaving(self) -> None:
         """Free the memory, if that is left to who leaves last."""
@@ -120,19 +145,20 @@ class StreamLock:
 
         Raises:
             EngineBusyError: this thread began the stream that has the turn, or nobody has advanced
-                that stream for PATIENCE_SECONDS.
+                that stream for PATIENCE_SECONDS of this wait.
             EngineClosedError: the engine was closed, before or while waiting.
         """
         me = object()
         try:
             with self._lock:
+                patience = _Patience()
                 while self._holder is not None:
-                    self._check_patience()
+                    if self._owner == threading.get_ident() or patience.ends(self._activity()):
+                        raise EngineBusyError(self._busy)
                     self._changed.wait(_LOOK_SECONDS)
                     self.check_open()
                 self._holder = me
                 self._owner = threading.get_ident()
-                self._advanced = time.monotonic()
             self.stop_flag.clear()
             if self._closed:  # between: the flag that `close` set must not be lost
                 self.stop_flag.set()
@@ -163,10 +189,9 @@ class StreamLock:
                 self._changed.wait(_LOOK_SECONDS)
             self._free_if_unused()
 
-    def _check_patience(self) -> None:
-        idle = not self._inside and time.monotonic() - self._advanced > PATIENCE_SECONDS
-        if idle or self._owner == threading.get_ident():
-            raise EngineBusyError(self._busy)
+    def _activity(self) -> object:
+        """What changes whenever the stream goes on; None while it is at it."""
+        return None if self._inside else (self._holder, self._n_visits)
 
     def _free_if_unused(self) -> None:
         if not self._inside and not self._freed:
