@@ -7,6 +7,7 @@ and have the name of their folder.
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import os
 import re
@@ -49,11 +50,11 @@ class FoundModel:
 
 def found_models() -> list[FoundModel]:
     """What is there, by program and name; each file once."""
-    found: dict[Path, FoundModel] = {}
+    found: dict[str, FoundModel] = {}
     ways = (_of_llama_cpp, _of_ollama, _of_lm_studio, _of_jan, _of_gpt4all, _of_hugging_face)
     for way in ways:
         for model in way():
-            found.setdefault(model.path.resolve(), model)
+            found.setdefault(os.path.realpath(model.path), model)
     return list(found.values())
 
 
@@ -64,7 +65,7 @@ def parts_of(path: Path) -> list[Path]:
         return [path]
     name, n_parts = first.groups()
     named = (f"{name}-{n:05d}-of-{n_parts}.gguf" for n in range(2, int(n_parts) + 1))
-    return [path, *(part for part in map(path.with_name, named) if part.is_file())]
+    return [path, *filter(os.path.isfile, map(path.with_name, named))]
 
 
 def weights_in(folder: Path, *patterns: str) -> list[Path]:
@@ -78,7 +79,7 @@ def weights_in(folder: Path, *patterns: str) -> list[Path]:
         for path in _matches(folder, pattern)
         if path.suffix.lower() == ".gguf"
         and not (_LATER_PART.search(path.name) or path.name.lower().startswith("mmproj"))
-        and not path.is_dir()
+        and not os.path.isdir(path)
     ]
 
 
@@ -130,8 +131,8 @@ def cached_file(repository: str, name: str, sha256: str) -> Path | None:
     """
     folder = hugging_face_folder() / f"models--{repository.replace('/', '--')}"
     for path in _matches(folder, f"snapshots/*/{name}"):
-        called = path.resolve().name
-        if path.is_file() and (called == sha256 or not _HEXADECIMAL.fullmatch(called)):
+        called = os.path.basename(os.path.realpath(path))
+        if os.path.isfile(path) and (called == sha256 or not _HEXADECIMAL.fullmatch(called)):
             return path
     return None
 
@@ -163,20 +164,31 @@ def _blob(folder: Path, manifest: Path) -> Path | None:
         if len(digests) != 1 or not _DIGEST.fullmatch(digests[0]):
             return None
         blob = folder / "blobs" / digests[0].replace(":", "-")
-        return blob if blob.is_file() else None
+        return blob if os.path.isfile(blob) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def _files(program: str, folder: Path, *patterns: str) -> Iterator[FoundModel]:
-    for path in filter(Path.is_file, weights_in(folder, *patterns)):
+    for path in filter(os.path.isfile, weights_in(folder, *patterns)):
         yield FoundModel(name=path.stem, path=path, program=program)
 
 
 def _matches(folder: Path, pattern: str) -> list[Path]:
+    """What is there of a pattern; a folder that can't be read, or that is gone, hides no other.
+
+    `Path.glob` ends at the first folder that goes while it looks, and at a link that is too long.
+    """
+    found = [folder]
+    for part in pattern.split("/"):
+        found = [path / name for path in found for name in fnmatch.filter(_names(path), part)]
+    return sorted(found)
+
+
+def _names(folder: Path) -> list[str]:
     try:
-        return sorted(folder.glob(pattern))
-    except OSError:
+        return os.listdir(folder)
+    except (OSError, ValueError):  # the latter of a NUL in a path
         return []
 
 

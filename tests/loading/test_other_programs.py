@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -166,3 +167,55 @@ def test_a_home_folder_is_meant_in_every_folder_of_models(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("AMULET_MODELS", os.pathsep.join(["~/here", "~/there"]))
     assert model_folders()[:2] == [tmp_path / "here", tmp_path / "there"]
+
+
+def long_link(path: Path) -> None:
+    path.symlink_to("a" * 300)
+
+
+def circle(path: Path) -> None:
+    path.symlink_to(path)
+
+
+def to_nothing(path: Path) -> None:
+    path.symlink_to(path.with_name("gone"))
+
+
+def undecodable(path: Path) -> None:
+    path.with_name("\udcff\udcfe.gguf").write_text("GGUF")
+
+
+@pytest.mark.parametrize(
+    "spoil", [long_link, circle, to_nothing, os.mkfifo, Path.mkdir, undecodable]
+)
+def test_one_odd_entry_hides_no_other_model(home: Path, spoil: Callable[[Path], object]) -> None:
+    own = put(home / "models" / "own.gguf")
+    studio = put(home / ".lmstudio/models/someone/repository/b.gguf")
+    hub = put(home / ".cache/huggingface/hub/models--x--y/snapshots/123/c.gguf")
+    for beside in (own, own.parent / "below" / "x", studio, hub):
+        beside.parent.mkdir(exist_ok=True)
+        spoil(beside.with_name("odd.gguf"))
+    for folder in (own.parent, studio.parent.parent, hub.parent.parent):
+        spoil(folder / "odd")
+    assert own in local_models()
+    assert find_model("own") == own
+    found = names()
+    assert found["b"] == ("LM Studio", studio)
+    assert found["c"] == ("Hugging Face", hub)
+
+
+def test_a_folder_that_goes_while_it_is_looked_at_hides_no_other_model(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = put(home / "models" / "own.gguf")
+    (home / "models" / "going").mkdir()
+    list_folder = os.listdir
+
+    def listed(path: Path) -> list[str]:
+        names = list_folder(path)
+        if "going" in names:
+            (Path(path) / "going").rmdir()
+        return names
+
+    monkeypatch.setattr(os, "listdir", listed)
+    assert list(local_models()) == [own]
