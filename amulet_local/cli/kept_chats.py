@@ -65,10 +65,12 @@ def chat_path(name: str) -> Path:
 
 def saved_chats() -> list[Path]:
     """The chats in their folder, the last one first."""
+    dated = []
     with contextlib.suppress(OSError):
-        dated = [(path.stat().st_mtime, path) for path in chats_folder().glob("*.json")]
-        return [path for _, path in sorted(dated, reverse=True)]
-    return []
+        for path in chats_folder().glob("*.json"):
+            with contextlib.suppress(OSError):  # one that has just gone, a link to nothing
+                dated.append((path.stat().st_mtime, path))
+    return [path for _, path in sorted(dated, reverse=True)]
 
 
 def last_chat() -> Path | None:
@@ -164,13 +166,19 @@ class Keeper:
         return self._folder is not None
 
     def begin(self) -> None:
-        """The next turn begins a new file."""
+        """The next turn begins a new file.
+
+        Raises:
+            FileAccessError: none can be made.
+        """
         self.close()
         if self._folder is not None:
             stamp = time.strftime("%Y-%m-%d-%H%M%S")
             numbered = (f"{stamp}-{n}" if n else stamp for n in range(1000))
             names = (f"{name}{self._ending}" for name in numbered)
-            self.path = next(path for path in self._paths(names) if self._take(path))
+            self.path = next((path for path in self._paths(names) if self._take(path)), None)
+            if self.path is None:
+                raise FileAccessError(f"no file can be made in {self._folder}")
 
     def go_on(self, path: Path) -> bool:
         """Go on with a file that is there; False if another process does: a new one begins."""
@@ -195,7 +203,7 @@ class Keeper:
         assert self._folder is not None
         for name in names:
             path = self._folder / f"{name}.json"
-            if not path.exists():
+            if not os.path.lexists(path):
                 yield path
 
     def _take(self, path: Path) -> bool:

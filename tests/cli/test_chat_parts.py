@@ -29,8 +29,16 @@ from amulet_local.cli.chat.slash import help_text, parsed, unknown
 from amulet_local.cli.chat.talk import _fitted
 from amulet_local.cli.chat.type_ahead import TypeAhead
 from amulet_local.cli.columns import cells
-from amulet_local.cli.kept_chats import Keeper, TypedLines, chat_path, model_of, remember_model
-from amulet_local.common.errors import InvalidParameterError, InvalidRequestError
+from amulet_local.cli.kept_chats import (
+    Keeper,
+    TypedLines,
+    chat_path,
+    listed_chats,
+    model_of,
+    remember_model,
+    saved_chats,
+)
+from amulet_local.common.errors import FileAccessError, InvalidParameterError, InvalidRequestError
 from amulet_local.conversation.conversation_file import SavedConversation
 from amulet_local.conversation.conversation_settings import ConversationSettings
 from amulet_local.steering.guards.loop_watch import Watch
@@ -402,3 +410,26 @@ def test_ctrl_c_is_noticed_however_soon_after_the_prompt_it_comes() -> None:
             process.kill()
     os.close(slave)
     os.close(master)
+
+
+def test_one_chat_that_is_no_file_hides_no_other(data: Path, tmp_path: Path) -> None:
+    folder = data / "chats"
+    folder.mkdir(parents=True)
+    for number, name in enumerate(("first", "last")):
+        (folder / f"{name}.json").write_text("{}")
+        os.utime(folder / f"{name}.json", (number, number))
+    (folder / "gone.json").symlink_to(tmp_path / "nothing")
+    (folder / "circle.json").symlink_to(folder / "circle.json")
+    os.mkfifo(folder / "pipe.json")
+    os.utime(folder / "pipe.json", (2, 2))
+    assert [path.stem for path in saved_chats()] == ["pipe", "last", "first"]
+    assert listed_chats() == []
+
+
+def test_where_no_file_can_be_made_that_is_an_error(data: Path) -> None:
+    keeper = Keeper(enabled=True)
+    (data / "chats").rmdir()
+    (data / "chats").write_text("")
+    with pytest.raises(FileAccessError, match="no file can be made"):
+        keeper.begin()
+    assert keeper.path is None

@@ -130,10 +130,10 @@ class Chat:
         """Write the chat to its file; where that fails it is said, and the chat goes on."""
         if not self.keeper.keeps:
             return
-        if self.keeper.path is None:
-            self.keeper.begin()
-        assert self.keeper.path is not None
         try:
+            if self.keeper.path is None:
+                self.keeper.begin()
+            assert self.keeper.path is not None
             self.conversation.save(self.keeper.path)
         except AmuletError as error:
             self.warn([f"this chat isn't kept: {error}"])
