@@ -9,9 +9,10 @@ deleted is overwritten (secure_delete), and `purge` leaves nothing of it in the 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -71,19 +72,32 @@ MIGRATIONS = (
 PATIENCE_SECONDS = 10.0
 """How long a write waits for another process's."""
 
+_PRAGMAS = ("secure_delete=ON", "journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY")
+"""The last so that no other disk has a copy while the file is written anew."""
+
+_SPARE_BYTES = 1 << 17
+"""Of room on the disk, beyond twice the file, for what is deleted from it."""
+
 _NOT_THERE = "there is no profile {name!r}; {meant}`amulet-local profile create {name}` makes it"
 
 
 def _meant(path: Path) -> str:
     """A question after the name that there is, in other capitals."""
-    there = (other.stem for other in path.parent.glob("*.db") if other.is_file())
-    alike = next((name for name in there if name.lower() == path.stem.lower()), None)
+    alike = next((name for name in names() if name.lower() == path.stem.lower()), None)
     return f"did you mean {alike!r}? " if alike else ""
 
 
 def profiles_folder() -> Path:
     """Where profiles are. It may not exist."""
     return data_folder() / "profiles"
+
+
+def names() -> list[str]:
+    """What the files in that folder are called; none where it can't be read, or has just gone."""
+    with suppress(OSError):
+        found = sorted(profiles_folder().glob("*.db"))
+        return [path.stem for path in found if os.path.isfile(path)]
+    return []
 
 
 def create(path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
@@ -150,7 +164,7 @@ def put_in_place(made: Path, path: Path) -> None:
 def _place(path: Path) -> Path:
     try:
         return private_files.place(path)
-    except PermissionError as error:
+    except OSError as error:  # another user's link, or one that leads nowhere
         raise ProfileError(f"{path} isn't used: {error.strerror}") from None
 
 
@@ -163,7 +177,7 @@ def opened(path: Path, migrations: Sequence[str] = MIGRATIONS) -> Iterator[sqlit
             process doesn't finish its write.
     """
     with _typed_errors(path):
-        if not _place(path).is_file():
+        if not os.path.isfile(_place(path)):
             raise ProfileError(_NOT_THERE.format(name=path.stem, meant=_meant(path)))
         with closing(_connection(path)) as connection:
             _check(connection, path, migrations)
@@ -185,20 +199,52 @@ def purge(path: Path, delete: Callable[[sqlite3.Connection], int]) -> int:
         delete: does it, and returns how many they were.
 
     Raises:
-        ProfileError: as `opened`, also where another process reads for so long that its log can't
-            be emptied; the rows are deleted then.
+        ProfileError: as `opened`, also where the disk has no room for the file written anew (nothing
+            is deleted then), or where another process is in the way of that, or reads for so long
+            that its log can't be emptied (the rows are deleted then).
     """
     with opened(path) as connection:
+        _check_room(path)
         with _transaction(connection):
             n_deleted = delete(connection)
-        connection.execute("VACUUM")
-        (busy, *_rest) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if busy:
-            raise ProfileError(
-                f"{path.stem}: it is deleted, but another process reads the profile, so that a "
-                f"copy is in {path.name}-wal until it ends; do it again then"
+        try:
+            connection.execute("VACUUM")
+            left = ""
+        except sqlite3.Error as error:
+            left = (
+                f"the file can't be written anew ({error}), so that pieces of it may be left in "
+                f"unused parts of {path} until the next `forget`, `reset` or `import`"
             )
+        with suppress(sqlite3.Error):
+            (busy, *_rest) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                left = (
+                    f"another process reads the profile, so that a copy is in {path.name}-wal "
+                    f"until it ends"
+                )
+        if left:
+            raise ProfileError(f"{path.stem}: it is deleted, but {left}")
         return n_deleted
+
+
+def _check_room(path: Path) -> None:
+    """Refuse to begin what would be left half done on a full disk.
+
+    Raises:
+        ProfileError: there is too little room to write the file anew, beside it and into its log.
+    """
+    place = _place(path)
+    needed = _SPARE_BYTES
+    for file in (place, place.with_name(f"{place.name}-wal")):
+        with suppress(FileNotFoundError):  # who closes it last takes the log away
+            needed += 2 * file.stat().st_size
+    free = shutil.disk_usage(place.parent).free
+    if free < needed:
+        raise ProfileError(
+            f"nothing was changed: {path} is written anew when something is deleted, which takes "
+            f"{needed / 1e6:.1f} MB of its disk, and {free / 1e6:.1f} are free; make room, or "
+            f"delete the whole profile: `amulet-local profile delete {path.stem}` needs none"
+        )
 
 
 @contextmanager
@@ -215,8 +261,12 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 def _connection(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=PATIENCE_SECONDS, isolation_level=None)
-    for pragma in ("secure_delete=ON", "journal_mode=WAL", "synchronous=FULL"):
-        connection.execute(f"PRAGMA {pragma}")
+    try:
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -276,6 +326,8 @@ def _version(connection: sqlite3.Connection) -> int:
 def _typed_errors(path: Path) -> Iterator[None]:
     try:
         yield
+    except OSError as error:  # it, or its folder, has gone meanwhile
+        raise ProfileError(f"{path} can't be read or written: {error.strerror}") from None
     except (sqlite3.Error, UnicodeDecodeError) as error:  # the latter of a message of SQLite's
         said = str(error)
         if "full" in said or "disk I/O" in said:

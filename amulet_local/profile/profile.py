@@ -6,6 +6,7 @@ several processes may use one profile.
 
 from __future__ import annotations
 
+import os
 import re
 import sqlite3
 import time
@@ -58,7 +59,7 @@ class Profile:
     @property
     def exists(self) -> bool:
         """Whether there is such a file."""
-        return self.path.is_file()
+        return os.path.isfile(self.path)
 
     def create(self, contents: Contents | None = None) -> None:
         """Make it.
@@ -226,9 +227,7 @@ class Profile:
 
 def listed() -> list[str]:
     """Names of the profiles that there are."""
-    return sorted(
-        path.stem for path in database.profiles_folder().glob("*.db") if _NAME.fullmatch(path.stem)
-    )
+    return [name for name in database.names() if _NAME.fullmatch(name)]
 
 
 def _create(path: Path, contents: Contents) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -183,6 +184,40 @@ def test_a_full_disk_loses_nothing_that_was_acknowledged(
         fill()
     assert kept
     assert [item.id for item in profile.contents().facts] == kept
+
+
+def test_on_a_full_disk_nothing_is_forgotten_by_half(
+    profile: Profile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile.add(PICK)
+    full = shutil.disk_usage(profile.path)._replace(free=100_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: full)
+        for delete in (
+            lambda: profile.forget(["p1"]),
+            lambda: profile.forget_text("zebra"),
+            profile.reset,
+        ):
+            with pytest.raises(
+                ProfileError, match=r"nothing was changed.*0\.1 are free.*delete me"
+            ):
+                delete()
+        assert len(profile.contents().feedback) == 1
+    profile.forget(["p1"])
+    assert remains(profile, "zebra") == []
+
+
+def test_what_was_deleted_before_the_disk_was_full_isnt_said_to_be_there(
+    profile: Profile, no_more_room: None
+) -> None:
+    profile.add(PICK)
+    with pytest.raises(ProfileError, match="make room"):
+        for number in range(1000):
+            profile.add(replace(FACT, text=f"{number} {'x' * 2000}"))
+    with pytest.raises(ProfileError, match=r"it is deleted, but .*can't be written anew"):
+        profile.forget(["p1"])
+    assert profile.contents().feedback == ()
+    assert remains(profile, "zebra") == []  # it was overwritten where it was
 
 
 @pytest.mark.parametrize(
