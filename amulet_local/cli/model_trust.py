@@ -116,6 +116,7 @@ def _known_digest(path: Path) -> str | None:
 
 def approve(options: ModelApproveOptions) -> None:
     """Take the user's word for a file, unless a trial shows at once that it kills llama.cpp."""
+    from amulet_local.common.file_identity import file_identity
     from amulet_local.llama.gguf import read_header
     from amulet_local.llama.split_files import other_parts
     from amulet_local.loading import approved_files
@@ -123,15 +124,28 @@ def approve(options: ModelApproveOptions) -> None:
 
     path = find_model(options.model)
     if options.revoke:
-        approved_files.revoke(path)
+        try:
+            approved_files.revoke(path)
+        except OSError as error:
+            raise FileAccessError(
+                f"{path} stays approved, that can't be taken back: {error.strerror}"
+            ) from None
         if approved_files.is_approved(path):
             write(f"{one_line(path)} is of the catalogue, and stays approved\n")
         else:
             write(f"{one_line(path)} runs in a process of its own from now on\n")
         return
-    header = read_header(path)
-    outcome = _outcome_of_trial(path, header)
-    approved_files.approve(path, other_parts(path, header))
+    try:
+        tried = file_identity(path)
+        header = read_header(path)
+        outcome = _outcome_of_trial(path, header)
+        if file_identity(path) != tried:
+            raise FileAccessError(
+                f"{path} was changed while it was tried, and isn't approved; do it again"
+            )
+        approved_files.approve(path, other_parts(path, header))
+    except OSError as error:  # it has gone meanwhile
+        raise FileAccessError(f"can't read {path}: {error.strerror}") from None
     if not approved_files.is_approved(path):
         raise FileAccessError(
             f"that can't be kept: {cache_folder()} can't be written, or others may write to it"

@@ -28,6 +28,9 @@ def are_unchanged(noted: Any) -> bool:
     Raises:
         OSError: one of them isn't there.
     """
-    return isinstance(noted, dict) and all(
-        file_identity(path) == identity for path, identity in noted.items()
-    )
+    try:
+        return isinstance(noted, dict) and all(
+            file_identity(path) == identity for path, identity in noted.items()
+        )
+    except ValueError:  # no path of any file
+        return False

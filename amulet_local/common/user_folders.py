@@ -35,17 +35,28 @@ def private_folder(folder: Path) -> Path | None:
     write in it: nothing in such a folder can be trusted.
     """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = folder.stat()
+        _make(folder)
     except OSError:
         return None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        return None
-    if os.name == "posix" and (
-        status.st_uid != os.getuid() or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    ):
-        return None
-    return folder
+    return folder if os.access(folder, os.W_OK | os.X_OK) and is_private(folder) else None
+
+
+def is_private(folder: Path) -> bool:
+    """Whether a folder is there, and nobody but this user could have put something into it."""
+    try:
+        status = folder.stat()
+    except OSError:
+        return False
+    return os.name != "posix" or (
+        status.st_uid == os.getuid() and not status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    )
+
+
+def _make(folder: Path) -> None:
+    """Make a folder with those above it: whatever the umask says, nobody else may write there."""
+    if not os.path.isdir(folder):
+        _make(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _folder(own: str, xdg: str, linux: str, macos: str, windows: str) -> Path:

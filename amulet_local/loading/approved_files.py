@@ -15,7 +15,6 @@ from pathlib import Path
 
 from amulet_local.common import measurement_cache
 from amulet_local.common.file_identity import are_unchanged, file_identity, identities
-from amulet_local.common.user_folders import cache_folder, private_folder
 from amulet_local.loading.model_store import catalogue
 from amulet_local.params.choices import Isolate
 from amulet_local.params.model_use import TEXT, ModelUse
@@ -41,9 +40,7 @@ def is_approved(path: str | os.PathLike[str]) -> bool:
     try:
         if _is_of_catalogue(path):
             return True
-        if private_folder(cache_folder()) is None:  # else another user could say it
-            return False
-        return are_unchanged(measurement_cache.read(_FILE).get(file_identity(path)))
+        return _is_noted(file_identity(path))
     except OSError:
         return False
 
@@ -64,10 +61,19 @@ def approve(path: Path, others: Sequence[Path] = ()) -> None:
 def revoke(path: str | os.PathLike[str]) -> None:
     """Take that back. A file of the catalogue stays approved.
 
+    Where nothing can be written, on a full disk, the word for every other file goes as well.
+
     Raises:
-        OSError: it isn't there.
+        OSError: it isn't there, or the word can't be taken back.
     """
-    measurement_cache.keep(_FILE, file_identity(path), None)
+    identity = file_identity(path)
+    measurement_cache.keep(_FILE, identity, None)
+    if _is_noted(identity):
+        measurement_cache.forget_all(_FILE)
+
+
+def _is_noted(identity: str) -> bool:
+    return are_unchanged(measurement_cache.read(_FILE).get(identity))
 
 
 def _is_of_catalogue(path: str | os.PathLike[str]) -> bool:

@@ -11,8 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +23,7 @@ from amulet_local.common.errors import (
     SettingsError,
     UnknownPreferenceError,
 )
+from amulet_local.common.folder_lock import locked
 from amulet_local.preferences.names import (
     BUILT_IN_PREFERENCES,
     did_you_mean,
@@ -274,7 +274,7 @@ def _change(edit: Callable[[UserSettings], UserSettings]) -> Path:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         target = private_files.place(path)  # a link stays one
-        with _locked(target.parent):
+        with locked(target.parent, LOCK_SECONDS):
             for _ in range(_ATTEMPTS):
                 before = read_bytes(target)
                 after = _edited(before or b"", edit)
@@ -382,35 +382,3 @@ def _change_model(document: TOMLDocument, name: str, model: UserModelSettings) -
             models[name][key] = values[key]
         elif key in models[name]:
             del models[name][key]
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, where the system has such a thing. It ends with the process."""
-    try:
-        import fcntl
-    except ImportError:
-        yield
-        return
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except PermissionError:  # a folder that can't be listed
-        yield
-        return
-    try:
-        deadline = time.monotonic() + LOCK_SECONDS
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise FileAccessError(
-                        f"another program is changing the settings in {folder}; try again"
-                    ) from None
-                time.sleep(0.01)
-            except OSError:  # some network file systems
-                break
-        yield
-    finally:
-        os.close(descriptor)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from amulet_local.common import measurement_cache
+from amulet_local.common.folder_lock import locked
 
 
 @pytest.fixture
@@ -90,10 +91,10 @@ def test_a_folder_that_cant_be_made_or_written_keeps_nothing(
     assert folder.is_file() or os.listdir(folder) == []
 
 
-def test_several_writers_leave_a_whole_file(folder: Path) -> None:
+def test_of_what_several_write_at_once_nothing_is_lost(folder: Path) -> None:
     def write(writer: int) -> None:
         for n in range(20):
-            measurement_cache.keep("a.json", f"{writer}", n)
+            measurement_cache.keep("a.json", f"{writer}, {n}", n)
 
     threads = [threading.Thread(target=write, args=(writer,)) for writer in range(4)]
     for thread in threads:
@@ -101,6 +102,26 @@ def test_several_writers_leave_a_whole_file(folder: Path) -> None:
     for thread in threads:
         thread.join()
     entries = measurement_cache.read("a.json")
-    assert set(entries) <= {"0", "1", "2", "3"}
-    assert 19 in entries.values()
+    assert set(entries) == {f"{writer}, {n}" for writer in range(4) for n in range(20)}
     assert os.listdir(folder) == ["a.json"]
+
+
+def test_a_writer_that_hangs_costs_what_was_to_be_kept_and_nothing_else(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measurement_cache, "LOCK_SECONDS", 0.05)
+    measurement_cache.keep("a.json", "x", 1)
+    with locked(folder, 0):
+        measurement_cache.keep("a.json", "y", 2)
+    assert measurement_cache.read("a.json") == {"x": 1}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes")
+def test_what_another_user_could_have_written_counts_as_nothing(folder: Path) -> None:
+    measurement_cache.keep("a.json", "x", 1)
+    for mode in (0o770, 0o707):
+        folder.chmod(mode)
+        assert measurement_cache.read("a.json") == {}
+    folder.chmod(0o500)  # of a disk that can only be read
+    assert measurement_cache.read("a.json") == {"x": 1}
+    folder.chmod(0o700)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from amulet_local.common import measurement_cache
+from amulet_local.common.file_identity import file_identity
 from amulet_local.common.user_folders import cache_folder
 from amulet_local.loading.approved_files import approve, is_approved, needs_isolation, revoke
 from amulet_local.params.model_use import EMBEDDING, ModelUse
@@ -81,3 +83,44 @@ def test_what_another_user_could_have_said_counts_for_nothing(sound: Path) -> No
     assert not is_approved(sound)
     cache_folder().chmod(stat.S_IRWXU)
     assert is_approved(sound)
+
+
+def full(*_: object, **__: object) -> None:
+    raise OSError(28, "No space left on device")
+
+
+def test_a_word_is_taken_back_on_a_full_disk_too(
+    sound: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = write_small(tmp_path / "other.gguf", *small_llama())
+    approve(sound)
+    approve(other)
+    monkeypatch.setattr("tempfile.mkstemp", full)
+    revoke(sound)
+    assert not is_approved(sound)
+    assert not is_approved(other)
+    monkeypatch.undo()
+
+
+def test_a_word_that_cant_be_taken_back_is_an_error(
+    sound: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approve(sound)
+    monkeypatch.setattr("tempfile.mkstemp", full)
+    monkeypatch.setattr(os, "unlink", full)
+    with pytest.raises(OSError, match="No space left"):
+        revoke(sound)
+    assert is_approved(sound)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["yes", True, 1, ["sound.gguf"], {"a\0b": "x"}, {"\ud800": "x"}, {"x" * 5000: "x"}, {"": ""}],
+)
+def test_an_entry_that_this_program_didnt_write_approves_nothing(
+    sound: Path, entry: object
+) -> None:
+    approve(sound)
+    assert is_approved(sound)
+    measurement_cache.keep("approved_files.json", file_identity(sound), entry)
+    assert not is_approved(sound)
