@@ -3,14 +3,16 @@
 NumPy's passes need no preparation, so they make the first tokens. Numba's (numba_passes.py) take a
 third of their time, and have to be compiled (seconds, once on a machine) and loaded, which holds up
 the steps meanwhile. So after ENOUGH_LOGITS a process of its own fills the cache, and a thread loads
-from it what then takes the places of NumPy's passes. Where no cache folder can be trusted, or
-anything fails, those stay. Combinations are the same to the bit; sums over them, which guards look
-at, agree to 1e-6, as both do with float64. Knows nothing about who combines.
+from it what then takes the places of NumPy's passes. What can't be used of the cache is made anew;
+where no cache folder can be trusted, or anything fails, NumPy's stay. Combinations are the same to
+the bit; sums over them, which guards look at, agree to 1e-6, as both do with float64. Knows nothing
+about who combines.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -75,18 +77,34 @@ def take_over() -> bool:
     if folder is None or not sys.executable:
         return False
     try:
-        subprocess.run(
-            [sys.executable, "-m", __name__, str(folder)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            timeout=COMPILE_SECONDS,
-            check=True,
-        )
+        try:
+            _fill(folder)
+        except subprocess.CalledProcessError:  # Numba can't use what is there: a torn file, ...
+            shutil.rmtree(folder)
+            folder.mkdir(mode=0o700)
+            _fill(folder)
         kernels.use(loaded(folder))
     except Exception:
         return False
     return True
+
+
+def _fill(folder: Path) -> None:
+    """Have a process of its own compile what the folder lacks, and try what it has.
+
+    Raises:
+        subprocess.CalledProcessError: it failed, or it died.
+        subprocess.TimeoutExpired: it takes too long.
+        OSError: it can't be started.
+    """
+    subprocess.run(
+        [sys.executable, "-m", __name__, str(folder)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=COMPILE_SECONDS,
+        check=True,
+    )
 
 
 if __name__ == "__main__":

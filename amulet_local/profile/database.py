@@ -199,9 +199,9 @@ def purge(path: Path, delete: Callable[[sqlite3.Connection], int]) -> int:
         delete: does it, and returns how many they were.
 
     Raises:
-        ProfileError: as `opened`, also where the disk has no room for the file written anew (nothing
-            is deleted then), or where another process is in the way of that, or reads for so long
-            that its log can't be emptied (the rows are deleted then).
+        ProfileError: as `opened`, also where the disk has no room for the file written anew
+            (nothing is deleted then), or where another process is in the way of that, or reads for
+            so long that its log can't be emptied (the rows are deleted then).
     """
     with opened(path) as connection:
         _check_room(path)

@@ -62,6 +62,10 @@ class Tokenizer(Protocol):
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]: ...
 
 
+MOST_AT_ONCE = 4096
+"""Markers of a text that llama.cpp cuts up itself: its time grows with their number's square."""
+
+
 class Disguise:
     """Swaps characters of user text for private-use ones and back; made anew for each prompt."""
 
@@ -156,7 +160,8 @@ class Literalizer:
             return []
         text = disguise.reveal(rendered)
         markers = self._find(rendered)
-        if text == rendered or markers == self._find(text):
+        same = text == rendered or markers == self._find(text)
+        if same and len(markers) <= MOST_AT_ONCE:
             return self._vocabulary.tokenize(text, add_special=False, parse_special=True)
         return self._encode_cut(text, _disjoint(markers, text))
 

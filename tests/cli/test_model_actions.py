@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from amulet_local.llama import memory
+from amulet_local.llama import memory, trial
 from amulet_local.llama.gguf import read_header
 from amulet_local.loading.approved_files import is_approved
 from tests.cli.conftest import CallCli
@@ -81,6 +82,33 @@ def test_a_file_is_approved_and_that_is_taken_back(
     monkeypatch.setenv("DIE_AT_DECODE", "1")
     assert "llama.cpp ends the process" in call("models", "approve", copied).error_line
     assert not is_approved(copied)
+
+
+def test_a_file_that_changes_while_it_is_tried_isnt_approved(
+    call: CallCli, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    try_out = trial.try_out
+
+    def meanwhile(path: Path, *use: object) -> str | None:
+        os.utime(path, (1, 1))
+        return try_out(path, *use)
+
+    monkeypatch.setattr(trial, "try_out", meanwhile)
+    assert "was changed while it was tried" in call("models", "approve", copied).error_line
+    assert not is_approved(copied)
+
+
+def test_a_word_that_cant_be_taken_back_is_said(
+    call: CallCli, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    assert "is approved" in call("models", "approve", copied).out
+    monkeypatch.setattr("tempfile.mkstemp", full)
+    monkeypatch.setattr(os, "unlink", full)
+    said = call("models", "approve", copied, "--revoke").error_line
+    assert "stays approved, that can't be taken back: No space left" in said
 
 
 def test_a_model_is_quantised_once_more_only_where_that_is_said(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +44,29 @@ def test_models_lists_the_catalogue_and_the_folders(call: CallCli, own_models: P
     assert "dangling" in lines
     assert "readme" not in lines
     assert not set(outcome.out) & set("\x1b\x9b\u202e")
+
+
+def test_hostile_names_are_listed_on_a_line_each(
+    call: CallCli, own_models: Path, tiny_gguf: Callable[..., Path]
+) -> None:
+    (own_models / "long.gguf").symlink_to("a" * 300)
+    (own_models / "circle.gguf").symlink_to(own_models / "circle.gguf")
+    os.mkfifo(own_models / "pipe.gguf")
+    for name in ("two\nlines.gguf", "bytes\udcff.gguf", "back\rwards.gguf"):
+        shutil.copy(own_models / "mine.gguf", own_models / name)
+    (own_models / "folder\x1b[2J").mkdir()
+    shutil.copy(own_models / "mine.gguf", own_models / "folder\x1b[2J" / "inner.gguf")
+    outcome = call("models")
+    assert outcome.code == 0
+    assert outcome.out.replace("\n", "").isprintable()
+    listed = [line.split("  ")[1] for line in outcome.out.splitlines() if line.startswith("  ")]
+    for name in ("two lines", "bytes\\udcff", "back wards", "inner", "long", "circle", "pipe"):
+        assert name in listed
+    shown = json.loads(call("models", "--json").out)
+    names = {item["name"] for item in shown["files"]}
+    assert {"two\nlines", "bytes\udcff", "back\rwards", "inner", "long"} <= names
+    for name in ("circle", "long", "pipe"):
+        assert call("models", "show", name).code == 1
 
 
 def test_models_as_json(call: CallCli, own_models: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -16,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 
 from amulet_local import SamplingParams, load
 from amulet_local.optimizer import compiled, kernels
-from amulet_local.optimizer.numba_passes import BLOCK
+from amulet_local.optimizer.numba_passes import BLOCK, PASSES
 from amulet_local.optimizer.realigner import Realigner
 
 pytestmark = pytest.mark.lengthy
@@ -29,9 +31,15 @@ LOGITS = st.floats(-1e4, 1e4, width=32) | st.sampled_from(
 
 
 @pytest.fixture(scope="module")
-def numbas(tmp_path_factory: pytest.TempPathFactory) -> kernels.Passes:
+def folder_of_numbas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where they are kept."""
+    return tmp_path_factory.mktemp("numba")
+
+
+@pytest.fixture(scope="module")
+def numbas(folder_of_numbas: Path) -> kernels.Passes:
     """The passes, compiled here."""
-    return compiled.loaded(tmp_path_factory.mktemp("numba"))
+    return compiled.loaded(folder_of_numbas)
 
 
 @pytest.fixture
@@ -119,6 +127,24 @@ def test_after_enough_steps_it_takes_over(
     plain, preference = np.random.default_rng(0).normal(size=(2, 999)).astype(np.float32)
     token = Realigner(999).greedy(plain, preference, 3.0)
     assert token == int((plain + 3.0 * (preference - plain)).argmax())
+
+
+def test_what_cant_be_used_of_the_cache_is_compiled_anew(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    numpys: None,
+    folder_of_numbas: Path,
+    numbas: kernels.Passes,
+) -> None:
+    folder = tmp_path / "numba"
+    shutil.copytree(folder_of_numbas, folder)
+    torn = [path for path in folder.rglob("*.nbi") if path.is_file()]
+    assert len(torn) == len(PASSES)
+    for path in torn:
+        os.truncate(path, path.stat().st_size // 2)
+    monkeypatch.setattr(compiled, "kernel_cache_folder", lambda: folder)
+    assert compiled.take_over()
+    assert kernels.passes is not kernels.NUMPYS
 
 
 def test_it_begins_once_and_beside_the_answer(tmp_path: Path) -> None:

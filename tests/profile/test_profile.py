@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -211,13 +211,41 @@ def test_what_was_deleted_before_the_disk_was_full_isnt_said_to_be_there(
     profile: Profile, no_more_room: None
 ) -> None:
     profile.add(PICK)
-    with pytest.raises(ProfileError, match="make room"):
+
+    def fill() -> None:
         for number in range(1000):
             profile.add(replace(FACT, text=f"{number} {'x' * 2000}"))
+
+    with pytest.raises(ProfileError, match="make room"):
+        fill()
     with pytest.raises(ProfileError, match=r"it is deleted, but .*can't be written anew"):
         profile.forget(["p1"])
     assert profile.contents().feedback == ()
     assert remains(profile, "zebra") == []  # it was overwritten where it was
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        Path.mkdir,
+        os.mkfifo,
+        lambda path: path.symlink_to("a" * 300),
+        lambda path: path.symlink_to(path),
+        lambda path: path.symlink_to("/dev/zero"),
+        lambda path: shutil.rmtree(path.parent),
+        lambda path: None,
+    ],
+)
+def test_what_isnt_a_file_any_more_is_one_clear_error(
+    profile: Profile, spoil: Callable[[Path], object]
+) -> None:
+    profile.path.unlink()
+    spoil(profile.path)
+    assert not profile.exists
+    for use in (profile.contents, lambda: profile.add(FACT), profile.reset, profile.delete):
+        with pytest.raises(ProfileError, match=r"there is no profile 'me'|isn't used"):
+            use()
+    assert listed() == []
 
 
 @pytest.mark.parametrize(

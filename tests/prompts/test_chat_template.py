@@ -21,6 +21,7 @@ from amulet_local.common.errors import (
 )
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.params.choices import Placement
+from amulet_local.prompts import literal_text
 from amulet_local.prompts.builtin_templates import BUILTIN_TEMPLATES, builtin_template
 from amulet_local.prompts.chat_template import ChatTemplate
 from amulet_local.prompts.literal_text import Literalizer
@@ -420,6 +421,29 @@ def test_smollm2_gets_chatml(smollm2: tuple[Vocabulary, str]) -> None:
         encoded.text, add_special=True, parse_special=True
     )
     assert encoded.notes == ()
+
+
+def test_of_very_many_messages_llama_cpp_gets_few_at_once_and_the_tokens_are_the_same(
+    smollm2: tuple[Vocabulary, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time grows with the square of how many markers a text has: 100,000 took minutes."""
+    vocabulary, source = smollm2
+    n_markers = []
+    tokenize = Vocabulary.tokenize
+
+    def counted(self: Vocabulary, text: str, **how: bool) -> list[int]:
+        n_markers.append(text.count("<|im_"))
+        return tokenize(self, text, **how)
+
+    messages = [{"role": "user", "content": "hi\n there "}] * literal_text.MOST_AT_ONCE
+    template = ChatTemplate(source, vocabulary)
+    monkeypatch.setattr(Vocabulary, "tokenize", counted)
+    encoded = template.encode(messages)
+    assert max(n_markers) <= literal_text.MOST_AT_ONCE
+    monkeypatch.undo()
+    assert encoded.token_ids == vocabulary.tokenize(
+        encoded.text, add_special=True, parse_special=True
+    )
 
 
 @settings(

@@ -9,10 +9,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from amulet_local import Engine, errors
@@ -30,7 +31,12 @@ from tests.scripted import scripted_engine
 
 
 @contextmanager
-def serving(engine: Engine, path: Path, **options: Any) -> Iterator[threading.Thread]:
+def serving(
+    engine: Engine,
+    path: Path,
+    limits: Limits | None = None,
+    **options: Any,
+) -> Iterator[threading.Thread]:
     """A server at a path, in a thread."""
     names = ModelNames(["scripted"])
     pool = engine.pool(places=1, waiting=4)
@@ -43,7 +49,7 @@ def serving(engine: Engine, path: Path, **options: Any) -> Iterator[threading.Th
         args=(service, [listening]),
         kwargs={
             "access": Access(),
-            "limits": Limits(),
+            "limits": limits or Limits(),
             "version": "0",
             "ready": ready.set,
             "on_server": servers.append,
@@ -84,6 +90,34 @@ def test_a_server_that_nobody_asks_ends(path: Path) -> None:
     with scripted_engine() as engine, serving(engine, path, idle_seconds=0.01) as thread:
         thread.join(60)
         assert not thread.is_alive()
+
+
+def test_at_a_path_too_a_client_that_falls_silent_is_closed_and_costs_no_answer(
+    path: Path,
+) -> None:
+    limits = Limits(head_seconds=0.3, body_seconds=0.3)
+    head = b"POST /tokenize HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    starts = (b"", b"POST /tok", head, head + b"Content-Length: 100\r\n\r\n{")
+    with (
+        scripted_engine() as engine,
+        serving(engine, path, limits=limits),
+        ExitStack() as held,
+    ):
+        silent = []
+        for start in starts * 8:
+            connection = held.enter_context(socket.socket(socket.AF_UNIX))
+            connection.settimeout(60)
+            connection.connect(str(path))
+            connection.sendall(start)
+            silent.append(connection)
+        client = held.enter_context(
+            httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), timeout=60)
+        )
+        assert client.get("http://localhost/health").status_code == 200
+        for connection in silent:  # each is ended from the other side
+            while connection.recv(65536):
+                pass
+        assert client.get("http://localhost/health").status_code == 200
 
 
 HANDED_OVER = """
