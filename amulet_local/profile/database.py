@@ -150,9 +150,11 @@ def put_in_place(made: Path, path: Path) -> None:
     """Let a file that is whole take the place of a damaged one; a link stays one.
 
     Raises:
-        ProfileError: it can't be written.
+        ProfileError: it can't be written, or what is there is no file.
     """
     place = _place(path)
+    if os.path.lexists(place) and not os.path.isfile(place):
+        raise ProfileError(f"{path} can't be written: it is there and isn't a file")
     try:
         for ending in ("-wal", "-shm"):  # a log of the old file's would be taken for the new one's
             place.with_name(place.name + ending).unlink(missing_ok=True)

@@ -224,6 +224,18 @@ def test_what_was_deleted_before_the_disk_was_full_isnt_said_to_be_there(
     assert remains(profile, "zebra") == []  # it was overwritten where it was
 
 
+def test_what_became_a_pipe_meanwhile_stays_one(profile: Profile, tmp_path: Path) -> None:
+    """As a link of root's that leads to a device."""
+    pipe, made = tmp_path / "pipe", database.beside(profile.path)
+    made.write_bytes(profile.path.read_bytes())
+    profile.path.unlink()
+    os.mkfifo(pipe)
+    profile.path.symlink_to(pipe)
+    with pytest.raises(ProfileError, match="isn't a file"):
+        database.put_in_place(made, profile.path)
+    assert pipe.is_fifo()
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
