@@ -45,7 +45,7 @@ def check_process(loaded_in: int) -> None:
         )
 
 
-class _Patience:
+class _IdleWatch:
     """How long one waiter has seen nothing happen.
 
     A look that comes late counts as one in time: where this process doesn't get the processor, the
@@ -151,7 +151,7 @@ class StreamLock:
         me = object()
         try:
             with self._lock:
-                patience = _Patience()
+                patience = _IdleWatch()
                 while self._holder is not None:
                     if self._owner == threading.get_ident() or patience.ends(self._activity()):
                         raise EngineBusyError(self._busy)
