@@ -55,28 +55,61 @@ class Realigner:
     def __init__(self, n_vocab: int) -> None:
         self.n_vocab = n_vocab
         self.combined = CombinedRow(n_vocab)
-        rows = np.empty((4, n_vocab), dtype=np.float32)
-        self._mixed, self._capped, self._shrunken, self._restrained = rows
+        rows = np.empty((6, n_vocab), dtype=np.float32)
+        self._mixed, self._capped, self._shrunken, self._restrained = rows[:4]
+        self._likeliest, self._log_p = rows[4:]
         self._kept = np.empty(0, dtype=np.int32)
         self._kept_logits, self._kept_differences = np.empty((2, 0), dtype=np.float32)
 
-    def mix(self, plain: Logits, preferences: Sequence[Logits], weights: Sequence[float]) -> Logits:
+    def mix(
+        self,
+        plain: Logits,
+        preferences: Sequence[Logits],
+        weights: Sequence[float],
+        *,
+        most: float | None = None,
+    ) -> Logits:
         """Preference row of a mix: l0 + sum_k w_k (l_k - l0), the combination at scale 1.
 
         A single preference of weight 1 comes back as it is, without a copy; otherwise the result
         is valid until the next call.
 
+        A product of rows can be largest where each of them is tiny: a token at -33, -19 and -13
+        nats is at 0 in the mix of both. So log p0 + sum_k w_k (log p_k - log p0) is cut at `most`
+        nats above the largest of log p0 and those log p_k whose weight is above 0.
+
         Args:
             plain: logits under the plain prompt, float32, shape (n_vocab,).
             preferences: logits under each preference prompt, the same.
             weights: one weight per preference, any sign.
+            most: in nats; None cuts nothing.
+
+        Raises:
+            LogitsError: where something is cut, and a row holds a NaN or +inf, or no token is left.
         """
         if len(preferences) == 1 and weights[0] == 1.0:
             return preferences[0]
         np.copyto(self._mixed, plain)
         for row, weight in zip(preferences, weights, strict=True):
             kernels.add_to_mix(plain, row, np.float32(weight), self._mixed, self.combined.scratch)
+        if most is not None:
+            self._cut_mix(plain, preferences, weights, most)
         return self._mixed
+
+    def _cut_mix(
+        self, plain: Logits, preferences: Sequence[Logits], weights: Sequence[float], most: float
+    ) -> None:
+        plain_normaliser = self.log_normaliser(plain)
+        shift = plain_normaliser  # of the mixed logits against those of log-probabilities
+        np.subtract(plain, np.float32(plain_normaliser), out=self._likeliest)
+        for row, weight in zip(preferences, weights, strict=True):
+            normaliser = self.log_normaliser(row)
+            shift += weight * (normaliser - plain_normaliser)
+            if weight > 0:
+                np.subtract(row, np.float32(normaliser), out=self._log_p)
+                np.maximum(self._likeliest, self._log_p, out=self._likeliest)
+        self._likeliest += np.float32(shift + most)
+        np.minimum(self._mixed, self._likeliest, out=self._mixed)
 
     def top(self, row: Logits) -> int:
         """The token with the largest logit of a row, the first of equals.

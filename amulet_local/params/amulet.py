@@ -43,8 +43,8 @@ class AmuletParams(StrictParams):
         max_guidance: an upper bound for the scale, whatever it comes from; None is none. With a
             `kl_budget` and no strength given it is the scale itself.
         max_gain: nats, >= 0.01; a token that the preference makes likelier by more than that
-            (log p1 - log p0) counts as if it were by that much; the first of an answer is free.
-            None is off.
+            (log p1 - log p0) counts as if it were by that much; the first of an answer is free. In
+            a mix no token gets more than that above the row that likes it best. None is off.
         min_plausibility: beta, 0 to 1; a token may be chosen only if the reference gives it at
             least beta times the probability of its likeliest token. 0 is off.
         nucleus: a probability; of these tokens only the reference's likeliest ones may be chosen,

@@ -151,7 +151,8 @@ class Steering:
         preference, scale = plain, 0.0
         if plan.weights:
             mixed = rows[plan.has_plain :]
-            preference = self._realigner.mix(plain, mixed, self._weights.now())
+            weights, most = self._weights.now(), self.amulet.max_gain
+            preference = self._realigner.mix(plain, mixed, weights, most=most)
             scale = self.amulet.guidance_scale
             if not plan.has_plain:
                 plain, scale = preference, 1.0

@@ -353,6 +353,22 @@ def after_a_word(small: Realigner, **settings: Any) -> Steering:
     return begun
 
 
+@pytest.mark.parametrize(("most", "likeliest"), [(None, 1), (3.0, 2)])
+def test_a_mix_is_cut_by_the_same_number_as_a_tokens_gain(
+    small: Realigner, most: float | None, likeliest: int
+) -> None:
+    """Tokens: the plain one, one that no row says, one that the second preference says."""
+    plain, first, second = np.full((3, small.n_vocab), -40.0, dtype=np.float32)
+    plain[:3], first[:3], second[:3] = (
+        (-0.1, -32.6, -13.5),
+        (-6.0, -19.0, -9.0),
+        (-1.4, -13.2, -1.2),
+    )
+    mixed = steering(small, weights=(1.0, 1.0), guidance_scale=1.5, max_gain=most)
+    mixed.combine([plain, first, second])
+    assert mixed.likeliest() == likeliest
+
+
 def test_what_the_preference_prompt_finds_unlikely_isnt_pushed_into_the_answer(
     small: Realigner,
 ) -> None:
