@@ -64,6 +64,7 @@ def _run_app(*, is_child: bool) -> None:
     arguments = sys.argv[1:]
     if not arguments:
         arguments = _welcomed()
+        sys.argv[1:] = arguments  # a child that runs the command has the same line
         quiet_keyboard.begin_chat(arguments)
     app(arguments, prog_name="amulet-local")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -98,6 +99,21 @@ def test_the_bare_command_greets_on_a_terminal(on_terminal: Callable[..., OnTerm
     terminal.press(b"q\n")
     assert terminal.finish() == 0
     assert "Models on this machine" in terminal.text
+
+
+def test_who_chooses_a_model_that_nobody_has_approved_is_asked_once(
+    on_terminal: Callable[..., OnTerminal], shallow_path: Path, tmp_path: Path
+) -> None:
+    """Its chat runs in a child, which is told what was chosen."""
+    shutil.copy(shallow_path, tmp_path / "strange.gguf")
+    terminal = on_terminal(AMULET_MODELS=str(tmp_path), HOME=str(tmp_path))
+    terminal.read_until("q leaves]")
+    terminal.press(b"strange\n")
+    terminal.read_until("Ctrl-D leaves|q leaves][^]]*q leaves]")
+    terminal.press(b"\x04")
+    assert terminal.finish() == 0
+    assert terminal.text.count("q leaves]") == 1
+    assert "strange | no preference" in terminal.text
 
 
 def test_into_a_pipe_the_bare_command_is_its_help(call: CallCli) -> None:
