@@ -137,8 +137,9 @@ def test_a_row_is_what_the_point_answers_and_what_that_is_worth(engine: Engine) 
             amulet=point.amulet,
             placement=point.placement,
         )
-        assert row["fluency"] == pytest.approx(score.fluency, abs=0.05)
-        assert row["margin"] == pytest.approx(score.margins[0], abs=0.05)
+        # several prompts at once are computed in other pieces, and rounded otherwise
+        assert row["fluency"] == pytest.approx(score.fluency, rel=0.01, abs=0.05)
+        assert row["margin"] == pytest.approx(score.margins[0], rel=0.01, abs=0.05)
 
 
 @pytest.mark.usefixtures("brief")
