@@ -55,9 +55,9 @@ class Realigner:
     def __init__(self, n_vocab: int) -> None:
         self.n_vocab = n_vocab
         self.combined = CombinedRow(n_vocab)
-        rows = np.empty((6, n_vocab), dtype=np.float32)
-        self._mixed, self._capped, self._shrunken, self._restrained = rows[:4]
-        self._likeliest, self._log_p = rows[4:]
+        rows = np.empty((4, n_vocab), dtype=np.float32)
+        self._mixed, self._capped, self._shrunken, self._restrained = rows
+        self._likeliest, self._log_p = np.empty((2, n_vocab), dtype=np.float32)
         self._kept = np.empty(0, dtype=np.int32)
         self._kept_logits, self._kept_differences = np.empty((2, 0), dtype=np.float32)
 
