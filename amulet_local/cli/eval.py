@@ -19,6 +19,7 @@ from amulet_local.cli.loading import loading_progress
 from amulet_local.cli.progress import AnswersProgress
 from amulet_local.cli.supervised import Uses, use_given
 from amulet_local.cli.terminal import note, one_line, stdout_width, write
+from amulet_local.common import private_files
 from amulet_local.common.errors import FileAccessError, InvalidParameterError
 from amulet_local.params.runtime import RuntimeParams
 
@@ -51,36 +52,60 @@ amulet-local eval --report-only amulet-eval --scorers text"""
 
 def run(options: EvalOptions) -> None:
     """Answer, score and report."""
-    from amulet_local.evaluation.experiment.run_folder import existing_run
+    from amulet_local.evaluation.experiment.plan import settings_of
+    from amulet_local.evaluation.experiment.run_folder import existing_run, run_folder
+    from amulet_local.loading.model_store import find_model
 
     if options.scorers == "list":
         _list_scorers()
         return
     if options.report_only is not None:
-        _finish(options, [existing_run(Path(options.report_only).expanduser())])
+        folder = existing_run(Path(options.report_only).expanduser())
+        _check_reports([folder])
+        _finish(options, [folder])
         return
     with ExitStack() as stack:  # what can't be scored is said before any answer is made
         _scorers(options, stack)
     models = [name.strip() for name in chosen_model(options.model).split(",") if name.strip()]
     experiment, choice = _experiment(options)
-    folders = [_answers(options, experiment, choice, model) for model in models]
+    paths = [find_model(model) for model in models]
+    runtime = _runtime(options)
+    base = Path(options.output or DEFAULT_FOLDER).expanduser()
+    folders = [
+        run_folder(base, settings_of(experiment, path, runtime, choice=choice)) for path in paths
+    ]
+    _check_reports(folders)
+    for model, path, folder in zip(models, paths, folders, strict=True):
+        _answer(experiment, runtime, model, path, folder)
     _finish(options, folders)
 
 
-def _answers(
-    options: EvalOptions, experiment: Experiment, choice: dict[str, Any], model: str
-) -> Path:
-    """Make the answers of one model; returns its run's folder."""
+def _check_reports(folders: list[Path]) -> None:
+    """Refuse reports that can't be written, before hours are spent on what is in them.
+
+    Raises:
+        FileAccessError: one can't.
+    """
+    paths = [folder / name for folder in folders for name in (MARKDOWN, HTML)]
+    if len(folders) > 1:
+        paths.append(folders[0].parent / MODELS)
+    for path in paths:
+        private_files.check(path)
+
+
+def _answer(
+    experiment: Experiment, runtime: RuntimeParams, model: str, path: Path, folder: Path
+) -> None:
+    """Make the answers of one model.
+
+    Args:
+        model: what it was called.
+        path: its file.
+        folder: of its run.
+    """
     from amulet_local.engine import Engine
     from amulet_local.evaluation.experiment.answering import ExperimentRun
-    from amulet_local.evaluation.experiment.plan import settings_of
-    from amulet_local.evaluation.experiment.run_folder import run_folder
-    from amulet_local.loading.model_store import find_model
 
-    path = find_model(model)
-    runtime = _runtime(options)
-    base = Path(options.output or DEFAULT_FOLDER).expanduser()
-    folder = run_folder(base, settings_of(experiment, path, runtime, choice=choice))
     note(f"{one_line(path.name)}: {one_line(str(folder))}")
     progress = AnswersProgress(sum(1 for _ in experiment.responses()))
 
@@ -90,12 +115,10 @@ def _answers(
             ExperimentRun(engine, experiment, folder, progress.show).run()
     finally:
         progress.erase()
-    return folder
 
 
 def _finish(options: EvalOptions, folders: list[Path]) -> None:
     """Score and report runs."""
-    from amulet_local.common import private_files
     from amulet_local.evaluation.experiment.report_page import page
     from amulet_local.evaluation.experiment.report_text import markdown, models_beside
     from amulet_local.evaluation.experiment.results import Results

@@ -76,7 +76,7 @@ def run(options: TuneOptions) -> None:
         return
     plan = _plan(options)
     share = _share(options.max_broken)
-    judge = None if options.judge is None or plan.checks else find_model(options.judge)
+    judge = None if options.judge is None or plan.checks else _judge(options.judge)
     png = _plot_path(options.plot)
     runtime = _runtime(options)
     earlier = None
@@ -86,7 +86,7 @@ def run(options: TuneOptions) -> None:
         check_model_strength(names)
     measurement = _measured(path, runtime, plan, model, as_json=options.json)
     if judge is not None:
-        _ask_judge(judge, measurement)
+        _ask_judge(judge, measurement, path.name, as_json=options.json)
     chosen = _recommended(measurement, share)
     kept, failure = None, None
     try:
@@ -223,8 +223,25 @@ def _measured(
     return measurement
 
 
-def _ask_judge(path: Path, measurement: Measurement) -> None:
-    """Have a model compare the answers, which is noted in the measurement."""
+def _judge(name: str) -> Path:
+    """The judge's file, whose header at least is sound.
+
+    Raises:
+        ModelError: there is no such model, or it can't be one.
+    """
+    from amulet_local.llama.gguf import read_header
+    from amulet_local.loading.model_store import find_model
+
+    path = find_model(name)
+    read_header(path)
+    return path
+
+
+def _ask_judge(path: Path, measurement: Measurement, name: str, *, as_json: bool) -> None:
+    """Have a model compare the answers, which is noted in the measurement.
+
+    Without its verdicts what was measured is shown, and nothing is recommended.
+    """
     from amulet_local.evaluation.judges import JudgeOptions, open_judge
     from amulet_local.evaluation.tuning_judge import preferred
 
@@ -232,6 +249,11 @@ def _ask_judge(path: Path, measurement: Measurement) -> None:
     try:
         with open_judge(JudgeOptions(model=str(path))) as judge:
             measurement.preferred = preferred(judge, measurement, progress.show)
+    except (AmuletError, KeyboardInterrupt):
+        progress.erase()
+        _show(measurement, None, name, None, as_json=as_json)
+        note("Without the judge's verdicts nothing is recommended, and nothing is kept.")
+        raise
     finally:
         progress.erase()
 

@@ -176,6 +176,30 @@ def test_models_are_put_side_by_side(questions: Path, tmp_path: Path, model_path
     assert str(tmp_path / "out" / "models.md") in done.out
 
 
+def test_a_model_that_isnt_there_is_said_before_the_first_one_answers(
+    call: CallCli, questions: Path, tmp_path: Path, tiny_path: Path
+) -> None:
+    outcome = call(*arguments(questions, tmp_path / "out"), "-m", f"{tiny_path},nowhere.gguf")
+    assert "nowhere.gguf" in outcome.error_line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["report.md", "report.html"])
+def test_a_report_that_cant_be_written_is_said_before_anything_is_scored(
+    call: CallCli, questions: Path, tmp_path: Path, tiny_path: Path, name: str
+) -> None:
+    command = [*arguments(questions, tmp_path / "out"), "-m", tiny_path]
+    assert call(*command, "--limit", "1").code == 0
+    folder = only_run(tmp_path / "out")
+    for path in (folder / "report.md", folder / "report.html", folder / "responses.jsonl"):
+        path.unlink()
+    (folder / name).mkdir()
+    assert f"{name} can't be written" in call(*command, "--limit", "1").error_line
+    assert not (folder / "responses.jsonl").exists()
+    again = call("eval", "--report-only", folder, "--scorers", "words")
+    assert f"{name} can't be written" in again.error_line
+
+
 @pytest.mark.lengthy
 def test_own_prompts_stand_in_the_prompt_as_they_are(questions: Path, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.json"

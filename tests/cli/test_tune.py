@@ -39,6 +39,7 @@ from amulet_local.preferences.user_settings import UserModelSettings, settings_o
 from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS
 from tests.cli.conftest import CallCli
 from tests.cli.running import COMMAND, TIMEOUT, OnTerminal, environment, run
+from tests.gguf_edit import copy_without
 
 QUICK = ("tune", "Why?", "--preference", "concise", "--values", "1.5", "-n", "4")
 LONG = ("tune", "--preference", "concise", "-n", "8")
@@ -419,6 +420,31 @@ def test_a_judge_that_is_not_there_is_said_before_anything_is_measured(
     call: CallCli, config: Path
 ) -> None:
     assert "no-such.gguf" in call(*QUICK, "--judge", "no-such.gguf").error_line
+
+
+def test_a_judge_that_is_no_model_is_said_before_anything_is_measured(
+    call: CallCli, config: Path, tiny_path: Path, tmp_path: Path
+) -> None:
+    judge = tmp_path / "judge.gguf"
+    judge.write_bytes(b"GGUF, says its name")
+    outcome = call(*QUICK, "-m", tiny_path, "--judge", judge)
+    assert "judge.gguf" in outcome.error_line
+    assert "answers" not in outcome.err
+
+
+def test_what_was_measured_is_shown_where_the_judge_gives_no_verdict(
+    config: Path, tiny_path: Path, tmp_path: Path
+) -> None:
+    judge = tmp_path / "mute.gguf"
+    copy_without(tiny_path, judge, "tokenizer.chat_template")
+    outcome = run(*QUICK, "--keep", "-m", tiny_path, "--judge", judge)
+    assert outcome.code == 1
+    assert re.search(r"^Answers to 'Why\?', concise:\n  preference prompt +\S", outcome.out, re.M)
+    assert "Recommended" not in outcome.out
+    said, error = outcome.err.splitlines()[-2:]
+    assert "nothing is kept" in said
+    assert error.startswith("error: mute.gguf")
+    assert list(config.iterdir()) == []
 
 
 def test_a_plot_needs_its_extra(

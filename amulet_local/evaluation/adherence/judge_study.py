@@ -12,6 +12,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from amulet_local.common import private_files
 from amulet_local.common.errors import AmuletError
 from amulet_local.common.termination import gone_on_with_later
 from amulet_local.evaluation.adherence.documentation import REFERENCE, read_run
@@ -35,13 +36,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--methods", help="of stored answers that are judged; all without")
     options = parser.parse_args(arguments)
     try:
+        runs = []
+        for folder in options.folders:  # what is wrong with one is said before any is judged
+            entries = read_run(folder)
+            if options.methods is not None:
+                wanted = (REFERENCE, *options.methods.split(","))
+                entries = [entry for entry in entries if entry["method"] in wanted]
+            private_files.check(folder / JUDGED)
+            runs.append((folder, pairs_of(entries)))
         with open_judge(JudgeOptions(model=options.judge, n_ctx=N_CTX)) as judge:
-            for folder in options.folders:
-                entries = read_run(folder)
-                if options.methods is not None:
-                    wanted = (REFERENCE, *options.methods.split(","))
-                    entries = [entry for entry in entries if entry["method"] in wanted]
-                pairs, path = pairs_of(entries), folder / JUDGED
+            for folder, pairs in runs:
+                path = folder / JUDGED
                 judge_all(judge, [*known_entries(), *pairs], path)
                 print(f"{folder}: {judged_table(judge.source, pairs, path)}\n")
     except AmuletError as error:

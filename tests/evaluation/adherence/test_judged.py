@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from amulet_local import errors
+from amulet_local.evaluation.adherence import judge_study
 from amulet_local.evaluation.adherence.bank import BANK, ruled_preference
 from amulet_local.evaluation.adherence.judged import (
     Verdicts,
@@ -111,3 +112,12 @@ def test_a_damaged_log_is_said(tmp_path: Path) -> None:
     path.write_text('{"judge": "m"}\n')
     with pytest.raises(errors.FileAccessError, match="line 1 is damaged"):
         judged_table("m", pairs_of(ENTRIES), path)
+
+
+def test_a_folder_that_cant_be_judged_is_said_before_the_judge_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        judge_study.main(["--judge", "no-such.gguf", str(tmp_path / "none")])
+    assert end.value.code == 1
+    assert str(tmp_path / "none") in capsys.readouterr().err
