@@ -19,7 +19,8 @@ from amulet_local.batch.line_worker import Reply, Started, WorkerJob
 from amulet_local.batch.model_source import parts_of
 from amulet_local.batch.workers import Came, Event, Lost, Ready
 from amulet_local.common.closing import Closing
-from amulet_local.common.errors import ClusterError, MissingExtraError
+from amulet_local.common.errors import ClusterError
+from amulet_local.common.extras import missing_extra
 
 LOCAL = "local"
 
@@ -43,9 +44,7 @@ def connect(address: str) -> Any:
     try:
         import ray
     except ImportError:
-        raise MissingExtraError(
-            "a cluster needs Ray: pip install 'amulet-local[ray]', on every machine of it"
-        ) from None
+        raise missing_extra("a cluster needs Ray on every machine of it", "ray") from None
     if ray.is_initialized():
         return ray
     begin: Any = ray.init

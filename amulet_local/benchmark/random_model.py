@@ -23,12 +23,8 @@ from numpy.typing import NDArray
 
 from amulet_local.common import private_files
 from amulet_local.common.disk_space import check_space
-from amulet_local.common.errors import (
-    AmuletError,
-    FileAccessError,
-    InvalidParameterError,
-    MissingExtraError,
-)
+from amulet_local.common.errors import AmuletError, FileAccessError, InvalidParameterError
+from amulet_local.common.extras import missing_extra
 from amulet_local.common.termination import terminated_in_order
 from amulet_local.llama.quantising import quantisation_type, quantise
 from amulet_local.loading import model_store
@@ -137,7 +133,7 @@ def write_model(
     """
     type_name, file_type = quantisation_type(type_name)
     if importlib.util.find_spec("gguf") is None:
-        raise MissingExtraError("making models needs gguf: pip install 'amulet-local[tools]'")
+        raise missing_extra("making models needs gguf", "tools")
     metadata = _embedded_metadata()
     n_weights = shape.n_weights(len(metadata["tokenizer.ggml.tokens"].content))
     _check_place(target, n_weights, type_name)

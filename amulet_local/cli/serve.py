@@ -22,12 +22,8 @@ from amulet_local.cli.question import runtime_params
 from amulet_local.cli.serve_models import load_embedder, models_named, models_of, parts
 from amulet_local.cli.serve_options import N_CTX, ServeOptions
 from amulet_local.cli.terminal import StatusLine, note
-from amulet_local.common.errors import (
-    ChatTemplateError,
-    FileAccessError,
-    InvalidParameterError,
-    MissingExtraError,
-)
+from amulet_local.common.errors import ChatTemplateError, FileAccessError, InvalidParameterError
+from amulet_local.common.extras import missing_extra
 from amulet_local.common.readable import a_line_each
 from amulet_local.common.version import package_version
 from amulet_local.params.amulet import AmuletParams
@@ -64,10 +60,7 @@ def run(options: ServeOptions) -> None:
         import fastapi  # noqa: F401
         import uvicorn  # noqa: F401
     except ImportError:
-        raise MissingExtraError(
-            "the server needs FastAPI and uvicorn; install the extra `server`: "
-            "pip install 'amulet-local[server]', in a checkout pip install '.[server]'"
-        ) from None
+        raise missing_extra("the server needs FastAPI and uvicorn", "server") from None
     from amulet_local.loading.isolated import say
     from amulet_local.server.limits import Limits
     from amulet_local.server.place_files import PlaceFiles

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from amulet_local.common import private_files
-from amulet_local.common.errors import FileAccessError, InvalidParameterError, MissingExtraError
+from amulet_local.common.errors import FileAccessError, InvalidParameterError
+from amulet_local.common.extras import missing_extra
 
 _PLACES = [
     (sign * x, y, "left" if sign > 0 else "right")
@@ -32,10 +33,7 @@ def check_plot(path: Path) -> None:
         FileAccessError: it can't be written.
     """
     if importlib.util.find_spec("matplotlib") is None:
-        raise MissingExtraError(
-            "a plot needs matplotlib: pip install 'amulet-local[plot]' (in a checkout: "
-            ".venv/bin/pip install -e '.[plot]')"
-        )
+        raise missing_extra("a plot needs matplotlib", "plot")
     if path.suffix.lower() != ".png":
         raise InvalidParameterError(f"a plot is a PNG file; {path.name!r} doesn't end in .png")
     private_files.check(path)

@@ -18,10 +18,10 @@ from amulet_local.common.disk_space import check_space
 from amulet_local.common.errors import (
     FileAccessError,
     InvalidParameterError,
-    MissingExtraError,
     ModelFileError,
     ModelNotFoundError,
 )
+from amulet_local.common.extras import missing_extra
 from amulet_local.loading.model_store import (
     CatalogueEntry,
     catalogue,
@@ -229,9 +229,7 @@ def _hub(repository: str) -> Iterator[Any]:
         import huggingface_hub as hub
         from huggingface_hub import errors
     except ImportError:
-        raise MissingExtraError(
-            "downloading from the hub needs huggingface_hub: pip install 'amulet-local[hub]'"
-        ) from None
+        raise missing_extra("downloading from the hub needs huggingface_hub", "hub") from None
     try:
         yield hub
     except errors.GatedRepoError:

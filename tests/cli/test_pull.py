@@ -30,7 +30,9 @@ def test_a_model_that_isnt_here_yet_is_offered(call: CallCli) -> None:
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch, call: CallCli) -> None:
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
-    assert "amulet-local[hub]" in call("pull", REPOSITORY).error_line
+    line = call("pull", REPOSITORY).error_line
+    assert "pip install 'amulet-local[hub]'" in line
+    assert "pip install -e '.[hub]'" in line
 
 
 def test_the_command_says_where_it_is_and_what_to_do_with_it(hub: Hub, call: CallCli) -> None:

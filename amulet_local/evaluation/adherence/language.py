@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from amulet_local.common.errors import MissingExtraError
+from amulet_local.common.extras import missing_extra
 
 KNOWN = (
     *("ar", "cs", "da", "de", "el", "en", "es", "fi", "fr", "he", "hi", "hu", "id", "it", "ja"),
@@ -26,9 +26,7 @@ def require_library() -> None:
     try:
         import py3langid.langid  # noqa: F401
     except ImportError:
-        raise MissingExtraError(
-            "telling languages apart needs py3langid: pip install 'amulet-local[eval]'"
-        ) from None
+        raise missing_extra("telling languages apart needs py3langid", "eval") from None
 
 
 @lru_cache(maxsize=1)

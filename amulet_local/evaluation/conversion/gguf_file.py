@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from amulet_local.common import private_files
-from amulet_local.common.errors import FileAccessError, InvalidParameterError, MissingExtraError
+from amulet_local.common.errors import FileAccessError, InvalidParameterError
+from amulet_local.common.extras import missing_extra
 
 DIRECT_TYPES = ("F32", "F16", "BF16", "Q8_0")
 """Types that are written as they are made; others need llama.cpp's quantiser afterwards."""
@@ -43,7 +44,7 @@ class Tensor:
 def need_gguf() -> None:
     """Raise MissingExtraError if the package `gguf` isn't installed."""
     if importlib.util.find_spec("gguf") is None:
-        raise MissingExtraError("converting a model needs gguf: pip install 'amulet-local[eval]'")
+        raise missing_extra("converting a model needs gguf", "eval")
 
 
 def write_gguf(

@@ -13,7 +13,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from amulet_local.common.errors import InvalidParameterError, JudgeError, MissingExtraError
+from amulet_local.common.errors import InvalidParameterError, JudgeError
+from amulet_local.common.extras import missing_extra
 from amulet_local.evaluation.judges.backend import Backend, Choice, decided, grammar_of, weighed
 from amulet_local.evaluation.judges.options import JudgeOptions
 from amulet_local.evaluation.judges.prompts import JudgePrompt
@@ -43,9 +44,7 @@ class EndpointBackend(Backend):
         try:
             import openai
         except ImportError:
-            raise MissingExtraError(
-                "a judge at an endpoint needs openai: pip install 'amulet-local[eval]'"
-            ) from None
+            raise missing_extra("a judge at an endpoint needs openai", "eval") from None
         assert options.base_url is not None
         key = "none"  # the client wants one; endpoints without keys ignore it
         if options.api_key_env is not None:

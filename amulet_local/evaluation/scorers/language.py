@@ -13,6 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from amulet_local.common.errors import MissingExtraError
+from amulet_local.common.extras import missing_extra
 from amulet_local.evaluation.scorers.base import AnsweredQuestion, Scorer
 from amulet_local.evaluation.scorers.registry import ScorerEntry, ScorerOptions
 from amulet_local.evaluation.scorers.surface import EachAlone, words_of
@@ -123,7 +124,7 @@ def _sentiment() -> Callable[[AnsweredQuestion], float | None]:
 
 
 def _missing(name: str, package: str) -> MissingExtraError:
-    return MissingExtraError(f"the scorer {name} needs {package}: pip install 'amulet-local[eval]'")
+    return missing_extra(f"the scorer {name} needs {package}", "eval")
 
 
 _MEASURES: dict[str, Callable[[], Callable[[AnsweredQuestion], float | None]]] = {
