@@ -6,6 +6,14 @@ import { element, moved, onPage, seconds, short, step, visible } from "./text.js
 
 const FIGURES_EVERY = 250; // milliseconds
 
+/** How strongly an answer was steered in fact, as the command line says it. */
+export function appliedInWords({ mean_scale, lowest_scale, highest_scale, mean_kl }) {
+  const [mean, low, high] = [mean_scale, lowest_scale, highest_scale].map((value) => short(value));
+  const scale = low === high ? high : `${mean} (${low} to ${high})`;
+  const divergence = mean_kl ? `, KL ${short(mean_kl, 2)} nats a token` : "";
+  return `guidance scale ${scale}${divergence}`;
+}
+
 /**
  * The text of each token of a chunk. Parts of a character have none but the last, which has it all;
  * together they are always the chunk's text.
@@ -100,7 +108,7 @@ export class Answer {
     this.#flush();
     this.root.classList.remove("running");
     const timings = last?.timings;
-    if (timings) this.#showTimings(timings);
+    if (timings) this.#showTimings(timings, last.amulet?.applied);
     else this.#showProgress();
     if (this.#isEmpty) this.text.replaceChildren(element("p", "hint", "(an empty answer)"));
     const warnings = [...(last?.amulet?.warnings ?? [])];
@@ -186,13 +194,14 @@ export class Answer {
     this.figures.textContent = `${counted(this.#count)}${speed}`;
   }
 
-  #showTimings(timings) {
+  #showTimings(timings, applied) {
     const { predicted_n: n, predicted_per_second: speed, prompt_ms: prompt } = timings;
     const spent = timings.amulet_compute_ms ?? timings.predicted_ms;
     this.cost = n > 1 && spent > 0 ? spent / (n - 1) : null;
     const parts = [counted(n)];
     if (speed > 0) parts.push(`${short(speed)} tokens/s`);
     if (prompt >= 0) parts.push(`prompt ${seconds(prompt)}`);
+    if (applied) parts.push(appliedInWords(applied));
     this.figures.textContent = parts.join(" · ");
   }
 }

@@ -25,8 +25,17 @@ def visit(browser: Any) -> Iterator[Visits]:
     visits.close()
 
 
+FLAGS = ("--parallel", "2", "--queue", "4", "-c", "1024", "--schedule", "serial")
+
+
 @pytest.fixture(scope="package")
 def served(tiny_path: Path) -> Iterator[Served]:
-    flags = ("--parallel", "2", "--queue", "4", "-c", "1024", "--schedule", "serial")
-    with serving(tiny_path, *flags) as served:
+    with serving(tiny_path, *FLAGS) as served:
+        yield served
+
+
+@pytest.fixture(scope="package")
+def served_slowly(model_path: Path) -> Iterator[Served]:
+    """A model whose answers take seconds: keys are pressed in them on a busy machine too."""
+    with serving(model_path, *FLAGS) as served:
         yield served

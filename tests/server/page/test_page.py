@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import shutil
@@ -13,8 +14,10 @@ from typing import Any
 
 import pytest
 
+from amulet_local.cli.answering import applied_in_words
 from amulet_local.common import readable
 from amulet_local.common.html_page import SHARED_ASSETS
+from amulet_local.common.results import AppliedStrength
 from amulet_local.explanation import explanation
 from tests.conftest import missing
 from tests.gguf_edit import copy_without
@@ -46,6 +49,9 @@ def test_both_answers_are_the_servers_and_come_with_their_timings(
         assert page.text_content(f"{panel} .text") == shown(content)
         n = result["usage"]["completion_tokens"]
         assert re.match(rf"{n} tokens · [\d.]+ tokens/s", page.inner_text(f"{panel} .figures"))
+    applied = r"guidance scale [\d.]+ \([\d.]+ to [\d.]+\), KL [\d.]+ nats a token$"
+    assert re.search(applied, page.inner_text("#realigned .figures"))
+    assert "guidance" not in page.inner_text("#plain .figures")
     assert re.search(r"[\d.]+× the plain speed", page.inner_text("#ratio"))
 
 
@@ -102,8 +108,8 @@ def test_tokens_are_tinted_and_explained_by_their_trace(visit: Visits, served: S
     )
 
 
-def test_everything_works_by_keyboard(visit: Visits, served: Served) -> None:
-    page = visit(served.url, max_tokens=800)
+def test_everything_works_by_keyboard(visit: Visits, served_slowly: Served) -> None:
+    page = visit(served_slowly.url, max_tokens=300)
     page.locator("#question").focus()
     page.keyboard.type("What is tea?")
     stops = []
@@ -144,8 +150,8 @@ def change_and_more(page: Any) -> None:
     answered(page)
 
 
-def test_the_strength_acts_while_text_streams(visit: Visits, served: Served) -> None:
-    page = visit(served.url, max_tokens=800, plain="never")
+def test_the_strength_acts_while_text_streams(visit: Visits, served_slowly: Served) -> None:
+    page = visit(served_slowly.url, max_tokens=200, plain="never")
     told = controls(page)
     ask(page, "Tell me a story about the sea.")
     page.wait_for_selector(f"{TOKEN}:nth-child(4)")
@@ -160,9 +166,9 @@ def test_the_strength_acts_while_text_streams(visit: Visits, served: Served) -> 
 
 
 def test_a_preference_that_is_added_while_text_streams_is_followed(
-    visit: Visits, served: Served
+    visit: Visits, served_slowly: Served
 ) -> None:
-    page = visit(served.url, max_tokens=800, plain="never")
+    page = visit(served_slowly.url, max_tokens=200, plain="never")
     told = controls(page)
     ask(page, "Tell me a story about the sea.")
     page.wait_for_selector(f"{TOKEN}:nth-child(4)")
@@ -549,6 +555,25 @@ def test_figures_and_names_are_those_of_the_terminal(visit: Visits, served: Serv
     assert words == [readable.times_likelier(ratio) for ratio in ratios]
     assert steps == [explanation.step(ratio) for ratio in ratios]
     assert text == readable.visible(HOSTILE)
+
+
+@pytest.mark.parametrize(
+    "applied",
+    [
+        AppliedStrength(mean_scale=2.456, lowest_scale=1.25, highest_scale=3.0, mean_kl=0.0843),
+        AppliedStrength(mean_scale=1.5, lowest_scale=1.5, highest_scale=1.5, mean_kl=0.11),
+        AppliedStrength(mean_scale=1.0, lowest_scale=1.0, highest_scale=1.0, mean_kl=0.0),
+    ],
+)
+def test_what_applied_is_said_as_on_the_terminal(
+    visit: Visits, served: Served, applied: AppliedStrength
+) -> None:
+    script = """async (applied) => {
+        const { appliedInWords } = await import("/page/answer.js");
+        return appliedInWords(applied);
+    }"""
+    said = visit(served.url, max_tokens=0).evaluate(script, dataclasses.asdict(applied))
+    assert said == applied_in_words(applied)
 
 
 def test_pieces_of_tokens_are_the_whole_text(visit: Visits, served: Served) -> None:
