@@ -17,6 +17,19 @@ from amulet_local.optimizer.candidate_kernels import Which
 from amulet_local.optimizer.kernels import Logits
 
 
+def top_of(row: Logits) -> int:
+    """The token with the largest logit of a row, the first of equals.
+
+    Raises:
+        LogitsError: the row holds a NaN or +inf, or no token is left.
+    """
+    token = int(row.argmax())  # of a NaN, if there is one
+    if not np.isfinite(row[token]):
+        outcome = kernels.NOTHING_LEFT if row[token] == -np.inf else kernels.NAN_OR_INFINITY
+        refuse(row, row, np.float32(0), token, outcome)
+    return token
+
+
 class CombinedRow:
     """The combination that was written last.
 
@@ -85,13 +98,18 @@ class CombinedRow:
         written[2::3] = 0
         return written
 
-    def exponential_sum(self, row: Logits, peak: np.float32) -> float:
-        """sum e, with e = exp(row - peak)."""
+    def log_normaliser(self, row: Logits) -> float:
+        """log sum exp of a row of logits, to about 1e-6.
+
+        Raises:
+            LogitsError: the row holds a NaN or +inf, or no token is left.
+        """
+        peak = row[top_of(row)]
         compiled.count(len(row))
-        return kernels.passes.exponential_sum(row, peak, self._work)
+        return float(peak) + math.log(kernels.passes.exponential_sum(row, peak, self._work))
 
     def moments(self, row: Logits, peak: np.float32) -> tuple[float, float]:
-        """The same, and sum e (row - peak)."""
+        """With e = exp(row - peak): sum e, sum e (row - peak)."""
         compiled.count(len(row))
         return kernels.passes.moments(row, peak, self._work)
 

@@ -1,7 +1,7 @@
 """Combines the rows of logits of one step and finds the next token or the sampler's candidates.
 
 Owns the buffers that the passes of kernels.py write into. Knows nothing about models, prompts or
-llama.cpp: it sees float32 vectors and a few numbers. `mix`, `cap`, `shrink`, `scale_within` and
+llama.cpp: it sees float32 vectors and a few numbers. `mixer`, `cap`, `shrink`, `scale_within` and
 `plausible` prepare a combination (what the preference row is, what the plain row is, which scale,
 which tokens); `greedy`, `fill_candidates` and `combine` carry it out. Where the rows are largest
 costs a pass over them: `peak` finds it, and what is told it (`best`) needn't look again. RowPair
@@ -11,7 +11,6 @@ remembers it for a step, and the `Tilt` of its rows (combined_row.py).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +18,8 @@ from numpy.typing import NDArray
 from amulet_local.common.errors import LogitsError
 from amulet_local.optimizer import kernels
 from amulet_local.optimizer.candidate_kernels import Which
-from amulet_local.optimizer.combined_row import CombinedRow, Tilt, refuse
+from amulet_local.optimizer.combined_row import CombinedRow, Tilt, top_of
+from amulet_local.optimizer.mixer import Mixer
 
 Logits = NDArray[np.float32]
 Tokens = NDArray[np.int32]
@@ -50,78 +50,17 @@ class Realigner:
 
     Attributes:
         combined: what was combined last, and its candidates.
+        mixer: makes one preference row of several.
     """
 
     def __init__(self, n_vocab: int) -> None:
         self.n_vocab = n_vocab
         self.combined = CombinedRow(n_vocab)
-        rows = np.empty((4, n_vocab), dtype=np.float32)
-        self._mixed, self._capped, self._shrunken, self._restrained = rows
-        self._likeliest, self._log_p = np.empty((2, n_vocab), dtype=np.float32)
+        rows = np.empty((3, n_vocab), dtype=np.float32)
+        self._capped, self._shrunken, self._restrained = rows
+        self.mixer = Mixer(self.combined)
         self._kept = np.empty(0, dtype=np.int32)
         self._kept_logits, self._kept_differences = np.empty((2, 0), dtype=np.float32)
-
-    def mix(
-        self,
-        plain: Logits,
-        preferences: Sequence[Logits],
-        weights: Sequence[float],
-        *,
-        most: float | None = None,
-    ) -> Logits:
-        """Preference row of a mix: l0 + sum_k w_k (l_k - l0), the combination at scale 1.
-
-        A single preference of weight 1 comes back as it is, without a copy; otherwise the result
-        is valid until the next call.
-
-        A product of rows can be largest where each of them is tiny: a token at -33, -19 and -13
-        nats is at 0 in the mix of both. So log p0 + sum_k w_k (log p_k - log p0) is cut at `most`
-        nats above the largest of log p0 and those log p_k whose weight is above 0.
-
-        Args:
-            plain: logits under the plain prompt, float32, shape (n_vocab,).
-            preferences: logits under each preference prompt, the same.
-            weights: one weight per preference, any sign.
-            most: in nats; None cuts nothing.
-
-        Raises:
-            LogitsError: where something is cut, and a row holds a NaN or +inf, or no token is left.
-        """
-        if len(preferences) == 1 and weights[0] == 1.0:
-            return preferences[0]
-        np.copyto(self._mixed, plain)
-        for row, weight in zip(preferences, weights, strict=True):
-            kernels.add_to_mix(plain, row, np.float32(weight), self._mixed, self.combined.scratch)
-        if most is not None:
-            self._cut_mix(plain, preferences, weights, most)
-        return self._mixed
-
-    def _cut_mix(
-        self, plain: Logits, preferences: Sequence[Logits], weights: Sequence[float], most: float
-    ) -> None:
-        plain_normaliser = self.log_normaliser(plain)
-        shift = plain_normaliser  # of the mixed logits against those of log-probabilities
-        np.subtract(plain, np.float32(plain_normaliser), out=self._likeliest)
-        for row, weight in zip(preferences, weights, strict=True):
-            normaliser = self.log_normaliser(row)
-            shift += weight * (normaliser - plain_normaliser)
-            if weight > 0:
-                np.subtract(row, np.float32(normaliser), out=self._log_p)
-                np.maximum(self._likeliest, self._log_p, out=self._likeliest)
-        self._likeliest += np.float32(shift + most)
-        np.minimum(self._mixed, self._likeliest, out=self._mixed)
-
-    def top(self, row: Logits) -> int:
-        """The token with the largest logit of a row, the first of equals.
-
-        Raises:
-            LogitsError: the row holds a NaN or +inf, or no token is left.
-        """
-        token = int(row.argmax())  # of a NaN, if there is one
-        if not np.isfinite(row[token]):
-            outcome = kernels.NOTHING_LEFT if row[token] == -np.inf else kernels.NAN_OR_INFINITY
-            refuse(row, row, np.float32(0), token, outcome)
-        return token
 
     def peak(self, plain: Logits, preference: Logits) -> tuple[int, bool]:
         """The token with the largest logit at scale 1, and whether all are possible in both rows.
@@ -362,8 +301,7 @@ class Realigner:
 
     def log_normaliser(self, row: Logits) -> float:
         """log sum exp of a row of logits. Arguments and errors are those of `moments`."""
-        peak = row[self.top(row)]
-        return float(peak) + math.log(self.combined.exponential_sum(row, peak))
+        return self.combined.log_normaliser(row)
 
     def moments(self, row: Logits, *, best: int | None = None) -> tuple[float, float]:
         """log sum exp of a row of logits, and the entropy of its softmax, each to about 1e-6.
@@ -376,7 +314,7 @@ class Realigner:
             LogitsError: the row holds a NaN or +inf, or no token is left.
         """
         if best is None:
-            best = self.top(row)
+            best = top_of(row)
         peak = row[best]
         total, first = self.combined.moments(row, peak)
         return float(peak) + math.log(total), math.log(total) - first / total

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from amulet_local.optimizer.combined_row import Tilt
+from amulet_local.optimizer.combined_row import Tilt, top_of
 from amulet_local.optimizer.realigner import Logits, Realigner, Tokens
 
 MOST_REFUSED = 0.5
@@ -51,12 +51,14 @@ class RowPair:
         preference: Logits,
         origin: RowPair | None = None,
         refused: Sequence[int] = (),
+        plain_normaliser: float | None = None,
     ) -> None:
         """Take two rows.
 
         Args:
             origin: a pair with the same l1, but for tokens that one of these rows rules out.
             refused: those that l1 rules out.
+            plain_normaliser: log sum exp of l0, where it is known.
         """
         self.plain = plain
         self.preference = preference
@@ -66,7 +68,7 @@ class RowPair:
         self._top: int | None = None
         self._refused = refused
         self._moments: tuple[float, float] | None = None
-        self._plain_normaliser: float | None = None
+        self._plain_normaliser = plain_normaliser
         self._tilt: Tilt | None = None
 
     @property
@@ -95,7 +97,7 @@ class RowPair:
                 return top
         elif self.best == self._top:  # every token is possible
             return self.best
-        return self._realigner.top(self.preference)
+        return top_of(self.preference)
 
     def log_p(self, token: int) -> float:
         """The log-probability of a token under l1, in nats."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import string
 
+from amulet_local.text import languages
+
 _ENDS = ".!?…。！？"
 
 
@@ -29,17 +31,6 @@ _MANNER = _words(
     "wie"
 )
 """First words of a phrase that says in what way: "Answer in Spanish.", "Answer en español."."""
-
-_LANGUAGES = _words(
-    "arabic bengali bulgarian catalan chinese croatian czech danish dutch english esperanto "
-    "estonian finnish french german greek gujarati hebrew hindi hungarian icelandic indonesian "
-    "irish italian japanese korean latin latvian lithuanian malay mandarin marathi norwegian "
-    "persian polish portuguese punjabi romanian russian serbian slovak slovenian spanish swahili "
-    "swedish tagalog tamil telugu thai turkish ukrainian urdu vietnamese welsh "
-    "deutsch español français italiano nederlands polski português русский українська "
-    "中文 日本語 한국어"
-)
-"""What is a language when it stands by itself: "Answer in French."."""
 
 INSTRUCTION_WORDS = _words(
     "act add address adopt always answer appear apply ask assume avoid be begin behave break bring "
@@ -93,7 +84,8 @@ def from_template(prompt: str, text: str) -> str:
 def as_instruction(text: str) -> str:
     """Make the sentence that goes into the prompt for a preference.
 
-    A phrase of manner becomes "Answer in Spanish.", and so does a language by itself; an
+    A phrase of manner becomes "Answer like a pirate.". A language in whatever language becomes
+    "Answer in Spanish.": small models follow it where they don't follow "en español". An
     instruction or a whole sentence stays what it is, and anything else, be it an adjective or a
     noun, becomes "Make the answer short and dry.". A text that doesn't end like a sentence gets a
     full stop.
@@ -103,8 +95,8 @@ def as_instruction(text: str) -> str:
     """
     text = text.strip()
     closed = text if text[-1] in _ENDS else f"{text}."
-    if text.strip(_ENDS).lower() in _LANGUAGES:
-        return f"{MANNER_FRAME} in {closed}"
+    if language := languages.named(text.rstrip(_ENDS)):
+        return f"{MANNER_FRAME} in {language}."
     first = _first_word(text)
     if first.lower() in INSTRUCTION_WORDS or _is_sentence(text):
         return closed[0].upper() + closed[1:]

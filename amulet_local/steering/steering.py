@@ -148,15 +148,16 @@ class Steering:
 
     def _unguarded(self, rows: Sequence[Logits]) -> Step:
         plan, plain = self.plan, rows[0]
-        preference, scale = plain, 0.0
+        preference, scale, plain_normaliser = plain, 0.0, None
         if plan.weights:
             mixed = rows[plan.has_plain :]
             weights, most = self._weights.now(), self.amulet.max_gain
-            preference = self._realigner.mix(plain, mixed, weights, most=most)
+            mixer = self._realigner.mixer
+            preference, plain_normaliser = mixer.mix(plain, mixed, weights, most=most)
             scale = self.amulet.guidance_scale
             if not plan.has_plain:
-                plain, scale = preference, 1.0
-        pair = RowPair(self._realigner, plain, preference)
+                plain, scale, plain_normaliser = preference, 1.0, None
+        pair = RowPair(self._realigner, plain, preference, plain_normaliser=plain_normaliser)
         return Step(self._realigner, pair, scale, self.noise, bool(plan.weights))
 
     def likeliest(self) -> int:

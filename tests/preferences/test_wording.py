@@ -19,7 +19,7 @@ from amulet_local.preferences.wording import as_instruction
         "as a numbered list",
         "using simple words",
         "politely",
-        "en español",
+        "en dos frases",
         "mit Beispielen",
         '"like a pirate" and short',
         "„mit Beispielen“",
@@ -57,13 +57,36 @@ def test_a_capital_at_the_start_of_a_phrase_is_no_name() -> None:
     assert as_instruction("In Spanish") == "Answer in Spanish."
 
 
-@pytest.mark.parametrize("text", ["Spanish", "french", "Deutsch", "日本語"])
-def test_a_language_by_itself_is_what_to_answer_in(text: str) -> None:
-    assert as_instruction(text) == f"Answer in {text}."
-    assert as_instruction(f"{text} and short") == f"Make the answer {text} and short."
+@pytest.mark.parametrize(
+    ("text", "instruction"),
+    [
+        ("french", "Answer in French."),
+        ("In French!", "Answer in French."),
+        ("auf Deutsch", "Answer in German."),
+        ("Deutsch.", "Answer in German."),
+        ("用中文。", "Answer in Chinese."),
+        ("日本語で", "Answer in Japanese."),
+        ("हिन्दी", "Answer in Hindi."),
+    ],
+)
+def test_a_language_alone_is_asked_for_in_english(text: str, instruction: str) -> None:
+    assert as_instruction(text) == instruction
 
 
-@pytest.mark.parametrize("text", [" in rhyme ", "in rhyme.", "in rhyme!", "用中文。", "in 1 line…"])
+@pytest.mark.parametrize(
+    ("text", "instruction"),
+    [
+        ("Spanish and short", "Make the answer Spanish and short."),
+        ("in French, for a child", "Answer in French, for a child."),
+        ("Antworte auf Deutsch!", "Antworte auf Deutsch!"),
+        ("用中文回答。", "用中文回答。"),
+    ],
+)
+def test_a_language_in_a_longer_text_stays_as_it_is(text: str, instruction: str) -> None:
+    assert as_instruction(text) == instruction
+
+
+@pytest.mark.parametrize("text", [" in rhyme ", "in rhyme.", "in rhyme!", "in 1 line…"])
 def test_an_instruction_ends_like_a_sentence_once(text: str) -> None:
     instruction = as_instruction(text)
     assert instruction == instruction.strip()
