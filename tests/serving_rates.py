@@ -223,17 +223,21 @@ def batches(options: argparse.Namespace, n_places: int) -> dict[str, float]:
     """The medians of each way of many answers."""
     port = free_port()
     found: dict[str, list[float]] = {}
+
+    def note(name: str, rate: float) -> None:
+        found.setdefault(name, []).append(rate)
+        print(f"{name}: {rate:.1f} tokens/s", file=sys.stderr, flush=True)
+
     with ExitStack() as servers:
         theirs = commands(options, n_places, [0, port]).get(THEIRS)
         url = None if theirs is None else servers.enter_context(running(theirs, port))
         for _ in range(options.rounds):
             if url is not None:
-                found.setdefault(THEIRS, []).append(asyncio.run(answered(url, n_places, options)))
-            found.setdefault(PLAIN, []).append(batch(n_places, options))
-            realigned = batch(n_places, options, "--preference", PREFERENCE)
-            found.setdefault(REALIGNED, []).append(realigned)
-            found.setdefault(ONE_BY_ONE, []).append(batch(1, options))
-            found.setdefault(LOOP, []).append(loop(options))
+                note(THEIRS, asyncio.run(answered(url, n_places, options)))
+            note(PLAIN, batch(n_places, options))
+            note(REALIGNED, batch(n_places, options, "--preference", PREFERENCE))
+            note(ONE_BY_ONE, batch(1, options))
+            note(LOOP, loop(options))
     return {name: statistics.median(rates) for name, rates in found.items()}
 
 
