@@ -483,8 +483,8 @@ def test_new_build_arguments_build_llama_cpp_again_and_past_the_cache(checkout: 
 COMPARED = ["--methods", "base,amulet"]
 METHODS = [*COMPARED, "--placement", "system"]
 DEFAULTS = [*METHODS, "-n", "128"]
-QUESTION = ["How can I learn to cook?"]
-WISH = ["--preference", "uplifting"]
+QUESTION = ["How do I sleep better?"]
+WISH = ["--preference", "concise"]
 
 
 @pytest.mark.parametrize(
@@ -495,7 +495,7 @@ WISH = ["--preference", "uplifting"]
         (["-n", "9", "Why?"], [*DEFAULTS, *WISH, "-n", "9", "Why?"]),
         (["--json", "Why?"], [*DEFAULTS, *WISH, "--json", "Why?"]),
         (["--temp=0"], [*QUESTION, *DEFAULTS, *WISH, "--temp=0"]),
-        (["--preference", "concise"], [*QUESTION, *DEFAULTS, "--preference", "concise"]),
+        (["--preference", "formal"], [*QUESTION, *DEFAULTS, "--preference", "formal"]),
         (
             ["--placement", "user"],
             [*QUESTION, *COMPARED, "-n", "128", *WISH, "--placement", "user"],
