@@ -224,8 +224,11 @@ def _write_pieces(response: Iterable[bytes]) -> bool:
         warnings += piece.get("amulet", {}).get("warnings", ())
     if not last.endswith("\n"):
         write("\n")
-    for warning in warnings:
-        note(f"warning: {warning}")
+    if warnings:
+        from amulet_local.cli.flag_names import without_python
+
+        for warning in warnings:
+            note(f"warning: {without_python(warning)}")
     return is_cut
 
 

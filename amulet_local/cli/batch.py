@@ -13,6 +13,7 @@ import typer
 
 from amulet_local.cli.command import add_command
 from amulet_local.cli.exit_codes import EXIT_PARTIAL
+from amulet_local.cli.flag_names import in_flags
 from amulet_local.cli.flags import MethodName, json_option, option
 from amulet_local.cli.json_format import FORMAT, write_json
 from amulet_local.cli.llama_server_flags import LlamaCliCommand
@@ -225,7 +226,7 @@ def _here(
 
     with loaded(question.model, question.runtime) as engine:
         for warning in engine.warnings:
-            note(f"warning: {warning}")
+            note(f"warning: {in_flags(warning)}")
         names = ModelNames(names_of(question.model, engine.model.path))
         form: Any = options.format
         model = JobModel(engine=engine, names=names, settings=settings, form=form)

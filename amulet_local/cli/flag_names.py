@@ -30,12 +30,26 @@ _WITH_VALUE = re.compile(rf"\b({'|'.join(_FLAGS)})='(\w+)'")
 _LEADING = re.compile(rf"(^|; )({'|'.join(_FLAGS)}):")
 _ANYWHERE = re.compile(rf"(?<![\w-])({'|'.join(_UNMISTAKABLE)})(?!\w)")
 
+_PYTHON_BESIDE = re.compile(r"\b\w+(?:=\w*)?, (?=--?[a-z])")
+_PYTHON_BEFORE = re.compile(r"\b\w+=\w+ \((--[\w-]+)\)")
+_PYTHON_AFTER = re.compile(r" \(\w+=(?:'\w*')? in Python\)")
+"""An argument of Python that a message names beside a flag: `(watch=False, --no-watch: ...)`,
+`reproducible=True (--reproducible)`, `--raw (chat_template='raw' in Python)`."""
+_IN_BRACKETS = re.compile(r"\([^()]*\)")
+
 _TELLING = 4
 """Characters of a value that isn't in a message by chance."""
 
 
+def without_python(message: str) -> str:
+    """A message that names a flag and Python's argument, with the flag alone."""
+    message = _PYTHON_BEFORE.sub(r"\1", _PYTHON_AFTER.sub("", message))
+    return _IN_BRACKETS.sub(lambda part: _PYTHON_BESIDE.sub("", part[0]), message)
+
+
 def in_flags(message: str) -> str:
     """A message about options with the command line's names for them."""
+    message = without_python(message)
     message = _WITH_VALUE.sub(lambda match: f"{_FLAGS[match[1]]} {match[2]}", message)
     message = _LEADING.sub(lambda match: f"{match[1]}{_FLAGS[match[2]]}:", message)
     return _ANYWHERE.sub(lambda match: _FLAGS[match[1]], message)

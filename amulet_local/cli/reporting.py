@@ -42,10 +42,11 @@ def reporting(
         silence(sys.stdout)
         raise SystemExit(0) from None
     except AmuletError as error:
-        from amulet_local.cli.flag_names import in_flags, of_environment
+        from amulet_local.cli.flag_names import in_flags, of_environment, without_python
 
         is_about_options = (InvalidParameterError, PromptTooLongError, ContextCreationError)
-        message = in_flags(str(error)) if isinstance(error, is_about_options) else str(error)
+        in_words = in_flags if isinstance(error, is_about_options) else without_python
+        message = in_words(str(error))
         note(f"error: {message}{of_environment(message, variables or {})}")
         raise SystemExit(EXIT_ERROR) from None
     except Exception as error:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from amulet_local.cli.command import add_command
+from amulet_local.cli.flag_names import in_flags
 from amulet_local.cli.given_options import read
 from amulet_local.cli.inputs import check_text, given, read_file
 from amulet_local.cli.llama_server_flags import LlamaServerCommand
@@ -180,13 +181,13 @@ def _url(listening: socket.socket, access: Access) -> str:
 def _welcome(model: ServedModel, urls: Sequence[str], *, needs_key: bool) -> None:
     pool, names, url = model.pool, model.names, urls[0]
     for warning in model.engine.warnings:
-        note(f"warning: {warning}")
+        note(f"warning: {in_flags(warning)}")
     path = "/v1/chat/completions"
     fields = '"messages": [{"role": "user", "content": "Hi"}]'
     try:
         model.engine.check_chat()
     except ChatTemplateError as error:
-        note(f"warning: {error}. Until then /v1/completions alone works.")
+        note(f"warning: {in_flags(str(error))}. Until then /v1/completions alone works.")
         path, fields = "/v1/completions", '"prompt": "Once upon a time"'
     note(
         f"{names.main} is ready at {' and '.join(urls)} ({pool.n_places} requests at once, "

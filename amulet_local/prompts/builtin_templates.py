@@ -7,10 +7,10 @@ base models, which go on with a text.
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.params.choices import as_known
 
 
 def _turns(turn: str, begun: str, *, trims: bool = False, start: str = "") -> str:
@@ -206,18 +206,53 @@ _MARKERS = {
 """A token that only one family has -> its template."""
 
 
+_MODELS = {
+    **dict.fromkeys(
+        ("qwen", "qwen2", "qwen2.5", "qwen3", "smollm", "smollm2", "yi", "hermes"), "chatml"
+    ),
+    **dict.fromkeys(("gemma2", "gemma3"), "gemma"),
+    **dict.fromkeys(("llama3.1", "llama3.2", "llama3.3"), "llama3"),
+    "mixtral": "mistral",
+    "phi3.5": "phi3",
+    "cohere": "command-r",
+    "deepseek-v2": "deepseek2",
+    **dict.fromkeys(("deepseek-v3", "deepseek-r1"), "deepseek3"),
+}
+"""What models are called -> the template that they were trained with."""
+
+
+def _bare(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+_BY_BARE_NAME = {
+    _bare(name): template
+    for name, template in (*_MODELS.items(), *((name, name) for name in BUILTIN_TEMPLATES))
+}
+
+
 def builtin_template(name: str) -> str:
     """The source of a template that this package brings along, for models that have none.
+
+    Args:
+        name: a family's, or that of models of one; capitals, hyphens and points don't matter.
 
     Raises:
         InvalidParameterError: there is no built-in template of that name.
     """
     try:
-        return BUILTIN_TEMPLATES[as_known(name, BUILTIN_TEMPLATES)]
-    except (KeyError, TypeError):
+        return BUILTIN_TEMPLATES[_BY_BARE_NAME[_bare(name)]]
+    except (KeyError, AttributeError):
         raise InvalidParameterError(
-            f"no built-in chat template {name!r}; there are: {', '.join(BUILTIN_TEMPLATES)}"
+            f"no built-in chat template {name!r:.80}; {_nearest(name)}there are: "
+            f"{', '.join(BUILTIN_TEMPLATES)}"
         ) from None
+
+
+def _nearest(name: object) -> str:
+    known = [*BUILTIN_TEMPLATES, *_MODELS]
+    close = difflib.get_close_matches(str(name).lower()[:40], known, n=1)
+    return f"did you mean {close[0]!r}? " if close else ""
 
 
 def likely_template(tokens: Callable[[str], Sequence[int]]) -> str | None:

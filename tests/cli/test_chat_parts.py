@@ -276,6 +276,7 @@ def test_a_guard_is_switched_off_as_a_warning_in_a_chat_says() -> None:
     said = re.search(r"/set (\w+) (\w+)", in_chat(warning))
     assert said is not None
     assert "--" not in in_chat(warning)
+    assert "watch=" not in in_chat(warning)
     settings = ConversationSettings(preset="strong")
     present = adjusted_strength("strong", {})
     assert present.watch
@@ -286,6 +287,9 @@ def test_a_chat_has_no_flags_in_what_it_says() -> None:
     assert in_chat("allow more of them (max_tokens, -n)") == "allow more of them (/set n)"
     said = in_chat("use a larger context (n_ctx, -c 900)")
     assert said == "use a larger context (amulet-local chat -c 900)"
+    assert in_chat("the context is full; use a larger one (n_ctx, -c)").endswith(
+        "one (amulet-local chat -c)"
+    )
 
 
 def test_what_is_wrong_in_a_chat_is_called_as_it_is_set_there() -> None:

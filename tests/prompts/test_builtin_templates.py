@@ -74,9 +74,29 @@ def test_raw_has_no_form() -> None:
     assert rendered(BUILTIN_TEMPLATES["raw"], [("system", "S"), ("user", "U")]) == "S\n\nU"
 
 
-def test_a_mistaken_name_gets_the_list() -> None:
-    with pytest.raises(InvalidParameterError, match="llama3"):
+def test_a_mistaken_name_gets_the_list_and_the_nearest() -> None:
+    with pytest.raises(InvalidParameterError, match=r"did you mean 'llama3'\? there are: chatml"):
         builtin_template("lama3")
+    with pytest.raises(InvalidParameterError, match=r"template 'zzz'; there are: chatml"):
+        builtin_template("zzz")
+
+
+@pytest.mark.parametrize(
+    ("called", "name"),
+    [
+        ("gemma3", "gemma"),
+        ("Gemma-2", "gemma"),
+        ("qwen2.5", "chatml"),
+        ("Qwen3", "chatml"),
+        ("llama-3.1", "llama3"),
+        ("llama-2", "llama2"),
+        ("phi-4", "phi4"),
+        ("gpt_oss", "gpt-oss"),
+        ("deepseek-r1", "deepseek3"),
+    ],
+)
+def test_a_models_own_name_is_understood(called: str, name: str) -> None:
+    assert builtin_template(called) == BUILTIN_TEMPLATES[name]
 
 
 def test_a_vocabulary_shows_its_family() -> None:

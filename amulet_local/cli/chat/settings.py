@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from amulet_local.cli.flag_names import without_python
 from amulet_local.cli.flags import number
 from amulet_local.cli.meant import unquoted
 from amulet_local.common.errors import InvalidParameterError
@@ -209,9 +210,9 @@ def changed_guard(
 
 def in_chat(message: str) -> str:
     """What the library says, with what a chat has for the options and flags that it names."""
-    message = _LEADING.sub(lambda match: f"{_IN_CHAT[match[1]]}:", message)
-    message = message.replace("(max_tokens, -n)", "(/set n)")
-    message = re.sub(r"\(n_ctx, (-c[^)]*)\)", r"(amulet-local chat \1)", message)
+    message = _LEADING.sub(lambda match: f"{_IN_CHAT[match[1]]}:", without_python(message))
+    message = message.replace("(-n)", "(/set n)")
+    message = re.sub(r"\((-c[^)]*)\)", r"(amulet-local chat \1)", message)
     return _GUARD_OFF.sub(r"/set \1 off", message)
 
 
