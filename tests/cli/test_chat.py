@@ -268,6 +268,8 @@ def test_help_lists_every_command_and_a_slip_gets_a_hint(shared: ChatTerminal) -
     assert "to leave: /exit" in shared.say("quit")
     for word in ("help", "?"):
         assert "/preference TEXT" in shared.say(word)
+    assert "`amulet-local models` outside lists them all" in shared.say("ps")
+    assert "context" in shared.say("show")
 
 
 def test_a_tab_that_is_pasted_is_shown_as_space_and_stays_a_tab(

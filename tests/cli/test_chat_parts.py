@@ -25,7 +25,7 @@ from amulet_local.cli.chat.settings import (
     changed_strength,
     in_chat,
 )
-from amulet_local.cli.chat.slash import help_text, parsed, unknown
+from amulet_local.cli.chat.slash import help_text, meant, parsed, unknown
 from amulet_local.cli.chat.talk import _fitted
 from amulet_local.cli.chat.type_ahead import TypeAhead
 from amulet_local.cli.columns import cells
@@ -225,6 +225,32 @@ def test_commands_of_other_programs_are_answered_with_what_does_it(name: str, an
     assert answer in unknown(name)
     assert (said := parsed(f"/{name}")) is not None
     assert said.command is None
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [
+        ("ps", "ps"),
+        ("List", "list"),
+        ("show", "show"),
+        ("?", "help"),
+        ("run", "run"),
+        ("run llama3.2", "run"),
+        ("pull Qwen/Qwen2.5-1.5B-Instruct-GGUF", "pull"),
+    ],
+)
+def test_a_command_without_its_slash_is_one(typed: str, command: str) -> None:
+    said = parsed(meant(typed))
+    assert said is not None
+    assert said.name == command
+
+
+@pytest.mark.parametrize(
+    "typed",
+    ["run away", "run a marathon in June", "list three fruits", "show me", "pull over", "5", "ps?"],
+)
+def test_a_question_that_begins_with_a_commands_name_stays_one(typed: str) -> None:
+    assert meant(typed) == typed
 
 
 @pytest.mark.parametrize("width", [40, 59, 79])

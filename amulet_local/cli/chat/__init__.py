@@ -118,7 +118,7 @@ def converse(chat: Chat, commands: SlashCommands, questions: Questions, lines: T
     """Take questions and commands until they end."""
     from amulet_local.cli.chat.commands import Leave
     from amulet_local.cli.chat.settings import in_chat
-    from amulet_local.cli.chat.slash import parsed
+    from amulet_local.cli.chat.slash import meant, parsed
 
     n_interrupted = 0
     while True:
@@ -150,9 +150,7 @@ def converse(chat: Chat, commands: SlashCommands, questions: Questions, lines: T
             chat.screen.remark("to leave: /exit, or Ctrl-D")
             write("\n")
             continue
-        if chat.screen.is_typed and text.strip().lower() in ("help", "?"):
-            text = "/help"
-        said = parsed(text)
+        said = parsed(meant(text) if chat.screen.is_typed else text)
         try:
             with chat.reporting():
                 if said is not None:

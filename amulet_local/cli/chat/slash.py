@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from amulet_local.cli.chat.settings import set_as
 from amulet_local.cli.columns import wrap
+from amulet_local.cli.inputs import is_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,6 +134,8 @@ Ctrl-C stops an answer, or clears what you typed; Ctrl-D leaves.
 While an answer comes: type /preference, /avoid, /strength or /preset and Enter,
 and the rest of it follows."""
 
+_MODEL = re.compile(r"[A-Za-z][\w.-]*[\d:/]")
+"""How names of models begin: `llama3.2`, `qwen2.5:1.5b`, `Qwen/...`; the machine needn't have it."""
 _COMMAND = re.compile(r"/(?:([A-Za-z][\w-]*|\?)(?:\s+(.*))?)?", re.DOTALL)
 
 
@@ -143,6 +146,19 @@ class SlashLine:
     name: str
     command: Slash | None
     argument: str
+
+
+WITHOUT_SLASH = ("help", "?", "list", "ls", "ps", "pull", "run", "show")
+"""Words that are commands of this chat or of other programs, and no questions."""
+
+
+def meant(text: str) -> str:
+    """What was typed, as a command where it is one without its slash: `ps`, `run NAME`."""
+    word, *rest = text.split()
+    names_a_model = word.lower() in ("pull", "run") and len(rest) == 1 and _is_model(rest[0])
+    if word.lower() in WITHOUT_SLASH and (not rest or names_a_model):
+        return "/help" if word == "?" else f"/{text.strip()}"
+    return text
 
 
 def parsed(text: str) -> SlashLine | None:
@@ -189,6 +205,10 @@ def help_of(item: Slash, width: int) -> str:
 
 def _usage(item: Slash) -> str:
     return f"/{item.name} {item.takes}".rstrip()
+
+
+def _is_model(text: str) -> bool:
+    return bool(_MODEL.match(text)) or is_model(text)
 
 
 def _found(name: str) -> Slash | None:

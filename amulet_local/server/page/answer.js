@@ -51,13 +51,14 @@ export class Answer {
   #frame = 0;
   #shownAt = 0;
 
-  /** root: the panel, with elements of the classes earlier, text, figures and note in it. */
+  /** root: the panel, with elements of the classes earlier, text, figures, applied and note in it. */
   constructor(root) {
     this.root = root;
     this.rows = []; // what to call the preference rows of the tokens that come
     this.earlier = root.querySelector(".earlier");
     this.text = root.querySelector(".text");
     this.figures = root.querySelector(".figures");
+    this.applied = root.querySelector(".applied");
     this.note = root.querySelector(".note");
     this.clear("");
   }
@@ -65,7 +66,7 @@ export class Answer {
   clear(hint) {
     this.tokens = []; // { token, text, rows, span }
     this.content = ""; // the answer's text as the server sent it, without reasoning
-    this.cost = null; // milliseconds of computing per token, once the answer is complete
+    this.speed = null; // tokens per second, once the answer is complete
     this.#count = 0;
     this.#begun = null;
     this.#waiting = document.createDocumentFragment();
@@ -74,6 +75,7 @@ export class Answer {
     this.text.replaceChildren(element("p", "hint", hint));
     this.#isEmpty = true;
     this.figures.textContent = "";
+    this.applied.textContent = "";
     this.say("");
     this.root.classList.remove("running", "failed");
   }
@@ -108,8 +110,10 @@ export class Answer {
     this.#flush();
     this.root.classList.remove("running");
     const timings = last?.timings;
-    if (timings) this.#showTimings(timings, last.amulet?.applied);
+    if (timings) this.#showTimings(timings);
     else this.#showProgress();
+    const applied = last?.amulet?.applied;
+    this.applied.textContent = applied ? appliedInWords(applied) : "";
     if (this.#isEmpty) this.text.replaceChildren(element("p", "hint", "(an empty answer)"));
     const warnings = [...(last?.amulet?.warnings ?? [])];
     const n = last?.timings?.predicted_n ?? this.#count;
@@ -194,14 +198,11 @@ export class Answer {
     this.figures.textContent = `${counted(this.#count)}${speed}`;
   }
 
-  #showTimings(timings, applied) {
-    const { predicted_n: n, predicted_per_second: speed, prompt_ms: prompt } = timings;
-    const spent = timings.amulet_compute_ms ?? timings.predicted_ms;
-    this.cost = n > 1 && spent > 0 ? spent / (n - 1) : null;
+  #showTimings({ predicted_n: n, predicted_per_second: speed, prompt_ms: prompt }) {
+    this.speed = speed > 0 ? speed : null;
     const parts = [counted(n)];
     if (speed > 0) parts.push(`${short(speed)} tokens/s`);
     if (prompt >= 0) parts.push(`prompt ${seconds(prompt)}`);
-    if (applied) parts.push(appliedInWords(applied));
     this.figures.textContent = parts.join(" · ");
   }
 }

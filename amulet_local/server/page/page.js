@@ -173,10 +173,11 @@ async function ask() {
   } else {
     await Promise.all(mine.map((run) => run.start()));
   }
-  if (runs === mine) finish(mine);
+  if (runs === mine) finish(mine, when);
 }
 
-function finish(mine) {
+/** when: the plain answer came, "together" with the other one or "after" it. */
+function finish(mine, when) {
   showRunning(false);
   showTurns();
   details.settle();
@@ -185,10 +186,11 @@ function finish(mine) {
   if (failed.some((run) => run.error.kind === "unreachable")) connect();
   if (failed.length) say("");
   else say(mine.some((run) => run.wasStopped) ? "Stopped." : "Complete.");
-  if (!realigned.cost || !plain.cost || failed.length || mine.length < 2) return;
-  const ratio = short(plain.cost / realigned.cost, 2);
-  by("ratio").textContent = `Realigned at ${ratio}× the plain speed`;
-  by("ratio").title = "By the time in which each answer's own tokens were computed";
+  if (!realigned.speed || !plain.speed || failed.length || mine.length < 2) return;
+  by("ratio").textContent =
+    when === "after"
+      ? `Realigned at ${short(realigned.speed / plain.speed, 2)}× the plain speed`
+      : "Both at once, so each slower than alone: the options have “afterwards”";
 }
 
 function stop() {

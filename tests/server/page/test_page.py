@@ -50,9 +50,37 @@ def test_both_answers_are_the_servers_and_come_with_their_timings(
         n = result["usage"]["completion_tokens"]
         assert re.match(rf"{n} tokens · [\d.]+ tokens/s", page.inner_text(f"{panel} .figures"))
     applied = r"guidance scale [\d.]+ \([\d.]+ to [\d.]+\), KL [\d.]+ nats a token$"
-    assert re.search(applied, page.inner_text("#realigned .figures"))
-    assert "guidance" not in page.inner_text("#plain .figures")
-    assert re.search(r"[\d.]+× the plain speed", page.inner_text("#ratio"))
+    assert re.match(applied, page.inner_text("#realigned .applied"))
+    assert page.text_content("#plain .applied") == ""
+    assert "×" not in page.inner_text("#ratio")  # of answers that slow each other down
+    assert "afterwards" in page.inner_text("#ratio")
+
+
+def test_speeds_are_compared_where_the_answers_come_one_after_the_other(
+    visit: Visits, served_slowly: Served
+) -> None:
+    page = visit(served_slowly.url, plain="after")
+    ask(page)
+    answered(page)
+    shown = [
+        float(re.findall(r"([\d.]+) tokens/s", page.inner_text(f"{panel} .figures"))[0])
+        for panel in ("#realigned", "#plain")
+    ]
+    ratio = re.fullmatch(r"Realigned at ([\d.]+)× the plain speed", page.inner_text("#ratio"))
+    assert ratio is not None
+    assert float(ratio[1]) == pytest.approx(shown[0] / shown[1], rel=0.1)
+
+
+def test_an_answers_end_moves_nothing_above_it(visit: Visits, served_slowly: Served) -> None:
+    page = visit(served_slowly.url, max_tokens=32, plain="never")
+    ask(page)
+    page.wait_for_selector(f"{TOKEN}:nth-child(8)")
+    tops = "[...document.querySelectorAll('.text')].map((text) => text.getBoundingClientRect().top)"
+    before = page.evaluate(tops)
+    assert page.is_visible("#stop")
+    answered(page)
+    assert "guidance scale" in page.inner_text("#realigned .applied")
+    assert page.evaluate(tops) == before
 
 
 def test_tokens_are_tinted_and_explained_by_their_trace(visit: Visits, served: Served) -> None:
