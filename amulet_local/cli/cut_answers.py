@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from amulet_local.cli.exit_codes import EXIT_CUT
-from amulet_local.cli.terminal import note
+from amulet_local.cli.terminal import note, remark
 from amulet_local.common.readable import n_tokens
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def say_what_was_cut(
-    question: Question, generations: Iterable[Generation], *, is_shown: bool
+    question: Question, generations: Iterable[Generation], *, is_shown: bool = False
 ) -> None:
     """Say it on stderr, and end with an exit code of its own.
 
@@ -40,6 +40,6 @@ def say_what_was_cut(
             note(f"error: {cut}, before its form was complete; allow more with {more}")
             raise SystemExit(EXIT_CUT)
         if not is_shown:
-            note(f"{cut}; {more} allows more")
+            remark(f"{cut}; {more} allows more")
     if is_cut:
         raise SystemExit(EXIT_CUT)

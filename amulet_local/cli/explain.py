@@ -29,6 +29,7 @@ from amulet_local.cli.terminal import (
     has_characters,
     has_colours,
     note,
+    remark,
     one_line,
     separator,
     stderr_is_terminal,
@@ -142,10 +143,9 @@ def run(options: ExplainOptions) -> None:
         show_explanation(explanation, all_tokens=options.all, painted=painted)
     if options.html is not None:
         _write_page(options.html, explanation)
-    is_shown = options.stats or stderr_is_terminal()
-    if is_shown:
-        note(figures(generation))
-    say_what_was_cut(question, [generation], is_shown=is_shown)
+    if options.stats or stderr_is_terminal():
+        remark(figures(generation))
+    say_what_was_cut(question, [generation])
 
 
 def explanation_json(explanation: Explanation, made: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from amulet_local.cli.named_method import warn_of_no_preference, with_method
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.question import read_options
 from amulet_local.cli.supervised import the_model
-from amulet_local.cli.terminal import note, stderr_is_terminal
+from amulet_local.cli.terminal import remark, stderr_is_terminal
 
 HELP = """Answer one question, following a preference.
 
@@ -54,10 +54,9 @@ def run(options: GenerateOptions) -> None:
         generation = opened.answer(method.name, stream=not options.json)
         if options.json:
             write_json(opened.json_of(generation))
-        is_shown = options.stats or stderr_is_terminal()
-        if is_shown:
-            note(figures(generation))
-        say_what_was_cut(question, [generation], is_shown=is_shown)
+        if options.stats or stderr_is_terminal():
+            remark(figures(generation))
+        say_what_was_cut(question, [generation])
 
 
 def add_to(app: typer.Typer) -> None:

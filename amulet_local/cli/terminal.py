@@ -119,6 +119,16 @@ def note(text: object) -> None:
         silence(sys.stderr)
 
 
+def remark(text: object) -> None:
+    """Write one line to stderr as `note` does, dimmed on a terminal."""
+    dim, plain = dimming() if stderr_is_terminal() else ("", "")
+    write: Any = getattr(sys.stderr, "write_raw", sys.stderr.write)
+    with contextlib.suppress(OSError):
+        write(dim)
+        note(text)
+        write(plain)
+
+
 def noted(line: str) -> str:
     """A line for stderr; on a terminal it goes on below, between words, where it doesn't fit.
 

@@ -430,11 +430,22 @@ def test_a_cut_answer_has_its_own_exit_code(
     assert outcome.code == 3
     if output == ("--json",):
         assert json.loads(outcome.out)["finish_reason"] == "length"
-    if output == ("--stats",) and not form:
-        assert "3 tokens (cut off)" in outcome.err
-    else:
-        assert "cut after 3 tokens" in outcome.err
-        assert "--predict" in outcome.err
+    assert ("3 tokens (cut off)" in outcome.err) == (output == ("--stats",))
+    assert "cut after 3 tokens" in outcome.err
+    assert "--predict" in outcome.err
+
+
+@pytest.mark.parametrize("command", ["generate", "explain"])
+def test_a_terminal_has_a_dim_line_for_a_cut_answer(
+    on_terminal: Callable[..., OnTerminal], tiny_path: Path, command: str
+) -> None:
+    flags = ("-m", tiny_path, "-n", "3", "--preference", "concise")
+    terminal = on_terminal(command, QUESTION, *flags)
+    assert terminal.finish() == 3
+    shown = terminal.text
+    assert re.search(r"\x1b\[2m[^\x1b]*3 tokens \(cut off\)[^\x1b]*\x1b\[0m", shown)
+    cut = "the answer was cut after 3 tokens; --predict or --ctx-size allows more"
+    assert f"\x1b[2m{cut}\n\x1b[0m" in shown
 
 
 def test_a_seed_gives_the_same_draws_again() -> None:
@@ -590,8 +601,9 @@ def test_a_terminal_gets_figures_and_no_control_characters(
     # What comes before is the status, erased with spaces and carriage returns.
     *status, shown = terminal.text.split("\r")
     assert shown.startswith(plain.out)
-    assert "\x1b" not in shown
-    assert re.search(r"12 tokens \(cut off\) · .+ tokens/s · first token after .+ s\n\Z", shown)
+    remarks = re.sub(r"\x1b\[2m|\x1b\[0m", "", shown)
+    assert "\x1b" not in remarks
+    assert re.search(rf"{CUT} · .+ tokens/s · first token after .+ s\n{CUT_LINE}\Z", remarks)
     assert status == [] or status[-1].isspace()
 
 
@@ -600,7 +612,7 @@ def test_figures_break_between_words_on_a_narrow_terminal(
 ) -> None:
     terminal = on_terminal("generate", QUESTION, *SHORT, "--preference", "concise", COLUMNS="40")
     assert terminal.finish() == 3
-    shown = terminal.text.replace("\r", "").splitlines()
+    shown = re.sub(r"\r|\x1b\[[02]m", "", terminal.text).splitlines()
     start = next(n for n, line in enumerate(shown) if line.startswith("guidance scale"))
     assert len(shown) - start >= 3
     assert max(map(len, shown[start:])) < 40

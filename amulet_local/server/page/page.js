@@ -190,7 +190,7 @@ function finish(mine, when) {
   by("ratio").textContent =
     when === "after"
       ? `Realigned at ${short(realigned.speed / plain.speed, 2)}× the plain speed`
-      : "Both at once, so each slower than alone: the options have “afterwards”";
+      : "Both at once slow each other down; “afterwards” (Options) compares speeds";
 }
 
 function stop() {

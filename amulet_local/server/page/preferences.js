@@ -10,6 +10,7 @@ const LEARNED = { name: "my profile", text: "what was learned from what you pick
 export class Preferences {
   #chosen = []; // { name, text, weight, row }: name is "" for words of one's own
   #chips = new Map(); // name -> button
+  #given = null; // the one that nobody chose, until something is
 
   /** parts: the elements chips, own (input), add (button), list, none. */
   constructor(parts, onChange) {
@@ -23,12 +24,18 @@ export class Preferences {
     });
   }
 
-  /** amulet: what /props says. The first name is chosen, so that there is something to see. */
+  /**
+   * amulet: what /props says. The first name is chosen, so that there is something to see; it gives
+   * way to the first words of one's own.
+   */
   load({ preferences, mixes, profile }) {
     const known = [...(profile ? [LEARNED] : []), ...preferences, ...mixes.map(mixOf)];
     this.#chips.clear();
     this.parts.chips.replaceChildren(...known.map((one) => this.#chip(one)));
-    if (known.length && !this.#chosen.length) this.#choose(known[0]);
+    if (known.length && !this.#chosen.length) {
+      this.#choose(known[0]);
+      [this.#given] = this.#chosen;
+    }
     this.#show();
   }
 
@@ -55,6 +62,7 @@ export class Preferences {
     chip.type = "button";
     chip.title = visible(one.text);
     chip.addEventListener("click", () => {
+      this.#given = null;
       const at = this.#chosen.findIndex((other) => other.name === one.name);
       if (at >= 0) this.#remove(at);
       else this.#choose(one);
@@ -76,6 +84,7 @@ export class Preferences {
     if (isChosen) return;
     if (known) this.#chips.get(known).click();
     else {
+      if (this.#given) this.#remove(this.#chosen.indexOf(this.#given));
       this.#choose({ name: "", text });
       this.#show();
       this.onChange();
@@ -96,6 +105,7 @@ export class Preferences {
   #remove(at) {
     const [{ row }] = this.#chosen.splice(at, 1);
     row.remove();
+    this.#given = null;
   }
 
   #row(one) {
@@ -135,6 +145,7 @@ export class Preferences {
       number.setAttribute("aria-invalid", String(!isGood));
       if (!isGood) return;
       one.weight = weight;
+      if (from) this.#given = null;
       if (from !== range) range.value = weight;
       if (from !== number) number.value = short(weight, 4);
       row.classList.toggle("less", weight < 0);

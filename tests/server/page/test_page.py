@@ -152,7 +152,7 @@ def test_everything_works_by_keyboard(visit: Visits, served_slowly: Served) -> N
     page.locator("#own").focus()
     page.keyboard.type("like a pirate")
     page.keyboard.press("Enter")
-    assert page.locator(".pick").count() == 2
+    assert page.locator(".pick").count() == 1
     page.locator("#question").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector(f"{TOKEN}:nth-child(6)")
@@ -167,7 +167,7 @@ def test_everything_works_by_keyboard(visit: Visits, served_slowly: Served) -> N
         places.append(page.inner_text("#dock .place"))
         assert page.locator(f"{TOKEN}.on").count() == 1
     assert places == ["token 1", "token 2", "token 3", "token 2", last]
-    assert page.locator("#dock .row").count() == 4
+    assert page.locator("#dock .row").count() == 3
 
 
 def change_and_more(page: Any) -> None:
@@ -226,6 +226,7 @@ def test_a_phone_never_scrolls_sideways_and_a_tap_shows_the_alternatives(
         widths.append(page.evaluate("document.scrollingElement.scrollWidth"))
 
     measure()
+    page.get_by_role("button", name="concise").click()
     page.fill("#own", "like " + "w" * 100)
     page.press("#own", "Enter")
     page.fill(".pick:last-child input[type=number]", "0")
@@ -237,7 +238,7 @@ def test_a_phone_never_scrolls_sideways_and_a_tap_shows_the_alternatives(
     measure()
     assert not page.locator("#dock").is_visible()
     page.locator(TOKEN).nth(2).tap()
-    assert page.locator("#dock .row").count() == 4
+    assert page.locator("#dock .row").count() == 5
     measure()
     page.locator("#dock .close").tap()
     assert not page.locator("#dock").is_visible()
@@ -525,6 +526,30 @@ def test_a_long_answer_is_appended_and_never_made_anew(visit: Visits, served: Se
     assert page.locator(TOKEN).count() > 10
     assert first.evaluate("node => node.isConnected")
     assert page.evaluate("window.removed") == before
+
+
+def test_what_was_chosen_for_a_person_gives_way_to_their_words_and_what_they_chose_stays(
+    visit: Visits, served: Served
+) -> None:
+    page = visit(served.url, max_tokens=0)
+    page.wait_for_selector("#state.good")
+    names = page.locator(".pick-name")
+    assert names.all_inner_texts() == ["creative"]
+    page.fill("#own", "like a pirate")
+    page.press("#own", "Enter")
+    assert names.all_inner_texts() == ["like a pirate"]
+    creative = page.get_by_role("button", name="creative", exact=True)
+    assert creative.get_attribute("aria-pressed") == "false"
+    page.get_by_role("button", name="concise").click()
+    page.fill("#own", "in rhyme")
+    page.press("#own", "Enter")
+    assert names.all_inner_texts() == ["like a pirate", "concise", "in rhyme"]
+    again = visit(served.url, max_tokens=0)
+    again.wait_for_selector("#state.good")
+    again.fill(".weight input[type=number]", "0.5")
+    again.fill("#own", "in rhyme")
+    again.press("#own", "Enter")
+    assert again.locator(".pick-name").all_inner_texts() == ["creative", "in rhyme"]
 
 
 def test_a_word_that_is_no_name_is_taken_as_words(visit: Visits, served: Served) -> None:

@@ -66,7 +66,7 @@ def test_a_server_that_was_away_is_found_again(visit: Visits, served: Served) ->
     page.wait_for_selector("#state.bad")
     page.unroute("**/*")
     page.wait_for_selector("#state.good")
-    assert page.locator(".pick").count() == 2
+    assert page.locator(".pick-name").all_inner_texts() == ["like a pirate"]
 
 
 def test_what_the_server_refuses_is_said(visit: Visits, served: Served) -> None:
