@@ -42,6 +42,7 @@ class Session:
         self._engine = engine
         self._question = question
         self._warned: set[str] = set()
+        self._has_said_what_is_added = False
         self.warn(engine.warnings)
 
     @property
@@ -100,6 +101,7 @@ class Session:
         reasoning = ReasoningNote(enabled=stream)
         try:
             for n_chunks, chunk in enumerate(chunks):
+                self._say_what_is_added()
                 if stream or not progress:
                     status.erase()
                 else:
@@ -123,6 +125,13 @@ class Session:
         assert chunk.generation is not None
         self.warn(chunk.generation.warnings)
         return chunk.generation
+
+    def _say_what_is_added(self) -> None:
+        """Say it once, below llama.cpp's log, where it can be read."""
+        if self._question.runtime.verbose and not self._has_said_what_is_added:
+            self._has_said_what_is_added = True
+            for line in what_is_added(self._question):
+                note(line)
 
     def strength(self, method: str, question: Question) -> AmuletParams:
         """The strength that `answer` asks for with these, before any guard lowers it."""
@@ -193,9 +202,6 @@ def session(question: Question) -> Iterator[Session]:
     with loaded(question.model, question.runtime) as engine:
         engine.check_chat()
         opened = Session(engine, question)
-        if question.runtime.verbose:
-            for line in what_is_added(question):
-                note(line)
         if question.amulet is not None and question.preferences:
             opened.warn(question.amulet.warnings)
         opened.load_prompt_cache()

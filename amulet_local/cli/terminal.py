@@ -122,11 +122,15 @@ def note(text: object) -> None:
 def remark(text: object) -> None:
     """Write one line to stderr as `note` does, dimmed on a terminal."""
     dim, plain = dimming() if stderr_is_terminal() else ("", "")
-    write: Any = getattr(sys.stderr, "write_raw", sys.stderr.write)
-    with contextlib.suppress(OSError):
-        write(dim)
-        note(text)
-        write(plain)
+    raw: Any = getattr(sys.stderr, "write_raw", sys.stderr.write)
+    try:
+        for line in noted(one_line(text)).split("\n"):  # no colour runs over the end of one
+            raw(dim)
+            sys.stderr.write(line)
+            raw(f"{plain}\n")
+        sys.stderr.flush()
+    except OSError:
+        silence(sys.stderr)
 
 
 def noted(line: str) -> str:

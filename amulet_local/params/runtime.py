@@ -338,7 +338,14 @@ class RuntimeParams(StrictParams):
         ),
     ] = False
     verbose: Annotated[
-        bool, Option("-v --verbose", OUTPUT, "Show llama.cpp's log on stderr.", kind="flag")
+        bool,
+        Option(
+            "-v --verbose",
+            OUTPUT,
+            "Show llama.cpp's log on stderr; where one question is answered, below it the "
+            "system text and how each preference is said.",
+            kind="flag",
+        ),
     ] = False
 
     @model_validator(mode="before")

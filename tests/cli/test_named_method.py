@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,3 +151,13 @@ def test_what_is_added_to_a_question_can_be_seen() -> None:
     assert "like a pirate" in preference
     options = dataclasses.replace(options, system="", preference=None)
     assert what_is_added(read_options(options)) == ["system text: none"]
+
+
+def test_what_is_added_stands_below_the_log_and_once(tiny_path: Path) -> None:
+    wish = ("--preference", "like a pirate", "--schedule", "parallel")
+    lines = run("generate", "Hi", "-m", tiny_path, "-n", "2", "-v", *wish).err.splitlines()
+    added = [n for n, line in enumerate(lines) if line.startswith(("system text", "preference,"))]
+    log = [n for n, line in enumerate(lines) if line.startswith(("llama_", "sched_", "load"))]
+    assert len(added) == 2
+    assert len(log) > 20
+    assert max(log) < min(added)
