@@ -135,7 +135,7 @@ While an answer comes: type /preference, /avoid, /strength or /preset and Enter,
 and the rest of it follows."""
 
 _MODEL = re.compile(r"[A-Za-z][\w.-]*[\d:/]")
-"""How names of models begin: `llama3.2`, `qwen2.5:1.5b`, `Qwen/...`; the machine needn't have it."""
+"""How names of models begin: `llama3.2`, `qwen2.5:1.5b`, `Qwen/...`; none needs to be there."""
 _COMMAND = re.compile(r"/(?:([A-Za-z][\w-]*|\?)(?:\s+(.*))?)?", re.DOTALL)
 
 
