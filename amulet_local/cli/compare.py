@@ -44,7 +44,7 @@ amulet-local compare "What is a heap?" --preference "in rhyme" \\
 PROMPTED = "pref"
 """The method that only asks."""
 
-LEAST_GAIN = 0.035
+LEAST_GAIN = 0.05
 """Nats a token by which a preference makes an answer likelier, below which it seems too weak."""
 FEWEST_TOKENS = 12
 """Of an answer from which on that can be told."""

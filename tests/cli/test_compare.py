@@ -78,11 +78,13 @@ def said(*gains: float, wishes: tuple[str, ...] = ("nice",), n_tokens: int = 12)
 def test_a_wish_that_makes_the_answer_hardly_likelier_is_said_to_be_weak() -> None:
     assert said(0.02).startswith("'nice' (+0.020 nats a token): too weak for this model")
     assert "'nice' (-0.010" in said(-0.01)
+    assert "'nice' (+0.040" in said(0.04)  # "more", of a 0.5B that does as it would have done
     assert said(0.02, 0.5, wishes=("nice", "in rhyme")).startswith("'nice' (+0.020 nats a token): ")
     assert "'rude:-1' (+0.010" in said(-0.01, wishes=("-rude",))
 
 
 def test_a_wish_that_changes_the_answer_is_not() -> None:
     assert said(0.7) == ""
+    assert said(0.08) == ""  # one of three that are mixed, and followed
     assert said(-0.7, wishes=("-rude",)) == ""
     assert said(0.02, n_tokens=5) == ""
