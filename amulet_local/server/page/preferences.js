@@ -75,7 +75,7 @@ export class Preferences {
 
   #addOwn() {
     const { own } = this.parts;
-    const text = own.value.trim();
+    const text = unquoted(own.value.trim());
     own.focus();
     if (!text) return;
     own.value = "";
@@ -168,6 +168,12 @@ export class Preferences {
     }
     this.parts.none.hidden = this.#chosen.length > 0;
   }
+}
+
+/** A text without the quotes around it, as the command line takes it: "in rhyme", „auf Deutsch“. */
+function unquoted(text) {
+  const isQuoted = /^(?:"[^"]+"|'[^']+'|[“„][^“”„]+[“”]|«[^«»]+»)$/.test(text);
+  return (isQuoted && text.slice(1, -1).trim()) || text;
 }
 
 /** A name with its weight, "concise:0.5", as everywhere: in a mix it multiplies the weights. */

@@ -552,6 +552,19 @@ def test_what_was_chosen_for_a_person_gives_way_to_their_words_and_what_they_cho
     assert again.locator(".pick-name").all_inner_texts() == ["creative", "in rhyme"]
 
 
+def test_quotes_around_words_of_ones_own_are_no_part_of_them(visit: Visits, served: Served) -> None:
+    page = visit(served.url, max_tokens=0)
+    page.wait_for_selector("#state.good")
+    typed = ["“like a pirate”", '"concise"', "«en français»", "‹x›", '"a" and "b"', "don't, can't"]
+    for text in typed:
+        page.fill("#own", text)
+        page.press("#own", "Enter")
+    shown = ["like a pirate", "concise", "en français", "‹x›", '"a" and "b"', "don't, can't"]
+    assert page.locator(".pick-name").all_inner_texts() == shown
+    concise = page.get_by_role("button", name="concise", exact=True)
+    assert concise.get_attribute("aria-pressed") == "true"
+
+
 def test_a_word_that_is_no_name_is_taken_as_words(visit: Visits, served: Served) -> None:
     page = visit(served.url, max_tokens=4, plain="never")
     page.get_by_role("button", name="creative", exact=True).click()
