@@ -268,7 +268,7 @@ def test_help_lists_every_command_and_a_slip_gets_a_hint(shared: ChatTerminal) -
     assert "to leave: /exit" in shared.say("quit")
     for word in ("help", "?"):
         assert "/preference TEXT" in shared.say(word)
-    assert "`amulet-local models` outside lists them all" in shared.say("ps")
+    assert "no command /ps: /stats says which model" in shared.say("ps")
     assert "context" in shared.say("show")
 
 
