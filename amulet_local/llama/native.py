@@ -74,12 +74,15 @@ FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 LOAD_MODES = {"auto": -1, "none": 0, "mmap": 1, "mlock": 3}
 SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
 POOLING_NONE = 0
+BYTE_PAIRS = 2
+"""llama_vocab_type of vocabularies that have a pre-tokenizer."""
 POOLINGS_OF_TEXTS = (1, 2, 3)
 """Mean, first token, last token: how a text's hidden states become one."""
 POOLING_RANK = 4
 """They become a score: how well a document answers a query."""
 
 TOKEN_UNKNOWN, TOKEN_CONTROL, TOKEN_USER_DEFINED = 1 << 0, 1 << 3, 1 << 4
+TOKEN_STRIPS_BEFORE, TOKEN_STRIPS_AFTER = 1 << 7, 1 << 8
 """Attributes of tokens."""
 
 GPU_DEVICES = (1, 2)

@@ -20,6 +20,7 @@ from amulet_local.common.errors import (
 )
 from amulet_local.grammar.tokens import TokenTable
 from amulet_local.llama import native
+from amulet_local.llama.long_texts import MOST_CHARACTERS, LongTexts, long_texts, unbroken
 from amulet_local.llama.word_starts import WordStarts
 from amulet_local.text.reasoning import HARMONY_TOKENS, TAGS
 
@@ -28,6 +29,7 @@ _SPECIAL = native.TOKEN_UNKNOWN | native.TOKEN_CONTROL | native.TOKEN_USER_DEFIN
 
 _END_OF_MESSAGE = b"tokenizer.ggml.eom_token_id"
 """Where a file names a token that ends a message; llama.cpp has no function that tells."""
+_MODEL, _PRE_TOKENIZER = b"tokenizer.ggml.model", b"tokenizer.ggml.pre"
 
 MOST_PIECES = 8192
 """Tokens whose text is remembered: a text is made of few different ones."""
@@ -51,7 +53,9 @@ class Vocabulary:
         self._native: Any = llama_cpp.llama_model_get_vocab(model_pointer)
         self.n_tokens = int(llama_cpp.llama_vocab_n_tokens(self._native))
         self._pieces: dict[int, bytes] = {}
-        self._named_end_of_message = _number_in_metadata(model_pointer, _END_OF_MESSAGE)
+        named = _in_metadata(model_pointer, _END_OF_MESSAGE)
+        self._named_end_of_message = int(named) if named.isdigit() else -1
+        self._unbroken = unbroken(self._pre_tokenizer(model_pointer))
 
     @property
     def pointer(self) -> Any:
@@ -168,8 +172,6 @@ class Vocabulary:
         Raises:
             InvalidTextError: the text holds a lone surrogate.
         """
-        import llama_cpp
-
         try:
             encoded = text.encode("utf-8")
         except UnicodeEncodeError as error:
@@ -177,6 +179,23 @@ class Vocabulary:
                 f"the text holds a lone surrogate (U+{ord(text[error.start]):04X} at character "
                 f"{error.start}), which UTF-8 can't express"
             ) from None
+        if len(text) <= MOST_CHARACTERS:
+            return self._tokenize(encoded, add_special=add_special, parse_special=parse_special)
+        cuts = self._long_texts[parse_special]
+        found: list[int] = []
+        for part in cuts.parts(text):
+            if isinstance(part, int):
+                found.append(part)
+            else:
+                found += self._tokenize(
+                    part.encode(), add_special=False, parse_special=cuts.has_control(part)
+                )
+        before, after = self._added if add_special else ((), ())
+        return [*before, *found, *after]
+
+    def _tokenize(self, encoded: bytes, *, add_special: bool, parse_special: bool) -> list[int]:
+        import llama_cpp
+
         size = len(encoded) + 8
         while True:
             ids = (llama_cpp.llama_token * size)()
@@ -188,6 +207,33 @@ class Vocabulary:
             if n == -(2**31):
                 raise InvalidTextError("the text is too long to tokenise")
             size = -n
+
+    @cached_property
+    def _added(self) -> tuple[list[int], list[int]]:
+        """What a text gets before it and behind it where it gets anything."""
+        bare, whole = (
+            self._tokenize(b"a", add_special=add, parse_special=False) for add in (False, True)
+        )
+        start = next(n for n in range(len(whole) + 1) if whole[n : n + len(bare)] == bare)
+        return whole[:start], whole[start + len(bare) :]
+
+    @cached_property
+    def _long_texts(self) -> tuple[LongTexts, LongTexts]:
+        """How long texts are cut where spellings of control tokens are text, and where not."""
+        import llama_cpp
+
+        special = self.special_tokens
+        get_attr, native = llama_cpp.llama_vocab_get_attr, self.pointer
+        attributes = {word: get_attr(native, token) for word, token in special.items()}
+        return long_texts(special, attributes, self._unbroken)
+
+    def _pre_tokenizer(self, model_pointer: Any) -> str | None:
+        """Its name, empty if the file has none; None where vocabularies have none."""
+        if self.kind != native.BYTE_PAIRS:
+            return None
+        if _in_metadata(model_pointer, _MODEL) == b"gemma4":
+            return "gemma4"
+        return _in_metadata(model_pointer, _PRE_TOKENIZER).decode("utf-8", "replace")
 
     @property
     def kind(self) -> int:
@@ -358,13 +404,13 @@ class Vocabulary:
         return None if token < 0 else int(token)
 
 
-def _number_in_metadata(model_pointer: Any, key: bytes) -> int:
-    """A number of a model's metadata, -1 without."""
+def _in_metadata(model_pointer: Any, key: bytes) -> bytes:
+    """A short text or number of a model's metadata, empty without."""
     import llama_cpp
 
-    buffer = ctypes.create_string_buffer(16)
+    buffer = ctypes.create_string_buffer(64)
     n = llama_cpp.llama_model_meta_val_str(model_pointer, key, buffer, len(buffer))
-    return int(buffer.value) if 0 < n < len(buffer) and buffer.value.isdigit() else -1
+    return buffer.value if 0 < n < len(buffer) else b""
 
 
 class TextStream:

@@ -21,6 +21,7 @@ from itertools import chain, pairwise
 from typing import Protocol
 
 from amulet_local.common.errors import InvalidTextError
+from amulet_local.common.spellings import pattern_of
 from amulet_local.text.reasoning import TAGS
 
 _REASONING_TAG = re.compile(
@@ -60,10 +61,6 @@ class Tokenizer(Protocol):
         """Whether a prompt begins with the begin-of-sequence token."""
 
     def tokenize(self, text: str, *, add_special: bool, parse_special: bool) -> list[int]: ...
-
-
-MOST_AT_ONCE = 4096
-"""Markers of a text that llama.cpp cuts up itself: its time grows with their number's square."""
 
 
 class Disguise:
@@ -119,16 +116,11 @@ class Literalizer:
             if self._is_guarded(spelling, token)
         }
         self._ids = frozenset(self._guarded.values())
-        by_first: dict[str, list[str]] = {}
-        for spelling in sorted(self._guarded, key=len, reverse=True):
-            by_first.setdefault(spelling[0], []).append(spelling)
-        self._patterns = {
-            first: re.compile("|".join(map(re.escape, spellings)))
-            for first, spellings in by_first.items()
-        }
-        self._starts = re.compile("[" + re.escape("".join(by_first)) + "]") if by_first else None
+        starts = "".join(sorted({spelling[0] for spelling in self._guarded}))
+        self._starts = re.compile(f"[{re.escape(starts)}]") if starts else None
+        self._pattern = pattern_of(self._guarded)
         self._characters, words = _marker_characters(self._guarded)
-        self._words = re.compile("|".join(map(re.escape, words))) if words else None
+        self._words = pattern_of(words) if words else None
 
     def disguise(self, known: str) -> Disguise:
         """A disguise whose private characters don't occur in `known`."""
@@ -160,8 +152,7 @@ class Literalizer:
             return []
         text = disguise.reveal(rendered)
         markers = self._find(rendered)
-        same = text == rendered or markers == self._find(text)
-        if same and len(markers) <= MOST_AT_ONCE:
+        if text == rendered or markers == self._find(text):
             return self._vocabulary.tokenize(text, add_special=False, parse_special=True)
         return self._encode_cut(text, _disjoint(markers, text))
 
@@ -221,7 +212,7 @@ class Literalizer:
         if self._starts is None:
             return found
         for start in self._starts.finditer(text):
-            match = self._patterns[start[0]].match(text, start.start())
+            match = self._pattern.match(text, start.start())
             if match is not None:
                 found.append((match.start(), match.end(), self._guarded[match[0]]))
         return found
