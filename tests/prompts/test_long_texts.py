@@ -102,6 +102,19 @@ def test_a_long_text_has_the_tokens_of_one_call(hostile: Vocabulary, seed: int) 
     assert_equal_tokens(hostile, long_text(random.Random(seed), WORDS))
 
 
+def test_a_token_that_takes_the_white_space_before_it_does_so_in_a_long_text(
+    tmp_path: Path,
+) -> None:
+    """In these vocabularies <mask> does."""
+    special = dict.fromkeys(("<unk>", "<s>", "</s>", "<mask>"), CONTROL)
+    model, vocabulary = load_vocabulary(
+        write_vocabulary(tmp_path / "a.gguf", "jina-v2-code", special)
+    )
+    assert_equal_tokens(vocabulary, "word \t<mask>  word</s> \n <mask><mask> x" * 60)
+    vocabulary.close()
+    llama_cpp.llama_model_free(model)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_a_long_text_has_the_tokens_of_one_call_in_every_vocabulary(
     real_vocabulary: Vocabulary, seed: int
