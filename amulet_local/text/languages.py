@@ -89,7 +89,7 @@ _IN_ITSELF = {
 """Languages in which text/announcement.py knows openings: how "in" one is said in it."""
 
 _PHRASE = re.compile(
-    r"(?:(?:in het|in|en|auf|em|på|po|na|på|på|w|v|i|на|в|bahasa|tiếng|trong tiếng|in bahasa)\s+|"
+    r"(?:(?:in het|in bahasa|in|en|auf|em|på|po|na|w|v|i|на|в|bahasa|trong tiếng|tiếng)\s+|"
     r"使用|用|以)?"
     r"(?P<name>\S+?)"
     r"(?:\s+(?:языке|keeles|keel)|で|로|으로)?"
