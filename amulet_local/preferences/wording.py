@@ -30,7 +30,7 @@ _MANNER = _words(
     "auf avec bez com como comme con dans em en für mit ohne para pour sans sem senza sin "
     "wie"
 )
-"""First words of a phrase that says in what way: "Answer in Spanish.", "Answer en español."."""
+"""First words of a phrase that says in what way: "Answer the question in rhyme."."""
 
 INSTRUCTION_WORDS = _words(
     "act add address adopt always answer appear apply ask assume avoid be begin behave break bring "
@@ -43,8 +43,11 @@ INSTRUCTION_WORDS = _words(
 )
 """First words of a text that tells the model what to do already: "Use simple words."."""
 
-MANNER_FRAME, QUALITY_FRAME = "Answer", "Make the answer"
+MANNER_FRAME, QUALITY_FRAME = "Answer the question", "Make the answer"
 """What is put before a text that isn't an instruction by itself."""
+
+_FRAMES = (MANNER_FRAME, QUALITY_FRAME, "Answer")
+"""What an instruction begins with that says nothing of the wish, be it a user's own."""
 
 _ADJECTIVES_IN_LY = _words(
     "chilly costly curly daily deadly early elderly fatherly friendly ghostly heavenly holy homely "
@@ -84,11 +87,11 @@ def from_template(prompt: str, text: str) -> str:
 def as_instruction(text: str) -> str:
     """Make the sentence that goes into the prompt for a preference.
 
-    A phrase of manner becomes "Answer like a pirate.". A language in whatever language becomes
-    "Answer in Spanish.": small models follow it where they don't follow "en español". An
-    instruction or a whole sentence stays what it is, and anything else, be it an adjective or a
-    noun, becomes "Make the answer short and dry.". A text that doesn't end like a sentence gets a
-    full stop.
+    A phrase of manner becomes "Answer the question like a pirate.". A language in whatever language
+    becomes "Answer the question in Spanish.": small models follow it where they don't follow "en
+    español". An instruction or a whole sentence stays what it is, and anything else, be it an
+    adjective or a noun, becomes "Make the answer short and dry.". A text that doesn't end like a
+    sentence gets a full stop.
 
     Args:
         text: what the user wrote; not blank.
@@ -108,9 +111,9 @@ def as_instruction(text: str) -> str:
 
 
 def unframed(instruction: str) -> str:
-    """An instruction without what `as_instruction` puts before a text."""
+    """An instruction without what it begins with before the wish."""
     text = instruction.strip()
-    for frame in (QUALITY_FRAME, MANNER_FRAME):
+    for frame in _FRAMES:
         if text.startswith(f"{frame} "):
             return text[len(frame) :]
     return text

@@ -17,6 +17,10 @@ def text_of(vocabulary: Vocabulary, tokens: Sequence[int]) -> str:
     return b"".join(map(vocabulary.piece, tokens)).decode("utf-8", "replace")
 
 
+_PIECE = re.compile(r"[^\s.]+|\.|\s+")
+"""Of a prompt: with a full stop apart "the question." begins "the question in verse."."""
+
+
 def instructions(vocabulary: Vocabulary, prompts: Sequence[Sequence[int]]) -> list[str]:
     """What each prompt but the first adds to the first.
 
@@ -28,7 +32,7 @@ def instructions(vocabulary: Vocabulary, prompts: Sequence[Sequence[int]]) -> li
 
 
 def _added(plain: str, prompt: str) -> str:
-    ours, theirs = (re.findall(r"\S+|\s+", text) for text in (prompt, plain))
+    ours, theirs = (_PIECE.findall(text) for text in (prompt, plain))
     start = common_length(theirs, ours)
     end = common_length(theirs[start:][::-1], ours[start:][::-1])
     return "".join(ours[start : len(ours) - end])

@@ -228,7 +228,7 @@ def test_a_conversation_goes_on_without_the_reasoning(thinking_engine: Engine) -
 def test_a_response_prefix_is_what_the_model_goes_on_from(exact_engine: Engine) -> None:
     vocabulary = exact_engine.model.vocabulary
     sampling = SamplingParams(max_tokens=12)
-    for arguments in ({}, {"preference": "concise", "preset": "paper"}):
+    for arguments in ({}, {"preference": "creative", "preset": "paper"}):
         whole = exact_engine.generate("What is yeast?", sampling=sampling, **arguments)
         start = b"".join(vocabulary.piece(token) for token in whole.token_ids[:4]).decode()
         again = vocabulary.tokenize(start, add_special=False, parse_special=False)

@@ -172,7 +172,7 @@ def test_an_unknown_name_gets_a_suggestion(settings_file: Path, name: str, words
     [
         ("funny", "Make the answer funny."),
         ("Shakespearean", "Make the answer Shakespearean."),
-        ("briefly", "Answer briefly."),
+        ("briefly", "Answer the question briefly."),
         ("easy-going", "Make the answer easy-going."),
         ("rhyme", "Rhyme."),
         ("informal", "Make the answer informal."),

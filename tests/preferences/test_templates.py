@@ -110,7 +110,7 @@ def test_the_editor_writes_replaces_and_removes_templates(
     set_preference("rhyme", "in verse", force=True)
     assert [resolve(name)[0].instruction for name in ("other", "rhyme")] == [
         "Be short.",
-        "Answer in verse.",
+        "Answer the question in verse.",
     ]
     set_preference("rhyme", "in rhyme", prompt=TEMPLATE, force=True)
     set_mix("other", ["concise", "in prose"], force=True)
@@ -166,7 +166,7 @@ def test_the_model_gets_the_sentence_to_the_letter(settings_file: Path) -> None:
     with scripted_engine(heard) as engine:
         engine.generate("Why?", preference="rhyme", sampling=SamplingParams(max_tokens=1))
     assert sum(SENTENCE in prompt for prompt in prompts) == 1
-    assert not any("Answer in" in prompt for prompt in prompts if SENTENCE in prompt)
+    assert not any("Answer the question in" in prompt for prompt in prompts if SENTENCE in prompt)
 
 
 def test_a_kept_chat_keeps_the_template(tmp_path: Path) -> None:

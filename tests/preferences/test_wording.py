@@ -26,7 +26,7 @@ from amulet_local.preferences.wording import as_instruction
     ],
 )
 def test_a_phrase_of_manner_is_what_to_answer_like(text: str) -> None:
-    assert as_instruction(text) == f"Answer {text}."
+    assert as_instruction(text) == f"Answer the question {text}."
 
 
 @pytest.mark.parametrize(
@@ -54,19 +54,19 @@ def test_a_quality_or_a_thing_is_what_the_answer_is_made(text: str) -> None:
 
 
 def test_a_capital_at_the_start_of_a_phrase_is_no_name() -> None:
-    assert as_instruction("In Spanish") == "Answer in Spanish."
+    assert as_instruction("In Spanish") == "Answer the question in Spanish."
 
 
 @pytest.mark.parametrize(
     ("text", "instruction"),
     [
-        ("french", "Answer in French."),
-        ("In French!", "Answer in French."),
-        ("auf Deutsch", "Answer in German."),
-        ("Deutsch.", "Answer in German."),
-        ("用中文。", "Answer in Chinese."),
-        ("日本語で", "Answer in Japanese."),
-        ("हिन्दी", "Answer in Hindi."),
+        ("french", "Answer the question in French."),
+        ("In French!", "Answer the question in French."),
+        ("auf Deutsch", "Answer the question in German."),
+        ("Deutsch.", "Answer the question in German."),
+        ("用中文。", "Answer the question in Chinese."),
+        ("日本語で", "Answer the question in Japanese."),
+        ("हिन्दी", "Answer the question in Hindi."),
     ],
 )
 def test_a_language_alone_is_asked_for_in_english(text: str, instruction: str) -> None:
@@ -77,7 +77,7 @@ def test_a_language_alone_is_asked_for_in_english(text: str, instruction: str) -
     ("text", "instruction"),
     [
         ("Spanish and short", "Make the answer Spanish and short."),
-        ("in French, for a child", "Answer in French, for a child."),
+        ("in French, for a child", "Answer the question in French, for a child."),
         ("Antworte auf Deutsch!", "Antworte auf Deutsch!"),
         ("用中文回答。", "用中文回答。"),
     ],
@@ -97,4 +97,4 @@ def test_an_instruction_ends_like_a_sentence_once(text: str) -> None:
 @pytest.mark.parametrize("name", BUILT_IN_PREFERENCES)
 def test_built_in_preferences_are_phrases_of_manner(name: str) -> None:
     text = BUILT_IN_PREFERENCES[name]
-    assert Preference(text=text).instruction == f"Answer {text}."
+    assert Preference(text=text).instruction == f"Answer the question {text}."

@@ -30,7 +30,10 @@ def test_the_rows_of_the_presets_differ_by_one_sentence_in_one_place(
     request = scripted.request(QUESTION, preference=["in verse", "for a child"], preset=preset)
     plain, verse, child = texts(scripted, request.prompts)
     assert f"{QUESTION}\n{NEUTRAL_INSTRUCTION}\nassistant" in plain
-    for row, told in ((verse, "Answer in verse."), (child, "Answer for a child.")):
+    for row, told in (
+        (verse, "Answer the question in verse."),
+        (child, "Answer the question for a child."),
+    ):
         assert row == plain.replace(NEUTRAL_INSTRUCTION, told)
 
 
@@ -64,12 +67,14 @@ def test_a_conversation_keeps_it_out_of_its_earlier_turns(scripted: Engine) -> N
     prompts, *_ = dialogue.prompts(
         ChatTemplate(TEMPLATE, vocabulary),
         vocabulary,
-        ["", "Answer in verse."],
+        ["", "Answer the question in verse."],
         system="",
         placement="contrast",
     )
     for text, told in zip(
-        texts(scripted, prompts), (NEUTRAL_INSTRUCTION, "Answer in verse."), strict=True
+        texts(scripted, prompts),
+        (NEUTRAL_INSTRUCTION, "Answer the question in verse."),
+        strict=True,
     ):
         assert text.count("Answer") == 1
         assert f"And one lake?\n{told}\nassistant" in text

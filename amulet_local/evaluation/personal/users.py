@@ -16,6 +16,7 @@ import numpy as np
 from amulet_local.evaluation.adherence.named import EFFECTS
 from amulet_local.preferences.names import BUILT_IN_PREFERENCES
 from amulet_local.preferences.preference import Preference, resolve
+from amulet_local.preferences.wording import MANNER_FRAME
 from amulet_local.profile.feedback import Feedback
 from amulet_local.profile.posterior import Floats, information
 from amulet_local.profile.taste import Taste, differences, usual
@@ -119,7 +120,7 @@ class SimulatedUser:
         wanted = [BANK[k].text for k in np.argsort(-self.weights) if self.weights[k] > 0]
         unwanted = [BANK[k].text for k in np.argsort(self.weights) if self.weights[k] < 0]
         text = "; ".join(wanted + [f"not {text}" for text in unwanted])
-        return Preference(text=f"Answer {text}.", name="hand-written", prompt="{text}")
+        return Preference(text=f"{MANNER_FRAME} {text}.", name="hand-written", prompt="{text}")
 
 
 def counted(text: str) -> list[float]:

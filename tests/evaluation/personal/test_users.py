@@ -101,7 +101,7 @@ def test_the_best_name_is_the_strongest_wish() -> None:
     assert best_name(user, PICKED_FROM, SCALE) == BANK[3].label
     unlike = SimulatedUser(seed=0, weights=0.9 * np.eye(K)[4] - 0.4 * np.eye(K)[2])
     text = unlike.in_words().instruction
-    assert text == f"Answer {BANK[4].text}; not {BANK[2].text}."
+    assert text == f"Answer the question {BANK[4].text}; not {BANK[2].text}."
 
 
 def test_the_table_of_worth_compares_each_with_the_learned_mix() -> None:
