@@ -343,8 +343,8 @@ def test_a_check_is_counted_shown_and_recommended_by(config: Path, shallow_path:
     assert "No answer follows and isn't broken, so the margin decides." in " ".join(
         nobody.out.split()
     )
-    assert re.search(r"^  scale 1\.5 .* 0 of 1$", nobody.out, re.MULTILINE)
-    assert re.search(r"^  scale 1\.5 +(no|broken) +\S", nobody.out, re.MULTILINE)
+    assert re.search(r"^[* ] scale 1\.5 .* 0 of 1$", nobody.out, re.MULTILINE)
+    assert re.search(r"^[* ] scale 1\.5 +(no|broken) +\S", nobody.out, re.MULTILINE)
 
 
 def test_the_report_of_a_check_marks_its_choice_and_fits(measurement: Measurement) -> None:

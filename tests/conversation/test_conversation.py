@@ -565,7 +565,7 @@ def test_dropping_leaves_out_the_oldest_turns_and_says_so(reusing: Engine) -> No
     prompt = draft_of(talk, "And?").request.prompts[1]
     pieces = b"".join(map(reusing.model.vocabulary.piece, prompt)).decode()
     assert "Be kind." in pieces
-    assert "And?\nAnswer concisely, with only" in pieces
+    assert "And?\nAnswer the question concisely, with only" in pieces
     again = talk.send(LONG)
     assert talk.n_dropped == n_dropped
     assert again.usage.computed_tokens < 2 * 80
