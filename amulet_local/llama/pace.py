@@ -3,7 +3,8 @@
 Knows nothing about llama.cpp. Its threads meet after each operation of the graph; where another
 program keeps a core busy, all of them wait for the one that shares that core, and fewer threads
 are faster. Nobody says when a core becomes busy, so the steps themselves are the measurement: a
-few are taken with fewer threads when they become slow, and now and then one with more.
+few are taken with fewer threads when they become slow, and now and then one with more. Such trials
+are short where they fail: with one thread of sixteen a step takes ten times as long.
 """
 
 from __future__ import annotations
@@ -13,6 +14,11 @@ from statistics import median
 
 TRIAL_STEPS = 4
 """Steps that a number of threads is judged by."""
+FAILED_STEPS = 2
+"""Steps after which a number of threads has failed, if all of them took WORSE times as long."""
+WORSE, FAR_WORSE = 1.25, 1.7
+"""So many times the usual duration: that of a number of threads that has failed, and of one below
+which no other is tried, since fewer threads have more to compute each."""
 SLOW = 1.6
 """So many times its usual duration makes a step slow."""
 GAIN = 0.95
@@ -50,16 +56,10 @@ class Pace:
         """Note how long a step with `n_threads` took."""
         self._times.append(seconds)
         del self._times[:-TRIAL_STEPS]
-        if len(self._times) < TRIAL_STEPS:
-            return
-        now = median(self._times)
-        if not self._trials:
-            self._watch(now)
-            return
-        self._found[self._trials.pop(0)] = now
-        self._times.clear()
-        if not self._trials:
-            self._judge()
+        if self._trials:
+            self._go_on_trying()
+        elif len(self._times) == TRIAL_STEPS:
+            self._watch(median(self._times))
 
     def _watch(self, now: float) -> None:
         self._steps += 1
@@ -76,6 +76,19 @@ class Pace:
         self._trials = list(levels)
         self._found.clear()
         self._times.clear()
+
+    def _go_on_trying(self) -> None:
+        assert self._usual is not None
+        least = min(self._times)
+        failed = len(self._times) >= FAILED_STEPS and least > WORSE * self._usual
+        if not failed and len(self._times) < TRIAL_STEPS:
+            return
+        self._found[self._trials.pop(0)] = median(self._times)
+        if failed and least > FAR_WORSE * self._usual:
+            self._trials.clear()
+        self._times.clear()
+        if not self._trials:
+            self._judge()
 
     def _judge(self) -> None:
         assert self._usual is not None

@@ -62,6 +62,15 @@ def test_a_busy_machine_gets_threads_that_find_a_core(
     assert excess(run(pace, quiet, 500, noise), quiet, n_cores) < 1.1
 
 
+def test_trials_cost_little_where_one_thread_is_slow() -> None:
+    def sixteen_cores(n_threads: int) -> float:
+        return 0.004 + 0.26 / n_threads
+
+    threads = run(Pace(16), sixteen_cores, 48, random.Random(3))
+    assert excess(threads, sixteen_cores, 16) < 1.1
+    assert min(threads) > 3
+
+
 def test_a_step_that_grows_with_the_context_is_no_busy_machine() -> None:
     pace = Pace(4)
     threads = []
