@@ -2,12 +2,13 @@
 
 Knows nothing about HTTP or about when a place is free. A state goes to native code that trusts it,
 so that files are only read which nobody but this user could have written. The first row's file is
-the one that llama-server would write, and read; those of a preference's rows stand beside it.
+the one that llama-server would write, and read; those of a preference's rows stand beside it, and
+so do the SHA-256 digests of all of them, which a file of llama-server's doesn't have.
 """
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import os
 import re
 import stat
@@ -35,6 +36,10 @@ _COPIES = 2
 _MOST_WORDS = 2**24
 """More tokens than any context holds."""
 _NAME = re.compile(r"[\w-][\w.+@=, -]{0,199}")
+_DIGESTS = ".sha256"
+"""Ends the name of the file of digests, in the form of `sha256sum`."""
+_BESIDE = re.compile(rf".*(\.row\d+|{re.escape(_DIGESTS)})")
+"""What stands beside another file."""
 
 
 class PlaceFiles:
@@ -69,19 +74,20 @@ class PlaceFiles:
         path = self._path(name)
         if not rows:
             raise InvalidParameterError("the place has nothing in memory that could be saved")
-        n_bytes = 0
+        n_bytes, digests = 0, ""
+        _remove(_digests_of(path))  # so that none is an older file's
         for number, (tokens, state, _) in enumerate(rows):
             payload = [_PACKED, _PACKED_VERSION, len(tokens), *tokens, 0]
             head = _HEAD.pack(_MAGIC, _VERSION, len(payload))
             data = head + struct.pack(f"={len(payload)}I", *payload) + _in_file(state)
-            try:
-                private_files.write(_of_row(path, number), data)
-            except FileAccessError:
-                raise FileAccessError("the file can't be written; is there room for it?") from None
+            target = _of_row(path, number)
+            _write(target, data)
+            digests += f"{hashlib.sha256(data).hexdigest()}  {target.name}\n"
             n_bytes += len(data)
-        with contextlib.suppress(FileNotFoundError):
-            for number in range(len(rows), MAX_ROWS):
-                _of_row(path, number).unlink()
+        for number in range(len(rows), MAX_ROWS):
+            if not _remove(_of_row(path, number)):
+                break
+        _write(_digests_of(path), digests.encode())
         return n_bytes
 
     def read(self, name: object) -> tuple[list[SavedState], int]:
@@ -89,10 +95,11 @@ class PlaceFiles:
 
         Raises:
             InvalidParameterError: not a name, or no such file is there.
-            FileAccessError: it can't be read, is damaged, or others could have written it.
+            FileAccessError: it can't be read, is damaged, isn't what was written here, or others
+                could have written it.
         """
         path = self._path(name)
-        found = [_row(path, data) for data in _contents(path)]
+        found = [_row(data) for data in _contents(path)]
         if not found:
             raise InvalidParameterError("filename: there is no such file")
         return [row for row, _ in found], sum(n_bytes for _, n_bytes in found)
@@ -100,27 +107,46 @@ class PlaceFiles:
     def _path(self, name: object) -> Path:
         if not isinstance(name, str) or not _NAME.fullmatch(name) or name.endswith((" ", ".")):
             raise InvalidParameterError("filename: must be the name of a file, without a folder")
+        if _BESIDE.fullmatch(name):
+            raise InvalidParameterError(
+                "filename: .sha256 and .row1, .row2, ... end the names of what stands beside a file"
+            )
         return self._folder / name
 
 
 def _contents(path: Path) -> Iterator[bytes]:
+    digests = _content(_digests_of(path))
     for number in range(MAX_ROWS):
-        try:
-            with private_files.opened_at_once(_of_row(path, number)) as file:
-                status = os.fstat(file.fileno())
-                if not stat.S_ISREG(status.st_mode) or _others_write(status):
-                    raise FileAccessError("others could have written this file; it isn't used")
-                free = available_bytes()
-                if free is not None and _COPIES * status.st_size > free:
-                    raise FileAccessError("the file has more bytes than there is memory for")
-                yield file.read()
-        except FileNotFoundError:
+        source = _of_row(path, number)
+        data = _content(source)
+        if data is None:
             return
-        except OSError as error:
-            raise FileAccessError(f"the file can't be read: {error.strerror}") from None
+        digest = f"{hashlib.sha256(data).hexdigest()}  {source.name}"
+        if digests is not None and digest.encode() not in digests.split(b"\n"):
+            raise FileAccessError(
+                f"{source.name} isn't what was saved here: {_digests_of(path).name} has another "
+                f"digest of it (remove that file if llama-server has saved this one)"
+            )
+        yield data
 
 
-def _row(path: Path, data: bytes) -> tuple[SavedState, int]:
+def _content(path: Path) -> bytes | None:
+    try:
+        with private_files.opened_at_once(path) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode) or _others_write(status):
+                raise FileAccessError("others could have written this file; it isn't used")
+            free = available_bytes()
+            if free is not None and _COPIES * status.st_size > free:
+                raise FileAccessError("the file has more bytes than there is memory for")
+            return file.read()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FileAccessError(f"the file can't be read: {error.strerror}") from None
+
+
+def _row(data: bytes) -> tuple[SavedState, int]:
     damaged = FileAccessError("this isn't the file of a place, or it is damaged")
     if len(data) < _HEAD.size:
         raise damaged
@@ -145,8 +171,30 @@ def _in_file(state: bytes) -> bytes:
     return state[size:]
 
 
+def _write(path: Path, data: bytes) -> None:
+    try:
+        private_files.write(path, data)
+    except FileAccessError:
+        raise FileAccessError("the file can't be written; is there room for it?") from None
+
+
+def _remove(path: Path) -> bool:
+    """Whether it was there."""
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise FileAccessError(f"{path.name} can't be replaced: {error.strerror}") from None
+    return True
+
+
 def _of_row(path: Path, number: int) -> Path:
     return path if number == 0 else path.with_name(f"{path.name}.row{number}")
+
+
+def _digests_of(path: Path) -> Path:
+    return path.with_name(path.name + _DIGESTS)
 
 
 def _others_write(status: os.stat_result) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 from collections.abc import Iterator
@@ -150,6 +151,45 @@ def test_a_damaged_file_leaves_the_place_usable(server: Server, folder: Path, cu
     (folder / "cut.bin").write_bytes((folder / "whole.bin").read_bytes()[:cut])
     assert act(server, 0, "restore", filename="cut.bin").status_code == 400
     assert told(server, FRANCE, id_slot=0)["content"]
+
+
+def test_any_changed_byte_of_what_was_saved_is_noticed(server: Server, folder: Path) -> None:
+    act(server, 1, "erase")
+    told(server, FRANCE, id_slot=1, preference="concise")
+    act(server, 1, "save", filename="kept.bin")
+    for name in ("kept.bin", "kept.bin.row1"):
+        whole = (folder / name).read_bytes()
+        for place in {*range(0, len(whole), max(1, len(whole) // 50)), len(whole) - 1}:
+            changed = bytearray(whole)
+            changed[place] ^= 1
+            (folder / name).write_bytes(changed)
+            reply = act(server, 0, "restore", filename="kept.bin")
+            assert reply.status_code == 400
+            assert "kept.bin.sha256" in reply.json()["error"]["message"]
+        (folder / name).write_bytes(whole)
+    assert act(server, 0, "restore", filename="kept.bin").status_code == 200
+
+
+def test_digests_are_those_of_sha256sum_and_a_file_without_is_llama_servers(
+    server: Server, folder: Path
+) -> None:
+    told(server, FRANCE, id_slot=1, preference="concise")
+    act(server, 1, "save", filename="two.bin")
+    lines = (folder / "two.bin.sha256").read_text().splitlines()
+    names = [line.split("  ")[1] for line in lines]
+    assert names == ["two.bin", "two.bin.row1"]
+    assert lines == [
+        f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}" for name in names
+    ]
+    (folder / "two.bin.sha256").unlink()
+    assert act(server, 0, "restore", filename="two.bin").status_code == 200
+
+
+@pytest.mark.parametrize("name", ["a.bin.sha256", "a.bin.row1", "a.row12"])
+def test_what_stands_beside_a_file_is_no_name_for_one(server: Server, name: str) -> None:
+    reply = act(server, 1, "save", filename=name)
+    assert reply.status_code == 400
+    assert "beside" in reply.json()["error"]["message"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="rights")
