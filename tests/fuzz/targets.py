@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from tests.fuzz.long_texts import Tokens
 from tests.fuzz.model_files import AdapterFiles, Headers, Native
 from tests.fuzz.profiles import Profiles
 from tests.fuzz.target import Target
@@ -42,6 +43,7 @@ TARGETS: Mapping[str, type[Target]] = {
     "bodies": Bodies,
     "grammars": Grammars,
     "schemas": Schemas,
+    "tokens": Tokens,
 }
 SLOW = {"templates": 4.0, "grammars": 2.0, "schemas": 4.0}
 """Seconds where a case may take more: what they do is counted, and takes so long at most."""

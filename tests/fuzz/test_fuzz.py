@@ -35,7 +35,8 @@ def test_every_case_is_taken_or_refused_with_a_typed_error(folder: Path, name: s
     with closing(target):
         outcomes = [run(name, target, made(target, 1, n)) for n in range(SHORT.get(name, N_SHORT))]
     assert [outcome.fault for outcome in outcomes if outcome.fault] == []
-    assert len({outcome.word for outcome in outcomes}) > 1, "all or none are refused"
+    if name != "tokens":  # every text has tokens
+        assert len({outcome.word for outcome in outcomes}) > 1, "all or none are refused"
 
 
 @pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}-{path.name}")
