@@ -262,3 +262,16 @@ def likely_template(tokens: Callable[[str], Sequence[int]]) -> str | None:
         tokens: reads a text, with the spellings of control tokens as these.
     """
     return next((name for marker, name in _MARKERS.items() if len(tokens(marker)) == 1), None)
+
+
+def foreign_marker(source: str, tokens: Callable[[str], Sequence[int]]) -> str | None:
+    """A marker that a template is made of and a vocabulary lacks; None if it lacks none.
+
+    [INST] and the like don't count: the first models of their families read them as text.
+
+    Args:
+        source: the template.
+        tokens: as for `likely_template`.
+    """
+    marks = (marker for marker in _MARKERS if marker.startswith("<") and marker in source)
+    return next((marker for marker in marks if len(tokens(marker)) != 1), None)

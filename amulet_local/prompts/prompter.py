@@ -16,7 +16,11 @@ from amulet_local.common.errors import ChatTemplateError, InvalidRequestError
 from amulet_local.llama.model import Model
 from amulet_local.params.choices import Placement
 from amulet_local.preferences.preference import DEFAULT_SYSTEM_TEXT
-from amulet_local.prompts.builtin_templates import builtin_template, likely_template
+from amulet_local.prompts.builtin_templates import (
+    builtin_template,
+    foreign_marker,
+    likely_template,
+)
 from amulet_local.prompts.chat_template import ChatTemplate
 from amulet_local.prompts.contrast import row_instructions
 from amulet_local.prompts.described_tools import with_tools
@@ -78,8 +82,9 @@ class Prompter:
         """
         self._model = model
         self._arguments = template_arguments
+        self._name: str | None = None
         if chat_template is not None and "{" not in chat_template:
-            chat_template = builtin_template(chat_template)
+            self._name, chat_template = chat_template, builtin_template(chat_template)
         self._chosen = chat_template
 
     def prompts(
@@ -201,7 +206,7 @@ class Prompter:
                 f"the chat template leaves out a preference at placement {placement!r}: it is at "
                 f"{place!r}"
             )
-        notes += self._template.unread(arguments)
+        notes += [*self._template.unread(arguments), *self._foreign]
         opened = texts[-1][: len(texts[-1]) - len(response_prefix)]
         closing = closing_tag(opened, response_prefix)
         thinks = {**(self._arguments or {}), **arguments}.get("enable_thinking")
@@ -244,10 +249,7 @@ class Prompter:
     def _template(self) -> ChatTemplate:
         source = self._model.chat_template if self._chosen is None else self._chosen
         if source is None:
-            vocabulary = self._model.vocabulary
-            family = likely_template(
-                lambda text: vocabulary.tokenize(text, add_special=False, parse_special=True)
-            )
+            family = likely_template(self._tokens)
             raise ChatTemplateError(
                 f"{self._model.path.name} has no chat template, so it can't chat. If it is a base "
                 f"model, `generate --raw` (chat_template='raw' in Python) goes on with a text; if "
@@ -255,6 +257,22 @@ class Prompter:
                 f"(chat_template= in Python)"
             )
         return ChatTemplate(source, self._model.vocabulary, self._arguments)
+
+    @cached_property
+    def _foreign(self) -> list[str]:
+        """A note, where a template is another family's."""
+        marker = self._name and foreign_marker(self._chosen or "", self._tokens)
+        if not marker:
+            return []
+        family = likely_template(self._tokens)
+        return [
+            f"the chat template {self._name!r} is another family's: this model has no token "
+            f"{marker}, so answers may show it, or not end where they should"
+            + (f"; its tokens are those of {family!r}" if family else "")
+        ]
+
+    def _tokens(self, text: str) -> list[int]:
+        return self._model.vocabulary.tokenize(text, add_special=False, parse_special=True)
 
 
 def _prefix(begun: Begun, tags: tuple[str, str] | None, more: str) -> tuple[bool, str]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 
 import llama_cpp
 import pytest
 
+from amulet_local import Engine, SamplingParams, load
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.prompts.builtin_templates import (
     BUILTIN_TEMPLATES,
     builtin_template,
     likely_template,
 )
+from amulet_local.prompts.prompter import Prompter
 from amulet_local.prompts.template_sandbox import CompiledTemplate
 
 OURS_ALONE = {
@@ -107,3 +110,15 @@ def test_a_vocabulary_shows_its_family() -> None:
     assert likely_template(has("<|im_start|>", "<|im_sep|>")) == "phi4"
     assert likely_template(has("<|im_start|>")) == "chatml"
     assert likely_template(has()) is None
+
+
+def test_a_template_of_other_tokens_is_told(shared_engine: Engine, shallow_path: Path) -> None:
+    model = shared_engine.model
+    with load(shallow_path, n_ctx=256, chat_template="gemma") as engine:
+        (note,) = engine.generate("Hi", sampling=SamplingParams(max_tokens=1)).warnings
+    assert "<start_of_turn>" in note
+    assert "'chatml'" in note
+    for name in ("chatml", "vicuna", "mistral", "llama2", None):
+        assert (
+            Prompter(model, name).prompts("Hi", [""], system=None, placement="system").notes == []
+        )
