@@ -95,12 +95,10 @@ class TestUsers:
     def test_a_fifth_of_wrong_picks_makes_some_two_and_a_half_times_the_errors(
         self, n_users: int
     ) -> None:
-        """2.4 times the errors of a hundred users; a dozen's mean is rough."""
-        noisy = np.mean(
-            [learned(seed, N_PICKS, first, noise=0.2) for first, _, seed in users(n_users)]
-        )
-        limit = 2.5 if n_users >= 100 else 3
-        assert 1 - noisy <= limit * (1 - after_twenty(n_users))
+        """2.4 to 2.5 times the errors, by the processor; no more, two errors aside."""
+        right = [learned(seed, N_PICKS, first, noise=0.2) for first, _, seed in users(n_users)]
+        standard_error = np.std(right, ddof=1) / np.sqrt(n_users)
+        assert 1 - np.mean(right) - 2 * standard_error <= 2.5 * (1 - after_twenty(n_users))
 
     def test_a_taste_that_changed_is_found_again_within_twenty_picks(self, n_users: int) -> None:
         changed = np.mean(
