@@ -50,8 +50,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Look for garbage seldom; give each of several pytest processes cores of its own.
 
     With thousands of tests in memory a search takes a while. Two models with a thread for every
-    core of the machine wait for each other, spinning.
+    core of the machine wait for each other, spinning. What is compared to the bit is the CPU's: a
+    GPU isn't seen by a llama.cpp that was built for CUDA, unless whoever runs the tests says so.
     """
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
     gc.set_threshold(50_000, 20, 20)
     worker = getattr(config, "workerinput", None)
     if worker is None or not hasattr(os, "sched_setaffinity"):
