@@ -154,6 +154,17 @@ def test_preferences_of_ones_own_come_from_a_file(tmp_path: Path) -> None:
             preferences_in(file)
 
 
+def test_each_further_wishs_rule_tells_its_two_answers_apart() -> None:
+    file = Path(__file__).parents[3] / "docs" / "further_wishes.jsonl"
+    answers = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    wishes = preferences_in(file)
+    banked = {wording for preference in BANK for wording in preference.wordings}
+    for wish, answer in zip(wishes, answers, strict=True):
+        assert wish.follows("Why?", answer["follows"]) is True, wish.wordings
+        assert wish.follows("Why?", answer["fails"]) is False, wish.wordings
+        assert not set(wish.wordings) & banked
+
+
 def test_an_unknown_placement_is_refused() -> None:
     assert placements_of("user,system") == ["user", "system"]
     with pytest.raises(errors.InvalidParameterError, match="takes system, user, contrast"):
