@@ -158,7 +158,8 @@ def _llama_cpp() -> tuple[str, str]:
 def _cpu_features() -> tuple[str, str]:
     from amulet_local.llama import library
 
-    found = [feature.removeprefix("CPU: ") for feature in library.build_features()]
+    cpu = "CPU: "
+    found = [name.removeprefix(cpu) for name in library.build_features() if name.startswith(cpu)]
     return ", ".join(found) or "none reported", ""
 
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import llama_cpp
 import pytest
 
 from amulet_local.loading import model_store
@@ -97,6 +98,17 @@ def test_doctor_is_content() -> None:
     assert "SHA-256 verified" in outcome.out
     for name in ("Python", "llama.cpp", "CPU features", "GPU offload", "Cache"):
         assert f"ok  {name} " in outcome.out
+
+
+@pytest.mark.usefixtures("model_path")
+def test_features_of_other_backends_are_none_of_the_cpu(
+    call: CallCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a build for CUDA reports them."""
+    of_cuda = b"CUDA : ARCHS = 900 | USE_GRAPHS = 1 | CPU : SSE3 = 1 | AVX512 = 1 | AMX_INT8 = 0 | "
+    monkeypatch.setattr(llama_cpp, "llama_print_system_info", lambda: of_cuda)
+    (line,) = [line for line in call("doctor").out.splitlines() if "CPU features" in line]
+    assert line.split(maxsplit=3)[3] == "SSE3, AVX512"
 
 
 def test_doctor_as_json_says_what_is_wrong(call: CallCli, own_models: Path) -> None:
