@@ -85,9 +85,10 @@ class SendersKnown(PassedSignals):
         """See PassedSignals; a child's end ends the waiting.
 
         `sigtimedwait` would be one call, but where Ctrl-Z and `fg` interrupt it and its time is
-        over by then, CPython returns a signal that never came.
+        over by then, CPython returns a signal that never came. The alarm is repeated: what comes
+        before the waiting has begun, as on a busy machine, another thread may get.
         """
-        signal.setitimer(signal.ITIMER_REAL, seconds)
+        signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
         came = signal.sigwaitinfo(self._awaited)
         return None if came.si_signo in self._own or came.si_code > 0 else came.si_signo
 
