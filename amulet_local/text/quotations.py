@@ -1,19 +1,34 @@
 """What a wish has in quotation marks: what the answer is to say, or the wish itself, quoted.
 
 Knows nothing about tokens or prompts. 'begin with "Sure"' asks for words, which an answer may say;
-'"like a pirate" and short' asks for none, though somebody put marks around it.
+'"like a pirate" and short' asks for none, though somebody put marks around it, and neither does
+'be a "grumpy old sailor"', which says what to be like.
 """
 
 from __future__ import annotations
 
 import re
 
+from amulet_local.text.words import words_of
+
 _QUOTATION = re.compile(
-    r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\n]*[“”]|«[^»\n]*»|<<[^>\n]*>>|(?<!\w)'[^'\n]*'(?!\w)"
+    r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\"\n]*[“”\"]|”[^”\n]*”|«[^»\n]*»|»[^«\n]*«|<<[^>\n]*>>"
+    r"|‹[^›\n]*›|›[^‹\n]*‹|「[^」\n]*」|『[^』\n]*』"
+    r"|(?<!\w)(?:'[^'\n]*'|‘[^‘\n]*?’|‚[^‘’\n]*[‘’])(?!\w)"
 )
-_JOINED = re.compile(r"\s*(?:[.,;&+!]|(?:and|but|und|aber|et|mais|y|e|och|i)\b|$)", re.I)
-"""What comes between two wishes, or after the last one."""
-_MARKS = "\"“”„«»<>'"
+_JOINED = re.compile(
+    r"\s*(?:[.,;&+!]|(?:and|but|und|aber|et|mais|y|e|och|i|style|voice|tone|stil)\b|$)", re.I
+)
+"""What comes between two wishes, or after the last one; or says of a likeness that it is one."""
+_ARTICLE = r"(?:an?|the|ein(?:e[nmrs]?)?|d(?:er|ie|as|en|em)|une?|una|uno|el|l[aeo]s?|il|uma?|een)"
+_LIKE = re.compile(
+    rf"\b(?:(?:like|as|sound|wie|als|comme|como|come)\s+{_ARTICLE}"
+    rf"|(?:be|sei|wees|sé|seja|sii|sois|soyez)(?:\s+{_ARTICLE})?"
+    rf"|(?:style|manner|voice|stil|art|estilo|façon|stile)\s+(?:of|von|de|di)(?:\s+{_ARTICLE})?)\s+$",
+    re.I,
+)
+"""What comes before the words that an answer is to be like."""
+_MARKS = "\"“”„«»<>'‘’‚‹›「」『』"
 
 
 def to_say(wish: str) -> list[str]:
@@ -32,7 +47,9 @@ def without_said(wish: str) -> list[str]:
 
 def _to_say(wish: str) -> list[re.Match[str]]:
     found = list(_QUOTATION.finditer(wish))
-    return found[1:] if found and _is_wish_itself(found[0], wish) else found
+    if found and _is_wish_itself(found[0], wish):
+        found = found[1:]
+    return [quoted for quoted in found if not _is_likeness(quoted, wish)]
 
 
 def _is_wish_itself(quoted: re.Match[str], wish: str) -> bool:
@@ -42,4 +59,14 @@ def _is_wish_itself(quoted: re.Match[str], wish: str) -> bool:
     ('"Arr" after each sentence').
     """
     begins = not wish[: quoted.start()].strip()
-    return begins and len(quoted[0].split()) > 1 and bool(_JOINED.match(wish, quoted.end()))
+    return begins and _has_several_words(quoted) and bool(_JOINED.match(wish, quoted.end()))
+
+
+def _is_likeness(quoted: re.Match[str], wish: str) -> bool:
+    """Whether marks stand around several words that an answer is to be like, not to say."""
+    before = wish[: quoted.start()]
+    return _has_several_words(quoted) and _LIKE.search(before) is not None
+
+
+def _has_several_words(quoted: re.Match[str]) -> bool:
+    return len(words_of(quoted[0])) > 1

@@ -146,6 +146,21 @@ def test_a_wish_that_is_itself_in_quotation_marks_is_not_to_be_said() -> None:
     assert "like" in refused('"like a pirate" and short', "")
 
 
+@pytest.mark.parametrize(
+    ("preference", "answer", "word"),
+    [
+        ("be a „grumpy old sailor“", "“Grumpy old ", "sailor"),
+        ("like a “bored teenager”", "Like a ", "bored"),
+        ("wie ein „mürrischer alter Seemann“", LATER + "wie ein mürrischer ", "alter"),
+        ("sé un «marinero gruñón»", "Un ", "marinero"),
+    ],
+)
+def test_what_an_answer_is_to_be_like_is_refused_in_whatever_marks(
+    preference: str, answer: str, word: str
+) -> None:
+    assert word in refused(preference, answer)
+
+
 def test_a_single_word_opens_no_answer_and_may_be_said_in_it() -> None:
     assert refused("pirate", "") == {"pirate"}
     assert refused("pirate", "Ahoy! ") == {"pirate"}

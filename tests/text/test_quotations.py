@@ -1,4 +1,5 @@
-"""What a wish has in quotation marks is to be said, unless the marks are around the wish itself."""
+"""What a wish has in quotation marks is to be said, unless the marks are around the wish itself, or
+around what an answer is to be like."""
 
 from __future__ import annotations
 
@@ -20,6 +21,17 @@ from amulet_local.text.quotations import to_say, without_said
         ('"Arr, matey" after each sentence', ["Arr, matey"]),
         ('"Yes"', ["Yes"]),
         ('with words such as "quick" and "be good"', ["quick", "be good"]),
+        ("say ‘Arr, matey’ first", ["Arr, matey"]),
+        ("begin with ‘don’t panic’, then go on", ["don’t panic"]),
+        ("beginne mit ‚Na gut‘", ["Na gut"]),
+        ("beginne mit „Na gut\"", ["Na gut"]),
+        ("säg ”hej du” först", ["hej du"]),
+        ("sag »na gut« zuerst", ["na gut"]),
+        ("「なるほど」で始める", ["なるほど"]),
+        ('say something like "Arr, matey"', ["Arr, matey"]),
+        ('end as "The Great Captain"', ["The Great Captain"]),
+        ('mention one of the "big three"', ["big three"]),
+        ('be brief and begin with "Sure thing"', ["Sure thing"]),
     ],
 )
 def test_words_that_a_wish_asks_for_are_to_be_said(wish: str, said: list[str]) -> None:
@@ -36,6 +48,16 @@ def test_words_that_a_wish_asks_for_are_to_be_said(wish: str, said: list[str]) -
         "„wie ein Pirat“ und kurz",
         " 'like a pirate'.",
         "don't use the dogs' names",
+        "don’t use the dogs’ names",
+        "‘cheerful gardener’ voice, short",
+        "be a „grumpy old sailor“",
+        "be „very grumpy“",
+        "talk like a “bored teenager”",
+        "sprich wie ein „mürrischer alter Seemann“",
+        "habla como un «viejo marinero gruñón»",
+        "parle comme un « vieux marin »",
+        "im Stil von „Meister Yoda“",
+        'in the style of "Dr. Seuss"',
     ],
 )
 def test_marks_around_a_wish_itself_ask_for_nothing(wish: str) -> None:
@@ -44,3 +66,9 @@ def test_marks_around_a_wish_itself_ask_for_nothing(wish: str) -> None:
 
 def test_after_a_quoted_wish_words_may_be_asked_for() -> None:
     assert to_say('"like a pirate", ending with "Arr"') == ["Arr"]
+
+
+def test_what_an_answer_is_to_be_like_stands_beside_what_it_is_to_say() -> None:
+    wish = 'begin with "Sure" and be a "grumpy sailor"'
+    assert to_say(wish) == ["Sure"]
+    assert without_said(wish) == ["begin with ", ' and be a "grumpy sailor"']
