@@ -83,6 +83,9 @@ ANSWERS = {
 ALSO = ("help", "list", "ls", "pull", "download", "run")
 """Words of other programs that are understood."""
 
+TYPED = "amulet_local.typed"
+"""Key of a context's meta: which of these words stood where a command is."""
+
 
 def in_own_words(args: list[str]) -> list[str]:
     """Arguments that another program would understand, as this one does.
@@ -188,12 +191,24 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except _UsageError as error:
-            said = noted(f"Error: {error.format_message()}").removeprefix("Error: ")
-            raise _UsageError(said, error.ctx) from None
+            where = error.ctx
+            message = error.format_message()
+            if typed := ctx.meta.get(TYPED):
+                command = where.command_path
+                message = (
+                    f"{message.rstrip('.')}; `{ctx.info_name} {typed}` is `{command}` here, and "
+                    f"`{command} --help` lists its flags"
+                )
+                where = None  # no usage of a command that wasn't typed
+            said = noted(f"Error: {message}").removeprefix("Error: ")
+            raise _UsageError(said, where) from None
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """The command that the arguments begin with, and the other arguments."""
-        args = in_own_words([as_known(args[0], (*COMMANDS, *ANSWERS, *ALSO)), *args[1:]])
+        typed = as_known(args[0], (*COMMANDS, *ANSWERS, *ALSO))
+        args = in_own_words([typed, *args[1:]])
+        if typed in ALSO and typed != "help":
+            ctx.meta[TYPED] = typed
         if args[0] not in COMMANDS and args[0] in ANSWERS:
             note(f"Error: there is no `amulet-local {args[0]}`: {ANSWERS[args[0]]}.")
             raise typer.Exit(2)

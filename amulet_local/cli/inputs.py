@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 MAX_TEXT_BYTES = 16 * 2**20
 """Far beyond any context; stops at /dev/zero."""
 
+HOW_TO_ASK = "give a question: as PROMPT in quotes, with -f FILE, or '-' and type it in"
+
 PIPE_SECONDS = 2.0
 """So long may a pipe beside a question be silent at first."""
 
@@ -77,7 +79,9 @@ def read_question(options: PromptSource, *, with_pipe: bool = False) -> str:
             parts["standard input"] = piped
     for place, text in parts.items():
         if not text.strip():
-            raise EmptyPromptError(f"nothing to answer: the question from {place} is empty")
+            raise EmptyPromptError(
+                f"nothing to answer: the question from {place} is empty; {HOW_TO_ASK}"
+            )
         check_text(place, text)
     return "\n\n".join(parts.values())
 
@@ -143,7 +147,7 @@ def require_question(options: PromptSource) -> None:
     import typer
 
     if not has_question(options):
-        raise typer.BadParameter("give a question: as PROMPT, with -f FILE, or '-' and type it in")
+        raise typer.BadParameter(HOW_TO_ASK)
 
 
 def read_preference(path: str) -> str:

@@ -19,7 +19,7 @@ from amulet_local.loading.approved_files import needs_isolation
 from amulet_local.loading.isolated import is_isolated
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.runtime_fields import RuntimeFields
-from amulet_local.params.where_it_goes import instead_of
+from amulet_local.params.where_it_goes import instead_of_runtime
 
 
 def load(
@@ -45,7 +45,7 @@ def load(
         ContextCreationError: no memory for the context, or settings that exclude each other.
     """
     for name in runtime.keys() - RuntimeParams.options.keys():
-        hint = instead_of(name, RuntimeParams.options)
+        hint = instead_of_runtime(name)
         raise InvalidParameterError(f"{name}: no such parameter{hint}")
     params = RuntimeParams(**runtime)
     if _can_isolate() and needs_isolation(

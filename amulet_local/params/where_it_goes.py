@@ -48,6 +48,12 @@ _OTHER_METHODS = {
 """Methods of llama-cpp-python's and of others' models."""
 
 
+_OF_AN_ANSWER = frozenset(
+    ("preference", "avoid", "system", "preset", "method", "amulet", "sampling", "placement")
+)
+"""What an answer is asked for, beside the options."""
+
+
 def instead_of_method(name: str) -> str:
     """A clause that says which method of an engine is meant, as `instead_of` does."""
     return _OTHER_METHODS.get(name, "")
@@ -82,6 +88,17 @@ def instead_of(name: str, known: Iterable[str]) -> str:
         if close:
             return f"; did you mean {call}({close[0]}=...)?"
     return ""
+
+
+def instead_of_runtime(name: str) -> str:
+    """The same for an argument that `load` doesn't have: what is for an answer is given there."""
+    hint = instead_of(name, RuntimeParams.options)
+    if name in _OF_AN_ANSWER:
+        return f"; it is for an answer: engine.generate(..., {name}=...)"
+    write = "; write "
+    if hint.startswith(write):
+        return f"; it is for an answer: engine.generate(...) with {hint.removeprefix(write)}"
+    return hint
 
 
 def hinting(

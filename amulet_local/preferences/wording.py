@@ -27,8 +27,8 @@ _MANNER = _words(
     "per plus pretending putting quoting rather referring sounding speaking starting talking than "
     "through throughout to toward towards under unlike until upon using via when where while with "
     "within without writing "
-    "auf avec bez com como comme con dans em en für mit ohne para pour sans sem senza sin "
-    "wie"
+    "als auf avec bez com como comme con dans em en für mit ohne para pour sans sem senza sin "
+    "wie à"
 )
 """First words of a phrase that says in what way: "Answer the question in rhyme."."""
 
@@ -40,11 +40,13 @@ INSTRUCTION_WORDS = _words(
     "organise organize please prefer present pretend provide put quote refer remember repeat "
     "replace reply respond rhyme say show sound speak spell start state stay structure sum "
     "summarise summarize talk teach tell think translate treat try use wrap write you "
+    "i i'm i’m im i've i’ve "
     "antworte antworten beantworte benutz benutze beschreib beschreibe bleib bleibe denk erklär "
     "erkläre erzähl erzähle formuliere gib halte lass mach mache nenne nutz nutze rede schreib "
     "schreibe sei seien sprich tu verhalte vermeide verwende zeig zeige "
     "dis donne donnez décris emploie explique expliquez fais faites imite parle parlez raconte "
-    "racontez reste réponds répondez résume résumez sois soyez utilise utilisez écris écrivez évite évitez "
+    "racontez reste réponds répondez résume résumez sois soyez utilise utilisez écris écrivez "
+    "évite évitez "
     "actúa compórtate contesta contéstame cuenta cuéntame cuéntalo dame emplea escribe escríbelo "
     "evita explica explícalo explícame explícamelo habla haz hazlo imita responda responde "
     "respóndeme sé usa utiliza "
@@ -55,7 +57,8 @@ INSTRUCTION_WORDS = _words(
     "bądź mów napisz odpowiedz odpowiadaj pisz używaj wyjaśnij "
     "будь говори избегай используй напиши объясни ответь отвечай пиши расскажи"
 )
-"""First words of a text that tells the model what to do already: "Use simple words.", "Sé breve."."""
+"""First words of a text that tells the model already what to do, or who asks: "Use simple words.",
+"Sé breve.", "I'm a beginner."."""
 
 MANNER_FRAME, QUALITY_FRAME = "Answer the question", "Make the answer"
 """What is put before a text that isn't an instruction by itself."""

@@ -18,7 +18,9 @@ from amulet_local.text.words import GrowingWords, is_unspaced, words_of
 HELD_AFTER, REFUSED_AFTER = 2, 3
 """Words of the instruction at the answer's end after which the next one isn't strengthened, and
 after which it is refused. The last of three words is refused; the last of two isn't: an answer that
-may not say "en français" says "en anglais", and goes on in English."""
+may not say "en français" says "en anglais", and goes on in English. Where the second of two
+is an article of another language, they are enough: what may not follow "wie ein mürrischer" is said
+in English, "older"."""
 
 OPENING_WORDS = 16
 """Words of an answer in which it may announce what it is."""
@@ -30,7 +32,15 @@ UNSPACED_LETTERS = 3
 """Letters from which on a run of a script without spaces is a phrase, and not one word."""
 
 _PHRASE = re.compile(r"[,.;:!?\n]+(?=\s|$)|[、，。；：！？]+")
-_ARTICLES = frozenset(("a", "an", "the"))
+_OTHER_ARTICLES = frozenset(
+    words_of(
+        "ein eine einen einem einer eines der die das den dem un une una uno el la le los las les "
+        "um uma il lo een het"
+    )
+)
+"""Those of other languages than English."""
+
+_ARTICLES = frozenset(("a", "an", "the")) | _OTHER_ARTICLES
 
 Next = defaultdict[tuple[str, ...], set[str]]
 
@@ -74,6 +84,8 @@ class Recital:
             for n, following in ((HELD_AFTER, self._held), (n_refused, self._refused)):
                 if n <= i:
                     self._follow(following, units[i - n : i], unit)
+            if i > 1 and units[i - 1][-1] in _OTHER_ARTICLES and _says_something(units, i):
+                self._follow(self._refused, units[i - 2 : i], unit)
         for phrase in phrases:
             if len(phrase) > 1 and len(phrase[0]) == 1 and _says_something(phrase, 1):
                 self._follow(self._second, phrase[:1], phrase[1])

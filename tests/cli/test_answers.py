@@ -115,6 +115,10 @@ def test_json_says_where_each_setting_came_from(
     assert sources["placement"] == ("contrast", "preset balanced")
     assert sources["system"][1] == "default"
     assert sources["top_p"] == (SamplingParams().top_p, "default")
+    assert sources["model"] == (str(tiny_path), "environment")
+    assert sources["method"] == ("amulet", "default")
+    assert sources["preference"] == (["concise"], "flag")
+    assert sources["preset"] == ("balanced", "default")
     assert {*SamplingParams.options, *AmuletParams.options} <= set(settings)
     applied = made["applied"]
     assert 1 <= applied["lowest_scale"] <= applied["mean_scale"] <= applied["highest_scale"]
@@ -133,6 +137,40 @@ def test_a_models_own_strength_is_said_to_be_its_own(
     assert made["settings"]["guidance_scale"] == {"value": 2.5, "from": "the settings file"}
     made = json.loads(call(*command, "-m", tiny_path, "--preset", "strong").out)
     assert made["settings"]["guidance_scale"] == {"value": 2.0, "from": "preset strong"}
+
+
+def test_what_the_environment_chose_is_said_to_be_its_choice(
+    call: CallCli, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AMULET_PRESET", "strong")
+    monkeypatch.setenv("AMULET_PREFERENCE", "concise")
+    monkeypatch.setenv("AMULET_SEED", "7")
+    monkeypatch.setenv("AMULET_MAX_GAIN", "2.5")
+    settings = json.loads(call("generate", QUESTION, "-n", "1", "--json", "-m", tiny_path).out)[
+        "settings"
+    ]
+    assert settings["preset"] == {"value": "strong", "from": "environment"}
+    assert settings["preference"] == {"value": ["concise"], "from": "environment"}
+    assert settings["seed"] == {"value": 7, "from": "environment"}  # greedy, but asked for
+    assert settings["max_gain"] == {"value": 2.5, "from": "environment"}
+    assert settings["guidance_scale"]["from"] == "preset strong"
+
+
+def test_a_methods_own_strength_comes_from_the_method(
+    call: CallCli, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "settings.toml").write_text("[models.tiny]\nkl_budget = 0.2\n")
+    (tmp_path / "settings.toml").chmod(0o600)
+    monkeypatch.setenv("AMULET_CONFIG", str(tmp_path))
+    command = ("generate", QUESTION, "-n", "1", "--preference", "concise", "--json")
+    plain = (*command, "-m", tiny_path, "--method")
+    settings = json.loads(call(*plain, "pref").out)["settings"]
+    assert settings["method"] == {"value": "pref", "from": "flag"}
+    assert settings["guidance_scale"] == {"value": 1.0, "from": "method pref"}
+    assert settings["kl_budget"] == {"value": None, "from": "method pref"}
+    assert "preset" not in settings
+    settings = json.loads(call(*plain, "amulet").out)["settings"]
+    assert settings["kl_budget"] == {"value": 0.2, "from": "the settings file"}
 
 
 def test_the_preference_changes_the_answer(plain: Outcome, realigned: dict[str, Any]) -> None:

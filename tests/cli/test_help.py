@@ -268,6 +268,33 @@ def test_a_question_without_quotes_is_answered(call: CallCli, arguments: tuple[s
     assert found["usage"]["prompt_tokens"] == expected["usage"]["prompt_tokens"]
 
 
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [
+        (("run", "smollm2", "hi", "--foo"), "generate"),
+        (("list", "--foo"), "models"),
+        (("pull", "smollm2", "--foo"), "models pull"),
+    ],
+    ids=" ".join,
+)
+def test_a_wrong_flag_after_a_word_of_other_programs_is_answered_in_that_word(
+    call: CallCli, typed: tuple[str, ...], command: str
+) -> None:
+    outcome = call(*typed)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "--foo" in outcome.err
+    assert f"`amulet-local {typed[0]}` is `amulet-local {command}` here" in outcome.err
+    assert f"`amulet-local {command} --help`" in outcome.err
+    assert "Usage:" not in outcome.err
+
+
+def test_an_empty_pipe_is_answered_with_how_to_ask() -> None:
+    outcome = run("run", "smollm2", stdin=b"")
+    assert outcome.code == 1
+    assert "PROMPT" in outcome.error_line
+    assert "-f FILE" in outcome.error_line
+
+
 @pytest.mark.parametrize("command", ["generate", "chat", "compare", "explain"])
 @pytest.mark.parametrize("name", ["smollm2", "some.GGUF"])
 def test_a_model_in_the_place_of_a_question_is_refused(

@@ -24,7 +24,8 @@ def test_the_arguments_of_load_are_the_fields_of_runtime_params() -> None:
     ("name", "hint"),
     [
         ("n_ctxx", "n_ctxx: no such parameter; did you mean 'n_ctx'"),
-        ("temperature", "sampling=SamplingParams"),
+        ("temperature", r"for an answer: engine.generate\(...\) with sampling=SamplingParams"),
+        ("preference", r"for an answer: engine.generate\(..., preference="),
         ("kl_budget", "amulet="),
         ("ctx_size", "did you mean 'n_ctx'"),
         ("model_path", r"load\('model.gguf', "),

@@ -20,6 +20,8 @@ from amulet_local.preferences.wording import as_instruction
         "using simple words",
         "politely",
         "en dos frases",
+        "als müder Großvater",
+        "à la manière d'un poète",
         "mit Beispielen",
         '"like a pirate" and short',
         "„mit Beispielen“",
@@ -35,6 +37,14 @@ def test_a_phrase_of_manner_is_what_to_answer_like(text: str) -> None:
         ("use simple words", "Use simple words."),
         ("Never use the letter z", "Never use the letter z."),
         ("no commas", "No commas."),
+        ("sé breve y amable", "Sé breve y amable."),
+        ("EXPLÍCALO como a un niño", "EXPLÍCALO como a un niño."),
+        ("sei bitte kurz", "Sei bitte kurz."),
+        ("réponds de façon très brève", "Réponds de façon très brève."),
+        ("écris comme un marin", "Écris comme un marin."),
+        ("будь краток", "Будь краток."),
+        ("im a beginner", "Im a beginner."),
+        ("I'm a beginner", "I'm a beginner."),
         ("You are a pirate!", "You are a pirate!"),
         ("My daughter is five. She likes dogs", "My daughter is five. She likes dogs."),
         ("I want to laugh.", "I want to laugh."),
@@ -47,7 +57,15 @@ def test_what_is_a_sentence_already_stays_one(text: str, instruction: str) -> No
 
 
 @pytest.mark.parametrize(
-    "text", ["short and dry", "friendly, but short", "a poem", "lower case only"]
+    "text",
+    [
+        "short and dry",
+        "friendly, but short",
+        "a poem",
+        "lower case only",
+        "sea shanty",
+        "come across as kind",
+    ],
 )
 def test_a_quality_or_a_thing_is_what_the_answer_is_made(text: str) -> None:
     assert as_instruction(text) == f"Make the answer {text}."

@@ -135,6 +135,25 @@ def test_what_the_question_says_is_no_recital() -> None:
     assert refused("in Spanish", LATER + "in", question) == set()
 
 
+@pytest.mark.parametrize(
+    ("preference", "answer", "word"),
+    [
+        ("sprich wie ein mürrischer alter Seemann", "wie ein ", "mürrischer"),
+        ("habla como un viejo marinero gruñón", "como un ", "viejo"),
+        ("parle comme un vieux marin fatigué", "comme un ", "vieux"),
+    ],
+)
+def test_after_an_article_of_another_language_two_words_are_enough(
+    preference: str, answer: str, word: str
+) -> None:
+    assert refused(preference, LATER + answer) == {word}
+
+
+def test_an_article_of_any_language_opens_no_recital() -> None:
+    assert refused("un poema divertido", "") == set()
+    assert refused("poema divertido", "") == {"poema"}
+
+
 def test_what_is_quoted_may_be_said() -> None:
     preference = 'like a tale that begins with "once upon a time there was"'
     assert refused(preference, LATER + "once upon a") == set()
@@ -151,7 +170,7 @@ def test_a_wish_that_is_itself_in_quotation_marks_is_not_to_be_said() -> None:
     [
         ("be a „grumpy old sailor“", "“Grumpy old ", "sailor"),
         ("like a “bored teenager”", "Like a ", "bored"),
-        ("wie ein „mürrischer alter Seemann“", LATER + "wie ein mürrischer ", "alter"),
+        ("wie ein „mürrischer alter Seemann“", LATER + "wie ein ", "mürrischer"),
         ("sé un «marinero gruñón»", "Un ", "marinero"),
     ],
 )

@@ -24,7 +24,7 @@ from amulet_local.text.quotations import to_say, without_said
         ("say ‘Arr, matey’ first", ["Arr, matey"]),
         ("begin with ‘don’t panic’, then go on", ["don’t panic"]),
         ("beginne mit ‚Na gut‘", ["Na gut"]),
-        ("beginne mit „Na gut\"", ["Na gut"]),
+        ('beginne mit „Na gut"', ["Na gut"]),
         ("säg ”hej du” först", ["hej du"]),
         ("sag »na gut« zuerst", ["na gut"]),
         ("「なるほど」で始める", ["なるほど"]),
