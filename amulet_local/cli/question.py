@@ -127,6 +127,10 @@ def read_options(options: QuestionOptions) -> Question:
         AmuletError: a value, a name or a file can't be used.
     """
     check_text("--response-prefix", options.response_prefix)
+    if options.prompt_cache is not None:
+        from amulet_local.loading.prompt_cache import path_of
+
+        path_of(options.prompt_cache)  # before the model is loaded
     question = read_settings(options)
     if options.raw:
         question = _as_a_text(question)

@@ -62,7 +62,7 @@ def save(name: str, fingerprint: str, rows: Sequence[SavedRow]) -> None:
         InvalidParameterError: not a name.
         FileAccessError: no private folder, or the file can't be written.
     """
-    saved_rows.save(_path(name), _called(name), fingerprint, rows)
+    saved_rows.save(path_of(name), _called(name), fingerprint, rows)
 
 
 def load(name: str, fingerprint: str) -> list[SavedRow] | None:
@@ -72,14 +72,20 @@ def load(name: str, fingerprint: str) -> list[SavedRow] | None:
         InvalidParameterError: not a name.
         FileAccessError: as `saved_rows.load`.
     """
-    return saved_rows.load(_path(name), _called(name), fingerprint)
+    return saved_rows.load(path_of(name), _called(name), fingerprint)
 
 
 def _called(name: str) -> str:
     return f"the prompt cache {name!r}"
 
 
-def _path(name: str) -> Path:
+def path_of(name: str) -> Path:
+    """The file of a prompt cache.
+
+    Raises:
+        InvalidParameterError: not a name.
+        FileAccessError: no folder is there for it, or none that is private.
+    """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidParameterError(
             f"a prompt cache is called by letters, digits, '.', '_' and '-', got {name!r}"

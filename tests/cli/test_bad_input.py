@@ -120,6 +120,11 @@ def test_files_that_cant_be_read(call: CallCli, tmp_path: Path, flag: str) -> No
         assert "Permission denied" in call("generate", *question, flag, locked).error_line
 
 
+def test_a_prompt_caches_name_is_looked_at_before_the_model(call: CallCli) -> None:
+    line = call("generate", "Hi", "-m", "no-such-model", "--prompt-cache", "a/b").error_line
+    assert "a prompt cache is called by letters" in line
+
+
 def test_an_empty_preference_file(call: CallCli, tmp_path: Path) -> None:
     empty = tmp_path / "empty.txt"
     empty.write_text("\n")
