@@ -164,7 +164,11 @@ def _find(text: str) -> Path:
             if model.name.lower() in (wanted, f"{wanted}:latest"):
                 return model.path
         on_hub = _REPOSITORY.fullmatch(text)
-        hint = f"; to download it: amulet-local pull {on_hub[1]}" if on_hub else ""
+        hint = (
+            f"; to download it: amulet-local pull {on_hub[1]}"
+            if on_hub
+            else "; `amulet-local models` lists those on this machine"
+        )
         raise ModelNotFoundError(f"no such file: {text if on_hub else path}{hint}")
     wanted = text.lower().removesuffix(".gguf")
     found = {p.stem.lower(): p for p in reversed(list(local_models()))}

@@ -55,7 +55,7 @@ PREFERENCE = ("--preference", "concise")
         (["-c", "-1"], ["--ctx-size"]),
         (["-ngl", "-7"], ["--gpu-layers"]),
         (["-m", "no-such-model"], ["no-such-model", "smollm2"]),
-        (["-m", "./no/such.gguf"], ["no such file"]),
+        (["-m", "./no/such.gguf"], ["no such file", "`amulet-local models`"]),
         (["-m", "hf.co/Org/Model-GGUF:Q8_0"], ["amulet-local pull Org/Model-GGUF:Q8_0"]),
         (["-m", "https://huggingface.co/Org/Model"], ["amulet-local pull Org/Model"]),
     ],
