@@ -27,8 +27,8 @@ from amulet_local.prompts.chat_template import ChatTemplate
 from amulet_local.prompts.literal_text import Literalizer
 from amulet_local.prompts.messages import with_preference
 from tests.llama.test_vocabulary import every_end
+from tests.long_text_making import whole
 from tests.prompts.conftest import load_vocabulary
-from tests.prompts.test_long_texts import whole
 
 CHATML = BUILTIN_TEMPLATES["chatml"]
 ORDINARY = (
