@@ -36,6 +36,7 @@ def served(tiny_path: Path) -> Iterator[Served]:
 
 @pytest.fixture(scope="package")
 def served_slowly(model_path: Path) -> Iterator[Served]:
-    """A model whose answers take seconds: keys are pressed in them on a busy machine too."""
-    with serving(model_path, *FLAGS) as served:
+    """A model whose answers take seconds and end by their length alone: keys are pressed in them on
+    a busy machine too, whatever words they have."""
+    with serving(model_path, *FLAGS, "--ignore-eos") as served:
         yield served
