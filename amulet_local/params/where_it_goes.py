@@ -59,12 +59,13 @@ def instead_of_method(name: str) -> str:
     return _OTHER_METHODS.get(name, "")
 
 
-def instead_of(name: str, known: Iterable[str]) -> str:
+def instead_of(name: str, known: Iterable[str], *, write: str = "write ") -> str:
     """A clause that says what to write, with a comma or the like before it; empty for no idea.
 
     Args:
         name: what was given.
         known: what the call has.
+        write: what comes before an argument that is for an answer.
     """
     known = list(known)
     if name in _OTHER_CALLS:
@@ -78,9 +79,10 @@ def instead_of(name: str, known: Iterable[str]) -> str:
     if name in known:
         return f"; did you mean {name!r}?"
     if name in SamplingParams.options:
-        return f"; write sampling=SamplingParams({name}=...)"
+        return f"; {write}sampling=SamplingParams({name}=...)"
     if name in AmuletParams.options:
-        return f"; write preset='strong', or amulet=PRESETS['balanced'].amulet.replace({name}=...)"
+        change = f"amulet=PRESETS['balanced'].amulet.replace({name}=...)"
+        return f"; {write}preset='strong', or {change}"
     if name in RuntimeParams.options:
         return f"; it is for the model: load(..., {name}=...)"
     for kind, call in ((SamplingParams, "sampling=SamplingParams"), (RuntimeParams, "load")):
@@ -92,13 +94,10 @@ def instead_of(name: str, known: Iterable[str]) -> str:
 
 def instead_of_runtime(name: str) -> str:
     """The same for an argument that `load` doesn't have: what is for an answer is given there."""
-    hint = instead_of(name, RuntimeParams.options)
     if name in _OF_AN_ANSWER:
         return f"; it is for an answer: engine.generate(..., {name}=...)"
-    write = "; write "
-    if hint.startswith(write):
-        return f"; it is for an answer: engine.generate(...) with {hint.removeprefix(write)}"
-    return hint
+    lead = "it is for an answer: engine.generate(...) with "
+    return instead_of(name, RuntimeParams.options, write=lead)
 
 
 def hinting(

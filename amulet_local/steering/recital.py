@@ -13,7 +13,13 @@ from collections.abc import Iterable, Sequence
 
 from amulet_local.preferences.wording import INSTRUCTION_WORDS, QUALITY_FRAME, unframed
 from amulet_local.text.quotations import without_said
-from amulet_local.text.words import GrowingWords, is_unspaced, words_of
+from amulet_local.text.words import (
+    ENGLISH_ARTICLES,
+    OTHER_ARTICLES,
+    GrowingWords,
+    is_unspaced,
+    words_of,
+)
 
 HELD_AFTER, REFUSED_AFTER = 2, 3
 """Words of the instruction at the answer's end after which the next one isn't strengthened, and
@@ -32,15 +38,7 @@ UNSPACED_LETTERS = 3
 """Letters from which on a run of a script without spaces is a phrase, and not one word."""
 
 _PHRASE = re.compile(r"[,.;:!?\n]+(?=\s|$)|[、，。；：！？]+")
-_OTHER_ARTICLES = frozenset(
-    words_of(
-        "ein eine einen einem einer eines der die das den dem un une una uno el la le los las les "
-        "um uma il lo een het"
-    )
-)
-"""Those of other languages than English."""
-
-_ARTICLES = frozenset(("a", "an", "the")) | _OTHER_ARTICLES
+_ARTICLES = ENGLISH_ARTICLES | OTHER_ARTICLES
 
 Next = defaultdict[tuple[str, ...], set[str]]
 
@@ -84,7 +82,7 @@ class Recital:
             for n, following in ((HELD_AFTER, self._held), (n_refused, self._refused)):
                 if n <= i:
                     self._follow(following, units[i - n : i], unit)
-            if i > 1 and units[i - 1][-1] in _OTHER_ARTICLES and _says_something(units, i):
+            if i > 1 and units[i - 1][-1] in OTHER_ARTICLES and _says_something(units, i):
                 self._follow(self._refused, units[i - 2 : i], unit)
         for phrase in phrases:
             if len(phrase) > 1 and len(phrase[0]) == 1 and _says_something(phrase, 1):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from amulet_local.text.words import words_of
+from amulet_local.text.words import ENGLISH_ARTICLES, OTHER_ARTICLES, words_of
 
 _QUOTATION = re.compile(
     r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\"\n]*[“”\"]|”[^”\n]*”|«[^»\n]*»|»[^«\n]*«|<<[^>\n]*>>"
@@ -20,7 +20,7 @@ _JOINED = re.compile(
     r"\s*(?:[.,;&+!]|(?:and|but|und|aber|et|mais|y|e|och|i|style|voice|tone|stil)\b|$)", re.I
 )
 """What comes between two wishes, or after the last one; or says of a likeness that it is one."""
-_ARTICLE = r"(?:an?|the|ein(?:e[nmrs]?)?|d(?:er|ie|as|en|em)|une?|una|uno|el|l[aeo]s?|il|uma?|een)"
+_ARTICLE = f"(?:{'|'.join(sorted(ENGLISH_ARTICLES | OTHER_ARTICLES))})"
 _LIKE = re.compile(
     rf"\b(?:(?:like|as|sound|wie|als|comme|como|come)\s+{_ARTICLE}"
     rf"|(?:be|sei|wees|sé|seja|sii|sois|soyez)(?:\s+{_ARTICLE})?"

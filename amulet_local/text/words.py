@@ -30,6 +30,16 @@ _ANNOUNCED = re.compile(
     re.I,
 )
 
+ENGLISH_ARTICLES = frozenset(("a", "an", "the"))
+OTHER_ARTICLES = frozenset(
+    (
+        *("ein", "eine", "einen", "einem", "einer", "eines", "der", "die", "das", "den", "dem"),
+        *("un", "une", "una", "uno", "el", "la", "le", "lo", "il", "los", "las", "les"),
+        *("um", "uma", "een", "het"),
+    )
+)
+"""Those of other languages."""
+
 
 def words_of(text: str) -> list[str]:
     """The words of a whole text, in lower case."""

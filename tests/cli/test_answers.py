@@ -126,12 +126,22 @@ def test_json_says_where_each_setting_came_from(
     assert 0 < applied["mean_kl"] <= 0.5
 
 
-def test_a_models_own_strength_is_said_to_be_its_own(
-    call: CallCli, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "settings.toml").write_text("[models.tiny]\nguidance_scale = 2.5\n")
-    (tmp_path / "settings.toml").chmod(0o600)
+@pytest.fixture
+def tiny_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Keeps a line as the tiny model's own setting."""
     monkeypatch.setenv("AMULET_CONFIG", str(tmp_path))
+
+    def keep(line: str) -> None:
+        (tmp_path / "settings.toml").write_text(f"[models.tiny]\n{line}\n")
+        (tmp_path / "settings.toml").chmod(0o600)
+
+    return keep
+
+
+def test_a_models_own_strength_is_said_to_be_its_own(
+    call: CallCli, tiny_path: Path, tiny_settings: Callable[[str], None]
+) -> None:
+    tiny_settings("guidance_scale = 2.5")
     command = ("generate", QUESTION, "-n", "1", "--preference", "concise", "--json")
     made = json.loads(call(*command, "-m", tiny_path).out)
     assert made["settings"]["guidance_scale"] == {"value": 2.5, "from": "the settings file"}
@@ -157,11 +167,9 @@ def test_what_the_environment_chose_is_said_to_be_its_choice(
 
 
 def test_a_methods_own_strength_comes_from_the_method(
-    call: CallCli, tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: CallCli, tiny_path: Path, tiny_settings: Callable[[str], None]
 ) -> None:
-    (tmp_path / "settings.toml").write_text("[models.tiny]\nkl_budget = 0.2\n")
-    (tmp_path / "settings.toml").chmod(0o600)
-    monkeypatch.setenv("AMULET_CONFIG", str(tmp_path))
+    tiny_settings("kl_budget = 0.2")
     command = ("generate", QUESTION, "-n", "1", "--preference", "concise", "--json")
     plain = (*command, "-m", tiny_path, "--method")
     settings = json.loads(call(*plain, "pref").out)["settings"]
