@@ -21,6 +21,7 @@ from amulet_local.common.errors import ContextCreationError, EngineClosedError, 
 from amulet_local.grammar.tokens import TokenTable
 from amulet_local.llama.gguf import GGUFHeader
 from amulet_local.llama.stop_flag import StoppedError
+from amulet_local.llama.token_search import TokenSearch
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.llama.word_starts import WordStarts
 from amulet_local.loading.engine_parts import EngineParts
@@ -136,6 +137,11 @@ class ScriptedVocabulary:
     def word_starts(self) -> WordStarts:
         """Which tokens begin a word."""
         return WordStarts(self.pieces)
+
+    @cached_property
+    def token_search(self) -> TokenSearch:
+        """The texts of all tokens, to be searched."""
+        return TokenSearch(self.pieces)
 
 
 class ScriptedModel:

@@ -19,6 +19,7 @@ from amulet_local.common.results import Chunk, FinishReason, Generation, TokenTr
 from amulet_local.llama.sampler import GREEDY_BELOW
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.optimizer.realigner import Logits, Realigner
+from amulet_local.preferences.form import ANY_FORM, Form
 from amulet_local.steering.steering import Steering
 from amulet_local.text.json_position import JsonPosition
 
@@ -42,10 +43,12 @@ class Answer:
             request.amulet,
             realigner,
             prompts=request.prompts,
-            end_tokens=vocabulary.end_tokens,
+            end_tokens=() if request.sampling.ignore_eos else vocabulary.end_tokens,
             vocabulary=vocabulary,
             json_position=self._position(request),
             is_drawn=request.sampling.temperature >= GREEDY_BELOW,
+            form=_form(request),
+            begun=request.begun,
         )
         self.tokens: list[int] = []
         self.finish_reason: FinishReason | None = None
@@ -130,7 +133,9 @@ class Answer:
         same_rows = (
             request.prompts == before.prompts and request.plan.has_plain == before.plan.has_plain
         )
-        self.steering.change(request.plan, request.amulet, request.prompts, same_rows=same_rows)
+        self.steering.change(
+            request.plan, request.amulet, request.prompts, _form(self._request), same_rows=same_rows
+        )
         self._end_if_full()
         return same_rows
 
@@ -191,6 +196,11 @@ class Answer:
                 applied=self._applied.strength,
             ),
         )
+
+
+def _form(request: Request) -> Form:
+    """The form that its preferences ask for, where no grammar says what the answer is."""
+    return ANY_FORM if request.sampling.grammar else request.form
 
 
 def _room(request: Request) -> int:

@@ -17,6 +17,7 @@ from amulet_local.common.errors import EmptyPromptError, InvalidParameterError, 
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.sampling import SamplingParams
+from amulet_local.preferences.form import ANY_FORM, Form
 from amulet_local.preferences.preference import Preference
 from amulet_local.steering.methods import DecodingMethod, method_named
 from amulet_local.steering.row_plan import RowPlan
@@ -40,6 +41,8 @@ class Request:
         trace: alternatives to trace at each token; None traces nothing.
         n_beams: width of a beam search; 1 is one token after the other.
         closing_tag: what ends the reasoning that the prompts have opened; empty if none.
+        begun: what the prompts have of the answer already.
+        form: the form that the preferences ask for.
         calling: how tools are called; None if they aren't.
         started_seconds: time.perf_counter() when it was asked for.
         preferences, warnings: for the result.
@@ -61,6 +64,8 @@ class Request:
     started_seconds: float
     n_beams: int = 1
     closing_tag: str = ""
+    begun: str = ""
+    form: Form = ANY_FORM
     calling: Calling | None = None
     preferences: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -152,6 +157,8 @@ def build_request(
     n_answer: int = 1,
     trace: int | None = None,
     closing_tag: str = "",
+    begun: str = "",
+    form: Form = ANY_FORM,
     calling: Calling | None = None,
     preferences: Sequence[str] = (),
     warnings: Sequence[str] = (),
@@ -165,6 +172,8 @@ def build_request(
         n_answer: tokens that have to follow the prompt; the last of them needs no room.
         trace: alternatives to trace at each token, 0 to MAX_TOP; None traces nothing.
         closing_tag: what ends the reasoning that the prompts have opened.
+        begun: what the prompts have of the answer already.
+        form: the form that the preferences ask for.
         calling: how tools are called.
 
     Raises:
@@ -206,6 +215,8 @@ def build_request(
         n_beams=method.n_beams,
         started_seconds=time.perf_counter(),
         closing_tag=closing_tag,
+        begun=begun,
+        form=form,
         calling=calling,
         preferences=tuple(preferences) if method.needs_preference else (),
         warnings=(*warnings, *settings.warnings, *sampling.warnings),

@@ -25,7 +25,8 @@ from amulet_local.llama.sampler import check_biases
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.params.choices import Placement, as_known
 from amulet_local.params.sampling import SamplingParams
-from amulet_local.preferences.preference import resolve
+from amulet_local.preferences.form import Form
+from amulet_local.preferences.preference import resolve, wished_form
 from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.prompts.dialogue import Dialogue
 from amulet_local.prompts.prompter import Messages, Prompter, Prompts
@@ -41,6 +42,7 @@ class _Prepared(NamedTuple):
         method, strength: how it is answered.
         plan: which rows there are.
         labels: what results call the preferences.
+        form: the form that they ask for.
         tools: what may be called.
         prompts: one for each row.
     """
@@ -49,6 +51,7 @@ class _Prepared(NamedTuple):
     strength: Strength
     plan: RowPlan
     labels: list[str]
+    form: Form
     tools: Tools | None
     prompts: Prompts
 
@@ -110,6 +113,8 @@ class RequestMaker:
             n_answer=1 if answer is None else len(answer),
             trace=ask.get("trace"),
             closing_tag=prompts.closing_tag,
+            begun=prompts.begun,
+            form=made.form,
             calling=called,
             preferences=made.labels,
             warnings=(*self._warnings, *prompts.notes, *(called.warnings if called else ())),
@@ -154,7 +159,8 @@ class RequestMaker:
             tools=tools,
         )
         labels = [item.label for item in preferences]
-        return _Prepared(chosen, strength, plan, labels, tools, prompts)
+        form = wished_form(preferences)
+        return _Prepared(chosen, strength, plan, labels, form, tools, prompts)
 
     def from_tokens(
         self,

@@ -34,6 +34,7 @@ class WordStarts:
             pieces: bytes of each token.
         """
         self._pieces = pieces
+        self._found: dict[str, tuple[list[int], list[int], list[int]]] = {}
         self._open: tuple[_Tokens, _Tokens] = ({}, {})
         self._closed: tuple[_Tokens, _Tokens] = ({}, {})
         self._bytes: tuple[dict[bytes, list[int]], dict[bytes, list[int]]] = ({}, {})
@@ -91,6 +92,22 @@ class WordStarts:
             or len(self._pieces[token].decode("utf-8", "ignore")) >= GLUED_LETTERS
         ]
         return after_mark, bare, glued
+
+    def beginning(self, word: str, *, in_word: bool, ends_small: bool) -> list[int]:
+        """The tokens with which this word may begin behind a text.
+
+        Args:
+            word: in lower case.
+            in_word: whether the text ends in a letter or digit.
+            ends_small: whether it ends in a small letter.
+        """
+        found = self._found.get(word)
+        if found is None:
+            found = self._found[word] = self.of(word)
+        after_mark, bare, glued = found
+        if not in_word:
+            return after_mark + bare
+        return after_mark + glued if ends_small else after_mark
 
     def related(self, word: str) -> tuple[list[int], list[int]]:
         """The tokens of other words with the same root: "patience" and "patiently" of "patient".

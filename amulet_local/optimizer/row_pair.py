@@ -50,14 +50,14 @@ class RowPair:
         plain: Logits,
         preference: Logits,
         origin: RowPair | None = None,
-        refused: Sequence[int] = (),
+        refused: Tokens | None = None,
         plain_normaliser: float | None = None,
     ) -> None:
         """Take two rows.
 
         Args:
             origin: a pair with the same l1, but for tokens that one of these rows rules out.
-            refused: those that l1 rules out.
+            refused: those that l1 rules out, each once.
             plain_normaliser: log sum exp of l0, where it is known.
         """
         self.plain = plain
@@ -152,9 +152,11 @@ class RowPair:
         """
         if self._origin is None:
             return None
+        if self._refused is None:
+            return self._origin.found_moments()
         log_z, entropy = self._origin.found_moments()
         row = self._origin.preference
-        gone = row[sorted(set(self._refused))].astype(np.float64) - log_z
+        gone = row[self._refused].astype(np.float64) - log_z
         gone = gone[gone > -np.inf]
         share = float(np.exp(gone).sum())
         if share > MOST_REFUSED:
@@ -165,12 +167,20 @@ class RowPair:
             (entropy + float((np.exp(gone) * gone).sum())) / left + math.log(left),
         )
 
-    def without(self, tokens: Sequence[int]) -> RowPair:
+    def without(self, tokens: Sequence[int] | Tokens) -> RowPair:
         """The pair with these tokens ruled out in a copy of l1."""
+        tokens = np.unique(np.asarray(tokens, dtype=np.int32))
         preference = self.preference.copy()
-        preference[list(tokens)] = -np.inf
+        preference[tokens] = -np.inf
         plain = preference if self.plain is self.preference else self.plain
         return RowPair(self._realigner, plain, preference, self, tokens)
+
+    def only(self, tokens: Tokens) -> RowPair:
+        """The pair with all but these tokens ruled out in a copy of l1."""
+        preference = np.full_like(self.preference, -np.inf)
+        preference[tokens] = self.preference[tokens]
+        plain = preference if self.plain is self.preference else self.plain
+        return RowPair(self._realigner, plain, preference)
 
     def shrunken(self, threshold: float) -> RowPair:
         """The pair with `Realigner.shrink`'s plain row."""

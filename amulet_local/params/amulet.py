@@ -61,6 +61,9 @@ class AmuletParams(StrictParams):
         echo_guard: the words of the preference itself gain nothing from the scale, so that the
             answer follows the preference instead of reciting it, and what it announces of itself
             isn't in its text.
+        form_guard: what the preferences ask for that can be counted ("in lower case", "without
+            commas", "in at most 40 words") is kept, at any scale: the tokens that would
+            break it aren't offered. Off where a grammar or schema says what the answer is.
         end_guard: in the middle of a sentence the answer doesn't end, unless the reference gives
             its end at least half of the probability.
         mix: "fixed" weights, or "adaptive" ones, which shift towards the preferences that the
@@ -219,6 +222,16 @@ class AmuletParams(StrictParams):
         bool,
         Option(
             "--echo-guard", GUARDS, "Don't strengthen a recital of the preference.", kind="switch"
+        ),
+    ] = False
+    form_guard: Annotated[
+        bool,
+        Option(
+            "--form-guard",
+            GUARDS,
+            "Keep to what the preference says of the answer's form that can be counted: no commas, "
+            "lower case, two sentences, at most 40 words.",
+            kind="switch",
         ),
     ] = False
     end_guard: Annotated[

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from amulet_local.common.errors import InvalidParameterError, UnknownPreferenceError
+from amulet_local.preferences.form import Form, form_of
 from amulet_local.preferences.names import (
     BUILT_IN_PREFERENCES,
     MAX_WEIGHT,
@@ -135,6 +136,27 @@ def resolve(
     if preferences:
         _check_weights(preferences)
     return tuple(preferences)
+
+
+SHARE_OF_A_FORM = 0.5
+"""Of the largest weight in a mix: what weighs less doesn't say what form the answer has."""
+
+
+def wished_form(preferences: Sequence[Preference]) -> Form:
+    """The form that an answer with these preferences has, as far as it can be counted.
+
+    What is to be avoided says what the answer is without.
+    """
+    largest = max((abs(item.weight) for item in preferences), default=0.0)
+    form = Form()
+    for item in preferences:
+        if abs(item.weight) < SHARE_OF_A_FORM * largest:
+            continue
+        if item.weight > 0:
+            form = form.with_also(form_of(item.text))
+        elif item.weight < 0:
+            form = form.with_also(form_of(f"without {item.text}").without_alone())
+    return form
 
 
 def _resolved(argument: str, given: PreferencesLike) -> list[Preference]:

@@ -52,6 +52,7 @@ class Prompts(NamedTuple):
         closing_tag: what ends the reasoning that they have opened; empty if none.
         form: how tools are called; None without tools.
         reasoning_tags: what may open reasoning in the answer, and what closes that.
+        begun: what they have of the answer already, without its reasoning.
     """
 
     rows: list[tuple[int, ...]]
@@ -59,6 +60,7 @@ class Prompts(NamedTuple):
     closing_tag: str
     form: CallForm | None = None
     reasoning_tags: Mapping[str, str] = {}
+    begun: str = ""
 
 
 class Prompter:
@@ -144,6 +146,7 @@ class Prompter:
         may_be_blank = bare or bool(begun.content or begun.reasoning)
         tags = next(iter(self._template.reasoning_tags.items()), None)
         more = [] if tags or not begun.reasoning else [_NO_REASONING]
+        answered = "" if begun.is_reasoning else begun.content + response_prefix
         thought, response_prefix = _prefix(begun, tags, response_prefix)
         form = None if tools is None else self._template.call_form or HERMES
         if tools is not None and form is not None and not isinstance(asked, Dialogue):
@@ -214,7 +217,7 @@ class Prompter:
             response_prefix = closing + response_prefix
             rows, _, _ = at(place)
             closing = ""
-        return Prompts(rows, notes, closing, form, self._template.reasoning_tags)
+        return Prompts(rows, notes, closing, form, self._template.reasoning_tags, answered)
 
     def two_short_ones(self) -> list[tuple[int, ...]]:
         """Two plain prompts that have only what comes before a question in common.

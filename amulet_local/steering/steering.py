@@ -15,6 +15,7 @@ from amulet_local.optimizer.candidate_kernels import Which
 from amulet_local.optimizer.realigner import Logits, Realigner, Tokens
 from amulet_local.optimizer.row_pair import RowPair
 from amulet_local.params.amulet import AmuletParams
+from amulet_local.preferences.form import ANY_FORM, Form
 from amulet_local.steering import guards
 from amulet_local.steering.guards.base import Guard, Surroundings
 from amulet_local.steering.mix_weights import MixWeights
@@ -46,6 +47,8 @@ class Steering:
         vocabulary: Vocabulary | None = None,
         json_position: JsonPosition | None = None,
         is_drawn: bool = False,
+        form: Form = ANY_FORM,
+        begun: str = "",
     ) -> None:
         """Start a generation.
 
@@ -55,6 +58,8 @@ class Steering:
             vocabulary: the model's; the echo guard needs it.
             json_position: for an answer that is JSON: only its string values are steered.
             is_drawn: whether tokens are drawn at random.
+            form: the form that the preferences ask for.
+            begun: what there is of the answer.
         """
         self.plan = plan
         self.amulet = amulet
@@ -63,11 +68,12 @@ class Steering:
         self._weights = MixWeights(plan.weights, amulet)
         self._around = Surroundings(
             amulet=amulet,
-            text=TextSoFar(json_position),
+            text=TextSoFar(json_position, begun),
             prompts=prompts,
             end_tokens=sorted(end_tokens),
             vocabulary=vocabulary,
             is_drawn=is_drawn,
+            form=form,
         )
         self._guards: dict[type[Guard], Guard] = {}
         self._active = self._chosen_guards()
@@ -104,12 +110,19 @@ class Steering:
         return tuple(text for guard in made for text in guard.warnings)
 
     def change(
-        self, plan: RowPlan, amulet: AmuletParams, prompts: Prompts = (), *, same_rows: bool
+        self,
+        plan: RowPlan,
+        amulet: AmuletParams,
+        prompts: Prompts = (),
+        form: Form = ANY_FORM,
+        *,
+        same_rows: bool,
     ) -> None:
         """Go on with other rows, another strength or other guards.
 
         Args:
             prompts: of each row, without the answer.
+            form: the form that the preferences ask for.
             same_rows: whether the rows are those of the same prompts as before.
         """
         self.plan, self.amulet = plan, amulet
@@ -117,7 +130,7 @@ class Steering:
             self._weights.change(plan.weights, amulet)
         else:
             self._weights = MixWeights(plan.weights, amulet)
-        self._around = replace(self._around, amulet=amulet, prompts=prompts)
+        self._around = replace(self._around, amulet=amulet, prompts=prompts, form=form)
         self._active = self._chosen_guards()
 
     def weights(self) -> tuple[float, ...]:
@@ -135,6 +148,10 @@ class Steering:
         """
         self._rows = rows
         step = self._step = self._unguarded(rows)
+        for guard in self._active:
+            guard.begin(step)
+        if step.is_settled:
+            return step.combination
         refused = [token for guard in self._active for token in guard.refused(step)]
         if refused:
             step.refuse(refused)
@@ -197,7 +214,8 @@ class Steering:
     def accept(self, token: int, text: str) -> None:
         """Take note of the chosen token and of the text that it completed."""
         self._around.text.push(token, text)
+        chosen_from = None if self._step is None or self._step.is_settled else self._step
         for guard in self._active:
-            guard.accept(token, self._step)
+            guard.accept(token, chosen_from)
         self._weights.accept(token, self._rows, self._realigner)
         self._rows, self._step = (), None

@@ -44,6 +44,7 @@ class Step:
 
     __slots__ = (
         "_divergence",
+        "_is_settled",
         "_realigner",
         "has_preference",
         "noise",
@@ -64,6 +65,21 @@ class Step:
         self.has_preference = has_preference
         self._realigner = realigner
         self._divergence: float | None = None
+        self._is_settled = False
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether only tokens may come that the answer's form requires."""
+        return self._is_settled
+
+    def leave_out(self, tokens: Tokens) -> None:
+        """Begin with rows that rule these tokens out."""
+        self.reference = self.rows = self.reference.without(tokens)
+
+    def require(self, tokens: Tokens) -> None:
+        """Leave these tokens alone to be chosen, whatever guards would say."""
+        self.rows = self.reference.only(tokens)
+        self._is_settled = True
 
     def refuse(self, tokens: Sequence[int]) -> None:
         """Rule these tokens out; before any guard narrows the choice down to `tokens`."""

@@ -19,18 +19,21 @@ class TextSoFar:
 
     Attributes:
         tokens: their ids.
+        answer: all of its text, without reasoning.
         tail: its last characters.
         in_reasoning: whether the next token is what a thinking model writes to itself; set from
             outside.
         has_begun: whether there is something of the answer itself.
     """
 
-    def __init__(self, json_position: JsonPosition | None = None) -> None:
+    def __init__(self, json_position: JsonPosition | None = None, begun: str = "") -> None:
         """Start.
 
         Args:
             json_position: for an answer that is JSON.
+            begun: what there is of the answer.
         """
+        self.answer = begun
         self.tokens: list[int] = []
         self.tail = ""
         self.in_reasoning = False
@@ -63,6 +66,7 @@ class TextSoFar:
         self.tokens.append(token)
         self.tail = (self.tail + text)[-TAIL_CHARACTERS:]
         if not self.in_reasoning:
+            self.answer += text
             self.has_begun |= not text or not text.isspace()
             self._regions.push(text)
             if self._json_position is not None:

@@ -12,6 +12,7 @@ from amulet_local.steering.guards.budget import KlBudget
 from amulet_local.steering.guards.code import CodeGate
 from amulet_local.steering.guards.early_end import EarlyEnd
 from amulet_local.steering.guards.echo import EchoGuard
+from amulet_local.steering.guards.form import FormGuard
 from amulet_local.steering.guards.gain_cap import GainCap
 from amulet_local.steering.guards.json_structure import JsonGate
 from amulet_local.steering.guards.kl_target import KlTarget
@@ -21,6 +22,7 @@ from amulet_local.steering.guards.plausibility import Plausibility
 from amulet_local.steering.guards.reasoning import ReasoningGate
 
 GUARDS: tuple[type[Guard], ...] = (
+    FormGuard,
     ReasoningGate,
     JsonGate,
     CodeGate,
@@ -33,5 +35,6 @@ GUARDS: tuple[type[Guard], ...] = (
     Plausibility,
     KlBudget,
 )
-"""Every guard in its turn: first those that decide whether there is steering at all, then those
-that change the rows, then the mask over what is left of them, then the budget spent on that."""
+"""Every guard in its turn: first the one that says what there is to choose from, then those that
+decide whether there is steering at all, then those that change the rows, then the mask over what is
+left of them, then the budget spent on that."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.params.amulet import AmuletParams
+from amulet_local.preferences.form import ANY_FORM, Form
 from amulet_local.steering.step import Step
 from amulet_local.steering.text_so_far import TextSoFar
 
@@ -25,6 +26,7 @@ class Surroundings:
         end_tokens: ids of the tokens that end an answer.
         vocabulary: the model's; None where it isn't known.
         is_drawn: whether tokens are drawn at random, and not the likeliest ones.
+        form: the form that the preferences ask for.
     """
 
     amulet: AmuletParams
@@ -33,14 +35,16 @@ class Surroundings:
     end_tokens: Sequence[int] = ()
     vocabulary: Vocabulary | None = None
     is_drawn: bool = False
+    form: Form = ANY_FORM
 
 
 class Guard:
     """Keeps one answer from one kind of damage.
 
     It is made when it is first on, and asked nothing while it is off; its memory outlives a change
-    of settings. For each token Steering collects what the guards refuse, lets each of them act
-    while the scale is above 1, and then has them observe what came of it. A guard overrides what it
+    of settings. For each token each may begin by changing the choice itself; where that settles the
+    token, the others aren't asked. Then Steering collects what the guards refuse, lets each of them
+    act while the scale is above 1, and has them observe what came of it. A guard overrides what it
     needs; by default it does nothing.
 
     Attributes:
@@ -59,6 +63,9 @@ class Guard:
     def change(self, around: Surroundings) -> None:
         """Go on with other settings."""
         self.around = around
+
+    def begin(self, step: Step) -> None:
+        """Change what there is to choose from, before the rows are compared; at any scale."""
 
     def refused(self, step: Step) -> Sequence[int]:
         """The tokens that may not come next, at any scale.

@@ -30,7 +30,6 @@ class EchoGuard(Guard):
     def __init__(self, around: Surroundings) -> None:
         """Begin with the prompts of these surroundings."""
         super().__init__(around)
-        self._starts: dict[str, tuple[list[int], list[int], list[int]]] = {}
         self._relatives: dict[str, tuple[list[int], list[int]]] = {}
         self.change(around)
 
@@ -100,17 +99,14 @@ class EchoGuard(Guard):
 
     def _beginning(self, words: set[str]) -> list[int]:
         """The tokens that begin one of these words here."""
-        tokens: set[int] = set()
-        for word in words:
-            starts = self._starts.get(word)
-            if starts is None:
-                starts = self._starts[word] = self._vocabulary.word_starts.of(word)
-            tokens.update(starts[0])
-            if not self._answer.in_word:
-                tokens.update(starts[1])
-            elif self._answer.ends_small:
-                tokens.update(starts[2])
-        return sorted(tokens)
+        beginning, answer = self._vocabulary.word_starts.beginning, self._answer
+        return sorted(
+            {
+                token
+                for word in words
+                for token in beginning(word, in_word=answer.in_word, ends_small=answer.ends_small)
+            }
+        )
 
     def _related(self, words: set[str]) -> set[int]:
         """The tokens of other words with the same root that begin here."""

@@ -1,0 +1,52 @@
+"""What a wish says of an answer's form that can be counted or seen letter by letter.
+
+Knows nothing about models or about how an answer comes to have that form. A wish is read clause by
+clause, and a clause counts where it is of the whole answer: "in lower case", "in at most 40 words".
+What is of a part ("the title in lower case", "sentences of at most ten words") or about so
+("roughly 100 words") says nothing here. Words of other languages are read as English first.
+"""
+
+from __future__ import annotations
+
+import re
+
+from amulet_local.preferences.form.characters import characters_of
+from amulet_local.preferences.form.counts import count_of, without_and
+from amulet_local.preferences.form.form import ANY_FORM, Case, Count, Form
+from amulet_local.preferences.form.in_english import in_english
+from amulet_local.preferences.form.lines import lines_of
+from amulet_local.preferences.form.said_texts import said_texts
+
+__all__ = ["ANY_FORM", "Case", "Count", "Form", "form_of"]
+
+_MARKS = str.maketrans({**dict.fromkeys("“”„«»「」『』", '"'), **dict.fromkeys("’‘‚‹›`", "'")})
+
+_SEPARATOR = re.compile(
+    r"\s*(?:[,;.!?:()\n]|\s[-–—]\s|\b(?:but|and|with|while|then|please|also)\b)\s*"
+)
+"""What stands between clauses; "without" is no "with"."""
+
+_ABOUT = re.compile(
+    r"\b(?:(?:explain|tell me|describe|say|know) (?:how|why|what|when|who)|"
+    r"(?:don't|do not|needn't|need not)(?: have| need)? to)\b",
+    re.I,
+)
+"""What is about such forms, or leaves them free."""
+
+
+def form_of(wish: str) -> Form:
+    """The form that a wish asks for, as far as it can be counted; a false one if it asks for none.
+
+    Args:
+        wish: what a user wrote.
+    """
+    text = " ".join(in_english(wish.translate(_MARKS)).split())
+    form = Form()
+    if _ABOUT.search(text):
+        return form
+    for read in (lines_of, said_texts, characters_of):
+        found, text = read(text)
+        form = form.with_also(found)
+    for clause in _SEPARATOR.split(without_and(text.lower())):
+        form = form.with_also(count_of(clause))
+    return form

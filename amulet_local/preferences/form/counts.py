@@ -1,0 +1,119 @@
+"""How many words, sentences, characters, paragraphs or items an answer has.
+
+Knows nothing about languages but English.
+"""
+
+from __future__ import annotations
+
+import re
+
+from amulet_local.preferences.form.form import Count, Form
+
+
+def _counted(words: str, first: int, step: int) -> dict[str, int]:
+    """Each of these words with its number."""
+    return {word: first + step * i for i, word in enumerate(words.split())}
+
+
+_NUMBERS = {
+    **dict.fromkeys(("a", "an", "one", "single"), 1),
+    **_counted("two three four five six seven eight nine ten eleven twelve", 2, 1),
+    **_counted("thirteen fourteen fifteen sixteen seventeen eighteen nineteen", 13, 1),
+    **_counted("twenty thirty forty fifty sixty seventy eighty ninety", 20, 10),
+}
+_TIMES = {"dozen": 12, "hundred": 100}
+_WORD = "|".join(sorted([*_NUMBERS, *_TIMES], key=len, reverse=True))
+_NUMBER = rf"(?:\d{{1,6}}|(?:{_WORD})(?:[- ](?:{_WORD}))*)"
+
+_UNITS = {
+    "words": "words?",
+    "sentences": "sentences?",
+    "characters": "characters?|chars",
+    "paragraphs": "paragraphs?",
+    "items": "(?:bullet|list|numbered)[- ](?:points?|items?|entries)|bullets?|items|points",
+}
+_UNIT = "|".join(f"(?P<{name}>{pattern})" for name, pattern in _UNITS.items())
+_LOOKS = r"(?:(?:short|brief|long|simple|little|tiny|clear|concise|plain|numbered|crisp) )*"
+
+_AT_MOST = (
+    r"at (?:the )?(?:very )?most|(?:no|not) (?:more|longer) than|"
+    r"not? (?:over|above|exceeding|beyond)|never (?:exceed|more than|longer than|over)|"
+    r"(?:not|don't|mustn't) (?:exceed|go over|go beyond|use more than|write more than)|"
+    r"not exceeding|without exceeding|up to|(?:a )?max(?:imum)?\.?(?: of)?|"
+    r"(?:limit|cap|restrict)(?:ed|ped)?(?: [a-z']+){0,3} (?:to|at)|within|limit of|"
+    r"fits? (?:in|into)(?: a)?"
+)
+_FEWER = "(?:fewer|less|shorter) than|under|below"
+_AT_LEAST = "at (?:the )?(?:very )?least|(?:a )?minimum of|(?:no|not) (?:fewer|less) than"
+_OR_FEWER = r"or (?:fewer|less|under|shorter)|max(?:imum)?\b|at (?:the )?(?:very )?most|tops|limit"
+
+_COUNT = re.compile(
+    rf"(?:(?P<at_most>{_AT_MOST}) |(?P<fewer>{_FEWER}) |(?P<at_least>{_AT_LEAST}) )?"
+    rf"(?:a |the )?(?:limit of )?(?<![\w-])(?P<n>{_NUMBER})"
+    rf"(?:(?: ?[-–] ?| to | or | and )(?P<to>{_NUMBER}))?(?: single| separate)?"
+    rf"[- ]{_LOOKS}(?:{_UNIT})(?![\w'-])(?: (?P<or_fewer>{_OR_FEWER}))?"
+)
+_RANGE = re.compile(rf"\bbetween ({_NUMBER}) and (?={_NUMBER}[- ])")
+
+_NOT_SO = re.compile(
+    r"\b(?:each|every|per|apiece|not in|not only|about|around|roughly|some|approximately|approx|"
+    r"circa|ca|or so|ish|more than|longer than|over|headings?|titles?|first|last|knows?|"
+    r"summary of|followed by|begin|start|end|"
+    r"(?:sentence|paragraph|line|point|word|heading)s? (?:with|of|that|under|in)|"
+    r"(?:no|any) sentences?)\b"
+)
+"""What stands before a count that isn't of the answer, or isn't a limit."""
+
+_OF_MORE = re.compile(
+    r"^ ?(?:per|each|every|apiece|or more|or so|that|which|about|from|minimum|of age|word)\b"
+)
+"""What stands behind one."""
+
+
+def without_and(text: str) -> str:
+    """The text with "between 3 and 5" as "3 to 5".
+
+    Args:
+        text: in lower case.
+    """
+    return _RANGE.sub(r"\1 to ", text)
+
+
+def count_of(clause: str) -> Form:
+    """What a clause says of how long an answer is.
+
+    Args:
+        clause: in lower case.
+    """
+    for found in _COUNT.finditer(clause):
+        if not (_NOT_SO.search(clause[: found.start()]) or _OF_MORE.search(clause[found.end() :])):
+            return _form(found)
+    return Form()
+
+
+def _form(found: re.Match[str]) -> Form:
+    unit = next(name for name in _UNITS if found[name])
+    least, most = _value(found["n"]), _value(found["to"] or found["n"])
+    if found["fewer"]:
+        most -= 1
+    if most < 1 or (found["to"] and most < least):
+        return Form()
+    is_bound = found["at_most"] or found["fewer"] or found["or_fewer"]
+    count = Count(least, None) if found["at_least"] else Count(None if is_bound else least, most)
+    if unit == "words":
+        return Form(words=count.most)
+    if unit == "characters":
+        return Form(characters=count.most)
+    if unit == "sentences":
+        return Form(sentences=count)
+    return Form(items=count) if unit == "items" else Form(paragraphs=count)
+
+
+def _value(text: str) -> int:
+    if text.isdigit():
+        return int(text)
+    value = 0
+    for word in re.split(r"[- ]", text):
+        times = _TIMES.get(word)
+        value = value + _NUMBERS[word] if times is None else max(1, value) * times
+    return value

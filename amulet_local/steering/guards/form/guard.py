@@ -1,0 +1,119 @@
+"""Keeps the form of one answer. Knows nothing about how a form is said."""
+
+from __future__ import annotations
+
+from amulet_local.llama.token_search import Tokens, union
+from amulet_local.preferences.form import Form
+from amulet_local.steering.guards.base import Guard, Surroundings
+from amulet_local.steering.guards.form.edges import FirstWords, LastWords
+from amulet_local.steering.guards.form.holds import Hold, NoCharacters, NoWords
+from amulet_local.steering.guards.form.lengths import Items, Paragraphs, Sentences, Units
+from amulet_local.steering.guards.form.position import Position
+from amulet_local.steering.guards.form.sentence_ends import LinePerSentence, SentenceMark
+from amulet_local.steering.step import Step
+from amulet_local.text.layout import count_words
+
+QUOTE = '"'
+
+
+class FormGuard(Guard):
+    """Offers only what keeps the form that the preferences ask for."""
+
+    def __init__(self, around: Surroundings) -> None:
+        """Begin with the form of these surroundings."""
+        super().__init__(around)
+        self._holds = _holds(around.form)
+
+    @classmethod
+    def is_on(cls, around: Surroundings) -> bool:
+        """Whether it is switched on and there is a form to keep; a grammar has its own."""
+        return (
+            around.amulet.form_guard
+            and bool(around.form)
+            and around.vocabulary is not None
+            and not around.text.is_json
+        )
+
+    def change(self, around: Surroundings) -> None:
+        """Go on with the form of these surroundings."""
+        if around.form != self.around.form:
+            self._holds = _holds(around.form)
+        super().change(around)
+
+    def begin(self, step: Step) -> None:
+        """Leave out what would break the form, or leave only what keeps it."""
+        text = self.around.text
+        if text.in_reasoning or text.in_code:
+            return
+        assert self.around.vocabulary is not None
+        at = Position(text.answer, step, self.around.vocabulary, self.around.end_tokens)
+        required = self._required(at)
+        if len(required):
+            step.require(required)
+            return
+        refused = [hold.refused(at) for hold in self._holds]
+        if any(hold.lacks(at.text) for hold in self._holds):
+            refused.append(self.around.end_tokens)
+        all_refused = union(refused)
+        if len(all_refused):
+            step.leave_out(all_refused)
+
+    def _required(self, at: Position) -> Tokens:
+        for hold in self._holds:
+            if len(required := hold.required(at)):
+                return union([required])
+        is_full = any(hold.is_full(at) for hold in self._holds)
+        if not at.end_tokens or not (is_full or at.would_end):
+            return union([])
+        for hold in self._holds:
+            if hold.lacks(at.text) and len(required := hold.more(at)):
+                return union([required])
+        return union([at.end_tokens] if is_full else [])
+
+    def accept(self, token: int, step: Step | None) -> None:
+        """Take note of the token."""
+        assert self.around.vocabulary is not None
+        piece = self.around.vocabulary.piece(token)
+        for hold in self._holds:
+            hold.accept(piece)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the answer doesn't have as it was wished."""
+        text = self.around.text.answer
+        return tuple(note for hold in self._holds if (note := hold.unmet(text)))
+
+
+def _holds(form: Form) -> list[Hold]:
+    """What keeps a form; what is said first comes first."""
+    holds: list[Hold] = []
+    opening, closing = form.opening, form.closing
+    if form.is_quoted:
+        opening = QUOTE + opening
+    if opening:
+        holds.append(FirstWords(opening))
+    if closing:
+        holds.append(LastWords(closing))
+    if form.is_quoted:
+        holds.append(LastWords(QUOTE, is_mark=True))
+    if form.without or form.without_letters or form.case:
+        holds.append(NoCharacters(form.without, form.without_letters, form.case))
+    if form.without_words:
+        holds.append(NoWords(form.without_words))
+    if form.sentences:
+        holds.append(Sentences(form.sentences))
+    for most, unit, counted in (
+        (form.words, "word", count_words),
+        (form.characters, "character", len),
+    ):
+        if most:
+            holds.append(Units(most - counted(closing), unit, counted))
+    if form.items:
+        holds.append(Items(form.items))
+    if form.paragraphs:
+        holds.append(Paragraphs(form.paragraphs))
+    if form.sentence_end:
+        holds.append(SentenceMark(form.sentence_end))
+    if form.has_line_per_sentence:
+        holds.append(LinePerSentence())
+    return holds

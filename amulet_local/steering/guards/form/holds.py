@@ -1,0 +1,138 @@
+"""What keeps one thing of a form, and what is seen letter by letter.
+
+Knows nothing about how several of them go together, which guard.py has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from functools import cache
+
+from amulet_local.llama.token_search import EDGE, Tokens, union
+from amulet_local.preferences.form import Case
+from amulet_local.steering.guards.form.position import Position
+from amulet_local.text.emojis import EMOJI
+
+
+class Hold:
+    """Keeps one thing of a form. By default it keeps nothing."""
+
+    def refused(self, at: Position) -> Sequence[int] | Tokens:
+        """The tokens that would break it here."""
+        return ()
+
+    def required(self, at: Position) -> Sequence[int] | Tokens:
+        """The tokens of which one has to come here; none if any may."""
+        return ()
+
+    def is_full(self, at: Position) -> bool:
+        """Whether the answer has to end here."""
+        return False
+
+    def lacks(self, text: str) -> bool:
+        """Whether an answer with this text may not end yet."""
+        return False
+
+    def more(self, at: Position) -> Sequence[int]:
+        """What has to come where the answer would end and lacks something; none if any may."""
+        return ()
+
+    def accept(self, piece: bytes) -> None:
+        """Take note of what comes next."""
+
+    def unmet(self, text: str) -> str:
+        """What the whole answer doesn't have as it was wished; empty if it has."""
+        return ""
+
+
+_ITEM = rf"(?:[-*+•–](?=[ \t{EDGE}])|\d)"
+
+_PATTERNS = {
+    "commas": "[,，、،]",
+    "semicolons": "[;；؛]",
+    "colons": "[:：]",
+    "exclamation marks": "[!！¡]",
+    "question marks": "[?？¿؟]",
+    "digits": r"\d",
+    "emojis": EMOJI.pattern,
+    "parentheses": "[()（）]",
+    "quotation marks": '["“”„«»「」]',
+    "dashes": rf"[—–―]|--|(?<=[ {EDGE}])-(?=[ {EDGE}])",
+    "asterisks": r"\*",
+    "bold": r"\*\*|__",
+    "markdown": rf"[*`]|__|(?<=\n)\s*(?:#|[-+•](?=[ {EDGE}]))",
+    "headings": r"(?<=\n)\s*#",
+    "bullets": rf"(?<=\n)\s*{_ITEM}",
+}
+"""What tokens of each kind have in their text."""
+
+_AT_LINE_BEGIN = {
+    "markdown": rf"(?<={EDGE})\s*(?:#|[-+•](?=[ {EDGE}]))",
+    "headings": rf"(?<={EDGE})\s*#",
+    "bullets": rf"(?<={EDGE})\s*{_ITEM}",
+}
+"""What they have besides where a line begins."""
+
+_PARTS_OF_EMOJIS = (b"\xf0", b"\xe2\x98", b"\xe2\x99", b"\xe2\x9c", b"\xe2\x9d", b"\xe2\xad")
+"""The first bytes of emojis, with which a token may end."""
+
+
+@cache
+def _letters_of(case: Case) -> str:
+    """All letters in that case, as a pattern."""
+    is_wanted = str.islower if case == "lower" else str.isupper
+    return f"[{''.join(filter(is_wanted, map(chr, range(0x2FFF))))}]"
+
+
+class NoCharacters(Hold):
+    """Keeps an answer free of kinds of characters."""
+
+    def __init__(self, kinds: Iterable[str], letters: Iterable[str], case: Case | None) -> None:
+        """Take note.
+
+        Args:
+            kinds: their names.
+            letters: single ones, in lower case.
+            case: that of all letters.
+        """
+        self._kinds = sorted(kinds)
+        self._patterns = [_PATTERNS[kind] for kind in self._kinds]
+        self._patterns += [f"(?i:{letter})" for letter in sorted(letters)]
+        if case is not None:
+            self._patterns.append(_letters_of("upper" if case == "lower" else "lower"))
+        self._at_line_begin = [_AT_LINE_BEGIN[kind] for kind in kinds if kind in _AT_LINE_BEGIN]
+        self._always: Tokens | None = None
+
+    def refused(self, at: Position) -> Tokens:
+        """The tokens with such a character."""
+        if self._always is None:
+            self._always = union([at.having(pattern) for pattern in self._patterns])
+            if "emojis" in self._kinds:
+                parts = at.vocabulary.token_search.ending(_PARTS_OF_EMOJIS)
+                self._always = union([self._always, parts])
+        if not (self._at_line_begin and at.begins_line):
+            return self._always
+        begun = [at.having(pattern) for pattern in self._at_line_begin]
+        return union([self._always, *begun])
+
+
+class NoWords(Hold):
+    """Keeps an answer free of some words, in whatever case and split into whatever tokens."""
+
+    def __init__(self, words: Collection[str]) -> None:
+        """Take note.
+
+        Args:
+            words: in lower case.
+        """
+        self._words = sorted(words)
+
+    def refused(self, at: Position) -> Sequence[int]:
+        """The tokens that would begin one of them."""
+        last = at.text[-1:]
+        beginning = at.vocabulary.word_starts.beginning
+        return sorted(
+            token
+            for word in self._words
+            for token in beginning(word, in_word=last.isalnum(), ends_small=last.islower())
+        )

@@ -1,0 +1,193 @@
+"""How long an answer is: in sentences, words and characters, in items of a list, in paragraphs.
+
+Knows nothing about what it begins or ends with. An answer ends between two sentences, two items or
+two paragraphs; where a limit of words comes near, a sentence ends where it can.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from amulet_local.llama.token_search import EDGE, Tokens
+from amulet_local.preferences.form import Count
+from amulet_local.steering.guards.form.holds import Hold
+from amulet_local.steering.guards.form.position import Position
+from amulet_local.steering.guards.form.saying import Saying
+from amulet_local.text.layout import count_items, count_paragraphs, last_item
+from amulet_local.text.sentences import count_sentences, ends_sentence
+
+FEW_WORDS = 3
+"""Up to which a limit of words ends an answer between two words."""
+
+NEAR_SHARE = 0.4
+"""Of a limit: where so much is left, sentences begin to end where they can."""
+
+MOST_NATS = 5.0
+"""By which the end of a sentence may be less likely than what would come, at the limit."""
+
+_SENTENCE_END = rf"(?<={EDGE})[.!?。！？]+[\"”’»)*_]*\s*(?={EDGE})"
+_NO_LETTER = rf"(?<={EDGE})[\W_]"
+_NEW_LINE = r"\n"
+_NEW_PARAGRAPH = r"\n[ \t]*\n"
+
+
+class Sentences(Hold):
+    """Keeps the number of sentences."""
+
+    def __init__(self, count: Count) -> None:
+        """Take note."""
+        self._count = count
+
+    def is_full(self, at: Position) -> bool:
+        """Whether there are as many as may be."""
+        most = self._count.most
+        return most is not None and at.is_between_sentences and count_sentences(at.text) >= most
+
+    def lacks(self, text: str) -> bool:
+        """Whether there are too few."""
+        return self._count.least is not None and count_sentences(text) < self._count.least
+
+    def refused(self, at: Position) -> Sequence[int] | Tokens:
+        """Where the answer would end too early, what would begin a line."""
+        if "\n" in at.text or not (self.lacks(at.text) and at.would_end):
+            return ()
+        return at.having(_NEW_LINE)
+
+    def unmet(self, text: str) -> str:
+        """How many there are, if that is another number."""
+        return _unmet(count_sentences(text), "sentence", self._count)
+
+
+class Units(Hold):
+    """Keeps the number of words or characters below a limit."""
+
+    def __init__(self, most: int, unit: str, counted: Callable[[str], int]) -> None:
+        """Take note.
+
+        Args:
+            unit: one of them.
+            counted: how many a text has.
+        """
+        self._most = most
+        self._unit = unit
+        self._counted = counted
+        self._is_few = unit == "word" and most <= FEW_WORDS
+
+    def is_full(self, at: Position) -> bool:
+        """Whether another sentence, as long as those so far, would be too much."""
+        n = self._counted(at.text)
+        if self._is_few:
+            return n >= self._most and not at.next_text[:1].isalnum()
+        return at.is_between_sentences and n + n / count_sentences(at.text) > self._most
+
+    def required(self, at: Position) -> Sequence[int] | Tokens:
+        """Near the limit, what ends the sentence, if it is hardly less likely than what comes."""
+        left = 1 - self._counted(at.text) / self._most
+        if self._is_few or left > NEAR_SHARE or ends_sentence(at.text):
+            return ()
+        reach = MOST_NATS * min(1.0, 1 - left / NEAR_SHARE)
+        return at.likely(at.having(_SENTENCE_END), reach)
+
+    def refused(self, at: Position) -> Sequence[int] | Tokens:
+        """Behind the last of few words, what would begin another one."""
+        if not self._is_few or self._counted(at.text) < self._most:
+            return ()
+        return at.having(_NO_LETTER)
+
+    def unmet(self, text: str) -> str:
+        """How many there are, if there are more."""
+        return _unmet(self._counted(text), self._unit, Count(None, self._most))
+
+
+class Items(Saying):
+    """Keeps the number of items of a list, if there is one."""
+
+    def __init__(self, count: Count) -> None:
+        """Take note."""
+        super().__init__()
+        self._count = count
+
+    def is_full(self, at: Position) -> bool:
+        """Whether one too many would begin here."""
+        most = self._count.most
+        return (
+            most is not None
+            and at.begins_line
+            and re.match(r"[-*+•–\d]", at.next_text) is not None
+            and count_items(at.text) >= most
+        )
+
+    def lacks(self, text: str) -> bool:
+        """Whether a list has too few."""
+        return self._count.least is not None and 0 < count_items(text) < self._count.least
+
+    def more(self, at: Position) -> Sequence[int]:
+        """What begins the next item; nothing where the last one has only begun."""
+        if re.search(r"(?:^|\n)[ \t]*(?:[-*+•–]|\d{1,3}[.)])[ \t]*$", at.text):
+            return ()
+        gap = "" if at.begins_line else "\n"
+        self._left = f"{gap}{_after(last_item(at.text))} ".encode()
+        return super().required(at)
+
+    def unmet(self, text: str) -> str:
+        """How many there are, if that is another number."""
+        return _unmet(count_items(text), "item", self._count)
+
+
+class Paragraphs(Saying):
+    """Keeps the number of paragraphs."""
+
+    def __init__(self, count: Count) -> None:
+        """Take note."""
+        super().__init__()
+        self._count = count
+
+    def is_full(self, at: Position) -> bool:
+        """Whether one too many would begin here."""
+        if not self._has_most(at.text) or not ends_sentence(at.text):
+            return False
+        coming = at.text[len(at.text.rstrip()) :] + at.next_text
+        return re.match(r"\s*\n[ \t]*\n", coming) is not None
+
+    def refused(self, at: Position) -> Sequence[int] | Tokens:
+        """In the last one, what would begin another one in mid-sentence."""
+        if not self._has_most(at.text) or ends_sentence(at.text):
+            return ()
+        is_blank = bool(at.text.strip()) and at.begins_line
+        return at.having(_NEW_LINE if is_blank else _NEW_PARAGRAPH)
+
+    def lacks(self, text: str) -> bool:
+        """Whether there are too few."""
+        return self._count.least is not None and count_paragraphs(text) < self._count.least
+
+    def more(self, at: Position) -> Sequence[int]:
+        """What begins the next one."""
+        self._left = b"" if at.text.endswith("\n\n") else b"\n\n"
+        return super().required(at)
+
+    def _has_most(self, text: str) -> bool:
+        return self._count.most is not None and count_paragraphs(text) >= self._count.most
+
+    def unmet(self, text: str) -> str:
+        """How many there are, if that is another number."""
+        return _unmet(count_paragraphs(text), "paragraph", self._count)
+
+
+def _after(item: str) -> str:
+    """What begins the item after one that begins so: "4." after "3.", "-" after "-"."""
+    number = item.rstrip(".)")
+    return f"{int(number) + 1}{item[len(number) :]}" if number.isdigit() else item
+
+
+def _unmet(n: int, unit: str, count: Count) -> str:
+    least, most = count
+    if n >= (least or 0) and (most is None or n <= most):
+        return ""
+    if least == most:
+        wished = f"{most}"
+    elif least is None:
+        wished = f"at most {most}"
+    else:
+        wished = f"at least {least}" if most is None else f"{least} to {most}"
+    return f"the answer has {n} {unit}{'' if n == 1 else 's'}, and the preference says {wished}"

@@ -1,0 +1,55 @@
+"""How each sentence ends, and where the next one begins. Knows nothing about how many there are."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from amulet_local.llama.token_search import EDGE, Tokens
+from amulet_local.steering.guards.form.holds import Hold
+from amulet_local.steering.guards.form.position import Position
+from amulet_local.text.sentences import count_sentences
+
+_END = re.compile(r"[.!?…]+(?P<rest>[\"”’»)*_]*\s*)")
+
+
+class SentenceMark(Hold):
+    """Ends each sentence with the same mark."""
+
+    def __init__(self, mark: str) -> None:
+        """Take note."""
+        self._mark = mark
+        others = "".join({".", "!", "?", "…"} - {mark})
+        self._others = rf"(?<={EDGE})[{others}]+[\"”’»)*_]*\s*(?={EDGE})"
+        self._apart = rf"(?<={EDGE})\s*[{mark}]"
+
+    def required(self, at: Position) -> Sequence[int]:
+        """The mark, where a sentence would end with another one."""
+        found = _END.fullmatch(at.next_text)
+        if found is None or self._mark in at.next_text or not self._may_end(at):
+            return ()
+        return at.saying(f"{self._mark}{found['rest']}".encode())
+
+    def refused(self, at: Position) -> Sequence[int] | Tokens:
+        """The other marks where a sentence may end, and this one where none has begun."""
+        if self._may_end(at):
+            return at.having(self._others)
+        has_none = not at.text or at.text[-1].isspace()
+        return at.having(self._apart) if has_none else ()
+
+    def _may_end(self, at: Position) -> bool:
+        last = at.text[-1:]
+        if last.isdigit() or last.isspace() or not last:
+            return False
+        tail = at.text[-80:]
+        return count_sentences(f"{tail}.") > count_sentences(tail)
+
+
+class LinePerSentence(Hold):
+    """Begins a line after each sentence."""
+
+    def required(self, at: Position) -> Sequence[int]:
+        """The end of the line, where the next sentence would begin on it."""
+        if at.would_end or at.begins_line or "\n" in at.next_text:
+            return ()
+        return at.saying(b"\n") if at.is_between_sentences else ()

@@ -1,0 +1,126 @@
+"""What is read of an answer's form in wishes.
+
+wishes.jsonl was written by somebody who hadn't seen what reads it: wishes as people type them, and
+what each says of the form of the answer.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from amulet_local.preferences.form import Count, Form, form_of
+from amulet_local.preferences.preference import Preference, resolve, wished_form
+from tests.conftest import REPOSITORY
+
+WISHES = [
+    json.loads(line)
+    for line in Path(__file__).with_name("wishes.jsonl").read_text(encoding="utf-8").splitlines()
+]
+
+TOO_FAR_APART = (
+    "my terminal shows asterisks as junk, so don't use them",
+    "I can't stand semicolons, so never use them",
+    "do not say sorry",
+    "I'm allergic to emoji. Don't use any.",
+    "the letter s on my keyboard is broken so don't use it",
+    "word limit: 120",
+)
+"""What isn't read: what is forbidden stands elsewhere, or without a word that tells."""
+
+
+def said(form: Form) -> dict[str, Any]:
+    """What a form asks for, in JSON's types."""
+    found = {item.name: getattr(form, item.name) for item in fields(form)}
+    return {
+        name: sorted(value)
+        if isinstance(value, frozenset)
+        else list(value)
+        if isinstance(value, Count)
+        else value
+        for name, value in found.items()
+        if value
+    }
+
+
+def expected(form: dict[str, Any]) -> dict[str, Any]:
+    return {
+        name: sorted(text.lower() for text in value) if name.startswith("without") else value
+        for name, value in form.items()
+    }
+
+
+@pytest.mark.parametrize("entry", WISHES, ids=[entry["wish"] for entry in WISHES])
+def test_a_wish_says_what_its_writer_meant(entry: dict[str, Any]) -> None:
+    meant = {} if entry["wish"] in TOO_FAR_APART else expected(entry["form"])
+    assert said(form_of(entry["wish"])) == meant
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        'with lines that start with "Step 1:", "Step 2:", ...',
+        "in short sentences of at most twelve words",
+        "with no sentence longer than 12 words",
+        "with a title in double angular brackets, such as <<poem of joy>>",
+        "with at least four words in CAPITAL LETTERS",
+        "as two different answers with six asterisks (******) between them",
+        "with 3 or more *highlighted* phrases",
+        'using the word "sun" 3 times or more',
+        "no numbers above ten",
+        "as a poem of love",
+        "like a capital investor",
+        "in the style of a small town",
+        "for 5-year-olds",
+        "",
+        " ",
+    ],
+)
+def test_what_is_of_a_part_or_of_something_else_says_nothing(wish: str) -> None:
+    assert not form_of(wish)
+
+
+def test_a_form_is_false_where_it_asks_for_nothing() -> None:
+    assert not Form()
+    assert Form(case="upper")
+    assert Form(sentences=Count(None, 2))
+
+
+def test_of_two_forms_the_first_one_counts_where_they_contradict_each_other() -> None:
+    both = Form(case="upper", without=frozenset(("commas",))).with_also(
+        Form(case="lower", words=9, without=frozenset(("digits",)))
+    )
+    assert both == Form(case="upper", words=9, without=frozenset(("commas", "digits")))
+
+
+def test_a_mix_has_the_form_of_its_parts() -> None:
+    wished = wished_form(resolve(["in lower case", "without commas", "concise"]))
+    assert wished == Form(case="lower", without=frozenset(("commas",)))
+
+
+def test_what_weighs_little_says_nothing_of_the_form() -> None:
+    wished = wished_form(resolve(["friendly:1", "in lower case:0.4", "without digits:0.6"]))
+    assert wished == Form(without=frozenset(("digits",)))
+
+
+def test_what_is_to_be_avoided_is_not_in_the_answer() -> None:
+    assert wished_form(resolve("formal", avoid="commas")) == Form(without=frozenset(("commas",)))
+    assert wished_form(resolve("formal", avoid="capital letters")) == Form()
+    assert wished_form(resolve("formal", avoid="in one sentence")) == Form()
+
+
+def test_the_text_counts_and_not_the_sentence_that_is_made_of_it() -> None:
+    assert wished_form([Preference(text="short", prompt="Answer in lower case: {text}.")]) == Form()
+
+
+def test_the_wishes_that_the_documentation_names_are_read() -> None:
+    guards = (REPOSITORY / "docs" / "guards.md").read_text(encoding="utf-8")
+    table = guards.split("## The form of an answer")[1].split("\n\n")[2]
+    rows = [row.split("|")[1] for row in table.splitlines()[2:]]
+    wishes = [wish.strip() for row in rows for wish in row.split(";")]
+    assert len(wishes) > 20
+    assert [wish for wish in wishes if not form_of(wish)] == []

@@ -1,0 +1,191 @@
+"""What becomes of what a model would say, where a form was asked for.
+
+The rows follow a script: its next token is the likeliest, then the end of the answer, then the
+tokens of another text. What was required in between is said and doesn't move the script.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from amulet_local import AmuletParams
+from amulet_local.optimizer.realigner import Realigner
+from amulet_local.preferences.form import Form, form_of
+from amulet_local.steering.row_plan import RowPlan
+from amulet_local.steering.steering import Steering
+from amulet_local.text.json_position import JsonPosition
+from tests.scripted import END, ScriptedVocabulary
+
+VOCABULARY = ScriptedVocabulary()
+PLAN = RowPlan(has_plain=True, weights=(1.0,))
+MOST_TOKENS = 120
+MARKS = {VOCABULARY.pieces.index(mark) for mark in (b".", b"!", b"?")}
+
+
+class Speaker:
+    """Says a script under a form."""
+
+    def __init__(self, form: Form, **named: object) -> None:
+        self.text = ""
+        self.ended = False
+        self.steering = Steering(
+            PLAN,
+            AmuletParams(guidance_scale=1.5, form_guard=True),
+            Realigner(VOCABULARY.n_tokens),
+            vocabulary=VOCABULARY,  # type: ignore[arg-type]
+            form=form,
+            **{"end_tokens": VOCABULARY.end_tokens, **named},  # type: ignore[arg-type]
+        )
+
+    def say(self, script: str, otherwise: str = " more.", by: float = 5.0) -> str:
+        """The answer.
+
+        Args:
+            otherwise: what comes where the script is over and the answer doesn't end.
+            by: nats by which the script's next token is likelier than anything else.
+        """
+        left, rest = (self._tokens(text) for text in (script, otherwise))
+        for _ in range(MOST_TOKENS):
+            row = np.full(VOCABULARY.n_tokens, -20.0, dtype=np.float32)
+            row[VOCABULARY.tokenize(".", add_special=False, parse_special=False)] = -by
+            row[rest[:1]] = -4.0
+            row[END] = -by - 1
+            row[left[:1] or [END]] = 0.0
+            self.steering.combine([row, row.copy()])
+            token = self.steering.likeliest()
+            if token == END:
+                self.ended = True
+                break
+            if left[:1] == [token] or (left and {left[0], token} <= MARKS):
+                del left[0]
+            elif rest[:1] == [token]:
+                del rest[0]
+            self.take(token)
+        return self.text
+
+    def take(self, token: int) -> None:
+        piece = VOCABULARY.pieces[token].decode()
+        self.text += piece
+        self.steering.accept(token, piece)
+
+    @staticmethod
+    def _tokens(text: str) -> list[int]:
+        return VOCABULARY.tokenize(text, add_special=False, parse_special=False)
+
+
+def said(wish: str, script: str, otherwise: str = " more.") -> str:
+    form = form_of(wish)
+    assert form
+    speaker = Speaker(form)
+    text = speaker.say(script, otherwise)
+    assert speaker.ended
+    return text
+
+
+@pytest.mark.parametrize(
+    ("wish", "script", "answer"),
+    [
+        ("in two sentences", "Be kind. Read. Walk. Sleep.", "Be kind. Read."),
+        ("in at most two sentences", "Be kind.", "Be kind."),
+        ("in exactly two sentences", "Be kind.", "Be kind. more."),
+        ("in one sentence", "It is 3.5 days. Or 4.", "It is 3.5 days."),
+        ("in one sentence", "Dr. Name can read. Ask him.", "Dr. Name can read."),
+        ("in one sentence", 'He said "Read." Then he left.', 'He said "Read."'),
+        ("in two sentences", "1. Be kind.\n2. Read.\n3. Walk.", "1. Be kind.\n2. Read."),
+        (
+            "in at most 8 words",
+            "It is for you. Be kind to bread. And walk.",
+            "It is for you. Be kind to bread.",
+        ),
+        (
+            "in at most 8 words",
+            "It is for you all day. Be kind to it now.",
+            "It is for you all day.",
+        ),
+        (
+            "under 35 characters",
+            "It is for you all. Be kind to bread, water.",
+            "It is for you all.",
+        ),
+        ("in one word", "Yeast is bread.", "Yeast"),
+        ("as three bullet points", "- bed\n- tea\n- walk\n- read", "- bed\n- tea\n- walk\n"),
+        (
+            "as three bullet points",
+            "- bed\n  - warm\n- tea\n- walk\n- a",
+            "- bed\n  - warm\n- tea\n- walk\n",
+        ),
+        (
+            "as three bullet points",
+            "- bed\n- tea\n- walk\n\nGood night.",
+            "- bed\n- tea\n- walk\n\nGood night.",
+        ),
+        ("as a list of 3 items", "1. bed\n2. tea", "1. bed\n2. tea\n3.  more"),
+        ("in two paragraphs", "Be kind.\n\nRead.\n\nWalk.", "Be kind.\n\nRead.\n"),
+        ("in two paragraphs", "Be kind.", "Be kind.\n\n more"),
+        ("in one paragraph", "Be kind:\n- bed\n\nRead.", "Be kind:\n- bed\n more\nRead."),
+        ('begin with "Well"', " you can.", "Well you can."),
+        ('end with "over"', "Be kind.", "Be kind. over"),
+        ('end with "over"', "Be kind.\n\nRead.", "Be kind.\n\nRead.\n\nover"),
+        ('end with "Read it."', "Be kind. Read it. And more.", "Be kind. Read it."),
+        ('end with "Read it."', "Read it. Be kind.", " moreRead it."),
+        ("in double quotation marks", "Be kind.", '"Be kind."'),
+        (
+            "every sentence ends with an exclamation mark",
+            "Be kind. Read 3.5 days?",
+            "Be kind! Read 3.5 days!",
+        ),
+        ("every sentence must end in a question mark", "Be kind!", "Be kind?"),
+        ("each sentence on its own line", "Be kind. Read.\nWalk.", "Be kind.\n Read.\nWalk."),
+        ('two sentences, ending with "over"', "Be kind. Read. Walk.", "Be kind. Read. over"),
+    ],
+)
+def test_an_answer_comes_in_its_form(wish: str, script: str, answer: str) -> None:
+    assert said(wish, script) == answer
+
+
+@pytest.mark.parametrize("by", [1.0, 9.0])
+def test_near_a_limit_a_sentence_ends_where_that_is_hardly_less_likely(by: float) -> None:
+    speaker = Speaker(form_of("in at most 10 words"))
+    text = speaker.say("It is for you and on and on and on and on and on.", by=by)
+    assert (len(text.split()) <= 10) == (by == 1.0)
+    told = speaker.steering.warnings
+    assert told == (
+        () if by == 1.0 else ("the answer has 14 words, and the preference says at most 10",)
+    )
+
+
+def test_what_there_is_of_an_answer_counts() -> None:
+    speaker = Speaker(form_of('two sentences, beginning with "Be"'), begun="Be kind.")
+    assert speaker.say(" Read. Walk.") == " Read."
+
+
+def test_code_and_reasoning_are_left_alone() -> None:
+    speaker = Speaker(form_of("without digits"))
+    assert speaker.say("Be `12` 12").startswith("Be `12`  more.")
+    speaker = Speaker(form_of("without digits"))
+    speaker.steering.in_reasoning = True
+    assert speaker.say("Be 12", " more.") == "Be 12"
+
+
+def test_an_answer_that_is_json_is_left_alone() -> None:
+    speaker = Speaker(form_of("without digits"), json_position=JsonPosition())
+    assert speaker.say('{"a": 12}') == '{"a": 12}'
+
+
+def test_where_nothing_ends_an_answer_no_length_does() -> None:
+    speaker = Speaker(form_of('one sentence, ending with "over"'), end_tokens=())
+    assert speaker.say("Be kind. Read.").startswith("Be kind. Read.")
+
+
+def test_another_form_is_kept_from_where_it_is_asked_for() -> None:
+    speaker = Speaker(form_of("without digits"))
+    rows = [np.zeros(VOCABULARY.n_tokens, dtype=np.float32) for _ in range(2)]
+    digit = VOCABULARY.pieces.index(b"1")
+    for row in rows:
+        row[digit] = 9.0
+    speaker.steering.combine(rows)
+    assert speaker.steering.likeliest() != digit
+    speaker.steering.change(PLAN, speaker.steering.amulet, form=Form(), same_rows=True)
+    speaker.steering.combine(rows)
+    assert speaker.steering.likeliest() == digit
