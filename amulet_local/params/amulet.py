@@ -232,6 +232,7 @@ class AmuletParams(StrictParams):
             "Keep to what the preference says of the answer's form that can be counted: no commas, "
             "lower case, two sentences, at most 40 words.",
             kind="switch",
+            eval="form",
         ),
     ] = False
     end_guard: Annotated[

@@ -134,8 +134,16 @@ def _changes(parts: Sequence[str], name: str) -> dict[str, Any]:
         if key not in KEYS:
             known = ", ".join((*PRESETS, *(f"{key}=" for key in KEYS)))
             raise InvalidParameterError(f"the method {name!r:.60}: no {key!r:.40}; known: {known}")
+        field = KEYS[key]
+        if AmuletParams.options[field].kind == "switch":
+            if value not in ("0", "1"):
+                raise InvalidParameterError(
+                    f"the method {name!r:.60}: {key} has to be 0 or 1, not {value!r:.40}"
+                )
+            changes[field] = value == "1"
+            continue
         try:
-            changes[KEYS[key]] = int(value) if key == "iterations" else float(value)
+            changes[field] = int(value) if key == "iterations" else float(value)
         except ValueError:
             raise InvalidParameterError(
                 f"the method {name!r:.60}: {key} has to be a number, not {value!r:.40}"

@@ -9,6 +9,7 @@ What is of a part ("the title in lower case", "sentences of at most ten words") 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from amulet_local.preferences.form.characters import characters_of
 from amulet_local.preferences.form.counts import count_of, without_and
@@ -34,12 +35,19 @@ _ABOUT = re.compile(
 """What is about such forms, or leaves them free."""
 
 
+MOST_CHARACTERS = 500
+"""Of a wish; what is longer is a text of its own."""
+
+
+@lru_cache(maxsize=256)
 def form_of(wish: str) -> Form:
     """The form that a wish asks for, as far as it can be counted; a false one if it asks for none.
 
     Args:
-        wish: what a user wrote.
+        wish: what a user wrote; one of more than MOST_CHARACTERS says nothing here.
     """
+    if len(wish) > MOST_CHARACTERS:
+        return Form()
     text = " ".join(in_english(wish.translate(_MARKS)).split())
     form = Form()
     if _ABOUT.search(text):

@@ -23,7 +23,7 @@ _NUMBERS = {
 }
 _TIMES = {"dozen": 12, "hundred": 100}
 _WORD = "|".join(sorted([*_NUMBERS, *_TIMES], key=len, reverse=True))
-_NUMBER = rf"(?:\d{{1,6}}|(?:{_WORD})(?:[- ](?:{_WORD}))*)"
+_NUMBER = rf"(?:\d{{1,6}}|(?:{_WORD})(?:[- ](?:{_WORD})){{0,3}})"
 
 _UNITS = {
     "words": "words?",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-_QUOTED = r"\"[^\"\n]*\"|(?<!\w)'[^\n]*?'(?!\w)"
+from amulet_local.preferences.form.quoted import QUOTED
 
 _ENGLISH = re.compile(
     r"\b(?:the|and|with|without|of|your|words?|sentences?|answer|write|every|each|only|must|please|"
@@ -141,7 +141,7 @@ _LANGUAGES = [
     (
         phrases,
         re.compile(
-            rf"{_QUOTED}|(?P<phrase>(?<!\w)(?:{'|'.join(map(re.escape, phrases))})(?!\w))", re.I
+            rf"{QUOTED}|(?P<phrase>(?<!\w)(?:{'|'.join(map(re.escape, phrases))})(?!\w))", re.I
         ),
     )
     for phrases in _TABLES

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 
 from amulet_local.preferences.form.form import Form
+from amulet_local.preferences.form.quoted import QUOTED
 
-_QUOTED = r"(?:\"[^\"\n]{1,200}\"|(?<!\w)'[^\n]{1,200}?'(?!\w))"
 _BARE = r"[^\W_]+(?=\s*(?:[,;.!]|$))"
 _OR = r"(?:,? (?:or|and|nor)|,)"
 _NAMED = r"(?:the )?(?:exact )?(?:words?|phrase|sentence|text|line)[: ]+"
@@ -18,7 +18,7 @@ _BE = r"(?:must|should|has to|have to) be"
 _ANSWER = (
     r"(?: (?:it|(?:the|your|each|every|an|all|my) (?:answers?|repl(?:y|ies)|responses?|text)))?"
 )
-_SAID = rf"(?P<said>(?:{_NAMED})?{_QUOTED}|{_NAMED}{_BARE})"
+_SAID = rf"(?P<said>(?:{_NAMED})?{QUOTED}|{_NAMED}{_BARE})"
 
 _OPENING = re.compile(
     rf"\b(?:(?:start|begin|open)(?:s|ing|ning)?{_ANSWER} (?:with|by saying|using|in)|"
@@ -32,7 +32,7 @@ _CLOSING = re.compile(
     re.I,
 )
 _LAST_WORDS = re.compile(
-    rf"\b(?:with )?(?P<said>{_QUOTED}) (?:as (?:its|the|your) (?:very )?last "
+    rf"\b(?:with )?(?P<said>{QUOTED}) (?:as (?:its|the|your) (?:very )?last "
     r"(?:words?|sentence|line)|at the (?:very )?end)",
     re.I,
 )
@@ -41,7 +41,7 @@ _NEVER = (
     r"drop)(?: (?:ever|using|use|say|saying|write|writing|mention|mentioning|include|including|"
     r"the use of|use of|once|anywhere|to|of|any))*"
 )
-_LIST = rf"{_QUOTED}(?:{_OR} (?:the words? )?{_QUOTED})*"
+_LIST = rf"{QUOTED}(?:{_OR} (?:the words? )?{QUOTED})*"
 _BARE_LIST = rf"[^\W_]+(?:{_OR} [^\W_]+)*(?=\s*(?:[,;.!]|$))"
 _NO_WORDS = re.compile(
     rf"{_NEVER} (?P<said>(?:(?:the |these )?(?:single )?words?[: ]+)?{_LIST}|"
@@ -63,7 +63,6 @@ _NO_LETTERS = re.compile(
 _OF_A_PART = re.compile(
     r"\b(?:each|every|lines?|steps?|sentences?|paragraphs?|points?|items?)\b[^,;.]*$", re.I
 )
-_WITHIN = re.compile(r"\"([^\"]+)\"|'(.+?)'(?!\w)")
 
 
 def said_texts(text: str) -> tuple[Form, str]:
@@ -83,7 +82,7 @@ def said_texts(text: str) -> tuple[Form, str]:
 
 def _texts(said: str) -> list[str]:
     """What stands in quotation marks, or else behind "the words"."""
-    quoted = [(double or single).strip() for double, single in _WITHIN.findall(said)]
+    quoted = [found[0][1:-1].strip() for found in re.finditer(QUOTED, said)]
     return quoted or re.split(rf"{_OR} ", re.sub(rf"^{_NAMED}", "", said, flags=re.I))
 
 

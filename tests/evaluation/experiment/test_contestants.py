@@ -37,6 +37,13 @@ def test_a_preset_may_be_changed() -> None:
     assert found == adjusted_strength("balanced", {"kl_budget": 0.3})
 
 
+def test_a_guard_is_switched_on_and_off() -> None:
+    assert one("amulet:balanced+form=0").amulet == PRESETS["balanced"].amulet.replace(
+        form_guard=False
+    )
+    assert one("amulet:scale=1+form=1").amulet.form_guard
+
+
 def test_context_steering_is_one_plus_lambda_and_linear_alignment_one_plus_ratio() -> None:
     assert one("context_steering").amulet.guidance_scale == 2.0
     assert one("linear_alignment").amulet.guidance_scale == 3.0
@@ -70,6 +77,8 @@ def test_a_method_may_be_limited_to_preferences() -> None:
         "amulet:scale=nan",
         "amulet:scale=1e9",
         "amulet:other=1",
+        "amulet:form=2",
+        "amulet:form=on",
         "pref:scale=2",
         "beam:balanced",
         "base@creative",

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from amulet_local.preferences.form import Count, Form, form_of
+from amulet_local.preferences.form import MOST_CHARACTERS, Count, Form, form_of
 from amulet_local.preferences.preference import Preference, resolve, wished_form
 from tests.conftest import REPOSITORY
 
@@ -82,6 +82,12 @@ def test_a_wish_says_what_its_writer_meant(entry: dict[str, Any]) -> None:
 )
 def test_what_is_of_a_part_or_of_something_else_says_nothing(wish: str) -> None:
     assert not form_of(wish)
+
+
+def test_a_long_text_is_no_wish_about_form() -> None:
+    wish = "in lower case" + " and so on" * (MOST_CHARACTERS // 10)
+    assert not form_of(wish)
+    assert form_of(wish[:MOST_CHARACTERS])
 
 
 def test_a_form_is_false_where_it_asks_for_nothing() -> None:

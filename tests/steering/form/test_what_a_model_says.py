@@ -155,9 +155,26 @@ def test_near_a_limit_a_sentence_ends_where_that_is_hardly_less_likely(by: float
     )
 
 
+@pytest.mark.parametrize("likely", [False, True])
+def test_a_mark_stands_only_where_the_plain_prompt_may_end_a_sentence(likely: bool) -> None:
+    steering = Speaker(form_of("every sentence ends with an exclamation mark")).steering
+    mark = VOCABULARY.pieces.index(b"!")
+    steering.accept(VOCABULARY.pieces.index(b"Be"), "Be")
+    plain = np.zeros(VOCABULARY.n_tokens, dtype=np.float32)
+    plain[[*MARKS]] = -1.0 if likely else -9.0
+    wished = plain.copy()
+    wished[mark] = 9.0
+    steering.combine([plain, wished])
+    assert (steering.likeliest() == mark) == likely
+
+
 def test_what_there_is_of_an_answer_counts() -> None:
     speaker = Speaker(form_of('two sentences, beginning with "Be"'), begun="Be kind.")
     assert speaker.say(" Read. Walk.") == " Read."
+
+
+def test_no_code_stands_in_for_a_sentence_that_is_lacking() -> None:
+    assert Speaker(form_of("in two sentences")).say("Be kind.```").startswith("Be kind. more")
 
 
 def test_code_and_reasoning_are_left_alone() -> None:

@@ -107,7 +107,7 @@ def _holds(form: Form) -> list[Hold]:
         (form.characters, "character", len),
     ):
         if most:
-            holds.append(Units(most - counted(closing), unit, counted))
+            holds.append(Units(max(1, most - counted(closing)), unit, counted))
     if form.items:
         holds.append(Items(form.items))
     if form.paragraphs:

@@ -45,7 +45,8 @@ class Hold:
         return ""
 
 
-_ITEM = rf"(?:[-*+•–](?=[ \t{EDGE}])|\d)"
+_NO_TEXT = "[^\\w\\n\"“„'‘«(¿¡]|[\\d_]"
+"""What begins no line of text: a list's mark or number, a heading's, spaces before one."""
 
 _PATTERNS = {
     "commas": "[,，、،]",
@@ -60,16 +61,16 @@ _PATTERNS = {
     "dashes": rf"[—–―]|--|(?<=[ {EDGE}])-(?=[ {EDGE}])",
     "asterisks": r"\*",
     "bold": r"\*\*|__",
-    "markdown": rf"[*`]|__|(?<=\n)\s*(?:#|[-+•](?=[ {EDGE}]))",
+    "markdown": rf"[*`]|__|(?<=\n)(?:{_NO_TEXT})",
     "headings": r"(?<=\n)\s*#",
-    "bullets": rf"(?<=\n)\s*{_ITEM}",
+    "bullets": rf"(?<=\n)(?:{_NO_TEXT})",
 }
 """What tokens of each kind have in their text."""
 
 _AT_LINE_BEGIN = {
-    "markdown": rf"(?<={EDGE})\s*(?:#|[-+•](?=[ {EDGE}]))",
+    "markdown": rf"(?<={EDGE})(?:{_NO_TEXT})",
     "headings": rf"(?<={EDGE})\s*#",
-    "bullets": rf"(?<={EDGE})\s*{_ITEM}",
+    "bullets": rf"(?<={EDGE})(?:{_NO_TEXT})",
 }
 """What they have besides where a line begins."""
 

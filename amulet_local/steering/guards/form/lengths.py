@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from amulet_local.llama.token_search import EDGE, Tokens
 from amulet_local.preferences.form import Count
 from amulet_local.steering.guards.form.holds import Hold
-from amulet_local.steering.guards.form.position import Position
+from amulet_local.steering.guards.form.position import SENTENCE_END, Position
 from amulet_local.steering.guards.form.saying import Saying
 from amulet_local.text.layout import count_items, count_paragraphs, last_item
 from amulet_local.text.sentences import count_sentences, ends_sentence
@@ -26,7 +26,6 @@ NEAR_SHARE = 0.4
 MOST_NATS = 5.0
 """By which the end of a sentence may be less likely than what would come, at the limit."""
 
-_SENTENCE_END = rf"(?<={EDGE})[.!?。！？]+[\"”’»)*_]*\s*(?={EDGE})"
 _NO_LETTER = rf"(?<={EDGE})[\W_]"
 _NEW_LINE = r"\n"
 _NEW_PARAGRAPH = r"\n[ \t]*\n"
@@ -49,10 +48,11 @@ class Sentences(Hold):
         return self._count.least is not None and count_sentences(text) < self._count.least
 
     def refused(self, at: Position) -> Sequence[int] | Tokens:
-        """Where the answer would end too early, what would begin a line."""
-        if "\n" in at.text or not (self.lacks(at.text) and at.would_end):
+        """Between sentences of which there are too few, code, and the end of an only line."""
+        if not (self.lacks(at.text) and at.is_between_sentences):
             return ()
-        return at.having(_NEW_LINE)
+        has_lines = "\n" in at.text or count_items(at.text) > 0
+        return at.having("`" if has_lines else "[`\n]")
 
     def unmet(self, text: str) -> str:
         """How many there are, if that is another number."""
@@ -87,7 +87,7 @@ class Units(Hold):
         if self._is_few or left > NEAR_SHARE or ends_sentence(at.text):
             return ()
         reach = MOST_NATS * min(1.0, 1 - left / NEAR_SHARE)
-        return at.likely(at.having(_SENTENCE_END), reach)
+        return at.likely(at.having(SENTENCE_END), reach)
 
     def refused(self, at: Position) -> Sequence[int] | Tokens:
         """Behind the last of few words, what would begin another one."""

@@ -8,13 +8,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from amulet_local.llama.token_search import Tokens
+from amulet_local.llama.token_search import EDGE, Tokens
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.steering.step import Step
 from amulet_local.text.sentences import count_sentences, ends_sentence
 
 TAIL_CHARACTERS = 200
 """Of the text, in which a last sentence's end is looked for."""
+
+SENTENCE_END = rf"(?<={EDGE})[.!?。！？]+[\"”’»)*_]*\s*(?={EDGE})"
+"""Tokens that end a sentence and say nothing else."""
 
 
 class Position:

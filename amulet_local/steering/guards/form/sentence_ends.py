@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from amulet_local.llama.token_search import EDGE, Tokens
+from amulet_local.llama.token_search import EDGE, Tokens, union
 from amulet_local.steering.guards.form.holds import Hold
-from amulet_local.steering.guards.form.position import Position
+from amulet_local.steering.guards.form.position import SENTENCE_END, Position
 from amulet_local.text.sentences import count_sentences
+
+ENDS_WITHIN_NATS = 5.0
+"""Of the plain prompt's likeliest token: a mark that is less likely ends no sentence there."""
 
 _END = re.compile(r"[.!?…]+(?P<rest>[\"”’»)*_]*\s*)")
 
@@ -21,7 +24,7 @@ class SentenceMark(Hold):
         self._mark = mark
         others = "".join({".", "!", "?", "…"} - {mark})
         self._others = rf"(?<={EDGE})[{others}]+[\"”’»)*_]*\s*(?={EDGE})"
-        self._apart = rf"(?<={EDGE})\s*[{mark}]"
+        self._any_mark = rf"[{mark}]"
 
     def required(self, at: Position) -> Sequence[int]:
         """The mark, where a sentence would end with another one."""
@@ -31,11 +34,18 @@ class SentenceMark(Hold):
         return at.saying(f"{self._mark}{found['rest']}".encode())
 
     def refused(self, at: Position) -> Sequence[int] | Tokens:
-        """The other marks where a sentence may end, and this one where none has begun."""
-        if self._may_end(at):
-            return at.having(self._others)
-        has_none = not at.text or at.text[-1].isspace()
-        return at.having(self._apart) if has_none else ()
+        """The other marks where a sentence may end, and this one where none would end.
+
+        Strength puts the mark behind every other word ("Yeast! Is a fungus!"), where the plain
+        prompt ends no sentence.
+        """
+        if not self._may_end(at):
+            return at.having(self._any_mark)
+        plain = at.step.reference.plain
+        ends = at.having(SENTENCE_END)
+        if len(ends) and plain[ends].max() < plain.max() - ENDS_WITHIN_NATS:
+            return union([at.having(self._others), at.having(self._any_mark)])
+        return at.having(self._others)
 
     def _may_end(self, at: Position) -> bool:
         last = at.text[-1:]
