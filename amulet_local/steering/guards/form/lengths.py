@@ -49,7 +49,7 @@ class Sentences(Hold):
 
     def refused(self, at: Position) -> Sequence[int] | Tokens:
         """Between sentences of which there are too few, code, and the end of an only line."""
-        if not (self.lacks(at.text) and at.is_between_sentences):
+        if not (ends_sentence(at.text) and self.lacks(at.text)):
             return ()
         has_lines = "\n" in at.text or count_items(at.text) > 0
         return at.having("`" if has_lines else "[`\n]")
