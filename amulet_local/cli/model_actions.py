@@ -91,7 +91,8 @@ class ModelQuantizeOptions:
             *("-o", "--output"),
             panel=MODEL,
             metavar="FILE",
-            help="Default: the type in the place of the model's own in its name, in its folder.",
+            help="Default: the type in the place of the model's own in its name, in its folder; of "
+            "another program's model and of a package's, in a folder of models.",
         ),
     ] = None
     again: Annotated[
@@ -267,10 +268,16 @@ def quantize(options: ModelQuantizeOptions) -> None:
 
 
 def _target(options: ModelQuantizeOptions, source: Path, type_name: str) -> Path:
+    """Where the new file goes: beside the model, or where it is the user's if the model isn't."""
+    from amulet_local.loading.model_store import local_models, own_folder
+
     if options.output is not None:
         return Path(options.output)
-    stem = re.sub(r"[-.]?(?:B?F(?:16|32)|I?Q\d\w*)$", "", source.stem, flags=re.IGNORECASE)
-    return source.with_name(f"{stem}-{type_name}.gguf")
+    is_own = source == Path(options.model).expanduser() or source in local_models()
+    # Other programs call files by digests, or all alike.
+    named = source.stem if is_own else re.sub(r"[^\w.-]+", "-", options.model.rpartition("/")[2])
+    stem = re.sub(r"[-.]?(?:B?F(?:16|32)|I?Q\d\w*)$", "", named, flags=re.IGNORECASE)
+    return (source.parent if is_own else own_folder()) / f"{stem}-{type_name}.gguf"
 
 
 def remove(options: ModelRemoveOptions) -> None:

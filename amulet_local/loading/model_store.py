@@ -125,6 +125,23 @@ def model_folders() -> list[Path]:
     ]
 
 
+def own_folder() -> Path:
+    """Where a model of the user's goes: the first folder that is searched; ~/models is made.
+
+    Raises:
+        FileAccessError: it can't be.
+    """
+    folders = model_folders()
+    if folders:
+        return folders[0]
+    home = Path("~/models").expanduser()
+    try:
+        home.mkdir(parents=True)
+    except OSError as error:
+        raise FileAccessError(f"can't make {home}: {error.strerror}; -o says where else") from None
+    return home
+
+
 def local_models() -> Iterator[Path]:
     """GGUF files in the model folders."""
     for folder in model_folders():

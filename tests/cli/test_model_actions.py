@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from amulet_local.common.errors import FileAccessError
 from amulet_local.llama import memory, trial
 from amulet_local.llama.gguf import read_header
+from amulet_local.loading import model_store
 from amulet_local.loading.approved_files import is_approved
 from tests.cli.conftest import CallCli
 from tests.cli.running import REPOSITORY
@@ -126,6 +128,40 @@ def test_a_model_is_quantised_once_more_only_where_that_is_said(
     assert sorted(path.name for path in tmp_path.iterdir()) == [target.name, source.name][::-1]
     assert "exists" in call("models", "quantize", source, "Q8_0", "--again").error_line
     assert "no type" in call("models", "quantize", source, "Q9").error_line
+
+
+def test_what_is_made_of_another_programs_model_goes_to_the_users_own(
+    call: CallCli, shallow_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = "ab" * 32
+    ollama = tmp_path / "ollama"
+    manifest = ollama / "manifests/registry.ollama.ai/library/mine/1b"
+    manifest.parent.mkdir(parents=True)
+    layer = {"mediaType": "application/vnd.ollama.image.model", "digest": f"sha256:{digest}"}
+    manifest.write_text(json.dumps({"schemaVersion": 2, "layers": [layer]}))
+    (ollama / "blobs").mkdir()
+    shutil.copy(shallow_path, ollama / "blobs" / f"sha256-{digest}")
+    own = tmp_path / "own"
+    own.mkdir()
+    monkeypatch.setenv("OLLAMA_MODELS", str(ollama))
+    monkeypatch.setenv("AMULET_MODELS", str(own))
+    said = call("models", "quantize", "mine:1b", "Q8_0", "--again")
+    assert said.out.startswith(str(own / "mine-1b-Q8_0.gguf")), said
+    assert [path.name for path in (ollama / "blobs").iterdir()] == [f"sha256-{digest}"]
+    assert "is gone" in call("models", "remove", "mine-1b-Q8_0", "--yes").out
+
+
+def test_without_a_folder_of_models_one_is_made_at_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(model_store, "model_folders", list)
+    assert model_store.own_folder() == tmp_path / "models"
+    assert (tmp_path / "models").is_dir()
+    (tmp_path / "models").rmdir()
+    (tmp_path / "models").write_text("a file of the user's")
+    with pytest.raises(FileAccessError, match="-o says where else"):
+        model_store.own_folder()
 
 
 def test_only_files_of_models_folders_are_removed(
