@@ -215,7 +215,8 @@ def _costs(model: str, *, measures: bool) -> tuple[tuple[str, str], list[str]]:
     from amulet_local.cli.cost_picture import picture
 
     lines = picture(name, known[-1], row_plan(RuntimeParams(), 0))
-    return (f"known of {name}, see below", "--measure: better, on a quiet machine"), lines
+    advice = "" if measures else "--measure: better, on a quiet machine"
+    return (f"{'measured' if measures else 'known'} of {name}, see below", advice), lines
 
 
 def _measure(model: str) -> None:

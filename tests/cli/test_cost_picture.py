@@ -69,4 +69,5 @@ def test_doctor_measures_and_draws(
     said = call("doctor", "-m", tiny_path, "--measure").out
     assert "tokens/s" in said
     assert "#" in said
+    assert "--measure: better" not in said, "it was measured just now"
     assert "requests at once" in call("doctor", "-m", tiny_path).out
