@@ -1,10 +1,10 @@
-"""Files of questions to evaluate on: JSON lists, JSON lines, CSV, items with their own preferences.
+"""Files of questions to evaluate on: JSON lists, JSON lines, CSV, text, items with preferences.
 
-Knows nothing about models. An item is an object with a "question" (or "prompt", or "instruction")
-and perhaps an "index". Items of Multifaceted-Bench have a "system" text that says what the answer
-should be like; it, or the texts in "preferences", are then the item's own preferences. Their
-"rubrics" (or "rubric"), {"criteria": text, "score_descriptions": {"1": text, ... "5": text}} each,
-say what a judge is to rate one by one.
+Knows nothing about models. An item is a text, which is the question, or an object with a
+"question" (or "prompt", or "instruction") and perhaps an "index". Items of Multifaceted-Bench have
+a "system" text that says what the answer should be like; it, or the texts in "preferences", are
+then the item's own preferences. Their "rubrics" (or "rubric"), {"criteria": text,
+"score_descriptions": {"1": text, ... "5": text}} each, say what a judge is to rate one by one.
 """
 
 from __future__ import annotations
@@ -154,14 +154,18 @@ def _entries(text: str, path: Path) -> Iterator[tuple[str, Any]]:
         for n, entry in enumerate(entries, 1):
             yield f"entry {n}", entry
     else:
+        is_text = path.suffix.lower() == ".txt"
         for n, line in enumerate(text.split("\n"), 1):  # not at U+2028 and the like
-            if line.strip():
+            if is_text and line.strip() and not line.lstrip().startswith(("{", '"')):
+                yield f"line {n}", line
+            elif line.strip():
                 try:
                     yield f"line {n}", json.loads(line)
                 except (ValueError, RecursionError):
                     raise InvalidTextError(
                         f"{path}, line {n} isn't JSON; a file of questions is a JSON list, JSON "
-                        f"lines, or CSV with a heading (and a name that ends in .csv)"
+                        f"lines, CSV with a heading (and a name that ends in .csv), or text with a "
+                        f"question on each line (.txt)"
                     ) from None
 
 

@@ -24,11 +24,22 @@ def test_every_format_has_the_same_questions(tmp_path: Path) -> None:
     as_lines = written(tmp_path, "b.jsonl", "".join(json.dumps(e) + "\n" for e in ENTRIES))
     rows = "".join(f'{e["index"]},"{e["question"]}"\r\n' for e in ENTRIES)
     as_csv = written(tmp_path, "c.csv", f"index,question\r\n{rows}")
+    as_text = written(tmp_path, "d.txt", "".join(f"{e['question']}\n" for e in ENTRIES))
     found = [
         [(item.index, item.question) for item in read_dataset(path).items]
-        for path in (as_list, as_lines, as_csv)
+        for path in (as_list, as_lines, as_csv, as_text)
     ]
-    assert found[0] == found[1] == found[2] == [(str(n), f"Question {n}?") for n in range(30)]
+    assert found == [[(str(n), f"Question {n}?") for n in range(30)]] * 4
+
+
+def test_a_line_of_text_is_a_question_unless_it_begins_as_json_does(tmp_path: Path) -> None:
+    lines = ["What's 2 + 2?", "", '{"question": "Why?"}', '"In quotes?"', " 12 ", "[One] or two?"]
+    path = written(tmp_path, "a.TXT", "\r\n".join(lines))
+    found = [item.question for item in read_dataset(path).items]
+    assert found == ["What's 2 + 2?", "Why?", "In quotes?", "12", "[One] or two?"]
+    broken = written(tmp_path, "b.txt", '{"question": "Why?"\n')
+    with pytest.raises(errors.InvalidTextError, match=r"line 1 isn't JSON.*\(\.txt\)"):
+        read_dataset(broken)
 
 
 def test_a_csv_cell_may_hold_lines_quotes_and_commas(tmp_path: Path) -> None:
