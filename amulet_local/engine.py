@@ -37,6 +37,7 @@ from amulet_local.learning.learned import Learned
 from amulet_local.learning.learning import learn_preferences
 from amulet_local.learning.liked_texts import LikedText
 from amulet_local.llama.rows import Progress
+from amulet_local.openai.asked import AskCompletion
 from amulet_local.openai.chat_completion import (
     ChatCompletionFields,
     choices,
@@ -166,17 +167,29 @@ class Engine(ConcurrentModel):
 
     @overload
     def create_chat_completion(
-        self, messages: Sequence[Mapping[str, Any]], *, stream: Literal[False] = ..., **fields: Any
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        stream: Literal[False] = ...,
+        **ask: Unpack[AskCompletion],
     ) -> dict[str, Any]: ...
 
     @overload
     def create_chat_completion(
-        self, messages: Sequence[Mapping[str, Any]], *, stream: Literal[True], **fields: Any
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        stream: Literal[True],
+        **ask: Unpack[AskCompletion],
     ) -> Iterator[dict[str, Any]]: ...
 
     @overload
     def create_chat_completion(
-        self, messages: Sequence[Mapping[str, Any]], *, stream: bool, **fields: Any
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        *,
+        stream: bool,
+        **ask: Unpack[AskCompletion],
     ) -> dict[str, Any] | Iterator[dict[str, Any]]: ...
 
     def create_chat_completion(

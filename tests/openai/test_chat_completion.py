@@ -13,6 +13,7 @@ import pytest
 from pydantic import ConfigDict, TypeAdapter, with_config
 
 from amulet_local import Engine, Preference, SamplingParams, errors, load
+from amulet_local.openai.asked import AskCompletion
 from amulet_local.openai.chat_completion import ChatCompletionFields
 from tests.scripted import scripted_engine
 
@@ -36,6 +37,10 @@ def test_names_and_defaults_are_those_of_llama_cpp_python() -> None:
     wanted = {name: parameter.default for name, parameter in theirs.items()}
     assert wanted.pop("stop") == []
     assert ours == {**wanted, "stop": ()}
+
+
+def test_a_type_checker_is_told_of_the_same_fields() -> None:
+    assert AskCompletion.__optional_keys__ | {"stream"} == ChatCompletionFields.model_fields.keys()
 
 
 def check_shape(name: str, value: Any) -> None:
