@@ -16,15 +16,16 @@ from amulet_local.preferences.preference import DEFAULT_SYSTEM_TEXT
 from tests import help_in_docs
 from tests.cli.test_help import COMMANDS
 from tests.conftest import REPOSITORY
+from tests.shown_lines import RUN_ON_ONE_ENGINE, shown_lines
 from tests.test_layers import PACKAGE, ROOMS
-
-FENCE = re.compile(r"^```python(?P<rest>.*)\n(?P<code>(?:.*\n)*?)```$", re.MULTILINE)
 
 CODE_BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\((?P<file>[^()#\s:]*)(?:#(?P<place>[^()\s]+))?\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 COMMAND_IN_BLOCK = re.compile(
-    r"^(?:\$ )?(?:[^\n`]*\| *)?(?:\.venv/bin/)?amulet-local\b((?:[^\n\\]|\\\n|\\.)*)", re.MULTILINE
+    r"^(?:\$ )?(?:[^\n`]*\| *)?(?:ExecStart=\S*/|\.venv/bin/)?amulet-local\b"
+    r"((?:[^\n\\]|\\\n|\\.)*)",
+    re.MULTILINE,
 )
 COMMAND_IN_TEXT = re.compile(r"`(?:[^`\n]*\| *)?amulet-local\b([^`]*)`")
 PATH = re.compile(r"`(?P<path>[a-z_]+(?:/[a-z_]+)*/(?:[a-z_]+\.(?:py|md))?)`")
@@ -43,22 +44,15 @@ def places(path: Path) -> set[str]:
     return {heading.strip().replace(" ", "-") for heading in plain}
 
 
-def examples(path: Path) -> list[tuple[int, str]]:
-    """The Python blocks of a document that aren't marked `no-test`, each with its first line."""
-    text = path.read_text(encoding="utf-8")
-    return [
-        (text.count("\n", 0, block.start("code")) + 1, block["code"])
-        for block in FENCE.finditer(text)
-        if "no-test" not in block["rest"].split()
-    ]
-
-
 @pytest.mark.parametrize(
     ("name", "n_blocks"), [("python.md", 6), ("explain.md", 1), ("evaluation_scorers.md", 2)]
 )
 def test_every_block_is_found(name: str, n_blocks: int) -> None:
     text = (REPOSITORY / "docs" / name).read_text(encoding="utf-8")
-    assert len(FENCE.findall(text)) == text.count("\n```python") >= n_blocks
+    found = [
+        shown for shown in shown_lines(REPOSITORY / "docs" / name) if shown.language == "python"
+    ]
+    assert len(found) == text.count("\n```python") >= n_blocks
     assert text.count("\n```") % 2 == 0
 
 
@@ -82,17 +76,19 @@ def test_every_public_name_is_in_the_documentation_of_the_python_interface() -> 
     assert missing == []
 
 
-@pytest.mark.parametrize("name", ["python.md", "explain.md", "evaluation_scorers.md"])
+@pytest.mark.parametrize("name", RUN_ON_ONE_ENGINE)
 def test_the_examples_run(
     tiny_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    Path("judge.gguf").symlink_to(tiny_path)
     path = REPOSITORY / "docs" / name
     with load(tiny_path, n_ctx=1024) as engine:
         names: dict[str, Any] = {"engine": engine}
-        for line, code in examples(path):
-            compiled = compile("\n" * (line - 1) + code, str(path), "exec")  # lines as in the file
-            exec(compiled, names)
+        for shown in shown_lines(path):
+            if shown.language == "python" and not shown.reason:
+                lines = "\n" * (shown.line - 1)  # so that they count as in the file
+                exec(compile(lines + shown.text, str(path), "exec"), names)
 
 
 def commands(path: Path) -> list[list[str]]:

@@ -27,7 +27,7 @@ MAX_BYTES = 2**22
 
 
 MADE_BY = """\
-```console
+```console no-test: needs the authors' files, and an hour
 $ amulet-local eval personal_preference_eval_preference_data.json HelpSteer_train.json \\
       UltraFeedback_truthful_qa.json UltraFeedback_ultrachat.json --sample 12 --preference all \\
       --methods base,pref,beam@creative+concise,context_steering,linear_alignment,\\
