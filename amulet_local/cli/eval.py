@@ -53,14 +53,16 @@ amulet-local eval --report-only amulet-eval --scorers text"""
 def run(options: EvalOptions) -> None:
     """Answer, score and report."""
     from amulet_local.evaluation.experiment.plan import settings_of
-    from amulet_local.evaluation.experiment.run_folder import existing_run, run_folder
+    from amulet_local.evaluation.experiment.run_folder import existing_runs, run_folder
     from amulet_local.loading.model_store import find_model
 
     if options.scorers == "list":
         _list_scorers()
         return
     if options.report_only is not None:
-        folder = existing_run(Path(options.report_only).expanduser())
+        folder, *others = existing_runs(Path(options.report_only).expanduser())
+        if others:
+            note(f"the run that was begun last, of {1 + len(others)}: {one_line(str(folder))}")
         _check_reports([folder])
         _finish(options, [folder])
         return

@@ -209,7 +209,7 @@ class EvalOptions:
             "--report-only",
             panel=RUN,
             metavar="DIR",
-            help="Make no answers: score and report the run in DIR.",
+            help="Make no answers: score and report the run in DIR, of several the last.",
         ),
     ] = None
     model: Annotated[

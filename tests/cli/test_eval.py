@@ -200,6 +200,19 @@ def test_a_report_that_cant_be_written_is_said_before_anything_is_scored(
     assert f"{name} can't be written" in again.error_line
 
 
+def test_of_several_runs_the_last_one_is_reported(
+    call: CallCli, questions: Path, tmp_path: Path, tiny_path: Path
+) -> None:
+    out = tmp_path / "out"
+    for limit in ("2", "1"):
+        assert call(*arguments(questions, out), "-m", tiny_path, "--limit", limit).code == 0
+    newest = max(out.glob("run-*/settings.json"), key=lambda path: path.stat().st_mtime_ns).parent
+    outcome = call("eval", "--report-only", out, "--scorers", "words")
+    assert outcome.out.rstrip().endswith(str(newest / "report.html"))
+    assert f"the run that was begun last, of 2: {newest}" in outcome.err
+    assert "1 of 1 questions" in outcome.err + outcome.out
+
+
 @pytest.mark.lengthy
 def test_own_prompts_stand_in_the_prompt_as_they_are(questions: Path, tmp_path: Path) -> None:
     prompts = tmp_path / "prompts.json"

@@ -17,7 +17,7 @@ from amulet_local.common.readable import duration
 from amulet_local.evaluation.experiment import report_text as words
 from amulet_local.evaluation.experiment.answering import RESPONSES
 from amulet_local.evaluation.experiment.results import Results
-from amulet_local.evaluation.experiment.run_folder import existing_run
+from amulet_local.evaluation.experiment.run_folder import existing_runs
 from amulet_local.evaluation.experiment.tables import TablePart, column, methods_in
 from amulet_local.evaluation.scorers import DEFAULT_SCORERS, scorers_named
 
@@ -114,11 +114,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--document", type=Path, default=DOCUMENT)
     options = parser.parse_args(arguments)
     try:
-        results = Results(existing_run(options.run))
+        run = existing_runs(options.run)[0]
+        results = Results(run)
         results.score(scorers_named(DEFAULT_SCORERS))
         document = private_files.read(options.document, max_bytes=MAX_BYTES).decode()
         text = with_section(document, section(results))
         options.document.write_text(text, encoding="utf-8")
+        print(f"{options.document} has the figures of {run}")
     except (AmuletError, OSError) as error:
         parser.exit(1, f"error: {error}\n")
 

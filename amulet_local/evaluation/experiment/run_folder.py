@@ -34,23 +34,18 @@ def run_folder(base: Path, settings: Mapping[str, Any]) -> Path:
     return folder
 
 
-def existing_run(folder: Path) -> Path:
-    """The run that a folder is, or the only one that it holds.
+def existing_runs(folder: Path) -> list[Path]:
+    """The run that a folder is, or those that it holds, the one that was begun last first.
 
     Raises:
-        FileAccessError: there is none, or more than one.
+        FileAccessError: there is none.
     """
     if (folder / SETTINGS).is_file():
-        return folder
-    runs = sorted(path.parent for path in folder.glob(f"run-*/{SETTINGS}"))
-    if len(runs) == 1:
-        return runs[0]
-    if not runs:
+        return [folder]
+    found = sorted(folder.glob(f"run-*/{SETTINGS}"), key=lambda path: path.stat().st_mtime_ns)
+    if not found:
         raise FileAccessError(f"{folder} holds no run (no {SETTINGS} in it or in a run-... folder)")
-    raise FileAccessError(
-        f"{folder} holds {len(runs)} runs; name one of them: "
-        f"{', '.join(path.name for path in runs[:8])}"
-    )
+    return [path.parent for path in reversed(found)]
 
 
 def read_settings(folder: Path) -> dict[str, Any]:
