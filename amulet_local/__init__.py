@@ -11,6 +11,8 @@ command line's help comes at once.
 
 from __future__ import annotations
 
+import sys
+
 TYPE_CHECKING = False  # for type checkers True all the same; `ask` has no time to import typing
 if TYPE_CHECKING:
     from typing import Any
@@ -89,6 +91,14 @@ _HOMES = {
     "steering.presets": ("PRESETS",),
 }
 
+_INSTEAD = {
+    "Llama": "; load('model.gguf', n_ctx=2048) takes its place",
+    **dict.fromkeys(
+        ("generate", "stream_generate", "chat", "conversation", "create_chat_completion"),
+        "; it is a method of an engine: with load('model.gguf') as engine: ...",
+    ),
+}
+
 
 def __getattr__(name: str) -> Any:
     from importlib import import_module
@@ -100,8 +110,8 @@ def __getattr__(name: str) -> Any:
             value = getattr(import_module(f"amulet_local.{module}"), name)
             globals()[name] = value
             return value
-    hint = "; load('model.gguf', n_ctx=2048) takes its place" if name == "Llama" else ""
-    raise AttributeError(f"module 'amulet_local' has no attribute {name!r}{hint}")
+    said = f"module 'amulet_local' has no attribute {name!r}{_INSTEAD.get(name, '')}"
+    raise AttributeError(said, name=name, obj=sys.modules[__name__])  # Python says what is like it
 
 
 def __dir__() -> list[str]:

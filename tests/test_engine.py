@@ -418,8 +418,12 @@ def test_a_method_of_another_library_is_answered_with_the_one_that_is_meant(
         assert not hasattr(tiny_engine, name)
         with pytest.raises(AttributeError, match=meant):
             getattr(tiny_engine, name)
-    with pytest.raises(AttributeError, match="load"):
-        getattr(amulet_local, "Llama")  # noqa: B009
+    for name in ("Llama", "generate"):
+        with pytest.raises(AttributeError, match="load"):
+            getattr(amulet_local, name)
+    with pytest.raises(AttributeError, match=r"'Preferences'$") as raised:
+        getattr(amulet_local, "Preferences")  # noqa: B009
+    assert (raised.value.name, raised.value.obj) == ("Preferences", amulet_local), "for Python"
 
 
 def test_empty_prompt_of_ids_is_a_typed_error(tiny_engine: Engine) -> None:

@@ -26,6 +26,7 @@ from typing import Any, NoReturn
 
 from amulet_local.common import private_files
 from amulet_local.common.errors import InvalidTextError, LikedTextError
+from amulet_local.common.named_arguments import named_arguments
 from amulet_local.preferences.names import did_you_mean
 
 MAX_FILE_BYTES = 64 * 2**20
@@ -36,6 +37,10 @@ _ANSWER = ("answer", "response", "token_ids")
 _KEYS = (*_QUESTION, *_ANSWER, "liked", "finished")
 
 
+@named_arguments(
+    "LikedText(messages='How do I sleep better?', answer='Go to bed at ten.')",
+    {"question": "messages", "prompt": "messages", "response": "answer", "text": "answer"},
+)
 @dataclass(frozen=True, kw_only=True)
 class LikedText:
     """An answer and what it answers.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from difflib import get_close_matches
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -44,6 +44,15 @@ class StrictParams(BaseModel):
     _words: ClassVar[dict[str, tuple[str, ...]]] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    if not TYPE_CHECKING:  # a type checker says so by itself
+
+        def __new__(cls, *unnamed: Any, **_: Any) -> StrictParams:
+            """Refuse an argument without its name."""
+            if unnamed:
+                example = f"{cls.__name__}({next(iter(cls.model_fields))}=...)"
+                raise TypeError(f"{cls.__name__} takes its arguments by name: {example}")
+            return super().__new__(cls)
 
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:

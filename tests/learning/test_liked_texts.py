@@ -45,6 +45,14 @@ def test_every_form_of_a_text_is_read(tmp_path: Path) -> None:
     ]
 
 
+def test_the_files_names_are_answered_with_those_of_python() -> None:
+    named: dict[str, Any] = {"question": "Why?", "response": "Because."}
+    with pytest.raises(TypeError, match="LikedText has no 'question'; did you mean 'messages'"):
+        LikedText(**named)
+    with pytest.raises(TypeError, match="LikedText has no 'response'; did you mean 'answer'"):
+        LikedText(messages=named.pop("question"), **named)
+
+
 def test_a_byte_order_mark_and_windows_line_ends_are_no_trouble(tmp_path: Path) -> None:
     path = written(tmp_path, b"\xef\xbb\xbf" + f"{GOOD}\r\n{GOOD}\r\n".encode())
     assert [text.line for text in read_texts(path)] == [1, 2]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any, get_args, get_origin
 
 import pytest
@@ -33,6 +35,16 @@ TYPES: dict[str, set[Any]] = {
     "flag": {bool},
     "off": {bool},
 }
+
+
+@pytest.mark.parametrize("kind", PARAMS)
+def test_a_value_without_its_name_is_answered_with_how_to_give_one(kind: Any) -> None:
+    field = next(iter(kind.model_fields))
+    expected = f"{kind.__name__} takes its arguments by name: {kind.__name__}\\({field}=...\\)"
+    with pytest.raises(TypeError, match=expected):
+        kind(2048)
+    made = kind()
+    assert pickle.loads(pickle.dumps(made)) == copy.deepcopy(made) == made
 
 
 def fields_of(params: Any) -> dict[str, Any]:
