@@ -16,6 +16,7 @@ import shlex
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from textwrap import dedent
 
 from amulet_local.cli.app import COMMANDS
 from tests import help_in_docs
@@ -25,6 +26,8 @@ BLOCK = re.compile(
     r"^```(?P<language>console|sh|bash|python)(?P<rest>[^\n]*)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+EXAMPLES = re.compile(r"^Examples:\n((?:  .*\n)+)", re.MULTILINE)
+"""In the help of a command."""
 ANY_BLOCK = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 IN_TEXT = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 PROGRAM = re.compile(
@@ -62,6 +65,7 @@ LEFT_OUT = {
     "scripts/bench -m random-1B-Q4_K_M": LONG,
     "scripts/bench decode prefill --plot *": EXTRA,
     "scripts/study_profile --speed": EXTRA,
+    "* --ray head.example:6379": "it needs a cluster of Ray",
     "amulet-local chat --continue": "it goes on with a chat that was typed on a terminal",
     "amulet-local profile forget me p3 e1": "it names what a profile may have been told",
     'amulet-local profile learn me "$(llm logs path)" *': "it reads what llm was asked before",
@@ -99,10 +103,8 @@ class Shown:
 
 
 def pages() -> list[Path]:
-    """The documents that tell users what to type; test_docs.py compares the help in help.md."""
-    told = [
-        path for path in help_in_docs.documents() if path.name not in ("help.md", "decisions.md")
-    ]
+    """The documents that tell users what to type."""
+    told = [path for path in help_in_docs.documents() if path.name != "decisions.md"]
     return [*told, REPOSITORY / "CONTRIBUTING.md", REPOSITORY / "SECURITY.md"]
 
 
@@ -111,10 +113,13 @@ def shown_lines(path: Path) -> list[Shown]:
     text = path.read_text(encoding="utf-8")
     found: list[Shown] = []
     for block in BLOCK.finditer(text):
-        if help_in_docs.BLOCK.fullmatch(block[0]):
-            continue
         first = text.count("\n", 0, block.start("text")) + 1
-        found += _of_block(block["language"], block["rest"], block["text"], first)
+        if help_in_docs.BLOCK.fullmatch(block[0]):  # test_docs.py compares the rest
+            for part in EXAMPLES.finditer(block["text"]):
+                line = first + block["text"].count("\n", 0, part.start(1))
+                found += _of_block("sh", "", dedent(part[1]), line)
+        else:
+            found += _of_block(block["language"], block["rest"], block["text"], first)
     blank = ANY_BLOCK.sub(lambda block: "\n" * block[0].count("\n"), text)
     for span in IN_TEXT.finditer(blank):
         line = " ".join(span[1].replace("\\|", "|").split())

@@ -9,6 +9,7 @@ have one round, and port 8080 is another one, so that it doesn't matter what els
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import re
 import shutil
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -33,6 +34,8 @@ SERVES = re.compile(r"(?:\.venv/bin/)?amulet-local serve\b[^&]*")
 MADE = ("pirate.gguf",)
 """Files that a page makes itself."""
 TYPED = b"What is yeast?\nexit\n"
+F16 = 1
+"""In llama.cpp's list of file types."""
 ENOUGH_SECONDS = 900
 CUT = 3
 """How a command ends whose answer was cut, as those here are."""
@@ -48,6 +51,13 @@ def files_of_a_user() -> dict[str, str]:
     """What users have in a folder, by the documents: their texts by name."""
     return {
         "questions.json": '[{"question": "What is yeast?"}, {"question": "What is tea?"}]\n',
+        "question.txt": "What is yeast?\n",
+        "mine.txt": "What is yeast?\nWhat is tea?\n",
+        "news.jsonl": '{"title": "What is yeast?"}\n',
+        "openai.jsonl": '{"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", '
+        '"body": {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 5}}\n',
+        "how-i-write.txt": "Short words. No adverbs.\n",
+        "keys.txt": "a-key-of-at-least-sixteen-characters\n",
         "more.csv": "question\nHow do I sleep better?\nWhy is the sky blue?\n",
         "questions.jsonl": json_block("batch.md"),
         "liked.jsonl": json_block("learn.md"),
@@ -61,7 +71,7 @@ class Page:
         log: what was typed, and what came of it.
     """
 
-    def __init__(self, path: Path, folder: Path, model: Path) -> None:
+    def __init__(self, path: Path, folder: Path, model: Callable[[bool], Path]) -> None:
         self.lines = shown_lines(path)
         self.folder = folder / "work"
         self.home = folder / "home"
@@ -82,6 +92,8 @@ class Page:
             self._program(f"scripts/{script.name}", f'"{script}"')
         for name, text in files_of_a_user().items():
             (self.folder / name).write_text(text, encoding="utf-8")
+        (self.folder / "in").mkdir()
+        (self.folder / "in" / "a.jsonl.gz").write_bytes(gzip.compress(b'"What is yeast?"\n'))
         for command in (["init", "-q"], ["add", "more.csv"]):  # for `git diff |`
             subprocess.run(["git", "-C", self.folder, *command], check=True)
         with (self.folder / "more.csv").open("a", encoding="utf-8") as file:
@@ -93,7 +105,7 @@ class Page:
                 place = self.folder / name.replace("~", str(self.home))
                 if name not in MADE and not place.exists():
                     place.parent.mkdir(parents=True, exist_ok=True)
-                    shutil.copy(self._model, place)
+                    shutil.copy(self._model("F16" in name), place)
 
     def _program(self, name: str, started: str) -> None:
         path = self.folder / name
@@ -111,7 +123,7 @@ class Page:
             "XDG_RUNTIME_DIR": str(self.home / "run"),
             "AMULET_MODELS": str(self.folder / "models"),
             "EDITOR": "true",
-            "AMULET_PREDICT": "16",
+            "AMULET_PREDICT": "8",
             "AMULET_ROUNDS": "1",
             "AMULET_PORT": str(self._port),
         }
@@ -156,18 +168,27 @@ class Page:
         return "" if is_right and '"error"' not in said else f"{text}: {process.returncode}, {said}"
 
     def _serve(self, text: str) -> str:
-        """Start a server in the place of the one that is there, as in another terminal."""
-        self.stop()
+        """Start a server as in another terminal, in the place of the one at the same address."""
+        _, _, socket = text.partition(" --socket ")
+        if not socket:
+            self.stop()
         process, written = self._start(f"exec {text}")
         for _ in range(120):
-            with contextlib.suppress(OSError):
-                urllib.request.urlopen(f"http://127.0.0.1:{self._port}/health", timeout=5).close()
+            if self._answers(socket.split(" ")[0]):
                 self.log.append(written.read_text(encoding="utf-8"))
                 return ""
             if process.poll() is not None:
                 break
             time.sleep(0.5)
         return f"{text}: {process.poll()}, {written.read_text(encoding='utf-8')}"
+
+    def _answers(self, at_path: str) -> bool:
+        if at_path:
+            return (self.folder / at_path).is_socket()
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"http://127.0.0.1:{self._port}/health", timeout=5).close()
+            return True
+        return False
 
     def stop(self) -> None:
         """End what lines have left running."""
@@ -181,9 +202,18 @@ class Page:
 
 
 @pytest.fixture
-def page(request: pytest.FixtureRequest, tmp_path: Path, shallow_path: Path) -> Iterator[Page]:
+def page(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    shallow_path: Path,
+    requantized: Callable[[Path, int], Path],
+) -> Iterator[Page]:
     """The document that the test names."""
-    made = Page(request.param, tmp_path, shallow_path)
+
+    def model(is_f16: bool) -> Path:
+        return requantized(shallow_path, F16) if is_f16 else shallow_path
+
+    made = Page(request.param, tmp_path, model)
     yield made
     made.stop()
 

@@ -44,7 +44,7 @@ HELP = """Ask a model that is loaded already: by `amulet-local serve`, at its ad
 No model is loaded, so that an answer begins at once. What isn't given here is the server's."""
 
 EXAMPLES = """
-amulet-local ask /run/user/1000/amulet.sock "How do I sleep better?"
+amulet-local ask amulet.sock "How do I sleep better?"
 amulet-local ask http://127.0.0.1:8080 "What is yeast?" --preference concise
 uptime | amulet-local ask amulet.sock - --system "Is it busy? Yes or no."
 amulet-local ask amulet.sock "Name a river." --preference formal --json"""

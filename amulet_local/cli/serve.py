@@ -46,8 +46,8 @@ to try it is at the address itself. docs/server.md has all of it."""
 
 EXAMPLES = """
 amulet-local serve
-amulet-local serve -m model.gguf -c 8192 -np 4 --preference concise
 amulet-local serve --host 0.0.0.0 --api-key-file keys.txt
+amulet-local serve -m model.gguf -c 8192 -np 4 --preference concise
 amulet-local serve --socket amulet.sock --idle-timeout 600
 curl http://127.0.0.1:8080/v1/chat/completions \\
     -H 'Content-Type: application/json' \\

@@ -58,7 +58,7 @@ amulet-local tune "How do I ask for a raise?" "What is yeast?" \\
     --preference formal --preference "like a patient teacher" --keep
 amulet-local tune --preference "as a list with dashes" --check 'regex:^- '
 amulet-local tune --preference "like a teacher" --judge qwen2.5-14b.gguf
-amulet-local tune --questions mine.txt --values 0.2,0.4,0.6,0.8 --dry-run
+amulet-local tune --questions mine.txt --values 1.5,2,3 --dry-run
 amulet-local tune -m model.gguf --reset"""
 
 

@@ -78,8 +78,11 @@ def settings_of(sweep: Sweep, values: Sequence[float] | None = None) -> tuple[Se
         raise InvalidParameterError(f"--values has {len(chosen)} values, at most {MAX_VALUES}")
     for value in chosen:
         if not low <= value <= high:
+            others = [name for name in _REFERENCE if _REFERENCE[name] <= value <= _LARGEST[name]]
+            hint = f"; those of --sweep {' and '.join(others)} may be" if others else ""
             raise InvalidParameterError(
-                f"--values are numbers from {low:g} to {high:g} for this sweep, not {value:g}"
+                f"--values are numbers from {low:g} to {high:g} for --sweep {sweep}, not {value:g}"
+                f"{hint}"
             )
     ordered = sorted({low, *map(float, chosen)})
     paper = Setting(

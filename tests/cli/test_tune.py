@@ -246,10 +246,13 @@ def test_progress_is_on_one_line_of_a_terminal(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--values", "0.5,3"], "--values are numbers from 1 to 20 for this sweep, not 0.5"),
+        (
+            ["--values", "0.5,3"],
+            "1 to 20 for --sweep scale, not 0.5; those of --sweep kl and target may be",
+        ),
         (
             ["--sweep", "kl", "--values", "0.1,-2"],
-            "--values are numbers from 0 to 1000 for this sweep, not -2",
+            "--values are numbers from 0 to 1000 for --sweep kl, not -2",
         ),
         (["-n", "0"], "--predict must be a whole number from 1"),
         (["-n", "2.5"], "--predict"),
