@@ -63,17 +63,18 @@ class HelpCommand(TyperCommand):
         if ctx.resilient_parsing:
             return rest
         text = next((name for name in ("prompt", "text") if self._is_words(ctx, name)), None)
+        if text == "prompt" and _takes_model(ctx, ctx.params[text]):
+            ctx.params[text] = rest.pop(0) if rest else None
+            if ctx.params[text] is None:
+                _set_source(ctx, text, "DEFAULT")
+        elif text is None and len(rest) == 1 and _takes_model(ctx, rest[0]):
+            return []
         if rest and text is not None:
             words = [ctx.params[text], *rest]
             if not _is_one_question(words, args):
                 question = shlex.quote(" ".join(words))
                 hint = "; so are words of a preference" if ctx.params.get("preference") else ""
                 ctx.fail(f"a question of several words is in quotes: {question:.200}{hint}")
-            if text == "prompt" and is_model(words[0]):
-                ctx.fail(
-                    f"{words[0]!r:.80} is a model: -m {shlex.quote(words[0]):.80} "
-                    f"{shlex.quote(' '.join(rest)):.200}"
-                )
             ctx.params[text] = " ".join(words)
             return []
         if rest:
@@ -153,6 +154,16 @@ class HelpGroup(TyperGroup):
     def format_epilog(self, ctx: Any, formatter: Any) -> None:
         """Write the epilog as it is."""
         formatter.write(f"\n{self.epilog}\n")
+
+
+def _takes_model(ctx: Any, word: str) -> bool:
+    """Whether a word is the model that no -m names, as in other programs' commands; it is taken."""
+    param = next((param for param in ctx.command.params if param.name == "model"), None)
+    if param is None or _is_typed(ctx, "model") or not is_model(word):
+        return False
+    ctx.params["model"] = [word] if param.multiple else word
+    _set_source(ctx, "model", "COMMANDLINE")
+    return True
 
 
 def _is_one_question(words: list[str], args: list[str]) -> bool:
@@ -386,6 +397,11 @@ def _is_given(value: Any) -> bool:
 def _is_typed(ctx: typer.Context, name: str) -> bool:
     source = ctx.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
+
+
+def _set_source(ctx: Any, name: str, source: str) -> None:
+    """Say where a value is from: the class of sources is one of click's, or of typer's own."""
+    ctx.set_parameter_source(name, type(ctx.get_parameter_source(name))[source])
 
 
 def _is_from_environment(ctx: typer.Context, name: str | None) -> bool:

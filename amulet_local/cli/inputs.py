@@ -66,7 +66,7 @@ def read_question(options: PromptSource, *, with_pipe: bool = False) -> str:
     if options.prompt_option is not None:
         parts["--prompt"] = options.prompt_option
     elif options.prompt not in (None, "-"):
-        _check_is_no_model(options.prompt)
+        check_is_no_model(options.prompt)
         parts["PROMPT"] = options.prompt
     elif options.prompt == "-" or options.file is None:
         parts["standard input"] = read_stdin()
@@ -86,8 +86,8 @@ def read_question(options: PromptSource, *, with_pipe: bool = False) -> str:
     return "\n\n".join(parts.values())
 
 
-def _check_is_no_model(text: str) -> None:
-    """Refuse a question that is a model's name: other programs have it in this place.
+def check_is_no_model(text: str) -> None:
+    """Refuse a question that is a model's name, beside the model that -m names.
 
     Raises:
         InvalidParameterError: it is one.

@@ -10,7 +10,7 @@ import typer
 
 from amulet_local.cli.command import add_command
 from amulet_local.cli.given_options import read
-from amulet_local.cli.inputs import check_text, chosen_model, read_file
+from amulet_local.cli.inputs import check_is_no_model, check_text, chosen_model, read_file
 from amulet_local.cli.json_format import write_json
 from amulet_local.cli.loading import loading_progress
 from amulet_local.cli.progress import AnswersProgress
@@ -133,6 +133,7 @@ def _plan(options: TuneOptions) -> SweepPlan:
     elif options.question:
         for text in options.question:
             check_text("QUESTION", text)
+            check_is_no_model(text)
         questions = tuple(dict.fromkeys(text.strip() for text in options.question))
         if not all(questions):
             raise InvalidParameterError("a QUESTION is empty")

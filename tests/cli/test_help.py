@@ -217,7 +217,7 @@ def test_the_module_can_be_run() -> None:
             "a question of several words is in quotes: 'Hi th",
         ),
         (["generate", "--preference", "very", "short", "Hi"], "so are words of a preference"),
-        (["generate", "smollm2", "Hi", "there"], "'smollm2' is a model: -m smollm2 'Hi there'"),
+        (["generate", "smollm2", "Hi", "to you"], "question of several words is in quotes: 'Hi to"),
         (["generate", "Hi", "-p", "funny"], "-p is --prompt, and what an answer should be like is"),
         (["generate", "Hi", "--preference", "very", "short"], "so are words of a preference"),
         (["generate", "Hi", "--strength", "3"], "it is --guidance-scale N"),
@@ -231,7 +231,14 @@ def test_the_module_can_be_run() -> None:
         (["generate", "Hi", "—preference=funny"], "write --preference=funny"),
         (["chat", "--style=funny"], "there is no --style; it is --preference TEXT"),
         (["tune", "What", "is", "yeast"], "each question is in quotes, e.g. 'What is yeast'"),
-        (["serve", "a.gguf"], "more than there is a place for: a.gguf; a model is named with -m"),
+        (
+            ["serve", "a.gguf", "b"],
+            "a.gguf b; a model is named with -m",
+        ),
+        (
+            ["serve", "a.gguf", "-m", "b"],
+            "place for: a.gguf; a model is named with -m",
+        ),
         (["models", "show", "a", "b c"], "more than there is a place for: 'b c'"),
         (["hello", "there"], "To ask: amulet-local generate 'hello there'"),
         (["genrate", "What", "is", "yeast"], "did you mean 'generate'?"),
@@ -295,10 +302,44 @@ def test_an_empty_pipe_is_answered_with_how_to_ask() -> None:
     assert "-f FILE" in outcome.error_line
 
 
-@pytest.mark.parametrize("command", ["generate", "chat", "compare", "explain"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("generate", "smollm2", "What is yeast?"),
+        ("generate", "-n", "3", "smollm2", "What", "is", "yeast?"),
+        ("chat", "smollm2", "What is yeast?"),
+        ("explain", "smollm2", "What is yeast?", "--preference", "formal"),
+    ],
+    ids=" ".join,
+)
+def test_a_model_before_a_question_is_the_model_as_in_other_programs(
+    call: CallCli, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("AMULET_MODEL", "no-such-model")
+    monkeypatch.setenv("AMULET_PREDICT", "3")
+    command, *rest = (word for word in arguments if word != "smollm2")
+    outcome = call(*arguments)
+    assert outcome.code == 3, outcome
+    assert outcome.out == call(command, "-m", "smollm2", *rest).out
+
+
+def test_where_such_a_model_is_from_is_said(call: CallCli) -> None:
+    said = json.loads(call("generate", "smollm2", "What is yeast?", "-n", "3", "--json").out)
+    plain = json.loads(call("generate", "What is yeast?", "-n", "3", "--json").out)
+    assert said["token_ids"] == plain["token_ids"]
+    assert said["model"]["name"] == "smollm2"
+    assert said["settings"]["model"]["from"] == "flag"
+
+
+@pytest.mark.parametrize("command", ["generate", "chat", "compare", "explain", "tune"])
 @pytest.mark.parametrize("name", ["smollm2", "some.GGUF"])
-def test_a_model_in_the_place_of_a_question_is_refused(
+def test_a_model_in_the_place_of_a_question_is_refused_beside_another_one(
     call: CallCli, command: str, name: str
 ) -> None:
     wish = () if command == "chat" else ("--preference", "formal")
-    assert f"-m {name} names it" in call(command, name, *wish).error_line
+    assert f"-m {name} names it" in call(command, name, "-m", "smollm2", *wish).error_line
+
+
+def test_a_server_takes_the_model_without_its_flag(call: CallCli) -> None:
+    outcome = call("serve", "no-such-file.gguf")
+    assert "no model 'no-such-file.gguf'" in outcome.error_line
