@@ -339,7 +339,8 @@ def _answered(
     if written is not None:
         job.tally.n_failed += written.n_failed
         if written.n_left:
-            note(f"warning: {written.n_left} records in {path} are of no line of this input")
+            what = "a record" if written.n_left == 1 else f"{written.n_left} records"
+            note(f"warning: {path} has {what} of no line of this input")
     return job.tally
 
 

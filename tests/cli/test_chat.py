@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 from amulet_local import Engine, SamplingParams
 from amulet_local.cli.chat.prompt import PLACEHOLDER
 from amulet_local.cli.chat.slash import COMMANDS
-from tests.cli.running import OnTerminal, run
+from tests.cli.running import COMMAND, OnTerminal, environment, run
 
 pytestmark = pytest.mark.usefixtures("tiny_by_default")
 
@@ -497,6 +499,28 @@ def test_control_characters_of_a_model_or_a_file_do_nothing(
     again.wait(lambda: again.is_ready)
     assert shown in "\n".join(again.lines)
     assert "\x1b]" not in again.text
+
+
+@pytest.mark.parametrize("is_closed", [True, False], ids=["closed", "not for reading"])
+@pytest.mark.lengthy
+def test_where_nothing_can_be_typed_the_first_question_is_answered(
+    tmp_path: Path, is_closed: bool
+) -> None:
+    command = shlex.join([*COMMAND, "chat", QUESTION, "-n", "12"])
+    done = subprocess.run(
+        f"{command} {'<&-' if is_closed else '0>/dev/null'}",
+        shell=True,
+        env=environment(AMULET_DATA=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.strip()
+    if is_closed:
+        assert done.returncode == 3, done
+    else:
+        assert done.returncode == 1, done
+        assert done.stderr.count("error: can't read standard input: Bad file descriptor") == 1
 
 
 def test_lines_go_in_and_answers_come_out(tiny_engine: Engine, tmp_path: Path) -> None:

@@ -307,7 +307,6 @@ def test_an_empty_pipe_is_answered_with_how_to_ask() -> None:
     [
         ("generate", "smollm2", "What is yeast?"),
         ("generate", "-n", "3", "smollm2", "What", "is", "yeast?"),
-        ("chat", "smollm2", "What is yeast?"),
         ("explain", "smollm2", "What is yeast?", "--preference", "formal"),
     ],
     ids=" ".join,

@@ -51,6 +51,7 @@ class Lines:
 
     def __init__(self, *, shows_prompt: bool) -> None:
         self._shows_prompt = shows_prompt and stdout_is_terminal()
+        self._is_over = sys.stdin is None
 
     def ask(self, begun: str = "") -> str:
         """See Questions; what was begun is of no use here."""
@@ -64,12 +65,15 @@ class Lines:
         return without_quotes(text)
 
     def _line(self, prompt: str) -> str:
+        if self._is_over:
+            raise EOFError
         if self._shows_prompt:
             write(prompt)
             wait_for_line()
         try:
             data = sys.stdin.buffer.readline(MAX_TEXT_BYTES + 1)
         except OSError as error:
+            self._is_over = True  # it would fail again, without an end
             raise FileAccessError(f"can't read standard input: {error.strerror}") from None
         if not data:
             raise EOFError
