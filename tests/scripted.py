@@ -62,11 +62,16 @@ class ScriptedVocabulary:
     reasoning_markers: Mapping[int, bytes] = {}
     special_tokens: Mapping[str, int] = {text: token for token, text in enumerate(SPECIAL)}
 
-    def __init__(self) -> None:
+    def __init__(self, more: Sequence[str] = ()) -> None:
+        """Make it.
+
+        Args:
+            more: further tokens.
+        """
         known = re.findall(
             r"\w\w+", " ".join((TEXT, DEFAULT_SYSTEM_TEXT, *BUILT_IN_PREFERENCES.values()))
         )
-        words = sorted({form for word in known for form in (word, f" {word}")})
+        words = sorted({*more, *(form for word in known for form in (word, f" {word}"))})
         singles = [bytes((byte,)) for byte in range(256)]
         self.pieces = [b""] * len(SPECIAL) + singles + [word.encode() for word in words]
         self.n_tokens = len(self.pieces)

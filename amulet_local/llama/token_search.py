@@ -52,6 +52,7 @@ class TokenSearch:
         """
         self._pieces = pieces
         self._found: dict[str, Tokens] = {}
+        self._ending: dict[tuple[tuple[bytes, ...], bool], Tokens] = {}
 
     def having(self, pattern: str) -> Tokens:
         """The tokens with this in their text; a part of a character is none.
@@ -67,12 +68,22 @@ class TokenSearch:
             self._found[pattern] = found
         return found
 
-    def ending(self, parts: tuple[bytes, ...]) -> Tokens:
-        """The tokens that end with one of these parts of a character."""
-        found = [
-            token for token, piece in enumerate(self._pieces) if _half(piece).startswith(parts)
-        ]
-        return np.array(found, dtype=np.int32)
+    def ending(self, parts: tuple[bytes, ...], *, is_all: bool = False) -> Tokens:
+        """The tokens that end with a part of a character that begins with one of these bytes.
+
+        Args:
+            is_all: whether only those that are nothing else, but for a space before it.
+        """
+        key = (parts, is_all)
+        if key not in self._ending:
+            found = [
+                token
+                for token, piece in enumerate(self._pieces)
+                if (half := _half(piece)).startswith(parts)
+                and not (is_all and half != piece.removeprefix(b" "))
+            ]
+            self._ending[key] = np.array(found, dtype=np.int32)
+        return self._ending[key]
 
     def beginnings(self, text: bytes) -> list[int]:
         """The tokens whose text is how this one begins, the longest first."""

@@ -29,6 +29,7 @@ _UNITS = {
     "words": "words?",
     "sentences": "sentences?",
     "characters": "characters?|chars",
+    "emojis": "emojis?",
     "paragraphs": "paragraphs?",
     "items": "(?:bullet|list|numbered)[- ](?:points?|items?|entries)|bullets?|items|points",
 }
@@ -49,7 +50,7 @@ _OR_FEWER = r"or (?:fewer|less|under|shorter)|max(?:imum)?\b|at (?:the )?(?:very
 
 _COUNT = re.compile(
     rf"(?:(?P<at_most>{_AT_MOST}) |(?P<fewer>{_FEWER}) |(?P<at_least>{_AT_LEAST}) )?"
-    rf"(?:a |the )?(?:limit of )?(?<![\w-])(?P<n>{_NUMBER})"
+    rf"(?:(?P<exactly>exactly|precisely) )?(?:a |the )?(?:limit of )?(?<![\w-])(?P<n>{_NUMBER})"
     rf"(?:(?: ?[-–] ?| to | or | and )(?P<to>{_NUMBER}))?(?: single| separate)?"
     rf"[- ]{_LOOKS}(?:{_UNIT})(?![\w'-])(?: (?P<or_fewer>{_OR_FEWER}))?"
 )
@@ -106,6 +107,8 @@ def _form(found: re.Match[str]) -> Form:
         return Form(characters=count.most)
     if unit == "sentences":
         return Form(sentences=count)
+    if unit == "emojis":
+        return Form() if count == Count(1, 1) and not found["exactly"] else Form(emojis=count)
     return Form(items=count) if unit == "items" else Form(paragraphs=count)
 
 

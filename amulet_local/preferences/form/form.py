@@ -29,7 +29,9 @@ class Form:
         without_letters: letters that it doesn't have, in lower case.
         case: of all its letters.
         sentences, items, paragraphs: how many it has; an item is a line of a list.
+        emojis: how many it has.
         words, characters: most that it has.
+        mentions: texts that it has, each with how often, at least.
         opening, closing: what it begins and ends with.
         is_quoted: whether it stands in double quotation marks as a whole.
         sentence_end: the mark after each sentence, "!" or "?".
@@ -43,8 +45,10 @@ class Form:
     sentences: Count | None = None
     items: Count | None = None
     paragraphs: Count | None = None
+    emojis: Count | None = None
     words: int | None = None
     characters: int | None = None
+    mentions: tuple[tuple[str, int], ...] = ()
     opening: str = ""
     closing: str = ""
     is_quoted: bool = False

@@ -60,6 +60,18 @@ _NO_LETTERS = re.compile(
     rf"(?P<said>{_LETTER}(?:{_OR} (?:the letter )?{_LETTER})*)(?!['\w])",
     re.I,
 )
+_TIMES = {"once": 1, "twice": 2, "two": 2, "three": 3, "four": 4, "five": 5}
+_OFTEN = (
+    r"(?: (?:at least |exactly )?(?P<times>once|twice|(?:\d{1,2}|two|three|four|five) times)"
+    r"(?: or more)?)?"
+)
+_MENTION = re.compile(
+    r"\b(?:with|using|use|include|including|contain|containing|mention|mentioning|say)"
+    r"(?: both| all)?(?: of)?(?: the)? (?:words?|phrases?|keywords?)[: ]+"
+    rf"(?P<said>{_LIST}|[^\W_]+(?:{_OR} [^\W_]+)*?){_OFTEN}"
+    r"(?=\s*(?:[,;.!]|$)|\s+(?:in (?:it|the|your)|somewhere|anywhere|at the|but|and)\b)",
+    re.I,
+)
 _OF_A_PART = re.compile(
     r"\b(?:each|every|lines?|steps?|sentences?|paragraphs?|points?|items?)\b[^,;.]*$", re.I
 )
@@ -77,7 +89,17 @@ def said_texts(text: str) -> tuple[Form, str]:
         if found is not None and not _OF_A_PART.search(text[: found.start()]):
             form = form.with_also(read(found["said"]))
             text = f"{text[: found.start()]}, {text[found.end() :]}"
+    found = _MENTION.search(text)
+    if found is not None and not _OF_A_PART.search(text[: found.start()]):
+        form = form.with_also(_mentions(found))
+        text = f"{text[: found.start()]}, {text[found.end() :]}"
     return form, text
+
+
+def _mentions(found: re.Match[str]) -> Form:
+    times = (found["times"] or "once").split()[0].lower()
+    n = int(times) if times.isdigit() else _TIMES[times]
+    return Form(mentions=tuple((text, n) for text in _texts(found["said"])))
 
 
 def _texts(said: str) -> list[str]:

@@ -17,9 +17,10 @@ from amulet_local.steering.steering import Steering
 from amulet_local.text.json_position import JsonPosition
 from tests.scripted import END, ScriptedVocabulary
 
-VOCABULARY = ScriptedVocabulary()
+VOCABULARY = ScriptedVocabulary(["\U0001f600", " \U0001f600"])
 PLAN = RowPlan(has_plain=True, weights=(1.0,))
 MOST_TOKENS = 120
+EMOJIS = [VOCABULARY.pieces.index(form.encode()) for form in ("\U0001f600", " \U0001f600")]
 MARKS = {VOCABULARY.pieces.index(mark) for mark in (b".", b"!", b"?")}
 
 
@@ -50,6 +51,7 @@ class Speaker:
             row = np.full(VOCABULARY.n_tokens, -20.0, dtype=np.float32)
             row[VOCABULARY.tokenize(".", add_special=False, parse_special=False)] = -by
             row[rest[:1]] = -4.0
+            row[EMOJIS] = -15.0
             row[END] = -by - 1
             row[left[:1] or [END]] = 0.0
             self.steering.combine([row, row.copy()])
@@ -109,6 +111,9 @@ def said(wish: str, script: str, otherwise: str = " more.") -> str:
             "It is for you all.",
         ),
         ("in one word", "Yeast is bread.", "Yeast"),
+        ("with two emojis", "Be kind.", "Be kind. \U0001f600 \U0001f600"),
+        ('with the word "bread"', "Be kind. Ask for bread.", "Be kind. Ask for bread."),
+        ("use the word bread twice", "Ask for bread. Or Bread.", "Ask for bread. Or Bread."),
         ("as three bullet points", "- bed\n- tea\n- walk\n- read", "- bed\n- tea\n- walk\n"),
         (
             "as three bullet points",
@@ -166,6 +171,39 @@ def test_a_mark_stands_only_where_the_plain_prompt_may_end_a_sentence(likely: bo
     wished[mark] = 9.0
     steering.combine([plain, wished])
     assert (steering.likeliest() == mark) == likely
+
+
+def test_no_emoji_follows_the_last_one() -> None:
+    steering = Speaker(form_of("with exactly one emoji")).steering
+    row = np.zeros(VOCABULARY.n_tokens, dtype=np.float32)
+    row[EMOJIS] = 9.0
+    steering.combine([row, row.copy()])
+    assert steering.likeliest() in EMOJIS
+    steering.accept(EMOJIS[0], "\U0001f600")
+    steering.combine([row, row.copy()])
+    assert steering.likeliest() not in EMOJIS
+
+
+def test_without_a_word_an_answer_goes_on_for_two_sentences_and_says_so() -> None:
+    speaker = Speaker(form_of('with the word "yeast"'))
+    assert speaker.say("Be kind. Read.", " more. Read. Walk.") == "Be kind. Read. more. Read."
+    assert speaker.steering.warnings == (
+        "the answer has 'yeast' never, and the preference asks for it",
+    )
+
+
+@pytest.mark.parametrize(("n_sentences", "nats", "comes"), [(0, 1.5, 1), (0, 2.5, 0), (2, 3.5, 1)])
+def test_a_word_comes_where_it_is_hardly_less_likely(
+    n_sentences: int, nats: float, comes: bool
+) -> None:
+    steering = Speaker(form_of('with the word "yeast"')).steering
+    for text in ("Be kind. " * n_sentences + "Be",):
+        steering.accept(0, text)
+    row = np.full(VOCABULARY.n_tokens, -20.0, dtype=np.float32)
+    word, other = (VOCABULARY.pieces.index(piece) for piece in (b" yeast", b" kind"))
+    row[[other, word]] = 0.0, -nats
+    steering.combine([row, row.copy()])
+    assert steering.likeliest() == (word if comes else other)
 
 
 def test_what_there_is_of_an_answer_counts() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from amulet_local.llama.token_search import Tokens, union
 from amulet_local.preferences.form import Form
 from amulet_local.steering.guards.base import Guard, Surroundings
+from amulet_local.steering.guards.form.contents import Emojis, Mention
 from amulet_local.steering.guards.form.edges import FirstWords, LastWords
 from amulet_local.steering.guards.form.holds import Hold, NoCharacters, NoWords
 from amulet_local.steering.guards.form.lengths import Items, Paragraphs, Sentences, Units
@@ -108,6 +109,9 @@ def _holds(form: Form) -> list[Hold]:
     ):
         if most:
             holds.append(Units(max(1, most - counted(closing)), unit, counted))
+    if form.emojis:
+        holds.append(Emojis(form.emojis))
+    holds += [Mention(text, n) for text, n in form.mentions]
     if form.items:
         holds.append(Items(form.items))
     if form.paragraphs:

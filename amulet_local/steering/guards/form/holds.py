@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import cache
 
 from amulet_local.llama.token_search import EDGE, Tokens, union
-from amulet_local.preferences.form import Case
+from amulet_local.preferences.form import Case, Count
 from amulet_local.steering.guards.form.position import Position
 from amulet_local.text.emojis import EMOJI
 
@@ -33,7 +33,7 @@ class Hold:
         """Whether an answer with this text may not end yet."""
         return False
 
-    def more(self, at: Position) -> Sequence[int]:
+    def more(self, at: Position) -> Sequence[int] | Tokens:
         """What has to come where the answer would end and lacks something; none if any may."""
         return ()
 
@@ -43,6 +43,20 @@ class Hold:
     def unmet(self, text: str) -> str:
         """What the whole answer doesn't have as it was wished; empty if it has."""
         return ""
+
+
+def unmet(n: int, unit: str, count: Count) -> str:
+    """How many there are of something, if that isn't as many as were wished; empty if it is."""
+    least, most = count
+    if n >= (least or 0) and (most is None or n <= most):
+        return ""
+    if least == most:
+        wished = f"{most}"
+    elif least is None:
+        wished = f"at most {most}"
+    else:
+        wished = f"at least {least}" if most is None else f"{least} to {most}"
+    return f"the answer has {n} {unit}{'' if n == 1 else 's'}, and the preference says {wished}"
 
 
 _NO_TEXT = "[^\\w\\n\"“„'‘«(¿¡]|[\\d_]"
@@ -74,7 +88,7 @@ _AT_LINE_BEGIN = {
 }
 """What they have besides where a line begins."""
 
-_PARTS_OF_EMOJIS = (b"\xf0", b"\xe2\x98", b"\xe2\x99", b"\xe2\x9c", b"\xe2\x9d", b"\xe2\xad")
+PARTS_OF_EMOJIS = (b"\xf0", b"\xe2\x98", b"\xe2\x99", b"\xe2\x9c", b"\xe2\x9d", b"\xe2\xad")
 """The first bytes of emojis, with which a token may end."""
 
 
@@ -109,7 +123,7 @@ class NoCharacters(Hold):
         if self._always is None:
             self._always = union([at.having(pattern) for pattern in self._patterns])
             if "emojis" in self._kinds:
-                parts = at.vocabulary.token_search.ending(_PARTS_OF_EMOJIS)
+                parts = at.ending(PARTS_OF_EMOJIS)
                 self._always = union([self._always, parts])
         if not (self._at_line_begin and at.begins_line):
             return self._always

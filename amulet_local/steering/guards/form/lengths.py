@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from amulet_local.llama.token_search import EDGE, Tokens
 from amulet_local.preferences.form import Count
-from amulet_local.steering.guards.form.holds import Hold
+from amulet_local.steering.guards.form.holds import Hold, unmet
 from amulet_local.steering.guards.form.position import SENTENCE_END, Position
 from amulet_local.steering.guards.form.saying import Saying
 from amulet_local.text.layout import count_items, count_paragraphs, last_item
@@ -56,7 +56,7 @@ class Sentences(Hold):
 
     def unmet(self, text: str) -> str:
         """How many there are, if that is another number."""
-        return _unmet(count_sentences(text), "sentence", self._count)
+        return unmet(count_sentences(text), "sentence", self._count)
 
 
 class Units(Hold):
@@ -97,7 +97,7 @@ class Units(Hold):
 
     def unmet(self, text: str) -> str:
         """How many there are, if there are more."""
-        return _unmet(self._counted(text), self._unit, Count(None, self._most))
+        return unmet(self._counted(text), self._unit, Count(None, self._most))
 
 
 class Items(Saying):
@@ -132,7 +132,7 @@ class Items(Saying):
 
     def unmet(self, text: str) -> str:
         """How many there are, if that is another number."""
-        return _unmet(count_items(text), "item", self._count)
+        return unmet(count_items(text), "item", self._count)
 
 
 class Paragraphs(Saying):
@@ -171,23 +171,10 @@ class Paragraphs(Saying):
 
     def unmet(self, text: str) -> str:
         """How many there are, if that is another number."""
-        return _unmet(count_paragraphs(text), "paragraph", self._count)
+        return unmet(count_paragraphs(text), "paragraph", self._count)
 
 
 def _after(item: str) -> str:
     """What begins the item after one that begins so: "4." after "3.", "-" after "-"."""
     number = item.rstrip(".)")
     return f"{int(number) + 1}{item[len(number) :]}" if number.isdigit() else item
-
-
-def _unmet(n: int, unit: str, count: Count) -> str:
-    least, most = count
-    if n >= (least or 0) and (most is None or n <= most):
-        return ""
-    if least == most:
-        wished = f"{most}"
-    elif least is None:
-        wished = f"at most {most}"
-    else:
-        wished = f"at least {least}" if most is None else f"{least} to {most}"
-    return f"the answer has {n} {unit}{'' if n == 1 else 's'}, and the preference says {wished}"

@@ -74,6 +74,14 @@ class Position:
         """The tokens with this in their text (`TokenSearch.having`)."""
         return self.vocabulary.token_search.having(pattern)
 
+    def ending(self, parts: tuple[bytes, ...]) -> Tokens:
+        """The tokens that end with one of these parts of a character."""
+        return self.vocabulary.token_search.ending(parts)
+
+    def beginning(self, parts: tuple[bytes, ...]) -> Tokens:
+        """Those of them that are nothing else, but for a space before it."""
+        return self.vocabulary.token_search.ending(parts, is_all=True)
+
     def likely(self, tokens: Tokens, reach: float) -> Tokens:
         """Those of these tokens that are within so many nats of the likeliest one."""
         rows, excess = self.step.rows, self.step.scale - 1

@@ -1,0 +1,110 @@
+"""What an answer has somewhere: words, and a number of emojis.
+
+Knows nothing about where they belong: a word is said where it is hardly less likely than what would
+come, sooner or later as the answer goes on.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from amulet_local.llama.token_search import EDGE, Tokens, union
+from amulet_local.preferences.form import Count
+from amulet_local.steering.guards.form.holds import PARTS_OF_EMOJIS, Hold, unmet
+from amulet_local.steering.guards.form.position import Position
+from amulet_local.steering.guards.form.saying import Saying
+from amulet_local.text.emojis import EMOJI, emojis_of
+from amulet_local.text.sentences import count_sentences, ends_sentence
+
+FIRST_NATS = 2.0
+"""By which a word may be less likely than what would come, in the first sentence."""
+
+MORE_NATS = 1.0
+"""By how many more after each sentence."""
+
+MOST_NATS = 5.0
+
+MORE_SENTENCES = 2
+"""For which an answer that lacks a word goes on where it would end."""
+
+
+class Mention(Saying):
+    """Says a text at least so many times."""
+
+    def __init__(self, text: str, n: int) -> None:
+        """Take note."""
+        super().__init__()
+        self._text = text
+        self._n = n
+        self._pattern = re.compile(rf"(?<!\\w){re.escape(text)}(?!\\w)", re.I)
+        self._would_end_after: int | None = None
+
+    def required(self, at: Position) -> Sequence[int]:
+        """The text, where it is likely enough."""
+        if self._left:
+            return super().required(at)
+        if self._is_said(at.text) or not at.text or at.text[-1] in "\"'([-":
+            return ()
+        gap = "" if at.text[-1].isspace() else " "
+        whole = f"{gap}{self._text}".encode()
+        first = at.saying(whole)
+        reach = min(MOST_NATS, FIRST_NATS + MORE_NATS * count_sentences(at.text))
+        if not first or not len(at.likely(np.array(first, dtype=np.int32), reach)):
+            return ()
+        self._left = whole
+        return first
+
+    def lacks(self, text: str) -> bool:
+        """Whether it isn't said as often, and the answer would have ended only just now."""
+        if self._is_said(text):
+            return False
+        ended = self._would_end_after
+        return ended is None or count_sentences(text) < ended + MORE_SENTENCES
+
+    def refused(self, at: Position) -> Sequence[int] | Tokens:
+        """Where the answer would end too early, code in the place of text."""
+        if at.would_end and self._would_end_after is None and not self._is_said(at.text):
+            self._would_end_after = count_sentences(at.text)
+        return at.having("`") if ends_sentence(at.text) and self.lacks(at.text) else ()
+
+    def _is_said(self, text: str) -> bool:
+        return len(self._pattern.findall(text)) >= self._n
+
+    def unmet(self, text: str) -> str:
+        """That it isn't said as often."""
+        n = len(self._pattern.findall(text))
+        if n >= self._n:
+            return ""
+        times = "never" if n == 0 else f"{n} times" if n > 1 else "once"
+        return f"the answer has {self._text!r} {times}, and the preference asks for it"
+
+
+class Emojis(Hold):
+    """Keeps the number of emojis."""
+
+    def __init__(self, count: Count) -> None:
+        """Take note."""
+        self._count = count
+
+    def refused(self, at: Position) -> Sequence[int] | Tokens:
+        """Emojis, where there are as many as may be."""
+        most = self._count.most
+        if most is None or len(emojis_of(at.text)) < most:
+            return ()
+        return union([at.having(EMOJI.pattern), at.ending(PARTS_OF_EMOJIS)])
+
+    def lacks(self, text: str) -> bool:
+        """Whether there are too few."""
+        return self._count.least is not None and len(emojis_of(text)) < self._count.least
+
+    def more(self, at: Position) -> Sequence[int] | Tokens:
+        """What begins an emoji."""
+        whole = at.having(rf"(?<={EDGE}) ?(?:{EMOJI.pattern})(?={EDGE})")
+        return union([whole, at.beginning(PARTS_OF_EMOJIS[:1])])
+
+    def unmet(self, text: str) -> str:
+        """How many there are, if that is another number."""
+        return unmet(len(emojis_of(text)), "emoji", self._count)
