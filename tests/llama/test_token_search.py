@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from amulet_local import Engine
 from amulet_local.llama.token_search import EDGE, TokenSearch, union
+from amulet_local.steering.guards.form.holds import AT_LINE_BEGIN, PATTERNS
 
 PIECES = st.lists(st.sampled_from(["a", ",", ", ", "b,", "\n", "\n\n-", "é", "", "1", " "]))
 
@@ -47,6 +48,15 @@ def test_of_a_real_vocabulary_every_token_is_found(shared_engine: Engine) -> Non
     vocabulary = shared_engine.model.vocabulary
     pieces = [vocabulary.piece(token) for token in range(vocabulary.n_tokens)]
     assert vocabulary.token_search.having(",").tolist() == each(pieces, ",")
+
+
+@pytest.mark.parametrize("pattern", [*PATTERNS.values(), *AT_LINE_BEGIN.values()])
+def test_what_a_form_is_without_is_found_in_texts_alone(
+    shared_engine: Engine, pattern: str
+) -> None:
+    vocabulary = shared_engine.model.vocabulary
+    found = vocabulary.token_search.having(pattern)
+    assert all(vocabulary.piece(int(token)) for token in found)
 
 
 def test_a_union_has_each_token_once_in_order() -> None:

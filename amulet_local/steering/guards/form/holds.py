@@ -59,10 +59,11 @@ def unmet(n: int, unit: str, count: Count) -> str:
     return f"the answer has {n} {unit}{'' if n == 1 else 's'}, and the preference says {wished}"
 
 
-_NO_TEXT = "[^\\w\\n\"“„'‘«(¿¡]|[\\d_]"
+_MARK = rf"[^\w\s{EDGE}\"“„'‘«(¿¡]|[\d_]"
+_NO_TEXT = rf"(?:{_MARK}|[ \t]+(?={_MARK}|{EDGE}))"
 """What begins no line of text: a list's mark or number, a heading's, spaces before one."""
 
-_PATTERNS = {
+PATTERNS = {
     "commas": "[,，、،]",
     "semicolons": "[;；؛]",
     "colons": "[:：]",
@@ -75,16 +76,16 @@ _PATTERNS = {
     "dashes": rf"[—–―]|--|(?<=[ {EDGE}])-(?=[ {EDGE}])",
     "asterisks": r"\*",
     "bold": r"\*\*|__",
-    "markdown": rf"[*`]|__|(?<=\n)(?:{_NO_TEXT})",
+    "markdown": rf"[*`]|__|(?<=\n){_NO_TEXT}",
     "headings": r"(?<=\n)\s*#",
-    "bullets": rf"(?<=\n)(?:{_NO_TEXT})",
+    "bullets": rf"(?<=\n){_NO_TEXT}",
 }
 """What tokens of each kind have in their text."""
 
-_AT_LINE_BEGIN = {
-    "markdown": rf"(?<={EDGE})(?:{_NO_TEXT})",
+AT_LINE_BEGIN = {
+    "markdown": rf"(?<={EDGE}){_NO_TEXT}",
     "headings": rf"(?<={EDGE})\s*#",
-    "bullets": rf"(?<={EDGE})(?:{_NO_TEXT})",
+    "bullets": rf"(?<={EDGE}){_NO_TEXT}",
 }
 """What they have besides where a line begins."""
 
@@ -102,7 +103,7 @@ def _letters_of(case: Case) -> str:
 class NoCharacters(Hold):
     """Keeps an answer free of kinds of characters."""
 
-    def __init__(self, kinds: Iterable[str], letters: Iterable[str], case: Case | None) -> None:
+    def __init__(self, kinds: Collection[str], letters: Iterable[str], case: Case | None) -> None:
         """Take note.
 
         Args:
@@ -110,21 +111,21 @@ class NoCharacters(Hold):
             letters: single ones, in lower case.
             case: that of all letters.
         """
-        self._kinds = sorted(kinds)
-        self._patterns = [_PATTERNS[kind] for kind in self._kinds]
+        self._has_no_emojis = "emojis" in kinds
+        self._patterns = [PATTERNS[kind] for kind in sorted(kinds)]
         self._patterns += [f"(?i:{letter})" for letter in sorted(letters)]
         if case is not None:
             self._patterns.append(_letters_of("upper" if case == "lower" else "lower"))
-        self._at_line_begin = [_AT_LINE_BEGIN[kind] for kind in kinds if kind in _AT_LINE_BEGIN]
+        self._at_line_begin = [
+            AT_LINE_BEGIN[kind] for kind in sorted(kinds) if kind in AT_LINE_BEGIN
+        ]
         self._always: Tokens | None = None
 
     def refused(self, at: Position) -> Tokens:
         """The tokens with such a character."""
         if self._always is None:
-            self._always = union([at.having(pattern) for pattern in self._patterns])
-            if "emojis" in self._kinds:
-                parts = at.ending(PARTS_OF_EMOJIS)
-                self._always = union([self._always, parts])
+            parts = at.ending(PARTS_OF_EMOJIS) if self._has_no_emojis else ()
+            self._always = union([parts, *(at.having(pattern) for pattern in self._patterns)])
         if not (self._at_line_begin and at.begins_line):
             return self._always
         begun = [at.having(pattern) for pattern in self._at_line_begin]

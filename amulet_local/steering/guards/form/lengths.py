@@ -26,7 +26,7 @@ NEAR_SHARE = 0.4
 MOST_NATS = 5.0
 """By which the end of a sentence may be less likely than what would come, at the limit."""
 
-_NO_LETTER = rf"(?<={EDGE})[\W_]"
+_NO_LETTER = rf"(?<={EDGE})(?:[^\w{EDGE}]|_)"
 _NEW_LINE = r"\n"
 _NEW_PARAGRAPH = r"\n[ \t]*\n"
 
