@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from amulet_local.common.errors import InvalidParameterError, UnknownPreferenceError
+from amulet_local.common.named_arguments import named_arguments
 from amulet_local.preferences.form import Form, form_of
 from amulet_local.preferences.names import (
     BUILT_IN_PREFERENCES,
@@ -48,6 +49,10 @@ DEFAULT_SYSTEM_TEXT = (
 _WITH_WEIGHT = 'a weight stands after a colon, as in ["formal:0.7", "concise:0.3"]'
 
 
+@named_arguments(
+    "Preference(text='in rhyme', weight=0.5); a name stands as it is, preference='concise', and "
+    "with a weight preference=['formal:0.7', 'concise']"
+)
 @dataclass(frozen=True, kw_only=True)
 class Preference:
     """What the user wants of an answer.
@@ -62,6 +67,7 @@ class Preference:
     Raises:
         InvalidParameterError: the text is empty, the weight is not a finite number, or the prompt
             has an unknown field.
+        TypeError: an argument without its name, or of another one.
     """
 
     text: str
@@ -71,7 +77,9 @@ class Preference:
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str) or not self.text.strip():
-            raise InvalidParameterError("a preference needs some text")
+            raise InvalidParameterError(
+                f"the text of a preference must be a text, and not empty, got {self.text!r:.40}"
+            )
         if (
             isinstance(self.weight, bool)
             or not isinstance(self.weight, numbers.Real)
@@ -79,7 +87,7 @@ class Preference:
         ):
             raise InvalidParameterError(
                 f"the weight of a preference must be a number from -{MAX_WEIGHT} to {MAX_WEIGHT}, "
-                f"got {str(self.weight)[:40]}"
+                f"got {self.weight!r:.40}"
             )
         object.__setattr__(self, "weight", float(self.weight))
         problem = template_problem(self.prompt, has_text=True)

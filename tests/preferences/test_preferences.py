@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import pickle
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -110,7 +113,7 @@ def test_avoiding_is_the_opposite_of_following(names: list[str]) -> None:
 @pytest.mark.parametrize(
     ("preference", "avoid", "words"),
     [
-        ("", None, "needs some text"),
+        ("", None, "must be a text, and not empty, got ''"),
         ([], None, "empty"),
         (None, [], "empty"),
         (3, None, "preference must be a name"),
@@ -213,6 +216,22 @@ def test_labels_say_name_and_weight() -> None:
     labels = [item.label for item in resolve(["concise:2", "in rhyme:-0.5"], avoid="formal")]
     assert labels == ["concise:2", "in rhyme:-0.5", "formal:-1"]
     assert Preference(text="kind").label == "kind"
+
+
+def test_a_preference_without_its_names_is_answered_with_what_to_write() -> None:
+    unnamed: Any = ("like a pirate", 0.5)
+    with pytest.raises(TypeError, match=r"by name: Preference\(text='in rhyme', weight=0.5\)"):
+        Preference(*unnamed)
+    misspelt: Any = {"text": "like a pirate", "wieght": 0.5}
+    with pytest.raises(TypeError, match="Preference has no 'wieght'; did you mean 'weight'"):
+        Preference(**misspelt)
+    with pytest.raises(TypeError, match="no 'zzz'; it has text, weight, name, prompt"):
+        Preference(text="a", **dict[str, Any](zzz=1))
+    with pytest.raises(InvalidParameterError, match=r"must be a number from .* got '0.5'"):
+        Preference(text="a", weight=cast(Any, "0.5"))
+    whole = Preference(text="kind", weight=2, name="k", prompt="Be {text}.")
+    assert pickle.loads(pickle.dumps(whole)) == copy.deepcopy(whole) == whole
+    assert dataclasses.replace(whole, weight=1).weight == 1
 
 
 def test_resolving_built_in_names_doesnt_load_the_editor() -> None:
