@@ -164,7 +164,9 @@ class IsolatedEngine(Engine):
     load_prompt_cache = _forwarded("load_prompt_cache")
     forget = _forwarded("forget")
 
-    def answer_all(self, requests: Iterable[Request | AskMessages], **named: Any) -> list[Outcome]:
+    def answer_all(
+        self, requests: Iterable[Request | AskMessages | str], **named: Any
+    ) -> list[Outcome]:
         """See Engine."""
         outcomes: list[Outcome] = self.call("answer_all", list(requests), **named)
         return outcomes

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PlainValidator, create_model
 
@@ -122,6 +122,15 @@ class ChatCompletionFields(_StrengthFields):
         guidance_scale and the like, of CHANGEABLE: single ones of a preset's.
         chat_template_kwargs: variables of the chat template.
     """
+
+    elsewhere: ClassVar[dict[str, str]] = {
+        **dict.fromkeys(
+            ("system", "system_prompt"),
+            'it is the first of the messages: {"role": "system", "content": "..."}',
+        ),
+        "sampling": "its fields stand here by themselves: temperature=0.7",
+        "template_arguments": "it is chat_template_kwargs here",
+    }
 
     functions: Any = None
     function_call: Any = None

@@ -38,10 +38,12 @@ class StrictParams(BaseModel):
     Attributes:
         options: what its fields say of themselves besides type, limits and default, by their public
             names and in the order of the help.
+        elsewhere: what isn't a field and is asked for in another way, and a clause that says so.
     """
 
     options: ClassVar[Options] = {}
     _words: ClassVar[dict[str, tuple[str, ...]]] = {}
+    elsewhere: ClassVar[dict[str, str]] = {}
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -82,7 +84,8 @@ class StrictParams(BaseModel):
             params = handler(data)
         except ValidationError as error:
             known = [field.alias or name for name, field in cls.model_fields.items()]
-            raise InvalidParameterError(_one_line(error, known, cls.spellings())) from None
+            said = _one_line(error, known, cls.spellings(), cls.elsewhere)
+            raise InvalidParameterError(said) from None
         cls._check_together(params)
         return params
 
@@ -107,7 +110,9 @@ class StrictParams(BaseModel):
         return type(self)(**{**self.model_dump(exclude_unset=True), **changes})
 
 
-def _one_line(error: ValidationError, known: list[str], others: dict[str, str]) -> str:
+def _one_line(
+    error: ValidationError, known: list[str], others: dict[str, str], elsewhere: dict[str, str]
+) -> str:
     parts = []
     for detail in error.errors(include_url=False)[:MOST_LINES]:
         where = ".".join(str(part) for part in detail["loc"] if isinstance(part, str))
@@ -117,8 +122,9 @@ def _one_line(error: ValidationError, known: list[str], others: dict[str, str]) 
             close = (
                 [others[where]] if where in others else get_close_matches(where[:64], known, n=1)
             )
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            parts.append(f"{shown}: no such parameter{hint}")
+            hint = f"did you mean {close[0]!r}?" if close else ""
+            hint = elsewhere.get(where, hint)
+            parts.append(f"{shown}: no such parameter{hint and f'; {hint}'}")
         elif where:
             parts.append(f"{shown}: {message}, got {_shown(detail['input'])}")
         else:

@@ -19,6 +19,7 @@ from amulet_local.loading.engine_parts import EngineParts
 from amulet_local.loading.kept_opening import KeptOpening
 from amulet_local.loading.open_model import OpenModel
 from amulet_local.params.choices import Scheduler
+from amulet_local.params.where_it_goes import hinting
 from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.prompts.dialogue import Dialogue
 from amulet_local.prompts.prompter import Messages, Prompter
@@ -104,9 +105,10 @@ class ConcurrentModel(OpenModel):
             chunk=chunk,
         )
 
+    @hinting(Ask.__annotations__, "; each request has its own: {'messages': ..., 'sampling': ...}")
     def answer_all(
         self,
-        requests: Iterable[Request | AskMessages],
+        requests: Iterable[Request | AskMessages | str],
         *,
         at_once: int | None = None,
         scheduler: Scheduler = "batched",
@@ -119,8 +121,9 @@ class ConcurrentModel(OpenModel):
         way keeps what was generated, what waits gets a CancelledError.
 
         Args:
-            requests: the arguments of `generate` as a mapping, `messages` among them, or what
-                `request` and `request_from_tokens` make. All are checked before the first answer.
+            requests: a question, or the arguments of `generate` as a mapping, `messages` among
+                them, or what `request` and `request_from_tokens` make. All are checked before the
+                first answer.
             at_once: most answers under way; as many as half of the free memory holds, 16 at most,
                 if None.
             scheduler: as for `pool`. "interleaved" gives the answers of `generate`, to the bit with
@@ -252,11 +255,11 @@ class ConcurrentModel(OpenModel):
         )
         return without_beams(request)
 
-    def _checked(self, request: Request | AskMessages) -> Request | AmuletError:
+    def _checked(self, request: Request | AskMessages | str) -> Request | AmuletError:
         try:
             if isinstance(request, Request):
                 return without_beams(request)
-            return self.request(**request)
+            return self.request(request) if isinstance(request, str) else self.request(**request)
         except AmuletError as error:
             return error
 

@@ -43,6 +43,20 @@ def test_a_type_checker_is_told_of_the_same_fields() -> None:
     assert AskCompletion.__optional_keys__ | {"stream"} == ChatCompletionFields.model_fields.keys()
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("system", "the first of the messages"),
+        ("sampling", "stand here by themselves: temperature"),
+        ("temprature", "did you mean 'temperature'"),
+    ],
+)
+def test_a_field_that_isnt_there_is_answered_with_what_is_meant(name: str, words: str) -> None:
+    fields: dict[str, Any] = {name: "Be brief."}
+    with pytest.raises(errors.InvalidParameterError, match=words):
+        ChatCompletionFields(**fields)
+
+
 def check_shape(name: str, value: Any) -> None:
     """Every key and type is that of llama-cpp-python's TypedDict of this name, and none is more."""
     from llama_cpp import llama_types

@@ -46,6 +46,18 @@ def tokens(outcome: Any) -> tuple[int, ...]:
 # --- what comes ----------------------------------------------------------------------------------
 
 
+def test_a_request_may_be_a_question_alone(tiny_engine: Engine) -> None:
+    asked: list[Any] = ["Why?", {"messages": "Why?"}]
+    whole, again = map(tokens, tiny_engine.answer_all(asked, scheduler="interleaved"))
+    assert whole == again == tiny_engine.generate("Why?").token_ids
+
+
+def test_what_is_asked_of_all_is_answered_with_where_it_stands(engine: Engine) -> None:
+    named: dict[str, Any] = {"sampling": SamplingParams(max_tokens=2)}
+    with pytest.raises(TypeError, match="'sampling'; each request has its own: "):
+        engine.answer_all(["Why?"], **named)
+
+
 @pytest.mark.parametrize("at_once", [1, 2, 8, None])
 def test_answers_are_those_of_single_calls_in_the_order_of_the_requests(
     engine: Engine, at_once: int | None
