@@ -61,6 +61,8 @@ class AmuletParams(StrictParams):
         echo_guard: the words of the preference itself gain nothing from the scale, so that the
             answer follows the preference instead of reciting it, and what it announces of itself
             isn't in its text.
+        decline_guard: an answer doesn't begin by declining ("I'm sorry, but I can't ...") where the
+            plain one wouldn't begin like that.
         form_guard: what the preferences ask for that can be counted ("in lower case", "without
             commas", "in at most 40 words") is kept, at any scale: the tokens that would
             break it aren't offered. Off where a grammar or schema says what the answer is.
@@ -222,6 +224,15 @@ class AmuletParams(StrictParams):
         bool,
         Option(
             "--echo-guard", GUARDS, "Don't strengthen a recital of the preference.", kind="switch"
+        ),
+    ] = False
+    decline_guard: Annotated[
+        bool,
+        Option(
+            "--decline-guard",
+            GUARDS,
+            "Don't let the preference make the model decline what it answers plainly.",
+            kind="switch",
         ),
     ] = False
     form_guard: Annotated[

@@ -35,7 +35,16 @@ class Preset:
 
 
 SWITCHED_ON: dict[str, Any] = dict.fromkeys(
-    ("echo_guard", "form_guard", "end_guard", "region_gating", "reasoning_gating", "watch"), True
+    (
+        "echo_guard",
+        "decline_guard",
+        "form_guard",
+        "end_guard",
+        "region_gating",
+        "reasoning_gating",
+        "watch",
+    ),
+    True,
 )
 """What `balanced` and `strong` switch on besides their scale."""
 

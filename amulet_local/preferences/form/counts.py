@@ -54,6 +54,9 @@ _COUNT = re.compile(
     rf"(?:(?: ?[-–] ?| to | or | and )(?P<to>{_NUMBER}))?(?: single| separate)?"
     rf"[- ]{_LOOKS}(?:{_UNIT})(?![\w'-])(?: (?P<or_fewer>{_OR_FEWER}))?"
 )
+_SHORTEST = re.compile(
+    r"(?:(?:keep it|be|answer|make it|reply) )?as (?:short|brief|concise) as (?:possible|you can)"
+)
 _RANGE = re.compile(rf"\bbetween ({_NUMBER}) and (?={_NUMBER}[- ])")
 
 _NOT_SO = re.compile(
@@ -86,6 +89,8 @@ def count_of(clause: str) -> Form:
     Args:
         clause: in lower case.
     """
+    if _SHORTEST.fullmatch(clause):
+        return Form(sentences=Count(None, 1))
     for found in _COUNT.finditer(clause):
         if not (_NOT_SO.search(clause[: found.start()]) or _OF_MORE.search(clause[found.end() :])):
             return _form(found)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from amulet_local.steering.guards.base import Guard
 from amulet_local.steering.guards.budget import KlBudget
 from amulet_local.steering.guards.code import CodeGate
+from amulet_local.steering.guards.decline import DeclineGuard
 from amulet_local.steering.guards.early_end import EarlyEnd
 from amulet_local.steering.guards.echo import EchoGuard
 from amulet_local.steering.guards.form import FormGuard
@@ -32,6 +33,7 @@ GUARDS: tuple[type[Guard], ...] = (
     GainCap,
     NoiseGuard,
     EchoGuard,
+    DeclineGuard,
     Plausibility,
     KlBudget,
 )

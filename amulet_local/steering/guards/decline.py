@@ -1,0 +1,107 @@
+"""Keeps a preference from making the model decline what it answers plainly.
+
+Small models answer "I'm sorry, but I can't assist with that." to a harmless question with "for a
+ten-year-old" behind it. Where the plain answer would begin otherwise, the words of such an opening
+aren't offered; where it would begin like that too, declining is the model's own and stays. Knows
+nothing about what is harmful, or about languages but English.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Sequence
+
+import numpy as np
+
+from amulet_local.llama.token_search import EDGE, union
+from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.steering.guards.base import Guard, Surroundings
+from amulet_local.steering.instructions import text_of
+from amulet_local.steering.step import Step
+from amulet_local.text.words import GrowingWords, words_of
+
+PLAIN_OPENS = 0.1
+"""Probability from which on the plain answer may begin as one that declines does."""
+
+OPENING_WORDS = 8
+"""In which an answer declines, a greeting included ("Oh, hello there! I'm sorry")."""
+
+_NO_LETTER = r"(?![^\W_])"
+_FIRST_WORDS = rf"(?<={EDGE})\s?(?i:i|sorry|unfortunately|as|my){_NO_LETTER}"
+"""With which an answer that declines begins, as tokens."""
+
+_SORRY = rf"(?<={EDGE})\s?(?i:sorry|unable|afraid){_NO_LETTER}"
+_DECLINES = {
+    ("i", "m"): _SORRY,
+    ("i", "am"): _SORRY,
+    ("i", "can"): rf"(?<={EDGE})['’]t{_NO_LETTER}",
+    ("as", "an"): rf"(?<={EDGE})\s?(?i:ai){_NO_LETTER}",
+    ("i",): rf"(?<={EDGE})\s?(?i:cannot|apologi[sz]e){_NO_LETTER}",
+}
+"""Tokens that decline behind the last words of an opening."""
+
+END_TOKENS = 400
+"""Of a prompt, in which such an opening is asked for."""
+
+_MEANT = frozenset(
+    ("sorry", "apology", "apologise", "apologize", "apologetic", "refuse", "decline")
+)
+"""Words of a prompt that ask for such an opening, or may."""
+
+
+class DeclineGuard(Guard):
+    """Refuses the words with which an answer declines, where the plain one wouldn't."""
+
+    def __init__(self, around: Surroundings) -> None:
+        """Begin with the prompts of these surroundings."""
+        super().__init__(around)
+        self._answer = GrowingWords()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._plain_opens = 1.0
+        self._is_meant = False
+        self.change(around)
+
+    @classmethod
+    def is_on(cls, around: Surroundings) -> bool:
+        """Whether it is switched on and there are two prompts to tell apart."""
+        amulet = around.amulet
+        is_steered = len(around.prompts) > 1 and around.vocabulary is not None
+        return amulet.decline_guard and is_steered and not around.text.is_json
+
+    def change(self, around: Surroundings) -> None:
+        """Go on with the prompts of these surroundings."""
+        super().change(around)
+        assert around.vocabulary is not None
+        ends = (text_of(around.vocabulary, prompt[-END_TOKENS:]) for prompt in around.prompts)
+        self._is_meant = any(not _MEANT.isdisjoint(words_of(text)) for text in ends)
+
+    @property
+    def _vocabulary(self) -> Vocabulary:
+        assert self.around.vocabulary is not None
+        return self.around.vocabulary
+
+    def refused(self, step: Step) -> Sequence[int]:
+        """The tokens that would decline here."""
+        answer, text = self._answer, self.around.text
+        if self._is_meant or text.in_reasoning or answer.n_words > OPENING_WORDS:
+            return ()
+        if not text.answer.strip():
+            self._plain_opens = self._probability(step)
+        if self._plain_opens >= PLAIN_OPENS:
+            return ()
+        having = self._vocabulary.token_search.having
+        last = tuple(answer.words[-2:])
+        found = [_DECLINES[words] for words in (last, last[-1:]) if words in _DECLINES]
+        refused: list[int] = union(having(pattern) for pattern in found).tolist()
+        return refused
+
+    def _probability(self, step: Step) -> float:
+        """With which the plain answer begins as one that declines."""
+        plain, normaliser = step.reference.plain, step.reference.plain_normaliser
+        tokens = self._vocabulary.token_search.having(_FIRST_WORDS)
+        return float(np.exp(plain[tokens].astype(np.float64) - normaliser).sum())
+
+    def accept(self, token: int, step: Step | None) -> None:
+        """Take the answer's next token."""
+        if not self.around.text.in_reasoning:
+            self._answer.push(self._decoder.decode(self._vocabulary.piece(token)))
