@@ -101,7 +101,7 @@ class Session:
         reasoning = ReasoningNote(enabled=stream)
         try:
             for n_chunks, chunk in enumerate(chunks):
-                self._say_what_is_added()
+                self._say_what_is_added(method)
                 if stream or not progress:
                     status.erase()
                 else:
@@ -126,12 +126,17 @@ class Session:
         self.warn(chunk.generation.warnings)
         return chunk.generation
 
-    def _say_what_is_added(self) -> None:
+    def _say_what_is_added(self, method: str | None) -> None:
         """Say it once, below llama.cpp's log, where it can be read."""
+        from amulet_local.preferences.preference import wished_form
+
         if self._question.runtime.verbose and not self._has_said_what_is_added:
             self._has_said_what_is_added = True
             for line in what_is_added(self._question):
                 note(line)
+            form = wished_form(self._question.preferences)
+            if form and self.strength(method or "amulet", self._question).form_guard:
+                note(f"form that is kept (--no-form-guard leaves it to the model): {form.in_words}")
 
     def strength(self, method: str, question: Question) -> AmuletParams:
         """The strength that `answer` asks for with these, before any guard lowers it."""

@@ -154,10 +154,13 @@ def test_what_is_added_to_a_question_can_be_seen() -> None:
 
 
 def test_what_is_added_stands_below_the_log_and_once(tiny_path: Path) -> None:
-    wish = ("--preference", "like a pirate", "--schedule", "parallel")
+    wish = ("--preference", "like a pirate, in two sentences", "--schedule", "parallel")
     lines = run("generate", "Hi", "-m", tiny_path, "-n", "2", "-v", *wish).err.splitlines()
-    added = [n for n, line in enumerate(lines) if line.startswith(("system text", "preference,"))]
+    added = [
+        n for n, line in enumerate(lines) if line.startswith(("system text", "preference,", "form"))
+    ]
     log = [n for n, line in enumerate(lines) if line.startswith(("llama_", "sched_", "load"))]
-    assert len(added) == 2
+    assert len(added) == 3
+    assert lines[added[-1]].endswith(": 2 sentences")
     assert len(log) > 20
     assert max(log) < min(added)

@@ -18,6 +18,15 @@ class Count(NamedTuple):
     least: int | None
     most: int | None
 
+    @property
+    def in_words(self) -> str:
+        """Both bounds, as "2", "at most 3" or "2 to 4"."""
+        if self.least == self.most:
+            return f"{self.most}"
+        if self.least is None:
+            return f"at most {self.most}"
+        return f"at least {self.least}" if self.most is None else f"{self.least} to {self.most}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Form:
@@ -66,6 +75,37 @@ class Form:
             ours, theirs = getattr(self, item.name), getattr(other, item.name)
             both[item.name] = ours | theirs if isinstance(ours, frozenset) else ours or theirs
         return Form(**both)
+
+    @property
+    def in_words(self) -> str:
+        """What it asks for, as a list."""
+        kinds = [f"no {kind}" for kind in sorted(self.without)]
+        kinds += [f"not the word {word!r}" for word in sorted(self.without_words)]
+        kinds += [f"not the letter {letter!r}" for letter in sorted(self.without_letters)]
+        if self.case is not None:
+            kinds.append(f"{self.case} case")
+        kinds += [
+            f"{count.in_words} {unit}"
+            for unit in ("sentences", "items", "paragraphs", "emojis")
+            if (count := getattr(self, unit)) is not None
+        ]
+        kinds += [
+            f"at most {most} {unit}"
+            for unit in ("words", "characters")
+            if (most := getattr(self, unit)) is not None
+        ]
+        kinds += [f"{text!r} in it" + (f" {n} times" if n > 1 else "") for text, n in self.mentions]
+        if self.opening:
+            kinds.append(f"begins with {self.opening!r}")
+        if self.closing:
+            kinds.append(f"ends with {self.closing!r}")
+        if self.is_quoted:
+            kinds.append("in quotation marks")
+        if self.sentence_end:
+            kinds.append(f"each sentence ends with {self.sentence_end!r}")
+        if self.has_line_per_sentence:
+            kinds.append("each sentence on a line of its own")
+        return ", ".join(kinds)
 
     def without_alone(self) -> Form:
         """What of it says what an answer doesn't have."""

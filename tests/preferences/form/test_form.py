@@ -127,6 +127,21 @@ def test_a_form_is_false_where_it_asks_for_nothing() -> None:
     assert Form(sentences=Count(None, 2))
 
 
+def test_a_form_is_said_in_words() -> None:
+    wishes = (
+        'no commas and no emojis, without the letter z, never use the word "very"',
+        "in lower case, at most 40 words, two to three sentences, under 300 characters",
+        'begin with "Well", end with "Bye", with the word "sun" twice',
+        "each sentence on a line of its own, every sentence ends with an exclamation mark",
+    )
+    assert [form_of(wish).in_words for wish in wishes] == [
+        "no commas, no emojis, not the word 'very', not the letter 'z'",
+        "lower case, 2 to 3 sentences, at most 40 words, at most 299 characters",
+        "'sun' in it 2 times, begins with 'Well', ends with 'Bye'",
+        "each sentence ends with '!', each sentence on a line of its own",
+    ]
+
+
 def test_of_two_forms_the_first_one_counts_where_they_contradict_each_other() -> None:
     both = Form(case="upper", without=frozenset(("commas",))).with_also(
         Form(case="lower", words=9, without=frozenset(("digits",)))

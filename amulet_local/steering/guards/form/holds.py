@@ -50,13 +50,8 @@ def unmet(n: int, unit: str, count: Count) -> str:
     least, most = count
     if n >= (least or 0) and (most is None or n <= most):
         return ""
-    if least == most:
-        wished = f"{most}"
-    elif least is None:
-        wished = f"at most {most}"
-    else:
-        wished = f"at least {least}" if most is None else f"{least} to {most}"
-    return f"the answer has {n} {unit}{'' if n == 1 else 's'}, and the preference says {wished}"
+    units = unit if n == 1 else f"{unit}s"
+    return f"the answer has {n} {units}, and the preference says {count.in_words}"
 
 
 _MARK = rf"[^\w\s{EDGE}\"“„'‘«(¿¡]|[\d_]"
