@@ -34,6 +34,8 @@ _SORRY = rf"(?<={EDGE})\s?(?i:sorry|unable|afraid){_NO_LETTER}"
 _DECLINES = {
     ("i", "m"): _SORRY,
     ("i", "am"): _SORRY,
+    ("m", "really"): _SORRY,
+    ("m", "very"): _SORRY,
     ("i", "can"): rf"(?<={EDGE})['’]t{_NO_LETTER}",
     ("as", "an"): rf"(?<={EDGE})\s?(?i:ai){_NO_LETTER}",
     ("i",): rf"(?<={EDGE})\s?(?i:cannot|apologi[sz]e){_NO_LETTER}",
