@@ -22,6 +22,7 @@ TOKENS = [
     " an",
     " AI",
     " so",
+    " very",
     "Oh",
     "! ",
     "Yeast",
@@ -72,6 +73,7 @@ def next_of(
     [
         (["I", "'m"], " sorry"),
         (["Oh", "! ", "I", "'m"], " sorry"),
+        (["I", "'m", " very"], " sorry"),
         (["I", " can"], "'t"),
         (["I"], " cannot"),
         (["As", " an"], " AI"),
