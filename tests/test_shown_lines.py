@@ -60,7 +60,7 @@ def files_of_a_user() -> dict[str, str]:
         "keys.txt": "a-key-of-at-least-sixteen-characters\n",
         "more.csv": "question\nHow do I sleep better?\nWhy is the sky blue?\n",
         "questions.jsonl": json_block("batch.md"),
-        "liked.jsonl": json_block("learn.md"),
+        "liked.jsonl": json_block("learn.md") * 3,  # `--holdout 0.2` needs five and more
     }
 
 
