@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from amulet_local.common.errors import InvalidParameterError
+from amulet_local.preferences.wording import SHORTHAND
 
 BUILT_IN_PREFERENCES = MappingProxyType(
     {
@@ -159,7 +160,8 @@ def word_problem(word: str, known: Iterable[str]) -> str | None:
     if near:
         text = f" As a text it takes a full stop: {word + '.'!r:.80}" if word.isalpha() else ""
         return f"no preference is called {word!r:.80}; did you mean {near[0]!r}?{text}"
-    if _WORD.fullmatch(word) and len(word) <= MAX_NAME_LENGTH:
+    is_word = _WORD.fullmatch(word) and len(word) <= MAX_NAME_LENGTH
+    if is_word or word.lower() in SHORTHAND:
         return None
     shown = ", ".join(known[:40]) + (", ..." if len(known) > 40 else "")
     return (

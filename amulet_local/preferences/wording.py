@@ -60,6 +60,14 @@ INSTRUCTION_WORDS = _words(
 """First words of a text that tells the model already what to do, or who asks: "Use simple words.",
 "Sé breve.", "I'm a beginner."."""
 
+SHORTHAND = {
+    "eli5": "so that a five-year-old child understands it",
+    "eli10": "so that a ten-year-old child understands it",
+    "tl;dr": "in a sentence or two",
+    "tldr": "in a sentence or two",
+}
+"""What people write for a phrase of manner."""
+
 MANNER_FRAME, QUALITY_FRAME = "Answer the question", "Make the answer"
 """What is put before a text that isn't an instruction by itself."""
 
@@ -108,12 +116,13 @@ def as_instruction(text: str) -> str:
     becomes "Answer the question in Spanish.": small models follow it where they don't follow "en
     español". An instruction or a whole sentence stays what it is, and anything else, be it an
     adjective or a noun, becomes "Make the answer short and dry.". A text that doesn't end like a
-    sentence gets a full stop.
+    sentence gets a full stop; "ELI5" is said in words.
 
     Args:
         text: what the user wrote; not blank.
     """
     text = text.strip()
+    text = SHORTHAND.get(text.rstrip(_ENDS).lower(), text)
     closed = text if text[-1] in _ENDS else f"{text}."
     if language := languages.named(text.rstrip(_ENDS)):
         return f"{MANNER_FRAME} in {language}."

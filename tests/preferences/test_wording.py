@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from amulet_local.preferences.names import BUILT_IN_PREFERENCES
-from amulet_local.preferences.preference import Preference
+from amulet_local.preferences.preference import Preference, resolve
 from amulet_local.preferences.wording import as_instruction
 
 
@@ -116,3 +116,11 @@ def test_an_instruction_ends_like_a_sentence_once(text: str) -> None:
 def test_built_in_preferences_are_phrases_of_manner(name: str) -> None:
     text = BUILT_IN_PREFERENCES[name]
     assert Preference(text=text).instruction == f"Answer the question {text}."
+
+
+@pytest.mark.parametrize("text", ["ELI5", "eli5.", "TL;DR", "tldr"])
+def test_shorthand_is_said_in_words_and_is_no_unknown_name(text: str) -> None:
+    (preference,) = resolve(text)
+    assert ("five-year-old" if "eli" in text.lower() else "a sentence or two") in (
+        preference.instruction
+    )
