@@ -130,6 +130,7 @@ def said(wish: str, script: str, otherwise: str = " more.") -> str:
         ("in two paragraphs", "Be kind.", "Be kind.\n\n more"),
         ("in one paragraph", "Be kind:\n- bed\n\nRead.", "Be kind:\n- bed\n more\nRead."),
         ('begin with "Well"', " you can.", "Well you can."),
+        ('begin with "well, you"', " can.", "Well, you can."),
         ('end with "over"', "Be kind.", "Be kind. over"),
         ('end with "over"', "Be kind.\n\nRead.", "Be kind.\n\nRead.\n\nover"),
         ('end with "Read it."', "Be kind. Read it. And more.", "Be kind. Read it."),

@@ -89,6 +89,8 @@ def _holds(form: Form) -> list[Hold]:
     """What keeps a form; what is said first comes first."""
     holds: list[Hold] = []
     opening, closing = form.opening, form.closing
+    if form.case != "lower":
+        opening = opening[:1].upper() + opening[1:]
     if form.is_quoted:
         opening = QUOTE + opening
     if opening:
