@@ -109,6 +109,15 @@ class WordStarts:
             return after_mark + bare
         return after_mark + glued if ends_small else after_mark
 
+    def saying(self, word: str) -> list[int]:
+        """The tokens whose first word is all of this one, with whatever before and behind it.
+
+        Args:
+            word: in lower case.
+        """
+        tables = (*self._open, *self._closed)
+        return [token for table in tables for token in table.get(word, ())]
+
     def related(self, word: str) -> tuple[list[int], list[int]]:
         """The tokens of other words with the same root: "patience" and "patiently" of "patient".
 

@@ -53,3 +53,8 @@ def test_tokens_are_those_whose_first_word_is_a_beginning(pieces: list[str], wor
 def test_another_word_may_be_glued_to_one_if_it_is_whole_or_has_a_capital_letter() -> None:
     pieces = (b"british", b"British", b"Brit", b"b", b" British", b"\xc3", b"british, ")
     assert sorted(WordStarts(pieces).of("british")[2]) == [0, 1, 2, 6]
+
+
+def test_a_token_says_a_word_if_all_of_that_is_its_first_one() -> None:
+    pieces = (b"sorry", b" Sorry", b"sor", b"sorry, but", b"sorrys", b" so sorry", b"'")
+    assert sorted(WordStarts(pieces).saying("sorry")) == [0, 1, 3]

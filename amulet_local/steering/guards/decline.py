@@ -13,7 +13,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from amulet_local.llama.token_search import EDGE, union
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.steering.guards.base import Guard, Surroundings
 from amulet_local.steering.instructions import text_of
@@ -26,21 +25,20 @@ PLAIN_OPENS = 0.1
 OPENING_WORDS = 8
 """In which an answer declines, a greeting included ("Oh, hello there! I'm sorry")."""
 
-_NO_LETTER = r"(?![^\W_])"
-_FIRST_WORDS = rf"(?<={EDGE})\s?(?i:i|sorry|unfortunately|as|my){_NO_LETTER}"
-"""With which an answer that declines begins, as tokens."""
+_FIRST_WORDS = ("i", "sorry", "unfortunately", "as", "my")
+"""With which an answer that declines begins."""
 
-_SORRY = rf"(?<={EDGE})\s?(?i:sorry|unable|afraid){_NO_LETTER}"
+_SORRY = ("sorry", "unable", "afraid")
 _DECLINES = {
     ("i", "m"): _SORRY,
     ("i", "am"): _SORRY,
     ("m", "really"): _SORRY,
     ("m", "very"): _SORRY,
-    ("i", "can"): rf"(?<={EDGE})['’]t{_NO_LETTER}",
-    ("as", "an"): rf"(?<={EDGE})\s?(?i:ai){_NO_LETTER}",
-    ("i",): rf"(?<={EDGE})\s?(?i:cannot|apologi[sz]e){_NO_LETTER}",
+    ("i", "can"): ("t",),
+    ("as", "an"): ("ai",),
+    ("i",): ("cannot", "apologize", "apologise"),
 }
-"""Tokens that decline behind the last words of an opening."""
+"""What isn't said behind the last words of an opening."""
 
 END_TOKENS = 400
 """Of a prompt, in which such an opening is asked for."""
@@ -91,17 +89,18 @@ class DeclineGuard(Guard):
             self._plain_opens = self._probability(step)
         if self._plain_opens >= PLAIN_OPENS:
             return ()
-        having = self._vocabulary.token_search.having
         last = tuple(answer.words[-2:])
-        found = [_DECLINES[words] for words in (last, last[-1:]) if words in _DECLINES]
-        refused: list[int] = union(having(pattern) for pattern in found).tolist()
-        return refused
+        words = [word for key in (last, last[-1:]) for word in _DECLINES.get(key, ())]
+        return sorted({token for word in words for token in self._saying(word)})
 
     def _probability(self, step: Step) -> float:
         """With which the plain answer begins as one that declines."""
         plain, normaliser = step.reference.plain, step.reference.plain_normaliser
-        tokens = self._vocabulary.token_search.having(_FIRST_WORDS)
+        tokens = [token for word in _FIRST_WORDS for token in self._saying(word)]
         return float(np.exp(plain[tokens].astype(np.float64) - normaliser).sum())
+
+    def _saying(self, word: str) -> list[int]:
+        return self._vocabulary.word_starts.saying(word)
 
     def accept(self, token: int, step: Step | None) -> None:
         """Take the answer's next token."""

@@ -39,8 +39,10 @@ class SentenceMark(Hold):
         Strength puts the mark behind every other word ("Yeast! Is a fungus!"), where the plain
         prompt ends no sentence.
         """
-        if not self._may_end(at):
+        if not at.text or at.text[-1].isspace():
             return at.having(self._any_mark)
+        if not self._may_end(at):
+            return ()
         plain = at.step.reference.plain
         ends = at.having(SENTENCE_END)
         if len(ends) and plain[ends].max() < plain.max() - ENDS_WITHIN_NATS:
