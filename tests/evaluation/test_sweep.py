@@ -73,12 +73,12 @@ def test_values_are_tried_once_and_in_order() -> None:
 @pytest.mark.parametrize(
     ("sweep", "values", "words"),
     [
-        ("kl", (-0.1,), "from 0 to 1000 for this sweep, not -0.1"),
+        ("kl", (-0.1,), "from 0 to 1000 for --sweep kl, not -0.1"),
         ("kl", (float("nan"),), "not nan"),
         ("kl", (1001,), "not 1001"),
-        ("scale", (0.5,), "from 1 to 20 for this sweep, not 0.5"),
+        ("scale", (0.5,), "from 1 to 20 for --sweep scale, not 0.5"),
         ("scale", (float("inf"),), "not inf"),
-        ("target", (-0.1,), "from 0 to 1000 for this sweep, not -0.1"),
+        ("target", (-0.1,), "from 0 to 1000 for --sweep target, not -0.1"),
         ("kl", (0.1,) * (MAX_VALUES + 1), f"at most {MAX_VALUES}"),
     ],
 )

@@ -68,6 +68,9 @@ _NOT_SO = re.compile(
 )
 """What stands before a count that isn't of the answer, or isn't a limit."""
 
+_IN = re.compile(r"\b(?:in|only|just) $")
+"""What stands before "a sentence" that is all of the answer; "with a sentence" is of a part."""
+
 _OF_MORE = re.compile(
     r"^ ?(?:per|each|every|apiece|or more|or so|that|which|about|from|minimum|of age|word)\b"
 )
@@ -92,7 +95,11 @@ def count_of(clause: str) -> Form:
     if _SHORTEST.fullmatch(clause):
         return Form(sentences=Count(None, 1))
     for found in _COUNT.finditer(clause):
-        if not (_NOT_SO.search(clause[: found.start()]) or _OF_MORE.search(clause[found.end() :])):
+        before, behind = clause[: found.start()], clause[found.end() :]
+        is_bound = found["at_most"] or found["at_least"] or found["or_fewer"]
+        if found["n"] in ("a", "an") and not (is_bound or _IN.search(before)):
+            continue
+        if not (_NOT_SO.search(before) or _OF_MORE.search(behind)):
             return _form(found)
     return Form()
 
