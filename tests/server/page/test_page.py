@@ -136,7 +136,7 @@ def test_tokens_are_tinted_and_explained_by_their_trace(visit: Visits, served: S
 
 
 def test_everything_works_by_keyboard(visit: Visits, served_slowly: Served) -> None:
-    page = visit(served_slowly.url, max_tokens=300)
+    page = visit(served_slowly.url, max_tokens=800)
     page.locator("#question").focus()
     page.keyboard.type("What is tea?")
     stops = []
@@ -178,7 +178,7 @@ def change_and_more(page: Any) -> None:
 
 
 def test_the_strength_acts_while_text_streams(visit: Visits, served_slowly: Served) -> None:
-    page = visit(served_slowly.url, max_tokens=200, plain="never")
+    page = visit(served_slowly.url, max_tokens=800, plain="never")
     told = controls(page)
     ask(page, "Tell me a story about the sea.")
     page.wait_for_selector(f"{TOKEN}:nth-child(4)")
@@ -195,7 +195,7 @@ def test_the_strength_acts_while_text_streams(visit: Visits, served_slowly: Serv
 def test_a_preference_that_is_added_while_text_streams_is_followed(
     visit: Visits, served_slowly: Served
 ) -> None:
-    page = visit(served_slowly.url, max_tokens=200, plain="never")
+    page = visit(served_slowly.url, max_tokens=800, plain="never")
     told = controls(page)
     ask(page, "Tell me a story about the sea.")
     page.wait_for_selector(f"{TOKEN}:nth-child(4)")
