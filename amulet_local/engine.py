@@ -44,7 +44,7 @@ from amulet_local.openai.chat_completion import (
     create_chat_completion,
 )
 from amulet_local.params.choices import Placement
-from amulet_local.params.where_it_goes import instead_of_method
+from amulet_local.params.where_it_goes import AN_ANSWER, instead_of_method, written
 from amulet_local.preferences.names import BUILT_IN_PREFERENCES
 from amulet_local.preferences.preference import PreferencesLike, resolve
 from amulet_local.prompts.prompter import Messages
@@ -66,6 +66,7 @@ class Engine(ConcurrentModel):
             said = f"{kind!r} object has no attribute {name!r}{instead_of_method(name)}"
             raise AttributeError(said, name=name, obj=self)
 
+    @written(f"generate{AN_ANSWER}")
     def generate(
         self, messages: Messages, *, prompt_progress: Progress | None = None, **ask: Unpack[Ask]
     ) -> Generation:
@@ -108,6 +109,7 @@ class Engine(ConcurrentModel):
         """
         return last_of(self.stream_generate(messages, prompt_progress=prompt_progress, **ask))
 
+    @written(f"stream_generate{AN_ANSWER}")
     def stream_generate(
         self, messages: Messages, *, prompt_progress: Progress | None = None, **ask: Unpack[Ask]
     ) -> AnswerStream:
@@ -122,6 +124,7 @@ class Engine(ConcurrentModel):
         change = partial(self._request, messages, **unchangeable(ask))
         return AnswerStream(self._stream(request, prompt_progress, control), control, change)
 
+    @written("generate_choices('Name a colour.', 3, preference='creative')")
     def generate_choices(
         self,
         messages: Messages,
@@ -146,6 +149,7 @@ class Engine(ConcurrentModel):
             answers.append(self.generate(messages, prompt_progress=prompt_progress, **ask))
         return answers
 
+    @written(f"agenerate{AN_ANSWER}")
     async def agenerate(
         self, messages: Messages, *, prompt_progress: Progress | None = None, **ask: Unpack[Ask]
     ) -> Generation:
@@ -155,6 +159,7 @@ class Engine(ConcurrentModel):
         """
         return await self.astream(messages, prompt_progress=prompt_progress, **ask).whole()
 
+    @written(f"astream{AN_ANSWER}")
     def astream(
         self, messages: Messages, *, prompt_progress: Progress | None = None, **ask: Unpack[Ask]
     ) -> AsyncAnswerStream:
@@ -192,6 +197,7 @@ class Engine(ConcurrentModel):
         **ask: Unpack[AskCompletion],
     ) -> dict[str, Any] | Iterator[dict[str, Any]]: ...
 
+    @written("create_chat_completion([{'role': 'user', 'content': 'Hi'}], temperature=0.7)")
     def create_chat_completion(
         self, messages: Sequence[Mapping[str, Any]], **fields: Any
     ) -> dict[str, Any] | Iterator[dict[str, Any]]:
@@ -235,6 +241,7 @@ class Engine(ConcurrentModel):
         request = self._requests.from_tokens(plain_ids, preference_ids, ask)
         return last_of(self._stream(request, None, Control()))
 
+    @written("score('What is yeast?', 'A fungus.', preference='concise')")
     def score(
         self, messages: Messages, response: str | Sequence[int], **ask: Unpack[AskScore]
     ) -> Score:
@@ -291,6 +298,7 @@ class Engine(ConcurrentModel):
             placement=placement or placement_of(None),
         )
 
+    @written("learn([LikedText(...), ...], bank=['concise', 'formal'])")
     def learn(
         self,
         texts: Sequence[LikedText],
@@ -329,6 +337,7 @@ class Engine(ConcurrentModel):
             **params,
         )
 
+    @written("conversation(preference='concise')")
     def conversation(
         self, *, on_full: OnFull = "error", **ask: Unpack[AskConversation]
     ) -> Conversation:

@@ -84,6 +84,8 @@ class Entry:
         self._answers: TracedAnswers | None = None
         self._form: Form = model.form or "own"
         try:
+            if line.problem:
+                raise InvalidRequestError(line.problem)
             value = _json_of(line)
             is_openai = isinstance(value, Mapping) and "url" in value and "body" in value
             self._form = model.form or ("openai" if is_openai else "own")
@@ -295,7 +297,8 @@ def _json_of(line: InputLine) -> Any:
     except (ValueError, RecursionError) as error:
         reason = str(error).partition(";")[0]  # what follows is advice for programmers
         raise InvalidRequestError(
-            f'no JSON: {reason:.200}; a question is {{"prompt": "..."}}, or a line of a .txt file'
+            f'no JSON: {reason:.200}; a question is {{"prompt": "..."}}, a line of a .txt file, or '
+            f"a row of a .csv file"
         ) from None
 
 

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, cast
 
+from amulet_local.batch.tables import is_table, lines_of_rows, unread_columns
 from amulet_local.common.closing import Closing
 from amulet_local.common.errors import AmuletError, FileAccessError
 
@@ -44,6 +45,7 @@ class InputLine:
         number: of the line in there, from 1.
         data: what is in it; None if that is longer than MAX_LINE_BYTES.
         share: of the input, how much is read with it; None where its size isn't known.
+        problem: what is wrong with it, which nobody sees from the data; empty if nothing is.
     """
 
     place: tuple[int, int]
@@ -51,6 +53,7 @@ class InputLine:
     number: int
     data: bytes | None
     share: float | None
+    problem: str = ""
 
 
 def files_of(names: Sequence[str]) -> list[str]:
@@ -83,7 +86,11 @@ def is_among(path: str | os.PathLike[str], files: Sequence[str]) -> bool:
 
 
 class InputLines(Closing):
-    """Reads the lines of some files, one after the other."""
+    """Reads the lines of some files, one after the other.
+
+    Attributes:
+        remarks: what the user should know of the files.
+    """
 
     def __init__(self, files: Sequence[str]) -> None:
         """Begin to read.
@@ -92,10 +99,16 @@ class InputLines(Closing):
             files: their names; STDIN stands for standard input.
 
         Raises:
-            FileAccessError: one of them can't be read.
+            FileAccessError: one of them can't be read, or is a table without questions.
         """
         self._files = files
         self._sizes = [_size(name) for name in files]
+        self.remarks = [
+            f"{name}: nothing is read of {', '.join(map(repr, columns[:9]))}"
+            for name, size in zip(files, self._sizes, strict=True)
+            if size is not None and is_table(name)
+            if (columns := _unread_columns(name))
+        ]
         self._read: queue.Queue[InputLine | AmuletError | None] = queue.Queue(_N_AHEAD)
         self._closed = threading.Event()
         threading.Thread(target=self._run, name="amulet-lines", daemon=True).start()
@@ -143,36 +156,101 @@ class InputLines(Closing):
             return
 
     def _lines(self, place: int, name: str) -> Iterator[InputLine]:
-        number = n_no_text = 0
-        try:
-            with _opened(name) as raw:
-                packed = raw.peek(2)[:2] == _GZIP
-                file = cast(BinaryIO, _Packed(raw)) if packed else raw
-                while line := file.readline(MAX_LINE_BYTES + 1):
-                    data: bytes | None = line
-                    n_bytes = len(line)
-                    while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
-                        data, line = None, file.readline(MAX_LINE_BYTES + 1)
-                        n_bytes += len(line)
-                        if n_bytes > ENDLESS_LINE_BYTES:
-                            raise OSError(f"the next one has no end within {n_bytes:,} bytes")
-                    number += 1
-                    n_no_text = n_no_text + 1 if _is_no_text(data) else 0
-                    if n_no_text > MOST_NO_TEXT:
-                        raise OSError(f"this is no text: {n_no_text} lines in a row aren't UTF-8")
-                    if data is None or data.strip():
-                        shown = "" if name == STDIN else name
-                        share = self._share(place, raw)
-                        yield InputLine((place, number), shown, number, data, share)
-        except (OSError, EOFError, zlib.error) as error:  # BadGzipFile is an OSError
-            reason = getattr(error, "strerror", None) or error
-            raise FileAccessError(f"can't read {name!r} after line {number}: {reason}") from None
+        shown = "" if name == STDIN else name
+        with _OpenLines(name) as read:
+            if is_table(name):
+                for row in lines_of_rows(read.whole_lines(), name):
+                    share = self._share(place, read)
+                    where = (place, row.number)
+                    yield InputLine(where, shown, row.number, row.data, share, row.problem)
+                return
+            for data in read.lines():
+                if data is None or data.strip():
+                    where = (place, read.n_lines)
+                    yield InputLine(where, shown, read.n_lines, data, self._share(place, read))
 
-    def _share(self, place: int, raw: io.BufferedReader) -> float | None:
+    def _share(self, place: int, read: _OpenLines) -> float | None:
         sizes = [size for size in self._sizes if size is not None]
         if len(sizes) < len(self._sizes) or not sum(sizes):
             return None
-        return (sum(sizes[:place]) + raw.tell()) / sum(sizes)
+        return (sum(sizes[:place]) + read.n_bytes) / sum(sizes)
+
+
+class _OpenLines(Closing):
+    """Reads the lines of a file, packed or not.
+
+    Attributes:
+        n_lines: that were read.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.n_lines = 0
+        self._name = name
+        with self._reporting():
+            # a descriptor of its own: at the end of the program nobody waits for the thread to
+            # leave stdin
+            self._raw = open(os.dup(0) if name == STDIN else name, "rb")  # noqa: SIM115 - see close
+
+    @property
+    def n_bytes(self) -> int:
+        """How much of what is stored was read."""
+        return self._raw.tell()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._raw.close()
+
+    def lines(self) -> Iterator[bytes | None]:
+        """Its lines; None for one that is longer than MAX_LINE_BYTES.
+
+        Raises:
+            FileAccessError: it can't be read any further, or is no text.
+        """
+        with self._reporting():
+            n_no_text = 0
+            packed = self._raw.peek(2)[:2] == _GZIP
+            file = cast(BinaryIO, _Packed(self._raw)) if packed else self._raw
+            while line := file.readline(MAX_LINE_BYTES + 1):
+                data: bytes | None = line
+                n_bytes = len(line)
+                while len(line) > MAX_LINE_BYTES and not line.endswith(b"\n"):
+                    data, line = None, file.readline(MAX_LINE_BYTES + 1)
+                    n_bytes += len(line)
+                    if n_bytes > ENDLESS_LINE_BYTES:
+                        raise OSError(f"the next one has no end within {n_bytes:,} bytes")
+                self.n_lines += 1
+                n_no_text = n_no_text + 1 if _is_no_text(data) else 0
+                if n_no_text > MOST_NO_TEXT:
+                    raise OSError(f"this is no text: {n_no_text} lines in a row aren't UTF-8")
+                yield data
+
+    def whole_lines(self) -> Iterator[bytes]:
+        """The same of a table, which has no such long ones.
+
+        Raises:
+            FileAccessError: see `lines`, or one is that long.
+        """
+        for data in self.lines():
+            if data is None:
+                raise FileAccessError(
+                    f"{self._name!r}, line {self.n_lines}, has more than {MAX_LINE_BYTES} bytes"
+                )
+            yield data
+
+    @contextlib.contextmanager
+    def _reporting(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, EOFError, zlib.error) as error:  # BadGzipFile is an OSError
+            reason = getattr(error, "strerror", None) or error
+            raise FileAccessError(
+                f"can't read {self._name!r} after line {self.n_lines}: {reason}"
+            ) from None
+
+
+def _unread_columns(name: str) -> list[str]:
+    with _OpenLines(name) as read:
+        return unread_columns(read.whole_lines(), name)
 
 
 class _Packed(gzip.GzipFile):
@@ -206,11 +284,6 @@ def _is_no_text(data: bytes | None) -> bool:
         return "\0" in data.decode()
     except UnicodeDecodeError:
         return True
-
-
-def _opened(name: str) -> io.BufferedReader:
-    # a descriptor of its own: at the end of the program nobody waits for the thread to leave stdin
-    return open(os.dup(0) if name == STDIN else name, "rb")
 
 
 def _size(name: str) -> int | None:

@@ -45,7 +45,8 @@ HELP = """Answer every line of a file, many at once.
 
 A line is {"prompt": "..."} or {"messages": [...]}, with "id", "preference",
 "temperature" and the like where it differs from the flags; or a line of
-OpenAI's batch files. Records come as they are done. The same command again
+OpenAI's batch files; or a row of a .csv file with columns of these names.
+Records come as they are done. The same command again
 goes on where it ended, however it ended: a line with a record isn't asked
 again. A bad line has an error in its record, and the exit code is 4.
 --ray has a cluster answer. docs/batch.md has all of it."""
@@ -178,7 +179,11 @@ def run(options: BatchOptions) -> None:
         chosen = _on_ray
     elif needs_child([(question.model, question.runtime.use)], question.runtime.isolate):
         chosen = _in_child
-    with InputLines(files) as lines, chosen(options, question, settings, at_once) as answering:
+    with ExitStack() as closing:
+        lines = closing.enter_context(InputLines(files))
+        for remark in lines.remarks:
+            note(f"warning: {remark}")
+        answering = closing.enter_context(chosen(options, question, settings, at_once))
         tally = _answered(options, question, answering, lines, files)
     _tell(options, tally)
     if tally.n_failed:

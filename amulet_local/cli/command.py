@@ -62,6 +62,7 @@ class HelpCommand(TyperCommand):
             raise
         if ctx.resilient_parsing:
             return rest
+        self._take_model(ctx)
         text = next((name for name in ("prompt", "text") if self._is_words(ctx, name)), None)
         if text == "prompt" and _takes_model(ctx, ctx.params[text]):
             ctx.params[text] = rest.pop(0) if rest else None
@@ -81,6 +82,21 @@ class HelpCommand(TyperCommand):
             hint = "; a model is named with -m" if "model" in ctx.params else ""
             ctx.fail(f"more than there is a place for: {shlex.join(rest):.200}{hint}")
         return rest
+
+    def _take_model(self, ctx: Any) -> None:
+        """Take the first of several questions or files as the model if it is one.
+
+        Raises:
+            typer.BadParameter: it is all that there is, and something else is needed.
+        """
+        for param in self.params:
+            words = ctx.params.get(param.name)
+            if param.param_type_name != "argument" or param.nargs != -1 or not words:
+                continue
+            if _takes_model(ctx, words[0]):
+                if param.required and not words[1:]:
+                    ctx.fail(f"{words[0]!r:.80} is a model; {param.metavar} is missing")
+                ctx.params[param.name] = words[1:] or None
 
     def _is_words(self, ctx: Any, name: str) -> bool:
         """Whether a text without quotes may stand in the place `name`, and something does."""

@@ -129,7 +129,11 @@ def _plan(options: TuneOptions) -> SweepPlan:
     if options.questions is not None:
         what = "the file of questions"
         text = read_file(options.questions, what, FileAccessError)
-        questions = parse_questions(text, f"{what} {options.questions!r}")
+        questions = parse_questions(
+            text,
+            f"{what} {options.questions!r}",
+            is_table=options.questions.lower().endswith(".csv"),
+        )
     elif options.question:
         for text in options.question:
             check_text("QUESTION", text)

@@ -52,7 +52,8 @@ class TuneOptions:
             "--questions",
             panel=WHAT,
             metavar="FILE",
-            help='Read them from FILE: a line each, or JSON (a list or lines) with "question".',
+            help='Read them from FILE: a line each, JSON (a list or lines) with "question", or a '
+            "table (.csv) with such a column.",
         ),
     ] = None
     preference: Annotated[

@@ -30,7 +30,7 @@ from amulet_local.loading.stream_lock import StreamLock
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.choices import Placement
 from amulet_local.params.sampling import SamplingParams
-from amulet_local.params.where_it_goes import hinting
+from amulet_local.params.where_it_goes import hinting, written
 from amulet_local.preferences.preference import PreferencesLike
 from amulet_local.prompts.dialogue import Turn
 
@@ -129,6 +129,7 @@ class Conversation:
         return messages
 
     @hinting(_SETTINGS, "; settings are changed with set(...)")
+    @written("send('Hello')")
     def send(
         self, text: str, *, trace: int | None = None, prompt_progress: Progress | None = None
     ) -> Generation:
@@ -145,6 +146,7 @@ class Conversation:
         return self.stream(text, trace=trace, prompt_progress=prompt_progress).whole()
 
     @hinting(_SETTINGS, "; settings are changed with set(...)")
+    @written("stream('Hello')")
     def stream(
         self, text: str, *, trace: int | None = None, prompt_progress: Progress | None = None
     ) -> TurnStream:
@@ -294,6 +296,7 @@ class Conversation:
             )
 
     @hinting(_SETTINGS)
+    @written("set(preference='concise')")
     def set(
         self,
         *,

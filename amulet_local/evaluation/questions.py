@@ -1,14 +1,18 @@
 """Questions to tune with: a handful of the project's own, or the user's from a file.
 
-Knows nothing about models. A file is a JSON list of texts or of objects with a "question", JSON
-lines of the same, or plain text with a question on each line.
+Knows nothing about models. A file is a JSON list of texts or of objects with a "question" (or
+"prompt", or "instruction"), JSON lines of the same, a table (.csv) with such a column, or plain
+text with a question on each line.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 from typing import Any
 
+from amulet_local.common.csv_tables import CsvTable
 from amulet_local.common.errors import InvalidTextError
 
 QUESTIONS = (
@@ -28,19 +32,24 @@ QUESTIONS = (
 """Of different kinds: advice, knowledge, writing, feelings, lists."""
 
 MAX_QUESTIONS = 1000
+QUESTION_FIELDS = ("question", "prompt", "instruction")
+"""What a question is called, where a file names it."""
 
 
-def parse_questions(text: str, place: str) -> tuple[str, ...]:
+def parse_questions(text: str, place: str, *, is_table: bool = False) -> tuple[str, ...]:
     """The questions in a file's text, each once.
 
     Args:
         place: what to call the file in an error.
+        is_table: whether it is CSV.
 
     Raises:
         InvalidTextError: there is none, or too many, or an entry isn't a question.
     """
     entries: list[tuple[str, Any]]
-    if text.lstrip().startswith("["):
+    if is_table:
+        entries = table_entries(text, place)
+    elif text.lstrip().startswith("["):
         entries = [(f"entry {n}", item) for n, item in enumerate(_json_list(text, place), 1)]
     else:
         lines = [(n, line.strip()) for n, line in enumerate(text.split("\n"), 1)]
@@ -55,6 +64,32 @@ def parse_questions(text: str, place: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(questions))
 
 
+def table_entries(text: str, place: str) -> list[tuple[str, dict[str, str]]]:
+    """The rows of a table, each with where it is.
+
+    Args:
+        text: of a CSV file.
+        place: what to call the file in an error.
+
+    Raises:
+        InvalidTextError: a row can't be read.
+    """
+    entries = []
+    for n, row in enumerate(CsvTable(io.StringIO(text, newline="")).rows(), 1):
+        if row.problem:
+            raise InvalidTextError(f"{place}, line {row.number}: {row.problem}")
+        entries.append((f"row {n}", row.cells))
+    return entries
+
+
+def question_of(entry: Any) -> str:
+    """The question of an entry: a text, or an object with one; empty if there is none."""
+    if isinstance(entry, dict):
+        named = [entry[name] for name in QUESTION_FIELDS if entry.get(name) not in (None, "")]
+        entry = named[0] if named else ""
+    return entry.strip() if isinstance(entry, str) else ""
+
+
 def _json_list(text: str, place: str) -> list[Any]:
     try:
         entries = json.loads(text)
@@ -66,9 +101,9 @@ def _json_list(text: str, place: str) -> list[Any]:
 
 
 def _line(line: str, where: str) -> Any:
-    """What a line holds: JSON where it begins like an object."""
+    """What a line holds: JSON where it begins like an object, or is a text of JSON."""
     if not line.startswith("{"):
-        return line
+        return _json_text(line)
     try:
         return json.loads(line)
     except (ValueError, RecursionError):
@@ -76,9 +111,16 @@ def _line(line: str, where: str) -> Any:
 
 
 def _question(entry: Any, where: str) -> str:
-    question = entry.get("question") if isinstance(entry, dict) else entry
-    if not isinstance(question, str) or not question.strip():
+    question = question_of(entry)
+    if not question:
         raise InvalidTextError(
             f'{where}: has to be a question, as a text or as {{"question": "..."}}'
         )
-    return question.strip()
+    return question
+
+
+def _json_text(line: str) -> str:
+    if line.startswith('"'):
+        with contextlib.suppress(ValueError):
+            return str(json.loads(line))
+    return line

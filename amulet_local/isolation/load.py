@@ -19,9 +19,10 @@ from amulet_local.loading.approved_files import needs_isolation
 from amulet_local.loading.isolated import is_isolated
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.runtime_fields import RuntimeFields
-from amulet_local.params.where_it_goes import instead_of_runtime
+from amulet_local.params.where_it_goes import instead_of_runtime, written
 
 
+@written("load('model.gguf', n_ctx=2048)")
 def load(
     model: str | os.PathLike[str] = model_store.DEFAULT_MODEL,
     *,

@@ -20,6 +20,7 @@ from amulet_local.loading.engine_parts import EngineParts, load_parts
 from amulet_local.loading.shared_rows import SharedRows
 from amulet_local.optimizer import compiled
 from amulet_local.params.runtime import RuntimeParams
+from amulet_local.params.where_it_goes import written
 
 
 class OpenModel(Closing):
@@ -33,6 +34,7 @@ class OpenModel(Closing):
         warnings: what the user should know about this model and these options.
     """
 
+    @written("load('model.gguf', n_ctx=2048), which makes one")
     def __init__(
         self,
         model: str | os.PathLike[str],

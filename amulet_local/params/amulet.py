@@ -6,7 +6,7 @@ Knows nothing about how they are carried out.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -79,6 +79,8 @@ class AmuletParams(StrictParams):
     Raises:
         InvalidParameterError: a value is out of range, both ways are mixed, or the scale overflows.
     """
+
+    is_in_python: ClassVar[bool] = True
 
     alpha: Annotated[
         NonNegative,

@@ -32,6 +32,19 @@ Probability = Annotated[Finite, Field(ge=0, le=1)]
 Share = Annotated[Finite, Field(gt=0, le=1)]
 
 
+OTHER_WORDS = {
+    "temp": "temperature",
+    "max_new_tokens": "max_tokens",
+    "max_completion_tokens": "max_tokens",
+    "n_predict": "max_tokens",
+    "scale": "guidance_scale",
+    "strength": "guidance_scale",
+}
+"""What other programs call an option."""
+OF_AN_ANSWER = ("preference", "avoid", "system", "preset", "method", "placement")
+"""What an answer is asked for, beside the options."""
+
+
 class StrictParams(BaseModel):
     """Frozen, keyword-only, no unknown names; a bad value raises InvalidParameterError.
 
@@ -39,11 +52,13 @@ class StrictParams(BaseModel):
         options: what its fields say of themselves besides type, limits and default, by their public
             names and in the order of the help.
         elsewhere: what isn't a field and is asked for in another way, and a clause that says so.
+        is_in_python: whether a program makes one, and may take it for another one of these.
     """
 
     options: ClassVar[Options] = {}
     _words: ClassVar[dict[str, tuple[str, ...]]] = {}
     elsewhere: ClassVar[dict[str, str]] = {}
+    is_in_python: ClassVar[bool] = False
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -52,7 +67,8 @@ class StrictParams(BaseModel):
         def __new__(cls, *unnamed: Any, **_: Any) -> StrictParams:
             """Refuse an argument without its name."""
             if unnamed:
-                example = f"{cls.__name__}({next(iter(cls.model_fields))}=...)"
+                first = next(iter(cls.options or cls.model_fields))
+                example = f"{cls.__name__}({first}=...)"
                 raise TypeError(f"{cls.__name__} takes its arguments by name: {example}")
             return super().__new__(cls)
 
@@ -83,9 +99,7 @@ class StrictParams(BaseModel):
         try:
             params = handler(data)
         except ValidationError as error:
-            known = [field.alias or name for name, field in cls.model_fields.items()]
-            said = _one_line(error, known, cls.spellings(), cls.elsewhere)
-            raise InvalidParameterError(said) from None
+            raise InvalidParameterError(_one_line(error, cls._instead_of)) from None
         cls._check_together(params)
         return params
 
@@ -97,6 +111,24 @@ class StrictParams(BaseModel):
             for name, option in cls.options.items()
             for other in (*option.chat, *option.flags.split())
         }
+
+    @classmethod
+    def _instead_of(cls, given: str) -> str:
+        """A clause that says what to write for what is no field; empty for no idea."""
+        if given in cls.elsewhere:
+            return cls.elsewhere[given]
+        known = [field.alias or name for name, field in cls.model_fields.items()]
+        name = cls.spellings().get(given) or OTHER_WORDS.get(given, given)
+        if name in known:
+            return f"did you mean {name!r}?"
+        if cls.is_in_python:
+            if name in OF_AN_ANSWER:
+                return f"it is for an answer: engine.generate(..., {name}=...)"
+            for other in StrictParams.__subclasses__():
+                if other.is_in_python and name in other.options:
+                    return f"it is a field of {other.__name__}: {other.__name__}({name}=...)"
+        close = get_close_matches(given[:64], known, n=1)
+        return f"did you mean {close[0]!r}?" if close else ""
 
     def _check_together(self) -> None:
         """Raise InvalidParameterError where values exclude each other."""
@@ -110,20 +142,14 @@ class StrictParams(BaseModel):
         return type(self)(**{**self.model_dump(exclude_unset=True), **changes})
 
 
-def _one_line(
-    error: ValidationError, known: list[str], others: dict[str, str], elsewhere: dict[str, str]
-) -> str:
+def _one_line(error: ValidationError, instead_of: Callable[[str], str]) -> str:
     parts = []
     for detail in error.errors(include_url=False)[:MOST_LINES]:
         where = ".".join(str(part) for part in detail["loc"] if isinstance(part, str))
         shown = where if len(where) <= 60 else where[:57] + "..."
         message = detail["msg"].removeprefix("Value error, ").replace("Input should", "must")
         if detail["type"] == "extra_forbidden":
-            close = (
-                [others[where]] if where in others else get_close_matches(where[:64], known, n=1)
-            )
-            hint = f"did you mean {close[0]!r}?" if close else ""
-            hint = elsewhere.get(where, hint)
+            hint = instead_of(where)
             parts.append(f"{shown}: no such parameter{hint and f'; {hint}'}")
         elif where:
             parts.append(f"{shown}: {message}, got {_shown(detail['input'])}")

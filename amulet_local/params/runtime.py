@@ -5,7 +5,7 @@ Knows nothing about the model: what depends on it is checked where it is known.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PlainValidator, model_validator
 
@@ -78,6 +78,8 @@ class RuntimeParams(StrictParams):
             is, rows share no work, and there is no batched schedule.
         verbose: show llama.cpp's log on stderr.
     """
+
+    is_in_python: ClassVar[bool] = True
 
     n_ctx: Annotated[
         int,

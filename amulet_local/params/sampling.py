@@ -5,7 +5,7 @@ Knows nothing about llama.cpp's samplers, which carry it out.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, PrivateAttr
 
@@ -76,6 +76,8 @@ class SamplingParams(StrictParams):
             answer; "inline" leaves it in the text, tags and all.
         seed: 0 to 2^32 - 2; None draws one, reported in the result.
     """
+
+    is_in_python: ClassVar[bool] = True
 
     max_tokens: Annotated[
         int,

@@ -12,20 +12,12 @@ from collections.abc import Callable, Collection, Iterable
 from typing import ParamSpec, TypeVar
 
 from amulet_local.params.amulet import AmuletParams
+from amulet_local.params.base import OF_AN_ANSWER, OTHER_WORDS
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.params.sampling import SamplingParams
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
-
-_OTHER_WORDS = {
-    "temp": "temperature",
-    "max_new_tokens": "max_tokens",
-    "max_completion_tokens": "max_tokens",
-    "n_predict": "max_tokens",
-    "scale": "guidance_scale",
-    "strength": "guidance_scale",
-}
 
 _OTHER_CALLS = {
     "stream": "; stream_generate(...) gives the pieces as they come",
@@ -48,10 +40,8 @@ _OTHER_METHODS = {
 """Methods of llama-cpp-python's and of others' models."""
 
 
-_OF_AN_ANSWER = frozenset(
-    ("preference", "avoid", "system", "preset", "method", "amulet", "sampling", "placement")
-)
-"""What an answer is asked for, beside the options."""
+AN_ANSWER = "('What is yeast?', preference='concise')"
+"""The arguments of a call that asks something."""
 
 
 def instead_of_method(name: str) -> str:
@@ -71,9 +61,9 @@ def instead_of(name: str, known: Iterable[str], *, write: str = "write ") -> str
     if name in _OTHER_CALLS:
         return _OTHER_CALLS[name]
     close = difflib.get_close_matches(name[:64], known, n=1)
-    if close and name not in _OTHER_WORDS:
+    if close and name not in OTHER_WORDS:
         return f"; did you mean {close[0]!r}?"
-    name = _OTHER_WORDS.get(name, name)
+    name = OTHER_WORDS.get(name, name)
     for kind in (SamplingParams, AmuletParams, RuntimeParams):
         name = kind.spellings().get(name, name)
     if name in known:
@@ -94,7 +84,7 @@ def instead_of(name: str, known: Iterable[str], *, write: str = "write ") -> str
 
 def instead_of_runtime(name: str) -> str:
     """The same for an argument that `load` doesn't have: what is for an answer is given there."""
-    if name in _OF_AN_ANSWER:
+    if name in (*OF_AN_ANSWER, "amulet", "sampling"):
         return f"; it is for an answer: engine.generate(..., {name}=...)"
     lead = "it is for an answer: engine.generate(...) with "
     return instead_of(name, RuntimeParams.options, write=lead)
@@ -119,6 +109,29 @@ def hinting(
                 if name not in own:
                     hint = "" if name in known else instead_of(name, known)
                     raise TypeError(f"got an unexpected keyword argument {name!r}{lead}{hint}")
+            return call(*arguments, **named)
+
+        return checked
+
+    return decorate
+
+
+def written(example: str) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+    """A decorator: arguments that a call has no place for are answered with how one is written.
+
+    Args:
+        example: a call.
+    """
+
+    def decorate(call: Callable[_P, _T]) -> Callable[_P, _T]:
+        signature = inspect.signature(call)
+
+        @functools.wraps(call)
+        def checked(*arguments: _P.args, **named: _P.kwargs) -> _T:
+            try:
+                signature.bind(*arguments, **named)
+            except TypeError as error:
+                raise TypeError(f"{error}; write {example}") from None
             return call(*arguments, **named)
 
         return checked

@@ -19,7 +19,7 @@ from amulet_local.loading.engine_parts import EngineParts
 from amulet_local.loading.kept_opening import KeptOpening
 from amulet_local.loading.open_model import OpenModel
 from amulet_local.params.choices import Scheduler
-from amulet_local.params.where_it_goes import hinting
+from amulet_local.params.where_it_goes import hinting, written
 from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.prompts.dialogue import Dialogue
 from amulet_local.prompts.prompter import Messages, Prompter
@@ -106,6 +106,7 @@ class ConcurrentModel(OpenModel):
         )
 
     @hinting(Ask.__annotations__, "; each request has its own: {'messages': ..., 'sampling': ...}")
+    @written("answer_all(['What is yeast?', 'What is malt?'], at_once=2)")
     def answer_all(
         self,
         requests: Iterable[Request | AskMessages | str],

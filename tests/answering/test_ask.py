@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from amulet_local import Conversation, Engine, Generation, SamplingParams
+from amulet_local import Conversation, Engine, Generation, SamplingParams, load
 from amulet_local.answering.ask import (
     Ask,
     AskChange,
@@ -102,6 +102,34 @@ def test_what_a_conversation_is_not_told_with_a_question_is_set(engine: Engine) 
     with pytest.raises(TypeError, match=r"write sampling=SamplingParams\(max_tokens=\.\.\.\)"):
         talk.set(max_tokens=5)  # type: ignore[call-arg]
     assert talk.turns == ()
+
+
+@pytest.mark.parametrize(
+    ("call", "shown"),
+    [
+        (lambda engine: engine.generate(QUESTION, "concise"), "generate('What is yeast?', pref"),
+        (lambda engine: engine.generate(), "missing a required argument: 'messages'; write gen"),
+        (lambda engine: engine.stream_generate(QUESTION, "concise"), "stream_generate('What is"),
+        (lambda engine: engine.astream(QUESTION, "concise"), "astream('What is yeast?', preferen"),
+        (lambda engine: engine.agenerate(QUESTION, "concise"), "agenerate('What is yeast?', pref"),
+        (lambda engine: engine.generate_choices(QUESTION), "generate_choices('Name a colour.', 3"),
+        (lambda engine: engine.score(QUESTION), "score('What is yeast?', 'A fungus.', preferen"),
+        (lambda engine: engine.conversation("concise"), "conversation(preference='concise')"),
+        (lambda engine: engine.conversation().send(QUESTION, "concise"), "send('Hello')"),
+        (lambda engine: engine.conversation().stream(), "stream('Hello')"),
+        (lambda engine: engine.conversation().set("concise"), "set(preference='concise')"),
+        (lambda engine: engine.create_chat_completion(), "create_chat_completion([{'role': "),
+        (lambda engine: engine.answer_all([QUESTION], 4), "answer_all(['What is yeast?', "),
+        (lambda _: Engine("model.gguf"), "write load('model.gguf', n_ctx=2048)"),
+        (lambda _: Engine("model.gguf", n_ctx=2048), "write load('model.gguf', n_ctx=2048)"),
+        (lambda _: load("model.gguf", 2048), "write load('model.gguf', n_ctx=2048)"),
+    ],
+)
+def test_a_call_that_cant_be_read_is_answered_with_how_it_is_written(
+    call: Callable[[Any], Any], shown: str, engine: Engine
+) -> None:
+    with pytest.raises(TypeError, match=re.escape(shown)):
+        call(engine)
 
 
 @pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import json
 import os
 import random
 import threading
@@ -183,3 +184,53 @@ def test_a_file_is_known_by_any_of_its_names(tmp_path: Path) -> None:
         assert is_among(name, ["-", str(tmp_path / "gone"), str(path)])
     assert not is_among(tmp_path / "gone", [str(path), str(tmp_path / "gone")])
     assert not is_among(tmp_path, [str(path)])
+
+
+def test_rows_of_a_table_are_lines_with_the_fields_of_its_columns(tmp_path: Path) -> None:
+    rows = 'ID;Question;Temperature;Author\r\na;"Why; and\r\nhow?";0.5;Ann\r\n;;;\r\nb;Who?;;Bo\r\n'
+    (tmp_path / "a.csv").write_bytes(b"\xef\xbb\xbf" + rows.encode())
+    (tmp_path / "b.CSV.gz").write_bytes(gzip.compress(b"prompt\nWhat is m\xc3\xa4rchen?\n"))
+    found = lines_of(tmp_path / "a.csv", tmp_path / "b.CSV.gz")
+    assert [(line.place, line.number, json.loads(line.data or b"")) for line in found] == [
+        ((0, 2), 2, {"id": "a", "question": "Why; and\r\nhow?", "temperature": "0.5"}),
+        ((0, 5), 5, {"id": "b", "question": "Who?"}),
+        ((1, 2), 2, {"prompt": "What is m\u00e4rchen?"}),
+    ]
+    assert [line.problem for line in found] == ["", "", ""]
+    shares = [line.share or 0 for line in found]
+    assert shares == sorted(shares)
+
+
+def test_columns_that_nothing_is_read_of_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("prompt,Preferense,id\nWhy?,concise,1\n", encoding="utf-8")
+    with InputLines([str(path)]) as lines:
+        assert lines.remarks == [f"{path}: nothing is read of 'preferense'"]
+
+
+@pytest.mark.parametrize(
+    ("row", "problem"),
+    [
+        (b"What is yeast, and malt?", "2 values under 1 headings; a text with ',' in it has to be"),
+        (b"Stra\xdfe?", "isn't UTF-8 text; save the table as CSV in UTF-8"),
+        (b'"Why" then?', "isn't sound CSV"),
+        (b'"' + b"x" * 200_000 + b'"', "isn't sound CSV"),
+    ],
+)
+def test_a_row_that_cant_be_read_is_a_bad_line_among_others(
+    row: bytes, problem: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"prompt\nHi\n" + row + b"\nBye\n")
+    first, bad, last = lines_of(path)
+    assert problem in bad.problem
+    assert (first.problem, last.problem) == ("", "")
+    assert (bad.number, last.number) == (3, 4)
+
+
+def test_a_table_without_questions_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    for heading in ("What is yeast?\nWhat is malt?\n", ""):
+        path.write_text(heading, encoding="utf-8")
+        with pytest.raises(FileAccessError, match=r"a\.csv.*name the columns, prompt or question"):
+            InputLines([str(path)])

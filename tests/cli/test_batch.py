@@ -42,6 +42,27 @@ def test_lines_of_a_text_file_are_questions(tiny_path: Path, tmp_path: Path) -> 
     assert answers[0] == answers[1]
 
 
+def test_rows_of_a_table_are_answered_as_lines_are(tiny_path: Path, tmp_path: Path) -> None:
+    table, lines = tmp_path / "in.csv", tmp_path / "in.jsonl"
+    table.write_text(
+        'question,max_tokens,preference,when\n"One, two?",2,formal,now\nThree?,,,\n"a" b,,,\n',
+        encoding="utf-8",
+    )
+    lines.write_text(
+        '{"prompt": "One, two?", "max_tokens": 2, "preference": "formal"}\n"Three?"\n',
+        encoding="utf-8",
+    )
+    of_table = run("batch", table, "-m", tiny_path, "--in-order", *SHORT)
+    of_lines = run("batch", lines, "-m", tiny_path, "--in-order", *SHORT)
+    assert (of_table.code, of_lines.code) == (4, 0)
+    *answered, bad = [json.loads(line) for line in of_table.out.splitlines()]
+    expected = [json.loads(line) for line in of_lines.out.splitlines()]
+    assert [one["text"] for one in answered] == [one["text"] for one in expected]
+    assert [one["completion_tokens"] for one in answered] == [2, 3]
+    assert "line 4: the row isn't sound CSV" in bad["error"]["message"]
+    assert "nothing is read of 'when'" in of_table.err
+
+
 def test_the_first_line_that_fails_is_said(tiny_path: Path, tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     source.write_text('"Hi"\nWhat is yeast?\nWho?\n', encoding="utf-8")

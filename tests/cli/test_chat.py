@@ -267,7 +267,6 @@ def test_help_lists_every_command_and_a_slip_gets_a_hint(shared: ChatTerminal) -
     assert "paste the text" in shared.say("/read notes.txt")
     assert "Ctrl-C stops an answer" in shared.say("/? shortcuts")
     assert "a question has no / before it" in shared.say("/help me write a letter")
-    assert "to leave: /exit" in shared.say("quit")
     for word in ("help", "?"):
         assert "/preference TEXT" in shared.say(word)
     assert "no command /ps: /stats says which model" in shared.say("ps")
@@ -333,14 +332,15 @@ def test_tab_completes_commands_and_names(shared: ChatTerminal) -> None:
     shared.wait(lambda: shared.is_ready)
 
 
+@pytest.mark.parametrize("leave", ["/bye", "exit"])
 def test_exit_and_what_was_typed_comes_back(
-    chat: Callable[..., ChatTerminal], tmp_path: Path
+    leave: str, chat: Callable[..., ChatTerminal], tmp_path: Path
 ) -> None:
     first = chat(*SHORT)
     first.wait(lambda: first.is_ready)
     assert "--continue" in "\n".join(first.lines)
     first.say("/stats")
-    first.type("/bye")
+    first.type(leave)
     first.press(ENTER)
     assert first.finish() == 0
     history = tmp_path / "data" / "chat-history.jsonl"
@@ -349,7 +349,7 @@ def test_exit_and_what_was_typed_comes_back(
     second.wait(lambda: second.is_ready)
     second.press(CTRL_D)
     assert second.finish() == 0
-    assert history.read_text(encoding="utf-8").splitlines() == ['"/stats"', '"/bye"']
+    assert history.read_text(encoding="utf-8").splitlines() == ['"/stats"', f'"{leave}"']
 
 
 @pytest.mark.parametrize("isolate", ["never", "always"])

@@ -237,6 +237,7 @@ def test_commands_of_other_programs_are_answered_with_what_does_it(name: str, an
         ("run", "run"),
         ("run llama3.2", "run"),
         ("pull Qwen/Qwen2.5-1.5B-Instruct-GGUF", "pull"),
+        *((word, "exit") for word in ("exit", "Quit", "bye", " :q ", "exit()", "quit;")),
     ],
 )
 def test_a_command_without_its_slash_is_one(typed: str, command: str) -> None:
@@ -247,7 +248,16 @@ def test_a_command_without_its_slash_is_one(typed: str, command: str) -> None:
 
 @pytest.mark.parametrize(
     "typed",
-    ["run away", "run a marathon in June", "list three fruits", "show me", "pull over", "5", "ps?"],
+    [
+        "run away",
+        "run a marathon in June",
+        "list three fruits",
+        "show me",
+        "pull over",
+        "5",
+        "ps?",
+        "exit strategies",
+    ],
 )
 def test_a_question_that_begins_with_a_commands_name_stays_one(typed: str) -> None:
     assert meant(typed) == typed

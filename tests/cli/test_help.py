@@ -339,6 +339,22 @@ def test_a_model_in_the_place_of_a_question_is_refused_beside_another_one(
     assert f"-m {name} names it" in call(command, name, "-m", "smollm2", *wish).error_line
 
 
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("tune", "no-such.gguf"), "no model 'no-such.gguf'"),
+        (("tune", "no-such.gguf", "Why?"), "no model 'no-such.gguf'"),
+        (("eval", "no-such.gguf"), "no model 'no-such.gguf'"),
+        (("batch", "no-such.gguf", "no.jsonl"), "no file 'no.jsonl'"),
+        (("batch", "no-such.gguf"), "is a model; FILE is missing"),
+    ],
+)
+def test_a_model_before_several_questions_or_files_is_the_model(
+    call: CallCli, arguments: tuple[str, ...], told: str
+) -> None:
+    assert told in call(*arguments).err
+
+
 def test_a_server_takes_the_model_without_its_flag(call: CallCli) -> None:
     outcome = call("serve", "no-such-file.gguf")
     assert "no model 'no-such-file.gguf'" in outcome.error_line

@@ -26,6 +26,8 @@ def test_there_is_a_handful_of_different_questions() -> None:
         "\n".join(f"  {text} " for text in ASKED) + "\n\n",
         "\r\n".join(ASKED),
         "\n".join((*ASKED, *ASKED)),
+        "\n".join(map(json.dumps, ASKED)),
+        "".join(json.dumps({"id": 3, "prompt": text}) + "\n" for text in ASKED),
     ],
 )
 def test_every_form_gives_the_same_questions(text: str) -> None:
@@ -64,3 +66,13 @@ def test_what_is_no_question_is_said_with_its_place(text: str, words: str) -> No
         parse_questions(text, "q.txt")
     assert words in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_table_has_its_questions_in_a_column() -> None:
+    quoted = [text.replace('"', '""') for text in ASKED]
+    table = "id;Question\r\n" + "".join(f'7;"{text}"\r\n' for text in quoted)
+    assert parse_questions(table, "x", is_table=True) == ASKED
+    with pytest.raises(InvalidTextError, match=r"^x, line 2: the row has 3 values under 1 head"):
+        parse_questions("question\nOne, two, three?\n", "x", is_table=True)
+    with pytest.raises(InvalidTextError, match=r"^x, row 1: has to be a question"):
+        parse_questions("One?\nTwo?\n", "x", is_table=True)

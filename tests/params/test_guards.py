@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
-from amulet_local import AmuletParams
+from amulet_local import AmuletParams, SamplingParams
 from amulet_local.common.errors import InvalidParameterError
 
 PAPER_SCALE = 5.648699006951202
@@ -73,6 +74,27 @@ def test_unknown_mix_is_a_typed_error(bad: Any) -> None:
 def test_unknown_names_are_a_typed_error(name: str) -> None:
     with pytest.raises(InvalidParameterError, match=f"{name}: no such parameter"):
         AmuletParams(**{name: 1})
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "hint"),
+    [
+        (AmuletParams, "scale", "did you mean 'guidance_scale'?"),
+        (AmuletParams, "strength", "did you mean 'guidance_scale'?"),
+        (AmuletParams, "kl_budgt", "did you mean 'kl_budget'?"),
+        (AmuletParams, "temperature", "a field of SamplingParams: SamplingParams(temperature=...)"),
+        (AmuletParams, "preference", "engine.generate(..., preference=...)"),
+        (SamplingParams, "temp", "did you mean 'temperature'?"),
+        (SamplingParams, "max_new_tokens", "did you mean 'max_tokens'?"),
+        (SamplingParams, "scale", "a field of AmuletParams: AmuletParams(guidance_scale=...)"),
+        (SamplingParams, "n_ctx", "a field of RuntimeParams: RuntimeParams(n_ctx=...)"),
+    ],
+)
+def test_a_name_of_another_place_is_answered_with_what_to_write(
+    kind: Any, name: str, hint: str
+) -> None:
+    with pytest.raises(InvalidParameterError, match=re.escape(hint)):
+        kind(**{name: 1})
 
 
 def test_parameters_cannot_be_changed_in_place() -> None:

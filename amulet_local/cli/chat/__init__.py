@@ -146,10 +146,6 @@ def converse(chat: Chat, commands: SlashCommands, questions: Questions, lines: T
             continue
         if not text.strip():
             continue
-        if chat.screen.is_typed and text.strip().lower() in ("exit", "quit", "bye"):
-            chat.screen.remark("to leave: /exit, or Ctrl-D")
-            write("\n")
-            continue
         said = parsed(meant(text) if chat.screen.is_typed else text)
         try:
             with chat.reporting():

@@ -150,11 +150,15 @@ class SlashLine:
 
 WITHOUT_SLASH = ("help", "?", "list", "ls", "ps", "pull", "run", "show")
 """Words that are commands of this chat or of other programs, and no questions."""
+LEAVING = ("exit", "quit", "bye", "exit()", "quit()", "q", ":q", ":q!", ":wq", ":x", "logout")
+"""What somebody types who wants to leave, in this or in another program."""
 
 
 def meant(text: str) -> str:
-    """What was typed, as a command where it is one without its slash: `ps`, `run NAME`."""
+    """What was typed, as a command where it is one without its slash: `ps`, `run NAME`, `exit`."""
     word, *rest = text.split()
+    if word.lower().rstrip(";") in LEAVING and not rest:
+        return "/exit"
     names_a_model = word.lower() in ("pull", "run") and len(rest) == 1 and _is_model(rest[0])
     if word.lower() in WITHOUT_SLASH and (not rest or names_a_model):
         return "/help" if word == "?" else f"/{text.strip()}"

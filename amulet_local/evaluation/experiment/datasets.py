@@ -9,9 +9,7 @@ then the item's own preferences. Their "rubrics" (or "rubric"), {"criteria": tex
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
 import json
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,13 +19,12 @@ from typing import Any
 
 from amulet_local.common import private_files
 from amulet_local.common.errors import InvalidParameterError, InvalidTextError
-from amulet_local.evaluation.questions import QUESTIONS
+from amulet_local.evaluation.questions import QUESTIONS, question_of, table_entries
 
 MAX_BYTES = 256 * 2**20
 MAX_OWN_PREFERENCES = 8
 """Each is a row that is computed."""
 
-_QUESTION_FIELDS = ("question", "prompt", "instruction")
 _INDEX_FIELDS = ("index", "idx", "id")
 
 
@@ -136,15 +133,7 @@ def read_datasets(paths: Sequence[Path]) -> list[Dataset]:
 
 def _entries(text: str, path: Path) -> Iterator[tuple[str, Any]]:
     if path.suffix.lower() == ".csv":
-        try:
-            heading, _, rest = text.lstrip("\ufeff").partition("\n")
-            separator = max(",;\t", key=heading.count)
-            table = io.StringIO(f"{heading.lower()}\n{rest}")
-            for n, row in enumerate(csv.DictReader(table, strict=True, delimiter=separator), 1):
-                if any(row.values()):
-                    yield f"row {n}", row
-        except csv.Error as error:
-            raise InvalidTextError(f"{path} isn't sound CSV: {error}") from None
+        yield from table_entries(text, str(path))
     elif text.lstrip().startswith("["):
         try:
             entries = json.loads(text)
@@ -174,14 +163,13 @@ def _item(entry: Any, where: str, dataset: str, position: int) -> Item:
         entry = {"question": entry}
     if not isinstance(entry, Mapping):
         raise InvalidTextError(f"{where}: has to be an object or a text")
-    found = [entry[name] for name in _QUESTION_FIELDS if entry.get(name) not in (None, "")]
-    if not (found and isinstance(found[0], str) and found[0].strip()):
+    question = question_of(entry)
+    if not question:
         raise InvalidTextError(f'{where}: has no text as its "question" (or "prompt")')
     indices = [entry[name] for name in _INDEX_FIELDS if entry.get(name) not in (None, "")]
     index = indices[0] if indices else position
     if isinstance(index, bool) or not isinstance(index, int | str):
         raise InvalidTextError(f"{where}: its index has to be a number or a text")
-    question = found[0].strip()
     preferences = _own_preferences(entry, where)
     criteria = _criteria(entry, where) if preferences else ()
     for text in (question, str(index), *preferences, *criteria):
