@@ -25,7 +25,7 @@ from amulet_local.cli.chat.settings import (
     changed_strength,
     in_chat,
 )
-from amulet_local.cli.chat.slash import help_text, meant, parsed, unknown
+from amulet_local.cli.chat.slash import help_text, meant, parsed, unknown, without_its_slash
 from amulet_local.cli.chat.talk import _fitted
 from amulet_local.cli.chat.type_ahead import TypeAhead
 from amulet_local.cli.columns import cells
@@ -261,6 +261,27 @@ def test_a_command_without_its_slash_is_one(typed: str, command: str) -> None:
 )
 def test_a_question_that_begins_with_a_commands_name_stays_one(typed: str) -> None:
     assert meant(typed) == typed
+
+
+@pytest.mark.parametrize(
+    ("typed", "command"),
+    [
+        ("preference concise", "/preference concise"),
+        ("Pref  funny and short", "/Pref funny and short"),
+        ("strength 2", "/strength 2"),
+        ("set temp 0.7", "/set temp 0.7"),
+        ("set the scene", ""),
+        ("preset", ""),
+        ("Preference shares or common ones, what is better?", ""),
+        ("What is a preference?", ""),
+    ],
+)
+def test_a_question_that_looks_like_a_command_is_told_of_its_slash(
+    typed: str, command: str
+) -> None:
+    told = without_its_slash(typed)
+    assert bool(told) is bool(command)
+    assert command in told
 
 
 @pytest.mark.parametrize("width", [40, 59, 79])

@@ -118,7 +118,7 @@ def converse(chat: Chat, commands: SlashCommands, questions: Questions, lines: T
     """Take questions and commands until they end."""
     from amulet_local.cli.chat.commands import Leave
     from amulet_local.cli.chat.settings import in_chat
-    from amulet_local.cli.chat.slash import meant, parsed
+    from amulet_local.cli.chat.slash import meant, parsed, without_its_slash
 
     n_interrupted = 0
     while True:
@@ -153,6 +153,8 @@ def converse(chat: Chat, commands: SlashCommands, questions: Questions, lines: T
                     chat.is_editing = False
                     commands.run(said)
                 elif not chat.takes(text):
+                    if chat.screen.is_typed and (hint := without_its_slash(text)):
+                        chat.screen.remark(hint)
                     chat.say(text)
         except Leave:
             return

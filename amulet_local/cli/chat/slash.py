@@ -165,6 +165,18 @@ def meant(text: str) -> str:
     return text
 
 
+def without_its_slash(text: str) -> str:
+    """What to say beside a question that looks like one of these commands without its slash:
+    "preference concise", "set temp 0.7"; empty for any other."""
+    word, *rest = text.split()
+    named = BY_NAME.get(word.lower())
+    if named is None or named.name not in ("preference", "strength", "preset", "set"):
+        return ""
+    if not 1 <= len(rest) <= 4 or (named.name == "set" and not set_as(rest[0].lower())):
+        return ""
+    return f"asked as a question; /{' '.join(text.split())} is the command"
+
+
 def parsed(text: str) -> SlashLine | None:
     """The command of a text; None for a text that is to be answered, "/etc/hosts" say."""
     match = _COMMAND.fullmatch(text.strip())
