@@ -12,11 +12,15 @@ from typing_extensions import Unpack
 from amulet_local.answering.ask import AskChange, check_names
 from amulet_local.answering.generation import Control
 from amulet_local.answering.request import Request
+from amulet_local.common.closing import Closing
 from amulet_local.common.results import Chunk
 
 
-class AnswerStream(Iterator[Chunk]):
-    """The pieces of one answer; the last one has all of it in `generation`."""
+class AnswerStream(Iterator[Chunk], Closing):
+    """The pieces of one answer; the last one has all of it in `generation`.
+
+    Use as a context manager, or `close` it, to leave it early.
+    """
 
     def __init__(
         self,

@@ -9,8 +9,9 @@ engine, the commands and their help go by that table.
 
 from __future__ import annotations
 
+import difflib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from amulet_local.common.errors import InvalidParameterError, UnknownMethodError
@@ -184,6 +185,21 @@ METHODS: dict[str, DecodingMethod] = {
 """Every method by name."""
 
 
+_IN_WORDS = {
+    **dict.fromkeys(("plain", "none", "off", "without"), "base"),
+    **dict.fromkeys(("prompt", "prompted", "preference"), "pref"),
+    "realigned": "amulet",
+}
+"""What answers are called in words -> the method that makes them."""
+
+
+def did_you_mean_method(name: str, known: Iterable[str]) -> str:
+    """What a name that none of these has may stand for, as a sentence; empty for no idea."""
+    close = difflib.get_close_matches(name.lower()[:64], list(known), n=1)
+    meant = _IN_WORDS.get(name.lower()) or (close[0] if close else "")
+    return f"did you mean {meant!r}? " if meant else ""
+
+
 def method_named(name: str) -> DecodingMethod:
     """The method called `name`.
 
@@ -192,5 +208,6 @@ def method_named(name: str) -> DecodingMethod:
     """
     method = METHODS.get(as_known(name, METHODS)) if isinstance(name, str) else None
     if method is None:
-        raise UnknownMethodError(f"no decoding method {name!r}; known: {', '.join(METHODS)}")
+        hint = did_you_mean_method(name, METHODS) if isinstance(name, str) else ""
+        raise UnknownMethodError(f"no decoding method {name!r}; {hint}known: {', '.join(METHODS)}")
     return method

@@ -313,6 +313,13 @@ def test_closed_stream_frees_the_engine(scripted: Engine) -> None:
     assert scripted.generate(MESSAGES, sampling=SAMPLING).text
 
 
+def test_a_stream_that_a_block_is_left_with_frees_the_engine(scripted: Engine) -> None:
+    with begin(scripted, preference="concise") as stream:
+        assert next(stream).generation is None
+    assert list(stream) == []
+    assert scripted.generate(MESSAGES, sampling=SAMPLING).text
+
+
 def test_change_on_a_closed_engine_is_a_typed_error(tiny_path: Path) -> None:
     engine = load(tiny_path, n_ctx=256)
     stream = begin(engine, preference="concise")

@@ -93,7 +93,9 @@ def test_a_strength_that_is_given_twice_is_refused(
         ("amulet:scale=much", "scale has to be a number"),
         ("amulet:scale=2@concise", "@ is for eval"),
         ("pref:scale=2", "has no strength to set"),
-        ("amulett", "no method or preset 'amulett'"),
+        ("amulett", "no method or preset 'amulett'; did you mean 'amulet'? known: base"),
+        ("plain", "no method or preset 'plain'; did you mean 'base'? known: base"),
+        ("xyz", "no method or preset 'xyz'; known: base"),
     ],
 )
 def test_every_command_says_the_same_of_what_is_no_method(

@@ -13,7 +13,7 @@ from typing import Any
 
 from amulet_local.common.errors import InvalidParameterError, UnknownMethodError
 from amulet_local.params.amulet import AmuletParams
-from amulet_local.steering.methods import METHODS, DecodingMethod, method_named
+from amulet_local.steering.methods import METHODS, DecodingMethod, did_you_mean_method, method_named
 from amulet_local.steering.presets import DEFAULT_PRESET, PRESETS, adjusted_strength, preset_named
 
 KEYS = {option.eval: name for name, option in AmuletParams.options.items() if option.eval}
@@ -95,8 +95,10 @@ def contestant(given: str, *, preset: str = DEFAULT_PRESET) -> Contestant:
     try:
         method = method_named(base)
     except UnknownMethodError:
+        known = (*METHODS, *PRESETS)
         raise UnknownMethodError(
-            f"no method or preset {base!r:.60}; known: {', '.join((*METHODS, *PRESETS))}"
+            f"no method or preset {base!r:.60}; {did_you_mean_method(base, known)}known: "
+            f"{', '.join(known)}"
         ) from None
     amulet, start = None, ""
     changes: dict[str, Any] = {}
