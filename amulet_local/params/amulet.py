@@ -67,7 +67,8 @@ class AmuletParams(StrictParams):
             commas", "in at most 40 words") is kept, at any scale: the tokens that would
             break it aren't offered. Off where a grammar or schema says what the answer is.
         end_guard: in the middle of a sentence the answer doesn't end, unless the reference gives
-            its end at least half of the probability.
+            its end at least half of the probability; nor behind a question that is all of it,
+            unless the plain row gives it as much.
         mix: "fixed" weights, or "adaptive" ones, which shift towards the preferences that the
             text so far lags behind on (MATO, arXiv 2605.25342).
         mix_temperature: tau of adaptive weights, in nats: large is nearly fixed.
@@ -253,7 +254,7 @@ class AmuletParams(StrictParams):
         Option(
             "--end-guard",
             GUARDS,
-            "Don't let the strength end the answer in mid-sentence.",
+            "Don't let the strength end the answer in mid-sentence, or with only a question.",
             kind="switch",
         ),
     ] = False

@@ -33,14 +33,17 @@ _MANNER = _words(
 """First words of a phrase that says in what way: "Answer the question in rhyme."."""
 
 INSTRUCTION_WORDS = _words(
-    "act add address adopt always answer appear apply ask assume avoid be begin behave break bring "
-    "cite compare consider contain cover describe do don't don’t draw emphasise emphasize end "
-    "ensure explain express finish focus follow format give highlight imagine imitate include "
-    "keep let limit list look make mention minimise minimize name never no offer omit only "
-    "organise organize please prefer present pretend provide put quote refer remember repeat "
-    "replace reply respond rhyme say show sound speak spell start state stay structure sum "
-    "summarise summarize talk teach tell think translate treat try use wrap write you "
-    "i i'm i’m im i've i’ve "
+    "act add address adopt always answer appear apply ask assume avoid be begin behave break "
+    "bring cite compare compliment consider contain convince cover describe do don't don’t draw "
+    "emphasise emphasize encourage end ensure entertain explain express finish focus follow "
+    "format gimme give greet help highlight imagine imitate include insult invent keep let "
+    "let's let’s limit list look make mention minimise minimize motivate name never no offer "
+    "omit only organise organize please praise prefer present pretend provide put quote refer "
+    "remember remind repeat replace reply respond rewrite rhyme roast roleplay say show "
+    "simplify sing skip sound speak spell start state stay stick stop structure sum summarise "
+    "summarize talk teach tell thank think throw translate treat try use whisper wrap write "
+    "yell you you're you’re "
+    "i i'm i’m im i've i’ve i'd i’d my we "
     "antworte antworten beantworte benutz benutze beschreib beschreibe bleib bleibe denk erklär "
     "erkläre erzähl erzähle formuliere gib halte lass mach mache nenne nutz nutze rede schreib "
     "schreibe sei seien sprich tu verhalte vermeide verwende zeig zeige "
@@ -69,10 +72,33 @@ SHORTHAND = {
 """What people write for a phrase of manner."""
 
 MANNER_FRAME, QUALITY_FRAME = "Answer the question", "Make the answer"
-"""What is put before a text that isn't an instruction by itself."""
+SENTENCE_FRAME = f"{MANNER_FRAME} like this:"
+"""What is put before a phrase of manner, before a quality, and before what says all by itself."""
 
-_FRAMES = (MANNER_FRAME, QUALITY_FRAME, "Answer")
+_FRAMES = (SENTENCE_FRAME, MANNER_FRAME, QUALITY_FRAME, "Answer")
 """What an instruction begins with that says nothing of the wish, be it a user's own."""
+
+_PLEASE = re.compile(
+    r"[\s,]+(?:please|pls|plz|thanks|thank you|thx|lol|bitte|danke|merci|stp|svp|por favor|gracias"
+    r"|per favore|grazie|obrigad[oa]|s['’]il (?:te|vous) pla[iî]t)[\s.!]*$",
+    re.I,
+)
+_ONLY = re.compile(r"^only\s+|\s+only$", re.I)
+_PAUSE = re.compile(r"[,;:(]|\s(?:-|–|and|but|with|without|as)\s")
+_MOST_WORDS_OF_A_QUALITY = 4
+_PARTICIPLES = _words("written said spoken told sung kept made put split cut spelt")
+_FINITE = re.compile(r"\b(?:should|must|ha(?:s|ve) to|needs? to|will|is|are)\b", re.I)
+
+_OBJECT = re.compile(r"\w+ (?:me|it|us|them|yourself|everything|things|stuff|the answer)\b", re.I)
+"""What follows a verb at the beginning: "sell me the answer", "throw in a joke"."""
+
+_REQUEST = re.compile(r"^(?:could|can|would|will) you (?:please |kindly )?(?P<what>[^?]+)\?", re.I)
+"""An instruction in the form of a question, which an answer would be given to."""
+
+_SAME_WORD_TWICE = re.compile(r"(\w+) (?:by|for|to) \1\b", re.I)
+"""A phrase of manner: "step by step"."""
+
+_CHINESE_OR_JAPANESE = re.compile("[\u3041-\u30ff\u4e00-\u9fff]")
 
 _ADJECTIVES_IN_LY = _words(
     "chilly costly curly daily deadly early elderly fatherly friendly ghostly heavenly holy homely "
@@ -114,26 +140,34 @@ def as_instruction(text: str) -> str:
 
     A phrase of manner becomes "Answer the question like a pirate.". A language in whatever language
     becomes "Answer the question in Spanish.": small models follow it where they don't follow "en
-    español". An instruction or a whole sentence stays what it is, and anything else, be it an
-    adjective or a noun, becomes "Make the answer short and dry.". A text that doesn't end like a
-    sentence gets a full stop; "ELI5" is said in words.
+    español". What says all by itself stays as it is, behind "Answer the question like this:",
+    without which a model may take it for a part of the question: an instruction, whole sentences, a
+    text with a verb like "should" or of more than a few words before its first pause. Anything
+    else, be it an adjective or a noun, becomes "Make the answer short and dry.". A "please" behind
+    a phrase is left out, "Could you write in Russian?" becomes "Please write in Russian.", and a
+    text that doesn't end like a sentence gets a full stop; "ELI5" is said in words.
 
     Args:
         text: what the user wrote; not blank.
     """
     text = text.strip()
     text = SHORTHAND.get(text.rstrip(_ENDS).lower(), text)
-    closed = text if text[-1] in _ENDS else f"{text}."
-    if language := languages.named(text.rstrip(_ENDS)):
-        return f"{MANNER_FRAME} in {language}."
+    text = _REQUEST.sub(r"Please \g<what>.", text)
     first = _first_word(text)
-    if first.lower() in INSTRUCTION_WORDS or _is_sentence(text):
-        return closed[0].upper() + closed[1:]
-    if first.lower() in _MANNER or _is_adverb(first.lower()):
+    phrase = _PLEASE.sub("", text)
+    if language := languages.named(_ONLY.sub("", phrase.rstrip(_ENDS))):
+        return f"{MANNER_FRAME} in {language}."
+    if _is_instruction(text, first.lower()) or _is_sentence(text):
+        return _as_it_is(text)
+    if first.lower() in _MANNER or _is_adverb(first.lower()) or _SAME_WORD_TWICE.match(text):
         if first.istitle():
-            closed = closed[0].lower() + closed[1:]
-        return f"{MANNER_FRAME} {closed}"
-    return f"{QUALITY_FRAME} {closed}"
+            phrase = phrase[0].lower() + phrase[1:]
+        return f"{MANNER_FRAME} {_closed(phrase)}"
+    if not _begins_a_quality(first.lower()) and (
+        _FINITE.search(phrase) or _words_before_a_pause(phrase) > _MOST_WORDS_OF_A_QUALITY
+    ):
+        return _as_it_is(text)
+    return f"{QUALITY_FRAME} {_closed(phrase)}"
 
 
 def unframed(instruction: str) -> str:
@@ -150,6 +184,31 @@ def _first_word(text: str) -> str:
     return found[1] if found else ""
 
 
+def _is_instruction(text: str, first: str) -> bool:
+    if first in INSTRUCTION_WORDS:
+        return True
+    return first not in _MANNER and _OBJECT.match(text) is not None
+
+
+def _begins_a_quality(word: str) -> bool:
+    """Whether it begins what an answer is made: "so that ...", "written in ..."."""
+    return word in ("so", "such") or word in _PARTICIPLES or (len(word) > 4 and word.endswith("ed"))
+
+
+def _words_before_a_pause(text: str) -> int:
+    return len(_PAUSE.split(text, maxsplit=1)[0].split())
+
+
+def _as_it_is(text: str) -> str:
+    return f"{SENTENCE_FRAME} {text[0].upper()}{_closed(text)[1:]}"
+
+
+def _closed(text: str) -> str:
+    if text[-1] in _ENDS:
+        return text
+    return f"{text}。" if _CHINESE_OR_JAPANESE.match(text[-1]) else f"{text}."
+
+
 def _is_adverb(word: str) -> bool:
     return len(word) > 4 and word.endswith("ly") and word not in _ADJECTIVES_IN_LY
 
@@ -157,9 +216,11 @@ def _is_adverb(word: str) -> bool:
 def _is_sentence(text: str) -> bool:
     """Whether it begins and ends as a sentence does, or there are several.
 
-    A letter of a script without capitals begins one too, and so does a Spanish mark.
+    A Spanish mark begins one too. A text in a script without capitals stays as it is.
     """
     several = re.search(rf"[{re.escape(_ENDS)}]\s+\S", text) is not None
     first = text.lstrip("¿¡")[:1]
-    begins = first.isalpha() and not first.islower()
-    return several or (text[-1] in _ENDS and (begins or first != text[:1]))
+    has_case = first.lower() != first.upper()
+    if first.isalpha() and not has_case:
+        return True
+    return several or (text[-1] in _ENDS and (first.isupper() or first != text[:1]))

@@ -77,6 +77,8 @@ class Recital:
             if (units := [words for text in phrase.split() if (words := words_of(text))])
         ]
         units = [unit for phrase in phrases for unit in phrase]
+        if len(units) == 3 and units[0] == units[2]:
+            return  # a figure of speech, such as "step by step"
         n_refused = min(REFUSED_AFTER, max(len(units) - 1, 2))
         for i, unit in enumerate(units):
             for n, following in ((HELD_AFTER, self._held), (n_refused, self._refused)):
@@ -95,9 +97,10 @@ class Recital:
             self._first |= first - {word for word in units[0][:1] if word in INSTRUCTION_WORDS}
 
     def _note_frame(self, instruction: str) -> None:
-        """The first word after what wording.py puts before a quality recites with it."""
+        """What wording.py puts before a quality opens no answer, and recites with what follows."""
         frame, words = words_of(QUALITY_FRAME), words_of(instruction)
         if words[: len(frame)] == frame and len(words) > len(frame):
+            self._follow(self._opening, [frame[:-1]], frame[-1:])
             self._follow(self._refused, [frame], [words[len(frame)]])
 
     def _follow(self, following: Next, before: Sequence[list[str]], unit: Sequence[str]) -> None:

@@ -91,9 +91,14 @@ _IN_ITSELF = {
 _PHRASE = re.compile(
     r"(?:(?:in het|in bahasa|in|en|auf|em|på|po|na|w|v|i|на|в|bahasa|trong tiếng|tiếng)\s+|"
     r"使用|用|以)?"
+    r"(?:(?P<variety>brazilian|european|mexican|argentin(?:e|ian)|canadian|swiss|austrian|british|american"
+    r"|australian|simplified|traditional|simple|plain|easy)\s+)?"
     r"(?P<name>\S+?)"
     r"(?:\s+(?:языке|keeles|keel)|で|로|으로)?"
 )
+
+
+_OF_ANY_LANGUAGE = ("simple", "plain", "easy", "simplified", "traditional")
 
 
 def named(text: str) -> str | None:
@@ -103,11 +108,16 @@ def named(text: str) -> str | None:
         text: "auf Deutsch", "français" or "in French", in any case.
 
     Returns:
-        "German", "French"; None for any other text.
+        "German", "Brazilian Portuguese", "simple English"; None for any other text.
     """
     found = _PHRASE.fullmatch(text.strip().lower())
     english = _ENGLISH.get(found["name"]) if found else None
-    return english.capitalize() if english else None
+    if not (found and english):
+        return None
+    variety = found["variety"] or ""
+    if variety and variety not in _OF_ANY_LANGUAGE:
+        variety = variety.capitalize()
+    return f"{variety} {english.capitalize()}".strip()
 
 
 def in_itself(words: Sequence[str]) -> list[str]:

@@ -177,10 +177,10 @@ def test_an_unknown_name_gets_a_suggestion(settings_file: Path, name: str, words
         ("Shakespearean", "Make the answer Shakespearean."),
         ("briefly", "Answer the question briefly."),
         ("easy-going", "Make the answer easy-going."),
-        ("rhyme", "Rhyme."),
+        ("rhyme", "Answer the question like this: Rhyme."),
         ("informal", "Make the answer informal."),
         ("formel.", "Make the answer formel."),
-        ("add", "Add."),
+        ("add", "Answer the question like this: Add."),
     ],
 )
 def test_a_word_that_names_nothing_is_a_text(

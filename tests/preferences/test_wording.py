@@ -22,6 +22,7 @@ from amulet_local.preferences.wording import as_instruction
         "en dos frases",
         "als müder Großvater",
         "à la manière d'un poète",
+        "step by step",
         "mit Beispielen",
         '"like a pirate" and short',
         "„mit Beispielen“",
@@ -50,10 +51,22 @@ def test_a_phrase_of_manner_is_what_to_answer_like(text: str) -> None:
         ("I want to laugh.", "I want to laugh."),
         ("用中文回答。", "用中文回答。"),
         ("¿puedes responder en español?", "¿puedes responder en español?"),
+        ("请用中文回答", "请用中文回答。"),
+        ("한국어로 답해 주세요", "한국어로 답해 주세요."),
+        ("sell me the answer like a TV commercial", "Sell me the answer like a TV commercial."),
+        ("I'd love pictures from nature", "I'd love pictures from nature."),
+        ("every answer should open with a joke", "Every answer should open with a joke."),
+        ("an emoji or two in every answer 🙂", "An emoji or two in every answer 🙂."),
+        ("be brief please", "Be brief please."),
+        (
+            "Could you write in Russian? My mother reads these.",
+            "Please write in Russian. My mother reads these.",
+        ),
+        ("can you please be brief?", "Please be brief."),
     ],
 )
-def test_what_is_a_sentence_already_stays_one(text: str, instruction: str) -> None:
-    assert as_instruction(text) == instruction
+def test_what_says_all_by_itself_stays_as_it_is(text: str, instruction: str) -> None:
+    assert as_instruction(text) == f"Answer the question like this: {instruction}"
 
 
 @pytest.mark.parametrize(
@@ -65,6 +78,12 @@ def test_what_is_a_sentence_already_stays_one(text: str, instruction: str) -> No
         "lower case only",
         "sea shanty",
         "come across as kind",
+        "poem in free verse",
+        "so that a child of ten understands it",
+        "written in the Spanish language only",
+        "wrapped in two pairs of double quotes",
+        "friendly but with no emojis and no exclamation marks",
+        "formal, as in a letter to somebody whom nobody knows",
     ],
 )
 def test_a_quality_or_a_thing_is_what_the_answer_is_made(text: str) -> None:
@@ -85,6 +104,12 @@ def test_a_capital_at_the_start_of_a_phrase_is_no_name() -> None:
         ("用中文。", "Answer the question in Chinese."),
         ("日本語で", "Answer the question in Japanese."),
         ("हिन्दी", "Answer the question in Hindi."),
+        ("in Portuguese please", "Answer the question in Portuguese."),
+        ("auf deutsch, bitte!", "Answer the question in German."),
+        ("russian pls", "Answer the question in Russian."),
+        ("only in French", "Answer the question in French."),
+        ("brazilian portuguese", "Answer the question in Brazilian Portuguese."),
+        ("in simple English, please", "Answer the question in simple English."),
     ],
 )
 def test_a_language_alone_is_asked_for_in_english(text: str, instruction: str) -> None:
@@ -96,12 +121,17 @@ def test_a_language_alone_is_asked_for_in_english(text: str, instruction: str) -
     [
         ("Spanish and short", "Make the answer Spanish and short."),
         ("in French, for a child", "Answer the question in French, for a child."),
-        ("Antworte auf Deutsch!", "Antworte auf Deutsch!"),
-        ("用中文回答。", "用中文回答。"),
+        ("Antworte auf Deutsch!", "Answer the question like this: Antworte auf Deutsch!"),
     ],
 )
 def test_a_language_in_a_longer_text_stays_as_it_is(text: str, instruction: str) -> None:
     assert as_instruction(text) == instruction
+
+
+def test_a_please_behind_a_phrase_is_left_out() -> None:
+    assert as_instruction("bullet points, please") == "Make the answer bullet points."
+    assert as_instruction("mit Beispielen bitte.") == "Answer the question mit Beispielen."
+    assert as_instruction("please") == "Answer the question like this: Please."
 
 
 @pytest.mark.parametrize("text", [" in rhyme ", "in rhyme.", "in rhyme!", "in 1 line…"])

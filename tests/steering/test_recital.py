@@ -75,6 +75,7 @@ def test_the_opening_neither_recites_nor_announces(preference: str, answer: str,
         ("as a bulleted list", LATER + "and make a "),
         ("use simple words", ""),
         ("a haiku", ""),
+        ("step by step", "You do it step by "),
         ("vegetarian, under 20 minutes", "For a vegetarian meal under 20 "),
     ],
 )
@@ -92,6 +93,12 @@ def test_after_three_words_the_next_is_refused_and_after_two_it_gains_nothing() 
     ):
         assert recital.held(after(LATER + said)) == held
         assert recital.refused(after(LATER + said)) == denied
+
+
+def test_what_is_put_before_a_quality_opens_no_answer() -> None:
+    assert refused("all lowercase", "make the ") == {"answer"}
+    assert refused("all lowercase", LATER + "make the ") == set()
+    assert refused("in lower case", "make the ") == set()
 
 
 def test_the_last_word_of_a_short_preference_is_refused() -> None:

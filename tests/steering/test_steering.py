@@ -629,6 +629,29 @@ def test_in_mid_sentence_only_a_likely_end_is_left(small: Realigner, share: floa
     assert np.isfinite(small.combine(*plainly.combine([plain, preference]))).all()
 
 
+@pytest.mark.parametrize("share", [0.49, 0.51])
+def test_behind_an_only_question_an_end_is_left_that_is_likely_in_the_plain_row(
+    small: Realigner, share: float
+) -> None:
+    plain, preference = small_rows()
+    others = np.delete(plain, [5, 6]).astype(np.float64)
+    plain[[5, 6]] = np.logaddexp.reduce(others) + np.log(share / (1 - share)) + np.log(0.5)
+    preference[[5, 6]] = preference.max() + 3
+    plan = RowPlan(has_plain=True, weights=(1.0,))
+    guarded = Steering(
+        plan, AmuletParams(guidance_scale=2, end_guard=True), small, end_tokens={5, 6}
+    )
+    refused = []
+    for token, text in enumerate(["Do you", " sleep?", " ", "Why?", " Go to bed.", " Sure?"]):
+        guarded.combine([plain, preference])
+        guarded.accept(token, text)
+        combined = small.combine(*guarded.combine([plain, preference]))
+        refused.append(bool(np.isneginf(combined[[5, 6]]).all()))
+    in_mid_sentence = False
+    only_a_question = share < LIKELY_END
+    assert refused == [in_mid_sentence, only_a_question, only_a_question, False, False, False]
+
+
 def test_of_json_only_string_values_are_steered(small: Realigner) -> None:
     plan = RowPlan(has_plain=True, weights=(1.0,))
     amulet = AmuletParams(guidance_scale=4, region_gating=True, watch=True)

@@ -12,7 +12,7 @@ import re
 from functools import lru_cache
 
 from amulet_local.preferences.form.characters import characters_of
-from amulet_local.preferences.form.counts import count_of, without_and
+from amulet_local.preferences.form.counts import count_of, with_ranges
 from amulet_local.preferences.form.form import ANY_FORM, Case, Count, Form
 from amulet_local.preferences.form.in_english import in_english
 from amulet_local.preferences.form.lines import lines_of
@@ -55,6 +55,6 @@ def form_of(wish: str) -> Form:
     for read in (lines_of, said_texts, characters_of):
         found, text = read(text)
         form = form.with_also(found)
-    for clause in _SEPARATOR.split(without_and(text.lower())):
+    for clause in _SEPARATOR.split(with_ranges(text.lower())):
         form = form.with_also(count_of(clause))
     return form

@@ -38,7 +38,8 @@ _LOOKS = r"(?:(?:short|brief|long|simple|little|tiny|clear|concise|plain|numbere
 
 _AT_MOST = (
     r"at (?:the )?(?:very )?most|(?:no|not) (?:more|longer) than|"
-    r"not? (?:over|above|exceeding|beyond)|never (?:exceed|more than|longer than|over)|"
+    r"not? (?:over|above|exceeding|beyond)|never (?:exceed|longer than|over)|"
+    r"never (?:read |write |want |use )?more than|"
     r"(?:not|don't|mustn't) (?:exceed|go over|go beyond|use more than|write more than)|"
     r"not exceeding|without exceeding|up to|(?:a )?max(?:imum)?\.?(?: of)?|"
     r"(?:limit|cap|restrict)(?:ed|ped)?(?: [a-z']+){0,3} (?:to|at)|within|limit of|"
@@ -58,6 +59,7 @@ _SHORTEST = re.compile(
     r"(?:(?:keep it|be|answer|make it|reply) )?as (?:short|brief|concise) as (?:possible|you can)"
 )
 _RANGE = re.compile(rf"\bbetween ({_NUMBER}) and (?={_NUMBER}[- ])")
+_ONE_OR_TWO = re.compile(rf"\b(?:an?|one) (?P<looks>{_LOOKS})(?P<unit>{_UNIT}) or two\b")
 
 _NOT_SO = re.compile(
     r"\b(?:each|every|per|apiece|not in|not only|about|around|roughly|some|approximately|approx|"
@@ -72,18 +74,19 @@ _IN = re.compile(r"\b(?:in|only|just) $")
 """What stands before "a sentence" that is all of the answer; "with a sentence" is of a part."""
 
 _OF_MORE = re.compile(
-    r"^ ?(?:per|each|every|apiece|or more|or so|that|which|about|from|minimum|of age|word)\b"
+    r"^ ?(?:per|each|every|apiece|or more|or so|that|which|about|from|minimum|of age|word"
+    r"|(?:in|to) (?:a|each|every|any) (?:sentence|line|paragraph|point|item|step))\b"
 )
 """What stands behind one."""
 
 
-def without_and(text: str) -> str:
-    """The text with "between 3 and 5" as "3 to 5".
+def with_ranges(text: str) -> str:
+    """The text with "between 3 and 5" as "3 to 5", and "a sentence or two" as "1 to 2 sentence".
 
     Args:
         text: in lower case.
     """
-    return _RANGE.sub(r"\1 to ", text)
+    return _ONE_OR_TWO.sub(r"1 to 2 \g<looks>\g<unit>", _RANGE.sub(r"\1 to ", text))
 
 
 def count_of(clause: str) -> Form:

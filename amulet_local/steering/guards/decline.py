@@ -34,6 +34,8 @@ _DECLINES = {
     ("i", "am"): _SORRY,
     ("m", "really"): _SORRY,
     ("m", "very"): _SORRY,
+    ("m", "so"): _SORRY,
+    ("m", "not"): ("sure",),
     ("i", "can"): ("t",),
     ("as", "an"): ("ai",),
     ("i",): ("cannot", "apologize", "apologise"),
@@ -44,7 +46,11 @@ END_TOKENS = 400
 """Of a prompt, in which such an opening is asked for."""
 
 _MEANT = frozenset(
-    ("sorry", "apology", "apologise", "apologize", "apologetic", "refuse", "decline")
+    (
+        *("sorry", "apology", "apologise", "apologize", "apologetic", "refuse", "decline"),
+        *("unsure", "uncertain", "doubt", "doubtful", "hesitant", "hesitate", "hedge"),
+        *("modest", "humble", "shy"),
+    )
 )
 """Words of a prompt that ask for such an opening, or may."""
 

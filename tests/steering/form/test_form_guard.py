@@ -136,3 +136,42 @@ def test_an_answer_ends_as_was_asked(wish: str, holds: Callable[[str], bool], dr
         n_ended += ended
         assert not ended or holds(text), text
     assert n_ended
+
+
+def told(form: Form, script: str) -> str:
+    """What is left of a text that is all that the rows find likely."""
+    made, text = steering(form), ""
+    for letter in script:
+        wanted = VOCABULARY.pieces.index(letter.encode())
+        row = np.full(VOCABULARY.n_tokens, -20.0, dtype=np.float32)
+        row[wanted], row[END] = 0.0, -8.0
+        made.combine([row, row.copy()])
+        if (token := made.likeliest()) in VOCABULARY.end_tokens:
+            return text
+        piece = VOCABULARY.pieces[token].decode()
+        text += piece
+        made.accept(token, piece)
+    return text
+
+
+@pytest.mark.parametrize(
+    ("wish", "script", "kept"),
+    [
+        (
+            "at most 8 words",
+            "- rest a lot\n- see a doctor\n- drink more\n",
+            "- rest a lot\n- see a doctor",
+        ),
+        ("at most 20 characters", "1. Read\n2. Sleep\n3. Eat well\n", "1. Read\n2. Sleep"),
+        (
+            "at most 9 words",
+            "Rest a lot. See a doctor. Drink more. Eat.",
+            "Rest a lot. See a doctor. Drink more.",
+        ),
+    ],
+)
+def test_a_limit_ends_an_answer_before_what_would_not_fit(
+    wish: str, script: str, kept: str
+) -> None:
+    assert told(form_of(wish), script).strip() == kept
+    assert told(ANY_FORM, script) == script

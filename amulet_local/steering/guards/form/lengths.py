@@ -20,11 +20,11 @@ from amulet_local.text.sentences import count_sentences, ends_sentence
 FEW_WORDS = 3
 """Up to which a limit of words ends an answer between two words."""
 
-NEAR_SHARE = 0.4
-"""Of a limit: where so much is left, sentences begin to end where they can."""
+NEAR_SHARE, LAST_SHARE = 0.5, 0.25
+"""Of a limit: where so much is left, sentences begin to end where they can, and do so in full."""
 
 MOST_NATS = 5.0
-"""By which the end of a sentence may be less likely than what would come, at the limit."""
+"""By which the end of a sentence may then be less likely than what would come."""
 
 _NO_LETTER = rf"(?<={EDGE})(?:[^\w{EDGE}]|_)"
 _NEW_LINE = r"\n"
@@ -75,18 +75,20 @@ class Units(Hold):
         self._is_few = unit == "word" and most <= FEW_WORDS
 
     def is_full(self, at: Position) -> bool:
-        """Whether another sentence, as long as those so far, would be too much."""
+        """Whether another sentence or item, as long as those so far, would be too much."""
         n = self._counted(at.text)
         if self._is_few:
             return n >= self._most and not at.next_text[:1].isalnum()
-        return at.is_between_sentences and n + n / count_sentences(at.text) > self._most
+        if not (at.is_between_sentences or at.is_between_items):
+            return False
+        return n + n / max(count_sentences(at.text), count_items(at.text)) > self._most
 
     def required(self, at: Position) -> Sequence[int] | Tokens:
         """Near the limit, what ends the sentence, if it is hardly less likely than what comes."""
         left = 1 - self._counted(at.text) / self._most
         if self._is_few or left > NEAR_SHARE or ends_sentence(at.text):
             return ()
-        reach = MOST_NATS * min(1.0, 1 - left / NEAR_SHARE)
+        reach = MOST_NATS * min(1.0, (NEAR_SHARE - left) / (NEAR_SHARE - LAST_SHARE))
         return at.likely(at.having(SENTENCE_END), reach)
 
     def refused(self, at: Position) -> Sequence[int] | Tokens:

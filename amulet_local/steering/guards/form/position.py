@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from amulet_local.llama.token_search import EDGE, Tokens
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.steering.step import Step
+from amulet_local.text.layout import count_items
 from amulet_local.text.sentences import count_sentences, ends_sentence
 
 TAIL_CHARACTERS = 200
@@ -69,6 +70,13 @@ class Position:
         if count_sentences(tail) == count_sentences(before):
             return False
         return self.text[-1].isspace() or self.would_end or self.next_text[:1].isspace()
+
+    @property
+    def is_between_items(self) -> bool:
+        """Whether a line of a list has ended here."""
+        if not (self.text.endswith("\n") or self.next_text.startswith("\n") or self.would_end):
+            return False
+        return count_items(self.text.rstrip().rpartition("\n")[2]) > 0
 
     def having(self, pattern: str) -> Tokens:
         """The tokens with this in their text (`TokenSearch.having`)."""
