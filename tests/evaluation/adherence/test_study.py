@@ -154,8 +154,9 @@ def test_preferences_of_ones_own_come_from_a_file(tmp_path: Path) -> None:
             preferences_in(file)
 
 
-def test_each_further_wishs_rule_tells_its_two_answers_apart() -> None:
-    file = Path(__file__).parents[3] / "docs" / "further_wishes.jsonl"
+@pytest.mark.parametrize("name", ["further_wishes", "typed_wishes/first", "typed_wishes/second"])
+def test_each_further_wishs_rule_tells_its_two_answers_apart(name: str) -> None:
+    file = Path(__file__).parents[3] / "docs" / f"{name}.jsonl"
     answers = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
     wishes = preferences_in(file)
     banked = {wording for preference in BANK for wording in preference.wordings}
