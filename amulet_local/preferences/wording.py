@@ -1,7 +1,8 @@
 """How a preference is said to the model: one sentence, whatever form its user gave it.
 
-Knows nothing about models or about where in a prompt the sentence goes. The first word decides, so
-that a person can tell what will be sent; a template of the user's own takes the place of all that.
+Knows nothing about models or about where in a prompt the sentence goes. The first word decides
+nearly always, so that a person can tell what will be sent; a template of the user's own takes the
+place of all that.
 docs/strength.md has what wordings were measured to do.
 """
 
@@ -154,7 +155,7 @@ def as_instruction(text: str) -> str:
     text = SHORTHAND.get(text.rstrip(_ENDS).lower(), text)
     text = _REQUEST.sub(r"Please \g<what>.", text)
     first = _first_word(text)
-    phrase = _PLEASE.sub("", text)
+    phrase = _PLEASE.sub("", text) or text
     if language := languages.named(_ONLY.sub("", phrase.rstrip(_ENDS))):
         return f"{MANNER_FRAME} in {language}."
     if _is_instruction(text, first.lower()) or _is_sentence(text):

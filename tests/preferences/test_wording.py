@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from amulet_local.preferences.names import BUILT_IN_PREFERENCES
 from amulet_local.preferences.preference import Preference, resolve
@@ -140,6 +142,16 @@ def test_an_instruction_ends_like_a_sentence_once(text: str) -> None:
     assert instruction == instruction.strip()
     assert instruction[-1] in ".!。…"
     assert instruction[-2] not in ".!。…"
+
+
+@given(
+    st.text(min_size=1, max_size=60).filter(str.strip),
+    st.sampled_from(["", ", please", " only", "please?", " bitte.", "。"]),
+)
+def test_any_text_is_said_behind_one_of_three_beginnings(text: str, end: str) -> None:
+    said = as_instruction(text + end)
+    assert said.startswith(("Answer the question ", "Make the answer "))
+    assert said == said.strip()
 
 
 @pytest.mark.parametrize("name", BUILT_IN_PREFERENCES)
