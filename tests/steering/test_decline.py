@@ -25,6 +25,7 @@ TOKENS = [
     " very",
     " not",
     " sure",
+    "Sorry",
     "Oh",
     "! ",
     "Yeast",
@@ -73,6 +74,8 @@ def next_of(
 @pytest.mark.parametrize(
     ("said", "word"),
     [
+        ([], "Sorry"),
+        (["Oh", "! "], "Sorry"),
         (["I", "'m"], " sorry"),
         (["Oh", "! ", "I", "'m"], " sorry"),
         (["I", "'m", " very"], " sorry"),

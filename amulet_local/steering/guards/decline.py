@@ -29,7 +29,9 @@ _FIRST_WORDS = ("i", "sorry", "unfortunately", "as", "my")
 """With which an answer that declines begins."""
 
 _SORRY = ("sorry", "unable", "afraid")
-_DECLINES = {
+_DECLINES: dict[tuple[str, ...], tuple[str, ...]] = {
+    (): ("sorry",),
+    ("oh",): ("sorry",),
     ("i", "m"): _SORRY,
     ("i", "am"): _SORRY,
     ("m", "really"): _SORRY,
