@@ -80,10 +80,13 @@ _FRAMES = (SENTENCE_FRAME, MANNER_FRAME, QUALITY_FRAME, "Answer")
 """What an instruction begins with that says nothing of the wish, be it a user's own."""
 
 _PLEASE = re.compile(
-    r"[\s,]+(?:please|pls|plz|thanks|thank you|thx|lol|bitte|danke|merci|stp|svp|por favor|gracias"
-    r"|per favore|grazie|obrigad[oa]|s['’]il (?:te|vous) pla[iî]t)[\s.!]*$",
+    r"(?:(?<!\ba)(?<!\band)(?<!\bor)(?<!\bsay)(?<!\bword)[\s,]+(?:please|pls|plz|lol|bitte|stp|svp"
+    r"|por favor|per favore|s['’]il (?:te|vous) pla[iî]t)"
+    r"|,\s*(?:thanks|thank you|thx|danke|merci|gracias|grazie|obrigad[oa]))[\s.!]*$",
     re.I,
 )
+"""Behind a phrase; in "with a please and a thank you" it is what is wished."""
+
 _ONLY = re.compile(r"^only\s+|\s+only$", re.I)
 _PAUSE = re.compile(r"[,;:(]|\s(?:-|–|and|but|with|without|as)\s")
 _MOST_WORDS_OF_A_QUALITY = 4
@@ -156,8 +159,9 @@ def as_instruction(text: str) -> str:
     text = _REQUEST.sub(r"Please \g<what>.", text)
     first = _first_word(text)
     phrase = _PLEASE.sub("", text) or text
-    if language := languages.named(_ONLY.sub("", phrase.rstrip(_ENDS))):
-        return f"{MANNER_FRAME} in {language}."
+    bare = phrase.rstrip(_ENDS)
+    if language := languages.named(_ONLY.sub("", bare)):
+        return f"{MANNER_FRAME} in {language}{' only' * bool(_ONLY.search(bare))}."
     if _is_instruction(text, first.lower()) or _is_sentence(text):
         return _as_it_is(text)
     if first.lower() in _MANNER or _is_adverb(first.lower()) or _SAME_WORD_TWICE.match(text):

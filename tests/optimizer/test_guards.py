@@ -230,8 +230,10 @@ def test_nucleus_of_real_rows_is_that_of_float64(
         found = realigner_for(pair).plausible(*pair, 0.0, probability, temperature)
         before = nucleus64(combined64(pair, 1.0), temperature)
         assert list(found) == sorted(set(found))
-        assert set(np.flatnonzero(before < probability - 1e-7)) <= set(found)
-        assert set(found) <= set(np.flatnonzero(before < probability + 1e-7))
+        # Neighbours whose logits are as good as equal in float32 may change places.
+        places = 1e-7 + 2 / len(before)
+        assert set(np.flatnonzero(before < probability - places)) <= set(found)
+        assert set(found) <= set(np.flatnonzero(before < probability + places))
 
 
 @pytest.mark.parametrize("probability", [0.05, 0.5, 0.8, 0.99])

@@ -22,7 +22,7 @@ BANK: tuple[RuledPreference, ...] = (*FORM, *VOICE)
 
 _TEMPLATES = re.compile(
     r"^(?:the answer should be like this:|make the answer"
-    r"|(?:please )?answer(?: the question)?(?: briefly)?:?) +"
+    r"|(?:please )?answer(?: the question)?(?: briefly| like this)?:?) +"
 )
 
 

@@ -20,11 +20,11 @@ from amulet_local.text.sentences import count_sentences, ends_sentence
 FEW_WORDS = 3
 """Up to which a limit of words ends an answer between two words."""
 
-NEAR_SHARE, LAST_SHARE = 0.5, 0.25
-"""Of a limit: where so much is left, sentences begin to end where they can, and do so in full."""
+NEAR_SHARE = 0.4
+"""Of a limit: where so much is left, sentences begin to end where they can."""
 
 MOST_NATS = 5.0
-"""By which the end of a sentence may then be less likely than what would come."""
+"""By which the end of a sentence may be less likely than what would come, at the limit."""
 
 _NO_LETTER = rf"(?<={EDGE})(?:[^\w{EDGE}]|_)"
 _NEW_LINE = r"\n"
@@ -88,7 +88,7 @@ class Units(Hold):
         left = 1 - self._counted(at.text) / self._most
         if self._is_few or left > NEAR_SHARE or ends_sentence(at.text):
             return ()
-        reach = MOST_NATS * min(1.0, (NEAR_SHARE - left) / (NEAR_SHARE - LAST_SHARE))
+        reach = MOST_NATS * min(1.0, 1 - left / NEAR_SHARE)
         return at.likely(at.having(SENTENCE_END), reach)
 
     def refused(self, at: Position) -> Sequence[int] | Tokens:
