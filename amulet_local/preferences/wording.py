@@ -94,7 +94,7 @@ _PARTICIPLES = _words("written said spoken told sung kept made put split cut spe
 _FINITE = re.compile(r"\b(?:should|must|ha(?:s|ve) to|needs? to|will|is|are)\b", re.I)
 
 _OBJECT = re.compile(r"\w+ (?:me|it|us|them|yourself|everything|things|stuff|the answer)\b", re.I)
-"""What follows a verb at the beginning: "sell me the answer", "throw in a joke"."""
+"""What follows a verb at the beginning: "sell me the answer", "cut it short"."""
 
 _REQUEST = re.compile(r"^(?:could|can|would|will) you (?:please |kindly )?(?P<what>[^?]+)\?", re.I)
 """An instruction in the form of a question, which an answer would be given to."""
