@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, overload
 
 from typing_extensions import Unpack
 
@@ -65,6 +65,11 @@ class Engine(ConcurrentModel):
             kind = type(self).__name__
             said = f"{kind!r} object has no attribute {name!r}{instead_of_method(name)}"
             raise AttributeError(said, name=name, obj=self)
+
+        def __call__(self, *arguments: Any, **named: Any) -> NoReturn:
+            """Say what is called instead."""
+            kind = type(self).__name__
+            raise TypeError(f"{kind!r} object is not callable; write generate{AN_ANSWER}")
 
     @written(f"generate{AN_ANSWER}")
     def generate(
@@ -219,6 +224,7 @@ class Engine(ConcurrentModel):
             self, self.stream_generate, messages, ChatCompletionFields(**fields)
         )
 
+    @written("generate_from_tokens([1, 4093], [1, 4093, 57])")
     def generate_from_tokens(
         self,
         plain_ids: Sequence[int] | None,
@@ -259,6 +265,7 @@ class Engine(ConcurrentModel):
         request = self._request(messages, answer=answer, **ask)
         return score_answer(self._shared, request, answer)
 
+    @written("log_ratios('What is dew?', 'Water.', bank=['concise', 'formal'])")
     def log_ratios(
         self,
         messages: Messages,
@@ -356,6 +363,7 @@ class Engine(ConcurrentModel):
         conversation.set(on_full=on_full, **ask)
         return conversation
 
+    @written("load_conversation('talk.json')")
     def load_conversation(self, path: str | os.PathLike[str]) -> Conversation:
         """Go on with a conversation that `Conversation.save` wrote.
 

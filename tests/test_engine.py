@@ -413,6 +413,11 @@ def test_a_method_of_another_library_is_answered_with_the_one_that_is_meant(
         ("create_completion", r"generate\(\.\.\.\) answers"),
         ("stream", "stream_generate"),
         ("embed", "serve --embedding"),
+        ("tokenize", r"model\.vocabulary\.tokenize\('Hi'"),
+        ("token_eos", r"model\.vocabulary\.eos_id"),
+        ("metadata", r"model\.header\.metadata"),
+        ("reset", "forget"),
+        ("save_state", "save_prompt_cache"),
         ("nonsense", "has no attribute 'nonsense'$"),
     ):
         assert not hasattr(tiny_engine, name)
@@ -424,6 +429,56 @@ def test_a_method_of_another_library_is_answered_with_the_one_that_is_meant(
     with pytest.raises(AttributeError, match=r"'Preferences'$") as raised:
         getattr(amulet_local, "Preferences")  # noqa: B009
     assert (raised.value.name, raised.value.obj) == ("Preferences", amulet_local), "for Python"
+
+
+def test_what_is_said_of_another_librarys_attribute_is_there(tiny_engine: Engine) -> None:
+    vocabulary = tiny_engine.model.vocabulary
+    tokens = vocabulary.tokenize("Hi", add_special=False, parse_special=False)
+    assert vocabulary.text(tokens) == "Hi"
+    assert vocabulary.n_tokens > max(tokens)
+    assert vocabulary.eos_id is not None
+    assert tiny_engine.model.header.metadata["general.architecture"]
+
+
+def test_an_engine_that_is_called_says_what_is_called_instead(tiny_engine: Engine) -> None:
+    engine: Any = tiny_engine
+    for arguments in ((), ("Hi",)):
+        with pytest.raises(TypeError, match=r"not callable; write generate\('What is yeast\?'"):
+            engine(*arguments, max_tokens=5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("pool", "request", "prompts", "request_from_tokens", "generate_from_tokens"),
+        *("log_ratios", "load_conversation", "save_prompt_cache", "load_prompt_cache"),
+        "stream_all",
+    ],
+)
+def test_a_call_without_what_it_needs_says_how_it_is_written(
+    tiny_engine: Engine, name: str
+) -> None:
+    with pytest.raises(TypeError, match=rf"missing a required argument.*; write {name}\("):
+        getattr(tiny_engine, name)()
+
+
+@pytest.mark.parametrize("name", ["edit", "stream_edit", "revise", "save", "astream"])
+def test_a_conversations_call_without_what_it_needs_says_how_it_is_written(
+    tiny_engine: Engine, name: str
+) -> None:
+    with pytest.raises(TypeError, match=rf"missing a required argument.*; write {name}\("):
+        getattr(tiny_engine.conversation(), name)()
+
+
+def test_a_name_that_a_table_lacks_is_answered_with_those_that_it_has() -> None:
+    with pytest.raises(KeyError, match=r"no preset 'Strong'; did you mean 'strong'\?"):
+        amulet_local.PRESETS["Strong"]
+    with pytest.raises(KeyError, match="no method 'beams'; known: base, pref, beam, "):
+        amulet_local.METHODS["beams"]
+    with pytest.raises(KeyError, match="no preference 'short'; known: creative, "):
+        amulet_local.BUILT_IN_PREFERENCES["short"]
+    assert "Strong" not in amulet_local.PRESETS
+    assert amulet_local.METHODS.get("beams") is None
 
 
 def test_empty_prompt_of_ids_is_a_typed_error(tiny_engine: Engine) -> None:

@@ -307,10 +307,11 @@ def _code(error: Exception | None) -> str:
 
 
 def _own_record(generations: Sequence[Generation]) -> dict[str, Any]:
-    """Of a line in OpenAI's form that asks for several answers, the texts are a list."""
+    """Of a line in OpenAI's form that asks for several answers, what each has is a list."""
     first = generations[0]
     texts = [generation.text for generation in generations]
     record: dict[str, Any] = {"text": texts[0] if len(texts) == 1 else texts}
+    applied = [item.applied and asdict(item.applied) for item in generations]
     if any(generation.reasoning for generation in generations):
         reasoning = [generation.reasoning for generation in generations]
         record["reasoning"] = reasoning[0] if len(texts) == 1 else reasoning
@@ -320,7 +321,9 @@ def _own_record(generations: Sequence[Generation]) -> dict[str, Any]:
         "completion_tokens": sum(item.usage.completion_tokens for item in generations),
         "method": first.method,
         "preferences": list(first.preferences),
+        "preset": first.preset,
         "guidance_scale": first.guidance_scale,
+        "applied": applied[0] if len(texts) == 1 else applied,
         "seed": first.seed,
     }
     calls = [asdict(call) for generation in generations for call in generation.tool_calls]

@@ -141,15 +141,19 @@ class Session:
     def strength(self, method: str, question: Question) -> AmuletParams:
         """The strength that `answer` asks for with these, before any guard lowers it."""
         from amulet_local.steering.methods import method_named
+
+        return method_named(method).settings(self._asked_strength(method, question))
+
+    def _asked_strength(self, method: str, question: Question) -> AmuletParams | None:
+        """What the method is given; None where it has its own."""
         from amulet_local.steering.presets import choose_strength
 
-        strength = choose_strength(
+        return choose_strength(
             method,
             question.amulet,
             question.preset,
             own=self._engine.own_settings,
-        )
-        return method_named(method).settings(strength.amulet)
+        ).amulet
 
     def json_of(self, generation: Generation, question: Question | None = None) -> dict[str, Any]:
         """Everything of a generation as JSON values, and what it was made with.
@@ -158,14 +162,12 @@ class Session:
             question: the same at another strength.
         """
         question = self._fitting(question)
-        amulet = None
-        if generation.preferences:
-            amulet = self.strength(generation.method, question)
+        asked = self._asked_strength(generation.method, question)
         return {
             "format": FORMAT,
             "model": {"name": question.model, "path": str(self._engine.model.path)},
             **generation_json(generation),
-            "settings": settings_used(question, generation, self._engine, amulet),
+            "settings": settings_used(question, generation, self._engine, asked),
         }
 
     def _fitting(self, question: Question | None) -> Question:

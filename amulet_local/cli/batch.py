@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from amulet_local.cli.loading import loaded
 from amulet_local.cli.named_method import with_method
 from amulet_local.cli.options import AskingOptions
 from amulet_local.cli.question import read_settings
+from amulet_local.cli.settings_used import settings_asked
 from amulet_local.cli.supervised import needs_child
 from amulet_local.cli.terminal import StatusLine, note, separator, stderr_is_terminal
 from amulet_local.common import private_files
@@ -185,7 +186,7 @@ def run(options: BatchOptions) -> None:
             note(f"warning: {remark}")
         answering = closing.enter_context(chosen(options, question, settings, at_once))
         tally = _answered(options, question, answering, lines, files)
-    _tell(options, tally)
+    _tell(options, tally, _asked(question, method) if options.json else {})
     if tally.n_failed:
         raise SystemExit(EXIT_PARTIAL)
 
@@ -362,10 +363,36 @@ def _progress(tally: JobTally, n_workers: int | None) -> str:
     return separator(sys.stderr).join(parts)
 
 
-def _tell(options: BatchOptions, tally: JobTally) -> None:
-    """A summary: for programs if asked for, else for a person at the terminal."""
+def _asked(question: Question, method: str | None) -> dict[str, Any]:
+    """The model, and what holds for lines that say nothing of it, with where it came from."""
+    from amulet_local.answering.request import choose_method
+    from amulet_local.loading.model_store import find_model, names_of
+    from amulet_local.preferences.user_settings import settings_of_model
+    from amulet_local.steering.presets import choose_strength
+
+    path = find_model(question.model)
+    own = settings_of_model(names_of(question.model, path))
+    name = choose_method(method, has_preference=bool(question.preferences)).name
+    strength = choose_strength(name, question.amulet, question.preset, own=own)
+    settings = settings_asked(
+        question,
+        method=name,
+        asked=strength.amulet,
+        own=own.strength,
+        preferences=[item.label for item in question.preferences],
+    )
+    return {"model": {"name": question.model, "path": str(path)}, "settings": settings}
+
+
+def _tell(options: BatchOptions, tally: JobTally, asked: Mapping[str, Any]) -> None:
+    """A summary: for programs if asked for, else for a person at the terminal.
+
+    Args:
+        asked: what programs are told besides.
+    """
     summary = {
         "format": FORMAT,
+        **asked,
         **{name: value for name, value in asdict(tally).items() if name not in _UNTOLD},
         "tokens_per_second": tally.tokens_per_second,
         "output": options.output,

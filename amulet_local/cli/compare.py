@@ -29,6 +29,7 @@ from amulet_local.params.option import OUTPUT, PREFERENCE
 
 if TYPE_CHECKING:
     from amulet_local.common.results import Generation
+    from amulet_local.preferences.preference import Preference
 
 HELP = """Show what a preference changes: the plain answer, the answer with the preference in
 the prompt, and the realigned one; or any methods and presets.
@@ -44,12 +45,20 @@ amulet-local compare "What is a heap?" --preference "in rhyme" \\
 PROMPTED = "pref"
 """The method that only asks."""
 
+TOGETHER = "together"
+"""What the same is called with all preferences in one prompt."""
+
 LEAST_GAIN = 0.05
 """Nats a token by which a preference makes an answer likelier, below which it seems too weak."""
 FEWEST_TOKENS = 12
 """Of an answer from which on that can be told."""
 
-LABELS = {"base": "plain", "pref": "preference prompt", "amulet": "realigned"}
+LABELS = {
+    "base": "plain",
+    PROMPTED: "preference prompt",
+    TOGETHER: "all in one prompt",
+    "amulet": "realigned",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +73,8 @@ class CompareOptions(QuestionOptions):
             metavar="NAMES",
             help=f"Which to compare: methods ({METHOD_NAMES}) and presets (balanced, strong, "
             f"paper), and as in eval a method with its strength, e.g. amulet:scale=2 or "
-            f"amulet:balanced+kl=0.5. The preference prompt alone (pref) is always there. Default: "
-            f"base,pref,amulet.",
+            f"amulet:balanced+kl=0.5. The preference prompt alone (pref) is always there, with "
+            f"several preferences one that has them all (together). Default: base,pref,amulet.",
         ),
     ] = "base,pref,amulet"
     columns: Annotated[
@@ -142,18 +151,49 @@ def entries_of(text: str, question: Question) -> list[NamedMethod]:
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     if not names:
         raise InvalidParameterError("--methods names no method; e.g. --methods base,amulet")
-    return _with_prompted([named_method(name, question) for name in names], question)
+    return _with_asking([named_method(name, question) for name in names], question)
 
 
-def _with_prompted(entries: list[NamedMethod], question: Question) -> list[NamedMethod]:
-    """The same, and the preference prompt alone where something steers: what that has to beat."""
+def _with_asking(entries: list[NamedMethod], question: Question) -> list[NamedMethod]:
+    """The same, and where something steers what it has to beat: a question with the wish in it.
+
+    The wish is in the question whatever a preset says, unless its place was asked for. The
+    preferences of a mix, which have a prompt each, are in one prompt.
+    """
     from amulet_local.steering.methods import METHODS
+    from amulet_local.steering.presets import placement_of
 
-    if not any(map(_steers, entries)) or any(entry.method == PROMPTED for entry in entries):
+    if not any(map(_steers, entries)):
         return entries
+    question = replace(question, placement=question.asked_placement or placement_of(None))
+    entries = [
+        replace(entry, question=question) if entry.name == PROMPTED else entry for entry in entries
+    ]
+    if [item.weight for item in question.preferences] == [1]:
+        if any(entry.method == PROMPTED for entry in entries):
+            return entries
+        asking = named_method(PROMPTED, question)
+    else:
+        one = replace(question, preferences=(as_one(question.preferences),))
+        asking = NamedMethod(name=TOGETHER, method=PROMPTED, question=one)
     methods = [METHODS[entry.method] for entry in entries]
     place = next((i for i, method in enumerate(methods) if method.needs_preference), 0)
-    return [*entries[:place], named_method(PROMPTED, question), *entries[place:]]
+    return [*entries[:place], asking, *entries[place:]]
+
+
+def as_one(preferences: Sequence[Preference]) -> Preference:
+    """A preference that says all of these, whatever they weigh, and what is to be avoided."""
+    from amulet_local.preferences.preference import Preference
+    from amulet_local.preferences.wording import unframed
+
+    sentences = [item.instruction for item in preferences if item.weight > 0]
+    for item in preferences:
+        if item.weight < 0:
+            wish = unframed(item.instruction).strip()
+            sentences.append(f"Avoid an answer that is like this: {wish}")
+    labels = ", ".join(item.label for item in preferences)
+    prompt = " ".join(sentences).replace("{", "{{").replace("}", "}}")
+    return Preference(text=labels, name=labels, prompt=prompt)
 
 
 def weak_wishes(entries: Sequence[NamedMethod], generations: Mapping[str, Generation]) -> list[str]:
@@ -229,7 +269,11 @@ def figures(generations: dict[str, Generation]) -> str:
     lines = []
     for name, item in generations.items():
         speed = rate(item)
-        if plain is not None and name not in ("base", "pref") and plain.timings.tokens_per_second:
+        if (
+            plain is not None
+            and name not in ("base", PROMPTED, TOGETHER)
+            and plain.timings.tokens_per_second
+        ):
             ratio = item.timings.tokens_per_second / plain.timings.tokens_per_second
             speed += f" ({ratio:.2f}x)" if ratio else ""
         cut = " (cut off)" if item.finish_reason == "length" else ""

@@ -182,6 +182,10 @@ def _as_a_text(question: Question) -> Question:
         placement=question.asked_placement or "system",
         asked_placement=question.asked_placement or "system",
         runtime=question.runtime.replace(chat_template="raw"),
+        sources={
+            **dict.fromkeys(("system", "placement", "chat_template"), question.sources["raw"]),
+            **question.sources,
+        },
     )
 
 

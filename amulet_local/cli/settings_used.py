@@ -5,7 +5,7 @@ Knows where settings can come from, and no particular one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from amulet_local.params.amulet import HYPER_PARAMETERS, AmuletParams
@@ -19,9 +19,14 @@ DEFAULT = "default"
 MODELS_OWN = "the settings file"
 """Where `tune` keeps a model's strength."""
 
+_SCALE = ("guidance_scale", *HYPER_PARAMETERS)
+"""What sets the scale: it takes the place of a target that a preset or the settings file has."""
+_SCALED = ("guidance_scale", "kl_target", "kl_budget")
+"""What a profile's factor changes."""
+
 
 def settings_used(
-    question: Question, generation: Generation, engine: Engine, amulet: AmuletParams | None
+    question: Question, generation: Generation, engine: Engine, asked: AmuletParams | None
 ) -> dict[str, dict[str, Any]]:
     """Each setting's value, and where it came from.
 
@@ -29,89 +34,131 @@ def settings_used(
         question: what was asked.
         generation: what was answered.
         engine: with which model.
-        amulet: the strength and guards; None where there was nothing to steer by.
+        asked: the strength and guards that the method was given; None where it has its own.
     """
-    from amulet_local.preferences.preference import DEFAULT_SYSTEM_TEXT
-
-    sampling = question.sampling.model_dump(mode="json", by_alias=True, warnings=False)
-    runtime = question.runtime.model_dump(mode="json", by_alias=True, warnings=False)
-    runtime |= {
+    used = settings_asked(
+        question,
+        method=generation.method,
+        asked=asked,
+        own=engine.own_settings.strength,
+        preferences=generation.preferences,
+    )
+    found: dict[str, Any] = {
         "n_ctx": engine.n_ctx,
         "schedule": engine.plan.schedule,
         "n_threads": engine.plan.n_threads,
         "n_threads_batch": engine.plan.n_threads_batch,
     }
     if generation.seed is not None:  # greedy answers have none
-        sampling["seed"] = generation.seed
+        found["seed"] = generation.seed
+    for name, value in found.items():
+        used[name] = _entry(value, used[name]["from"])
+    return used
+
+
+def settings_asked(
+    question: Question,
+    *,
+    method: str,
+    asked: AmuletParams | None,
+    own: Mapping[str, Any],
+    preferences: Sequence[str],
+) -> dict[str, dict[str, Any]]:
+    """The same as far as it is known without an answer.
+
+    Args:
+        question: what is asked.
+        method: the name of the method.
+        asked: as for `settings_used`.
+        own: what the settings file has of the model's strength.
+        preferences: what is followed.
+    """
+    from amulet_local.preferences.preference import DEFAULT_SYSTEM_TEXT
+
+    sources = question.sources
     system = DEFAULT_SYSTEM_TEXT if question.system is None else question.system
+    named = sources.get("method") or sources.get("methods", DEFAULT)
     used = {
-        name: _entry(value, question.sources.get(name, DEFAULT))
-        for name, value in (
-            ("model", question.model),
-            ("method", generation.method),
-            ("system", system),
-        )
+        "model": _entry(question.model, sources.get("model", DEFAULT)),
+        "method": _entry(method, named),
+        "system": _entry(system, sources.get("system", DEFAULT)),
     }
-    if amulet is not None:
-        used["preference"] = _entry(list(generation.preferences), _preference_from(question))
-        if preset := _preset_of(question, generation):
-            used["preset"] = _entry(preset, question.sources.get("preset", DEFAULT))
+    if preferences:
+        used["preference"] = _entry(list(preferences), _preference_from(sources))
+        preset = _preset_of(question)
+        if preset and asked is not None:
+            chosen = sources.get("preset") or (DEFAULT if question.strength_from is None else named)
+            used["preset"] = _entry(preset, chosen)
         used["placement"] = _entry(
-            question.placement or _placement(generation.preset),
-            question.sources.get("placement", f"preset {_preset(generation.preset)}"),
+            question.placement or _placement(preset),
+            sources.get("placement", f"preset {preset or _default_preset()}"),
         )
-        used |= _strength(question, generation.method, amulet, engine.own_settings.strength)
-    for values in (sampling, runtime):
-        for name, value in values.items():
-            used[name] = _entry(value, question.sources.get(name, DEFAULT))
+        used |= _strength(question, method, asked, own if question.strength_from is None else {})
+    for params in (question.sampling, question.runtime):
+        for name, value in params.model_dump(mode="json", by_alias=True, warnings=False).items():
+            used[name] = _entry(value, sources.get(name, DEFAULT))
     return used
 
 
 def _strength(
-    question: Question, method: str, amulet: AmuletParams, own: Mapping[str, Any]
+    question: Question, method: str, asked: AmuletParams | None, own: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
     from amulet_local.steering.methods import method_named
 
-    hyper_parameters_count = "guidance_scale" not in amulet.model_dump(
-        exclude_unset=True, by_alias=True, exclude_none=True
-    )
-    rest = question.strength_from or f"preset {_preset('')}"
-    if not method_named(method).takes_preset:
-        rest, own = f"method {method}", {}
-    elif question.strength_from is not None:
-        own = {}
+    applied = method_named(method).settings(asked)
+    hyper_parameters_count = applied.fixed_scale is None
     used = {}
     for name in AmuletParams.options:
         if name in HYPER_PARAMETERS and not hyper_parameters_count:
             continue
-        value = getattr(amulet, name)
-        source = rest
-        if name in (*HYPER_PARAMETERS, "guidance_scale") and hyper_parameters_count:
-            source = DEFAULT
-        if name in own and value == own[name]:
-            source = MODELS_OWN
-        if name in question.changes and value == question.changes[name]:
-            source = question.sources.get(name, "flag")
+        value = getattr(applied, name)
+        if asked is None or value != getattr(asked, name):
+            source = f"method {method}"
+        elif name == "guidance_scale" and value == asked.max_guidance:
+            source = _source_of("max_guidance", question, asked, own)
+        else:
+            source = _source_of(name, question, asked, own)
         used[name] = _entry(value, source)
     return used
 
 
-def _preset_of(question: Question, generation: Generation) -> str:
-    """The preset that the strength starts from; none for a method or profile with its own."""
-    from amulet_local.steering.methods import method_named
+def _source_of(name: str, question: Question, asked: AmuletParams, own: Mapping[str, Any]) -> str:
+    """Where a field of the strength has its value from, also where another setting gave it that."""
+    given = {key: question.sources.get(key, "flag") for key in question.changes}
+    for values, sources in (
+        (question.changes, given),
+        (own, dict.fromkeys(own, MODELS_OWN)),
+    ):
+        if name in values and getattr(asked, name) == values[name]:
+            return sources[name]
+        scales = [key for key in _SCALE if values.get(key) is not None]
+        if scales and name in ("guidance_scale", "kl_target"):
+            return sources[scales[0]]
+        if scales and name in HYPER_PARAMETERS:
+            return DEFAULT
+        if not scales and values.get("kl_budget") is not None:
+            if name == "kl_target":
+                return sources["kl_budget"]
+            if name in _SCALE:
+                return DEFAULT
+    start = question.strength_from or ""
+    if start.startswith("profile") and name not in _SCALED:
+        start = ""
+    return start or f"preset {_default_preset()}"
 
-    if not method_named(generation.method).takes_preset:
-        return ""
+
+def _preset_of(question: Question) -> str:
+    """The preset that the strength starts from; none for a method with its own."""
     if question.strength_from is None:
-        return _preset(generation.preset)
+        return _default_preset()
     kind, _, name = question.strength_from.partition(" ")
     return name if kind == "preset" else ""
 
 
-def _preference_from(question: Question) -> str:
+def _preference_from(sources: Mapping[str, str]) -> str:
     """What the preferences come from: flags, the environment, or else the profile."""
     names = ("preference", "avoid")
-    found = {question.sources[name] for name in names if name in question.sources}
+    found = {sources[name] for name in names if name in sources}
     return " and ".join(sorted(found)) or "profile"
 
 
@@ -119,10 +166,10 @@ def _entry(value: Any, source: str) -> dict[str, Any]:
     return {"value": value, "from": source}
 
 
-def _preset(name: str) -> str:
+def _default_preset() -> str:
     from amulet_local.steering.presets import DEFAULT_PRESET
 
-    return name or DEFAULT_PRESET
+    return DEFAULT_PRESET
 
 
 def _placement(preset: str) -> str:

@@ -158,10 +158,12 @@ class Conversation:
             )
         )
 
+    @written("asend('Hello')")
     async def asend(self, text: str, *, trace: int | None = None) -> Generation:
         """`send` without blocking the event loop; cancelling the task ends the turn."""
         return await self.astream(text, trace=trace).whole()
 
+    @written("astream('Hello')")
     def astream(self, text: str, *, trace: int | None = None) -> AsyncAnswerStream:
         """`stream` as an asynchronous iterator; errors raise at the first piece."""
         return AsyncAnswerStream(partial(self.stream, text, trace=trace))
@@ -212,6 +214,7 @@ class Conversation:
             )
         )
 
+    @written("edit(-1, 'Hello')")
     def edit(
         self,
         turn: int,
@@ -233,6 +236,7 @@ class Conversation:
         """
         return self.stream_edit(turn, text, trace=trace, prompt_progress=prompt_progress).whole()
 
+    @written("stream_edit(-1, 'Hello')")
     def stream_edit(
         self,
         turn: int,
@@ -263,6 +267,7 @@ class Conversation:
             self._turns = self._turns[:-1]
             return last
 
+    @written("revise('Hello')")
     def revise(self, text: str) -> None:
         """Put a text of the user's in the place of the last answer; the next turns follow it.
 
@@ -343,6 +348,7 @@ class Conversation:
             }
         )
 
+    @written("save('talk.json')")
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write turns and settings to a file, as JSON, for its owner only.
 

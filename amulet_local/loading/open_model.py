@@ -94,6 +94,7 @@ class OpenModel(Closing):
         """Schedule and threads of the rows."""
         return self._rows.plan
 
+    @written("save_prompt_cache('mine')")
     def save_prompt_cache(self, name: str) -> None:
         """Keep what the last generation has in memory, in the user's cache folder.
 
@@ -107,6 +108,7 @@ class OpenModel(Closing):
         """
         prompt_cache.save_rows(self._shared, name)
 
+    @written("load_prompt_cache('mine')")
     def load_prompt_cache(self, name: str) -> bool:
         """Take over what `save_prompt_cache` kept; False if there is nothing of that name.
 

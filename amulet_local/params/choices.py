@@ -5,8 +5,10 @@ Knows nothing about what the words do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Literal, get_args
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NoReturn, TypeVar, get_args
+
+_T = TypeVar("_T")
 
 CacheType = Literal["f32", "f16", "bf16", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "iq4_nl"]
 FlashAttention = Literal["auto", "on", "off"]
@@ -39,3 +41,21 @@ def words_of(annotation: Any) -> tuple[str, ...]:
     inner = (words_of(item) for item in get_args(annotation) if not isinstance(item, str))
     own = (item for item in get_args(annotation) if isinstance(item, str))
     return (*own, *(word for words in inner for word in words))
+
+
+class Named(dict[str, _T]):
+    """Things by name; a name that isn't there is answered with what is."""
+
+    def __init__(self, kind: str, things: Mapping[str, _T]) -> None:
+        """They are these.
+
+        Args:
+            kind: what one of them is called in messages.
+        """
+        super().__init__(things)
+        self._kind = kind
+
+    def __missing__(self, name: object) -> NoReturn:
+        meant = as_known(name, self)
+        hint = f"did you mean {meant!r}?" if meant in self else f"known: {', '.join(self)}"
+        raise KeyError(f"no {self._kind} {name!r:.60}; {hint}")

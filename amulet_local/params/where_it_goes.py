@@ -28,16 +28,34 @@ _OTHER_CALLS = {
 
 _OTHER_METHODS = {
     **dict.fromkeys(
-        ("create_completion", "complete", "chat", "ask", "invoke"),
+        (
+            *("create_completion", "complete", "completion", "completions", "chat", "ask"),
+            *("invoke", "predict", "responses", "create_chat_completion_openai_v1"),
+        ),
         "; generate(...) answers a question or messages, create_chat_completion(...) does so in "
         "llama-cpp-python's shape",
     ),
     **dict.fromkeys(("stream", "stream_chat"), "; stream_generate(...) gives the pieces"),
     **dict.fromkeys(
-        ("create_embedding", "embed"), "; `amulet-local serve --embedding` gives embeddings"
+        ("create_embedding", "embed", "embeddings"),
+        "; `amulet-local serve --embedding` gives embeddings",
+    ),
+    "tokenize": "; model.vocabulary.tokenize('Hi', add_special=False, parse_special=False) gives "
+    "the tokens of a text, prompts('Hi') those of a whole prompt",
+    "detokenize": "; model.vocabulary.text([1, 2]) gives the text of tokens",
+    "n_vocab": "; it is model.vocabulary.n_tokens",
+    "token_bos": "; it is model.vocabulary.bos_id",
+    "token_eos": "; it is model.vocabulary.eos_id",
+    "model_path": "; it is model.path",
+    "metadata": "; it is model.header.metadata",
+    "reset": "; forget() empties the memory of prompts and answers",
+    **dict.fromkeys(
+        ("set_cache", "save_state", "load_state"),
+        "; save_prompt_cache('mine') keeps what was computed, load_prompt_cache('mine') takes it "
+        "over, and what prompts have in common is computed once by itself",
     ),
 }
-"""Methods of llama-cpp-python's and of others' models."""
+"""Methods and attributes of llama-cpp-python's and of others' models."""
 
 
 AN_ANSWER = "('What is yeast?', preference='concise')"

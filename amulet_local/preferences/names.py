@@ -25,20 +25,24 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from amulet_local.common.errors import InvalidParameterError
+from amulet_local.params.choices import Named
 from amulet_local.preferences.wording import SHORTHAND
 
 BUILT_IN_PREFERENCES = MappingProxyType(
-    {
-        "creative": "creatively, with original ideas, surprising angles and vivid images",
-        "sycophantic": "in a flattering way, agreeing with the user and praising them warmly",
-        "verbose": "at length, covering every aspect in detail with explanations and examples",
-        "complex": "in a sophisticated way, with advanced vocabulary, long intricate sentences and "
-        "deep analysis",
-        "formal": "formally, in polite, precise and professional language without contractions",
-        "pleasant": "pleasantly, in a warm, friendly and kind tone",
-        "concise": "concisely, with only the key points in as few words as possible",
-        "uplifting": "in an uplifting way, full of optimism, encouragement and hope",
-    }
+    Named(
+        "preference",
+        {
+            "creative": "creatively, with original ideas, surprising angles and vivid images",
+            "sycophantic": "in a flattering way, agreeing with the user and praising them warmly",
+            "verbose": "at length, covering every aspect in detail with explanations and examples",
+            "complex": "in a sophisticated way, with advanced vocabulary, long intricate sentences "
+            "and deep analysis",
+            "formal": "formally, in polite, precise and professional language without contractions",
+            "pleasant": "pleasantly, in a warm, friendly and kind tone",
+            "concise": "concisely, with only the key points in as few words as possible",
+            "uplifting": "in an uplifting way, full of optimism, encouragement and hope",
+        },
+    )
 )
 """The eight preferences of the Amulet paper, in this project's own words."""
 

@@ -19,7 +19,7 @@ from amulet_local.loading.engine_parts import EngineParts
 from amulet_local.loading.kept_opening import KeptOpening
 from amulet_local.loading.open_model import OpenModel
 from amulet_local.params.choices import Scheduler
-from amulet_local.params.where_it_goes import hinting, written
+from amulet_local.params.where_it_goes import AN_ANSWER, hinting, written
 from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.prompts.dialogue import Dialogue
 from amulet_local.prompts.prompter import Messages, Prompter
@@ -68,6 +68,7 @@ class ConcurrentModel(OpenModel):
         """
         return self._prompter.abilities
 
+    @written("pool(places=2, waiting=4)")
     def pool(
         self,
         *,
@@ -154,6 +155,7 @@ class ConcurrentModel(OpenModel):
             progress=progress,
         )
 
+    @written("stream_all(requests, at_once=2), each made by request('What is yeast?')")
     def stream_all(
         self,
         requests: Iterable[Request | AmuletError | None],
@@ -207,6 +209,7 @@ class ConcurrentModel(OpenModel):
         with self._shared.cancellable("the measurement"):
             return self._shared.meter.know_all()
 
+    @written(f"request{AN_ANSWER}")
     def request(self, messages: Messages, **ask: Unpack[Ask]) -> Request:
         """A checked request, for a pool or `answer_all`.
 
@@ -218,6 +221,7 @@ class ConcurrentModel(OpenModel):
         """
         return without_beams(self._request(messages, **ask))
 
+    @written(f"prompts{AN_ANSWER}")
     def prompts(self, messages: Messages, **ask: Unpack[Ask]) -> list[tuple[int, ...]]:
         """The prompt of each row, the plain one's first, even where the context doesn't hold it.
 
@@ -230,6 +234,7 @@ class ConcurrentModel(OpenModel):
         with self._lock.using():
             return self._requests.prompts(messages, ask)
 
+    @written("request_from_tokens([1, 4093], [[1, 4093, 57]])")
     def request_from_tokens(
         self,
         plain_ids: Sequence[int] | None,

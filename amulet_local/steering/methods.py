@@ -20,7 +20,7 @@ from amulet_local.optimizer.recurrence import (
     from_linear_alignment_ratio,
 )
 from amulet_local.params.amulet import AmuletParams
-from amulet_local.params.choices import as_known
+from amulet_local.params.choices import Named, as_known
 
 LINEAR_ALIGNMENT_RATIO = 2.0
 """Ratio of Linear Alignment in the Amulet paper's comparison."""
@@ -169,19 +169,22 @@ class Mato(Amulet):
         return adaptive
 
 
-METHODS: dict[str, DecodingMethod] = {
-    method.name: method
-    for method in (
-        Base(),
-        PreferencePrompt(),
-        BeamSearch(),
-        ContextSteering(),
-        LinearAlignment(),
-        MaskedLinearAlignment(),
-        Amulet(),
-        Mato(),
-    )
-}
+METHODS: dict[str, DecodingMethod] = Named(
+    "method",
+    {
+        method.name: method
+        for method in (
+            Base(),
+            PreferencePrompt(),
+            BeamSearch(),
+            ContextSteering(),
+            LinearAlignment(),
+            MaskedLinearAlignment(),
+            Amulet(),
+            Mato(),
+        )
+    },
+)
 """Every method by name."""
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.params.amulet import HYPER_PARAMETERS, AmuletParams
-from amulet_local.params.choices import Placement, as_known
+from amulet_local.params.choices import Named, Placement, as_known
 from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.steering.methods import METHODS
 
@@ -51,33 +51,36 @@ SWITCHED_ON: dict[str, Any] = dict.fromkeys(
 MAX_GAIN = 3.0
 """What a token gains at most under them, in nats."""
 
-PRESETS: dict[str, Preset] = {
-    preset.name: preset
-    for preset in (
-        Preset(
-            name="paper",
-            summary="the authors' method exactly: guidance scale 5.65, no guards",
-            amulet=AmuletParams(),
-            placement="system",
-        ),
-        Preset(
-            name="balanced",
-            summary="guidance scale 1.5 at first, then as the answer needs it; with all guards",
-            amulet=AmuletParams(
-                guidance_scale=1.5, kl_target=0.12, max_gain=MAX_GAIN, **SWITCHED_ON
+PRESETS: dict[str, Preset] = Named(
+    "preset",
+    {
+        preset.name: preset
+        for preset in (
+            Preset(
+                name="paper",
+                summary="the authors' method exactly: guidance scale 5.65, no guards",
+                amulet=AmuletParams(),
+                placement="system",
             ),
-            placement="contrast",
-        ),
-        Preset(
-            name="strong",
-            summary="guidance scale 2 at first, then further than balanced; shorter answers",
-            amulet=AmuletParams(
-                guidance_scale=2.0, kl_target=0.2, max_gain=MAX_GAIN, **SWITCHED_ON
+            Preset(
+                name="balanced",
+                summary="guidance scale 1.5 at first, then as the answer needs it; with all guards",
+                amulet=AmuletParams(
+                    guidance_scale=1.5, kl_target=0.12, max_gain=MAX_GAIN, **SWITCHED_ON
+                ),
+                placement="contrast",
             ),
-            placement="contrast",
-        ),
-    )
-}
+            Preset(
+                name="strong",
+                summary="guidance scale 2 at first, then further than balanced; shorter answers",
+                amulet=AmuletParams(
+                    guidance_scale=2.0, kl_target=0.2, max_gain=MAX_GAIN, **SWITCHED_ON
+                ),
+                placement="contrast",
+            ),
+        )
+    },
+)
 """Every preset by name."""
 
 DEFAULT_PRESET = "balanced"
@@ -156,7 +159,11 @@ def adjusted_strength(
     """
     amulet = preset_named(DEFAULT_PRESET if preset is None else preset).amulet
     if preset is None and own is not None:
-        changes = {**own.strength, **changes}
+        kept = dict(own.strength)
+        if any(changes.get(name) is not None for name in ("guidance_scale", *HYPER_PARAMETERS)):
+            for name in ("guidance_scale", "kl_target"):  # as where a preset has them
+                kept.pop(name, None)
+        changes = {**kept, **changes}
     return _changed(amulet, changes)
 
 

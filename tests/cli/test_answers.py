@@ -181,6 +181,98 @@ def test_a_methods_own_strength_comes_from_the_method(
     assert settings["kl_budget"] == {"value": 0.2, "from": "the settings file"}
 
 
+def sources_of(settings: dict[str, Any], *names: str) -> list[tuple[Any, str]]:
+    """Values and origins of settings."""
+    return [(settings[name]["value"], settings[name]["from"]) for name in names]
+
+
+STRENGTH_FIELDS = ("guidance_scale", "kl_target", "kl_budget", "max_gain")
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (
+            ["--guidance-scale", "2"],
+            ["2.0 flag", "None flag", "None preset balanced", "3.0 preset balanced"],
+        ),
+        (
+            ["--kl-budget", "0.2"],
+            ["5.65 default", "None flag", "0.2 flag", "3.0 preset balanced"],
+        ),
+        (
+            ["--preset", "strong", "--max-gain", "2"],
+            ["2.0 preset strong", "0.2 preset strong", "None preset strong", "2.0 flag"],
+        ),
+        (
+            ["--max-guidance", "1.25"],
+            ["1.25 flag", "0.12 preset balanced", "None preset balanced", "3.0 preset balanced"],
+        ),
+        (
+            ["--alpha", "1"],
+            ["1.93 flag", "None flag", "None preset balanced", "3.0 preset balanced"],
+        ),
+        (
+            ["--preset", "paper"],
+            ["5.65 preset paper", *["None preset paper"] * 3],
+        ),
+        (
+            ["--method", "amulet:scale=2"],
+            ["2.0 method amulet:scale=2", *["None method amulet:scale=2"] * 3],
+        ),
+        (
+            ["--method", "linear_alignment"],
+            ["3.0 method linear_alignment", *["None method linear_alignment"] * 3],
+        ),
+    ],
+    ids=lambda value: " ".join(value) if value[0].startswith("--") else "",
+)
+def test_what_takes_the_place_of_a_value_is_where_the_other_comes_from(
+    call: CallCli, tiny_path: Path, flags: list[str], expected: list[str]
+) -> None:
+    command = ("generate", QUESTION, "-n", "1", "--preference", "concise", "--json", "-m")
+    settings = json.loads(call(*command, tiny_path, *flags).out)["settings"]
+    found = sources_of(settings, *STRENGTH_FIELDS)
+    said = [f"{value and round(value, 2)} {source}" for value, source in found]
+    assert said == expected
+    preset = flags[1] if flags[0] == "--preset" else "balanced"
+    assert settings["placement"]["from"] == f"preset {preset}"
+
+
+def test_hyper_parameters_come_from_where_the_strength_does(call: CallCli, tiny_path: Path) -> None:
+    command = ("generate", QUESTION, "-n", "1", "--preference", "concise", "--json", "-m")
+    settings = json.loads(call(*command, tiny_path, "--preset", "paper").out)["settings"]
+    assert sources_of(settings, "alpha", "preset") == [
+        (2.0, "preset paper"),
+        ("paper", "flag"),
+    ]
+    settings = json.loads(call(*command, tiny_path, "--eta", "5").out)["settings"]
+    assert sources_of(settings, "eta", "alpha") == [(5.0, "flag"), (2.0, "default")]
+    settings = json.loads(call(*command, tiny_path, "--method", "strong").out)["settings"]
+    assert sources_of(settings, "method", "preset") == [("amulet", "flag"), ("strong", "flag")]
+
+
+def test_a_method_that_changes_a_setting_is_where_it_comes_from(
+    call: CallCli, tiny_path: Path
+) -> None:
+    command = ("generate", QUESTION, "-n", "1", "--preference", "concise", "--json", "-m")
+    settings = json.loads(call(*command, tiny_path, "--method", "mato").out)["settings"]
+    assert sources_of(settings, "mix", "max_gain") == [
+        ("adaptive", "method mato"),
+        (3.0, "preset balanced"),
+    ]
+
+
+def test_what_raw_leaves_out_is_said_to_be_its_choice(call: CallCli, tiny_path: Path) -> None:
+    command = ("generate", QUESTION, "-n", "1", "--preference", "concise", "--json", "--raw", "-m")
+    settings = json.loads(call(*command, tiny_path).out)["settings"]
+    assert sources_of(settings, "system", "placement", "chat_template") == [
+        ("", "flag"),
+        ("system", "flag"),
+        ("raw", "flag"),
+    ]
+
+
 def test_the_preference_changes_the_answer(plain: Outcome, realigned: dict[str, Any]) -> None:
     assert realigned["text"] + "\n" != plain.out
 

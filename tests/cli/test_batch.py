@@ -30,6 +30,28 @@ def test_records_go_to_a_pipe_in_order_and_a_bad_line_tells_in_the_exit_code(
     assert (summary["n_answered"], summary["n_failed"]) == (2, 1)
 
 
+def test_a_record_says_what_applied_and_the_summary_what_was_asked_for(
+    tiny_path: Path, tmp_path: Path
+) -> None:
+    lines, answers = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    lines.write_text('"Hi"\n{"prompt": "Hi", "preset": "paper"}\n', encoding="utf-8")
+    flags = ("--preference", "concise", "--guidance-scale", "2", "--in-order", "--json")
+    outcome = run("batch", lines, "-o", answers, "-m", tiny_path, *flags, *SHORT)
+    summary = json.loads(outcome.out)
+    assert summary["model"] == {"name": str(tiny_path), "path": str(tiny_path)}
+    settings = summary["settings"]
+    assert settings["guidance_scale"] == {"value": 2.0, "from": "flag"}
+    assert settings["method"] == {"value": "amulet", "from": "default"}
+    assert settings["preference"] == {"value": ["concise"], "from": "flag"}
+    assert settings["n_ctx"] == {"value": 256, "from": "flag"}
+    as_asked, paper = map(json.loads, answers.read_text(encoding="utf-8").splitlines())
+    assert (as_asked["preset"], as_asked["guidance_scale"]) == ("", 2.0)
+    assert as_asked["applied"]["highest_scale"] <= 2
+    assert as_asked["applied"]["mean_kl"] > 0
+    assert paper["preset"] == "paper"
+    assert paper["applied"]["lowest_scale"] > 5
+
+
 def test_lines_of_a_text_file_are_questions(tiny_path: Path, tmp_path: Path) -> None:
     texts, lines = tmp_path / "in.txt", tmp_path / "in.jsonl"
     texts.write_text('What is {yeast}?\n42\n{"prompt": "Hi"}\n"Hi"\n', encoding="utf-8")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from amulet_local.cli.compare import CompareOptions, entries_of, weak_wishes
+from amulet_local.cli.named_method import NamedMethod
 from amulet_local.cli.question import read_options
 from amulet_local.common.results import Generation, Timings, TokenTrace, Usage
 
@@ -40,11 +42,13 @@ GENERATION = Generation(
 )
 
 
-def methods(text: str) -> list[str]:
-    question = read_options(
-        CompareOptions(prompt="Why?", model="smollm2", preference=["nice"], methods=text)
-    )
-    return [entry.name for entry in entries_of(text, question)]
+def entries(text: str, **options: Any) -> list[NamedMethod]:
+    asked = {"prompt": "Why?", "model": "smollm2", "preference": ["nice"], **options}
+    return entries_of(text, read_options(CompareOptions(methods=text, **asked)))
+
+
+def methods(text: str, **options: Any) -> list[str]:
+    return [entry.name for entry in entries(text, **options)]
 
 
 @pytest.mark.parametrize(
@@ -61,6 +65,43 @@ def test_what_steers_is_compared_with_the_prompt_alone(given: str, compared: lis
     assert methods(given) == compared
 
 
+@pytest.mark.parametrize(
+    ("wishes", "prompt"),
+    [
+        (
+            {"preference": ["in rhyme", "nice:0.5"]},
+            "Answer the question in rhyme. Make the answer nice.",
+        ),
+        ({"preference": ["in {rhyme}:0.5"]}, "Answer the question in {rhyme}."),
+        (
+            {"preference": ["in rhyme"], "avoid": ["emojis"]},
+            "Answer the question in rhyme. Avoid an answer that is like this: emojis.",
+        ),
+        ({"preference": [], "avoid": ["emojis"]}, "Avoid an answer that is like this: emojis."),
+    ],
+)
+def test_a_mix_is_compared_with_one_prompt_that_has_all_of_it(
+    wishes: dict[str, list[str]], prompt: str
+) -> None:
+    assert methods("base,amulet", **wishes) == ["base", "together", "amulet"]
+    assert methods("base,pref,strong", **wishes) == ["base", "together", "pref", "strong"]
+    assert methods("base", **wishes) == ["base"]
+    _, together, _ = entries("base,amulet", **wishes)
+    assert together.method == "pref"
+    assert [item.instruction for item in together.question.preferences] == [prompt]
+    assert [item.weight for item in together.question.preferences] == [1]
+
+
+def test_the_wish_that_is_compared_with_is_in_the_question_wherever_a_preset_has_it() -> None:
+    for preset in ("paper", "strong"):
+        _, pref, _ = entries("base,pref,amulet", preset=preset)
+        assert pref.question.placement == "contrast"
+    _, pref, paper = entries("base,paper")
+    assert (pref.question.placement, paper.question.placement) == ("contrast", "system")
+    _, pref, _ = entries("base,amulet", placement="system")
+    assert pref.question.placement == "system"
+
+
 def said(*gains: float, wishes: tuple[str, ...] = ("nice",), n_tokens: int = 12) -> str:
     """What is said where each preference makes each token likelier by so many nats."""
     liked = [wish for wish in wishes if not wish.startswith("-")]
@@ -68,11 +109,11 @@ def said(*gains: float, wishes: tuple[str, ...] = ("nice",), n_tokens: int = 12)
     question = read_options(
         CompareOptions(prompt="Why?", model="smollm2", preference=liked, avoid=avoided, methods="")
     )
-    entries = entries_of("base,pref,amulet", question)
+    compared = entries_of("base,pref,amulet", question)
     trace = (replace(TOKEN, preferences=tuple(TOKEN_PLAIN + gain for gain in gains)),) * n_tokens
-    made = {entry.name: GENERATION for entry in entries}
+    made = {entry.name: GENERATION for entry in compared}
     made["amulet"] = replace(GENERATION, trace=trace)
-    return " ".join(weak_wishes(entries, made))
+    return " ".join(weak_wishes(compared, made))
 
 
 def test_a_wish_that_makes_the_answer_hardly_likelier_is_said_to_be_weak() -> None:

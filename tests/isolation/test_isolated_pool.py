@@ -72,6 +72,12 @@ def test_answers_of_a_pool_are_those_of_one_here(isolated: Engine, here: Engine)
     assert answers(isolated) == answers(here)
 
 
+def test_a_pool_without_its_sizes_says_how_it_is_written(isolated: Engine, here: Engine) -> None:
+    for engine in (isolated, here):
+        with pytest.raises(TypeError, match=r"'places'; write pool\(places=2, waiting=4\)"):
+            engine.pool()  # type: ignore[call-arg]
+
+
 def test_ctrl_c_while_a_request_is_handed_over_holds_nobody_up(isolated: Engine) -> None:
     with isolated.pool(places=2, waiting=200) as pool:
         asker = Asker(isolated, pool)

@@ -73,6 +73,9 @@ def test_a_scale_takes_the_place_of_a_presets_target() -> None:
     assert adjusted_strength(None, {"guidance_scale": 2.5, "kl_target": 0.2}).kl_target == 0.2
     assert adjusted_strength(None, {"watch": False}).kl_target
     assert adjusted_strength(None, {}, own=UserModelSettings(guidance_scale=3.0)).kl_target is None
+    own = UserModelSettings(guidance_scale=3.0, kl_target=0.3)
+    assert adjusted_strength(None, {"guidance_scale": 2.5}, own=own).kl_target is None
+    assert adjusted_strength(None, {"eta": 5.0}, own=own) == adjusted_strength(None, {"eta": 5.0})
 
 
 @pytest.mark.parametrize("weights", [(1.0,), (0.6, 0.8), (1.0, -0.5)])
