@@ -10,6 +10,9 @@ With --batch it is `amulet-local batch` that is measured, against a llama-server
 whose client keeps all of them busy, against one answer after the other, and against a loop of
 `generate`. Tokens a second are those of the answers that end after the first ones, one for each
 place: so loading, and what is measured at the start, is left out, but for the loop, which has it.
+
+With --documents each question is about a text of its own, a paragraph of docs/, as in most batches;
+without, it is one of eight short ones.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import socket
 import statistics
 import subprocess
@@ -24,6 +28,8 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cache
+from pathlib import Path
 
 import httpx
 
@@ -39,6 +45,8 @@ QUESTIONS = (
     "What does a compiler do?",
     "How can I learn to cook?",
 )
+TASK = "Summarize this text in a few sentences."
+DOCUMENT_WORDS = range(80, 161)
 PREFERENCE = "creative"
 THEIRS, PLAIN, REALIGNED = "llama-server", "plain", "realigned"
 ONE_BY_ONE, LOOP = "one at a time", "generate in a loop"
@@ -77,11 +85,27 @@ def running(command: list[str], port: int) -> Iterator[str]:
         process.wait(30)
 
 
+@cache
+def documents() -> list[str]:
+    """The paragraphs of docs/ that are neither short nor long."""
+    pages = sorted((Path(__file__).parents[1] / "docs").glob("*.md"))
+    whole = "\n\n".join(page.read_text(encoding="utf-8") for page in pages)
+    paragraphs = re.sub(r"```.*?```", "", whole, flags=re.DOTALL).split("\n\n")
+    texts = [" ".join(text.split()) for text in paragraphs if text[:1].isalpha()]
+    return [text for text in texts if len(text.split()) in DOCUMENT_WORDS]
+
+
+def question(number: int, options: argparse.Namespace) -> str:
+    """What is asked; no two are the same."""
+    if options.documents:
+        return f"{TASK}\n\n{documents()[number % len(documents())]} ({number + 1})"
+    return f"{QUESTIONS[number % len(QUESTIONS)]} ({number + 1})"
+
+
 def body(number: int, options: argparse.Namespace, preference: str | None) -> dict[str, object]:
     """A greedy answer of exactly so many tokens."""
-    question = QUESTIONS[number % len(QUESTIONS)]
     asked: dict[str, object] = {
-        "messages": [{"role": "user", "content": f"{question} ({number + 1})"}],
+        "messages": [{"role": "user", "content": question(number, options)}],
         "temperature": 0,
         "max_tokens": options.tokens,
         "ignore_eos": True,
@@ -121,7 +145,7 @@ async def round_of(
 
 def commands(options: argparse.Namespace, n_streams: int, ports: list[int]) -> dict[str, list[str]]:
     """How each server is started with as many places as there are streams."""
-    n_ctx = options.tokens + 192
+    n_ctx = options.tokens + (512 if options.documents else 192)
     ours = [
         *(sys.executable, "-m", "amulet_local", "serve", "-m", options.model, "--no-ui"),
         *("-np", str(n_streams), "-c", str(n_ctx), "--port", str(ports[0])),
@@ -212,8 +236,8 @@ def batch(n_places: int, options: argparse.Namespace, *more: str) -> float:
 def loop(options: argparse.Namespace) -> float:
     """The rate of `amulet-local generate`, a process for each question."""
     start = time.perf_counter()
-    for question in QUESTIONS[:WAVES]:
-        command = own_command("generate", options, "--prompt", question)
+    for number in range(WAVES):
+        command = own_command("generate", options, "--prompt", question(number, options))
         # Its status says that the answer was cut, as it was asked to be.
         subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
     return options.tokens * WAVES / (time.perf_counter() - start)
@@ -268,6 +292,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="default: 3")
     parser.add_argument("--scheduler", help="of ours: auto, batched or interleaved")
     parser.add_argument("--batch", action="store_true", help="of `batch` instead of `serve`")
+    parser.add_argument("--documents", action="store_true", help="ask about a text each")
     options = parser.parse_args()
     if options.batch:
         for n_places in map(int, options.streams.split(",")):

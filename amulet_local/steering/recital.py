@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from amulet_local.preferences.wording import INSTRUCTION_WORDS, QUALITY_FRAME, unframed
-from amulet_local.text.quotations import without_said
+from amulet_local.text.quotations import quoted_in, without_said
 from amulet_local.text.words import (
     ENGLISH_ARTICLES,
     OTHER_ARTICLES,
@@ -94,6 +94,7 @@ class Recital:
                     self._follow(self._opening, phrase[i - 1 : i], phrase[i])
         if len(units) > 1 or any(map(_is_more_than_a_sign, units)):
             first = {phrase[0][0] for phrase in phrases} - _ARTICLES
+            first |= {words[0] for quoted in quoted_in(part) if (words := words_of(quoted))}
             self._first |= first - {word for word in units[0][:1] if word in INSTRUCTION_WORDS}
 
     def _note_frame(self, instruction: str) -> None:

@@ -45,6 +45,7 @@ class Step:
     __slots__ = (
         "_divergence",
         "_is_settled",
+        "_possible",
         "_realigner",
         "has_preference",
         "noise",
@@ -58,7 +59,7 @@ class Step:
         self, realigner: Realigner, rows: RowPair, scale: float, noise: float, has_preference: bool
     ) -> None:
         """Start with rows that no guard has seen."""
-        self.reference = self.rows = rows
+        self.reference = self.rows = self._possible = rows
         self.scale = scale
         self.tokens: Tokens | None = None
         self.noise = noise
@@ -74,7 +75,7 @@ class Step:
 
     def leave_out(self, tokens: Tokens) -> None:
         """Begin with rows that rule these tokens out."""
-        self.reference = self.rows = self.reference.without(tokens)
+        self.reference = self.rows = self._possible = self.reference.without(tokens)
 
     def require(self, tokens: Tokens) -> None:
         """Leave these tokens alone to be chosen, whatever guards would say."""
@@ -84,7 +85,11 @@ class Step:
     def refuse(self, tokens: Sequence[int]) -> None:
         """Rule these tokens out; before any guard narrows the choice down to `tokens`."""
         assert self.tokens is None
-        self.rows = self.rows.without(tokens)
+        self.rows = self._possible = self.rows.without(tokens)
+
+    def start_over(self, scale: float) -> None:
+        """Choose at this scale from what isn't ruled out, whatever else guards have changed."""
+        self.rows, self.scale, self.tokens = self._possible, scale, None
 
     def restrain(self, tokens: Sequence[int]) -> None:
         """Let these tokens gain nothing from a scale above 1."""

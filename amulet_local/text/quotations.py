@@ -36,6 +36,11 @@ def to_say(wish: str) -> list[str]:
     return [found[0].strip(_MARKS) for found in _to_say(wish)]
 
 
+def quoted_in(text: str) -> list[str]:
+    """The texts in quotation marks, without these."""
+    return [found[0].strip(_MARKS) for found in _QUOTATION.finditer(text)]
+
+
 def without_said(wish: str) -> list[str]:
     """The parts of a wish around the texts that it asks to have said."""
     parts, start = [], 0

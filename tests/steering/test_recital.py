@@ -53,6 +53,8 @@ def refused(preference: str, answer: str, question: str = QUESTION) -> set[str]:
         ("for a five-year-old", "Let me explain it ", "for"),
         ("for a five-year-old", "Cooking is fun for a ", "five"),
         ("auf Deutsch, kurz und herzlich", "Klar, ", "auf"),
+        ("be a „grumpy old sailor“", "", "grumpy"),
+        ("be a 'grumpy old sailor'", "Well, ", "grumpy"),
         ("for a ten-year-old, with a funny joke", "Okay, ", "with"),
         ("with an example", "Learn with an ", "example"),
         ("like a sarcastic uncle", "Speaking as a ", "sarcastic"),
@@ -394,6 +396,26 @@ def test_a_word_of_the_same_root_does_not_take_the_refused_ones_place() -> None:
     assert {" patience", " Patient"} <= denied
     assert not {" path", " friendly"} & denied
     assert " without" not in guarded("Answer with wit.", "Sure, ", (" without", " with"))
+
+
+def test_what_would_recite_is_followed_by_what_both_prompts_would_say() -> None:
+    """Not by another spelling of it, which the preference prompt finds likely and the plain one
+    never would."""
+    vocabulary = spelled()
+    names = ("german", " soup", " well", " salt")
+    recital, spelling, common, plain_only = (vocabulary.pieces.index(n.encode()) for n in names)
+    plain, preference = np.zeros((2, vocabulary.n_tokens), dtype=np.float32)
+    plain[[plain_only, common, spelling]] = 12.0, 11.0, -9.0
+    preference[[spelling, common, plain_only]] = 13.0, 10.0, -9.0
+    chosen = {}
+    for wish in (0.0, 16.0):
+        preference[recital] = wish
+        steering = guided("in rhymed German")
+        for token in ids(LATER + "in rhymed "):
+            steering.accept(token, chr(token))
+        steering.combine([plain, preference])
+        chosen[wish] = steering.likeliest()
+    assert chosen == {0.0: spelling, 16.0: common}
 
 
 def test_an_answer_in_a_script_without_spaces_does_not_open_with_its_instruction() -> None:

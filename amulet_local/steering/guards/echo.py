@@ -2,7 +2,8 @@
 
 Knows nothing about what a recital is, which recital.py says in words; here words become tokens.
 Whatever token could begin a refused word is refused, in any case and any split of the word, and so
-is a word of the same root, which a model spells instead ("like a patience teacher"). Nothing is
+is a word of the same root, which a model spells instead ("like a patience teacher"). Where such a
+word is what would come, the plain prompt has to find likely what comes in its place. Nothing is
 refused within a word but another word that is glued to it, as in "dryBritish". What opens the plain
 answer as well is no recital: "In" begins "In Spanish", and "Inflation" too.
 """
@@ -23,6 +24,13 @@ OPENS_ANYHOW_NATS = 1.0
 """A word may open an answer that the preference makes likelier by no more than this. Those that
 recited gained 2 to 15 nats on Qwen2.5-Coder-1.5B, those that didn't 0.2 at most."""
 
+RECITED_SHARE = 0.5
+"""Share of the preference prompt's probability from which on what is refused is what would come."""
+
+SHARED_SCALE = 0.5
+"""Scale at which the token is chosen that comes in its place: what both prompts find likely. What
+the preference prompt finds likely besides is often the same in another spelling or language."""
+
 
 class EchoGuard(Guard):
     """Keeps the scale from strengthening a recital, and the answer from saying one."""
@@ -31,6 +39,7 @@ class EchoGuard(Guard):
         """Begin with the prompts of these surroundings."""
         super().__init__(around)
         self._relatives: dict[str, tuple[list[int], list[int]]] = {}
+        self._would_recite = False
         self.change(around)
 
     @classmethod
@@ -57,6 +66,7 @@ class EchoGuard(Guard):
 
         A letter that is a word may open an answer whatever word it begins: "A", "I".
         """
+        self._would_recite = False
         amulet = self.around.amulet
         is_gated = self.around.text.in_reasoning and amulet.reasoning_gating
         if amulet.guidance_scale <= 1 or is_gated:
@@ -71,10 +81,15 @@ class EchoGuard(Guard):
             if opening and step.reference.gain(sorted(opening)) > OPENS_ANYHOW_NATS:
                 refused |= opening
         recited = self._recital.refused(self._answer)
-        return sorted(refused.union(self._beginning(recited), self._related(recited)))
+        tokens = self._related(recited).union(self._beginning(recited))
+        self._would_recite = bool(tokens) and step.reference.share(sorted(tokens)) > RECITED_SHARE
+        return sorted(refused | tokens)
 
     def act(self, step: Step) -> None:
-        """Let the words of what may be a recital gain nothing."""
+        """Let the words of what may be a recital gain nothing, and those of one in full less."""
+        if self._would_recite:
+            step.start_over(SHARED_SCALE)
+            return
         held = self._beginning(self._recital.held(self._answer))
         if held:
             step.restrain(held)

@@ -185,9 +185,9 @@ class LoopWatch(Guard):
             self._watch.note_entropies(step.entropy(), step.rows.entropy())
 
     def accept(self, token: int, step: Step | None) -> None:
-        """Take note of the token and of how much it surprises the reference."""
+        """Take note of the token, and of how much it surprises a reference that is followed."""
         self._watch.accept(token, is_word=self._is_word(token))
-        if step is not None and step.has_preference:
+        if step is not None and step.has_preference and step.scale >= 1:
             reference = step.reference
             expected = (
                 -reference.entropy() if self.around.is_drawn else reference.log_p(reference.top)

@@ -35,8 +35,14 @@ def served(tiny_path: Path) -> Iterator[Served]:
 
 
 @pytest.fixture(scope="package")
-def served_slowly(model_path: Path) -> Iterator[Served]:
-    """A model whose answers take seconds and end by their length alone: keys are pressed in them on
-    a busy machine too, whatever words they have."""
+def served_long(model_path: Path) -> Iterator[Served]:
+    """A model whose answers end by their length alone, whatever words they have."""
     with serving(model_path, *FLAGS, "--ignore-eos") as served:
         yield served
+
+
+@pytest.fixture
+def served_slowly(served_long: Served) -> Iterator[Served]:
+    """The same, so slow that keys are pressed in an answer on a busy machine too."""
+    with served_long.slowed():
+        yield served_long

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from typing import Any
 
 PATIENCE_SECONDS = 120
 READY = re.compile(r" is ready at (http://\S+) ")
+RUNNING_SECONDS, STOPPED_SECONDS = 0.02, 0.04
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,9 +26,11 @@ class Served:
 
     Attributes:
         url: its address, with a slash at the end.
+        process: the server's.
     """
 
     url: str
+    process: subprocess.Popen[str]
 
     def _open(self, path: str, body: Mapping[str, Any]) -> Any:
         data = json.dumps(body).encode()
@@ -45,6 +50,26 @@ class Served:
             lines = [line.decode() for line in response]
         return [json.loads(line[6:]) for line in lines if line.startswith("data: {")]
 
+    @contextmanager
+    def slowed(self) -> Iterator[None]:
+        """The server stands still for two thirds of the time while the block runs: a browser that
+        gets little of a busy machine is still quicker than its answers."""
+        over = threading.Event()
+
+        def stop_and_go() -> None:
+            while not over.wait(RUNNING_SECONDS):
+                self.process.send_signal(signal.SIGSTOP)
+                over.wait(STOPPED_SECONDS)
+                self.process.send_signal(signal.SIGCONT)
+
+        thread = threading.Thread(target=stop_and_go)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
 
 @contextmanager
 def serving(model: Path, *flags: str) -> Iterator[Served]:
@@ -60,7 +85,7 @@ def serving(model: Path, *flags: str) -> Iterator[Served]:
             for line in process.stderr:
                 said += line
                 if found := READY.search(line):
-                    yield Served(url=f"{found[1]}/")
+                    yield Served(url=f"{found[1]}/", process=process)
                     break
             else:
                 raise AssertionError(f"the server ended: {said}")

@@ -117,8 +117,9 @@ def test_a_busy_server_is_waited_for(visit: Visits, strict: Served) -> None:
     page.wait_for_selector("#state.good")
     page.get_by_text("Options").click()
     page.fill("#max-tokens", "64")
-    ask(page)
-    page.wait_for_selector("text=the server is busy: trying again in")
+    with strict.slowed():
+        ask(page)
+        page.wait_for_selector("text=the server is busy: trying again in")
     answered(page)
     for panel in ("#plain", "#realigned"):
         assert page.inner_text(f"{panel} .figures").startswith("64 tokens")
