@@ -470,6 +470,16 @@ def test_a_conversations_call_without_what_it_needs_says_how_it_is_written(
         getattr(tiny_engine.conversation(), name)()
 
 
+def test_what_is_made_without_what_it_needs_says_how_it_is_written() -> None:
+    make: Any = amulet_local
+    with pytest.raises(TypeError, match=r"^Preference needs text: Preference\(text='in rhyme'"):
+        make.Preference()
+    with pytest.raises(TypeError, match=r"^LikedText needs messages and answer: LikedText\("):
+        make.LikedText()
+    with pytest.raises(TypeError, match=r"write engine\.conversation\(preference='concise'\)"):
+        make.Conversation()
+
+
 def test_a_name_that_a_table_lacks_is_answered_with_those_that_it_has() -> None:
     with pytest.raises(KeyError, match=r"no preset 'Strong'; did you mean 'strong'\?"):
         amulet_local.PRESETS["Strong"]

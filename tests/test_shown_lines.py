@@ -161,6 +161,7 @@ class Page:
         try:
             process.communicate(typed, timeout=ENOUGH_SECONDS)
         except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)  # what comes next has the machine
             return f"{text}: not done after {ENOUGH_SECONDS} s"
         said = written.read_text(encoding="utf-8", errors="replace")
         self.log.append(f"{said}[{process.returncode}, {time.monotonic() - began:.1f} s]\n")

@@ -68,6 +68,10 @@ ANSWERS = {
         "`amulet-local serve` at POST /tokenize",
     ),
     "llama-bench": "`amulet-local bench` measures",
+    "verify": "`amulet-local models verify MODEL` says whether a model's file is whole",
+    "approve": "`amulet-local models approve FILE` says that you trust a file",
+    "remove": "`amulet-local models remove MODEL` deletes a model's file, `amulet-local "
+    "preferences remove NAME` a preference",
     **dict.fromkeys(
         ("server", "llama-server", "start"),
         "the server is `amulet-local serve`",
@@ -79,6 +83,9 @@ ANSWERS = {
 }
 """Commands of other programs -> the one that does it here."""
 
+
+VERBS = ("show", "create", "push", "start", "stop", "verify", "approve", "remove")
+"""Of these what a question may begin with: "create a poem"."""
 
 ALSO = ("help", "list", "ls", "pull", "download", "run")
 """Words of other programs that are understood."""
@@ -114,9 +121,11 @@ def in_own_words(args: list[str]) -> list[str]:
 
 def _is_question(args: list[str]) -> bool:
     """Whether a question without quotes was asked: words, more than a misspelt command takes."""
+    n_words = _n_words(args)
+    if args[0] in VERBS:
+        return n_words > 2 and not any(word.endswith(".gguf") for word in args)
     if args[0] in (*COMMANDS, *ANSWERS) or _meant(args):
         return False
-    n_words = _n_words(args)
     return n_words > 2 or args[:n_words][-1].endswith("?")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from typing import Any, TypeVar
 
 _T = TypeVar("_T")
@@ -16,7 +16,7 @@ def named_arguments(
     """A decorator of a dataclass whose fields are given by name.
 
     Args:
-        example: what to write instead of an argument without a name.
+        example: what to write instead of an argument without a name, or of too few.
         others: what else its fields are called, and the fields that these mean.
 
     Raises:
@@ -24,7 +24,9 @@ def named_arguments(
     """
 
     def decorate(kind: type[_T]) -> type[_T]:
-        known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+        found = fields(kind)  # type: ignore[arg-type]
+        known = [field.name for field in found]
+        needed = [f.name for f in found if f.default is MISSING and f.default_factory is MISSING]
         begin: Callable[..., None] = kind.__init__
 
         @functools.wraps(begin)
@@ -34,6 +36,8 @@ def named_arguments(
             for name in named:
                 if name not in known:
                     raise TypeError(f"{kind.__name__} has no {name!r}{_meant(name)}")
+            if missing := [name for name in needed if name not in named]:
+                raise TypeError(f"{kind.__name__} needs {' and '.join(missing)}: {example}")
             begin(self, **named)
 
         def _meant(name: str) -> str:

@@ -70,6 +70,7 @@ class Conversation:
         warnings: what is to be known about all its answers; they have it in their own.
     """
 
+    @written("engine.conversation(preference='concise'), which makes one")
     def __init__(
         self,
         source: AnswerSource,

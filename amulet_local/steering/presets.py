@@ -6,6 +6,7 @@ Knows nothing about how they are carried out. docs/strength.md has the measureme
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -191,5 +192,7 @@ def preset_named(name: str) -> Preset:
     """
     preset = PRESETS.get(as_known(name, PRESETS)) if isinstance(name, str) else None
     if preset is None:
-        raise InvalidParameterError(f"no preset {name!r}; known: {', '.join(PRESETS)}")
+        close = difflib.get_close_matches(str(name).lower()[:64], PRESETS, n=1)
+        meant = f"did you mean {close[0]!r}? " if close else ""
+        raise InvalidParameterError(f"no preset {name!r}; {meant}known: {', '.join(PRESETS)}")
     return preset

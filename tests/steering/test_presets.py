@@ -222,3 +222,12 @@ def test_the_models_own_strength_is_for_callers_without_a_wish(
     for preset in PRESETS:
         wished = choose_strength("amulet", None, preset, own=own).amulet
         assert wished is PRESETS[preset].amulet
+
+
+def test_a_preset_that_is_misspelt_is_answered_with_the_one_that_is_near() -> None:
+    with pytest.raises(
+        errors.InvalidParameterError, match=r"'Stong'; did you mean 'strong'\? known: "
+    ):
+        preset_named("Stong")
+    with pytest.raises(errors.InvalidParameterError, match=r"'x'; known: paper, balanced, strong$"):
+        preset_named("x")

@@ -124,7 +124,7 @@ def overall_table(results: Results, scorers: Sequence[str], part: TablePart) -> 
     """A row for each method, a column for each score."""
     columns = {scorer: column(results, scorer, part) for scorer in scorers}
     rows = [
-        [f"`{plain_text(method.name)}`", f"{method.scale:.3g}"]
+        [f"`{plain_text(method.name)}`", method.asked_scale]
         + [shown(columns[scorer][method.name], scorer) for scorer in scorers]
         for method in methods_in(results, part)
     ]

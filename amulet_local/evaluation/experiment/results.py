@@ -47,7 +47,7 @@ class Method:
     Attributes:
         name: in tables.
         method: the decoding method's.
-        scale: its guidance scale.
+        scale: the guidance scale that was asked for.
         settings: strength and guards that aren't the default.
         only: the preferences that it is limited to, if it is.
     """
@@ -57,6 +57,14 @@ class Method:
     scale: float
     settings: Mapping[str, Any]
     only: tuple[str, ...] | None
+
+    @property
+    def asked_scale(self) -> str:
+        """The guidance scale that was asked for, and whether answers begin or end there."""
+        scale = f"{self.scale:.3g}"
+        if self.scale > 1 and "kl_target" in self.settings:
+            return f"from {scale}"
+        return f"up to {scale}" if self.scale > 1 and "kl_budget" in self.settings else scale
 
     @property
     def is_guarded(self) -> bool:

@@ -77,6 +77,16 @@ def test_bold_in_markdown_is_what_is_best(tmp_path: Path) -> None:
     assert bold[0].startswith("| `amulet:paper`")
 
 
+def test_a_scale_that_is_moved_is_said_to_be_where_it_begins_or_ends(tmp_path: Path) -> None:
+    methods = "base,pref,amulet:paper,amulet:balanced,amulet:kl=0.35"
+    figures = {"margin": 0.1, "fluency": -1.0}
+    results = results_of(tmp_path, lambda m, w, d, n: figures, methods=methods)
+    assert [method.asked_scale for method in results.methods] == [
+        *("0", "1", "5.65", "from 1.5", "up to 5.65"),
+    ]
+    assert "| `amulet:balanced` | from 1.5 |" in markdown(results, DEFAULT_SCORERS)
+
+
 def test_differences_are_paired(tmp_path: Path) -> None:
     def figures(m: str, w: str, d: str, n: int) -> dict[str, Any]:
         return {"margin": 10.0 * n + (0.5 if m == "amulet:paper" else 0.0), "fluency": -1.0}

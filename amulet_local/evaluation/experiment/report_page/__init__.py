@@ -68,7 +68,7 @@ def _overall(results: Results, scorers: Sequence[str], title: str, part: TablePa
     rows = []
     for method in methods_in(results, part):
         cells = "".join(_cell(columns[scorer][method.name], scorer) for scorer in scorers)
-        rows.append(f"{_name(method)}<td>{method.scale:.3g}</td>{cells}")
+        rows.append(f"{_name(method)}<td>{method.asked_scale}</td>{cells}")
     table = _table(["method", "a", *map(words.heading, scorers)], rows)
     reference = reference_of(results)
     against = _against(results, scorers, part)
