@@ -65,7 +65,7 @@ def _download(name: str, base: Path, part: Path) -> None:
     base.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=base) as folder:
         requirement = f"llama-cpp-python=={version('llama-cpp-python')}"
-        options = ["--quiet", "--no-deps", "--no-binary", ":all:", "--dest", folder]
+        options = ["--quiet", "--no-deps", "--no-binary", "llama-cpp-python", "--dest", folder]
         subprocess.run(
             [sys.executable, "-m", "pip", "download", *options, requirement],
             check=True,
