@@ -117,11 +117,10 @@ class RowPair:
             self._plain_normaliser = self._realigner.log_normaliser(self.plain)
         return self._plain_normaliser
 
-    def share(self, tokens: Sequence[int]) -> float:
+    def share(self, tokens: Sequence[int] | Tokens) -> float:
         """The probability under l1 that one of these tokens comes."""
-        return float(
-            np.exp(self.preference[list(tokens)].astype(np.float64) - self.normaliser).sum()
-        )
+        logits = self.preference[np.asarray(tokens)].astype(np.float64)
+        return float(np.exp(logits - self.normaliser).sum())
 
     def gain(self, tokens: Sequence[int]) -> float:
         """By how many nats l1 makes it likelier than l0 does that one of these tokens comes.

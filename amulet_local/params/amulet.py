@@ -66,6 +66,8 @@ class AmuletParams(StrictParams):
         form_guard: what the preferences ask for that can be counted ("in lower case", "without
             commas", "in at most 40 words") is kept, at any scale: the tokens that would
             break it aren't offered. Off where a grammar or schema says what the answer is.
+        draw_guard: where tokens are drawn, only those are that have at least a tenth of the
+            largest probability under the reference.
         end_guard: in the middle of a sentence the answer doesn't end, unless the reference gives
             its end at least half of the probability; nor behind a question that is all of it,
             unless the plain row gives it as much.
@@ -247,6 +249,16 @@ class AmuletParams(StrictParams):
             "lower case, two sentences, at most 40 words.",
             kind="switch",
             eval="form",
+        ),
+    ] = False
+    draw_guard: Annotated[
+        bool,
+        Option(
+            "--draw-guard",
+            GUARDS,
+            "Draw no token that the preference prompt alone finds implausible.",
+            kind="switch",
+            eval="draw",
         ),
     ] = False
     end_guard: Annotated[

@@ -40,6 +40,7 @@ SWITCHED_ON: dict[str, Any] = dict.fromkeys(
         "echo_guard",
         "decline_guard",
         "form_guard",
+        "draw_guard",
         "end_guard",
         "region_gating",
         "reasoning_gating",

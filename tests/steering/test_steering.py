@@ -17,6 +17,7 @@ from amulet_local.steering.guards.loop_watch import (
     STRAYS,
     STRICTNESS,
 )
+from amulet_local.steering.guards.plausibility import DRAWN_SHARE
 from amulet_local.steering.recital import OPENING_WORDS
 from amulet_local.steering.row_plan import RowPlan
 from amulet_local.steering.steering import Steering
@@ -555,6 +556,30 @@ def test_improbable_text_is_not_strengthened_until_it_is_probable_again(
     assert scales == [1.0 if mean > until_nats else 2.5 for mean in mean_after]
     assert set(scales) == {1.0, 2.5}  # and the excess over 1 is halved
     assert "became improbable (once)" in watched.warnings[0]
+
+
+@pytest.mark.parametrize("is_drawn", [False, True])
+def test_what_the_reference_finds_implausible_is_never_drawn(
+    small: Realigner, is_drawn: bool
+) -> None:
+    """However much the preference raised it; the greedy choice isn't narrowed down."""
+    plain, preference = small_rows()
+    raised = int(np.argmin(preference))
+    preference[raised] = preference.max() + np.log(0.9 * DRAWN_SHARE)
+    plain[raised] = preference[raised] - 30.0
+    plan, amulet = (
+        RowPlan(has_plain=True, weights=(1.0,)),
+        {"guidance_scale": 4, "draw_guard": True},
+    )
+    guarded = Steering(plan, AmuletParams(**amulet), small, is_drawn=is_drawn)
+    chosen = guarded.combine([plain, preference])
+    assert (guarded.likeliest() == raised) != is_drawn
+    if is_drawn:
+        assert chosen.tokens is not None
+        least = preference.max() + np.log(DRAWN_SHARE)
+        assert set(chosen.tokens) == set(np.flatnonzero(preference >= least))
+    else:
+        assert chosen.tokens is None
 
 
 class Words:

@@ -1,9 +1,18 @@
-"""Keeps what the reference finds implausible from being chosen. Knows nothing about samplers."""
+"""Keeps what the reference finds implausible from being chosen.
+
+A sampler's min-p looks at the combination, where a token that the reference all but rules out may
+be likely: 3 nats of gain at a scale of 2 make 0.02 of 0.001. Greedily such a token loses to another
+one; drawn at a temperature it comes every so often, and what follows falls apart.
+Knows nothing about samplers.
+"""
 
 from __future__ import annotations
 
 from amulet_local.steering.guards.base import Guard, Surroundings
 from amulet_local.steering.step import Step
+
+DRAWN_SHARE = 0.1
+"""Share of the reference's largest probability that a token has at least which is drawn."""
 
 
 class Plausibility(Guard):
@@ -11,9 +20,17 @@ class Plausibility(Guard):
 
     @classmethod
     def is_on(cls, around: Surroundings) -> bool:
-        """Whether there is a mask."""
-        return bool(around.amulet.mask)
+        """Whether there is a mask, or tokens are drawn with the draw guard on."""
+        return bool(around.amulet.mask) or _guards_draws(around)
 
     def act(self, step: Step) -> None:
         """Leave the plausible tokens."""
-        step.tokens = step.rows.plausible(*self.around.amulet.mask)
+        amulet = self.around.amulet
+        share = amulet.min_plausibility
+        if _guards_draws(self.around):
+            share = max(share, DRAWN_SHARE)
+        step.tokens = step.rows.plausible(share, amulet.nucleus, amulet.nucleus_temperature)
+
+
+def _guards_draws(around: Surroundings) -> bool:
+    return around.amulet.draw_guard and around.is_drawn
