@@ -106,9 +106,9 @@ def test_a_stream_says_what_a_whole_answer_says(
     assert tuple(item.token_id for item in traced.trace) == traced.token_ids == whole.token_ids
     for item in traced.trace:
         assert item.realigned <= 1e-6
-        first, second = (other.log_probability for other in item.top_realigned)
+        first, *others = (other.log_probability for other in item.top_realigned)
         assert item.realigned <= first + 1e-6
-        assert second <= first
+        assert [second <= first for second in others] in ([True], [])  # one was plausible
 
 
 @pytest.fixture(scope="module")
