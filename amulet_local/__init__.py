@@ -92,7 +92,10 @@ _HOMES = {
 }
 
 _INSTEAD = {
-    "Llama": "; load('model.gguf', n_ctx=2048) takes its place",
+    **dict.fromkeys(
+        ("Llama", "LLM", "Model", "AutoModelForCausalLM", "pipeline"),
+        "; load('model.gguf', n_ctx=2048) takes its place",
+    ),
     **dict.fromkeys(
         ("generate", "stream_generate", "chat", "conversation", "create_chat_completion"),
         "; it is a method of an engine: with load('model.gguf') as engine: ...",
@@ -110,7 +113,11 @@ def __getattr__(name: str) -> Any:
             value = getattr(import_module(f"amulet_local.{module}"), name)
             globals()[name] = value
             return value
-    said = f"module 'amulet_local' has no attribute {name!r}{_INSTEAD.get(name, '')}"
+    hint = _INSTEAD.get(name, "")
+    if hint and sys._getframe(1).f_code.co_name == "_handle_fromlist":
+        # `from amulet_local import ...`, which would drop what an AttributeError says
+        raise ImportError(f"cannot import name {name!r} from 'amulet_local'{hint}", name=name)
+    said = f"module 'amulet_local' has no attribute {name!r}{hint}"
     raise AttributeError(said, name=name, obj=sys.modules[__name__])  # Python says what is like it
 
 

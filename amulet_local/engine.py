@@ -71,6 +71,14 @@ class Engine(ConcurrentModel):
             kind = type(self).__name__
             raise TypeError(f"{kind!r} object is not callable; write generate{AN_ANSWER}")
 
+        @classmethod
+        def from_pretrained(cls, *arguments: Any, **named: Any) -> NoReturn:
+            """Say what is called instead."""
+            raise TypeError(
+                f"{cls.__name__} has no from_pretrained; load('model.gguf', n_ctx=2048) takes its "
+                "place, and `amulet-local pull OWNER/NAME` downloads a model"
+            )
+
     @written(f"generate{AN_ANSWER}")
     def generate(
         self, messages: Messages, *, prompt_progress: Progress | None = None, **ask: Unpack[Ask]

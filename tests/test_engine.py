@@ -426,6 +426,13 @@ def test_a_method_of_another_library_is_answered_with_the_one_that_is_meant(
     for name in ("Llama", "generate"):
         with pytest.raises(AttributeError, match="load"):
             getattr(amulet_local, name)
+        with pytest.raises(ImportError, match=r"from 'amulet_local'; .*load\('model\.gguf'"):
+            exec(f"from amulet_local import {name}")
+        assert not hasattr(amulet_local, name)
+    with pytest.raises(TypeError, match=r"load\('model\.gguf', .* `amulet-local pull OWNER/NAME`"):
+        Engine.from_pretrained("owner/name", filename="*q8_0.gguf")  # type: ignore[attr-defined]
+    with pytest.raises(ImportError, match="cannot import name 'Preferences'"):
+        exec("from amulet_local import Preferences")
     with pytest.raises(AttributeError, match=r"'Preferences'$") as raised:
         getattr(amulet_local, "Preferences")  # noqa: B009
     assert (raised.value.name, raised.value.obj) == ("Preferences", amulet_local), "for Python"

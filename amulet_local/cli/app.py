@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from amulet_local.cli.meant import near_flags
 from amulet_local.cli.terminal import note, noted, write
 from amulet_local.common.version import package_version
 from amulet_local.params.choices import as_known
@@ -178,6 +179,11 @@ def without_a_command(args: list[str]) -> list[str]:
     return ["generate" if asks or not sys.stdin.isatty() else "chat", *args]
 
 
+def _long_flags(command: Any) -> list[str]:
+    flags = [flag for param in command.params for flag in (*param.opts, *param.secondary_opts)]
+    return [flag for flag in flags if flag.startswith("--")]
+
+
 _UsageError: Any = typer.BadParameter.__base__
 """click's, or what newer typers have of it."""
 
@@ -201,6 +207,8 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except _UsageError as error:
             where = error.ctx
+            if where is not None and hasattr(error, "possibilities"):
+                error.possibilities = near_flags(error.option_name, _long_flags(where.command))
             message = error.format_message()
             if typed := ctx.meta.get(TYPED):
                 command = where.command_path

@@ -5,6 +5,7 @@ Knows words of other programs, and what word processors and web pages make of qu
 
 from __future__ import annotations
 
+import difflib
 import shlex
 from collections.abc import Collection, Sequence
 
@@ -33,6 +34,7 @@ SAME = {
 }
 """What somebody may call a command below another -> what it may be called here."""
 
+_MOST_NEAR = 6
 _DASHES = "\u2013\u2014\u2212"
 _OPENING = "\u201c\u201d\u201e\u2018\u00ab"
 _CLOSING = "\u201c\u201d\u2019\u00bb"
@@ -56,6 +58,24 @@ def typography(words: Sequence[str], flags: Collection[str]) -> str:
             text = " ".join(words[place : ends[0] + 1 if ends else None]).strip(_OPENING + _CLOSING)
             return f"a shell knows straight quotes only: write {before} {shlex.quote(text):.200}"
     return ""
+
+
+def near_flags(typed: str, flags: Collection[str]) -> list[str]:
+    """The flags that somebody may mean who typed another: but for hyphens the same, else those that
+    begin or end with it, else those like it.
+
+    Args:
+        flags: those that there are, without short ones.
+    """
+    same = [flag for flag in flags if _letters(flag) == _letters(typed)]
+    begin = [flag for flag in flags if flag.startswith(typed)]
+    end = [flag for flag in flags if typed[:2] == "--" and flag.endswith(typed[1:])]
+    close = difflib.get_close_matches(typed[:64], flags)
+    return (same or begin or end or close)[:_MOST_NEAR]
+
+
+def _letters(flag: str) -> str:
+    return flag.replace("-", "").lower()
 
 
 def unquoted(text: str) -> str:

@@ -6,7 +6,7 @@ Knows nothing about what the words do.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NoReturn, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar, get_args
 
 _T = TypeVar("_T")
 
@@ -54,6 +54,13 @@ class Named(dict[str, _T]):
         """
         super().__init__(things)
         self._kind = kind
+
+    if not TYPE_CHECKING:  # a type checker is to find what isn't there
+
+        def __getattr__(self, name: str) -> NoReturn:
+            hint = f"; write [{name!r}] instead of .{name}" if name in self else ""
+            said = f"{type(self).__name__!r} object has no attribute {name!r}{hint}"
+            raise AttributeError(said, name=name, obj=self)
 
     def __missing__(self, name: object) -> NoReturn:
         meant = as_known(name, self)

@@ -31,6 +31,7 @@ from amulet_local.server.embeddings import add_embeddings
 from amulet_local.server.failures import HttpError, as_http, log_error
 from amulet_local.server.feedback import add_feedback
 from amulet_local.server.fields import STRENGTH
+from amulet_local.server.near_addresses import near_address
 from amulet_local.server.other_protocols import add_other_protocols, error_body
 from amulet_local.server.places import add_places
 from amulet_local.server.replies import CompletionReply
@@ -221,11 +222,23 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 async def _no_such_thing(request: Request, error: Exception) -> Response:
     status = getattr(error, "status_code", 404)
-    message = "no such address" if status == 404 else "not with this method"
+    if status == 404:
+        message = f"no such address{near_address(request.url.path, _addresses(request.app))}"
+    else:
+        message = "not with this method"
     headers = getattr(error, "headers", None)
     failure = HttpError(status, message, code="not_found")
     body = error_body(request.url.path, failure.body)
     return JSONResponse(body, status_code=status, headers=headers)
+
+
+def _addresses(app: FastAPI) -> dict[str, str]:
+    """The addresses that have no part of their own in them and are no files, with a method each."""
+    return {
+        route.path: max(route.methods or ("GET",))
+        for route in app.routes
+        if isinstance(route, APIRoute) and not set("{.").intersection(route.path)
+    }
 
 
 def _flag(body: dict[str, Any], name: str, default: bool) -> bool:

@@ -17,6 +17,7 @@ from amulet_local.common.errors import ChatTemplateError, EngineClosedError
 from amulet_local.engine import Engine
 from amulet_local.llama import library
 from amulet_local.openai.chat_completion import CHANGEABLE
+from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.preferences.names import BUILT_IN_PREFERENCES
 from amulet_local.server import openapi
@@ -140,7 +141,7 @@ def add_state(app: FastAPI, service: Service, version: str) -> None:
 def _props(model: ServedModel, version: str) -> dict[str, Any]:
     engine, own = model.engine, own_settings()
     built_in = [{"name": name, "text": text} for name, text in BUILT_IN_PREFERENCES.items()]
-    strength = adjusted_strength(None, {}, own=engine.own_settings)
+    strength = _default_strength(model)
     return {
         "default_generation_settings": {
             "id": 0,
@@ -177,10 +178,9 @@ def _props(model: ServedModel, version: str) -> dict[str, Any]:
             ],
             "default_preset": model.defaults.fields.get("preset", DEFAULT_PRESET),
             "default_strength": {
-                "guidance_scale": model.defaults.fields.get(
-                    "guidance_scale", strength.guidance_scale
-                ),
-                "kl_budget": model.defaults.fields.get("kl_budget", strength.kl_budget),
+                "guidance_scale": strength.guidance_scale,
+                "kl_budget": strength.kl_budget,
+                "kl_target": strength.kl_target,
                 "given": {
                     name: value
                     for name in CHANGEABLE
@@ -195,6 +195,12 @@ def _props(model: ServedModel, version: str) -> dict[str, Any]:
             "parallel": model.pool.n_places,
         },
     }
+
+
+def _default_strength(model: ServedModel) -> AmuletParams:
+    """What holds for requests that say nothing of it."""
+    fields, own = text_fields(model.defaults.fields), model.engine.own_settings
+    return fields.strength(own) or adjusted_strength(fields.preset, {}, own=own)
 
 
 def _abilities(engine: Engine) -> Mapping[str, bool]:

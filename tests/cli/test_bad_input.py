@@ -67,6 +67,24 @@ def test_bad_options(call: CallCli, arguments: list[str], words: list[str]) -> N
 
 
 @pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("--kl", "--kl-budget, --kl-target"),
+        ("--max", "--max-gain, --max-guidance, --max-tokens"),
+        ("--temp-erature", "--temperature"),
+        ("--target", "--kl-target"),
+        ("--temprature", "--mix-temperature, --nucleus-temperature, --temperature"),
+    ],
+)
+def test_flags_that_begin_with_what_was_typed_are_meant(
+    call: CallCli, typed: str, meant: str
+) -> None:
+    outcome = call("generate", "Hi", typed, "0.3")
+    assert outcome.code == 2
+    assert outcome.err.endswith(f"No such option: {typed} (Possible options: {meant})\n")
+
+
+@pytest.mark.parametrize(
     "flag",
     [
         *("--guidance-scale", "--alpha", "--lambda", "--eta", "--iterations", "-n", "--temp"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -56,6 +58,15 @@ def test_another_word_is_still_refused_as_it_was_written() -> None:
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset(name: str) -> None:
     assert preset_named(name.capitalize()).name == name
+
+
+def test_a_name_is_no_attribute_and_python_says_what_to_write() -> None:
+    presets: Any = PRESETS
+    with pytest.raises(AttributeError, match=r"write \['balanced'\] instead of \.balanced$"):
+        _ = presets.balanced
+    with pytest.raises(AttributeError, match=r"attribute 'loud'$"):
+        _ = presets.loud
+    assert copy.deepcopy(presets) == pickle.loads(pickle.dumps(presets)) == presets
 
 
 @pytest.mark.parametrize("name", METHODS)

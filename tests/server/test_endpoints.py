@@ -6,12 +6,14 @@ import json
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from amulet_local import Engine
+from tests.scripted import scripted_engine
 from tests.server.conftest import Server, running
 
 HI = [{"role": "user", "content": "How do I sleep better?"}]
@@ -246,6 +248,36 @@ def test_props_say_what_a_page_needs(server: Server) -> None:
     assert amulet["scheduler"] == server.service.model.pool.scheduler
     assert amulet["parallel"] == 2
     assert "amulet" in amulet["methods"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "scale", "budget", "target"),
+    [
+        ({}, 1.7, None, 0.3),
+        ({"kl_target": 0.2}, 1.7, None, 0.2),
+        ({"guidance_scale": 3.0}, 3.0, None, None),
+        ({"kl_budget": 0.5}, 1.7, 0.5, 0.3),
+        ({"preset": "strong"}, 2.0, None, 0.2),
+    ],
+)
+def test_props_have_the_strength_of_a_request_that_sets_none(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    flags: dict[str, Any],
+    scale: float,
+    budget: float | None,
+    target: float | None,
+) -> None:
+    (tmp_path / "settings.toml").write_text(
+        "[models.scripted]\nguidance_scale = 1.7\nkl_target = 0.3\n"
+    )
+    monkeypatch.setenv("AMULET_CONFIG", str(tmp_path))
+    with scripted_engine() as engine, running(engine, defaults=flags) as server:
+        told = server.client.get("/props").json()["amulet"]["default_strength"]
+        answer = server.chat(preference="concise").json()["amulet"]
+    assert told["guidance_scale"] == pytest.approx(scale, abs=0.01)
+    assert (told["kl_budget"], told["kl_target"]) == (budget, target)
+    assert answer["guidance_scale"] == told["guidance_scale"]
 
 
 def test_metrics_count_tokens(server: Server) -> None:

@@ -106,6 +106,37 @@ def test_addresses_that_arent_here_have_errors_of_their_protocol(server: Server)
     assert post(server, "/v1/nothing").json()["error"]["code"] == "not_found"
 
 
+@pytest.mark.parametrize(
+    ("path", "meant"),
+    [
+        ("/v1/chat", "POST /v1/chat/completions"),
+        ("/v1/chats/completions/", "POST /v1/chat/completions"),
+        ("/v1/v1/chat/completions", "POST /v1/chat/completions"),
+        ("/openai/v1/models", "GET /v1/models"),
+        ("/v1/completion", "POST /v1/completions"),
+        ("/chat", "POST /chat/completions"),
+        ("/api/chats", "POST /api/chat"),
+        ("/api/v1/nothing", ""),
+        ("/v1/" + "completion" * 20, ""),
+        ("/v1", ""),
+    ],
+)
+def test_an_address_that_isnt_here_is_answered_with_the_one_that_is_meant(
+    server: Server, path: str, meant: str
+) -> None:
+    refused = post(server, path, model="a")
+    error = refused.json()["error"]
+    said = error if isinstance(error, str) else error["message"]
+    hint = f"; did you mean {meant}?" if meant else ""
+    assert (refused.status_code, said) == (404, f"no such address{hint}")
+
+
+def test_a_slash_behind_an_address_is_let_pass(server: Server) -> None:
+    body = {"messages": HI, **GREEDY}
+    for path in ("/v1/chat/completions/", "/chat/completions/"):
+        assert server.client.post(path, json=body, follow_redirects=True).status_code == 200
+
+
 def test_the_prompt_that_messages_become_is_told(server: Server) -> None:
     assert told(server, "/apply-template", messages=HI) == {
         "prompt": "<|im_start|>user\nWhat is yeast?<|im_end|>\n<|im_start|>assistant\n"

@@ -10,46 +10,52 @@ const SCALES = [0, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 1.75, 2, 2.5, 3, 3.5, 4, 5];
 const GUARDED = "balanced";
 const NEAR = 1e-6;
 const GIVEN = {
-  kl_target: "KL target",
   max_guidance: "scale at most",
   min_plausibility: "least plausibility",
 };
 
-/** The slider's stops, weakest first: { name, summary, budget, scale, fields }. */
+/** The slider's stops, weakest first: { name, summary, budget, target, scale,
+ * fields }. */
 export function stopsOf({ presets, default_preset: fallback, default_strength: standard }) {
   const names = presets.map((preset) => preset.name);
   const base = names.includes(GUARDED) ? GUARDED : (fallback ?? names[0]);
-  const stops = presets.map(({ name, summary, guidance_scale: scale, kl_budget: budget }) => ({
-    scale,
-    budget,
-    name,
-    summary,
-    fields: { preset: name },
+  const stops = presets.map((preset) => ({
+    scale: preset.guidance_scale,
+    budget: preset.kl_budget,
+    target: preset.kl_target,
+    name: preset.name,
+    summary: preset.summary,
+    fields: { preset: preset.name },
   }));
-  for (const scale of SCALES) add(stops, base, scale, null);
-  if (standard) add(stops, base, standard.guidance_scale, standard.kl_budget);
+  for (const scale of SCALES) {
+    if (!stops.some((stop) => isNear(stop.scale, scale))) add(stops, base, scale);
+  }
+  if (standard) add(stops, base, standard.guidance_scale, standard.kl_budget, standard.kl_target);
   return stops.sort((a, b) => a.scale - b.scale);
 }
 
-/** Adds a stop unless there is one of this scale and budget. */
-function add(stops, base, scale, budget) {
-  if (stops.some((stop) => same(stop, scale, budget))) return;
+/** Adds a stop unless there is one of this scale, budget and target. */
+function add(stops, base, scale, budget, target) {
+  if (stops.some((stop) => same(stop, scale, budget, target))) return;
   const fields = { preset: base, guidance_scale: scale };
   if (budget > 0) fields.kl_budget = budget;
+  if (target > 0) fields.kl_target = target;
   const name = { 0: "plain", 1: "prompted" }[scale] ?? "";
-  stops.push({ scale, budget, name, summary: summaryOf(scale, base), fields });
+  stops.push({ scale, budget, target, name, summary: summaryOf(scale, base), fields });
 }
 
-function same(stop, scale, budget) {
-  return (
-    Math.abs(stop.scale - scale) < NEAR && Math.abs((stop.budget ?? 0) - (budget ?? 0)) < NEAR
-  );
+function same(stop, scale, budget, target) {
+  return isNear(stop.scale, scale) && isNear(stop.budget, budget) && isNear(stop.target, target);
+}
+
+function isNear(a, b) {
+  return Math.abs((a ?? 0) - (b ?? 0)) < NEAR;
 }
 
 /** The stop that holds for a request which says nothing about strength. */
 export function defaultStop(stops, { default_preset: preset, default_strength: standard }) {
   const own = stops.findIndex((stop) =>
-    same(stop, standard?.guidance_scale, standard?.kl_budget),
+    same(stop, standard?.guidance_scale, standard?.kl_budget, standard?.kl_target),
   );
   if (own >= 0) return own;
   const byName = stops.findIndex((stop) => stop.name === preset);
@@ -63,10 +69,16 @@ function summaryOf(scale, base) {
   return "between the plain prompt and the prompt with the preference";
 }
 
+/** Whether a stop is a preset as it stands, whose summary says what its target does. */
+function isPreset(fields) {
+  return fields.guidance_scale === undefined;
+}
+
 /** The exact values of a stop, for people. */
-function valuesOf({ budget, scale }) {
+function valuesOf({ budget, target, scale, fields }) {
   const within = budget > 0 ? `, KL budget ${budget.toFixed(2)} nats` : "";
-  return scale === undefined ? "" : `guidance scale ${short(scale)}${within}`;
+  const aim = target > 0 && !isPreset(fields) ? `, KL target ${short(target)} nats` : "";
+  return scale === undefined ? "" : `guidance scale ${short(scale)}${within}${aim}`;
 }
 
 export class Strength {
@@ -133,9 +145,8 @@ export class Strength {
     const stop = this.#stops[range.value];
     const values = valuesOf(stop);
     value.textContent = stop.name || values;
-    const isSaid = stop.summary.startsWith(values);
-    const about = isSaid ? stop.summary.slice(values.length) : `: ${stop.summary}`;
-    note.replaceChildren(values, element("span", "about", about + this.#given));
+    const about = stop.summary.includes(values) ? stop.summary : `${values}: ${stop.summary}`;
+    note.textContent = about + this.#given;
     range.setAttribute("aria-valuetext", stop.name ? `${stop.name}, ${values}` : values);
     for (const mark of marks.children) {
       mark.setAttribute("aria-pressed", String(mark.dataset.stop === range.value));

@@ -225,6 +225,9 @@ def test_a_phone_never_scrolls_sideways_and_a_tap_shows_the_alternatives(
         widths.append(page.evaluate("document.scrollingElement.scrollWidth"))
 
     measure()
+    assert page.inner_text("#strength-note").endswith(
+        "then as the answer needs it; with all guards"
+    )
     page.get_by_role("button", name="concise").click()
     page.fill("#own", "like " + "w" * 100)
     page.press("#own", "Enter")
@@ -373,7 +376,7 @@ def test_a_model_that_can_t_chat_is_said_before_anything_is_asked(
         assert 'the server is to be started with "--chat-template chatml"' in said
         assert "--raw" not in said
         assert page.is_disabled("#ask")
-        assert "; KL target 0.3" in page.inner_text("#strength-note")
+        assert page.inner_text("#strength-value") == "guidance scale 1.5, KL target 0.3 nats"
 
 
 def test_a_conversation_can_go_on(visit: Visits, served: Served) -> None:
