@@ -114,9 +114,13 @@ def __getattr__(name: str) -> Any:
             globals()[name] = value
             return value
     hint = _INSTEAD.get(name, "")
-    if hint and sys._getframe(1).f_code.co_name == "_handle_fromlist":
-        # `from amulet_local import ...`, which would drop what an AttributeError says
-        raise ImportError(f"cannot import name {name!r} from 'amulet_local'{hint}", name=name)
+    if hint:
+        from inspect import currentframe
+
+        asking = frame.f_back if (frame := currentframe()) else None
+        if asking and asking.f_code.co_name == "_handle_fromlist":
+            # `from amulet_local import ...`, which would drop what an AttributeError says
+            raise ImportError(f"cannot import name {name!r} from 'amulet_local'{hint}", name=name)
     said = f"module 'amulet_local' has no attribute {name!r}{hint}"
     raise AttributeError(said, name=name, obj=sys.modules[__name__])  # Python says what is like it
 

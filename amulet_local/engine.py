@@ -76,7 +76,7 @@ class Engine(ConcurrentModel):
             """Say what is called instead."""
             raise TypeError(
                 f"{cls.__name__} has no from_pretrained; load('model.gguf', n_ctx=2048) takes its "
-                "place, and `amulet-local pull OWNER/NAME` downloads a model"
+                "place, and `amulet-local pull ORG/REPOSITORY` downloads a model"
             )
 
     @written(f"generate{AN_ANSWER}")

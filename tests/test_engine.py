@@ -429,7 +429,9 @@ def test_a_method_of_another_library_is_answered_with_the_one_that_is_meant(
         with pytest.raises(ImportError, match=r"from 'amulet_local'; .*load\('model\.gguf'"):
             exec(f"from amulet_local import {name}")
         assert not hasattr(amulet_local, name)
-    with pytest.raises(TypeError, match=r"load\('model\.gguf', .* `amulet-local pull OWNER/NAME`"):
+    with pytest.raises(
+        TypeError, match=r"load\('model\.gguf', .* `amulet-local pull ORG/REPOSITORY`"
+    ):
         Engine.from_pretrained("owner/name", filename="*q8_0.gguf")  # type: ignore[attr-defined]
     with pytest.raises(ImportError, match="cannot import name 'Preferences'"):
         exec("from amulet_local import Preferences")
