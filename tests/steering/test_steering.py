@@ -562,7 +562,7 @@ def test_improbable_text_is_not_strengthened_until_it_is_probable_again(
 def test_what_the_reference_finds_implausible_is_never_drawn(
     small: Realigner, is_drawn: bool
 ) -> None:
-    """However much the preference raised it; the greedy choice isn't narrowed down."""
+    """However much the preference raised it; but greedily, or as the first token, it may come."""
     plain, preference = small_rows()
     raised = int(np.argmin(preference))
     preference[raised] = preference.max() + np.log(0.9 * DRAWN_SHARE)
@@ -572,6 +572,8 @@ def test_what_the_reference_finds_implausible_is_never_drawn(
         {"guidance_scale": 4, "draw_guard": True},
     )
     guarded = Steering(plan, AmuletParams(**amulet), small, is_drawn=is_drawn)
+    assert guarded.combine([plain, preference]).tokens is None
+    guarded.accept(0, "word ")
     chosen = guarded.combine([plain, preference])
     assert (guarded.likeliest() == raised) != is_drawn
     if is_drawn:

@@ -2,7 +2,8 @@
 
 A sampler's min-p looks at the combination, where a token that the reference all but rules out may
 be likely: 3 nats of gain at a scale of 2 make 0.02 of 0.001. Greedily such a token loses to another
-one; drawn at a temperature it comes every so often, and what follows falls apart.
+one; drawn at a temperature it comes every so often, and what follows falls apart. An answer's first
+token is free of that, as it is of the cap on gains: it decides the language.
 Knows nothing about samplers.
 """
 
@@ -27,8 +28,10 @@ class Plausibility(Guard):
         """Leave the plausible tokens."""
         amulet = self.around.amulet
         share = amulet.min_plausibility
-        if _guards_draws(self.around):
+        if _guards_draws(self.around) and self.around.text.has_begun:
             share = max(share, DRAWN_SHARE)
+        if not (amulet.mask or share):
+            return
         step.tokens = step.rows.plausible(share, amulet.nucleus, amulet.nucleus_temperature)
 
 
