@@ -59,7 +59,7 @@ def test_both_answers_are_the_servers_and_come_with_their_timings(
 def test_speeds_are_compared_where_the_answers_come_one_after_the_other(
     visit: Visits, served_long: Served
 ) -> None:
-    page = visit(served_long.url, max_tokens=48, plain="after")
+    page = visit(served_long.url, max_tokens=32, plain="after")
     ask(page)
     answered(page)
     shown = [
@@ -72,7 +72,7 @@ def test_speeds_are_compared_where_the_answers_come_one_after_the_other(
 
 
 def test_an_answers_end_moves_nothing_above_it(visit: Visits, served_slowly: Served) -> None:
-    page = visit(served_slowly.url, max_tokens=32, plain="never")
+    page = visit(served_slowly.url, max_tokens=16, plain="never")
     ask(page)
     page.wait_for_selector(f"{TOKEN}:nth-child(2)")
     tops = "[...document.querySelectorAll('.text')].map((text) => text.getBoundingClientRect().top)"
