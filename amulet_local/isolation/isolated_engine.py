@@ -31,7 +31,6 @@ from amulet_local.loading.child_process import ChildProcess
 from amulet_local.loading.stream_lock import ENGINE_BUSY, check_process
 from amulet_local.params.choices import Scheduler
 from amulet_local.params.runtime import RuntimeParams
-from amulet_local.params.where_it_goes import written
 from amulet_local.prompts.dialogue import Dialogue
 from amulet_local.prompts.prompter import Messages
 from amulet_local.serving.continuous import N_AHEAD, Pieces, Width
@@ -133,25 +132,8 @@ class IsolatedEngine(Engine):
         self.check_open()
         yield
 
-    @written("pool(places=2, waiting=4)")
-    def pool(
-        self,
-        *,
-        places: int,
-        waiting: int,
-        scheduler: Scheduler = "auto",
-        max_rows: int | None = None,
-        chunk: int | None = None,
-    ) -> Pool:
-        """See Engine."""
+    def _open_pool(self, **settings: Any) -> Pool:
         self._check_turn()
-        settings = {
-            "places": places,
-            "waiting": waiting,
-            "scheduler": scheduler,
-            "max_rows": max_rows,
-            "chunk": chunk,
-        }
         return IsolatedPool(self, settings)
 
     def stream_all(

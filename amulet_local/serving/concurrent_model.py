@@ -6,6 +6,7 @@ Knows nothing about one answer after the other, conversations or who asks; `Engi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from typing_extensions import Unpack
 
@@ -97,14 +98,13 @@ class ConcurrentModel(OpenModel):
             InvalidParameterError: settings that exclude each other.
             ContextCreationError: no memory for so many.
         """
-        return open_pool(
-            self._shared,
-            places=places,
-            waiting=waiting,
-            scheduler=scheduler,
-            max_rows=max_rows,
-            chunk=chunk,
+        return self._open_pool(
+            places=places, waiting=waiting, scheduler=scheduler, max_rows=max_rows, chunk=chunk
         )
+
+    def _open_pool(self, **settings: Any) -> Pool:
+        """The pool that has these arguments of `pool`."""
+        return open_pool(self._shared, **settings)
 
     @hinting(Ask.__annotations__, "; each request has its own: {'messages': ..., 'sampling': ...}")
     @written("answer_all(['What is yeast?', 'What is malt?'], at_once=2)")

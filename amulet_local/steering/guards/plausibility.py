@@ -27,12 +27,10 @@ class Plausibility(Guard):
     def act(self, step: Step) -> None:
         """Leave the plausible tokens."""
         amulet = self.around.amulet
-        share = amulet.min_plausibility
-        if _guards_draws(self.around) and self.around.text.has_begun:
-            share = max(share, DRAWN_SHARE)
-        if not (amulet.mask or share):
-            return
-        step.tokens = step.rows.plausible(share, amulet.nucleus, amulet.nucleus_temperature)
+        guards_this = _guards_draws(self.around) and self.around.text.has_begun
+        if guards_this or amulet.mask:
+            share = max(amulet.min_plausibility, DRAWN_SHARE if guards_this else 0.0)
+            step.tokens = step.rows.plausible(share, amulet.nucleus, amulet.nucleus_temperature)
 
 
 def _guards_draws(around: Surroundings) -> bool:
