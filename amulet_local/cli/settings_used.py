@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from amulet_local.params.amulet import HYPER_PARAMETERS, AmuletParams
+from amulet_local.params.amulet import HYPER_PARAMETERS, SETS_SCALE, AmuletParams
 
 if TYPE_CHECKING:
     from amulet_local.cli.question import Question
@@ -19,8 +19,6 @@ DEFAULT = "default"
 MODELS_OWN = "the settings file"
 """Where `tune` keeps a model's strength."""
 
-_SCALE = ("guidance_scale", *HYPER_PARAMETERS)
-"""What sets the scale: it takes the place of a target that a preset or the settings file has."""
 _SCALED = ("guidance_scale", "kl_target", "kl_budget")
 """What a profile's factor changes."""
 
@@ -131,7 +129,7 @@ def _source_of(name: str, question: Question, asked: AmuletParams, own: Mapping[
     ):
         if name in values and getattr(asked, name) == values[name]:
             return sources[name]
-        scales = [key for key in _SCALE if values.get(key) is not None]
+        scales = [key for key in SETS_SCALE if values.get(key) is not None]
         if scales and name in ("guidance_scale", "kl_target"):
             return sources[scales[0]]
         if scales and name in HYPER_PARAMETERS:
@@ -139,7 +137,7 @@ def _source_of(name: str, question: Question, asked: AmuletParams, own: Mapping[
         if not scales and values.get("kl_budget") is not None:
             if name == "kl_target":
                 return sources["kl_budget"]
-            if name in _SCALE:
+            if name in SETS_SCALE:
                 return DEFAULT
     start = question.strength_from or ""
     if start.startswith("profile") and name not in _SCALED:

@@ -22,6 +22,8 @@ STEEP_SCALE = 20.0
 """Guidance scale from which on noise is amplified 28 times and more (docs/mathematics.md)."""
 HYPER_PARAMETERS = ("alpha", "lambda_", "eta", "num_iterations")
 """Fields of AmuletParams that the guidance scale comes from where it isn't given itself."""
+SETS_SCALE = ("guidance_scale", *HYPER_PARAMETERS)
+"""What sets the scale: it takes the place of a target that a preset or the settings file has."""
 
 
 class AmuletParams(StrictParams):
@@ -388,8 +390,7 @@ class AmuletParams(StrictParams):
     def replace(self, **changes: Any) -> Any:
         """A copy with some fields changed, checked again; a new strength replaces the old one."""
         kept = self.model_dump(exclude_unset=True, by_alias=True)
-        strength = ("guidance_scale", *HYPER_PARAMETERS)
-        if any(changes.get(name) is not None for name in strength):
-            for name in (*strength, "kl_target"):
+        if any(changes.get(name) is not None for name in SETS_SCALE):
+            for name in (*SETS_SCALE, "kl_target"):
                 kept.pop(name, None)
         return type(self)(**{**kept, **changes})

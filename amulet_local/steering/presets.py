@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.params.amulet import HYPER_PARAMETERS, AmuletParams
+from amulet_local.params.amulet import SETS_SCALE, AmuletParams
 from amulet_local.params.choices import Named, Placement, as_known
 from amulet_local.preferences.user_settings import UserModelSettings
 from amulet_local.steering.methods import METHODS
@@ -162,7 +162,7 @@ def adjusted_strength(
     amulet = preset_named(DEFAULT_PRESET if preset is None else preset).amulet
     if preset is None and own is not None:
         kept = dict(own.strength)
-        if any(changes.get(name) is not None for name in ("guidance_scale", *HYPER_PARAMETERS)):
+        if any(changes.get(name) is not None for name in SETS_SCALE):
             for name in ("guidance_scale", "kl_target"):  # as where a preset has them
                 kept.pop(name, None)
         changes = {**kept, **changes}
@@ -180,7 +180,7 @@ def placement_of(preset: str | None) -> Placement:
 
 def _changed(amulet: AmuletParams, changes: Mapping[str, Any]) -> AmuletParams:
     given = {name for name, value in changes.items() if value is not None}
-    if "kl_budget" in given and given.isdisjoint(("guidance_scale", *HYPER_PARAMETERS)):
+    if "kl_budget" in given and given.isdisjoint(SETS_SCALE):
         amulet = amulet.replace(guidance_scale=None, kl_target=None)
     return cast("AmuletParams", amulet.replace(**changes))
 
