@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from amulet_local.cli.meant import near_flags
+from amulet_local.cli.meant import MEANT, near_flags
 from amulet_local.cli.terminal import note, noted, write
 from amulet_local.common.version import package_version
 from amulet_local.params.choices import as_known
@@ -157,9 +157,9 @@ OWN_FLAGS = ("-h", "--help", "--version", "--install-completion", "--show-comple
 
 
 def without_a_command(args: list[str]) -> list[str]:
-    """Arguments that begin with a flag of a command, after the command that they are for: an
-    answer where there is a question, else a chat."""
-    flag = args[0].partition("=")[0]
+    """Arguments that begin with a flag of a command, or with one that is like it, after the command
+    that they are for: an answer where there is a question, else a chat."""
+    flag = args[0].partition("=")[0].replace("_", "-")
     if args in (["-v"], ["-V"], ["version"]):
         return ["--version"]
     if not flag.startswith("-") or flag in OWN_FLAGS:
@@ -168,7 +168,7 @@ def without_a_command(args: list[str]) -> list[str]:
 
     generate = command_named("generate")
     if all(flag not in param.opts for param in generate.params) and not is_others_flag(flag):
-        return args
+        return ["generate", *args] if _is_near(flag, generate) else args
     if asks_for_a_chat(args):
         return ["chat", *args]
     try:
@@ -177,6 +177,19 @@ def without_a_command(args: list[str]) -> list[str]:
         return ["generate", *args]  # which says what is wrong
     asks = any(given.get(name) for name in ("prompt", "prompt_option", "file"))
     return ["generate" if asks or not sys.stdin.isatty() else "chat", *args]
+
+
+def _is_near(flag: str, command: Any) -> bool:
+    """Whether a command, and no other, can say what is meant by a flag that isn't there."""
+    near = near_flags(flag, [*OWN_FLAGS, *_long_flags(command)])
+    is_its = bool(near) and near[0] not in OWN_FLAGS
+    return flag in MEANT or (is_its and not _having(flag))
+
+
+def _having(flag: str) -> str:
+    """What to say of a flag that another command has; empty if none has it."""
+    names = [name for name in COMMANDS if flag in _long_flags(command_named(name))]
+    return f"it is a flag of `amulet-local {'`, `'.join(names)}`" if names else ""
 
 
 def _long_flags(command: Any) -> list[str]:
@@ -188,12 +201,30 @@ _UsageError: Any = typer.BadParameter.__base__
 """click's, or what newer typers have of it."""
 
 
+def _said(error: Any) -> str:
+    """What is wrong with a command line; a flag that is not there is another's, or like one."""
+    if error.ctx is not None and hasattr(error, "possibilities"):
+        flag = error.option_name
+        if having := _having(flag):
+            return f"No such option: {flag}; {having}"
+        error.possibilities = near_flags(flag, _long_flags(error.ctx.command))
+    message: str = error.format_message()
+    return message
+
+
 class Commands(TyperGroup):
     """Commands that are names until one of them is asked for."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the flags before the command."""
-        rest: list[str] = super().parse_args(ctx, without_a_command(args) if args else args)
+        """Read the flags before the command.
+
+        Raises:
+            typer.BadParameter: one of them isn't there.
+        """
+        try:
+            rest: list[str] = super().parse_args(ctx, without_a_command(args) if args else args)
+        except _UsageError as error:
+            raise _UsageError(_said(error), error.ctx) from None
         return rest
 
     def invoke(self, ctx: Any) -> Any:
@@ -207,9 +238,7 @@ class Commands(TyperGroup):
             return super().invoke(ctx)
         except _UsageError as error:
             where = error.ctx
-            if where is not None and hasattr(error, "possibilities"):
-                error.possibilities = near_flags(error.option_name, _long_flags(where.command))
-            message = error.format_message()
+            message = _said(error)
             if typed := ctx.meta.get(TYPED):
                 command = where.command_path
                 message = (

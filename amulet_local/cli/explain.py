@@ -379,7 +379,9 @@ def totals_line(explanation: Explanation) -> str:
     if totals.fluency is not None:
         parts.insert(1, f"fluency {totals.fluency:.3f}")
     between = separator(sys.stdout)
-    return f"{between.join(parts)} nats per token{between}mean scale {totals.scale:.3g}"
+    scales = [token.trace.scale for token in explanation.tokens]
+    scale = f"mean scale {totals.scale:.3g} ({min(scales):.3g} to {max(scales):.3g})"
+    return f"{between.join(parts)} nats per token{between}{scale}"
 
 
 def _finite(value: Any) -> Any:

@@ -117,10 +117,11 @@ def test_a_pipe_gets_the_answer_and_a_table_without_colours(
     assert sorted(int(place) for place, _ in rows) == list(range(1, len(as_json["trace"]) + 1))
     for column in ("plain", "creative", "realigned", "moved", "KL", "scale", "plain favourite"):
         assert f"  {column}" in piped.out
-    totals = as_json["totals"]
+    totals, applied = as_json["totals"], as_json["applied"]
+    scales = f"{applied['lowest_scale']:.3g} to {applied['highest_scale']:.3g}"
     assert (
         f"margin {totals['margins'][0]:+.3f} · fluency {totals['fluency']:.3f} · "
-        f"KL {totals['kl']:.3f} nats per token · mean scale {totals['scale']:.3g}\n"
+        f"KL {totals['kl']:.3f} nats per token · mean scale {totals['scale']:.3g} ({scales})\n"
     ) in piped.out
 
 

@@ -179,7 +179,12 @@ def test_what_other_programs_would_understand_is_understood(
         (["-m", "tiny", "-cnv"], ["chat", "-m", "tiny", "-cnv"]),
         (["-hf", "a/b", "-p", "Hi"], ["generate", "-hf", "a/b", "-p", "Hi"]),
         (["--color", "-p", "Hi"], ["generate", "--color", "-p", "Hi"]),
-        (["--nonsense"], ["--nonsense"]),
+        (["--foo"], ["--foo"]),
+        (["--kl", "0.3", "Hi"], ["generate", "--kl", "0.3", "Hi"]),
+        (["--n_predict", "3", "Hi"], ["generate", "--n_predict", "3", "Hi"]),
+        (["--strength", "2", "Hi"], ["generate", "--strength", "2", "Hi"]),
+        (["--modell", "tiny", "Hi"], ["generate", "--modell", "tiny", "Hi"]),
+        (["--versoin"], ["--versoin"]),
         (["--version"], ["--version"]),
         (["-v"], ["--version"]),
         (["version"], ["--version"]),
@@ -191,6 +196,17 @@ def test_flags_without_a_command_are_for_an_answer_or_a_chat(
 ) -> None:
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)
     assert without_a_command(typed) == meant
+
+
+@pytest.mark.parametrize("typed", [(), ("generate", "Hi"), ("models", "list")])
+def test_a_flag_of_another_command_is_said_to_be_that_command_s(
+    call: CallCli, typed: tuple[str, ...]
+) -> None:
+    outcome = call(*typed, "--cors-origins", "x")
+    assert outcome.code == 2
+    assert outcome.err.endswith(
+        "No such option: --cors-origins; it is a flag of `amulet-local serve`\n"
+    )
 
 
 @pytest.mark.parametrize(
