@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from amulet_local.cli.meant import MEANT, near_flags
+from amulet_local.cli.meant import MEANT, NEEDLESS, near_flags
 from amulet_local.cli.terminal import note, noted, write
 from amulet_local.common.version import package_version
 from amulet_local.params.choices import as_known
@@ -183,11 +183,13 @@ def _is_near(flag: str, command: Any) -> bool:
     """Whether a command, and no other, can say what is meant by a flag that isn't there."""
     near = near_flags(flag, [*OWN_FLAGS, *_long_flags(command)])
     is_its = bool(near) and near[0] not in OWN_FLAGS
-    return flag in MEANT or (is_its and not _having(flag))
+    return flag in MEANT or flag in NEEDLESS or (is_its and not _having(flag))
 
 
 def _having(flag: str) -> str:
-    """What to say of a flag that another command has; empty if none has it."""
+    """What to say of a flag that another command has, or that is one; empty for another."""
+    if flag.lstrip("-") in COMMANDS:
+        return f"it is a command: `amulet-local {flag.lstrip('-')}`"
     names = [name for name in COMMANDS if flag in _long_flags(command_named(name))]
     return f"it is a flag of `amulet-local {'`, `'.join(names)}`" if names else ""
 

@@ -21,7 +21,7 @@ from typer.core import TyperCommand, TyperGroup
 from amulet_local.cli.derived_options import gathered, group_of, parameters_of, variables_of
 from amulet_local.cli.flags import environment_variable, json_option
 from amulet_local.cli.inputs import is_model
-from amulet_local.cli.meant import MEANT, SAME, typography
+from amulet_local.cli.meant import MEANT, NEEDLESS, SAME, typography
 from amulet_local.cli.options import EXCLUSIVE, SOURCES, TOGETHER
 from amulet_local.cli.reporting import reporting
 from amulet_local.cli.supervised import Uses, needs_child, run_in_child
@@ -124,6 +124,8 @@ class HelpCommand(TyperCommand):
                 word = f"{ours}{equals}{value}"
             elif flag not in known and MEANT.get(ours, "").split(" ")[0] in known:
                 ctx.fail(f"there is no {flag}; it is {MEANT[ours]}")
+            elif flag not in known and ours in NEEDLESS and "--preference" in known:
+                ctx.fail(f"there is no {flag}: {NEEDLESS[ours]}")
             found.append(word)
         return found
 

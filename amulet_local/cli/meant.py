@@ -11,19 +11,54 @@ from collections.abc import Collection, Sequence
 
 MEANT = {
     **dict.fromkeys(
-        ("--strength", "--scale", "--guidance", "--cfg", "--cfg-scale"),
+        (
+            *("--strength", "--scale", "--guidance", "--cfg", "--cfg-scale"),
+            *("--mode", "--level", "--intensity"),
+        ),
         "--guidance-scale N (1 is the prompt alone), or --preset balanced, strong or paper",
     ),
     **dict.fromkeys(
-        ("--style", "--tone", "--like", "--prefer", "--preferences", "--pref", "--persona"),
+        (
+            *("--style", "--tone", "--like", "--prefer", "--preferences", "--pref", "--persona"),
+            *("--role", "--character", "--voice"),
+        ),
         "--preference TEXT, once for each",
+    ),
+    **dict.fromkeys(("--language", "--lang"), "--preference TEXT, as in --preference 'in Spanish'"),
+    **dict.fromkeys(
+        ("--weight", "--weights"), "--preference TEXT:WEIGHT, as in --preference concise:0.7"
     ),
     **{f"--{name}": f"--preset {name}" for name in ("balanced", "strong", "paper")},
     **dict.fromkeys(("--dislike", "--without", "--not"), "--avoid TEXT"),
     **dict.fromkeys(("--context", "--ctx", "--n-ctx", "--num-ctx"), "--ctx-size N"),
-    **dict.fromkeys(("--tokens", "--length", "--num-predict", "--n-tokens"), "--predict N"),
+    **dict.fromkeys(
+        (
+            *("--tokens", "--length", "--num-predict", "--n-tokens"),
+            *("--max-length", "--max-new-tokens", "--limit"),
+        ),
+        "--predict N",
+    ),
+    **dict.fromkeys(("--question", "--query"), "--prompt TEXT, or the text alone"),
+    **dict.fromkeys(("--model-path", "--model-name", "--gguf"), "--model NAME, or a file"),
 }
 """What somebody may call a flag -> the one that is meant."""
+
+NEEDLESS = {
+    **dict.fromkeys(
+        ("--output", "--out", "-o"), "an answer goes to standard output: end the line with > FILE"
+    ),
+    "--stream": "an answer comes word by word without it",
+    **dict.fromkeys(
+        ("--no-stream", "--nostream"), "an answer comes word by word, with --json at once"
+    ),
+    **dict.fromkeys(
+        ("--quiet", "-q", "--silent"),
+        "only an answer is on standard output: 2>/dev/null hides the rest",
+    ),
+    **dict.fromkeys(("--list-models", "--list"), "`amulet-local models` lists models"),
+    "--list-preferences": "`amulet-local preferences` lists preferences",
+}
+"""What somebody may type where a preference is followed -> what to know or do without a flag."""
 
 SAME = {
     **dict.fromkeys(("delete", "rm", "del"), ("remove", "delete")),
@@ -70,7 +105,8 @@ def near_flags(typed: str, flags: Collection[str]) -> list[str]:
     same = [flag for flag in flags if _letters(flag) == _letters(typed)]
     begin = [flag for flag in flags if flag.startswith(typed)]
     end = [flag for flag in flags if typed[:2] == "--" and flag.endswith(typed[1:])]
-    close = difflib.get_close_matches(typed[:64], flags)
+    names = {_letters(flag): flag for flag in flags}
+    close = [names[name] for name in difflib.get_close_matches(_letters(typed)[:64], names)]
     return (same or begin or end or close)[:_MOST_NEAR]
 
 

@@ -74,6 +74,7 @@ def test_bad_options(call: CallCli, arguments: list[str], words: list[str]) -> N
         ("--temp-erature", "--temperature"),
         ("--target", "--kl-target"),
         ("--temprature", "--mix-temperature, --nucleus-temperature, --temperature"),
+        ("--sedd", "--seed"),
     ],
 )
 def test_flags_that_begin_with_what_was_typed_are_meant(

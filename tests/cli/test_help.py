@@ -230,6 +230,11 @@ def test_the_module_can_be_run() -> None:
         (["generate", "Hi", "–m", "smollm2"], "–m begins with a dash that is no hyphen: write -m"),
         (["generate", "Hi", "—preference=funny"], "write --preference=funny"),
         (["chat", "--style=funny"], "there is no --style; it is --preference TEXT"),
+        (["--language", "es", "Hi"], "it is --preference TEXT, as in --preference 'in Spanish'"),
+        (["generate", "Hi", "-o", "a.txt"], "there is no -o: an answer goes to standard output"),
+        (["compare", "Hi", "--quiet"], "there is no --quiet: only an answer is on standard"),
+        (["generate", "Hi", "--weight", "2"], "as in --preference concise:0.7"),
+        (["bench", "--quiet"], "No such option: --quiet"),
         (["tune", "What", "is", "yeast"], "each question is in quotes, e.g. 'What is yeast'"),
         (
             ["serve", "a.gguf", "b"],

@@ -198,6 +198,13 @@ def test_flags_without_a_command_are_for_an_answer_or_a_chat(
     assert without_a_command(typed) == meant
 
 
+@pytest.mark.parametrize("typed", [("--serve",), ("generate", "Hi", "--serve")])
+def test_a_command_with_hyphens_is_said_to_be_one(call: CallCli, typed: tuple[str, ...]) -> None:
+    outcome = call(*typed)
+    assert outcome.code == 2
+    assert outcome.err.endswith("No such option: --serve; it is a command: `amulet-local serve`\n")
+
+
 @pytest.mark.parametrize("typed", [(), ("generate", "Hi"), ("models", "list")])
 def test_a_flag_of_another_command_is_said_to_be_that_command_s(
     call: CallCli, typed: tuple[str, ...]
