@@ -91,6 +91,28 @@ def test_a_single_token_may_be_said_as_often_as_a_stretch_is_long() -> None:
     assert watch.refused() == [7]
 
 
+def test_the_items_of_a_list_are_copies_whatever_their_numbers() -> None:
+    dot, *item = text(5, FIRST_STRETCH - 1)
+    watch = Watch()
+    for number in (1, 2):
+        for token in (number, dot, *item):
+            assert token not in watch.refused()
+            watch.accept(token, after_list_number=token == dot)
+    watch.accept(3)
+    assert watch.refused() == []
+    watch.accept(dot, after_list_number=True)
+    assert watch.refused() == item[:1]
+
+
+def test_numbers_that_are_no_list_s_are_told_apart() -> None:
+    stretch = text(6, FIRST_STRETCH - 1)
+    watch = Watch()
+    for number in range(9):
+        for token in (number, *stretch):
+            watch.accept(token)
+            assert watch.refused() == []
+
+
 def test_text_that_never_repeats_is_left_alone() -> None:
     watch = Watch()
     for token in text(1, 2000):

@@ -493,6 +493,25 @@ def test_a_word_may_stand_three_times_in_a_row_and_a_mark_as_often_as_it_likes(
         assert list(np.flatnonzero(np.isneginf(combined))) == refused
 
 
+@pytest.mark.parametrize(("mark", "is_refused"), [(b".", True), (b")", True), (b" apples", False)])
+def test_a_list_that_repeats_its_item_is_broken_off(
+    small: Realigner, mark: bytes, is_refused: bool
+) -> None:
+    class Pieces(Words):
+        def piece(self, token: int) -> bytes:
+            return {1: b"1", 2: b"2", 3: b"3", 4: mark}.get(token, b" rest")
+
+    words: Any = Pieces()
+    plan = RowPlan(has_plain=True, weights=(1.0,))
+    amulet = AmuletParams(guidance_scale=4, watch=True)
+    watched = Steering(plan, amulet, small, vocabulary=words)
+    item = list(range(20, 19 + STRICTNESS[0][0] - 1))
+    for token in [1, 4, *item, 2, 4, *item, 3, 4]:
+        say(watched, token)
+    combined = small.combine(*watched.combine(small_rows()))
+    assert list(np.flatnonzero(np.isneginf(combined))) == (item[:1] if is_refused else [])
+
+
 def test_a_loop_in_code_is_left_alone(small: Realigner) -> None:
     watched = steering(small, guidance_scale=4, watch=True)
     watched.combine(small_rows())

@@ -26,6 +26,10 @@ WORD_COPIES = 3
 WORD_LETTERS = 3
 """A token with so many letters and more is a word: "ha ha ha ha" isn't one."""
 
+LIST_MARKS = (".", ")", ":")
+LIST_NUMBER = -1
+"""What the number of a list's item counts as: "1. Rest. 2. Rest. 3. Rest." repeats itself."""
+
 WINDOW = 16
 """Tokens over which entropies are averaged."""
 
@@ -52,6 +56,7 @@ class Watch:
         self._n_strays = 0
         self._surprises: deque[float] = deque(maxlen=STRAY_TOKENS)
         self._tokens: list[int] = []
+        self._compared: list[int] = []
         self._positions: defaultdict[int, list[int]] = defaultdict(list)
         self._refused: list[int] = []
         self._n_loops = 0
@@ -83,10 +88,21 @@ class Watch:
             done = "the repetition was broken off and " + done
         return (f"the answer {' and '.join(parts)}; {done} (watch=False, --no-watch: left alone)",)
 
-    def accept(self, token: int, *, is_word: bool = False) -> None:
-        """Take the next token."""
+    def accept(self, token: int, *, is_word: bool = False, after_list_number: bool = False) -> None:
+        """Take the next token.
+
+        Args:
+            token: its id.
+            is_word: it has letters enough.
+            after_list_number: it makes the number before it one of a list, "." behind "3".
+        """
         was_looping = bool(self._refused)
+        if after_list_number and self._compared:
+            self._positions[self._compared[-1]].pop()
+            self._compared[-1] = LIST_NUMBER
+            self._positions[LIST_NUMBER].append(len(self._compared) - 1)
         self._tokens.append(token)
+        self._compared.append(token)
         self._refused = self._repetitions()
         if is_word and not self._refused and self._tokens[-WORD_COPIES:] == [token] * WORD_COPIES:
             self._refused = [token]
@@ -149,7 +165,7 @@ class Watch:
 
     def _matched(self, position: int) -> int:
         """How many tokens up to `position` equal the last ones, up to MAX_PERIOD."""
-        tokens = self._tokens
+        tokens = self._compared
         end = len(tokens) - 1
         n = 0
         while n < MAX_PERIOD and position - n >= 0 and tokens[position - n] == tokens[end - n]:
@@ -164,6 +180,7 @@ class LoopWatch(Guard):
         """Begin to watch."""
         super().__init__(around)
         self._watch = Watch(is_drawn=around.is_drawn)
+        self._after_number = False
 
     @classmethod
     def is_on(cls, around: Surroundings) -> bool:
@@ -186,7 +203,13 @@ class LoopWatch(Guard):
 
     def accept(self, token: int, step: Step | None) -> None:
         """Take note of the token, and of how much it surprises a reference that is followed."""
-        self._watch.accept(token, is_word=self._is_word(token))
+        piece = self._piece(token)
+        self._watch.accept(
+            token,
+            is_word=sum(map(str.isalpha, piece)) >= WORD_LETTERS,
+            after_list_number=self._after_number and piece.startswith(LIST_MARKS),
+        )
+        self._after_number = piece.strip().isdecimal()
         if step is not None and step.has_preference and step.scale >= 1:
             reference = step.reference
             expected = (
@@ -194,12 +217,9 @@ class LoopWatch(Guard):
             )
             self._watch.note_surprise(expected - reference.log_p(token))
 
-    def _is_word(self, token: int) -> bool:
+    def _piece(self, token: int) -> str:
         vocabulary = self.around.vocabulary
-        if vocabulary is None:
-            return False
-        text = vocabulary.piece(token).decode("utf-8", "ignore")
-        return sum(map(str.isalpha, text)) >= WORD_LETTERS
+        return "" if vocabulary is None else vocabulary.piece(token).decode("utf-8", "ignore")
 
     @property
     def warnings(self) -> tuple[str, ...]:
