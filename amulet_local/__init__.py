@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from amulet_local.steering.methods import METHODS
     from amulet_local.steering.presets import PRESETS
 
+    __version__: str
+
 __all__ = [
     "BUILT_IN_PREFERENCES",
     "METHODS",
@@ -97,7 +99,10 @@ _INSTEAD = {
         "; load('model.gguf', n_ctx=2048) takes its place",
     ),
     **dict.fromkeys(
-        ("generate", "stream_generate", "chat", "conversation", "create_chat_completion"),
+        (
+            *("generate", "stream_generate", "chat", "conversation", "create_chat_completion"),
+            *("score", "answer_all"),
+        ),
         "; it is a method of an engine: with load('model.gguf') as engine: ...",
     ),
 }
@@ -108,6 +113,8 @@ def __getattr__(name: str) -> Any:
 
     if name == "errors":
         return import_module("amulet_local.common.errors")
+    if name == "__version__":
+        return import_module("amulet_local.common.version").package_version()
     for module, names in _HOMES.items():
         if name in names:
             value = getattr(import_module(f"amulet_local.{module}"), name)

@@ -9,6 +9,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -418,6 +419,9 @@ def test_a_method_of_another_library_is_answered_with_the_one_that_is_meant(
         ("metadata", r"model\.header\.metadata"),
         ("reset", "forget"),
         ("save_state", "save_prompt_cache"),
+        ("generate_batch", "answer_all"),
+        ("compare", r"method='base'"),
+        ("unload", r"close\(\)"),
         ("nonsense", "has no attribute 'nonsense'$"),
     ):
         assert not hasattr(tiny_engine, name)
@@ -438,6 +442,10 @@ def test_a_method_of_another_library_is_answered_with_the_one_that_is_meant(
     with pytest.raises(AttributeError, match=r"'Preferences'$") as raised:
         getattr(amulet_local, "Preferences")  # noqa: B009
     assert (raised.value.name, raised.value.obj) == ("Preferences", amulet_local), "for Python"
+
+
+def test_the_package_says_its_version() -> None:
+    assert amulet_local.__version__ == version("amulet-local")
 
 
 def test_what_is_said_of_another_librarys_attribute_is_there(tiny_engine: Engine) -> None:

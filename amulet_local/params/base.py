@@ -39,6 +39,7 @@ OTHER_WORDS = {
     "n_predict": "max_tokens",
     "scale": "guidance_scale",
     "strength": "guidance_scale",
+    "kl": "kl_target",
 }
 """What other programs call an option."""
 OF_AN_ANSWER = ("preference", "avoid", "system", "preset", "method", "placement")

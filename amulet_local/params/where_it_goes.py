@@ -37,6 +37,15 @@ _OTHER_METHODS = {
     ),
     **dict.fromkeys(("stream", "stream_chat"), "; stream_generate(...) gives the pieces"),
     **dict.fromkeys(
+        ("batch", "generate_many", "generate_batch", "generate_all"),
+        "; answer_all(['What is tea?', ...]) answers many",
+    ),
+    "compare": "; generate(..., method='base') is the plain answer, method='pref' that of the "
+    "prompt alone, and `amulet-local compare` shows them side by side",
+    "explain": "; generate(..., trace=5) has in its trace how each token was chosen, and "
+    "`amulet-local explain` shows it",
+    **dict.fromkeys(("unload", "shutdown", "stop", "free"), "; close() frees the model"),
+    **dict.fromkeys(
         ("create_embedding", "embed", "embeddings"),
         "; `amulet-local serve --embedding` gives embeddings",
     ),

@@ -81,6 +81,7 @@ def test_unknown_names_are_a_typed_error(name: str) -> None:
     [
         (AmuletParams, "scale", "did you mean 'guidance_scale'?"),
         (AmuletParams, "strength", "did you mean 'guidance_scale'?"),
+        (AmuletParams, "kl", "did you mean 'kl_target'?"),
         (AmuletParams, "kl_budgt", "did you mean 'kl_budget'?"),
         (AmuletParams, "temperature", "a field of SamplingParams: SamplingParams(temperature=...)"),
         (AmuletParams, "preference", "engine.generate(..., preference=...)"),
