@@ -54,10 +54,10 @@ it."""
 
 EXAMPLES = """
 amulet-local learn liked.jsonl -o me.toml
-amulet-local learn liked.jsonl -o me.toml --preference formal \\
-    --preference concise --preference "with dry humour" --holdout 0.2
 amulet-local preferences import me.toml
-amulet-local generate "How do I sleep better?" --preference me"""
+amulet-local generate "How do I sleep better?" --preference me
+amulet-local learn liked.jsonl -o dry.toml --preference formal \\
+    --preference concise --preference "with dry humour" --holdout 0.2"""
 
 PROGRESS_SECONDS = 10.0
 """Between two lines of progress where stderr is no terminal."""

@@ -87,16 +87,15 @@ def learn_weights(
 
 
 def held_out_of(liked: Sequence[bool], share: float) -> NDArray[np.bool_]:
-    """A mask of the texts to hold out: every n-th of the liked, and of the disliked ones.
+    """A mask of the texts to hold out: every n-th of the disliked ones and then the liked.
 
     Raises:
         InvalidParameterError: a share above 0 of these texts comes to none.
     """
     result = np.zeros(len(liked), dtype=np.bool_)
-    for kind in (True, False):
-        places = [place for place, value in enumerate(liked) if value == kind]
-        for number, place in enumerate(places):
-            result[place] = math.floor((number + 1) * share) > math.floor(number * share)
+    places = sorted(range(len(liked)), key=lambda place: liked[place])
+    for number, place in enumerate(places):
+        result[place] = math.floor((number + 1) * share) > math.floor(number * share)
     if share > 0 and not result.any():
         raise InvalidParameterError(
             f"a share of {share:g} of {len(liked)} texts is less than one text; hold out more, or "

@@ -201,6 +201,7 @@ def test_held_out_texts_are_spread_over_both_kinds() -> None:
     liked = [True] * 10 + [False] * 5
     mask = held_out_of(liked, 0.2)
     assert (mask[:10].sum(), mask[10:].sum()) == (2, 1)
+    assert held_out_of([True, False] * 3, 0.2).sum() == 1, "a fifth of six is one"
     assert not held_out_of(liked, 0).any()
     with pytest.raises(errors.InvalidParameterError, match="less than one text"):
         held_out_of([True] * 3, 0.2)
