@@ -6,14 +6,19 @@ for that word: at the end of a word it can't be told from one that goes on.
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from threading import RLock
 from typing import TypeAlias
 
 from amulet_local.text.words import WORD
 
-_ASCII_MARKS = bytes(byte for byte in range(128) if not bytes((byte,)).isalnum())
+_NO_ASCII = 128
+_ASCII_MARKS = bytes(byte for byte in range(_NO_ASCII) if not bytes((byte,)).isalnum())
+_ASCII_LETTER = re.compile("[0-9A-Za-z]|\u212a|\u0130".encode())
+"""Also what small letters of ASCII have for a capital letter: the signs for Kelvin and dotted I."""
 
 SHORTEST_ROOT, ENDING = 4, 3
 """Letters that words of one root share at least, and letters of its ending that may differ."""
@@ -25,10 +30,14 @@ _Tokens: TypeAlias = dict[str, list[int]]
 
 
 class WordStarts:
-    """The tokens of a vocabulary by the first word in them."""
+    """The tokens of a vocabulary by the first word in them.
+
+    What is asked for is few words, so the tokens are sorted by the first letter of their words, and
+    those of a letter are read when a word with it is asked for. Several threads may ask.
+    """
 
     def __init__(self, pieces: Sequence[bytes]) -> None:
-        """Read the text of every token; some tenths of a microsecond each.
+        """Look at every token; some tenths of a microsecond each.
 
         Args:
             pieces: bytes of each token.
@@ -38,16 +47,59 @@ class WordStarts:
         self._open: tuple[_Tokens, _Tokens] = ({}, {})
         self._closed: tuple[_Tokens, _Tokens] = ({}, {})
         self._bytes: tuple[dict[bytes, list[int]], dict[bytes, list[int]]] = ({}, {})
+        self._sorted: dict[str, tuple[_Sorted, _Sorted]] = {}
+        self._lock = RLock()
+        self._letters_read: set[str] = set()
+        self._unread: defaultdict[int, list[int]] = defaultdict(list)
         for token, piece in enumerate(pieces):
             word = piece.lstrip(_ASCII_MARKS)
-            if word.isalnum():  # of bytes: ASCII letters and digits alone
-                is_bare = len(word) == len(piece)
-                self._open[is_bare].setdefault(word.lower().decode(), []).append(token)
-            elif word:
-                self._read(token, piece)
+            if word:
+                self._unread[word[0]].append(token)
 
-    def _read(self, token: int, piece: bytes) -> None:
-        """Take a token with other letters, with marks after its word, or with half a character."""
+    def _read_words_like(self, word: str) -> None:
+        """Read all tokens whose first word may begin with this one's first letter."""
+        letter = word[0]
+        if letter in self._letters_read:
+            return
+        with self._lock:
+            if letter not in self._letters_read:
+                for token in self._unread_like(letter):
+                    self._read(token)
+                self._letters_read.add(letter)
+
+    def _unread_like(self, letter: str) -> list[int]:
+        tokens = [] if self._letters_read else self._others(has_ascii=True)
+        if letter.isascii():
+            tokens += self._unread.pop(ord(letter), [])
+            tokens += self._unread.pop(ord(letter.upper()), [])
+        else:
+            tokens += self._others(has_ascii=False)
+            for lead in [lead for lead in self._unread if lead >= _NO_ASCII]:
+                del self._unread[lead]
+        return sorted(tokens)
+
+    def _others(self, *, has_ascii: bool) -> list[int]:
+        """The unread tokens that begin with another byte than one of ASCII, marks aside.
+
+        Args:
+            has_ascii: whether a word of ASCII may be in them, behind a mark of another kind.
+        """
+        return [
+            token
+            for lead, tokens in self._unread.items()
+            if lead >= _NO_ASCII
+            for token in tokens
+            if (_ASCII_LETTER.search(self._pieces[token]) is not None) == has_ascii
+        ]
+
+    def _read(self, token: int) -> None:
+        """Take a token."""
+        piece = self._pieces[token]
+        word = piece.lstrip(_ASCII_MARKS)
+        if word.isalnum():  # of bytes: ASCII letters and digits alone
+            is_bare = len(word) == len(piece)
+            self._open[is_bare].setdefault(word.lower().decode(), []).append(token)
+            return
         half = b""
         try:
             text = piece.decode()
@@ -75,6 +127,7 @@ class WordStarts:
             that do so only where no word is being written; and those of the latter that look like
             another word after a small letter too: all of it, or with a capital letter.
         """
+        self._read_words_like(word)
         after_mark, bare = (
             [
                 *closed.get(word, ()),
@@ -115,6 +168,7 @@ class WordStarts:
         Args:
             word: in lower case.
         """
+        self._read_words_like(word)
         tables = (*self._open, *self._closed)
         return [token for table in tables for token in table.get(word, ())]
 
@@ -132,28 +186,36 @@ class WordStarts:
         """
         if len(word) <= SHORTEST_ROOT:
             return [], []
+        self._read_words_like(word)
         root = word[: max(SHORTEST_ROOT, len(word) - ENDING)]
         after_mark, bare = (
-            [token for found in words.from_(root) for token in found] for words in self._sorted
+            [token for found in words.from_(root) for token in found]
+            for words in self._sorted_by(root[0])
         )
         return after_mark, bare
 
-    @cached_property
-    def _sorted(self) -> tuple[_Sorted, _Sorted]:
-        after_mark, bare = (
-            _Sorted(opened, closed) for opened, closed in zip(self._open, self._closed, strict=True)
-        )
-        return after_mark, bare
+    def _sorted_by(self, letter: str) -> tuple[_Sorted, _Sorted]:
+        """The words that begin with a letter, after a mark and without one."""
+        with self._lock:
+            if letter not in self._sorted:
+                after_mark, bare = (
+                    _Sorted(letter, opened, closed)
+                    for opened, closed in zip(self._open, self._closed, strict=True)
+                )
+                self._sorted[letter] = after_mark, bare
+            return self._sorted[letter]
 
     def _is_capital(self, token: int) -> bool:
         return self._pieces[token].decode("utf-8", "ignore")[:1].isupper()
 
 
 class _Sorted:
-    """Words in their order, so that those with one beginning stand together."""
+    """Words with one first letter in their order: those with one beginning stand together."""
 
-    def __init__(self, *tables: _Tokens) -> None:
-        self._tables = [(sorted(table), table) for table in tables]
+    def __init__(self, letter: str, *tables: _Tokens) -> None:
+        self._tables = [
+            (sorted(word for word in table if word.startswith(letter)), table) for table in tables
+        ]
 
     def from_(self, root: str) -> Iterator[list[int]]:
         """The tokens of each word that begins so."""

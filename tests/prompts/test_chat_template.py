@@ -20,6 +20,7 @@ from amulet_local.common.errors import (
     InvalidRequestError,
     InvalidTextError,
 )
+from amulet_local.llama.all_pieces import all_pieces
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.params.choices import Placement
 from amulet_local.prompts.builtin_templates import BUILTIN_TEMPLATES, builtin_template
@@ -572,6 +573,14 @@ def _bos(vocabulary: Vocabulary, text: str) -> list[int]:
 @pytest.mark.sdist
 def test_what_ends_an_answer_is_what_llama_cpp_says(real_vocabulary: Vocabulary) -> None:
     assert real_vocabulary.end_tokens == every_end(real_vocabulary)
+
+
+@pytest.mark.sdist
+def test_all_texts_of_tokens_are_those_that_llama_cpp_gives_one_by_one(
+    real_vocabulary: Vocabulary,
+) -> None:
+    n, piece = real_vocabulary.n_tokens, real_vocabulary.piece
+    assert all_pieces(real_vocabulary.pointer, n, piece) == [piece(token) for token in range(n)]
 
 
 @pytest.mark.sdist
