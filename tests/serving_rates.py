@@ -193,10 +193,10 @@ def later_rate(stamps: Stamps, n_first: int, n_tokens: int) -> float:
     return n_tokens * (len(stamps) - n_first) / (stamps[-1] - stamps[n_first - 1])
 
 
-async def answered(url: str, n_places: int, options: argparse.Namespace) -> float:
+async def answered(url: str, n_places: int, options: argparse.Namespace, turn: int) -> float:
     """The rate of a server whose places are kept busy."""
     stamps: Stamps = []
-    numbers = iter(range(n_places * WAVES))
+    numbers = iter(numbers_of(turn, n_places))
     limits = httpx.Limits(max_connections=n_places)
     async with httpx.AsyncClient(base_url=url, timeout=600, limits=limits) as client:
 
@@ -217,9 +217,16 @@ def own_command(command: str, options: argparse.Namespace, *more: str) -> list[s
     return [*start, *length, *more]
 
 
-def batch(n_places: int, options: argparse.Namespace, *more: str) -> float:
+def numbers_of(turn: int, n_places: int) -> range:
+    """Of the questions of a round; another's would be in the server's memory."""
+    n = n_places * WAVES
+    return range(turn * n, (turn + 1) * n)
+
+
+def batch(n_places: int, options: argparse.Namespace, turn: int, *more: str) -> float:
     """The rate of `amulet-local batch`."""
-    asked = (body(number, options, None)["messages"] for number in range(n_places * WAVES))
+    numbers = numbers_of(turn, n_places)
+    asked = (body(number, options, None)["messages"] for number in numbers)
     lines = "".join(json.dumps({"messages": messages}) + "\n" for messages in asked)
     command = own_command("batch", options, "-", "--at-once", str(n_places), *more)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -255,12 +262,12 @@ def batches(options: argparse.Namespace, n_places: int) -> dict[str, float]:
     with ExitStack() as servers:
         theirs = commands(options, n_places, [0, port]).get(THEIRS)
         url = None if theirs is None else servers.enter_context(running(theirs, port))
-        for _ in range(options.rounds):
+        for turn in range(options.rounds):
             if url is not None:
-                note(THEIRS, asyncio.run(answered(url, n_places, options)))
-            note(PLAIN, batch(n_places, options))
-            note(REALIGNED, batch(n_places, options, "--preference", PREFERENCE))
-            note(ONE_BY_ONE, batch(1, options))
+                note(THEIRS, asyncio.run(answered(url, n_places, options, turn)))
+            note(PLAIN, batch(n_places, options, turn))
+            note(REALIGNED, batch(n_places, options, turn, "--preference", PREFERENCE))
+            note(ONE_BY_ONE, batch(1, options, turn))
             note(LOOP, loop(options))
     return {name: statistics.median(rates) for name, rates in found.items()}
 
