@@ -30,7 +30,9 @@ from tests.scripted import scripted_engine
 from tests.tiny_model import write_tiny
 
 # Where everything has to be there, every run has the same examples; elsewhere each has new ones.
-settings.register_profile("untimed", deadline=None, derandomize="AMULET_REQUIRE_ALL" in os.environ)
+settings.register_profile(
+    "untimed", deadline=None, max_examples=60, derandomize="AMULET_REQUIRE_ALL" in os.environ
+)
 settings.register_profile("brief", settings.get_profile("untimed"), max_examples=8)
 settings.load_profile("untimed")
 

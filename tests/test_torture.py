@@ -65,7 +65,10 @@ MADE = {
     "llama_sampler_chain_init": "llama_sampler_free",
 }
 """What makes something, and what frees it: that can only fail by freeing nothing."""
-ELSEWHERE = {"llama_get_embeddings_ith", "llama_get_embeddings_seq", "llama_model_quantize"}
+ELSEWHERE = {
+    *("llama_get_embeddings_ith", "llama_get_embeddings_seq", "llama_model_quantize"),
+    "llama_detokenize",
+}
 """What no answer needs; tests of their own have them fail."""
 SURE = {
     *("llama_backend_init", "llama_log_set", "llama_print_system_info", "llama_version"),

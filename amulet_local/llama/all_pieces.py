@@ -15,7 +15,8 @@ import numpy as np
 
 SAMPLED = 512
 """Tokens, spread over the vocabulary, of which the separator is made."""
-_BYTES_PER_TOKEN = 32
+_BYTES_PER_TOKEN, _MOST_BYTES_PER_TOKEN = 32, 512
+"""How long the text of all tokens is expected to be, and is at most, with separators."""
 _UNTIDY = re.compile(rb" [?!.,]")
 """Is in no text that llama.cpp has tidied up, as it does with some vocabularies."""
 _TIDIED = frozenset(b"?!.,'")
@@ -53,7 +54,9 @@ def _overlaps_itself(text: bytes) -> bool:
 
 
 def _written(native: Any, n_tokens: int, separator: tuple[int, int]) -> bytes:
-    """The text of all tokens, with the separator before each and behind the last."""
+    """The text of all tokens, with the separator before each and behind the last; none where
+    llama.cpp doesn't give it.
+    """
     import llama_cpp
 
     sequence = np.empty(3 * n_tokens + 2, dtype=np.int32)
@@ -61,9 +64,10 @@ def _written(native: Any, n_tokens: int, separator: tuple[int, int]) -> bytes:
     sequence[2::3] = np.arange(n_tokens, dtype=np.int32)
     tokens = sequence.ctypes.data_as(ctypes.POINTER(llama_cpp.llama_token))
     size = _BYTES_PER_TOKEN * n_tokens
-    while True:
+    while size <= _MOST_BYTES_PER_TOKEN * n_tokens:
         buffer = (ctypes.c_char * size)()
         n = llama_cpp.llama_detokenize(native, tokens, len(sequence), buffer, size, False, False)
         if n >= 0:
             return bytes(memoryview(buffer)[:n])
-        size = -n
+        size = max(-n, 2 * size)
+    return b""

@@ -145,6 +145,7 @@ FUNCTIONS = {
     "llama_backend_init": "",
     "llama_context_default_params": "",
     "llama_decode": "ctx batch",
+    "llama_detokenize": "vocab tokens n_tokens text text_len_max remove_special unparse_special",
     "llama_free": "ctx",
     "llama_ftype_name": "ftype",
     "llama_get_embeddings_ith": "ctx i",

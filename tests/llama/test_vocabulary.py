@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from amulet_local import Engine
+from amulet_local.llama.all_pieces import all_pieces
 from amulet_local.llama.model import Model
 from amulet_local.llama.vocabulary import Vocabulary
 from tests.gguf_edit import copy_edited
@@ -30,3 +32,15 @@ def test_an_ordinary_token_that_the_file_names_ends_an_answer(
     assert 4000 in model.vocabulary.end_tokens
     assert model.vocabulary.end_tokens == every_end(model.vocabulary)
     model.close()
+
+
+@pytest.mark.parametrize("result", [0, -1, -(2**31)])
+def test_texts_are_asked_for_one_by_one_where_llama_cpp_doesnt_give_them_together(
+    tiny_engine: Engine, monkeypatch: pytest.MonkeyPatch, result: int
+) -> None:
+    import llama_cpp
+
+    vocabulary = tiny_engine.model.vocabulary
+    n, piece = vocabulary.n_tokens, vocabulary.piece
+    monkeypatch.setattr(llama_cpp, "llama_detokenize", lambda *_: result)
+    assert all_pieces(vocabulary.pointer, n, piece) == [piece(token) for token in range(n)]
