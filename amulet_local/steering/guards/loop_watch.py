@@ -26,9 +26,11 @@ WORD_COPIES = 3
 WORD_LETTERS = 3
 """A token with so many letters and more is a word: "ha ha ha ha" isn't one."""
 
-LIST_MARKS = (".", ")")
 LIST_NUMBER = -1
 """What the number of a list's item counts as: "1. Rest. 2. Rest. 3. Rest." repeats itself."""
+
+LIST_MARKS = (".", ")")
+"""What stands behind such a number; behind ":" it may be an hour of a timetable."""
 
 WINDOW = 16
 """Tokens over which entropies are averaged."""
