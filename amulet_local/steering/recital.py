@@ -14,7 +14,8 @@ from collections.abc import Iterable, Sequence
 from amulet_local.preferences.wording import INSTRUCTION_WORDS, QUALITY_FRAME, unframed
 from amulet_local.text.quotations import quoted_in, without_said
 from amulet_local.text.words import (
-    ENGLISH_ARTICLES,
+    ARTICLES,
+    LIKENESS,
     OTHER_ARTICLES,
     GrowingWords,
     is_unspaced,
@@ -37,8 +38,10 @@ CONTENT_LETTERS = 4
 UNSPACED_LETTERS = 3
 """Letters from which on a run of a script without spaces is a phrase, and not one word."""
 
+UNSPACED_LIKENESS = ("像", "就像", "好像", "如同", "正如", "作为", "作為", "まるで")
+"""With which an answer in such a script says what it is like."""
+
 _PHRASE = re.compile(r"[,.;:!?\n]+(?=\s|$)|[、，。；：！？]+")
-_ARTICLES = ENGLISH_ARTICLES | OTHER_ARTICLES
 
 Next = defaultdict[tuple[str, ...], set[str]]
 
@@ -47,7 +50,8 @@ class Recital:
     """The words that would recite one of several instructions.
 
     A compound, which has no space in it, counts as one word, and is decided on at its first part.
-    What an answer is asked to say, in quotation marks, is left out.
+    What an answer is asked to say, in quotation marks, is left out. What the answer says it is like
+    before it begins, "As a pirate,", may have all words: it isn't handed out.
     """
 
     def __init__(self, instructions: Iterable[str], plain: str) -> None:
@@ -62,6 +66,8 @@ class Recital:
         self._opening: Next = defaultdict(set)
         self._second: Next = defaultdict(set)
         self._first: set[str] = set()
+        self._telling: set[str] = set()
+        self._likenesses: set[str] = set()
         self._plain = f" {' '.join(words_of(plain))} "
         for instruction in instructions:
             self._note_frame(instruction)
@@ -93,9 +99,12 @@ class Recital:
                 if len(phrase) > 2 and _says_something(phrase, i):
                     self._follow(self._opening, phrase[i - 1 : i], phrase[i])
         if len(units) > 1 or any(map(_is_more_than_a_sign, units)):
-            first = {phrase[0][0] for phrase in phrases} - _ARTICLES
+            first = {phrase[0][0] for phrase in phrases} - ARTICLES
             first |= {words[0] for quoted in quoted_in(part) if (words := words_of(quoted))}
             self._first |= first - {word for word in units[0][:1] if word in INSTRUCTION_WORDS}
+        self._first |= {word for word in UNSPACED_LIKENESS if is_unspaced(part)}
+        self._likenesses |= LIKENESS.intersection(words_of(part))
+        self._telling |= {word for unit in units for word in unit if len(word) >= CONTENT_LETTERS}
 
     def _note_frame(self, instruction: str) -> None:
         """What wording.py puts before a quality opens no answer, and recites with what follows."""
@@ -111,10 +120,12 @@ class Recital:
 
     def held(self, answer: GrowingWords) -> set[str]:
         """Words that would go on with what may be a recital."""
-        return self._after(answer, self._held)
+        return set() if self._is_likened(answer) else self._after(answer, self._held)
 
     def refused(self, answer: GrowingWords) -> set[str]:
         """Words that would recite."""
+        if self._is_likened(answer):
+            return set()
         refused = self._after(answer, self._refused)
         if answer.n_words < OPENING_WORDS:
             refused |= self._after(answer, self._opening)
@@ -124,8 +135,15 @@ class Recital:
 
     def openers(self, answer: GrowingWords) -> set[str]:
         """Words with which what the opening says now would begin to recite."""
-        is_start = answer.begins_phrase or answer.announces
-        return self._first if is_start and answer.n_words < OPENING_WORDS else set()
+        if answer.n_words >= OPENING_WORDS:
+            return set()
+        if answer.last_opens and answer.words[-1] in OTHER_ARTICLES and not answer.in_word:
+            return self._telling
+        return self._first if answer.begins_phrase or answer.announces else set()
+
+    def _is_likened(self, answer: GrowingWords) -> bool:
+        """Whether it says what it is like, in another word than the wish does."""
+        return answer.in_likeness and answer.words[0] not in self._likenesses
 
     def _after(self, answer: GrowingWords, following: Next) -> set[str]:
         words, found = answer.words, set[str]()
@@ -140,7 +158,7 @@ def _says_something(phrase: Sequence[Sequence[str]], i: int) -> bool:
     unit, and gets one of another language where it may not have that."""
     if phrase[i - 1][-1].isdigit():
         return False
-    is_noun = phrase[i - 1][-1] in _ARTICLES and i == len(phrase) - 1
+    is_noun = phrase[i - 1][-1] in ARTICLES and i == len(phrase) - 1
     is_long = len(phrase[i][0]) >= CONTENT_LETTERS
     return len(phrase[i]) > 1 or (is_long and not is_noun)
 

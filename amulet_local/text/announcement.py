@@ -7,7 +7,9 @@ what follows is the answer. An announcement is one of these, at a text's beginni
   ("Here's a list:", "Bien sûr, je peux vous expliquer cela en français :");
 - it promises something, ends as a sentence does, and has the wish's words in a row;
 - it is a title, words of wishes and of what an answer calls itself alone, which is no single wish's
-  ("Numbered pirate list:").
+  ("Numbered pirate list:"), or the name of the language that is wished ("Het Nederlands:");
+- it says what the answer is like, in the wish's words ("As a drunk Viking,"). What follows begins
+  with a capital letter then.
 
 Nothing is handed out while the text may be one, which its first words decide. An opening that isn't
 about a wish, such as "Here are three dinners:", stays.
@@ -17,10 +19,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import islice
 
-from amulet_local.text.languages import in_itself
+from amulet_local.text.languages import in_itself, named
 from amulet_local.text.quotations import to_say
-from amulet_local.text.words import is_unspaced, runs_of, words_of
+from amulet_local.text.words import (
+    ARTICLES,
+    LIKENESS,
+    MOST_LIKENESS_WORDS,
+    WORD,
+    is_unspaced,
+    runs_of,
+    words_of,
+)
 
 RUN_WORDS = 4
 """Words in a row of a wish that recite it; all of a shorter one, from two."""
@@ -81,12 +92,20 @@ _NO_WISHES = _words(
 
 _SMALL = _words(
     "a an the my your this is in as der die das ein eine ist auf un une la le les est en el una es "
-    "o os em il lo è"
+    "o os em il lo è het på po"
 )
 """Words that a title may have besides."""
 
+_NOT_BEHIND = _words(
+    "of in on with for who that from to at and von mit aus der die und de du d qui que avec et di "
+    "con che y e van en met som med"
+)
+"""What goes on with such a phrase: "As a drunk Viking of the North"."""
+
 _LEADING = " \t\n\"'“«¡*_#>"
 _BETWEEN = " \t,.!;–—-，、。！"
+_SENTENCE_ENDS = ".!?;…"
+_LIKE_END = re.compile(rf"[,:](?=\s)|\n|[{_SENTENCE_ENDS}]")
 _END = re.compile(r"[:：](?=[\s*\"“«])|[.!?。！？…]+(?=\s)|[。！？]|\n")
 
 
@@ -111,6 +130,8 @@ class AnnouncementFilter:
         self._runs = {run for words in said for run in runs_of(words, min(RUN_WORDS, len(words)))}
         self._roots = {_root(word) for words in said for word in words if _is_telling(word)}
         self._unspaced = [phrase for phrase in own if is_unspaced(phrase)]
+        languages = {name for words in said for word in words if (name := named(word))}
+        self._language = languages.pop() if len(languages) == 1 else None
         self._is_decided = not wishes or any(map(_asks_for_one, wishes))
 
     def push(self, text: str) -> str:
@@ -119,9 +140,17 @@ class AnnouncementFilter:
             return text
         self._held += text
         while end := self._end():
-            self.dropped += self._held[:end]
-            self._held = self._held[end:]
+            self._drop(end)
+        if end == 0 and (end := self._likeness_end()):
+            is_capital = self._held.lstrip(_LEADING)[0].isupper()
+            self._drop(end)
+            if is_capital:
+                self._held = self._held[0].upper() + self._held[1:]
         return "" if end is None else self.finish()
+
+    def _drop(self, end: int) -> None:
+        self.dropped += self._held[:end]
+        self._held = self._held[end:]
 
     def finish(self) -> str:
         """What is held back, which nothing is left out of any more."""
@@ -152,6 +181,40 @@ class AnnouncementFilter:
         rest = rest.lstrip()
         return len(self._held) - len(rest) if rest else None
 
+    def _likeness_end(self) -> int | None:
+        """Where the text after "As a pirate," begins, as for `_end`."""
+        text = self._held.lstrip(_LEADING)
+        words = words_of(text)
+        if len(words) == 1 and text[-1].isalnum():
+            may_be = any(word.startswith(words[0]) for word in LIKENESS)
+            return None if may_be else 0
+        if not words or words[0] not in LIKENESS:
+            return 0
+        found = _LIKE_END.search(text)
+        if found is None and len(words) <= MOST_LIKENESS_WORDS:
+            return None
+        end = self._phrase_end(text, found) or self._wish_end(text)
+        rest = text[end:].lstrip()
+        return end and (len(self._held) - len(rest) if rest else None)
+
+    def _phrase_end(self, text: str, found: re.Match[str] | None) -> int:
+        """Where "As a pirate," ends: up to a pause it has the wish's words, at least by half."""
+        if found is None or found[0] in _SENTENCE_ENDS:
+            return 0
+        what = [word for word in words_of(text[: found.start()])[1:] if word not in ARTICLES]
+        n_known = sum(_root(word) in self._roots for word in what)
+        return found.end() if n_known and 2 * n_known >= len(what) else 0
+
+    def _wish_end(self, text: str) -> int:
+        """Where "As a drunk Viking" of "As a drunk Viking I'd say" ends: two words of the wish."""
+        end, n_known = 0, 0
+        for found in islice(WORD.finditer(text), 1, None):
+            if _root(word := found[0].lower()) in self._roots:
+                end, n_known = found.end(), n_known + 1
+            elif word not in ARTICLES:
+                return end if n_known > 1 and text[end] == " " and word not in _NOT_BEHIND else 0
+        return 0
+
     def _is_about_wish(self, text: str) -> bool:
         words = words_of(text)
         has_root = any(_root(word) in self._roots for word in words)
@@ -179,9 +242,15 @@ class AnnouncementFilter:
 
     def _is_title(self, words: Sequence[str]) -> bool:
         """Whether a text of such words says what follows, and isn't what one wish asks for."""
-        roots = {_root(word) for word in words if word not in _SMALL}
+        telling = [word for word in words if word not in _SMALL]
+        if telling and all(map(self._is_language, telling)):
+            return True
+        roots = set(map(_root, telling))
         is_wishs_own = any(roots <= {_root(word) for word in wish} for wish in self._wished)
         return not (is_wishs_own or roots.isdisjoint(self._roots) or _THINGS.isdisjoint(words))
+
+    def _is_language(self, word: str) -> bool:
+        return self._language is not None and named(word) == self._language
 
     def _is_of_title(self, word: str) -> bool:
         return _root(word) in self._roots or word in _THINGS
@@ -198,7 +267,10 @@ def _is_telling(word: str) -> bool:
 def _asks_for_one(wish: str) -> bool:
     """Whether a wish has such an opening in quotation marks: 'begin with "Sure"'."""
     openings = (*_CALLS, *_PRESENTING, *_PROMISING)
-    return any(_after(openings, f"{said.lower()} ", 0) for said in to_say(wish))
+    return any(
+        _after(openings, f"{said.lower()} ", 0) or not LIKENESS.isdisjoint(words_of(said)[:1])
+        for said in to_say(wish)
+    )
 
 
 def _opening(text: str) -> tuple[int | None, bool]:

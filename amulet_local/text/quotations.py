@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from amulet_local.text.words import ENGLISH_ARTICLES, OTHER_ARTICLES, words_of
+from amulet_local.text.words import ARTICLES, words_of
 
 _QUOTATION = re.compile(
     r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\"\n]*[“”\"]|”[^”\n]*”|«[^»\n]*»|»[^«\n]*«|<<[^>\n]*>>"
@@ -17,10 +17,11 @@ _QUOTATION = re.compile(
     r"|(?<!\w)(?:'[^'\n]*'|‘[^‘\n]*?’|‚[^‘’\n]*[‘’])(?!\w)"
 )
 _JOINED = re.compile(
-    r"\s*(?:[.,;&+!]|(?:and|but|und|aber|et|mais|y|e|och|i|style|voice|tone|stil)\b|$)", re.I
+    r"\s*(?:[.,;&+!]|(?:please|pls|bitte|and|but|und|aber|et|mais|y|e|och|i|style|voice|tone|stil)\b|$)",
+    re.I,
 )
 """What comes between two wishes, or after the last one; or says of a likeness that it is one."""
-_ARTICLE = f"(?:{'|'.join(sorted(ENGLISH_ARTICLES | OTHER_ARTICLES))})"
+_ARTICLE = f"(?:{'|'.join(sorted(ARTICLES))})"
 _LIKE = re.compile(
     rf"\b(?:(?:like|as|sound|wie|als|comme|como|come)\s+{_ARTICLE}"
     rf"|(?:be|sei|wees|sé|seja|sii|sois|soyez)(?:\s+{_ARTICLE})?"

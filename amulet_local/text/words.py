@@ -22,6 +22,7 @@ KEPT_WORDS = 32
 """Of a growing text, the last ones."""
 
 _START = re.compile(r"[.!?:;…。！？：\n]")
+_PAUSE = re.compile(r"[.!?:;,…\n]")
 _ANNOUNCED = re.compile(
     r"(?:\b(?:here(?:['’]s| is| are| you)|this is|below is|the following is"
     r"|(?:i['’]ll|i will|i shall|let me|let['’]s|allow me to|i['’]m going to|i am going to)"
@@ -39,6 +40,16 @@ OTHER_ARTICLES = frozenset(
     )
 )
 """Those of other languages."""
+
+ARTICLES = ENGLISH_ARTICLES | OTHER_ARTICLES
+
+LIKENESS = frozenset(
+    ("as", "like", "als", "wie", "comme", "como", "come", "jako", "jak", "som", "zoals", "как")
+)
+"""With which a text says what it is like, "As a pirate, I'd say", in languages with spaces."""
+
+MOST_LIKENESS_WORDS = 6
+"""Of which such a phrase consists."""
 
 
 def words_of(text: str) -> list[str]:
@@ -81,6 +92,7 @@ class GrowingWords:
         self.ends_small = False
         self._sentence = ""
         self._gap = ""
+        self._has_pause = False
 
     def push(self, text: str) -> None:
         """Take what comes next."""
@@ -106,6 +118,7 @@ class GrowingWords:
 
     def _separate(self, marks: str) -> None:
         self._gap += marks
+        self._has_pause |= self.n_words > 0 and _PAUSE.search(marks) is not None
         self._sentence = "" if _START.search(marks) else self._sentence[-200:] + marks
 
     @property
@@ -116,6 +129,12 @@ class GrowingWords:
             or _START.search(self._gap) is not None
             or ("," in self._gap and self.n_words <= 2)
         )
+
+    @property
+    def in_likeness(self) -> bool:
+        """Whether the next word may belong to what the text begins with: "As a patient"."""
+        is_short = 0 < self.n_words < MOST_LIKENESS_WORDS and not self._has_pause
+        return is_short and self.words[0] in LIKENESS
 
     @property
     def announces(self) -> bool:

@@ -163,6 +163,24 @@ def test_an_article_of_any_language_opens_no_recital() -> None:
     assert refused("poema divertido", "") == {"poema"}
 
 
+def test_an_article_that_opens_is_followed_by_no_word_of_the_wish() -> None:
+    assert "nederlands" in refused("in het Nederlands, vriendelijk", "Het ")
+    assert "nederlands" not in refused("in het Nederlands, vriendelijk", LATER + "het ")
+
+
+def test_what_an_answer_is_like_may_be_said_with_another_word_than_the_wishs() -> None:
+    """It isn't handed out."""
+    wish = "wie ein mürrischer alter Seemann"
+    assert refused(wish, "Als ein mürrischer alter ") == set()
+    assert "seemann" in refused(wish, "Oh, ein mürrischer alter ")
+    assert "seemann" in refused(wish, "Wie ein mürrischer alter ")
+
+
+def test_a_script_without_spaces_opens_with_no_likeness() -> None:
+    assert {"像", "就像"} <= refused("像一个老船长一样", "")
+    assert "像" not in refused("like an old captain", "")
+
+
 def test_what_is_quoted_may_be_said() -> None:
     preference = 'like a tale that begins with "once upon a time there was"'
     assert refused(preference, LATER + "once upon a") == set()

@@ -47,6 +47,13 @@ ANNOUNCED = [
     ("in Chinese", "以下是用中文的说明：\n", "先洗米。"),
     ("short", "Short answer:\n", "Wash it."),
     ("short", "**Short answer:** ", "Wash it."),
+    ("in het Nederlands, vriendelijk", "Het Nederlands:\n", "Was de rijst."),
+    ("in Portuguese", "Português: ", "Lave o arroz."),
+    ("'drunk Viking' please", "As a drunk Viking, ", "I would say wash it."),
+    ("wie ein genervter Teenager", "Als ein genervter Teenager ", "Würde ich ihn waschen."),
+    ("for a ten-year-old", "Like a ten-year-old, ", "You wash it."),
+    ("like a patient teacher", "As a teacher: ", "Wash it."),
+    ("in lower case, as a cat", "as a cat, ", "wash it."),
 ]
 MIXED = [
     (["like a pirate", "numbered list"], " Numbered pirate list:\n\n", "1. Arr, wash it."),
@@ -75,6 +82,14 @@ SAID = [
     ("short", "Short answers are best. Wash it."),
     ("short", "Answer:\nWash it."),
     ("short", "The"),
+    ("in verse", "As glasses gently frame my sight,\nThey cast a lens."),
+    ("with farm examples", "As the sun rises over every farm, wash it."),
+    ("like a pirate", "As pirates"),
+    ("like a pirate", "As a pirate I wash it."),
+    ("like an old captain", "As an old captain of the seas I wash it."),
+    ("like a pirate", "As a pirate."),
+    ("in French and in German", "French: lavez-le.\nGerman: Wasche ihn."),
+    ('begin with "As a pirate,"', "As a pirate, I wash it."),
     ("short", "Short answer"),
     ("in Spanish", "Here's"),
     ("in Spanish", "Sure, here's the answer in Spanish:"),
@@ -122,6 +137,18 @@ def test_without_a_wish_nothing_is_left_out_or_held_back(
 ) -> None:
     found = AnnouncementFilter([])
     assert [found.push(letter) for letter in opening] == list(opening)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("As a pirate, the rice is washed.", "The rice is washed."),
+        ("as a pirate, the rice is washed.", "the rice is washed."),
+        ("Als Pirat, Ahoi! würde ich sagen", "Ahoi! würde ich sagen"),
+    ],
+)
+def test_what_follows_a_likeness_begins_as_it_did(text: str, said: str) -> None:
+    assert read(["pirate, Pirat"], text, [])[0] == said
 
 
 @given(text=st.text(max_size=60), cuts=CUTS)

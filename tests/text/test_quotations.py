@@ -47,6 +47,7 @@ def test_words_that_a_wish_asks_for_are_to_be_said(wish: str, said: list[str]) -
         '"like a pirate"',
         "„wie ein Pirat“ und kurz",
         " 'like a pirate'.",
+        "'drunk Viking' please",
         "don't use the dogs' names",
         "don’t use the dogs’ names",
         "‘cheerful gardener’ voice, short",
