@@ -9,6 +9,9 @@ import re
 
 from amulet_local.preferences.form.form import Count, Form
 
+SHORT_WORDS, VERY_SHORT_WORDS = 40, 20
+"""Of an answer that is to be short, and very short, where nobody says how many."""
+
 
 def _counted(words: str, first: int, step: int) -> dict[str, int]:
     """Each of these words with its number."""
@@ -58,6 +61,13 @@ _COUNT = re.compile(
 _SHORTEST = re.compile(
     r"(?:(?:keep it|be|answer|make it|reply) )?as (?:short|brief|concise) as (?:possible|you can)"
 )
+_SHORT = re.compile(
+    r"(?:(?:keep|make) (?:it|(?:your|the) (?:answers?|repl(?:y|ies)|responses?)) |be |stay |answer "
+    r"|reply |write |give me |just |answers? )?(?:an? )?"
+    r"(?P<very>(?:(?:very|super|really|extremely|extra|ultra|so|quite) )*)"
+    r"(?:short|brief|briefly|concise|terse|succinct|laconic|to the point)"
+    r"(?: (?:answers?|repl(?:y|ies)|responses?))?(?: only)?"
+)
 _RANGE = re.compile(rf"\bbetween ({_NUMBER}) and (?={_NUMBER}[- ])")
 _ONE_OR_TWO = re.compile(rf"\b(?:an?|one) (?P<looks>{_LOOKS})(?P<unit>{_UNIT}) or two\b")
 
@@ -97,6 +107,8 @@ def count_of(clause: str) -> Form:
     """
     if _SHORTEST.fullmatch(clause):
         return Form(sentences=Count(None, 1))
+    if short := _SHORT.fullmatch(clause):
+        return Form(about_words=VERY_SHORT_WORDS if short["very"] else SHORT_WORDS)
     for found in _COUNT.finditer(clause):
         before, behind = clause[: found.start()], clause[found.end() :]
         is_bound = found["at_most"] or found["at_least"] or found["or_fewer"]

@@ -40,6 +40,7 @@ class Form:
         sentences, items, paragraphs: how many it has; an item is a line of a list.
         emojis: how many it has.
         words, characters: most that it has.
+        about_words: most words that it is likely to mean, where it says none.
         mentions: texts that it has, each with how often, at least.
         opening, closing: what it begins and ends with.
         is_quoted: whether it stands in double quotation marks as a whole.
@@ -57,6 +58,7 @@ class Form:
     emojis: Count | None = None
     words: int | None = None
     characters: int | None = None
+    about_words: int | None = None
     mentions: tuple[tuple[str, int], ...] = ()
     opening: str = ""
     closing: str = ""
@@ -77,6 +79,12 @@ class Form:
         return Form(**both)
 
     @property
+    def has_length(self) -> bool:
+        """Whether it says in numbers how long the answer is."""
+        counts = (self.sentences, self.items, self.paragraphs, self.words, self.characters)
+        return any(count is not None for count in counts)
+
+    @property
     def in_words(self) -> str:
         """What it asks for, as a list."""
         kinds = [f"no {kind}" for kind in sorted(self.without)]
@@ -94,6 +102,8 @@ class Form:
             for unit in ("words", "characters")
             if (most := getattr(self, unit)) is not None
         ]
+        if self.about_words:
+            kinds.append(f"about {self.about_words} words at most")
         kinds += [f"{text!r} in it" + (f" {n} times" if n > 1 else "") for text, n in self.mentions]
         if self.opening:
             kinds.append(f"begins with {self.opening!r}")

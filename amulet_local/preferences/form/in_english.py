@@ -44,6 +44,8 @@ _TABLES = (
         dem satz=the sentence|beginne=begin|beginnend=beginning|fang an=begin|ende=end
         beende=end|einem=one|einer=one|eine=one|ein=one|zwei=two|drei=three|vier=four|fünf=five
         sechs=six|sieben=seven|acht=eight|neun=nine|zehn=ten|zwanzig=twenty|dreißig=thirty
+        kurze=short|kurz=short|knapp=brief|sehr=very|fasse dich=be|fass dich=be|sei=be|ganz=very
+        antworten=answers|antwort=answer
         vierzig=forty|fünfzig=fifty|hundert=hundred|jeder=each|jeden=each|bitte=please
         """
     ),
@@ -67,6 +69,8 @@ _TABLES = (
         commence par=begin with|commencer par=begin with|termine par=end with
         termine avec=end with|terminer par=end with|en=in|une=one|un=one|deux=two|trois=three
         quatre=four|cinq=five|six=six|sept=seven|huit=eight|neuf=nine|dix=ten|vingt=twenty
+        courtes=short|courte=short|court=short|brèves=brief|brève=brief|bref=brief|très=very|stp=please|svp=please|sois=be
+        réponses=answers|réponse=answer
         trente=thirty|quarante=forty|cinquante=fifty|cent=hundred|chaque=each
         """
     ),
@@ -88,7 +92,8 @@ _TABLES = (
         las palabras=the words|empieza con=begin with|empieza por=begin with
         comienza con=begin with|termina con=end with|acaba con=end with|en=in|una=one|un=one
         dos=two|tres=three|cuatro=four|cinco=five|seis=six|siete=seven|ocho=eight|nueve=nine
-        diez=ten|veinte=twenty|treinta=thirty|cuarenta=forty|cincuenta=fifty|cien=hundred
+        cortas=short|corta=short|corto=short|breves=brief|breve=brief|muy=very|sé=be|respuestas=answers
+        respuesta=answer|diez=ten|veinte=twenty|treinta=thirty|cuarenta=forty|cincuenta=fifty|cien=hundred
         cada=each
         """
     ),
@@ -109,7 +114,8 @@ _TABLES = (
         la parola=the word|la lettera=the letter|la frase=the sentence|inizia con=begin with
         comincia con=begin with|finisci con=end with|termina con=end with|in=in|una=one|un=one
         due=two|tre=three|quattro=four|cinque=five|sei=six|sette=seven|otto=eight|nove=nine
-        dieci=ten|venti=twenty|trenta=thirty|quaranta=forty|cinquanta=fifty|cento=hundred
+        brevi=brief|breve=brief|corte=short|corta=short|corto=short|molto=very|sii=be|risposte=answers
+        risposta=answer|dieci=ten|venti=twenty|trenta=thirty|quaranta=forty|cinquanta=fifty|cento=hundred
         ogni=each
         """
     ),
@@ -130,7 +136,8 @@ _TABLES = (
         tópicos=bullet points|itens=items|pontos=points|a palavra=the word|a letra=the letter
         a frase=the sentence|comece com=begin with|começa com=begin with|termine com=end with
         termina com=end with|em=in|uma=one|um=one|dois=two|duas=two|três=three|quatro=four
-        cinco=five|seis=six|sete=seven|oito=eight|nove=nine|dez=ten|vinte=twenty|trinta=thirty
+        curtas=short|curta=short|curto=short|breves=brief|breve=brief|muito=very|seja=be|respostas=answers
+        resposta=answer|cinco=five|seis=six|sete=seven|oito=eight|nove=nine|dez=ten|vinte=twenty|trinta=thirty
         quarenta=forty|cinquenta=fifty|cem=hundred|cada=each
         """
     ),

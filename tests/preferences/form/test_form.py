@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from amulet_local.preferences.form import MOST_CHARACTERS, Count, Form, form_of
+from amulet_local.preferences.form.counts import SHORT_WORDS, VERY_SHORT_WORDS
 from amulet_local.preferences.preference import Preference, resolve, wished_form
 from tests.conftest import REPOSITORY
 
@@ -33,7 +34,7 @@ TOO_FAR_APART = (
 """What isn't read: what is forbidden stands elsewhere, or without a word that tells."""
 
 
-THOUGHT_OF_LATER = ("mentions", "emojis")
+THOUGHT_OF_LATER = ("mentions", "emojis", "about_words")
 """What the writer of the wishes wasn't asked for."""
 
 
@@ -65,6 +66,25 @@ def test_a_wish_says_what_its_writer_meant(entry: dict[str, Any]) -> None:
     for name in THOUGHT_OF_LATER:
         found.pop(name, None)
     assert found == meant
+
+
+@pytest.mark.parametrize("wish", ["short", "kurz und herzlich", "Be brief.", "respuestas cortas"])
+def test_a_short_answer_has_few_words(wish: str) -> None:
+    assert form_of(wish) == Form(about_words=SHORT_WORDS)
+
+
+@pytest.mark.parametrize(
+    "wish", ["very short", "keep it super brief!", "réponses très courtes stp"]
+)
+def test_a_very_short_answer_has_fewer(wish: str) -> None:
+    assert form_of(wish) == Form(about_words=VERY_SHORT_WORDS)
+
+
+@pytest.mark.parametrize(
+    "wish", ["short sentences", "a short poem", "not too short", "short summary first", "shorter"]
+)
+def test_what_is_short_in_an_answer_says_nothing_of_its_length(wish: str) -> None:
+    assert form_of(wish) == Form()
 
 
 @pytest.mark.parametrize(
@@ -177,7 +197,7 @@ def test_what_is_to_be_avoided_is_not_in_the_answer() -> None:
 
 
 def test_the_text_counts_and_not_the_sentence_that_is_made_of_it() -> None:
-    assert wished_form([Preference(text="short", prompt="Answer in lower case: {text}.")]) == Form()
+    assert wished_form([Preference(text="funny", prompt="Answer in lower case: {text}.")]) == Form()
 
 
 def test_the_wishes_that_the_documentation_names_are_read() -> None:

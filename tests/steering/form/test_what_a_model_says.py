@@ -207,6 +207,15 @@ def test_a_word_comes_where_it_is_hardly_less_likely(
     assert steering.likeliest() == (word if comes else other)
 
 
+def test_few_words_are_no_number_that_an_answer_has_to_keep() -> None:
+    speaker = Speaker(form_of("very short"))
+    assert speaker.say("Be kind to it. " * 3 + "Walk on and on and on. " * 3).count(".") == 4
+    assert speaker.ended
+    speaker = Speaker(form_of("very short"))
+    assert len(speaker.say("on and " * 12 + "on.", by=9.0).split()) == 25
+    assert speaker.steering.warnings == ()
+
+
 def test_what_there_is_of_an_answer_counts() -> None:
     speaker = Speaker(form_of('two sentences, beginning with "Be"'), begun="Be kind.")
     assert speaker.say(" Read. Walk.") == " Read."

@@ -8,7 +8,7 @@ from amulet_local.steering.guards.base import Guard, Surroundings
 from amulet_local.steering.guards.form.contents import Emojis, Mention
 from amulet_local.steering.guards.form.edges import FirstWords, LastWords
 from amulet_local.steering.guards.form.holds import Hold, NoCharacters, NoWords
-from amulet_local.steering.guards.form.lengths import Items, Paragraphs, Sentences, Units
+from amulet_local.steering.guards.form.lengths import FewWords, Items, Paragraphs, Sentences, Units
 from amulet_local.steering.guards.form.position import Position
 from amulet_local.steering.guards.form.sentence_ends import LinePerSentence, SentenceMark
 from amulet_local.steering.step import Step
@@ -111,6 +111,8 @@ def _holds(form: Form) -> list[Hold]:
     ):
         if most:
             holds.append(Units(max(1, most - counted(closing)), unit, counted))
+    if form.about_words and not form.has_length:
+        holds.append(FewWords(form.about_words))
     if form.emojis:
         holds.append(Emojis(form.emojis))
     holds += [Mention(text, n) for text, n in form.mentions]

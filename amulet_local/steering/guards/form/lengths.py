@@ -14,7 +14,7 @@ from amulet_local.preferences.form import Count
 from amulet_local.steering.guards.form.holds import Hold, unmet
 from amulet_local.steering.guards.form.position import SENTENCE_END, Position
 from amulet_local.steering.guards.form.saying import Saying
-from amulet_local.text.layout import count_items, count_paragraphs, last_item
+from amulet_local.text.layout import count_items, count_paragraphs, count_words, last_item
 from amulet_local.text.sentences import count_sentences, ends_sentence
 
 FEW_WORDS = 3
@@ -100,6 +100,18 @@ class Units(Hold):
     def unmet(self, text: str) -> str:
         """How many there are, if there are more."""
         return unmet(self._counted(text), self._unit, Count(None, self._most))
+
+
+class FewWords(Units):
+    """Keeps the number of words near a limit that nobody has named."""
+
+    def __init__(self, most: int) -> None:
+        """Take note."""
+        super().__init__(most, "word", count_words)
+
+    def unmet(self, text: str) -> str:
+        """Nothing: no number was asked for."""
+        return ""
 
 
 class Items(Saying):
