@@ -22,6 +22,18 @@ def count_paragraphs(text: str) -> int:
     return sum(1 for part in _BLANK_LINES.split(text) if part.strip())
 
 
+def count_lines(text: str) -> int:
+    """How many there are that aren't blank."""
+    return sum(1 for line in text.split("\n") if line.strip())
+
+
+def next_item(text: str) -> str:
+    """What begins the item after its last one: "4." after "3.", "-" after "-"."""
+    item = last_item(text)
+    number = item.rstrip(".)")
+    return f"{int(number) + 1}{item[len(number) :]}" if number.isdigit() else item
+
+
 def last_item(text: str) -> str:
     """What its last item begins with, such as "-" or "3."; empty without one."""
     found = [item[0].strip()[:-1].strip() for item in _ITEM.finditer(text)]

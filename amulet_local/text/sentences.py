@@ -44,3 +44,8 @@ def count_sentences(text: str) -> int:
         if not (is_full_stop and (is_short or is_number)):
             n += 1
     return n
+
+
+def last_sentence(text: str) -> str:
+    """What comes after the last mark or line that ended a sentence."""
+    return re.split(rf"{_MARK}{_CLOSING}\s|\n", text)[-1]

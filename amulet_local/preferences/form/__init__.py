@@ -13,12 +13,13 @@ from functools import lru_cache
 
 from amulet_local.preferences.form.characters import characters_of
 from amulet_local.preferences.form.counts import count_of, with_ranges
-from amulet_local.preferences.form.form import ANY_FORM, Case, Count, Form
+from amulet_local.preferences.form.form import ANY_FORM, Case, Count, Form, Questions
 from amulet_local.preferences.form.in_english import in_english
 from amulet_local.preferences.form.lines import lines_of
+from amulet_local.preferences.form.parts import parts_of
 from amulet_local.preferences.form.said_texts import said_texts
 
-__all__ = ["ANY_FORM", "Case", "Count", "Form", "form_of"]
+__all__ = ["ANY_FORM", "Case", "Count", "Form", "Questions", "form_of"]
 
 _MARKS = str.maketrans({**dict.fromkeys("“”„«»「」『』", '"'), **dict.fromkeys("’‘‚‹›`", "'")})
 
@@ -52,7 +53,7 @@ def form_of(wish: str) -> Form:
     form = Form()
     if _ABOUT.search(text):
         return form
-    for read in (lines_of, said_texts, characters_of):
+    for read in (lines_of, said_texts, characters_of, parts_of):
         found, text = read(text)
         form = form.with_also(found)
     for clause in _SEPARATOR.split(with_ranges(text.lower())):

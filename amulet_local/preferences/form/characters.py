@@ -24,11 +24,16 @@ _KINDS = {
     "markdown": "markdown(?: formatting| syntax)?|formatting",
     "headings": "(?:section )?(?:headings?|headers?)",
     "bullets": "bullet(?:ed)?[- ](?:points?|lists?)|bullets|(?:numbered )?lists?",
+    "contractions": "contractions?|contracted forms?",
     "bold": "bold(?: text| type| face| words| print)?",
 }
 _CAPITALS = "(?:upper[- ]?case|capital|block)(?: letters?| characters?)?|capitals|all[- ]caps|caps"
 _SMALL = "(?:lower[- ]?case|small)(?: letters?| characters?)?"
 
+_TITLE_CASE = re.compile(
+    r"\b(?:title[- ]case(?:d)?|initial capitals|(?:capitali[sz]e|capital letters? for) "
+    r"(?:every|each) word|(?:every|each) word (?:is )?capitali[sz]ed)\b"
+)
 _OTHER_CASE: dict[Case, str] = {"lower": _CAPITALS, "upper": _SMALL}
 """What an answer in one case is without."""
 
@@ -82,6 +87,8 @@ def characters_of(text: str) -> tuple[Form, str]:
         while found := pattern.search(text):
             form = form.with_also(_without(found["kinds"]))
             text = f"{text[: found.start()]}, {text[found.end() :]}"
+    if _TITLE_CASE.search(text):
+        form = form.with_also(Form(case="title"))
     for clause in _CLAUSE_END.split(text):
         for case, pattern in _CASES.items():
             if pattern.fullmatch(clause):

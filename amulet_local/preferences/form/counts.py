@@ -26,7 +26,7 @@ _NUMBERS = {
 }
 _TIMES = {"dozen": 12, "hundred": 100}
 _WORD = "|".join(sorted([*_NUMBERS, *_TIMES], key=len, reverse=True))
-_NUMBER = rf"(?:\d{{1,6}}|(?:{_WORD})(?:[- ](?:{_WORD})){{0,3}})"
+NUMBER = rf"(?:\d{{1,6}}|(?:{_WORD})(?:[- ](?:{_WORD})){{0,3}})"
 
 _UNITS = {
     "words": "words?",
@@ -34,6 +34,7 @@ _UNITS = {
     "characters": "characters?|chars",
     "emojis": "emojis?",
     "paragraphs": "paragraphs?",
+    "lines": "lines?",
     "items": "(?:bullet|list|numbered)[- ](?:points?|items?|entries)|bullets?|items|points",
 }
 _UNIT = "|".join(f"(?P<{name}>{pattern})" for name, pattern in _UNITS.items())
@@ -54,8 +55,8 @@ _OR_FEWER = r"or (?:fewer|less|under|shorter)|max(?:imum)?\b|at (?:the )?(?:very
 
 _COUNT = re.compile(
     rf"(?:(?P<at_most>{_AT_MOST}) |(?P<fewer>{_FEWER}) |(?P<at_least>{_AT_LEAST}) )?"
-    rf"(?:(?P<exactly>exactly|precisely) )?(?:a |the )?(?:limit of )?(?<![\w-])(?P<n>{_NUMBER})"
-    rf"(?:(?: ?[-–] ?| to | or | and )(?P<to>{_NUMBER}))?(?: single| separate)?"
+    rf"(?:(?P<exactly>exactly|precisely) )?(?:a |the )?(?:limit of )?(?<![\w-])(?P<n>{NUMBER})"
+    rf"(?:(?: ?[-–] ?| to | or | and )(?P<to>{NUMBER}))?(?: single| separate)?"
     rf"[- ]{_LOOKS}(?:{_UNIT})(?![\w'-])(?: (?P<or_fewer>{_OR_FEWER}))?"
 )
 _SHORTEST = re.compile(
@@ -68,7 +69,7 @@ _SHORT = re.compile(
     r"(?:short|brief|briefly|concise|terse|succinct|laconic|to the point)"
     r"(?: (?:answers?|repl(?:y|ies)|responses?))?(?: only)?"
 )
-_RANGE = re.compile(rf"\bbetween ({_NUMBER}) and (?={_NUMBER}[- ])")
+_RANGE = re.compile(rf"\bbetween ({NUMBER}) and (?={NUMBER}[- ])")
 _ONE_OR_TWO = re.compile(rf"\b(?:an?|one) (?P<looks>{_LOOKS})(?P<unit>{_UNIT}) or two\b")
 
 _NOT_SO = re.compile(
@@ -82,6 +83,12 @@ _NOT_SO = re.compile(
 
 _IN = re.compile(r"\b(?:in|only|just) $")
 """What stands before "a sentence" that is all of the answer; "with a sentence" is of a part."""
+
+_NO_MORE = re.compile(r" ?(?:please|long|in total|in all)?")
+"""What stands behind a least number of words that is of the whole answer."""
+
+_OF_IT = re.compile(r" (?:of|with|that has|having|in) ")
+"""What stands between "one sentence" and how many words it has."""
 
 _OF_MORE = re.compile(
     r"^ ?(?:per|each|every|apiece|or more|or so|that|which|about|from|minimum|of age|word"
@@ -114,14 +121,19 @@ def count_of(clause: str) -> Form:
         is_bound = found["at_most"] or found["at_least"] or found["or_fewer"]
         if found["n"] in ("a", "an") and not (is_bound or _IN.search(before)):
             continue
+        if found["at_least"] and found["words"] and not _NO_MORE.fullmatch(behind):
+            continue
         if not (_NOT_SO.search(before) or _OF_MORE.search(behind)):
-            return _form(found)
+            form = _form(found)
+            of_it = _OF_IT.match(behind) if form.sentences == Count(1, 1) else None
+            words = _COUNT.match(behind, of_it.end()) if of_it else None
+            return form.with_also(_form(words)) if words else form
     return Form()
 
 
 def _form(found: re.Match[str]) -> Form:
     unit = next(name for name in _UNITS if found[name])
-    least, most = _value(found["n"]), _value(found["to"] or found["n"])
+    least, most = value_of(found["n"]), value_of(found["to"] or found["n"])
     if found["fewer"]:
         most -= 1
     if most < 1 or (found["to"] and most < least):
@@ -129,7 +141,9 @@ def _form(found: re.Match[str]) -> Form:
     is_bound = found["at_most"] or found["fewer"] or found["or_fewer"]
     count = Count(least, None) if found["at_least"] else Count(None if is_bound else least, most)
     if unit == "words":
-        return Form(words=count.most)
+        return Form(words=count.most, least_words=count.least if found["at_least"] else None)
+    if unit == "lines":
+        return Form(lines=count)
     if unit == "characters":
         return Form(characters=count.most)
     if unit == "sentences":
@@ -139,7 +153,8 @@ def _form(found: re.Match[str]) -> Form:
     return Form(items=count) if unit == "items" else Form(paragraphs=count)
 
 
-def _value(text: str) -> int:
+def value_of(text: str) -> int:
+    """What NUMBER has matched, as a number."""
     if text.isdigit():
         return int(text)
     value = 0

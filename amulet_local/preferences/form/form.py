@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple, TypeAlias
 
-Case: TypeAlias = Literal["lower", "upper"]
+Case: TypeAlias = Literal["lower", "upper", "title"]
+Questions: TypeAlias = Literal["all", "first", "last"]
 
 
 class Count(NamedTuple):
@@ -36,16 +37,23 @@ class Form:
         without: kinds of characters that it has none of, by their names in characters.py.
         without_words: words that it doesn't have, in lower case.
         without_letters: letters that it doesn't have, in lower case.
-        case: of all its letters.
-        sentences, items, paragraphs: how many it has; an item is a line of a list.
+        case: of all its letters; "title" is a capital letter for each word.
+        sentences, items, paragraphs, lines: how many it has; an item is a line of a list, and blank
+            lines don't count.
         emojis: how many it has.
         words, characters: most that it has.
         about_words: most words that it is likely to mean, where it says none.
+        least_words: fewest that it has.
+        words_of_sentences: most words of each sentence.
         mentions: texts that it has, each with how often, at least.
         opening, closing: what it begins and ends with.
         is_quoted: whether it stands in double quotation marks as a whole.
         sentence_end: the mark after each sentence, "!" or "?".
         has_line_per_sentence: whether each sentence has a line of its own.
+        questions: which of its sentences are questions.
+        list_mark: what the first item begins with where it is a list, "1." or "-".
+        has_heading: whether it begins with a heading in Markdown.
+        below: what stands below it, "P.S." with a text or "#" with a tag.
     """
 
     without: frozenset[str] = frozenset()
@@ -55,16 +63,23 @@ class Form:
     sentences: Count | None = None
     items: Count | None = None
     paragraphs: Count | None = None
+    lines: Count | None = None
     emojis: Count | None = None
     words: int | None = None
     characters: int | None = None
     about_words: int | None = None
+    least_words: int | None = None
+    words_of_sentences: int | None = None
     mentions: tuple[tuple[str, int], ...] = ()
     opening: str = ""
     closing: str = ""
     is_quoted: bool = False
     sentence_end: str = ""
     has_line_per_sentence: bool = False
+    questions: Questions | None = None
+    list_mark: str = ""
+    has_heading: bool = False
+    below: str = ""
 
     def __bool__(self) -> bool:
         """Whether it asks for anything."""
@@ -81,7 +96,14 @@ class Form:
     @property
     def has_length(self) -> bool:
         """Whether it says in numbers how long the answer is."""
-        counts = (self.sentences, self.items, self.paragraphs, self.words, self.characters)
+        counts = (
+            self.sentences,
+            self.items,
+            self.paragraphs,
+            self.lines,
+            self.words,
+            self.characters,
+        )
         return any(count is not None for count in counts)
 
     @property
@@ -94,7 +116,7 @@ class Form:
             kinds.append(f"{self.case} case")
         kinds += [
             f"{count.in_words} {unit}"
-            for unit in ("sentences", "items", "paragraphs", "emojis")
+            for unit in ("sentences", "items", "paragraphs", "lines", "emojis")
             if (count := getattr(self, unit)) is not None
         ]
         kinds += [
@@ -102,6 +124,10 @@ class Form:
             for unit in ("words", "characters")
             if (most := getattr(self, unit)) is not None
         ]
+        if self.least_words:
+            kinds.append(f"at least {self.least_words} words")
+        if self.words_of_sentences:
+            kinds.append(f"at most {self.words_of_sentences} words in a sentence")
         if self.about_words:
             kinds.append(f"about {self.about_words} words at most")
         kinds += [f"{text!r} in it" + (f" {n} times" if n > 1 else "") for text, n in self.mentions]
@@ -115,6 +141,15 @@ class Form:
             kinds.append(f"each sentence ends with {self.sentence_end!r}")
         if self.has_line_per_sentence:
             kinds.append("each sentence on a line of its own")
+        if self.questions:
+            which = {"all": "only questions", "first": "begins with a question"}
+            kinds.append(which.get(self.questions, "ends with a question"))
+        if self.list_mark:
+            kinds.append(f"a list, from {self.list_mark!r} on")
+        if self.has_heading:
+            kinds.append("a heading first")
+        if self.below:
+            kinds.append(f"{self.below!r} below it")
         return ", ".join(kinds)
 
     def without_alone(self) -> Form:

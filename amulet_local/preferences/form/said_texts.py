@@ -69,7 +69,8 @@ _MENTION = re.compile(
     r"\b(?:with|using|use|include|including|contain|containing|mention|mentioning|say)"
     r"(?: both| all)?(?: of)?(?: the)? (?:words?|phrases?|keywords?)[: ]+"
     rf"(?P<said>{_LIST}|[^\W_]+(?:{_OR} [^\W_]+)*?){_OFTEN}"
-    r"(?=\s*(?:[,;.!]|$)|\s+(?:in (?:it|the|your)|somewhere|anywhere|at the|but|and)\b)",
+    r"(?=\s*(?:[,;.!]|$)|\s+(?:in (?:it|the|your)|somewhere|anywhere|at the|but|"
+    r"and(?! [^\W_]+$))\b)",
     re.I,
 )
 _OF_A_PART = re.compile(

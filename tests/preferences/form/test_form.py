@@ -15,6 +15,7 @@ import pytest
 
 from amulet_local.preferences.form import MOST_CHARACTERS, Count, Form, form_of
 from amulet_local.preferences.form.counts import SHORT_WORDS, VERY_SHORT_WORDS
+from amulet_local.preferences.form.parts import SHORT_SENTENCE_WORDS, TWEET_CHARACTERS
 from amulet_local.preferences.preference import Preference, resolve, wished_form
 from tests.conftest import REPOSITORY
 
@@ -34,7 +35,10 @@ TOO_FAR_APART = (
 """What isn't read: what is forbidden stands elsewhere, or without a word that tells."""
 
 
-THOUGHT_OF_LATER = ("mentions", "emojis", "about_words")
+THOUGHT_OF_LATER = (
+    *("mentions", "emojis", "about_words", "least_words", "words_of_sentences"),
+    *("questions", "lines", "list_mark", "has_heading", "below"),
+)
 """What the writer of the wishes wasn't asked for."""
 
 
@@ -81,10 +85,65 @@ def test_a_very_short_answer_has_fewer(wish: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "wish", ["short sentences", "a short poem", "not too short", "short summary first", "shorter"]
+    "wish", ["a short poem", "not too short", "short summary first", "shorter"]
 )
 def test_what_is_short_in_an_answer_says_nothing_of_its_length(wish: str) -> None:
     assert form_of(wish) == Form()
+
+
+THREE = Count(3, 3)
+NO_CONTRACTIONS = Form(without=frozenset(("contractions",)))
+
+
+@pytest.mark.parametrize(
+    ("wish", "form"),
+    [
+        ("questions only", Form(questions="all")),
+        ("Answer only in questions.", Form(questions="all")),
+        ("every sentence must be a question", Form(questions="all")),
+        ("end with a question", Form(questions="last")),
+        ("always finish by asking me a question back", Form(questions="last")),
+        ("friendly, with a question at the end", Form(questions="last")),
+        ("start with a question, then answer it", Form(questions="first")),
+        ("without questions", Form()),
+        ("don't end with a question", Form()),
+        ("answer my question politely", Form()),
+        ("ask me a question", Form()),
+        ("as a numbered list", Form(list_mark="1.")),
+        ("numbered steps pls", Form(list_mark="1.")),
+        ("bullet points", Form(list_mark="-")),
+        ("as 3 bullet points", Form(list_mark="-", items=THREE)),
+        ("with an intro and bullet points", Form()),
+        ("a numbered list after a sentence", Form()),
+        ("as a haiku", Form(lines=THREE)),
+        ("a four-line poem", Form(lines=Count(4, 4))),
+        ("in at most two lines", Form(lines=Count(None, 2))),
+        ("not as a limerick", Form()),
+        ("with a title", Form(has_heading=True)),
+        ("with a heading in Markdown", Form(has_heading=True)),
+        ("begin with a short heading, then explain", Form(has_heading=True)),
+        ("with a title in double angular brackets", Form()),
+        ("with a P.S. at the end", Form(below="P.S.")),
+        ("with three hashtags", Form(below="#")),
+        ("as a tweet", Form(characters=TWEET_CHARACTERS)),
+        ("as a tweet with hashtags", Form(characters=TWEET_CHARACTERS, below="#")),
+        ("Title Case Please", Form(case="title")),
+        ("capitalize every word", Form(case="title")),
+        ("no contractions", NO_CONTRACTIONS),
+        ("formal, without contractions", NO_CONTRACTIONS),
+        ("never more than eight words in a sentence", Form(words_of_sentences=8)),
+        ("with sentences of fewer than ten words", Form(words_of_sentences=9)),
+        ("in short sentences", Form(words_of_sentences=SHORT_SENTENCE_WORDS)),
+        ("no short sentences", Form()),
+        ("at least 60 words, please", Form(least_words=60)),
+        ("at least ten words in German", Form()),
+        ("one sentence of at most twenty words", Form(sentences=Count(1, 1), words=20)),
+        ("two sentences of at most nine words", Form(sentences=Count(2, 2), words_of_sentences=9)),
+        ("include the words ocean and river", Form(mentions=(("ocean", 1), ("river", 1)))),
+    ],
+)
+def test_what_an_answer_consists_of_is_read(wish: str, form: Form) -> None:
+    assert form_of(wish) == form
 
 
 @pytest.mark.parametrize(
@@ -120,9 +179,7 @@ def test_what_an_answer_has_is_read_too(wish: str, form: Form) -> None:
     "wish",
     [
         'with lines that start with "Step 1:", "Step 2:", ...',
-        "in short sentences of at most twelve words",
         "with no sentence longer than 12 words",
-        "never more than eight words in a sentence",
         "at most twenty words to a line",
         "with a title in double angular brackets, such as <<poem of joy>>",
         "with at least four words in CAPITAL LETTERS",
@@ -191,9 +248,9 @@ def test_what_weighs_little_says_nothing_of_the_form() -> None:
 
 
 def test_what_is_to_be_avoided_is_not_in_the_answer() -> None:
-    assert wished_form(resolve("formal", avoid="commas")) == Form(without=frozenset(("commas",)))
-    assert wished_form(resolve("formal", avoid="capital letters")) == Form()
-    assert wished_form(resolve("formal", avoid="in one sentence")) == Form()
+    assert wished_form(resolve("friendly", avoid="commas")) == Form(without=frozenset(("commas",)))
+    assert wished_form(resolve("friendly", avoid="capital letters")) == Form()
+    assert wished_form(resolve("friendly", avoid="in one sentence")) == Form()
 
 
 def test_the_text_counts_and_not_the_sentence_that_is_made_of_it() -> None:

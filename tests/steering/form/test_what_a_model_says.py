@@ -144,10 +144,59 @@ def said(wish: str, script: str, otherwise: str = " more.") -> str:
         ("every sentence must end in a question mark", "Be kind!", "Be kind?"),
         ("each sentence on its own line", "Be kind. Read.\nWalk.", "Be kind.\n Read.\nWalk."),
         ('two sentences, ending with "over"', "Be kind. Read. Walk.", "Be kind. Read. over"),
+        ("as a numbered list", "1. Read.\n2. Walk.", "1. Read.\n2. Walk."),
+        ("bullet points", "- Read.", "- Read.\n-  more"),
+        ("in two lines", "Be kind.\nRead.\nWalk.", "Be kind.\nRead."),
+        ("as a haiku", "Be kind.\n\nRead.", "Be kind.\n\nRead.\n more"),
+        ("in one line", "Be kind.\nRead.", "Be kind."),
+        ("with a heading", " Read.\nBe kind.", "# Read.\nBe kind."),
+        ("end with a question", "Be kind. Why?", "Be kind. Why?"),
+        ("start with a question", "What is yeast. Bread.", "What is yeast? Bread."),
+        ("questions only", "Why. Name three rivers! Be kind?", "Why? Name three rivers? Be kind?"),
+        ("with a P.S.", "Be kind.", "Be kind.\n\nP.S. more"),
     ],
 )
 def test_an_answer_comes_in_its_form(wish: str, script: str, answer: str) -> None:
     assert said(wish, script) == answer
+
+
+@pytest.mark.parametrize(
+    ("wish", "script", "otherwise", "answer"),
+    [
+        ("with hashtags", "Be kind.", "bread", "Be kind. #bread"),
+        ("at least 4 words", "Be kind.", " Read it.", "Be kind. Read it"),
+        ("in one line", "Be\nkind.", " kind.", "Be kind."),
+        ("end with a question", "Be kind.", " more.", "Be kind. How?"),
+        ("end with a question", "Be kind. Why more.", " more.", "Be kind. Why more. How?"),
+    ],
+)
+def test_what_an_answer_lacks_comes_where_it_would_end(
+    wish: str, script: str, otherwise: str, answer: str
+) -> None:
+    assert said(wish, script, otherwise) == answer
+
+
+def refused_pieces(wish: str, said: str) -> set[str]:
+    """The tokens that don't come behind a text, each where it would be the likeliest."""
+    steering = Speaker(form_of(wish)).steering
+    steering.accept(0, said)
+    row = np.zeros(VOCABULARY.n_tokens, dtype=np.float32)
+    left = steering.combine([row, row.copy()])
+    kept = range(VOCABULARY.n_tokens) if left.tokens is None else left.tokens
+    finite = [token for token in kept if np.isfinite(left.preference[token])]
+    everything = {piece.decode("utf-8", "ignore") for piece in VOCABULARY.pieces}
+    return everything - {VOCABULARY.pieces[token].decode("utf-8", "ignore") for token in finite}
+
+
+def test_each_word_of_a_title_begins_with_a_capital_letter() -> None:
+    assert {" kind", " walk"} <= refused_pieces("in title case", "Be")
+    assert not {"k", "kind", " Name", "."} & refused_pieces("in title case", "Be")
+    assert {"k", "kind", " kind"} <= refused_pieces("in title case", "Be ")
+
+
+def test_nothing_is_contracted_and_a_genitive_stays() -> None:
+    assert {"'"} <= refused_pieces("no contractions", "it")
+    assert "'" not in refused_pieces("no contractions", "the cat")
 
 
 @pytest.mark.parametrize("by", [1.0, 9.0])
@@ -193,7 +242,9 @@ def test_without_a_word_an_answer_goes_on_for_two_sentences_and_says_so() -> Non
     )
 
 
-@pytest.mark.parametrize(("n_sentences", "nats", "comes"), [(0, 1.5, 1), (0, 2.5, 0), (2, 3.5, 1)])
+@pytest.mark.parametrize(
+    ("n_sentences", "nats", "comes"), [(0, 0.4, 1), (0, 0.6, 0), (1, 1.9, 1), (2, 3.4, 1)]
+)
 def test_a_word_comes_where_it_is_hardly_less_likely(
     n_sentences: int, nats: float, comes: bool
 ) -> None:

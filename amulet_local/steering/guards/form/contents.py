@@ -19,10 +19,10 @@ from amulet_local.steering.guards.form.saying import Saying
 from amulet_local.text.emojis import EMOJI, emojis_of
 from amulet_local.text.sentences import count_sentences, ends_sentence
 
-FIRST_NATS = 2.0
+FIRST_NATS = 0.5
 """By which a word may be less likely than what would come, in the first sentence."""
 
-MORE_NATS = 1.0
+MORE_NATS = 1.5
 """By how many more after each sentence."""
 
 MOST_NATS = 5.0

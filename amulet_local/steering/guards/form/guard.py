@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 from amulet_local.llama.token_search import Tokens, union
-from amulet_local.preferences.form import Form
+from amulet_local.preferences.form import Count, Form
 from amulet_local.steering.guards.base import Guard, Surroundings
 from amulet_local.steering.guards.form.contents import Emojis, Mention
 from amulet_local.steering.guards.form.edges import FirstWords, LastWords
 from amulet_local.steering.guards.form.holds import Hold, NoCharacters, NoWords
-from amulet_local.steering.guards.form.lengths import FewWords, Items, Paragraphs, Sentences, Units
+from amulet_local.steering.guards.form.lengths import (
+    FewWords,
+    Items,
+    LeastWords,
+    Paragraphs,
+    Sentences,
+    Units,
+)
 from amulet_local.steering.guards.form.position import Position
-from amulet_local.steering.guards.form.sentence_ends import LinePerSentence, SentenceMark
+from amulet_local.steering.guards.form.questions import QuestionSentences
+from amulet_local.steering.guards.form.sentence_ends import (
+    LinePerSentence,
+    SentenceMark,
+    SentenceWords,
+)
+from amulet_local.steering.guards.form.spelling import NoContractions, TitleCase
+from amulet_local.steering.guards.form.structure import Below, LineCount
 from amulet_local.steering.step import Step
 from amulet_local.text.layout import count_words
 
-QUOTE = '"'
+QUOTE, HEADING = '"', "#"
+CONTRACTIONS = "contractions"
+LEAST_ITEMS = Count(2, None)
+"""Of a list."""
 
 
 class FormGuard(Guard):
@@ -95,12 +112,26 @@ def _holds(form: Form) -> list[Hold]:
         opening = QUOTE + opening
     if opening:
         holds.append(FirstWords(opening))
+    elif form.has_heading:
+        holds.append(FirstWords(HEADING))
+    elif form.list_mark:
+        holds.append(FirstWords(form.list_mark))
+    if form.questions:
+        holds.append(QuestionSentences(form.questions))
+    if form.below:
+        holds.append(Below(form.below))
     if closing:
         holds.append(LastWords(closing))
     if form.is_quoted:
         holds.append(LastWords(QUOTE, is_mark=True))
-    if form.without or form.without_letters or form.case:
-        holds.append(NoCharacters(form.without, form.without_letters, form.case))
+    kinds = form.without - {CONTRACTIONS}
+    case = None if form.case == "title" else form.case
+    if kinds or form.without_letters or case:
+        holds.append(NoCharacters(kinds, form.without_letters, case))
+    if CONTRACTIONS in form.without:
+        holds.append(NoContractions())
+    if form.case == "title":
+        holds.append(TitleCase())
     if form.without_words:
         holds.append(NoWords(form.without_words))
     if form.sentences:
@@ -116,12 +147,19 @@ def _holds(form: Form) -> list[Hold]:
     if form.emojis:
         holds.append(Emojis(form.emojis))
     holds += [Mention(text, n) for text, n in form.mentions]
-    if form.items:
-        holds.append(Items(form.items))
+    if form.least_words:
+        holds.append(LeastWords(form.least_words))
+    if form.lines:
+        holds.append(LineCount(form.lines))
+    items = form.items or (LEAST_ITEMS if form.list_mark else None)
+    if items:
+        holds.append(Items(items))
     if form.paragraphs:
         holds.append(Paragraphs(form.paragraphs))
     if form.sentence_end:
         holds.append(SentenceMark(form.sentence_end))
+    if form.words_of_sentences:
+        holds.append(SentenceWords(form.words_of_sentences))
     if form.has_line_per_sentence:
         holds.append(LinePerSentence())
     return holds

@@ -14,7 +14,7 @@ from amulet_local.preferences.form import Count
 from amulet_local.steering.guards.form.holds import Hold, unmet
 from amulet_local.steering.guards.form.position import SENTENCE_END, Position
 from amulet_local.steering.guards.form.saying import Saying
-from amulet_local.text.layout import count_items, count_paragraphs, count_words, last_item
+from amulet_local.text.layout import count_items, count_paragraphs, count_words, next_item
 from amulet_local.text.sentences import count_sentences, ends_sentence
 
 FEW_WORDS = 3
@@ -114,6 +114,22 @@ class FewWords(Units):
         return ""
 
 
+class LeastWords(Hold):
+    """Has an answer go on until it has so many words."""
+
+    def __init__(self, least: int) -> None:
+        """Take note."""
+        self._least = least
+
+    def lacks(self, text: str) -> bool:
+        """Whether there are fewer."""
+        return count_words(text) < self._least
+
+    def unmet(self, text: str) -> str:
+        """How many there are, if there are fewer."""
+        return unmet(count_words(text), "word", Count(self._least, None))
+
+
 class Items(Saying):
     """Keeps the number of items of a list, if there is one."""
 
@@ -141,7 +157,7 @@ class Items(Saying):
         if re.search(r"(?:^|\n)[ \t]*(?:[-*+•–]|\d{1,3}[.)])[ \t]*$", at.text):
             return ()
         gap = "" if at.begins_line else "\n"
-        self._left = f"{gap}{_after(last_item(at.text))} ".encode()
+        self._left = f"{gap}{next_item(at.text)} ".encode()
         return super().required(at)
 
     def unmet(self, text: str) -> str:
@@ -186,9 +202,3 @@ class Paragraphs(Saying):
     def unmet(self, text: str) -> str:
         """How many there are, if that is another number."""
         return unmet(count_paragraphs(text), "paragraph", self._count)
-
-
-def _after(item: str) -> str:
-    """What begins the item after one that begins so: "4." after "3.", "-" after "-"."""
-    number = item.rstrip(".)")
-    return f"{int(number) + 1}{item[len(number) :]}" if number.isdigit() else item

@@ -8,10 +8,17 @@ from collections.abc import Sequence
 from amulet_local.llama.token_search import EDGE, Tokens, union
 from amulet_local.steering.guards.form.holds import Hold
 from amulet_local.steering.guards.form.position import SENTENCE_END, Position
-from amulet_local.text.sentences import count_sentences
+from amulet_local.text.layout import count_words
+from amulet_local.text.sentences import count_sentences, ends_sentence, last_sentence
 
 ENDS_WITHIN_NATS = 5.0
 """Of the plain prompt's likeliest token: a mark that is less likely ends no sentence there."""
+
+NEAR_SHARE = 0.5
+"""Of the limit of a sentence: from so many words on it begins to end where it can."""
+
+MOST_NATS = 6.0
+"""By which its end may be less likely than what would come, at the limit and behind it."""
 
 _END = re.compile(r"[.!?…]+(?P<rest>[\"”’»)*_]*\s*)")
 
@@ -55,6 +62,25 @@ class SentenceMark(Hold):
             return False
         tail = at.text[-80:]
         return count_sentences(f"{tail}.") > count_sentences(tail)
+
+
+class SentenceWords(Hold):
+    """Ends each sentence near a limit of words, where that is hardly less likely."""
+
+    def __init__(self, most: int) -> None:
+        """Take note."""
+        self._most = most
+
+    def required(self, at: Position) -> Sequence[int] | Tokens:
+        """What ends the sentence; the nearer the limit, the less likely it may be."""
+        if ends_sentence(at.text) or not at.text[-1:].isalnum():
+            return ()
+        n = count_words(last_sentence(at.text))
+        share = n / self._most - NEAR_SHARE
+        if share <= 0 or at.next_text[:1].isalnum():
+            return ()
+        reach = MOST_NATS * min(1.0, share / (1 - NEAR_SHARE))
+        return at.likely(at.having(SENTENCE_END), reach)
 
 
 class LinePerSentence(Hold):

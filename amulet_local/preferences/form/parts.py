@@ -1,0 +1,115 @@
+"""What an answer consists of: questions, a list, a heading, what comes below it.
+
+Knows nothing about how many there are, or about languages but English.
+"""
+
+from __future__ import annotations
+
+import re
+
+from amulet_local.preferences.form.counts import NUMBER, value_of
+from amulet_local.preferences.form.form import Count, Form
+
+SHORT_SENTENCE_WORDS, VERY_SHORT_SENTENCE_WORDS = 12, 8
+"""Of sentences that are to be short, and very short, where nobody says how many."""
+
+TWEET_CHARACTERS, TEXT_MESSAGE_CHARACTERS = 280, 160
+
+_A = r"(?: an?| one| the| your| some| a few)?(?: [a-z'-]+){0,2}?"
+_ASKS = rf"(?:with|by asking(?: me)?|on|in){_A} questions?(?! mark)"
+_ANSWER = r"(?: (?:it|(?:the|your|each|every|an|all) (?:answers?|repl(?:y|ies)|responses?|text)))?"
+_HERE = r"(?= *(?:$|[,;.!:(]|at the|first|on top|above|and\b|in markdown|please|for me|to me|back))"
+_WORDS_OF_ONE = (
+    rf"(?:at most|(?:no|not|never) (?:more|longer) than|max(?:imum)?|up to|"
+    rf"(?P<fewer>under|(?:fewer|less|shorter) than))(?: of)? (?P<n>{NUMBER}) words"
+)
+
+_PATTERNS = tuple(
+    (re.compile(pattern), form)
+    for pattern, form in (
+        (
+            r"\b(?:questions only|(?:only|just|nothing but)(?: \w+)? questions|"
+            r"(?:answer|respond|reply|speak|talk|write)(?: only)? in questions|"
+            r"in the form of (?:a )?questions?|as a series of questions|(?:every|each) (?:sentence|"
+            rf"line) (?:is|has to be|must be|should be) a question){_HERE}",
+            Form(questions="all"),
+        ),
+        (
+            rf"\b(?:(?:end|finish)(?:s|ing)?|(?:clos|conclud)(?:e|es|ing)){_ANSWER} "
+            rf"(?:{_ASKS}|(?:in|with|on) a question mark)",
+            Form(questions="last"),
+        ),
+        (rf"\b{_A} question (?:back )?at the (?:very )?end\b", Form(questions="last")),
+        (
+            rf"\b(?:start|begin|open)(?:s|ing|ning)?{_ANSWER} {_ASKS}",
+            Form(questions="first"),
+        ),
+        (
+            r"\b(?:with|under|below|add|include|use|(?:start|begin|open)(?:s|ing|ning)? with)"
+            rf"{_A} (?:headings?|headers?|title){_HERE}",
+            Form(has_heading=True),
+        ),
+        (
+            r"\b(?:with|add|include|use|end with|finish with)(?: an?)?(?: [a-z'-]+)? "
+            r"(?:p\. ?s\.?(?!\w)|ps\b|postscript)(?: starting with p\. ?s\.)?",
+            Form(below="P.S."),
+        ),
+        (rf"\b(?:with|add|include|use|plus){_A} hashtags?\b", Form(below="#")),
+        (r"\b(?:as|in|like)(?: an?| one)?(?: single)? tweet\b", Form(characters=TWEET_CHARACTERS)),
+        (
+            r"\b(?:in|as) (?:an?|one) (?:sms|text message)\b",
+            Form(characters=TEXT_MESSAGE_CHARACTERS),
+        ),
+        (r"\bhaikus?\b", Form(lines=Count(3, 3))),
+        (r"\blimericks?\b", Form(lines=Count(5, 5))),
+        (r"\b(?:rhym(?:ed|ing) )?couplet\b", Form(lines=Count(2, 2))),
+        (r"\bquatrain\b", Form(lines=Count(4, 4))),
+    )
+)
+_NO = re.compile(r"\b(?:no|not|never|without|avoid|don't|skip|instead of|rather than)\b[^,;.]*$")
+
+_SENTENCE_WORDS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf"\bsentences (?:of |with |that have |should have )?{_WORDS_OF_ONE}",
+        rf"\b(?:each|every) sentence (?:has |with |of |must have )?{_WORDS_OF_ONE}",
+        rf"\b{_WORDS_OF_ONE} (?:in|per|to|for) (?:a |each |every |any )?sentence",
+    )
+)
+_SHORT_SENTENCES = re.compile(
+    r"\b(?P<very>(?:very|super|really|extremely|ultra) )?short sentences\b"
+)
+
+_LISTED = re.compile(
+    r"(?:(?:as|in|use|using|with|make it|write|give me|answer (?:in|with|as)|format(?:ted)? as|"
+    r"only|just|put it in) )*(?:an? )?(?:short |simple |clear |plain )*"
+    rf"(?:(?:exactly )?{NUMBER} )?(?:(?P<numbered>(?:numbered|ordered) (?:lists?|steps|"
+    r"points|items)|list with numbers)|bullet(?:ed)?[- ](?:points?|lists?)|bullets|"
+    r"unordered lists?)"
+    r"(?: (?:form|format|only|please|pls))*[ .!]*"
+)
+
+
+def parts_of(text: str) -> tuple[Form, str]:
+    """What a wish says of such parts, and what is left of the wish.
+
+    Args:
+        text: the wish, in English and in lower case.
+    """
+    form = Form()
+    if (found := _LISTED.fullmatch(text)) is not None:
+        form = Form(list_mark="1." if found["numbered"] else "-")
+    for pattern, asked in _PATTERNS:
+        found = pattern.search(text)
+        if found is not None and not _NO.search(text[: found.start()]):
+            form = form.with_also(asked)
+            text = f"{text[: found.start()]}, {text[found.end() :]}"
+    for pattern in _SENTENCE_WORDS:
+        if (found := pattern.search(text)) is not None:
+            most = value_of(found["n"]) - bool(found["fewer"])
+            form = form.with_also(Form(words_of_sentences=most))
+    found = _SHORT_SENTENCES.search(text)
+    if found is not None and not _NO.search(text[: found.start()]):
+        most = VERY_SHORT_SENTENCE_WORDS if found["very"] else SHORT_SENTENCE_WORDS
+        form = form.with_also(Form(words_of_sentences=most))
+    return form, text

@@ -1,0 +1,108 @@
+"""Which sentences of an answer are questions.
+
+Knows nothing about languages: a question begins with one of a list of words where that is likely,
+and ends with a question mark wherever a sentence would end.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from amulet_local.llama.token_search import Tokens, union
+from amulet_local.preferences.form import Questions
+from amulet_local.steering.guards.form.holds import Hold
+from amulet_local.steering.guards.form.position import Position
+from amulet_local.steering.guards.form.sentence_ends import SentenceMark
+from amulet_local.text.sentences import count_sentences
+
+FIRST_WORDS = re.findall(
+    r"\S+",
+    """
+    What How Why When Where Who Which Do Does Did Are Is Was Were Can Could Would Will Should Have
+    Has Isn Don Wouldn Ever
+    Was Wie Warum Wann Wo Wer Welche Haben Hast Ist Sind Kann Möchtest Willst
+    Que Quel Quelle Comment Pourquoi Quand Est As Avez Voulez
+    Qué Cómo Por Cuál Quieres ¿
+    Che Cosa Come Perché Quando Qual Quale Hai Vuoi
+    O Como Quer Você
+    """,
+)
+"""Of questions, in six languages."""
+
+BEGINS_WITHIN_NATS = 6.0
+"""Of what would come: such a word that is likelier begins a question where one is wished."""
+
+MOST_CHARACTERS = 200
+"""Of a last question, for which an answer goes on where it would have ended."""
+
+
+class QuestionSentences(Hold):
+    """Makes sentences questions: all of them, the first or the last one."""
+
+    def __init__(self, which: Questions) -> None:
+        """Take note."""
+        self._which = which
+        self._mark = SentenceMark("?")
+        self._last_begins_at: int | None = None
+
+    def required(self, at: Position) -> Sequence[int] | Tokens:
+        """What begins a question, and the mark that ends it."""
+        if not self._asks(at.text):
+            return ()
+        if self._which != "last" and (not at.text or at.is_between_sentences):
+            return self._beginning(at, BEGINS_WITHIN_NATS)
+        return self._mark.required(at)
+
+    def refused(self, at: Position) -> Sequence[int] | Tokens:
+        """Other marks in a question."""
+        return self._mark.refused(at) if self._asks(at.text) and at.text.strip() else ()
+
+    def is_full(self, at: Position) -> bool:
+        """Whether the last question has been asked."""
+        return self._last_begins_at is not None and at.text.rstrip().endswith("?")
+
+    def lacks(self, text: str) -> bool:
+        """Whether it hasn't, and may yet be."""
+        if self._which != "last" or text.rstrip().endswith("?"):
+            return False
+        return len(text) < (self._last_begins_at or len(text)) + MOST_CHARACTERS
+
+    def more(self, at: Position) -> Sequence[int] | Tokens:
+        """What begins it, or ends it."""
+        if self._last_begins_at is not None:
+            return at.saying(b"?")
+        self._last_begins_at = len(at.text)
+        return self._beginning(at, math.inf)
+
+    def unmet(self, text: str) -> str:
+        """That it isn't the last or the first sentence."""
+        if self._which == "first" and text and not self._is_first_asked(text):
+            return "the answer doesn't begin with a question, and the preference asks for one"
+        if self._which == "last" and not text.rstrip().endswith("?"):
+            return "the answer doesn't end with a question, and the preference asks for one"
+        return ""
+
+    def _asks(self, text: str) -> bool:
+        """Whether what comes belongs to a question."""
+        if self._which == "first":
+            return not count_sentences(text)
+        return self._which == "all" or self._last_begins_at is not None
+
+    @staticmethod
+    def _is_first_asked(text: str) -> bool:
+        return "?" in text and count_sentences(text.partition("?")[0]) == 0
+
+    @staticmethod
+    def _beginning(at: Position, reach: float) -> Tokens:
+        gap = "" if not at.text or at.text[-1].isspace() else " "
+        words = [at.saying(f"{gap}{word}".encode()) for word in FIRST_WORDS]
+        whole = [
+            tokens
+            for tokens, word in zip(words, FIRST_WORDS, strict=True)
+            if tokens and at.vocabulary.piece(tokens[0]) == f"{gap}{word}".encode()
+        ]
+        return at.likely(union(whole), reach) if whole else np.zeros(0, dtype=np.int32)
