@@ -35,6 +35,15 @@ class FirstWords(Saying):
         return at.having(_GOES_ON) if is_said else ()
 
 
+class FirstMark(FirstWords):
+    """Begins an answer with a mark, where the model doesn't by itself."""
+
+    def required(self, at: Position) -> Sequence[int]:
+        """The tokens that begin the mark or go on with it."""
+        required = super().required(at)
+        return () if list(required) == [at.next_token] else required
+
+
 class LastWords(Saying):
     """Ends an answer with a text, with nothing after it."""
 

@@ -6,7 +6,7 @@ from amulet_local.llama.token_search import Tokens, union
 from amulet_local.preferences.form import Count, Form
 from amulet_local.steering.guards.base import Guard, Surroundings
 from amulet_local.steering.guards.form.contents import Emojis, Mention
-from amulet_local.steering.guards.form.edges import FirstWords, LastWords
+from amulet_local.steering.guards.form.edges import FirstMark, FirstWords, LastWords
 from amulet_local.steering.guards.form.holds import Hold, NoCharacters, NoWords
 from amulet_local.steering.guards.form.lengths import (
     FewWords,
@@ -113,9 +113,9 @@ def _holds(form: Form) -> list[Hold]:
     if opening:
         holds.append(FirstWords(opening))
     elif form.has_heading:
-        holds.append(FirstWords(HEADING))
+        holds.append(FirstMark(HEADING))
     elif form.list_mark:
-        holds.append(FirstWords(form.list_mark))
+        holds.append(FirstMark(form.list_mark))
     if form.questions:
         holds.append(QuestionSentences(form.questions))
     if form.below:

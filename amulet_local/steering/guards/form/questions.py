@@ -22,16 +22,16 @@ from amulet_local.text.sentences import count_sentences
 FIRST_WORDS = re.findall(
     r"\S+",
     """
-    What How Why When Where Who Which Do Does Did Are Is Was Were Can Could Would Will Should Have
-    Has Isn Don Wouldn Ever
-    Was Wie Warum Wann Wo Wer Welche Haben Hast Ist Sind Kann Möchtest Willst
-    Que Quel Quelle Comment Pourquoi Quand Est As Avez Voulez
-    Qué Cómo Por Cuál Quieres ¿
-    Che Cosa Come Perché Quando Qual Quale Hai Vuoi
-    O Como Quer Você
+    What How Why Where Who Which Do Does Did Are Is Can Could Would Will Should Have Has Isn Don
+    Wouldn
+    Wie Warum Welche Haben Hast Ist Sind Kann Möchtest Willst
+    Quel Quelle Comment Pourquoi Est Avez Voulez
+    Qué Cómo Cuál Quieres ¿
+    Cosa Perché Quale Hai Vuoi
+    Qual Quer Você
     """,
 )
-"""Of questions, in six languages."""
+"""Of questions, in six languages; "When" and "Como" begin much else."""
 
 BEGINS_WITHIN_NATS = 6.0
 """Of what would come: such a word that is likelier begins a question where one is wished."""
