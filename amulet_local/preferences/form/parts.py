@@ -89,6 +89,13 @@ _LISTED = re.compile(
     r"(?: (?:form|format|only|please|pls))*[ .!]*"
 )
 
+_CLAUSE_END = re.compile(r"\s*(?:[,;.!()\n]|\s[-–—]\s|\b(?:and|but|also)\b)\s*")
+_BESIDE_A_LIST = re.compile(
+    r"\b(?:intro\w*|summar\w+|paragraphs?|then|before|after|followed|first|last|end\w*|start\w*|"
+    r"begin\w*|headings?|titles?|tables?|examples?|prose|both|no|not|never|without|or|if|under|below)\b"
+)
+"""Words of a wish for more than a list, or for none."""
+
 
 def parts_of(text: str) -> tuple[Form, str]:
     """What a wish says of such parts, and what is left of the wish.
@@ -97,8 +104,9 @@ def parts_of(text: str) -> tuple[Form, str]:
         text: the wish, in English and in lower case.
     """
     form = Form()
-    if (found := _LISTED.fullmatch(text)) is not None:
-        form = Form(list_mark="1." if found["numbered"] else "-")
+    for clause in () if _BESIDE_A_LIST.search(text) else _CLAUSE_END.split(text):
+        if (found := _LISTED.fullmatch(clause)) is not None:
+            form = Form(list_mark="1." if found["numbered"] else "-")
     for pattern, asked in _PATTERNS:
         found = pattern.search(text)
         if found is not None and not _NO.search(text[: found.start()]):

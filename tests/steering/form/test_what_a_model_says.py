@@ -176,6 +176,13 @@ def test_what_an_answer_lacks_comes_where_it_would_end(
     assert said(wish, script, otherwise) == answer
 
 
+def test_a_last_question_is_in_the_case_that_was_asked_for() -> None:
+    text = said("lower case, with a question at the end", "of bread.")
+    assert text.startswith("of bread. ")
+    assert text.endswith("?")
+    assert text.islower()
+
+
 def refused_pieces(wish: str, said: str) -> set[str]:
     """The tokens that don't come behind a text, each where it would be the likeliest."""
     steering = Speaker(form_of(wish)).steering

@@ -117,9 +117,9 @@ def _holds(form: Form) -> list[Hold]:
     elif form.list_mark:
         holds.append(FirstMark(form.list_mark))
     if form.questions:
-        holds.append(QuestionSentences(form.questions))
+        holds.append(QuestionSentences(form.questions, form.case))
     if form.below:
-        holds.append(Below(form.below))
+        holds.append(Below(form.below.lower() if form.case == "lower" else form.below))
     if closing:
         holds.append(LastWords(closing))
     if form.is_quoted:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from amulet_local.llama.token_search import Tokens, union
-from amulet_local.preferences.form import Questions
+from amulet_local.preferences.form import Case, Questions
 from amulet_local.steering.guards.form.holds import Hold
 from amulet_local.steering.guards.form.position import Position
 from amulet_local.steering.guards.form.sentence_ends import SentenceMark
@@ -43,9 +43,16 @@ MOST_CHARACTERS = 200
 class QuestionSentences(Hold):
     """Makes sentences questions: all of them, the first or the last one."""
 
-    def __init__(self, which: Questions) -> None:
-        """Take note."""
+    def __init__(self, which: Questions, case: Case | None) -> None:
+        """Take note.
+
+        Args:
+            which: of the sentences.
+            case: that of all letters.
+        """
         self._which = which
+        change = {"lower": str.lower, "upper": str.upper}.get(case or "", str)
+        self._first_words = list(map(change, FIRST_WORDS))
         self._mark = SentenceMark("?")
         self._last_begins_at: int | None = None
 
@@ -96,13 +103,12 @@ class QuestionSentences(Hold):
     def _is_first_asked(text: str) -> bool:
         return "?" in text and count_sentences(text.partition("?")[0]) == 0
 
-    @staticmethod
-    def _beginning(at: Position, reach: float) -> Tokens:
+    def _beginning(self, at: Position, reach: float) -> Tokens:
         gap = "" if not at.text or at.text[-1].isspace() else " "
-        words = [at.saying(f"{gap}{word}".encode()) for word in FIRST_WORDS]
+        said = [f"{gap}{word}".encode() for word in self._first_words]
         whole = [
             tokens
-            for tokens, word in zip(words, FIRST_WORDS, strict=True)
-            if tokens and at.vocabulary.piece(tokens[0]) == f"{gap}{word}".encode()
+            for text in said
+            if (tokens := at.saying(text)) and at.vocabulary.piece(tokens[0]) == text
         ]
         return at.likely(union(whole), reach) if whole else np.zeros(0, dtype=np.int32)
