@@ -17,6 +17,7 @@ from amulet_local.preferences.form.form import ANY_FORM, Case, Count, Form, Ques
 from amulet_local.preferences.form.in_english import in_english
 from amulet_local.preferences.form.lines import lines_of
 from amulet_local.preferences.form.parts import parts_of
+from amulet_local.preferences.form.quoted import QUOTED
 from amulet_local.preferences.form.said_texts import said_texts
 
 __all__ = ["ANY_FORM", "Case", "Count", "Form", "Questions", "form_of"]
@@ -36,6 +37,19 @@ _ABOUT = re.compile(
 """What is about such forms, or leaves them free."""
 
 
+_TYPED = {
+    "w/": "with",
+    "w /": "with",
+    "w/o": "without",
+    "dont": "don't",
+    "pls": "please",
+    "plz": "please",
+    "ur": "your",
+    "u": "you",
+}
+_TYPED_SO = re.compile(rf"{QUOTED}|(?<![\w'])(?:w/o|w ?/|dont|pls|plz|ur|u)(?![\w'])", re.I)
+"""What people type for these words, and texts in quotation marks, which stay."""
+
 MOST_CHARACTERS = 500
 """Of a wish; what is longer is a text of its own."""
 
@@ -49,7 +63,10 @@ def form_of(wish: str) -> Form:
     """
     if len(wish) > MOST_CHARACTERS:
         return Form()
-    text = " ".join(in_english(wish.translate(_MARKS)).split())
+    text = _TYPED_SO.sub(
+        lambda found: _TYPED.get(found[0].lower(), found[0]), wish.translate(_MARKS)
+    )
+    text = " ".join(in_english(text).split())
     form = Form()
     if _ABOUT.search(text):
         return form

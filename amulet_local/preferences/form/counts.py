@@ -73,9 +73,9 @@ _RANGE = re.compile(rf"\bbetween ({NUMBER}) and (?={NUMBER}[- ])")
 _ONE_OR_TWO = re.compile(rf"\b(?:an?|one) (?P<looks>{_LOOKS})(?P<unit>{_UNIT}) or two\b")
 
 _NOT_SO = re.compile(
-    r"\b(?:each|every|per|apiece|not in|not only|about|around|roughly|some|approximately|approx|"
-    r"circa|ca|or so|ish|more than|longer than|over|headings?|titles?|first|last|knows?|"
-    r"summary of|followed by|begin|start|end|"
+    r"\b(?:each|every(?! answer)|per|apiece|not in|not only|about|around|roughly|some|"
+    r"approximately|approx|circa|ca|or so|ish|more than|longer than|over|headings?|titles?|first|"
+    r"last|knows?|summary of|followed by|begin|start|end|"
     r"(?:sentence|paragraph|line|point|word|heading)s? (?:with|of|that|under|in)|"
     r"(?:no|any) sentences?)\b"
 )
@@ -84,15 +84,15 @@ _NOT_SO = re.compile(
 _IN = re.compile(r"\b(?:in|only|just) $")
 """What stands before "a sentence" that is all of the answer; "with a sentence" is of a part."""
 
-_NO_MORE = re.compile(r" ?(?:please|long|in total|in all)?")
+_NO_MORE = re.compile(r" ?(?:please|long|in total|in all|(?:every|each) time|always)?")
 """What stands behind a least number of words that is of the whole answer."""
 
 _OF_IT = re.compile(r" (?:of|with|that has|having|in) ")
 """What stands between "one sentence" and how many words it has."""
 
 _OF_MORE = re.compile(
-    r"^ ?(?:per|each|every|apiece|or more|or so|that|which|about|from|minimum|of age|word"
-    r"|(?:in|to) (?:a|each|every|any) (?:sentence|line|paragraph|point|item|step))\b"
+    r"^ ?(?:per|(?:each|every)(?! time)|apiece|or more|or so|that|which|about|from|minimum|of age|"
+    r"word|(?:in|to) (?:a|each|every|any) (?:sentence|line|paragraph|point|item|step))\b"
 )
 """What stands behind one."""
 
@@ -141,7 +141,9 @@ def _form(found: re.Match[str]) -> Form:
     is_bound = found["at_most"] or found["fewer"] or found["or_fewer"]
     count = Count(least, None) if found["at_least"] else Count(None if is_bound else least, most)
     if unit == "words":
-        return Form(words=count.most, least_words=count.least if found["at_least"] else None)
+        is_range = found["to"] and count.least != 1
+        has_least = found["at_least"] or is_range
+        return Form(words=count.most, least_words=count.least if has_least else None)
     if unit == "lines":
         return Form(lines=count)
     if unit == "characters":

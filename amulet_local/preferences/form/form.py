@@ -46,6 +46,7 @@ class Form:
         least_words: fewest that it has.
         words_of_sentences: most words of each sentence.
         mentions: texts that it has, each with how often, at least.
+        marks: kinds of marks that it has, by their names in parts.py.
         opening, closing: what it begins and ends with.
         is_quoted: whether it stands in double quotation marks as a whole.
         sentence_end: the mark after each sentence, "!" or "?".
@@ -71,6 +72,7 @@ class Form:
     least_words: int | None = None
     words_of_sentences: int | None = None
     mentions: tuple[tuple[str, int], ...] = ()
+    marks: frozenset[str] = frozenset()
     opening: str = ""
     closing: str = ""
     is_quoted: bool = False
@@ -131,6 +133,7 @@ class Form:
         if self.about_words:
             kinds.append(f"about {self.about_words} words at most")
         kinds += [f"{text!r} in it" + (f" {n} times" if n > 1 else "") for text, n in self.mentions]
+        kinds += [f"{kind} in it" for kind in sorted(self.marks)]
         if self.opening:
             kinds.append(f"begins with {self.opening!r}")
         if self.closing:

@@ -13,7 +13,7 @@ from amulet_local.preferences.form.form import Count, Form
 SHORT_SENTENCE_WORDS, VERY_SHORT_SENTENCE_WORDS = 12, 8
 """Of sentences that are to be short, and very short, where nobody says how many."""
 
-TWEET_CHARACTERS, TEXT_MESSAGE_CHARACTERS = 280, 160
+TWEET_CHARACTERS = 280
 
 _A = r"(?: an?| one| the| your| some| a few)?(?: [a-z'-]+){0,2}?"
 _ASKS = rf"(?:with|by asking(?: me)?|on|in){_A} questions?(?! mark)"
@@ -51,15 +51,17 @@ _PATTERNS = tuple(
         ),
         (
             r"\b(?:with|add|include|use|end with|finish with)(?: an?)?(?: [a-z'-]+)? "
-            r"(?:p\. ?s\.?(?!\w)|ps\b|postscript)(?: starting with p\. ?s\.)?",
+            r"(?:p\. ?s\.?(?!\w)|ps\b|postscript)(?: starting with p\. ?s\.)?"
+            r"|\bp\. ?s\. at the (?:very )?(?:end|bottom)",
             Form(below="P.S."),
         ),
         (rf"\b(?:with|add|include|use|plus){_A} hashtags?\b", Form(below="#")),
-        (r"\b(?:as|in|like)(?: an?| one)?(?: single)? tweet\b", Form(characters=TWEET_CHARACTERS)),
         (
-            r"\b(?:in|as) (?:an?|one) (?:sms|text message)\b",
-            Form(characters=TEXT_MESSAGE_CHARACTERS),
+            r"\b(?:(?:with|add|include|(?:end|finish|close)(?:s|ing)? (?:with|in)) an? (?:short )?"
+            r"tl;? ?dr|tl;? ?dr at the (?:very )?(?:end|bottom))\b",
+            Form(below="TL;DR:"),
         ),
+        (r"\b(?:as|in|like)(?: an?| one)?(?: single)? tweet\b", Form(characters=TWEET_CHARACTERS)),
         (r"\bhaikus?\b", Form(lines=Count(3, 3))),
         (r"\blimericks?\b", Form(lines=Count(5, 5))),
         (r"\b(?:rhym(?:ed|ing) )?couplet\b", Form(lines=Count(2, 2))),
@@ -89,6 +91,20 @@ _LISTED = re.compile(
     r"(?: (?:form|format|only|please|pls))*[ .!]*"
 )
 
+_MARKS = {
+    "semicolons": "semi-?colons?",
+    "parentheses": "parenthes[ei]s|parens|(?<!angular )(?<!angle )(?<!square )(?<!curly )brackets",
+    "ellipses": "ellips[ei]s|(?:three|trailing) dots|dots",
+    "dashes": "(?:em[- ]?)?dash(?:es)?",
+    "bold": "bold(?: words| print| type| face)?",
+}
+_HAS_MARKS = re.compile(
+    r"\b(?:with|using|use|add|adding|include|throw in|put|love|adore|lots of|plenty of|many|some)"
+    r"(?: [a-z'-]+){0,5}? (?:"
+    + "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _MARKS.items())
+    + r")(?![\w-])"
+)
+
 _CLAUSE_END = re.compile(r"\s*(?:[,;.!()\n]|\s[-–—]\s|\b(?:and|but|also)\b)\s*")
 _BESIDE_A_LIST = re.compile(
     r"\b(?:intro\w*|summar\w+|paragraphs?|then|before|after|followed|first|last|end\w*|start\w*|"
@@ -112,6 +128,10 @@ def parts_of(text: str) -> tuple[Form, str]:
         if found is not None and not _NO.search(text[: found.start()]):
             form = form.with_also(asked)
             text = f"{text[: found.start()]}, {text[found.end() :]}"
+    for found in _HAS_MARKS.finditer(text):
+        if not _NO.search(text[: found.start()]):
+            kinds = {kind for kind in _MARKS if found[kind]}
+            form = form.with_also(Form(marks=frozenset(kinds)))
     for pattern in _SENTENCE_WORDS:
         if (found := pattern.search(text)) is not None:
             most = value_of(found["n"]) - bool(found["fewer"])

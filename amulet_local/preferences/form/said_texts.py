@@ -66,11 +66,12 @@ _OFTEN = (
     r"(?: or more)?)?"
 )
 _MENTION = re.compile(
-    r"\b(?:with|using|use|include|including|contain|containing|mention|mentioning|say)"
+    r"\b(?:with|using|use|include|including|contain|containing|mention|mentioning|say|sneak|put|"
+    r"slip|drop|throw in|work in|weave in)"
     r"(?: both| all)?(?: of)?(?: the)? (?:words?|phrases?|keywords?)[: ]+"
     rf"(?P<said>{_LIST}|[^\W_]+(?:{_OR} [^\W_]+)*?){_OFTEN}"
-    r"(?=\s*(?:[,;.!]|$)|\s+(?:in (?:it|the|your)|somewhere|anywhere|at the|but|"
-    r"and(?! [^\W_]+$))\b)",
+    r"(?=\s*(?:[,;.!]|$)|\s+(?:in(?: (?:it|the|your|somewhere))?(?=[,;.! ]|$)|somewhere|anywhere|"
+    r"at the|but|and(?! [^\W_]+$))\b)",
     re.I,
 )
 _OF_A_PART = re.compile(

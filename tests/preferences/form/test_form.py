@@ -37,7 +37,7 @@ TOO_FAR_APART = (
 
 THOUGHT_OF_LATER = (
     *("mentions", "emojis", "about_words", "least_words", "words_of_sentences"),
-    *("questions", "lines", "list_mark", "has_heading", "below"),
+    *("questions", "lines", "list_mark", "has_heading", "below", "marks"),
 )
 """What the writer of the wishes wasn't asked for."""
 
@@ -126,6 +126,15 @@ NO_CONTRACTIONS = Form(without=frozenset(("contractions",)))
         ("begin with a short heading, then explain", Form(has_heading=True)),
         ("with a title in double angular brackets", Form()),
         ("with a P.S. at the end", Form(below="P.S.")),
+        ("finish with a TL;DR", Form(below="TL;DR:")),
+        ("finish w/ a TL;DR line pls", Form(below="TL;DR:")),
+        ("dont use commas", Form(without=frozenset(("commas",)))),
+        ("w/o emojis", Form(without=frozenset(("emojis",)))),
+        ('begin with "u r"', Form(opening="u r")),
+        ("sneak the word banana in somewhere", Form(mentions=(("banana", 1),))),
+        ("every answer = exactly five words", Form(words=5)),
+        ("at least 100 words every time", Form(least_words=100)),
+        ("between 50 and 80 words", Form(words=80, least_words=50)),
         ("with three hashtags", Form(below="#")),
         ("as a tweet", Form(characters=TWEET_CHARACTERS)),
         ("as a tweet with hashtags", Form(characters=TWEET_CHARACTERS, below="#")),
@@ -137,6 +146,13 @@ NO_CONTRACTIONS = Form(without=frozenset(("contractions",)))
         ("with sentences of fewer than ten words", Form(words_of_sentences=9)),
         ("in short sentences", Form(words_of_sentences=SHORT_SENTENCE_WORDS)),
         ("no short sentences", Form()),
+        ("with a semicolon", Form(marks=frozenset(("semicolons",)))),
+        ("put the important words in bold", Form(marks=frozenset(("bold",)))),
+        ("add side remarks in parentheses (I love them)", Form(marks=frozenset(("parentheses",)))),
+        ("lots of trailing dots", Form(marks=frozenset(("ellipses",)))),
+        ("without dashes", Form(without=frozenset(("dashes",)))),
+        ("don't use semicolons", Form(without=frozenset(("semicolons",)))),
+        ("with dashboards", Form()),
         ("at least 60 words, please", Form(least_words=60)),
         ("at least ten words in German", Form()),
         ("one sentence of at most twenty words", Form(sentences=Count(1, 1), words=20)),

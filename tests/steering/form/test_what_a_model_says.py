@@ -274,6 +274,28 @@ def test_few_words_are_no_number_that_an_answer_has_to_keep() -> None:
     assert speaker.steering.warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("said", "nats", "comes"),
+    [
+        ("Be", 0.4, True),
+        ("Be", 0.6, False),
+        ("Be kind. Read", 1.9, True),
+        ("Be kind; not bread", 0.1, False),
+        ("Be ", 0.1, False),
+    ],
+)
+def test_a_mark_comes_once_in_a_sentence_where_it_is_hardly_less_likely(
+    said: str, nats: float, comes: bool
+) -> None:
+    steering = Speaker(form_of("with a semicolon")).steering
+    steering.accept(0, said)
+    row = np.full(VOCABULARY.n_tokens, -20.0, dtype=np.float32)
+    mark, other = (VOCABULARY.pieces.index(piece) for piece in (b";", b" kind"))
+    row[[other, mark]] = 0.0, -nats
+    steering.combine([row, row.copy()])
+    assert steering.likeliest() == (mark if comes else other)
+
+
 def test_what_there_is_of_an_answer_counts() -> None:
     speaker = Speaker(form_of('two sentences, beginning with "Be"'), begun="Be kind.")
     assert speaker.say(" Read. Walk.") == " Read."

@@ -82,6 +82,37 @@ class Mention(Saying):
         return f"the answer has {self._text!r} {times}, and the preference asks for it"
 
 
+_MARKS = {
+    "semicolons": (";", rf"(?<={EDGE});(?={EDGE})"),
+    "parentheses": (r"\(", rf"(?<={EDGE}) \((?={EDGE})"),
+    "ellipses": (r"\.\.\.|…", rf"(?<={EDGE})(?:\.\.\.|…)(?={EDGE})"),
+    "dashes": (r"[—–]|--| - ", rf"(?<={EDGE}) ?(?:[—–]|--)(?={EDGE})"),
+    "bold": (r"\*\*", rf"(?<={EDGE}) \*\*(?={EDGE})"),
+}
+"""Of each kind of marks, what it has in a text, and its tokens."""
+
+
+class Mark(Hold):
+    """Puts a kind of marks into an answer, once in a sentence where it is hardly less likely."""
+
+    def __init__(self, kind: str) -> None:
+        """Take note."""
+        self._kind = kind
+        self._in_text, self._tokens = _MARKS[kind]
+
+    def required(self, at: Position) -> Tokens | Sequence[int]:
+        """Its tokens that are likely enough."""
+        lag = count_sentences(at.text) - len(re.findall(self._in_text, at.text))
+        if lag < 0 or not at.text[-1:].isalpha():
+            return ()
+        return at.likely(at.having(self._tokens), min(MOST_NATS, FIRST_NATS + MORE_NATS * lag))
+
+    def unmet(self, text: str) -> str:
+        """That there are none."""
+        has_one = re.search(self._in_text, text) is not None
+        return "" if has_one else f"the answer has no {self._kind}"
+
+
 class Emojis(Hold):
     """Keeps the number of emojis."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from amulet_local.llama.token_search import Tokens, union
 from amulet_local.preferences.form import Count, Form
 from amulet_local.steering.guards.base import Guard, Surroundings
-from amulet_local.steering.guards.form.contents import Emojis, Mention
+from amulet_local.steering.guards.form.contents import Emojis, Mark, Mention
 from amulet_local.steering.guards.form.edges import FirstMark, FirstWords, LastWords
 from amulet_local.steering.guards.form.holds import Hold, NoCharacters, NoWords
 from amulet_local.steering.guards.form.lengths import (
@@ -147,6 +147,7 @@ def _holds(form: Form) -> list[Hold]:
     if form.emojis:
         holds.append(Emojis(form.emojis))
     holds += [Mention(text, n) for text, n in form.mentions]
+    holds += [Mark(kind) for kind in sorted(form.marks)]
     if form.least_words:
         holds.append(LeastWords(form.least_words))
     if form.lines:
