@@ -95,8 +95,8 @@ _MARKS = {
     "semicolons": "semi-?colons?",
     "parentheses": "parenthes[ei]s|parens|(?<!angular )(?<!angle )(?<!square )(?<!curly )brackets",
     "ellipses": "ellips[ei]s|(?:three|trailing) dots|dots",
-    "dashes": "(?:em[- ]?)?dash(?:es)?",
-    "bold": "bold(?: words| print| type| face)?",
+    "dashes": "(?:em[- ]?)?dashes(?! of)|em[- ]?dash",
+    "bold": "(?<=in )bold(?= *(?:$|[,;.!)]|type|print|face))|bold(?:ed)? (?:words|key ?words|terms|text)",
 }
 _HAS_MARKS = re.compile(
     r"\b(?:with|using|use|add|adding|include|throw in|put|love|adore|lots of|plenty of|many|some)"

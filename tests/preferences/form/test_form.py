@@ -153,6 +153,8 @@ NO_CONTRACTIONS = Form(without=frozenset(("contractions",)))
         ("without dashes", Form(without=frozenset(("dashes",)))),
         ("don't use semicolons", Form(without=frozenset(("semicolons",)))),
         ("with dashboards", Form()),
+        ("with a dash of humour", Form()),
+        ("with bold ideas, in a bold tone", Form()),
         ("at least 60 words, please", Form(least_words=60)),
         ("at least ten words in German", Form()),
         ("one sentence of at most twenty words", Form(sentences=Count(1, 1), words=20)),
