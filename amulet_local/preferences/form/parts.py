@@ -96,7 +96,7 @@ _MARKS = {
     "parentheses": "parenthes[ei]s|parens|(?<!angular )(?<!angle )(?<!square )(?<!curly )brackets",
     "ellipses": "ellips[ei]s|(?:three|trailing) dots|dots",
     "dashes": "(?:em[- ]?)?dashes(?! of)|em[- ]?dash",
-    "bold": "(?<=in )bold(?= *(?:$|[,;.!)]|type|print|face))|bold(?:ed)? (?:words|key ?words|terms|text)",
+    "bold": "(?<=in )bold(?= *(?:$|[,;.!)]|type|print|face))|bold (?:words|key ?words|terms|text)",
 }
 _HAS_MARKS = re.compile(
     r"\b(?:with|using|use|add|adding|include|throw in|put|love|adore|lots of|plenty of|many|some)"
