@@ -52,7 +52,7 @@ class Form:
         sentence_end: the mark after each sentence, "!" or "?".
         has_line_per_sentence: whether each sentence has a line of its own.
         questions: which of its sentences are questions.
-        list_mark: what the first item begins with where it is a list, "1." or "-".
+        first_mark: what it begins with where it is a list or a table, "1.", "-", "- [ ]" or "|".
         has_heading: whether it begins with a heading in Markdown.
         below: what stands below it, "P.S." with a text or "#" with a tag.
     """
@@ -79,7 +79,7 @@ class Form:
     sentence_end: str = ""
     has_line_per_sentence: bool = False
     questions: Questions | None = None
-    list_mark: str = ""
+    first_mark: str = ""
     has_heading: bool = False
     below: str = ""
 
@@ -147,8 +147,9 @@ class Form:
         if self.questions:
             which = {"all": "only questions", "first": "begins with a question"}
             kinds.append(which.get(self.questions, "ends with a question"))
-        if self.list_mark:
-            kinds.append(f"a list, from {self.list_mark!r} on")
+        if self.first_mark:
+            made_of = "a table" if self.first_mark == "|" else "a list"
+            kinds.append(f"{made_of}, from {self.first_mark!r} on")
         if self.has_heading:
             kinds.append("a heading first")
         if self.below:

@@ -45,7 +45,7 @@ _TABLES = (
         beende=end|einem=one|einer=one|eine=one|ein=one|zwei=two|drei=three|vier=four|fünf=five
         sechs=six|sieben=seven|acht=eight|neun=nine|zehn=ten|zwanzig=twenty|dreißig=thirty
         kurze=short|kurz=short|knapp=brief|sehr=very|fasse dich=be|fass dich=be|sei=be|ganz=very
-        antworten=answers|antwort=answer
+        antworten=answers|antwort=answer|tabelle=table|als=as
         vierzig=forty|fünfzig=fifty|hundert=hundred|jeder=each|jeden=each|bitte=please
         """
     ),
@@ -70,7 +70,7 @@ _TABLES = (
         termine avec=end with|terminer par=end with|en=in|une=one|un=one|deux=two|trois=three
         quatre=four|cinq=five|six=six|sept=seven|huit=eight|neuf=nine|dix=ten|vingt=twenty
         courtes=short|courte=short|court=short|brèves=brief|brève=brief|bref=brief|très=very|stp=please|svp=please|sois=be
-        réponses=answers|réponse=answer
+        réponses=answers|réponse=answer|tableau=table|sous forme de=as
         trente=thirty|quarante=forty|cinquante=fifty|cent=hundred|chaque=each
         """
     ),
@@ -93,7 +93,8 @@ _TABLES = (
         comienza con=begin with|termina con=end with|acaba con=end with|en=in|una=one|un=one
         dos=two|tres=three|cuatro=four|cinco=five|seis=six|siete=seven|ocho=eight|nueve=nine
         cortas=short|corta=short|corto=short|breves=brief|breve=brief|muy=very|sé=be|respuestas=answers
-        respuesta=answer|diez=ten|veinte=twenty|treinta=thirty|cuarenta=forty|cincuenta=fifty|cien=hundred
+        respuesta=answer|tabla=table|en forma de=as
+        diez=ten|veinte=twenty|treinta=thirty|cuarenta=forty|cincuenta=fifty|cien=hundred
         cada=each
         """
     ),
@@ -115,7 +116,7 @@ _TABLES = (
         comincia con=begin with|finisci con=end with|termina con=end with|in=in|una=one|un=one
         due=two|tre=three|quattro=four|cinque=five|sei=six|sette=seven|otto=eight|nove=nine
         brevi=brief|breve=brief|corte=short|corta=short|corto=short|molto=very|sii=be|risposte=answers
-        risposta=answer|dieci=ten|venti=twenty|trenta=thirty|quaranta=forty|cinquanta=fifty|cento=hundred
+        risposta=answer|tabella=table|dieci=ten|venti=twenty|trenta=thirty|quaranta=forty|cinquanta=fifty|cento=hundred
         ogni=each
         """
     ),
@@ -137,7 +138,7 @@ _TABLES = (
         a frase=the sentence|comece com=begin with|começa com=begin with|termine com=end with
         termina com=end with|em=in|uma=one|um=one|dois=two|duas=two|três=three|quatro=four
         curtas=short|curta=short|curto=short|breves=brief|breve=brief|muito=very|seja=be|respostas=answers
-        resposta=answer|cinco=five|seis=six|sete=seven|oito=eight|nove=nine|dez=ten|vinte=twenty|trinta=thirty
+        resposta=answer|tabela=table|cinco=five|seis=six|sete=seven|oito=eight|nove=nine|dez=ten|vinte=twenty|trinta=thirty
         quarenta=forty|cinquenta=fifty|cem=hundred|cada=each
         """
     ),

@@ -84,12 +84,13 @@ _SHORT_SENTENCES = re.compile(
 
 _LISTED = re.compile(
     r"(?:(?:as|in|use|using|with|make it|write|give me|answer (?:in|with|as)|format(?:ted)? as|"
-    r"only|just|put it in) )*(?:an? )?(?:short |simple |clear |plain )*"
+    r"only|just|put it in) )*(?:an? )?(?:short |small |simple |clear |plain )*"
     rf"(?:(?:exactly )?{NUMBER} )?(?:(?P<numbered>(?:numbered|ordered) (?:lists?|steps|"
-    r"points|items)|list with numbers)|bullet(?:ed)?[- ](?:points?|lists?)|bullets|"
-    r"unordered lists?)"
+    r"points|items)|list with numbers)|(?P<bulleted>bullet(?:ed)?[- ](?:points?|lists?)|bullets|"
+    r"unordered lists?)|(?P<ticked>check ?list|to-?do list)|(?P<table>(?:markdown )?table))"
     r"(?: (?:form|format|only|please|pls))*[ .!]*"
 )
+_FIRST_MARKS = {"numbered": "1.", "bulleted": "-", "ticked": "- [ ]", "table": "|"}
 
 _MARKS = {
     "semicolons": "semi-?colons?",
@@ -108,7 +109,7 @@ _HAS_MARKS = re.compile(
 _CLAUSE_END = re.compile(r"\s*(?:[,;.!()\n]|\s[-–—]\s|\b(?:and|but|also)\b)\s*")
 _BESIDE_A_LIST = re.compile(
     r"\b(?:intro\w*|summar\w+|paragraphs?|then|before|after|followed|first|last|end\w*|start\w*|"
-    r"begin\w*|headings?|titles?|tables?|examples?|prose|both|no|not|never|without|or|if|under|below)\b"
+    r"begin\w*|headings?|titles?|examples?|prose|both|no|not|never|without|or|if|under|below)\b"
 )
 """Words of a wish for more than a list, or for none."""
 
@@ -122,7 +123,8 @@ def parts_of(text: str) -> tuple[Form, str]:
     form = Form()
     for clause in () if _BESIDE_A_LIST.search(text) else _CLAUSE_END.split(text):
         if (found := _LISTED.fullmatch(clause)) is not None:
-            form = Form(list_mark="1." if found["numbered"] else "-")
+            made_of = next(name for name in _FIRST_MARKS if found[name])
+            form = Form(first_mark=_FIRST_MARKS[made_of])
     for pattern, asked in _PATTERNS:
         found = pattern.search(text)
         if found is not None and not _NO.search(text[: found.start()]):

@@ -37,7 +37,7 @@ TOO_FAR_APART = (
 
 THOUGHT_OF_LATER = (
     *("mentions", "emojis", "about_words", "least_words", "words_of_sentences"),
-    *("questions", "lines", "list_mark", "has_heading", "below", "marks"),
+    *("questions", "lines", "first_mark", "has_heading", "below", "marks"),
 )
 """What the writer of the wishes wasn't asked for."""
 
@@ -109,11 +109,14 @@ NO_CONTRACTIONS = Form(without=frozenset(("contractions",)))
         ("don't end with a question", Form()),
         ("answer my question politely", Form()),
         ("ask me a question", Form()),
-        ("as a numbered list", Form(list_mark="1.")),
-        ("numbered steps pls", Form(list_mark="1.")),
-        ("bullet points", Form(list_mark="-")),
-        ("as 3 bullet points", Form(list_mark="-", items=THREE)),
-        ("friendly and in bullets", Form(list_mark="-")),
+        ("as a numbered list", Form(first_mark="1.")),
+        ("numbered steps pls", Form(first_mark="1.")),
+        ("bullet points", Form(first_mark="-")),
+        ("as 3 bullet points", Form(first_mark="-", items=THREE)),
+        ("friendly and in bullets", Form(first_mark="-")),
+        ("as a checklist", Form(first_mark="- [ ]")),
+        ("als Tabelle bitte", Form(first_mark="|")),
+        ("in a markdown table", Form(first_mark="|")),
         ("with an intro and bullet points", Form()),
         ("a sentence first, bullet points", Form()),
         ("a numbered list after a sentence", Form()),

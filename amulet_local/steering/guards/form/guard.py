@@ -30,6 +30,7 @@ from amulet_local.text.layout import count_words
 
 QUOTE, HEADING = '"', "#"
 CONTRACTIONS = "contractions"
+LISTS = ("1", "-")
 LEAST_ITEMS = Count(2, None)
 """Of a list."""
 
@@ -114,8 +115,8 @@ def _holds(form: Form) -> list[Hold]:
         holds.append(FirstWords(opening))
     elif form.has_heading:
         holds.append(FirstMark(HEADING))
-    elif form.list_mark:
-        holds.append(FirstMark(form.list_mark))
+    elif form.first_mark:
+        holds.append(FirstMark(form.first_mark))
     if form.questions:
         holds.append(QuestionSentences(form.questions, form.case))
     if form.below:
@@ -152,7 +153,7 @@ def _holds(form: Form) -> list[Hold]:
         holds.append(LeastWords(form.least_words))
     if form.lines:
         holds.append(LineCount(form.lines))
-    items = form.items or (LEAST_ITEMS if form.list_mark else None)
+    items = form.items or (LEAST_ITEMS if form.first_mark.startswith(LISTS) else None)
     if items:
         holds.append(Items(items))
     if form.paragraphs:
