@@ -90,6 +90,10 @@ class TokenSearch:
         ends = range(len(text), 0, -1)
         return [token for end in ends for token in self._by_piece.get(text[:end], ())]
 
+    def exactly(self, text: bytes) -> Sequence[int]:
+        """The tokens with this text."""
+        return self._by_piece.get(text, ())
+
     @cached_property
     def _joined(self) -> tuple[str, NDArray[np.int64]]:
         """All texts with an edge between them, and where each one's last edge is."""

@@ -17,7 +17,7 @@ from amulet_local.steering.steering import Steering
 from amulet_local.text.json_position import JsonPosition
 from tests.scripted import END, ScriptedVocabulary
 
-VOCABULARY = ScriptedVocabulary(["\U0001f600", " \U0001f600"])
+VOCABULARY = ScriptedVocabulary(["\U0001f600", " \U0001f600", " don", " Don", "don", "'ll"])
 PLAN = RowPlan(has_plain=True, weights=(1.0,))
 MOST_TOKENS = 120
 EMOJIS = [VOCABULARY.pieces.index(form.encode()) for form in ("\U0001f600", " \U0001f600")]
@@ -204,6 +204,9 @@ def test_each_word_of_a_title_begins_with_a_capital_letter() -> None:
 def test_nothing_is_contracted_and_a_genitive_stays() -> None:
     assert {"'"} <= refused_pieces("no contractions", "it")
     assert "'" not in refused_pieces("no contractions", "the cat")
+    assert {" don", " Don", "don", "'ll"} <= refused_pieces("no contractions", "you ")
+    assert {" don", "'ll"} <= refused_pieces("no contractions", "the cat")
+    assert "don" not in refused_pieces("no contractions", "lon")
 
 
 @pytest.mark.parametrize("by", [1.0, 9.0])

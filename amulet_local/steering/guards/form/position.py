@@ -103,6 +103,10 @@ class Position:
             is_near = combined(tokens) >= best - reach
         return np.array(tokens[is_near], dtype=np.int32)
 
+    def exactly(self, text: bytes) -> Sequence[int]:
+        """The tokens with this text and nothing else."""
+        return self.vocabulary.token_search.exactly(text)
+
     def saying(self, text: bytes) -> Sequence[int]:
         """The token that says the most of how this text begins; none if none does."""
         return self.vocabulary.token_search.beginnings(text)[:1]

@@ -10,8 +10,6 @@ import math
 import re
 from collections.abc import Sequence
 
-import numpy as np
-
 from amulet_local.llama.token_search import Tokens, union
 from amulet_local.preferences.form import Case, Questions
 from amulet_local.steering.guards.form.holds import Hold
@@ -105,10 +103,5 @@ class QuestionSentences(Hold):
 
     def _beginning(self, at: Position, reach: float) -> Tokens:
         gap = "" if not at.text or at.text[-1].isspace() else " "
-        said = [f"{gap}{word}".encode() for word in self._first_words]
-        whole = [
-            tokens
-            for text in said
-            if (tokens := at.saying(text)) and at.vocabulary.piece(tokens[0]) == text
-        ]
-        return at.likely(union(whole), reach) if whole else np.zeros(0, dtype=np.int32)
+        whole = [at.exactly(f"{gap}{word}".encode()) for word in self._first_words]
+        return at.likely(union(whole), reach)

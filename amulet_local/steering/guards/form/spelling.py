@@ -12,13 +12,13 @@ from amulet_local.llama.token_search import EDGE, Tokens, union
 from amulet_local.steering.guards.form.holds import Hold
 from amulet_local.steering.guards.form.position import Position
 
-_STEMS = "don doesn didn isn aren wasn weren shouldn couldn wouldn hasn haven hadn mustn needn ain"
-_CONTRACTED = (
-    rf"(?i:(?<={EDGE})[ \n]?(?:{'|'.join(_STEMS.split())})(?={EDGE}|['’])"
-    r"|n['’]t\b|['’](?:t|re|ll|ve|m|d)(?![a-z]))"
+_STEMS = re.findall(
+    r"\w+",
+    "don doesn didn isn aren wasn weren shouldn couldn wouldn hasn haven hadn mustn needn ain",
 )
-"""Tokens of a contraction: "don" that "'t" would follow, "'ll", "can't"."""
+"""What "'t" would follow."""
 
+_CONTRACTED = r"['’](?:t|re|ll|ve|m|d|T|RE|LL|VE|M|D)(?![A-Za-z])"
 _APOSTROPHE = rf"(?<={EDGE})['’]"
 _CONTRACTS = re.compile(
     r"(?i:\b(?:i|you|we|they|it|he|she|that|this|there|here|what|who|where|how|let|can|won)$)"
@@ -32,12 +32,26 @@ _SMALL_LETTER = rf"(?<={EDGE})[a-zß-öø-ÿ]"
 class NoContractions(Hold):
     """Keeps an answer free of contractions."""
 
+    def __init__(self) -> None:
+        """Look at nothing yet."""
+        self._stems: dict[str, Tokens] = {}
+
     def refused(self, at: Position) -> Tokens:
         """The tokens that contract, and behind some words any apostrophe."""
-        always = at.having(_CONTRACTED)
-        if not _CONTRACTS.search(at.text[-12:]):
-            return always
-        return union([always, at.having(_APOSTROPHE)])
+        refused = [at.having(_CONTRACTED), self._stems_after(" ", at)]
+        if not at.text[-1:].isalpha():
+            refused.append(self._stems_after("", at))
+        if _CONTRACTS.search(at.text[-12:]):
+            refused.append(at.having(_APOSTROPHE))
+        return union(refused)
+
+    def _stems_after(self, gap: str, at: Position) -> Tokens:
+        found = self._stems.get(gap)
+        if found is None:
+            spelled = [form for stem in _STEMS for form in (stem, stem.title(), stem.upper())]
+            exact = [at.exactly(f"{gap}{stem}".encode()) for stem in spelled]
+            found = self._stems[gap] = union(exact)
+        return found
 
 
 class TitleCase(Hold):
