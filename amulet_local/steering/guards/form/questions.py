@@ -20,8 +20,7 @@ from amulet_local.text.sentences import count_sentences
 FIRST_WORDS = re.findall(
     r"\S+",
     """
-    What How Why Where Who Which Do Does Did Are Is Can Could Would Will Should Have Has Isn Don
-    Wouldn
+    What How Why Where Who Which Do Does Did Are Is Can Could Would Will Should Have Has
     Wie Warum Welche Haben Hast Ist Sind Kann Möchtest Willst
     Quel Quelle Comment Pourquoi Est Avez Voulez
     Qué Cómo Cuál Quieres ¿
