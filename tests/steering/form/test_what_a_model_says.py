@@ -305,7 +305,8 @@ def test_what_there_is_of_an_answer_counts() -> None:
 
 
 def test_no_code_stands_in_for_a_sentence_that_is_lacking() -> None:
-    assert Speaker(form_of("in two sentences")).say("Be kind.```").startswith("Be kind. more")
+    for wish in ("in two sentences", "at least 3 words"):
+        assert Speaker(form_of(wish)).say("Be kind.```").startswith("Be kind. more")
 
 
 def test_code_and_reasoning_are_left_alone() -> None:

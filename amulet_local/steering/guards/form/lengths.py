@@ -125,6 +125,10 @@ class LeastWords(Hold):
         """Whether there are fewer."""
         return count_words(text) < self._least
 
+    def refused(self, at: Position) -> Sequence[int] | Tokens:
+        """Code in the place of more text."""
+        return at.having("`") if ends_sentence(at.text) and self.lacks(at.text) else ()
+
     def unmet(self, text: str) -> str:
         """How many there are, if there are fewer."""
         return unmet(count_words(text), "word", Count(self._least, None))
