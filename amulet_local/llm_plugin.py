@@ -18,6 +18,7 @@ from llm.parts import StreamEvent, TextPart
 from pydantic import Field, create_model, field_validator
 
 from amulet_local.common.errors import AmuletError
+from amulet_local.common.field_names import without_flags
 from amulet_local.loading.model_store import catalogue, local_models
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.derived_fields import derived_fields
@@ -170,7 +171,7 @@ class AmuletModel(llm.Model):
 
 def _say(generation: Generation) -> None:
     """Say on stderr what the text alone doesn't."""
-    lines = [f"warning: {warning}" for warning in generation.warnings]
+    lines = [f"warning: {without_flags(warning)}" for warning in generation.warnings]
     if generation.finish_reason == "length":
         n_tokens = generation.usage.completion_tokens
         cut = f"(cut off after {n_tokens} tokens; -o max_tokens or n_ctx allows more)"

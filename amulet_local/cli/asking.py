@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -55,6 +56,7 @@ _PATH = "/v1/chat/completions"
 STARTING_SECONDS = 5.0
 """Within which a server that was started with this command has to be there."""
 RETRY_SECONDS = 0.2
+_FIELD_SET = re.compile(r" \(\w+=(?:true|false|null)(?:: [^()]*)?\)")
 
 
 def ask(question: AskedWith, fields: Mapping[str, Any]) -> None:
@@ -224,12 +226,14 @@ def _write_pieces(response: Iterable[bytes]) -> bool:
         warnings += piece.get("amulet", {}).get("warnings", ())
     if not last.endswith("\n"):
         write("\n")
-    if warnings:
-        from amulet_local.cli.flag_names import without_python
-
-        for warning in warnings:
-            note(f"warning: {without_python(warning)}")
+    for warning in warnings:
+        note(f"warning: {_for_asker(warning)}")
     return is_cut
+
+
+def _for_asker(warning: str) -> str:
+    """What a server says, with the flags of `ask`: it has none for most fields."""
+    return _FIELD_SET.sub("", warning.replace("(max_tokens)", "(-n)"))
 
 
 def _pieces(response: Iterable[bytes]) -> Iterator[dict[str, Any]]:

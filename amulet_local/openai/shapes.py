@@ -1,11 +1,12 @@
 """Answers in the shapes of OpenAI's API: chat completions and text completions, whole or in pieces.
 
 Knows nothing about how answers are made or asked for; it is told what comes of them. An answer at
-once and one in pieces say the same.
+once and one in pieces say the same. What OpenAI's shapes have no place for stands under `amulet`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -68,6 +69,8 @@ class Answers(ABC):
         self._pending: list[TokenTrace] = []
         self._traces: list[TokenTrace] = []
         self._choices: list[dict[str, Any]] = []
+        self._warnings: dict[str, None] = {}
+        self._ending: dict[str, Any] = {}
 
     @property
     def usage(self) -> dict[str, Any]:
@@ -97,7 +100,9 @@ class Answers(ABC):
         self._completion_tokens += generation.usage.completion_tokens
         self._reasoning_tokens += generation.usage.reasoning_tokens
         self._choices.append(self._whole_choice(index, generation, self._traces))
-        return self._piece(self._last_choice(index, generation))
+        self._warnings |= dict.fromkeys(map(self._in_words, generation.warnings))
+        self._ending = self._ending_of(generation)
+        return {**self._piece(self._last_choice(index, generation)), **self._ending}
 
     def usage_piece(self) -> dict[str, Any]:
         """The piece that a stream with usage ends with."""
@@ -105,7 +110,25 @@ class Answers(ABC):
 
     def whole(self) -> dict[str, Any]:
         """All answers."""
-        return {**self.head, "choices": self._choices, "usage": self.usage}
+        return {**self.head, "choices": self._choices, "usage": self.usage, **self._ending}
+
+    def _ending_of(self, generation: Generation) -> dict[str, Any]:
+        """What is said besides of an answer that is complete, and the warnings of all before it."""
+        return {
+            "amulet": {
+                "warnings": list(self._warnings),
+                "preset": generation.preset,
+                "guidance_scale": generation.guidance_scale,
+                "applied": generation.applied and dataclasses.asdict(generation.applied),
+                "preferences": list(generation.preferences),
+                "method": generation.method,
+                "reasoning_tokens": generation.usage.reasoning_tokens,
+            }
+        }
+
+    def _in_words(self, warning: str) -> str:
+        """A warning as its reader is to have it."""
+        return warning
 
     def _piece(self, choice: dict[str, Any]) -> dict[str, Any]:
         return {**self.head, "choices": [choice]}

@@ -20,6 +20,7 @@ from amulet_local.common.errors import (
     PromptTooLongError,
     QueueFullError,
 )
+from amulet_local.server.said_to_clients import for_clients
 
 RETRY_AFTER_SECONDS = 1
 
@@ -93,7 +94,7 @@ def as_http(error: Exception) -> HttpError:
     """What a client is told about an error."""
     if isinstance(error, HttpError):
         return error
-    message = str(error)
+    message = for_clients(str(error))
     if isinstance(error, QueueFullError):
         return unavailable(message, "queue_full")
     if isinstance(error, EngineClosedError):

@@ -70,9 +70,9 @@ class LlamaServerAnswers(TracedTextAnswers):
         usage = generation.usage
         is_full = usage.prompt_tokens + usage.completion_tokens >= self._n_ctx
         trace: dict[str, Any] = self._choices[-1].get("amulet", {})
-        followed: dict[str, Any] = self._end["amulet"]
+        followed: dict[str, Any] = self._ending["amulet"]
         ended = {
-            **self._end,
+            **self._ending,
             "amulet": trace | followed,
             "prompt": self._prompt,
             "truncated": generation.finish_reason == "length" and is_full,

@@ -72,7 +72,7 @@ def unread(body: Mapping[str, Any], *, n_ctx: int) -> list[str]:
     lines = []
     wanted = (body.get("options") or {}).get("num_ctx", 0)
     if isinstance(wanted, int) and wanted > n_ctx:
-        lines.append(f"num_ctx: the context holds {n_ctx} tokens; -c of the server sets that")
+        lines.append(f"num_ctx: the context holds {n_ctx} tokens; the server's start sets that")
     if body.get("suffix") and body.get("system"):
         lines.append("system: a text with a suffix has no system text")
     if (body.get("raw") or body.get("suffix")) and body.get("logprobs"):

@@ -27,6 +27,7 @@ from amulet_local.server.fields import text_fields
 from amulet_local.server.generation_settings import generation_settings
 from amulet_local.server.model_names import own_settings
 from amulet_local.server.models import ModelFile
+from amulet_local.server.said_to_clients import for_clients
 from amulet_local.server.served_model import ServedModel
 from amulet_local.server.service import Service
 from amulet_local.steering.methods import METHODS
@@ -216,7 +217,7 @@ def _chat_problem(engine: Engine) -> str | None:
     try:
         engine.check_chat()
     except ChatTemplateError as error:
-        return str(error)
+        return for_clients(str(error))
     return None
 
 

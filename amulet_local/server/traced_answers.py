@@ -5,7 +5,6 @@ Knows nothing about how answers are asked for; it is told what comes of them.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from amulet_local.common.results import Alternative, Chunk, Generation, TokenTra
 from amulet_local.llama import library
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.openai.shapes import Answers, ChatAnswers, TextAnswers, finite
+from amulet_local.server.said_to_clients import for_clients
 from amulet_local.serving.ticket import Ticket
 
 
@@ -133,33 +133,30 @@ class TracedAnswers(Answers):
         piece = super().end(index, generation)
         if self._n_alternatives is not None:
             self._choices[-1]["amulet"] = self._tokens(self._traces)
+        return {**piece, **self._verbose()}
+
+    def _ending_of(self, generation: Generation) -> dict[str, Any]:
         is_end = bool(generation.token_ids) and (
             generation.token_ids[-1] in self._vocabulary.end_tokens
         )
         is_full = generation.finish_reason == "length"
-        self._end: dict[str, Any] = {
+        return {
             "stop_type": "limit" if is_full else "eos" if is_end else "word",
             "stopping_word": generation.stop_text or "",
             "timings": _final_timings(generation, self._ticket),
-            "amulet": {
-                "warnings": list(generation.warnings),
-                "preset": generation.preset,
-                "guidance_scale": generation.guidance_scale,
-                "applied": generation.applied and dataclasses.asdict(generation.applied),
-                "preferences": list(generation.preferences),
-                "method": generation.method,
-                "reasoning_tokens": generation.usage.reasoning_tokens,
-            },
+            **super()._ending_of(generation),
         }
-        return {**piece, **self._end, **self._verbose()}
+
+    def _in_words(self, warning: str) -> str:
+        return for_clients(warning)
 
     def usage_piece(self) -> dict[str, Any]:
         """The piece that a stream with usage ends with."""
-        return {**super().usage_piece(), "timings": self._end["timings"]}
+        return {**super().usage_piece(), "timings": self._ending["timings"]}
 
     def whole(self) -> dict[str, Any]:
         """All answers."""
-        return {**super().whole(), **self._end, **self._verbose()}
+        return {**super().whole(), **self._verbose()}
 
     def _timings_so_far(self) -> dict[str, Any]:
         ticket, request = self._ticket, self._request

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import json
 import math
@@ -15,6 +16,7 @@ from pydantic import ConfigDict, TypeAdapter, with_config
 from amulet_local import Engine, Preference, SamplingParams, errors, load
 from amulet_local.openai.asked import AskCompletion
 from amulet_local.openai.chat_completion import ChatCompletionFields
+from amulet_local.openai.shapes import ChatAnswers
 from tests.scripted import scripted_engine
 
 TOOL = {"type": "function", "function": {"name": "clock"}}
@@ -58,9 +60,11 @@ def test_a_field_that_isnt_there_is_answered_with_what_is_meant(name: str, words
 
 
 def check_shape(name: str, value: Any) -> None:
-    """Every key and type is that of llama-cpp-python's TypedDict of this name, and none is more."""
+    """Every key and type is that of llama-cpp-python's TypedDict of this name, and none is more but
+    what stands under `amulet`."""
     from llama_cpp import llama_types
 
+    value = {name: held for name, held in value.items() if name != "amulet"}
     kind = getattr(llama_types, name)
     TypeAdapter(with_config(ConfigDict(extra="forbid", strict=True))(kind)).validate_python(value)
 
@@ -112,12 +116,37 @@ def test_it_answers_as_llama_cpp_python_does(tiny_f32_path: Path) -> None:
     with load(tiny_f32_path, n_ctx=256) as engine:
         result: Any = engine.create_chat_completion(messages, **fields)
         pieces: Any = list(engine.create_chat_completion(messages, stream=True, **fields))
-    assert result.keys() == expected.keys()
+    assert result.keys() - {"amulet"} == expected.keys()
     assert result["choices"] == expected["choices"]
     assert result["usage"] == expected["usage"]
     assert pieces[0].keys() == expected_pieces[0].keys()
     assert pieces[0]["choices"] == expected_pieces[0]["choices"]
     assert pieces[-1]["choices"] == expected_pieces[-1]["choices"]
+
+
+def test_what_applied_and_what_to_know_stand_under_amulet(engine: Engine) -> None:
+    fields: dict[str, Any] = {"preference": "formal", "guidance_scale": 30.0, "temperature": 0.0}
+    said = chat(engine, **fields)["amulet"]
+    assert said["warnings"][0].startswith("guidance scale 30 is above 20")
+    assert said["preferences"] == ["formal"]
+    assert (said["method"], said["guidance_scale"]) == ("amulet", 30.0)
+    assert said["applied"]["lowest_scale"] <= said["applied"]["mean_scale"] <= 30.0
+    *pieces, last = chat(engine, stream=True, **fields)
+    assert last["amulet"] == said
+    assert all("amulet" not in piece for piece in pieces)
+    plain = chat(engine, temperature=0.0)["amulet"]
+    assert (plain["method"], plain["applied"], plain["warnings"]) == ("base", None, [])
+
+
+def test_the_warnings_of_several_answers_are_all_there_once(engine: Engine) -> None:
+    answers = ChatAnswers(
+        model="a", vocabulary=engine.model.vocabulary, stream=False, n_logprobs=None, n=3
+    )
+    made = engine.generate(MESSAGES, sampling=SamplingParams(max_tokens=2))
+    for index, lines in enumerate([("first",), ("second", "first"), ()]):
+        answers.begin(index)
+        answers.end(index, dataclasses.replace(made, warnings=lines))
+    assert answers.whole()["amulet"]["warnings"] == ["first", "second"]
 
 
 def test_logprobs_are_those_of_the_distribution_that_was_chosen_from(engine: Engine) -> None:

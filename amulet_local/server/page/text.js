@@ -52,18 +52,13 @@ function times(logRatio) {
 }
 
 /**
- * What a server says, for whoever sees the page: hints that name flags of the command line or
- * arguments of Python are left out, or say where it is on the page.
+ * What a server says, for whoever sees the page: hints that name fields of a request or flags of
+ * the server's start are left out, or say where it is on the page.
  */
 export function onPage(warning) {
   const said = visible(warning)
-    .replace("; allow more of them (max_tokens, -n)", "; allow more tokens under Options")
-    .replace("; use a larger one (n_ctx, -c)", ", which is set where the server is started")
-    .replace(
-      /If it is a base model, .*name its family: (--chat-template \S+) \(chat_template= in Python\)/,
-      'If it was trained to chat, the server is to be started with "$1"; if it is a base model, ' +
-        "it goes on with a text at /v1/completions",
-    )
+    .replace("; allow more of them (max_tokens)", "; allow more tokens under Options")
+    .replace(/ \(\w+=(?:true|false|null)(?:: [^()]*)?\)/g, "")
     .replace(/ \((?:[^()]*[\s,])?-{1,2}[a-z][^()]*\)/g, "")
     .replace(/(^|[\s(,])--([a-z-]+)/g, "$1$2");
   return `${said.charAt(0).toUpperCase()}${said.slice(1)}${/[.!?]$/.test(said) ? "" : "."}`;

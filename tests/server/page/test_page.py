@@ -19,6 +19,7 @@ from amulet_local.common import readable
 from amulet_local.common.html_page import SHARED_ASSETS
 from amulet_local.common.results import AppliedStrength
 from amulet_local.explanation import explanation
+from amulet_local.server.said_to_clients import for_clients
 from tests.conftest import missing
 from tests.gguf_edit import copy_without
 from tests.server.page.browsing import CONTRASTS, PHONE, TOKEN, Visits, answered, ask, controls
@@ -348,10 +349,17 @@ def test_a_warning_speaks_of_the_page(visit: Visits, served: Served) -> None:
     page = visit(served.url, max_tokens=0)
     page.wait_for_selector("#state.good")
     warnings = [
-        "the answer began to repeat itself (once); the strength was lowered (watch=False, "
-        "--no-watch: left alone)",
-        "the model was still reasoning after 9 tokens: no answer; allow more of them (max_tokens, "
-        "-n)",
+        for_clients(line)
+        for line in (
+            "the answer began to repeat itself (once); the strength was lowered (watch=False, "
+            "--no-watch: left alone)",
+            "the model was still reasoning after 9 tokens: no answer; allow more of them "
+            "(max_tokens, -n)",
+            "the answer was cut after 9 tokens, because the context of 64 is full; use a larger "
+            "one (n_ctx, -c)",
+        )
+    ]
+    warnings += [
         "guidance scale 118 is above 10 (a hint, no flag)",
     ]
     said = page.evaluate(
@@ -360,6 +368,8 @@ def test_a_warning_speaks_of_the_page(visit: Visits, served: Served) -> None:
     assert said == [
         "The answer began to repeat itself (once); the strength was lowered.",
         "The model was still reasoning after 9 tokens: no answer; allow more tokens under Options.",
+        "The answer was cut after 9 tokens, because the context of 64 is full; start the server "
+        "with a larger one.",
         "Guidance scale 118 is above 10 (a hint, no flag).",
     ]
 
@@ -373,7 +383,7 @@ def test_a_model_that_can_t_chat_is_said_before_anything_is_asked(
         page = visit(served.url, max_tokens=0)
         page.wait_for_selector("#state.bad")
         said = page.inner_text("#realigned")
-        assert 'the server is to be started with "--chat-template chatml"' in said
+        assert 'start the server with "--chat-template chatml"' in said
         assert "--raw" not in said
         assert page.is_disabled("#ask")
         assert page.inner_text("#strength-value") == "guidance scale 1.5, KL target 0.3 nats"
