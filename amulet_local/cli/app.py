@@ -51,8 +51,16 @@ ANSWERS = {
         "no program runs in the background. A server is `amulet-local serve`, in the foreground; "
         "its GET /metrics says what it does, Ctrl-C ends it",
     ),
-    "show": "`amulet-local models show MODEL` says what a model is, `amulet-local preferences show "
-    "NAME` what a preference is",
+    **dict.fromkeys(
+        ("show", "info", "inspect"),
+        "`amulet-local models show MODEL` says what a model is, `amulet-local preferences show "
+        "NAME` what a preference is",
+    ),
+    **dict.fromkeys(
+        ("complete", "completion"),
+        "`amulet-local generate --raw TEXT` goes on with a text; `amulet-local "
+        "--install-completion` has the shell complete commands",
+    ),
     **dict.fromkeys(
         ("rm", "cp", "push", "create"),
         "models are files that you keep yourself: `amulet-local models` says where they are, "
@@ -85,7 +93,10 @@ ANSWERS = {
 """Commands of other programs -> the one that does it here."""
 
 
-VERBS = ("show", "create", "push", "start", "stop", "verify", "approve", "remove")
+VERBS = (
+    *("show", "create", "push", "start", "stop", "verify", "approve", "remove"),
+    *("inspect", "complete"),
+)
 """Of these what a question may begin with: "create a poem"."""
 
 ALSO = ("help", "list", "ls", "pull", "download", "run")
@@ -135,9 +146,12 @@ def _n_words(args: list[str]) -> int:
 
 
 def _meant(args: list[str]) -> str | None:
-    """The command that a first word is near; before many words it has to be nearer."""
-    cutoff = 0.6 if _n_words(args) < 3 else 0.8
-    close = difflib.get_close_matches(args[0].lower(), COMMANDS, n=1, cutoff=cutoff)
+    """The command that a first word is near, or begins; before many words it has to be nearer."""
+    word, are_few = args[0].lower(), _n_words(args) < 3
+    begun = [name for name in COMMANDS if name.startswith(word)]
+    if are_few and len(begun) == 1:
+        return begun[0]
+    close = difflib.get_close_matches(word, COMMANDS, n=1, cutoff=0.6 if are_few else 0.8)
     return close[0] if close else None
 
 

@@ -56,6 +56,10 @@ NEEDLESS = {
         "only an answer is on standard output: 2>/dev/null hides the rest",
     ),
     **dict.fromkeys(("--list-models", "--list"), "`amulet-local models` lists models"),
+    **dict.fromkeys(
+        ("-m", "--model"),
+        "a server has its model loaded, and `amulet-local generate -m MODEL` loads one",
+    ),
     "--list-preferences": "`amulet-local preferences` lists preferences",
 }
 """What somebody may type where a preference is followed -> what to know or do without a flag."""

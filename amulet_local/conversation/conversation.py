@@ -443,7 +443,9 @@ def _index(turn: int, turns: Sequence[Turn]) -> int:
     n = len(turns)
     if type(turn) is not int:
         raise InvalidParameterError(f"a turn is named by its number, got {turn!r:.60}")
+    if not n:
+        raise InvalidRequestError("this conversation has no turn yet")
     if not -n <= turn < n:
-        there = f"0 to {n - 1}, or -1 for the last" if n else "there is none yet"
+        there = f"0 to {n - 1}, or -1 for the last"
         raise InvalidRequestError(f"there is no turn {turn} in this conversation; {there}")
     return turn % n

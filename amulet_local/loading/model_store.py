@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from amulet_local.common.errors import (
     FileAccessError,
@@ -37,6 +38,11 @@ _REPOSITORY = re.compile(
     r"(?:(?:https?://)?(?:hf\.co|huggingface\.co)/)?(\w[\w.-]*/\w[\w.-]*(?::[\w.-]+)?)", re.ASCII
 )
 """What the Hugging Face hub calls a model, and what other programs do."""
+_FILE_ON_HUB = re.compile(
+    r"(?:https?://)?(?:hf\.co|huggingface\.co)/(\w[\w.-]*/\w[\w.-]*)/\S+", re.ASCII
+)
+
+_MOST_NAMED = 8
 
 DEFAULT_MODEL = "smollm2"
 """The embedded default."""
@@ -171,29 +177,36 @@ def find_model(name: str | os.PathLike[str]) -> Path:
 
 
 def _find(text: str) -> Path:
+    text = _as_meant(text)
     path = Path(text).expanduser()
     is_bare_name = path.name == text
     if os.path.lexists(path) and not (is_bare_name and path.is_dir()):
-        return path
+        return _in_folder(path) if path.is_dir() else path
     if not is_bare_name:
+        longer = path.with_name(f"{path.name}.gguf")
+        if os.path.isfile(longer):
+            return longer
         wanted = text.lower()
         for model in found_models():
             if model.name.lower() in (wanted, f"{wanted}:latest"):
                 return model.path
-        on_hub = _REPOSITORY.fullmatch(text)
-        hint = (
-            f"; to download it: amulet-local pull {on_hub[1]}"
-            if on_hub
-            else "; `amulet-local models` lists those on this machine"
-        )
-        raise ModelNotFoundError(f"no such file: {text if on_hub else path}{hint}")
+        on_hub = _REPOSITORY.fullmatch(text) or _FILE_ON_HUB.fullmatch(text)
+        is_address = "://" in text
+        if on_hub:
+            hint = f"to download it: amulet-local pull {on_hub[1]}"
+        elif is_address:
+            hint = "a model is a file on this machine: download it and give its path"
+        else:
+            hint = "`amulet-local models` lists those on this machine"
+        shown = text if on_hub or is_address else path
+        raise ModelNotFoundError(f"no such file: {shown}; {hint}")
     wanted = text.lower().removesuffix(".gguf")
     found = {p.stem.lower(): p for p in reversed(list(local_models()))}
     if wanted in found:
         return found[wanted]
     entry = catalogue().get(wanted)
     if entry is None and path.is_dir():
-        return path
+        return _in_folder(path)
     if entry is None:
         others = {model.name.lower(): model for model in reversed(found_models())}
         for called in (wanted, f"{wanted}:latest"):
@@ -215,6 +228,35 @@ def _find(text: str) -> Path:
             f"`amulet-local models` lists what is on this machine"
         )
     return located
+
+
+def _as_meant(text: str) -> str:
+    """A name without what was left around it: blanks, quotes of a settings file, the "=" of
+    `-m=FILE`, the beginning of a `file://` address; as it is where a file is called so."""
+    if os.path.lexists(Path(text).expanduser()):
+        return text
+    meant = text.strip().removeprefix("=")
+    if meant[:1] in ("'", '"') and meant[:1] == meant[-1:]:
+        meant = meant[1:-1]
+    if meant.startswith("file://"):
+        meant = unquote(meant.removeprefix("file://").removeprefix("localhost"))
+    return meant or text
+
+
+def _in_folder(folder: Path) -> Path:
+    """The one model that a folder holds; the folder itself where there is none.
+
+    Raises:
+        ModelNotFoundError: there are several; the message names them.
+    """
+    files = sorted(weights_in(folder, "*"))
+    if len(files) > 1:
+        names = ", ".join(file.name for file in files[:_MOST_NAMED])
+        others = f" and {len(files) - _MOST_NAMED} others" if len(files) > _MOST_NAMED else ""
+        raise ModelNotFoundError(
+            f"{folder} is a folder with several models: give the path of one: {names}{others}"
+        )
+    return files[0] if files else folder
 
 
 def did_you_mean(text: str, known: list[str]) -> str:

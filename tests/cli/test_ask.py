@@ -269,3 +269,9 @@ def test_a_reply_that_is_cut_or_no_http_is_one_clear_error(
     with saying(tmp_path / "a.sock", reply):
         said = call("ask", str(tmp_path / "a.sock"), "Why is it?").error_line
     assert "is `amulet-local serve` there?" in said
+
+
+def test_a_model_is_named_to_what_loads_one(call: CallCli) -> None:
+    said = call("ask", "a.sock", "Why?", "-m", "smollm2")
+    assert said.code == 2
+    assert "`amulet-local generate -m MODEL` loads one" in said.err

@@ -181,7 +181,7 @@ def test_retry_of_a_greedy_answer_draws_another_one(shared: ChatTerminal, folder
 
 
 def test_undo_takes_the_last_turn_back_in_the_file_too(shared: ChatTerminal, folder: Path) -> None:
-    assert "there is none yet" in shared.say("/undo")
+    assert "has no turn yet" in shared.say("/undo")
     shared.say(QUESTION)
     shared.say("And wine?")
     assert "taken back: And wine?" in shared.say("/undo")

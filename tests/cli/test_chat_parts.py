@@ -188,6 +188,7 @@ def test_what_is_typed_ahead() -> None:
         ("/", "help", ""),
         ("/BYE", "exit", ""),
         ("/comp", "compare", ""),
+        ("/preference=in rhyme", "preference", "in rhyme"),
     ],
 )
 def test_a_command_is_found_by_any_of_its_names(text: str, name: str, argument: str) -> None:
@@ -200,7 +201,7 @@ def test_a_command_is_found_by_any_of_its_names(text: str, name: str, argument: 
 def test_texts_and_unknown_commands() -> None:
     for text in ("", "hello", "/etc/hosts", "/ what", "// comment", "a /help"):
         assert parsed(text) is None
-    for text in ("/pr", "/nonsense", "/s", "/no-watch", "/top_p 1"):
+    for text in ("/pr", "/nonsense", "/s", "/no-watch", "/top_p 1", "/temp=1"):
         said = parsed(text)
         assert said is not None
         assert said.command is None
@@ -218,6 +219,7 @@ def test_texts_and_unknown_commands() -> None:
         ("watch", "/set watch on, or off"),
         ("no-watch", "/set watch off"),
         ("context", "/stats"),
+        ("history", "/load lists chats"),
         ("prefrence", "did you mean /preference?"),
     ],
 )
@@ -237,6 +239,7 @@ def test_commands_of_other_programs_are_answered_with_what_does_it(name: str, an
         ("run", "run"),
         ("run llama3.2", "run"),
         ("pull Qwen/Qwen2.5-1.5B-Instruct-GGUF", "pull"),
+        ("clear", "cls"),
         *((word, "exit") for word in ("exit", "Quit", "bye", " :q ", "exit()", "quit;")),
     ],
 )
@@ -257,6 +260,7 @@ def test_a_command_without_its_slash_is_one(typed: str, command: str) -> None:
         "5",
         "ps?",
         "exit strategies",
+        "clear my doubts",
     ],
 )
 def test_a_question_that_begins_with_a_commands_name_stays_one(typed: str) -> None:

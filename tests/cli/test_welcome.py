@@ -221,6 +221,9 @@ def test_a_flag_of_another_command_is_said_to_be_that_command_s(
     [
         ("generat", "did you mean 'generate'?"),
         ("modles", "did you mean 'models'?"),
+        ("gen", "did you mean 'generate'?"),
+        ("info", "amulet-local models show MODEL"),
+        ("complete", "amulet-local generate --raw TEXT"),
         ("yeast", "amulet-local generate yeast"),
     ],
 )

@@ -371,7 +371,7 @@ def test_forks_go_their_own_ways(talk: Conversation) -> None:
 
 def test_there_is_nothing_to_take_back_in_an_empty_conversation(talk: Conversation) -> None:
     for call in (talk.undo, talk.regenerate, lambda: talk.edit(0, "Why?")):
-        with pytest.raises(errors.InvalidRequestError, match="none yet"):
+        with pytest.raises(errors.InvalidRequestError, match="no turn yet"):
             call()
 
 

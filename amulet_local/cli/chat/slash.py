@@ -118,6 +118,8 @@ OTHERS = {
         ("pull", "download"), "`amulet-local pull NAME` outside the chat downloads one"
     ),
     **dict.fromkeys(("image", "audio", "video"), "pictures and sounds aren't read here"),
+    **dict.fromkeys(("history", "chats"), "/load lists chats"),
+    "cls": "Ctrl-L clears the screen, /new begins a new chat",
     **dict.fromkeys(("copy", "export"), "/save FILE.json keeps the chat in a file"),
     **dict.fromkeys(("context", "usage", "info", "tokens"), "/stats says what is in use"),
     "profile": "the chat has one where it was started with --profile NAME",
@@ -136,7 +138,7 @@ and the rest of it follows."""
 
 _MODEL = re.compile(r"[A-Za-z][\w.-]*[\d:/]")
 """How names of models begin: `llama3.2`, `qwen2.5:1.5b`, `Qwen/...`; none needs to be there."""
-_COMMAND = re.compile(r"/(?:([A-Za-z][\w-]*|\?)(?:\s+(.*))?)?", re.DOTALL)
+_COMMAND = re.compile(r"/(?:([A-Za-z][\w-]*|\?)(?:(?:\s+|=)(.*))?)?", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,6 +161,8 @@ def meant(text: str) -> str:
     word, *rest = text.split()
     if word.lower().rstrip(";") in LEAVING and not rest:
         return "/exit"
+    if word.lower() in ("clear", "cls") and not rest:
+        return "/cls"
     names_a_model = word.lower() in ("pull", "run") and len(rest) == 1 and _is_model(rest[0])
     if word.lower() in WITHOUT_SLASH and (not rest or names_a_model):
         return "/help" if word == "?" else f"/{text.strip()}"
