@@ -21,7 +21,7 @@ VOCABULARY = ScriptedVocabulary(["\U0001f600", " \U0001f600", " don", " Don", "d
 PLAN = RowPlan(has_plain=True, weights=(1.0,))
 MOST_TOKENS = 120
 EMOJIS = [VOCABULARY.pieces.index(form.encode()) for form in ("\U0001f600", " \U0001f600")]
-MARKS = {VOCABULARY.pieces.index(mark) for mark in (b".", b"!", b"?")}
+MARKS = {VOCABULARY.pieces.index(mark) for mark in (b".", b"!", b"?", b";")}
 
 
 class Speaker:
@@ -144,6 +144,7 @@ def said(wish: str, script: str, otherwise: str = " more.") -> str:
         ("every sentence must end in a question mark", "Be kind!", "Be kind?"),
         ("each sentence on its own line", "Be kind. Read.\nWalk.", "Be kind.\n Read.\nWalk."),
         ('two sentences, ending with "over"', "Be kind. Read. Walk.", "Be kind. Read. over"),
+        ("with a semicolon", "Be kind. Read. Walk.", "Be kind; Read. Walk."),
         ("as a numbered list", "1. Read.\n2. Walk.", "1. Read.\n2. Walk."),
         ("bullet points", "- Read.", "- Read.\n-  more"),
         ("in two lines", "Be kind.\nRead.\nWalk.", "Be kind.\nRead."),
@@ -282,7 +283,8 @@ def test_few_words_are_no_number_that_an_answer_has_to_keep() -> None:
     [
         ("Be", 0.4, True),
         ("Be", 0.6, False),
-        ("Be kind. Read", 1.9, True),
+        ("Be kind. Read", 2.9, True),
+        ("Be kind. Read", 3.1, False),
         ("Be kind; not bread", 0.1, False),
         ("Be ", 0.1, False),
     ],

@@ -27,6 +27,9 @@ MORE_NATS = 1.5
 
 MOST_NATS = 5.0
 
+MORE_MARK_NATS, MOST_MARK_NATS = 2.5, 8.0
+"""The same for a mark, which says less and which the model goes on from."""
+
 MORE_SENTENCES = 2
 """For which an answer that lacks a word goes on where it would end."""
 
@@ -92,6 +95,10 @@ _MARKS = {
 """Of each kind of marks, what it has in a text, and its tokens."""
 
 
+_IN_PLACE_OF_A_STOP = {"semicolons": b";", "ellipses": b"..."}
+"""What may stand for the first full stop."""
+
+
 class Mark(Hold):
     """Puts a kind of marks into an answer, once in a sentence where it is hardly less likely."""
 
@@ -102,10 +109,14 @@ class Mark(Hold):
 
     def required(self, at: Position) -> Tokens | Sequence[int]:
         """Its tokens that are likely enough."""
-        lag = count_sentences(at.text) - len(re.findall(self._in_text, at.text))
-        if lag < 0 or not at.text[-1:].isalpha():
+        n_marks = len(re.findall(self._in_text, at.text))
+        lag = count_sentences(at.text) - n_marks
+        if lag < 0 or not at.text[-1:].isalnum():
             return ()
-        return at.likely(at.having(self._tokens), min(MOST_NATS, FIRST_NATS + MORE_NATS * lag))
+        if self._kind in _IN_PLACE_OF_A_STOP and not n_marks and at.next_text.strip() == ".":
+            return at.saying(_IN_PLACE_OF_A_STOP[self._kind])
+        reach = min(MOST_MARK_NATS, FIRST_NATS + MORE_MARK_NATS * lag)
+        return at.likely(at.having(self._tokens), reach)
 
     def unmet(self, text: str) -> str:
         """That there are none."""
