@@ -67,7 +67,7 @@ _OFTEN = (
 )
 _MENTION = re.compile(
     r"\b(?:with|using|use|include|including|contain|containing|mention|mentioning|say|sneak|put|"
-    r"slip|drop|throw in|work in|weave in)"
+    r"slip|throw in|work in|weave in)"
     r"(?: both| all)?(?: of)?(?: the)? (?:words?|phrases?|keywords?)[: ]+"
     rf"(?P<said>{_LIST}|[^\W_]+(?:{_OR} [^\W_]+)*?){_OFTEN}"
     r"(?=\s*(?:[,;.!]|$)|\s+(?:in(?: (?:it|the|your|somewhere))?(?=[,;.! ]|$)|somewhere|anywhere|"

@@ -151,6 +151,7 @@ def said(wish: str, script: str, otherwise: str = " more.") -> str:
         ("as a haiku", "Be kind.\n\nRead.", "Be kind.\n\nRead.\n more"),
         ("in one line", "Be kind.\nRead.", "Be kind."),
         ("with a heading", " Read.\nBe kind.", "# Read.\nBe kind."),
+        ("with a title, but without markdown", "Be kind.", "Be kind."),
         ("end with a question", "Be kind. Why?", "Be kind. Why?"),
         ("start with a question", "What is yeast. Bread.", "What is yeast? Bread."),
         ("questions only", "Why. Name three rivers! Be kind?", "Why? Name three rivers? Be kind?"),

@@ -30,6 +30,7 @@ from amulet_local.text.layout import count_words
 
 QUOTE, HEADING = '"', "#"
 CONTRACTIONS = "contractions"
+NO_HEADING = ("markdown", "headings")
 LISTS = ("1", "-")
 LEAST_ITEMS = Count(2, None)
 """Of a list."""
@@ -113,9 +114,9 @@ def _holds(form: Form) -> list[Hold]:
         opening = QUOTE + opening
     if opening:
         holds.append(FirstWords(opening))
-    elif form.has_heading:
+    elif form.has_heading and form.without.isdisjoint(NO_HEADING):
         holds.append(FirstMark(HEADING))
-    elif form.first_mark:
+    elif form.first_mark and "markdown" not in form.without:
         holds.append(FirstMark(form.first_mark))
     if form.questions:
         holds.append(QuestionSentences(form.questions, form.case))

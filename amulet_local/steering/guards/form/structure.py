@@ -15,6 +15,7 @@ from amulet_local.steering.guards.form.saying import Saying
 from amulet_local.text.layout import count_lines
 from amulet_local.text.sentences import ends_sentence
 
+TAG = "#"
 _NEW_LINE = r"\n"
 
 
@@ -68,15 +69,15 @@ class Below(Saying):
         return not text.partition(self._mark)[2].strip()
 
     def refused(self, at: Position) -> Sequence[int] | Tokens:
-        """Right behind a mark that isn't a text's end, a space."""
-        is_tag = self._mark[-1:] == "#" and at.text.endswith(self._mark)
+        """Right behind a "#", what is no tag."""
+        is_tag = self._mark == TAG and at.text.endswith(TAG)
         return at.having(rf"(?<={EDGE})[\s#.,!]") if is_tag else ()
 
     def more(self, at: Position) -> Sequence[int]:
         """The mark."""
         if self._mark in at.text:
             return ()
-        gap = " " if self._mark == "#" else "\n\n"
+        gap = " " if self._mark == TAG else "\n\n"
         self._left = f"{gap}{self._mark}".encode()
         return super().required(at)
 
