@@ -211,7 +211,7 @@ class CompletionJob:
         if pool.has_named_places and wanted < pool.n_places:
             return wanted
         there = f"there is no place {wanted}, they are 0 to {pool.n_places - 1}"
-        shared = "places share their memory here, unless the server is started to interleave"
+        shared = "places share memory, but where a server starts with --scheduler interleaved"
         problem = there if pool.has_named_places else shared
         self._warnings += (f"id_slot: {problem}; any one answers",)
         return None
