@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from amulet_local.text.words import ARTICLES, words_of
+from amulet_local.text.words import ARTICLES, LIKENESS, words_of
 
 _QUOTATION = re.compile(
     r"\"[^\"\n]*\"|“[^”\n]*”|„[^“”\"\n]*[“”\"]|”[^”\n]*”|«[^»\n]*»|»[^«\n]*«|<<[^>\n]*>>"
@@ -23,7 +23,7 @@ _JOINED = re.compile(
 """What comes between two wishes, or after the last one; or says of a likeness that it is one."""
 _ARTICLE = f"(?:{'|'.join(sorted(ARTICLES))})"
 _LIKE = re.compile(
-    rf"\b(?:(?:like|as|sound|wie|als|comme|como|come)\s+{_ARTICLE}"
+    rf"\b(?:(?:sound|{'|'.join(sorted(LIKENESS))})\s+{_ARTICLE}"
     rf"|(?:be|sei|wees|sé|seja|sii|sois|soyez)(?:\s+{_ARTICLE})?"
     rf"|(?:style|manner|voice|stil|art|estilo|façon|stile)\s+(?:of|von|de|di)(?:\s+{_ARTICLE})?)\s+$",
     re.I,

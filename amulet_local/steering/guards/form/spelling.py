@@ -6,7 +6,6 @@ Knows nothing about languages but English.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from amulet_local.llama.token_search import EDGE, Tokens, union
 from amulet_local.steering.guards.form.holds import Hold
@@ -25,8 +24,9 @@ _CONTRACTS = re.compile(
 )
 """Words behind which an apostrophe contracts: "it's", but not "the cat's"."""
 
-_SMALL_WORD = rf"(?<={EDGE})[ \n\t]+[a-zß-öø-ÿ]"
-_SMALL_LETTER = rf"(?<={EDGE})[a-zß-öø-ÿ]"
+_SMALL_WORD = rf"(?<={EDGE})\s+[a-zß-öø-ÿ]"
+_SMALL_START = rf"(?<={EDGE})\s*[a-zß-öø-ÿ]"
+"""Tokens that begin a word with a small letter, everywhere and where no word is being written."""
 
 
 class NoContractions(Hold):
@@ -57,8 +57,7 @@ class NoContractions(Hold):
 class TitleCase(Hold):
     """Begins each word with a capital letter."""
 
-    def refused(self, at: Position) -> Sequence[int] | Tokens:
+    def refused(self, at: Position) -> Tokens:
         """The tokens that begin a word with a small one."""
-        begins = not at.text or not (at.text[-1].isalnum() or at.text[-1] in "'’")
-        small = at.having(_SMALL_WORD)
-        return union([small, at.having(_SMALL_LETTER)]) if begins else small
+        in_word = at.text[-1:].isalnum() or at.text.endswith(("'", "’"))
+        return at.having(_SMALL_WORD if in_word else _SMALL_START)
