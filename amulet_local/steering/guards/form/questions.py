@@ -1,6 +1,6 @@
 """Which sentences of an answer are questions.
 
-Knows nothing about languages: a question begins with one of a list of words where that is likely,
+Knows nothing about grammar: a question begins with one of a list of words where that is likely,
 and ends with a question mark wherever a sentence would end.
 """
 
