@@ -15,7 +15,7 @@ from amulet_local.cli.flag_names import in_flags
 from amulet_local.cli.json_format import FORMAT
 from amulet_local.cli.loading import loaded
 from amulet_local.cli.question import Question
-from amulet_local.cli.settings_used import settings_used
+from amulet_local.cli.settings_used import settings_of_answer
 from amulet_local.cli.terminal import (
     ReasoningNote,
     StatusLine,
@@ -141,19 +141,12 @@ class Session:
     def strength(self, method: str, question: Question) -> AmuletParams:
         """The strength that `answer` asks for with these, before any guard lowers it."""
         from amulet_local.steering.methods import method_named
-
-        return method_named(method).settings(self._asked_strength(method, question))
-
-    def _asked_strength(self, method: str, question: Question) -> AmuletParams | None:
-        """What the method is given; None where it has its own."""
         from amulet_local.steering.presets import choose_strength
 
-        return choose_strength(
-            method,
-            question.amulet,
-            question.preset,
-            own=self._engine.own_settings,
-        ).amulet
+        chosen = choose_strength(
+            method, question.amulet, question.preset, own=self._engine.own_settings
+        )
+        return method_named(method).settings(chosen.amulet)
 
     def json_of(self, generation: Generation, question: Question | None = None) -> dict[str, Any]:
         """Everything of a generation as JSON values, and what it was made with.
@@ -162,12 +155,11 @@ class Session:
             question: the same at another strength.
         """
         question = self._fitting(question)
-        asked = self._asked_strength(generation.method, question)
         return {
             "format": FORMAT,
             "model": {"name": question.model, "path": str(self._engine.model.path)},
             **generation_json(generation),
-            "settings": settings_used(question, generation, self._engine, asked),
+            "settings": settings_of_answer(question, generation, self._engine),
         }
 
     def _fitting(self, question: Question | None) -> Question:

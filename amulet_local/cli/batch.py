@@ -21,7 +21,7 @@ from amulet_local.cli.loading import loaded
 from amulet_local.cli.named_method import with_method
 from amulet_local.cli.options import AskingOptions
 from amulet_local.cli.question import read_settings
-from amulet_local.cli.settings_used import settings_asked
+from amulet_local.cli.settings_used import settings_of_question
 from amulet_local.cli.supervised import needs_child
 from amulet_local.cli.terminal import StatusLine, note, separator, stderr_is_terminal
 from amulet_local.common import private_files
@@ -368,17 +368,12 @@ def _asked(question: Question, method: str | None) -> dict[str, Any]:
     from amulet_local.answering.request import choose_method
     from amulet_local.loading.model_store import find_model, names_of
     from amulet_local.preferences.user_settings import settings_of_model
-    from amulet_local.steering.presets import choose_strength
 
     path = find_model(question.model)
-    own = settings_of_model(names_of(question.model, path))
-    name = choose_method(method, has_preference=bool(question.preferences)).name
-    strength = choose_strength(name, question.amulet, question.preset, own=own)
-    settings = settings_asked(
+    settings = settings_of_question(
         question,
-        method=name,
-        asked=strength.amulet,
-        own=own.strength,
+        method=choose_method(method, has_preference=bool(question.preferences)).name,
+        own=settings_of_model(names_of(question.model, path)),
         preferences=[item.label for item in question.preferences],
     )
     return {"model": {"name": question.model, "path": str(path)}, "settings": settings}

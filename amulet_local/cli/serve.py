@@ -33,7 +33,7 @@ from amulet_local.params.sampling import SamplingParams
 if TYPE_CHECKING:
     from amulet_local.params.runtime import RuntimeParams
     from amulet_local.server.limits import Access
-    from amulet_local.server.served_model import ServedModel
+    from amulet_local.server.served_model import Defaults, ServedModel
 
 _SWITCH_SECONDS = 0.001
 """How long the thread that computes waits for the one that sends; Python's default is 5 ms."""
@@ -250,8 +250,8 @@ def _check_counts(options: ServeOptions) -> None:
             )
 
 
-def _defaults(options: ServeOptions) -> dict[str, Any]:
-    """Fields for requests that say nothing, checked.
+def _defaults(options: ServeOptions) -> Defaults:
+    """What holds for requests that say nothing, checked.
 
     Raises:
         AmuletError: they can't be used.
@@ -259,6 +259,7 @@ def _defaults(options: ServeOptions) -> dict[str, Any]:
     from amulet_local.preferences.preference import resolve
     from amulet_local.preferences.user_settings import UserModelSettings
     from amulet_local.server.fields import chat_fields
+    from amulet_local.server.served_model import Defaults
 
     for text in (*(options.preference or ()), *(options.avoid or ())):
         check_text("--preference", text)
@@ -276,7 +277,9 @@ def _defaults(options: ServeOptions) -> dict[str, Any]:
         from amulet_local.steering.presets import preset_named
 
         fields["preset"] = preset_named(options.preset).name
-    return fields
+    named = {"n_predict": "max_tokens"}
+    sources = {name: options.sources.get(named.get(name, name), "flag") for name in fields}
+    return Defaults(fields=fields, sources=sources)
 
 
 def _sampling(options: ServeOptions) -> dict[str, Any]:

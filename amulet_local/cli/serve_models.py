@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from amulet_local.cli.inputs import chosen_model
 from amulet_local.cli.loading import loading_progress
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from amulet_local.server.models import Models
     from amulet_local.server.profiles import ServedProfiles
     from amulet_local.server.served_embedder import ServedEmbedder
-    from amulet_local.server.served_model import ServedModel
+    from amulet_local.server.served_model import Defaults, ServedModel
 
 GB = 10**9
 
@@ -39,7 +39,7 @@ def models_named(options: ServeOptions) -> Uses:
 
 
 def models_of(
-    options: ServeOptions, runtime: RuntimeParams, defaults: dict[str, Any], status: StatusLine
+    options: ServeOptions, runtime: RuntimeParams, defaults: Defaults, status: StatusLine
 ) -> Models:
     """The models that answer; none is loaded yet.
 
@@ -98,7 +98,7 @@ def _loading(
     names: ModelNames,
     options: ServeOptions,
     runtime: RuntimeParams,
-    defaults: dict[str, Any],
+    defaults: Defaults,
     status: StatusLine,
     profiles: ServedProfiles | None,
 ) -> Callable[[Callable[[], bool]], ServedModel]:
@@ -106,7 +106,7 @@ def _loading(
 
     def load(_ending: Callable[[], bool]) -> ServedModel:
         from amulet_local.engine import Engine
-        from amulet_local.server.served_model import Defaults, ServedModel
+        from amulet_local.server.served_model import ServedModel
 
         engine = Engine(model, runtime, load_progress=loading_progress(model, status.show))
         try:
@@ -124,7 +124,7 @@ def _loading(
             engine,
             pool,
             names,
-            Defaults(fields=defaults),
+            defaults,
             has_strict_fields=options.strict_fields,
             tags=parts(options.tags),
             adapters=runtime.lora,

@@ -5,6 +5,7 @@ Knows nothing about what they do.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from amulet_local.cli.flags import (
     profile_option,
     switch,
 )
+from amulet_local.cli.options import SOURCES
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.option import PREFERENCE, RUNTIME, changeable, some_of, with_help
 from amulet_local.params.runtime import RuntimeParams
@@ -50,6 +52,7 @@ CHUNK = 64
 class ServeOptions:
     """Options of `serve`."""
 
+    sources: Mapping[str, str] = field(default_factory=dict, metadata=SOURCES)
     model: Annotated[
         list[str] | None,
         typer.Option(

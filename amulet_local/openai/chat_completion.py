@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field, PlainValidator, create_model
 
 from amulet_local.answering.answer_stream import AnswerStream
+from amulet_local.answering.settings_used import Asked
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.llama import native
 from amulet_local.loading.open_model import OpenModel
@@ -31,12 +32,23 @@ from amulet_local.preferences.preference import (
     resolve,
 )
 from amulet_local.preferences.user_settings import UserModelSettings
-from amulet_local.steering.presets import adjusted_strength, placement_of
+from amulet_local.steering.presets import adjusted_strength, placement_of, preset_named
 
 MAX_CHOICES = 128
 """Most answers to one request; OpenAI's limit."""
 
 MAX_TOP_LOGPROBS = 100
+
+REQUEST = "request"
+"""Where a setting came from that a request has."""
+
+_SETTINGS = {
+    "max_completion_tokens": "max_tokens",
+    "n_predict": "max_tokens",
+    "mirostat_mode": "mirostat",
+    "response_format": "json_schema",
+}
+"""What fields set that are called otherwise."""
 
 _N_SEEDS = 2**32 - 1
 
@@ -259,7 +271,7 @@ class ChatCompletionFields(_StrengthFields):
         Raises:
             InvalidParameterError: `amulet` comes with single values, or with a preset.
         """
-        changes = {name: value for name in CHANGEABLE if (value := getattr(self, name)) is not None}
+        changes = self._changes
         if not changes:
             return self.amulet
         if self.amulet is not None:
@@ -267,6 +279,44 @@ class ChatCompletionFields(_StrengthFields):
                 f"amulet and {', '.join(changes)} exclude each other; give only one"
             )
         return adjusted_strength(self.preset, changes, own=own)
+
+    @property
+    def _changes(self) -> dict[str, Any]:
+        """Single values of the strength."""
+        return {name: value for name in CHANGEABLE if (value := getattr(self, name)) is not None}
+
+    @property
+    def _placed(self) -> Placement | None:
+        """Where preferences go; None where there is no template that they go into."""
+        return self.placement or placement_of(self.preset)
+
+    def asked(
+        self, sampling: SamplingParams, own: UserModelSettings, sources: Mapping[str, str]
+    ) -> Asked:
+        """What an answer's settings are told from.
+
+        Args:
+            sampling: of this answer.
+            own: what the user keeps for the model.
+            sources: what each field was given by.
+
+        Raises:
+            As `strength`.
+        """
+        amulet = self.strength(own)
+        start = None if self.amulet is None else sources["amulet"]
+        if self.preset is not None:
+            start = f"preset {preset_named(self.preset).name}"
+        return Asked(
+            sources={_SETTINGS.get(name, name): source for name, source in sources.items()},
+            params=(sampling,),
+            amulet=amulet,
+            preset=self.preset if amulet is None else None,
+            changes=self._changes,
+            strength_from=start,
+            placement=self._placed,
+            own=own,
+        )
 
 
 def _json_schema(response_format: Mapping[str, Any] | None) -> Any:
@@ -325,10 +375,11 @@ def create_chat_completion(
         n_logprobs=fields.n_logprobs,
         n=fields.n,
     )
-    calls = [
-        fields.arguments(sampling, model.own_settings)
-        for sampling in choices(fields.sampling(model.n_ctx), fields.n)
-    ]
+    samplings = choices(fields.sampling(model.n_ctx), fields.n)
+    own = model.own_settings
+    calls = [fields.arguments(sampling, own) for sampling in samplings]
+    given = {name for name in fields.model_fields_set if getattr(fields, name) is not None}
+    answers.asked = fields.asked(samplings[0], own, dict.fromkeys(given, REQUEST))
     first = stream(messages, **calls[0], trace=fields.n_logprobs)
     streams = (
         stream(messages, **call, trace=fields.n_logprobs) if index else first

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
+from amulet_local.answering.settings_used import Asked, settings_used
 from amulet_local.common.results import (
     Alternative,
     Chunk,
@@ -32,9 +33,11 @@ class Answers(ABC):
     Attributes:
         id: of the completion.
         whole_object, piece_object, prefix: what OpenAI calls it.
+        asked: what the answer under way was asked for; where it is None, settings aren't said.
     """
 
     whole_object = piece_object = prefix = ""
+    asked: Asked | None = None
 
     def __init__(
         self,
@@ -114,17 +117,23 @@ class Answers(ABC):
 
     def _ending_of(self, generation: Generation) -> dict[str, Any]:
         """What is said besides of an answer that is complete, and the warnings of all before it."""
-        return {
-            "amulet": {
-                "warnings": list(self._warnings),
-                "preset": generation.preset,
-                "guidance_scale": generation.guidance_scale,
-                "applied": generation.applied and dataclasses.asdict(generation.applied),
-                "preferences": list(generation.preferences),
-                "method": generation.method,
-                "reasoning_tokens": generation.usage.reasoning_tokens,
-            }
+        said: dict[str, Any] = {
+            "warnings": list(self._warnings),
+            "preset": generation.preset,
+            "guidance_scale": generation.guidance_scale,
+            "applied": generation.applied and dataclasses.asdict(generation.applied),
+            "preferences": list(generation.preferences),
+            "method": generation.method,
+            "reasoning_tokens": generation.usage.reasoning_tokens,
         }
+        if self.asked is not None:
+            said["settings"] = settings_used(
+                self.asked,
+                method=generation.method,
+                preferences=generation.preferences,
+                seed=generation.seed,
+            )
+        return {"amulet": said}
 
     def _in_words(self, warning: str) -> str:
         """A warning as its reader is to have it."""

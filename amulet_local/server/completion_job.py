@@ -14,10 +14,11 @@ from dataclasses import replace
 from typing import Any
 
 from amulet_local.answering.request import Request
+from amulet_local.answering.settings_used import Asked
 from amulet_local.common.errors import AmuletError, InvalidParameterError, QueueFullError
 from amulet_local.common.results import Chunk
 from amulet_local.llama.rows import Progress
-from amulet_local.openai.chat_completion import MAX_CHOICES, choices
+from amulet_local.openai.chat_completion import MAX_CHOICES, REQUEST, choices
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.server.completion_prompt import CompletionPrompt
 from amulet_local.server.fields import STRENGTH, ServedFields
@@ -69,7 +70,7 @@ class CompletionJob:
         self._warnings = (*unknown, *self._prompt.unread)
         model_name = model.names.find(body.get("model"))
         fills_gap = self._prompt.fills_gap(body, model.vocabulary)
-        self._body = model.completed(body, model_name, user, fills_gap=fills_gap)
+        self._body, self._sources = model.completed(body, model_name, user, fills_gap=fills_gap)
         self.fields = fields = self._prompt.fields(self._body)
         self._warnings += tuple(_unfollowed(body, fields))
         self._place = self._chosen_place(fields.id_slot)
@@ -178,6 +179,8 @@ class CompletionJob:
             body |= changes
             fields, request = await asyncio.to_thread(self._changed, body)
             self._body, self.fields = body, fields
+            self._sources |= dict.fromkeys(changes, REQUEST)
+            self.answers.asked = self._asked()
             if self._ticket is not None:
                 self._ticket.change(request)
         return followed(request)
@@ -245,7 +248,14 @@ class CompletionJob:
                 raise
             self._index, self._ticket = index, ticket
             self.answers.expect(request, ticket)
+            self.answers.asked = self._asked()
             return ticket
+
+    def _asked(self) -> Asked:
+        """What the answer under way is asked for."""
+        sampling = self._samplings[self._index % len(self._samplings)]
+        sources = {name: self._sources[name] for name in self._body}
+        return self.fields.asked(sampling, self._model.engine.own_settings, sources)
 
     def _reporting(self, deliver: Callable[[PromptProgress], None]) -> Progress:
         """What hands over how far the prompts are; the first call says what is in memory.

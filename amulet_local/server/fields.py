@@ -137,6 +137,10 @@ class TextFields(ServedFields):
     parse_special: bool = True
     best_of: int | None = None
 
+    @property
+    def _placed(self) -> None:
+        """Nowhere: it is a line before the text."""
+
     def _check_together(self) -> None:
         super()._check_together()
         if self.best_of not in (None, 1, self.n):

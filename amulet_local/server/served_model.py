@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.engine import Engine
 from amulet_local.llama.adapters import Adapter, scale_warning
 from amulet_local.llama.vocabulary import Vocabulary
+from amulet_local.openai.chat_completion import REQUEST
 from amulet_local.params.scaled_files import MAX_SCALE
 from amulet_local.server.client_fields import understood
 from amulet_local.server.fields import LENGTHS, STRENGTH
@@ -24,7 +25,22 @@ from amulet_local.serving.pool import Pool
 WISHES = ("preference", "avoid")
 """Fields that say what is wanted of answers."""
 
+MODELS_NAME = "the model's name"
+PROFILE = "profile"
+
 _log = logging.getLogger("amulet_local.server")
+
+
+class Completed(NamedTuple):
+    """A body with everything in it that holds for it.
+
+    Attributes:
+        body: the fields.
+        sources: what each of them was given by.
+    """
+
+    body: dict[str, Any]
+    sources: dict[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +49,11 @@ class Defaults:
 
     Attributes:
         fields: of a request's body: preference, avoid, preset, guidance_scale, kl_budget, ...
+        sources: what each of them was given by.
     """
 
     fields: Mapping[str, Any] = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def strength(self) -> Mapping[str, Any]:
@@ -147,7 +165,7 @@ class ServedModel:
 
     def completed(
         self, body: Mapping[str, Any], model_name: ModelName, user: object, *, fills_gap: bool
-    ) -> dict[str, Any]:
+    ) -> Completed:
         """A body with what it leaves open: of the model's name, of who asks, and the defaults.
 
         Args:
@@ -165,7 +183,11 @@ class ServedModel:
                 model=self.engine.model,
                 own=self.engine.own_settings,
             )
-        return self.defaults.under({**learned, **body}, model_name, fills_gap=fills_gap)
+        whole = self.defaults.under({**learned, **body}, model_name, fills_gap=fills_gap)
+        named = dict.fromkeys(["preference"] if model_name.preferences else [], MODELS_NAME)
+        given = dict.fromkeys((name for name in body if body[name] is not None), REQUEST)
+        sources = {**self.defaults.sources, **dict.fromkeys(learned, PROFILE), **named, **given}
+        return Completed(whole, {name: sources[name] for name in whole})
 
     def understood(
         self, body: Mapping[str, Any], known: Collection[str], unread: Sequence[str] = ()

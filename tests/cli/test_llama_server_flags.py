@@ -87,11 +87,14 @@ def test_a_command_line_for_llama_cli_asks_the_same(call: CallCli) -> None:
 
 def test_sampling_of_the_command_line_is_what_requests_leave_open() -> None:
     given = {"temperature": 0.8, "seed": 42, "max_tokens": -1, "top_k": 20}
-    assert _defaults(ServeOptions(sampling=given)) == {
-        "temperature": 0.8,
-        "seed": 42,
-        "top_k": 20,
-        "n_predict": -1,
+    sources = {"temperature": "flag", "seed": "environment", "max_tokens": "environment"}
+    defaults = _defaults(ServeOptions(sampling=given, sources={**sources, "top_k": "flag"}))
+    assert defaults.fields == {"temperature": 0.8, "seed": 42, "top_k": 20, "n_predict": -1}
+    assert defaults.sources == {
+        "temperature": "flag",
+        "seed": "environment",
+        "top_k": "flag",
+        "n_predict": "environment",
     }
 
 

@@ -124,6 +124,18 @@ def test_it_answers_as_llama_cpp_python_does(tiny_f32_path: Path) -> None:
     assert pieces[-1]["choices"] == expected_pieces[-1]["choices"]
 
 
+def test_each_setting_says_where_it_came_from(engine: Engine) -> None:
+    fields: dict[str, Any] = {"preference": "formal", "preset": "strong", "max_gain": 2.0}
+    settings = chat(engine, **fields, mirostat_mode=2)["amulet"]["settings"]
+    names = ("preference", "preset", "max_gain", "kl_target", "seed", "mirostat", "top_p")
+    assert [(settings[name]["value"], settings[name]["from"]) for name in names] == [
+        *[(["formal"], "request"), ("strong", "request"), (2.0, "request")],
+        *[(0.2, "preset strong"), (5, "request"), (2, "request"), (0.95, "default")],
+    ]
+    drawn = chat(engine, seed=None)["amulet"]["settings"]["seed"]
+    assert (type(drawn["value"]), drawn["from"]) == (int, "default")
+
+
 def test_what_applied_and_what_to_know_stand_under_amulet(engine: Engine) -> None:
     fields: dict[str, Any] = {"preference": "formal", "guidance_scale": 30.0, "temperature": 0.0}
     said = chat(engine, **fields)["amulet"]

@@ -116,7 +116,7 @@ def running(
         if hold is not None:
             hold.wait()
         pool = engine.pool(places=places, waiting=waiting, scheduler=scheduler)
-        given = Defaults(fields=defaults or {})
+        given = Defaults(fields=defaults or {}, sources=dict.fromkeys(defaults or {}, "flag"))
         profiles = None if profile is None else ServedProfiles(profile)
         return ServedModel(
             engine,

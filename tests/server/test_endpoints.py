@@ -73,7 +73,7 @@ def test_a_trace_has_the_tokens_that_the_text_is_made_of(server: Server) -> None
         assert "".join(texts) == choice["delta"]["content"]
     assert set(pieces[-1]["amulet"]) == {
         *("warnings", "preset", "guidance_scale", "applied", "preferences", "method"),
-        "reasoning_tokens",
+        *("reasoning_tokens", "settings"),
     }
     assert pieces[-1]["timings"]["predicted_n"] == 6
 
@@ -108,6 +108,10 @@ def test_a_change_holds_from_the_next_token_on(server: Server) -> None:
         pieces = [json.loads(line[6:]) for line in lines if line != "data: [DONE]"]
     assert pieces[-1]["amulet"]["preset"] == "paper"
     assert pieces[-1]["amulet"]["preferences"] == ["formal"]
+    settings = pieces[-1]["amulet"]["settings"]
+    assert settings["preference"] == {"value": ["formal"], "from": "request"}
+    assert settings["preset"] == {"value": "paper", "from": "request"}
+    assert settings["guidance_scale"]["from"] == "preset paper", "the change before it is replaced"
     gone = server.client.post("/v1/amulet/control", json={"id": key, "preset": "paper"})
     assert gone.status_code == 404
 
@@ -186,6 +190,60 @@ def test_the_server_s_defaults_hold_for_those_who_say_nothing(engine: Engine) ->
         assert followed(model="smollm2+creative", preference="formal")[0] == ["formal"]
         assert followed(method="base")[0] == []
         assert followed(preference=[])[0] == []
+
+
+def settings_of(answer: httpx.Response, *names: str) -> list[tuple[Any, str]]:
+    """Values of settings, and where they came from."""
+    settings = answer.json()["amulet"]["settings"]
+    return [(settings[name]["value"], settings[name]["from"]) for name in names]
+
+
+def test_an_answer_says_where_each_of_its_settings_came_from(engine: Engine) -> None:
+    defaults = {"preference": ["concise"], "guidance_scale": 2.0, "top_k": 7, "n_predict": 3}
+    names = ("preference", "guidance_scale", "top_k", "max_tokens", "temperature", "echo_guard")
+    with running(engine, defaults=defaults) as server:
+        body: dict[str, Any] = {"messages": HI}
+        assert settings_of(server.client.post("/v1/chat/completions", json=body), *names) == [
+            *[(["concise"], "flag"), (2.0, "flag"), (7, "flag"), (3, "flag"), (0.2, "default")],
+            (True, "preset balanced"),
+        ]
+        given = {"max_guidance": 1.5, "top_k": 5, "temperature": 0.0, "seed": 9}
+        asked = server.chat(**given, model="smollm2+creative")
+        assert settings_of(asked, *names, "method", "seed", "placement") == [
+            (["creative"], "the model's name"),
+            *[(1.5, "request"), (5, "request"), (4, "request"), (0.0, "request")],
+            *[(True, "preset balanced"), ("amulet", "default"), (9, "request")],
+            ("contrast", "preset balanced"),
+        ]
+        mixed = server.chat(avoid="verbose", preset="strong", placement="system")
+        assert settings_of(mixed, "preference", "preset", "placement", "guidance_scale") == [
+            (["concise", "verbose:-1"], "flag and request"),
+            *[("strong", "request"), ("system", "request"), (2.0, "preset strong")],
+        ]
+        whole = server.chat(amulet={"guidance_scale": 3.0})
+        assert settings_of(whole, "guidance_scale", "echo_guard") == [
+            *[(3.0, "request"), (False, "request")]
+        ]
+        plain = server.chat(method="base").json()["amulet"]["settings"]
+        assert plain["method"] == {"value": "base", "from": "request"}
+        assert not {"preference", "guidance_scale", "placement"} & plain.keys()
+
+
+def test_every_protocol_says_the_settings(server: Server) -> None:
+    wishes = {"preference": "formal", "guidance_scale": 2.0}
+    for path, body in (
+        ("/v1/completions", {"prompt": "Hi", "max_tokens": 2}),
+        ("/completion", {"prompt": "Hi", "n_predict": 2}),
+        ("/api/chat", {"messages": HI, "options": {"num_predict": 2}, "stream": False}),
+        ("/v1/messages", {"messages": HI, "max_tokens": 2}),
+        ("/v1/responses", {"input": "Hi", "max_output_tokens": 2}),
+    ):
+        answer = server.client.post(path, json=body | wishes)
+        assert settings_of(answer, "preference", "guidance_scale", "max_tokens") == [
+            *[(["formal"], "request"), (2.0, "request"), (2, "request")]
+        ], path
+        has_placement = "placement" in answer.json()["amulet"]["settings"]
+        assert has_placement is ("prompt" not in body), "a text has no template"
 
 
 def test_what_is_running_ends_cleanly_when_the_server_is_told_to_end(engine: Engine) -> None:

@@ -156,7 +156,7 @@ def test_options_name_models_or_a_folder_of_them(tmp_path: Path) -> None:
 
     def names(**options: Any) -> list[str]:
         given = ServeOptions(**options)
-        models = models_of(given, RuntimeParams(), {}, StatusLine(enabled=False))
+        models = models_of(given, RuntimeParams(), Defaults(), StatusLine(enabled=False))
         return [file.names.main for file in models.files]
 
     assert names(models_dir=str(tmp_path)) == ["x", "y-00001-of-00002"]
@@ -190,7 +190,7 @@ def test_a_folder_may_hold_anything_and_each_model_says_its_own(
     except OSError:  # file systems with names in UTF-8 alone
         odd = b""
     options = ServeOptions(models_dir=str(tmp_path), parallel=1)
-    models = models_of(options, RuntimeParams(n_ctx=256), {}, StatusLine(enabled=False))
+    models = models_of(options, RuntimeParams(n_ctx=256), Defaults(), StatusLine(enabled=False))
     server = Server(models, Access(), Limits())
     try:
         assert server.ready.wait(60)

@@ -105,6 +105,9 @@ def test_the_strength_that_was_learned_goes_with_it(engine: Engine, me: Profile)
             return float(server.chat(messages=HI, **body).json()["amulet"]["guidance_scale"])
 
         assert scale() == pytest.approx(1.5 * factor)
+        settings = server.chat(messages=HI).json()["amulet"]["settings"]
+        sources = [settings[name]["from"] for name in ("preference", "guidance_scale", "max_gain")]
+        assert sources == ["profile", "profile", "preset balanced"]
         assert scale(preset="strong") == 2.0
         assert scale(guidance_scale=3.0) == 3.0
 
