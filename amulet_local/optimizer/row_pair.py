@@ -122,6 +122,11 @@ class RowPair:
         logits = self.preference[np.asarray(tokens)].astype(np.float64)
         return float(np.exp(logits - self.normaliser).sum())
 
+    def plain_share(self, tokens: Sequence[int] | Tokens) -> float:
+        """The same under l0."""
+        logits = self.plain[np.asarray(tokens)].astype(np.float64)
+        return float(np.exp(logits - self.plain_normaliser).sum())
+
     def gain(self, tokens: Sequence[int]) -> float:
         """By how many nats l1 makes it likelier than l0 does that one of these tokens comes.
 

@@ -65,6 +65,8 @@ class AmuletParams(StrictParams):
             isn't in its text.
         decline_guard: an answer doesn't begin by declining ("I'm sorry, but I can't ...") where the
             plain one wouldn't begin like that.
+        script_guard: letters of a script that neither the prompts nor the answer has don't come,
+            unless a row by itself goes on in one.
         form_guard: what the preferences ask for that can be counted ("in lower case", "without
             commas", "in at most 40 words") is kept, at any scale: the tokens that would
             break it aren't offered. Off where a grammar or schema says what the answer is.
@@ -239,6 +241,15 @@ class AmuletParams(StrictParams):
             "--decline-guard",
             GUARDS,
             "Don't let the preference make the model decline what it answers plainly.",
+            kind="switch",
+        ),
+    ] = False
+    script_guard: Annotated[
+        bool,
+        Option(
+            "--script-guard",
+            GUARDS,
+            "Don't let the strength slip a word of another script into the answer.",
             kind="switch",
         ),
     ] = False

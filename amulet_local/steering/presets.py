@@ -39,6 +39,7 @@ SWITCHED_ON: dict[str, Any] = dict.fromkeys(
     (
         "echo_guard",
         "decline_guard",
+        "script_guard",
         "form_guard",
         "draw_guard",
         "end_guard",

@@ -82,7 +82,7 @@ class Step:
         self.rows = self.reference.only(tokens)
         self._is_settled = True
 
-    def refuse(self, tokens: Sequence[int]) -> None:
+    def refuse(self, tokens: Sequence[int] | Tokens) -> None:
         """Rule these tokens out; before any guard narrows the choice down to `tokens`."""
         assert self.tokens is None
         self.rows = self._possible = self.rows.without(tokens)

@@ -128,3 +128,10 @@ def in_itself(words: Sequence[str]) -> list[str]:
     """
     said = (_IN_ITSELF.get(_ENGLISH.get(word, "")) for word in words)
     return list(dict.fromkeys(phrase for phrase in said if phrase))
+
+
+def mentioned(text: str) -> frozenset[str]:
+    """The English names, in lower case, of all languages that a text names in whatever language."""
+    words = re.findall(r"[^\W_]+(?:-[^\W_]+)*", text.lower())
+    others = (name for name in _ENGLISH if not re.search("[a-z]", name) and name in text)
+    return frozenset(_ENGLISH[name] for name in (*words, *others) if name in _ENGLISH)

@@ -19,6 +19,7 @@ from amulet_local.preferences.form.lines import lines_of
 from amulet_local.preferences.form.parts import parts_of
 from amulet_local.preferences.form.quoted import QUOTED
 from amulet_local.preferences.form.said_texts import said_texts
+from amulet_local.preferences.form.writing import writing_of
 
 __all__ = ["ANY_FORM", "Case", "Count", "Form", "Questions", "form_of"]
 
@@ -66,8 +67,8 @@ def form_of(wish: str) -> Form:
     text = _TYPED_SO.sub(
         lambda found: _TYPED.get(found[0].lower(), found[0]), wish.translate(_MARKS)
     )
+    form = writing_of(text)
     text = " ".join(in_english(text).split())
-    form = Form()
     if _ABOUT.search(text):
         return form
     for read in (lines_of, said_texts, characters_of, parts_of):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Literal, NamedTuple, TypeAlias
 
+from amulet_local.text.scripts import SCRIPTS
+
 Case: TypeAlias = Literal["lower", "upper", "title"]
 Questions: TypeAlias = Literal["all", "first", "last"]
 
@@ -55,6 +57,7 @@ class Form:
         first_mark: what it begins with where it is a list or a table, "1.", "-", "- [ ]" or "|".
         has_heading: whether it begins with a heading in Markdown.
         below: what stands below it, "P.S." with a text or "#" with a tag.
+        script: in which it is written, by its name in text/scripts.py.
     """
 
     without: frozenset[str] = frozenset()
@@ -82,6 +85,7 @@ class Form:
     first_mark: str = ""
     has_heading: bool = False
     below: str = ""
+    script: str = ""
 
     def __bool__(self) -> bool:
         """Whether it asks for anything."""
@@ -154,6 +158,8 @@ class Form:
             kinds.append("a heading first")
         if self.below:
             kinds.append(f"{self.below!r} below it")
+        if self.script:
+            kinds.append(f"in {SCRIPTS[self.script].in_words}")
         return ", ".join(kinds)
 
     def without_alone(self) -> Form:

@@ -21,6 +21,7 @@ from amulet_local.steering.guards.loop_watch import LoopWatch
 from amulet_local.steering.guards.noise import NoiseGuard
 from amulet_local.steering.guards.plausibility import Plausibility
 from amulet_local.steering.guards.reasoning import ReasoningGate
+from amulet_local.steering.guards.script import ScriptGuard
 
 GUARDS: tuple[type[Guard], ...] = (
     FormGuard,
@@ -34,6 +35,7 @@ GUARDS: tuple[type[Guard], ...] = (
     NoiseGuard,
     EchoGuard,
     DeclineGuard,
+    ScriptGuard,
     Plausibility,
     KlBudget,
 )

@@ -11,8 +11,6 @@ from __future__ import annotations
 import codecs
 from collections.abc import Sequence
 
-import numpy as np
-
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.steering.guards.base import Guard, Surroundings
 from amulet_local.steering.instructions import text_of
@@ -103,9 +101,8 @@ class DeclineGuard(Guard):
 
     def _probability(self, step: Step) -> float:
         """With which the plain answer begins as one that declines."""
-        plain, normaliser = step.reference.plain, step.reference.plain_normaliser
         tokens = [token for word in _FIRST_WORDS for token in self._saying(word)]
-        return float(np.exp(plain[tokens].astype(np.float64) - normaliser).sum())
+        return step.reference.plain_share(tokens)
 
     def _saying(self, word: str) -> list[int]:
         return self._vocabulary.word_starts.saying(word)

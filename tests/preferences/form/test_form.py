@@ -37,7 +37,7 @@ TOO_FAR_APART = (
 
 THOUGHT_OF_LATER = (
     *("mentions", "emojis", "about_words", "least_words", "words_of_sentences"),
-    *("questions", "lines", "first_mark", "has_heading", "below", "marks"),
+    *("questions", "lines", "first_mark", "has_heading", "below", "marks", "script"),
 )
 """What the writer of the wishes wasn't asked for."""
 
@@ -287,3 +287,49 @@ def test_the_wishes_that_the_documentation_names_are_read() -> None:
     wishes = [wish.strip() for row in rows for wish in row.split(";")]
     assert len(wishes) > 20
     assert [wish for wish in wishes if not form_of(wish)] == []
+
+
+@pytest.mark.parametrize(
+    ("wish", "script"),
+    [
+        ("in Chinese", "chinese"),
+        ("用中文回答", "chinese"),
+        ("请用中文回答", "chinese"),
+        ("日本語で答えてください", "chinese"),
+        ("in simplified Chinese, friendly", "chinese"),
+        ("russian pls", "cyrillic"),
+        ("Отвечай по-русски", "cyrillic"),
+        ("на русском, коротко", "cyrillic"),
+        ("auf Russisch", "cyrillic"),
+        ("I'm learning Russian, so write everything in Russian", "cyrillic"),
+        ("Could you answer in Greek?", "greek"),
+        ("translate it into Thai", "thai"),
+        ("한국어로 답해줘", "hangul"),
+        ("speak only hindi", "devanagari"),
+        ("write your whole answer in Arabic", "arabic"),
+    ],
+)
+def test_a_language_is_written_in_its_script(wish: str, script: str) -> None:
+    assert form_of(wish) == Form(script=script)
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [
+        "not in Chinese",
+        "don't answer in Russian",
+        "like a Russian novelist",
+        "with a Chinese proverb",
+        "in Chinese and English",
+        "in Chinese with English in brackets",
+        "in Japanese romaji",
+        "in Hindi, written in Latin letters",
+        "first sentence in Russian",
+        "explain it in Russian terms",
+        "Korean style",
+        "in Spanish",
+        "in Serbian",
+    ],
+)
+def test_what_isnt_all_of_the_answer_says_nothing_of_its_script(wish: str) -> None:
+    assert form_of(wish).script == ""

@@ -25,6 +25,7 @@ from amulet_local.steering.guards.form.sentence_ends import (
 )
 from amulet_local.steering.guards.form.spelling import NoContractions, TitleCase
 from amulet_local.steering.guards.form.structure import Below, LineCount
+from amulet_local.steering.guards.form.written import InScript
 from amulet_local.steering.step import Step
 from amulet_local.text.layout import count_words
 
@@ -134,6 +135,8 @@ def _holds(form: Form) -> list[Hold]:
         holds.append(NoContractions())
     if form.case == "title":
         holds.append(TitleCase())
+    if form.script:
+        holds.append(InScript(form.script))
     if form.without_words:
         holds.append(NoWords(form.without_words))
     if form.sentences:
