@@ -126,7 +126,8 @@ INSTEAD: Mapping[tuple[str, ...], str] = {
     ("--list-devices",): "use amulet-local doctor",
     ("--cache-list", "-cl"): "use amulet-local models",
     ("--completion-bash",): "use amulet-local --show-completion",
-    ("--no-mmap", "--mlock"): "use --load-mode none or --load-mode mlock",
+    ("--no-mmap",): "use --load-mode none",
+    ("--mlock",): "use --load-mode mlock",
     (
         "--override-kv",
         "--override-tensor",

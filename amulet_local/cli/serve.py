@@ -260,6 +260,7 @@ def _defaults(options: ServeOptions) -> Defaults:
     from amulet_local.preferences.user_settings import UserModelSettings
     from amulet_local.server.fields import chat_fields
     from amulet_local.server.served_model import Defaults
+    from amulet_local.steering.presets import preset_named
 
     for text in (*(options.preference or ()), *(options.avoid or ())):
         check_text("--preference", text)
@@ -267,16 +268,12 @@ def _defaults(options: ServeOptions) -> Defaults:
     fields = given(
         preference=options.preference or None,
         avoid=options.avoid or None,
-        preset=options.preset,
+        preset=None if options.preset is None else preset_named(options.preset).name,
         **read(AmuletParams.options, options.strength),
         **_sampling(options),
         verbose=True if "verbose" in options.runtime else None,
     )
     chat_fields(fields).arguments(None, UserModelSettings())
-    if options.preset is not None:
-        from amulet_local.steering.presets import preset_named
-
-        fields["preset"] = preset_named(options.preset).name
     named = {"n_predict": "max_tokens"}
     sources = {name: options.sources.get(named.get(name, name), "flag") for name in fields}
     return Defaults(fields=fields, sources=sources)

@@ -62,6 +62,10 @@ class NativeLog:
         """Forget what was logged so far."""
         self._lines.clear()
 
+    def has(self, text: str) -> bool:
+        """Whether a line since `mark` has this in it."""
+        return any(text in line for _, line in self._lines)
+
     def last_error(self) -> str:
         """The last error or warning since `mark`, one line, empty if there was none.
 

@@ -59,6 +59,7 @@ class Model:
         header: the file's checked header.
         tensor_shapes: of every tensor by name, those of a split model's other files included.
         vocabulary: tokens, their text, and the tokenizer.
+        is_unlocked: whether the system refused to lock the weights in memory, as was asked.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class Model:
                 f"llama.cpp can't load {self.path.name}: "
                 f"{library.log.last_error() or 'it gives no reason'}"
             )
+        self.is_unlocked = library.log.has(native.NOT_LOCKED)
         self.vocabulary = Vocabulary(self._pointer)
         if llama_cpp.llama_model_has_encoder(self._pointer) or llama_cpp.llama_model_is_diffusion(
             self._pointer

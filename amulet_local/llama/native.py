@@ -72,6 +72,8 @@ FILE_TYPES = {
 
 FLASH_ATTENTION = {"auto": -1, "off": 0, "on": 1}
 LOAD_MODES = {"auto": -1, "none": 0, "mmap": 1, "mlock": 3}
+NOT_LOCKED = "failed to mlock"
+"""What llama.cpp logs where the system locks no more memory for a process."""
 SPLIT_MODES = {"none": 0, "layer": 1, "row": 2}
 POOLING_NONE = 0
 BYTE_PAIRS = 2

@@ -25,6 +25,7 @@ from amulet_local.loading.runtime_setup import (
     check_memory,
     context_settings,
     load_adapters,
+    lock_warning,
     model_settings,
     positions_warning,
     resolve_gpu_layers,
@@ -135,6 +136,7 @@ def load_parts(
             warnings=(
                 *runtime_warnings(runtime, n_ctx, loaded.n_ctx_train),
                 *positions_warning(wanted, n_ctx),
+                *lock_warning(is_unlocked=loaded.is_unlocked),
                 *(adapters.warnings if adapters is not None else ()),
                 *own_settings.warnings,
             ),

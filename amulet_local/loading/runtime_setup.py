@@ -5,6 +5,7 @@ Knows nothing about prompts or generations.
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
@@ -189,6 +190,27 @@ def positions_warning(wanted: int, n_ctx: int) -> tuple[str, ...]:
     return (
         f"the context is {n_ctx} tokens instead of {wanted}: this model has learned a vector for "
         f"each position, and has no more of them",
+    )
+
+
+def lock_warning(*, is_unlocked: bool) -> tuple[str, ...]:
+    """What to do where the weights were to be locked in memory and the system refused."""
+    if not is_unlocked:
+        return ()
+    limit, most = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    unlimited = resource.RLIM_INFINITY
+    if limit == unlimited:
+        return ("the weights aren't locked in memory: the system has too little that can be",)
+    raises = (
+        "`ulimit -l unlimited` before the command"
+        if most == unlimited
+        else "from the next login on a line `YOUR_NAME - memlock unlimited` in "
+        "/etc/security/limits.conf"
+    )
+    return (
+        f"the weights aren't locked in memory, of which this system lets a program lock "
+        f"{limit >> 10:,} kB; {raises} raises that, as do LimitMEMLOCK=infinity in a systemd "
+        f"unit and --ulimit memlock=-1 for a container",
     )
 
 

@@ -80,6 +80,18 @@ def _weighted(item: Mapping[str, Any]) -> list[Preference]:
         raise ValueError("the weight of a preference is too large") from None
 
 
+def _preset(value: Any) -> str | None:
+    """The name of a preset, in any case.
+
+    Raises:
+        InvalidParameterError: there is none of this name.
+    """
+    try:
+        return None if value is None else preset_named(value).name
+    except InvalidParameterError as error:
+        raise InvalidParameterError(f"preset: {error}") from None
+
+
 def _grammar(value: Any) -> str | None:
     """GBNF text, or llama-cpp-python's LlamaGrammar."""
     text = getattr(value, native.GRAMMAR_TEXT, value)
@@ -178,7 +190,7 @@ class ChatCompletionFields(_StrengthFields):
     preference: PreferenceField = None
     avoid: PreferenceField = None
     method: str | None = None
-    preset: str | None = None
+    preset: Annotated[str | None, PlainValidator(_preset)] = None
     placement: Placement | None = None
     response_prefix: str = ""
     amulet: AmuletParams | None = None
@@ -194,9 +206,9 @@ class ChatCompletionFields(_StrengthFields):
         if self.tfs_z != 1.0:
             raise InvalidParameterError("tfs_z is no sampler of llama.cpp any more; leave it out")
         if self.top_logprobs is not None and not self.logprobs:
-            raise InvalidParameterError("top_logprobs needs logprobs=True")
+            raise InvalidParameterError("top_logprobs: it needs logprobs=True")
         if self.stream_options is not None and not self.stream:
-            raise InvalidParameterError("stream_options needs stream=True")
+            raise InvalidParameterError("stream_options: it needs stream=True")
 
     @property
     def include_usage(self) -> bool:
@@ -306,7 +318,7 @@ class ChatCompletionFields(_StrengthFields):
         amulet = self.strength(own)
         start = None if self.amulet is None else sources["amulet"]
         if self.preset is not None:
-            start = f"preset {preset_named(self.preset).name}"
+            start = f"preset {self.preset}"
         return Asked(
             sources={_SETTINGS.get(name, name): source for name, source in sources.items()},
             params=(sampling,),
@@ -332,7 +344,7 @@ def _json_schema(response_format: Mapping[str, Any] | None) -> Any:
     if kind == "json_schema" and isinstance(nested, Mapping) and "schema" in nested:
         return nested["schema"]
     raise InvalidParameterError(
-        'response_format must be {"type": "text"}, {"type": "json_object"} or {"type": '
+        'response_format: must be {"type": "text"}, {"type": "json_object"} or {"type": '
         '"json_schema", "json_schema": {"schema": ...}}'
     )
 

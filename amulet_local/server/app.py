@@ -31,7 +31,7 @@ from amulet_local.server.embeddings import add_embeddings
 from amulet_local.server.failures import HttpError, as_http, log_error
 from amulet_local.server.feedback import add_feedback
 from amulet_local.server.fields import STRENGTH
-from amulet_local.server.near_addresses import near_address
+from amulet_local.server.near_addresses import done_elsewhere, near_address
 from amulet_local.server.other_protocols import add_other_protocols, error_body
 from amulet_local.server.places import add_places
 from amulet_local.server.replies import CompletionReply
@@ -221,12 +221,13 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 
 async def _no_such_thing(request: Request, error: Exception) -> Response:
-    status = getattr(error, "status_code", 404)
+    status, headers = getattr(error, "status_code", 404), getattr(error, "headers", None)
     if status == 404:
         message = f"no such address{near_address(request.url.path, _addresses(request.app))}"
     else:
-        message = "not with this method"
-    headers = getattr(error, "headers", None)
+        allowed = _methods_at(request.url.path, request.app)
+        instead = done_elsewhere(request.url.path)
+        message = f"not with {request.method}, with {' or '.join(allowed)}{instead}"
     failure = HttpError(status, message, code="not_found")
     body = error_body(request.url.path, failure.body)
     return JSONResponse(body, status_code=status, headers=headers)
@@ -239,6 +240,12 @@ def _addresses(app: FastAPI) -> dict[str, str]:
         for route in app.routes
         if isinstance(route, APIRoute) and not set("{.").intersection(route.path)
     }
+
+
+def _methods_at(path: str, app: FastAPI) -> list[str]:
+    routes = [route for route in app.routes if isinstance(route, APIRoute)]
+    found = (route.methods or () for route in routes if route.path_regex.match(path))
+    return sorted({method for methods in found for method in methods} - {"HEAD"})
 
 
 def _flag(body: dict[str, Any], name: str, default: bool) -> bool:

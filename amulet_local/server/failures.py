@@ -14,18 +14,27 @@ from amulet_local.common.errors import (
     CancelledError,
     ChatTemplateError,
     ContextCreationError,
+    EmptyPromptError,
     EngineClosedError,
     InvalidParameterError,
     InvalidRequestError,
     PromptTooLongError,
     QueueFullError,
+    UnknownMethodError,
+    UnknownPreferenceError,
 )
 from amulet_local.server.said_to_clients import for_clients
 
 RETRY_AFTER_SECONDS = 1
 
 _log = logging.getLogger("amulet_local.server")
-_PARAMETER = re.compile(r"([a-z_][a-z0-9_]{0,40})(?:\.[^:]{0,80})?:")
+_PARAMETER = re.compile(r"([a-z_][a-z0-9_]{0,40})(?:\[\d+\])?(?:\.[^:]{0,80})?:")
+_PARAMETERS = {
+    EmptyPromptError: "messages",
+    UnknownMethodError: "method",
+    UnknownPreferenceError: "preference",
+}
+"""What an error is about whose message doesn't begin with it."""
 
 
 class HttpError(Exception):
@@ -112,11 +121,12 @@ def as_http(error: Exception) -> HttpError:
             n_ctx=error.n_ctx,
         )
     if isinstance(error, InvalidRequestError):
-        found = _PARAMETER.match(message) if isinstance(error, InvalidParameterError) else None
+        found = _PARAMETER.match(message)
         code = None
         if isinstance(error, InvalidParameterError) and "no such parameter" in message:
             code = "unknown_parameter"
-        return HttpError(400, message, param=found[1] if found else None, code=code)
+        param = found[1] if found else _PARAMETERS.get(type(error))
+        return HttpError(400, message, param=param, code=code)
     if isinstance(error, ChatTemplateError):
         return HttpError(400, message, param="messages", code="chat_template_error")
     if isinstance(error, ContextCreationError):

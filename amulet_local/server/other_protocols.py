@@ -6,6 +6,7 @@ Knows nothing about how a request is answered: each becomes a chat completion, o
 from __future__ import annotations
 
 import asyncio
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
@@ -57,7 +58,8 @@ def error_body(path: str, body: dict[str, Any]) -> dict[str, Any]:
     """The error object of the protocol that an address belongs to, for that of a chat."""
     own = _ANSWERED.get(path.removeprefix("/v1"))
     if own and body["error"]["param"] == "messages":
-        body = {"error": {**body["error"], "param": own}}
+        said = re.sub("^messages(?=:)", own, body["error"]["message"])
+        body = {"error": {**body["error"], "param": own, "message": said}}
     if path.startswith("/api/"):
         return {"error": body["error"]["message"]}
     if path.removeprefix("/v1").startswith("/messages"):

@@ -82,6 +82,7 @@ def test_a_command_line_for_llama_cli_asks_the_same(call: CallCli) -> None:
     assert "a conversation is `amulet-local chat`" in call("generate", "Hi", "-cnv").err
     assert "one answer is `amulet-local generate`" in call("chat", "-st").err
     assert "use --load-mode none" in call("generate", "Hi", "--no-mmap").err
+    assert "use --load-mode mlock" in call("generate", "Hi", "--mlock").err
     assert "`amulet-local pull" in call("chat", "-hf", "a/b").err
 
 

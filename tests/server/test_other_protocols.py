@@ -100,9 +100,8 @@ def test_llama_servers_infill_needs_a_model_that_fills_in(server: Server) -> Non
 
 
 def test_addresses_that_arent_here_have_errors_of_their_protocol(server: Server) -> None:
-    for path in ("/api/pull", "/api/nothing"):
-        refused = post(server, path, model="a")
-        assert (refused.status_code, refused.json()) == (404, {"error": "no such address"})
+    refused = post(server, "/api/nothing", model="a")
+    assert (refused.status_code, refused.json()) == (404, {"error": "no such address"})
     assert post(server, "/v1/nothing").json()["error"]["code"] == "not_found"
 
 
@@ -129,6 +128,65 @@ def test_an_address_that_isnt_here_is_answered_with_the_one_that_is_meant(
     said = error if isinstance(error, str) else error["message"]
     hint = f"; did you mean {meant}?" if meant else ""
     assert (refused.status_code, said) == (404, f"no such address{hint}")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/api/pull", "`amulet-local pull NAME` downloads a model where the server runs"),
+        ("/api/create", "a wish into the field preference"),
+        ("/api/blobs/sha256:29fd", "models aren't made here"),
+        ("/api/copy", "--alias gives a model another name"),
+        ("/api/delete", "delete the file where the server runs"),
+        ("/v1/audio/speech", "text is all that this server reads and writes"),
+        ("/v1/files", "`amulet-local batch FILE`"),
+    ],
+)
+def test_what_other_servers_do_is_answered_with_what_to_do_here(
+    server: Server, path: str, words: str
+) -> None:
+    refused = post(server, path, model="a")
+    error = refused.json()["error"]
+    assert (refused.status_code, isinstance(error, str)) == (404, path.startswith("/api/"))
+    assert words in (error if isinstance(error, str) else error["message"])
+
+
+def test_another_method_is_answered_with_those_that_there_are(server: Server) -> None:
+    refused = server.client.put("/lora-adapters")
+    assert refused.status_code == 405
+    assert refused.json()["error"]["message"] == "not with PUT, with GET or POST"
+    refused = post(server, "/models/load", model="a")
+    assert (refused.status_code, "when a request names it" in refused.text) == (405, True)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "param", "words"),
+    [
+        ("/v1/chat/completions", {}, "messages", "there are none"),
+        ("/v1/chat/completions", {"messages": [{"role": "x"}]}, "messages", "the role must be"),
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": 5}]}, "messages", "int"),
+        ("/v1/chat/completions", {"messages": HI, "method": "x"}, "method", "no decoding method"),
+        ("/v1/chat/completions", {"messages": HI, "preset": "x"}, "preset", "no preset 'x'"),
+        ("/v1/chat/completions", {"messages": HI, "top_logprobs": 2}, "top_logprobs", "logprobs"),
+        (
+            "/v1/chat/completions",
+            {"messages": HI, "response_format": {"type": "x"}},
+            *("response_format", "json_schema"),
+        ),
+        ("/v1/completions", {}, "prompt", "it is empty"),
+        ("/completion", {"prompt": ""}, "prompt", "it is empty"),
+        ("/v1/responses", {"input": []}, "input", "input: there are none"),
+        ("/v1/responses", {}, "input", "must be a text"),
+        ("/tokenize", {}, "content", "must be a text"),
+    ],
+)
+def test_an_error_names_the_field_that_it_is_about(
+    server: Server, path: str, body: dict[str, Any], param: str, words: str
+) -> None:
+    refused = post(server, path, **body)
+    error = refused.json()["error"]
+    assert (refused.status_code, error["param"]) == (400, param), error
+    assert words in error["message"]
 
 
 def test_a_slash_behind_an_address_is_let_pass(server: Server) -> None:
