@@ -21,6 +21,7 @@ _KINDS = {
     "quotation marks": "quot(?:ation|e) marks?|quotes",
     "dashes": "(?:em[- ]?|en[- ]?)?dash(?:es)?|hyphens?",
     "asterisks": "asterisks?",
+    "full stops": "full stops?|periods?",
     "markdown": "markdown(?: formatting| syntax)?|formatting",
     "headings": "(?:section )?(?:headings?|headers?)",
     "bullets": "bullet(?:ed)?[- ](?:points?|lists?)|bullets|(?:numbered )?lists?",

@@ -9,6 +9,9 @@ import re
 
 from amulet_local.preferences.form.form import Count, Form
 
+EXACT_WORDS = 12
+"""Up to which an answer of "exactly so many words" has no fewer; a model can't end one of more so."""
+
 SHORT_WORDS, VERY_SHORT_WORDS = 40, 20
 """Of an answer that is to be short, and very short, where nobody says how many."""
 
@@ -142,7 +145,8 @@ def _form(found: re.Match[str]) -> Form:
     count = Count(least, None) if found["at_least"] else Count(None if is_bound else least, most)
     if unit == "words":
         is_range = found["to"] and count.least != 1
-        has_least = found["at_least"] or is_range
+        is_exactly = found["exactly"] and count.most is not None and count.most <= EXACT_WORDS
+        has_least = found["at_least"] or is_range or is_exactly
         return Form(words=count.most, least_words=count.least if has_least else None)
     if unit == "lines":
         return Form(lines=count)

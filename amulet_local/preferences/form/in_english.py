@@ -45,7 +45,7 @@ _TABLES = (
         beende=end|einem=one|einer=one|eine=one|ein=one|zwei=two|drei=three|vier=four|fünf=five
         sechs=six|sieben=seven|acht=eight|neun=nine|zehn=ten|zwanzig=twenty|dreißig=thirty
         kurze=short|kurz=short|knapp=brief|sehr=very|fasse dich=be|fass dich=be|sei=be|ganz=very
-        antworten=answers|antwort=answer|tabelle=table|als=as
+        immer=always|viele=many|viel=much|antworten=answers|antwort=answer|tabelle=table|als=as
         vierzig=forty|fünfzig=fifty|hundert=hundred|jeder=each|jeden=each|bitte=please
         """
     ),
@@ -54,6 +54,7 @@ _TABLES = (
         sans utiliser=without using|sans=without|et=and|ou=or|ni=or
         mais=but|avec=with|n'utilise pas=don't use|d'émojis=emojis|d'emojis=emojis
         de virgules=commas|écris=write|s'il te plaît=please|s'il vous plaît=please
+        utilise=use|utilisez=use|toujours=always|beaucoup de=many|beaucoup d'émojis=many emojis
         n'utilise jamais=never use|pas d'émojis=no emojis|pas d'emojis=no emojis|pas de=no|aucune=no
         aucun=no|jamais de=no
         pas plus de=no more than|moins de=fewer than|au maximum=at most|au plus=at most
@@ -76,7 +77,7 @@ _TABLES = (
     ),
     _phrases(
         """
-        sin usar=without using|sin=without|no uses=don't use|escribe=write|por favor=please
+        sin usar=without using|sin=without|no uses=don't use|escribe=write|usa=use|utiliza=use|siempre=always|muchos=many|por favor=please
         nada de=no|y=and|o=or|ni=or|pero=but|con=with|no más de=no more than|menos de=fewer than
         como máximo=at most|máximo=maximum|a lo sumo=at most|hasta=up to|exactamente=exactly
         unas=about|unos=about|aproximadamente=about|al menos=at least|por=per|comas=commas
@@ -100,7 +101,7 @@ _TABLES = (
     ),
     _phrases(
         """
-        senza usare=without using|senza=without|non usare=don't use|scrivi=write
+        senza usare=without using|senza=without|non usare=don't use|scrivi=write|usa=use|sempre=always|molti=many|molte=many
         per favore=please|niente=no|nessuna=no|nessun=no|e=and|o=or|né=or|ma=but|con=with
         non più di=no more than|meno di=fewer than|al massimo=at most|massimo=maximum
         fino a=up to|esattamente=exactly|circa=about|almeno=at least|per=per|virgole=commas
@@ -122,7 +123,7 @@ _TABLES = (
     ),
     _phrases(
         """
-        sem usar=without using|sem=without|não use=don't use|escreva=write|por favor=please
+        sem usar=without using|sem=without|não use=don't use|escreva=write|use=use|sempre=always|muitos=many|muitas=many|por favor=please
         nada de=no|nenhuma=no|nenhum=no|e=and|ou=or|nem=or|mas=but|com=with
         não mais de=no more than|não mais que=no more than|menos de=fewer than|no máximo=at most
         máximo=maximum|até=up to|exatamente=exactly|cerca de=about|umas=about

@@ -34,6 +34,13 @@ def _patterns() -> list[tuple[str, Form]]:
             ),
             (rf"\b(?:with )?{mark} (?:at the end of|after|behind|ending) {_EACH}", form),
         ]
+    found.append(
+        (
+            r"\b(?<!not )(?:lots of|tons of|loads of|plenty of|so many|many) exclamation "
+            r"(?:marks|points)",
+            Form(sentence_end="!"),
+        )
+    )
     form = Form(has_line_per_sentence=True)
     found += [
         (

@@ -24,6 +24,8 @@ _WORDS_OF_ONE = (
     rf"(?P<fewer>under|(?:fewer|less|shorter) than))(?: of)? (?P<n>{NUMBER}) words"
 )
 
+_MANY = "(?:lots of|tons of|loads of|plenty of|many)"
+
 _PATTERNS = tuple(
     (re.compile(pattern), form)
     for pattern, form in (
@@ -62,6 +64,19 @@ _PATTERNS = tuple(
             Form(below="TL;DR:"),
         ),
         (r"\b(?:as|in|like)(?: an?| one)?(?: single)? tweet\b", Form(characters=TWEET_CHARACTERS)),
+        (
+            rf"\b{_MANY}(?: [a-z]+)? emojis\b",
+            Form(emojis=Count(3, None)),
+        ),
+        (
+            r"\b(?:with|use|using|add|adding|include)(?: an?| some| a few| the right| fitting)? "
+            r"emojis?\b(?! or\b| only| instead)",
+            Form(emojis=Count(1, None)),
+        ),
+        (
+            r"\bq:? ?(?:/|&|and) ?a:? (?:style|format|form)\b|\bas (?:an? )?q ?(?:&|and) ?a\b",
+            Form(opening="Q:", mentions=(("A:", 1),)),
+        ),
         (r"\bhaikus?\b", Form(lines=Count(3, 3))),
         (r"\blimericks?\b", Form(lines=Count(5, 5))),
         (r"\b(?:rhym(?:ed|ing) )?couplet\b", Form(lines=Count(2, 2))),
@@ -88,7 +103,7 @@ _LISTED = re.compile(
     rf"(?:(?:exactly )?{NUMBER} )?(?:(?P<numbered>(?:numbered|ordered) (?:lists?|steps|"
     r"points|items)|list with numbers)|(?P<bulleted>bullet(?:ed)?[- ](?:points?|lists?)|bullets|"
     r"unordered lists?)|(?P<ticked>check ?list|to-?do list)|(?P<table>(?:markdown )?table))"
-    r"(?: (?:form|format|only|please|pls))*[ .!]*"
+    r"(?: (?:form|format|only|please|pls))*(?: with (?:[a-z]+ )?(?:check ?)?boxes\b[^,;.]*)?[ .!]*"
 )
 _FIRST_MARKS = {"numbered": "1.", "bulleted": "-", "ticked": "- [ ]", "table": "|"}
 
@@ -100,8 +115,8 @@ _MARKS = {
     "bold": "(?<=in )bold(?= *(?:$|[,;.!)]|type|print|face))|bold (?:words|key ?words|terms|text)",
 }
 _HAS_MARKS = re.compile(
-    r"\b(?:with|using|use|add|adding|include|throw in|put|love|adore|lots of|plenty of|many|some)"
-    r"(?: [a-z'-]+){0,5}? (?:"
+    r"(?:^|\b(?:with|using|use|add|adding|include|throw in|put|love|adore|lots of|plenty of|many|"
+    r"some)(?: [a-z'-]+){0,5}? )(?:"
     + "|".join(f"(?P<{kind}>{pattern})" for kind, pattern in _MARKS.items())
     + r")(?![\w-])"
 )

@@ -55,6 +55,10 @@ _MUST_NOT = re.compile(
     re.I,
 )
 _LETTER = r"(?:\"[^\W\d_]\"|'[^\W\d_]'|\b[^\W\d_]\b)"
+_AT_THE_TOP = re.compile(
+    rf"\bwith (?P<said>{QUOTED}|[A-Z]\w+(?: [A-Z]\w+){{0,4}}) (?:at the (?:very )?(?:top|beginning|"
+    r"start)|as (?:its|the|your) first (?:words?|line))"
+)
 _NO_LETTERS = re.compile(
     rf"{_NEVER}(?: a)?(?: single)? (?:the )?letters?[: ]+"
     rf"(?P<said>{_LETTER}(?:{_OR} (?:the letter )?{_LETTER})*)(?!['\w])",
@@ -67,11 +71,18 @@ _OFTEN = (
 )
 _MENTION = re.compile(
     r"\b(?:with|using|use|include|including|contain|containing|mention|mentioning|say|sneak|put|"
-    r"slip|throw in|work in|weave in)"
+    r"slip|throw in|work in|weave in)(?: always| often)?"
     r"(?: both| all)?(?: of)?(?: the)? (?:words?|phrases?|keywords?)[: ]+"
     rf"(?P<said>{_LIST}|[^\W_]+(?:{_OR} [^\W_]+)*?){_OFTEN}"
     r"(?=\s*(?:[,;.!]|$)|\s+(?:in(?: (?:it|the|your|somewhere))?(?=[,;.! ]|$)|somewhere|anywhere|"
     r"at the|but|and(?! [^\W_]+$))\b)",
+    re.I,
+)
+_SAY = re.compile(
+    rf"\b(?:(?:say|use|include|mention)(?: the)? (?P<said>{QUOTED})(?= all the time| a lot| often| "
+    r"constantly| in (?:every|each|your)| every time| somewhere| sometimes| always)|"
+    rf"(?:call|address) me (?:as )?(?P<name>{QUOTED}|[^\W_]+)"
+    r"(?= *(?:$|[,;.!]|in (?:every|each|your)|every|always|please|all the time)))",
     re.I,
 )
 _OF_A_PART = re.compile(
@@ -91,17 +102,19 @@ def said_texts(text: str) -> tuple[Form, str]:
         if found is not None and not _OF_A_PART.search(text[: found.start()]):
             form = form.with_also(read(found["said"]))
             text = f"{text[: found.start()]}, {text[found.end() :]}"
-    found = _MENTION.search(text)
-    if found is not None and not _OF_A_PART.search(text[: found.start()]):
-        form = form.with_also(_mentions(found))
-        text = f"{text[: found.start()]}, {text[found.end() :]}"
+    for pattern in (_MENTION, _SAY):
+        found = pattern.search(text)
+        if found is not None and not _OF_A_PART.search(text[: found.start()]):
+            form = form.with_also(_mentions(found.groupdict()))
+            text = f"{text[: found.start()]}, {text[found.end() :]}"
     return form, text
 
 
-def _mentions(found: re.Match[str]) -> Form:
-    times = (found["times"] or "once").split()[0].lower()
+def _mentions(found: dict[str, str | None]) -> Form:
+    times = (found.get("times") or "once").split()[0].lower()
     n = int(times) if times.isdigit() else _TIMES[times]
-    return Form(mentions=tuple((text, n) for text in _texts(found["said"])))
+    texts = _texts(found["said"] or found["name"] or "")
+    return Form(mentions=tuple((text, n) for text in texts))
 
 
 def _texts(said: str) -> list[str]:
@@ -122,6 +135,7 @@ def _letters(said: str) -> Form:
 
 _READERS: tuple[tuple[re.Pattern[str], Callable[[str], Form]], ...] = (
     (_OPENING, lambda said: Form(opening=_texts(said)[0])),
+    (_AT_THE_TOP, lambda said: Form(opening=_texts(said)[0])),
     (_CLOSING, lambda said: Form(closing=_texts(said)[0])),
     (_LAST_WORDS, lambda said: Form(closing=_texts(said)[0])),
     (_NO_LETTERS, _letters),

@@ -9,7 +9,7 @@ import re
 
 from amulet_local.preferences.form.form import Form
 from amulet_local.text.languages import mentioned, named
-from amulet_local.text.scripts import script_of
+from amulet_local.text.scripts import script_of, scripts_in
 
 _CLAUSE_END = re.compile(
     r"\s*(?:[,;.!?:()\n，。！？、]|\s[-–—]\s|\b(?:but|and|with|while|then|also)\b)\s*"
@@ -29,6 +29,11 @@ _BEHIND = (
     r"(?:답변?|대답|말|설명)?해 ?(?:줘|주세요|줘요)?))*"
 )
 _WRITTEN_IN = re.compile(rf"{_BEFORE}(?P<name>.+?){_BEHIND}")
+_NEVER_ENGLISH = re.compile(
+    r"\b(?:even (?:when|if|though) (?:i|we)\b[^,;.!]*|(?:no|not|never|not in|never in|instead of) "
+    r"english(?: at all)?)"
+)
+_NOT = re.compile(r"[不别別]|ない|\bلا\b|नहीं|\bमत\b|않|말고|ไม่|\bלא\b")
 _LATIN_ALL_THE_SAME = re.compile(
     r"translit|romani[sz]|romaji|pinyin|(?:latin|roman|english) (?:letters|script|alphabet)", re.I
 )
@@ -42,10 +47,18 @@ def writing_of(wish: str) -> Form:
     Args:
         wish: what the user wrote.
     """
-    text = wish.lower()
+    text = _NEVER_ENGLISH.sub("", wish.lower())
     scripts = {script_of(language) for language in mentioned(text)}
     if len(scripts) != 1 or scripts & {"latin", ""} or _LATIN_ALL_THE_SAME.search(text):
         return Form()
     clauses = (_WRITTEN_IN.fullmatch(clause) for clause in _CLAUSE_END.split(text))
-    is_wished = any(clause is not None and named(clause["name"]) for clause in clauses)
-    return Form(script=scripts.pop()) if is_wished else Form()
+    is_named = any(clause is not None and named(clause["name"]) for clause in clauses)
+    return Form(script=scripts.pop()) if is_named or _is_in_it(text, *scripts) else Form()
+
+
+def _is_in_it(wish: str, script: str) -> bool:
+    """Whether a wish that names a language is in it: "हिंदी में जवाब दें".
+
+    In Russian a language is called as a writer is.
+    """
+    return script != "cyrillic" and scripts_in(wish) == {script} and not _NOT.search(wish)

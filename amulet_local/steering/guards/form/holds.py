@@ -70,6 +70,7 @@ PATTERNS = {
     "quotation marks": '["“”„«»「」]',
     "dashes": rf"[—–―]|--|(?<=[ {EDGE}])-(?=[ {EDGE}])",
     "asterisks": r"\*",
+    "full stops": "[.。]",
     "bold": r"\*\*|__",
     "markdown": rf"[*`]|__|(?<=\n){_NO_TEXT}",
     "headings": r"(?<=\n)\s*#",
