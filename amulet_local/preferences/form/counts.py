@@ -10,7 +10,7 @@ import re
 from amulet_local.preferences.form.form import Count, Form
 
 EXACT_WORDS = 12
-"""Up to which an answer of "exactly so many words" has no fewer; a model can't end one of more so."""
+"""Up to which an answer of "exactly so many words" has no fewer; longer ones can't be met so."""
 
 SHORT_WORDS, VERY_SHORT_WORDS = 40, 20
 """Of an answer that is to be short, and very short, where nobody says how many."""

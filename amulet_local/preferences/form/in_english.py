@@ -54,7 +54,8 @@ _TABLES = (
         sans utiliser=without using|sans=without|et=and|ou=or|ni=or
         mais=but|avec=with|n'utilise pas=don't use|d'émojis=emojis|d'emojis=emojis
         de virgules=commas|écris=write|s'il te plaît=please|s'il vous plaît=please
-        utilise=use|utilisez=use|toujours=always|beaucoup de=many|beaucoup d'émojis=many emojis
+        utilise=use|utilisez=use|toujours=always
+        beaucoup de=many|beaucoup d'émojis=many emojis
         n'utilise jamais=never use|pas d'émojis=no emojis|pas d'emojis=no emojis|pas de=no|aucune=no
         aucun=no|jamais de=no
         pas plus de=no more than|moins de=fewer than|au maximum=at most|au plus=at most
@@ -70,14 +71,16 @@ _TABLES = (
         commence par=begin with|commencer par=begin with|termine par=end with
         termine avec=end with|terminer par=end with|en=in|une=one|un=one|deux=two|trois=three
         quatre=four|cinq=five|six=six|sept=seven|huit=eight|neuf=nine|dix=ten|vingt=twenty
-        courtes=short|courte=short|court=short|brèves=brief|brève=brief|bref=brief|très=very|stp=please|svp=please|sois=be
+        courtes=short|courte=short|court=short|brèves=brief|brève=brief|bref=brief|très=very
+        stp=please|svp=please|sois=be
         réponses=answers|réponse=answer|tableau=table|sous forme de=as
         trente=thirty|quarante=forty|cinquante=fifty|cent=hundred|chaque=each
         """
     ),
     _phrases(
         """
-        sin usar=without using|sin=without|no uses=don't use|escribe=write|usa=use|utiliza=use|siempre=always|muchos=many|por favor=please
+        sin usar=without using|sin=without|no uses=don't use|escribe=write|usa=use|utiliza=use
+        siempre=always|muchos=many|por favor=please
         nada de=no|y=and|o=or|ni=or|pero=but|con=with|no más de=no more than|menos de=fewer than
         como máximo=at most|máximo=maximum|a lo sumo=at most|hasta=up to|exactamente=exactly
         unas=about|unos=about|aproximadamente=about|al menos=at least|por=per|comas=commas
@@ -93,7 +96,8 @@ _TABLES = (
         las palabras=the words|empieza con=begin with|empieza por=begin with
         comienza con=begin with|termina con=end with|acaba con=end with|en=in|una=one|un=one
         dos=two|tres=three|cuatro=four|cinco=five|seis=six|siete=seven|ocho=eight|nueve=nine
-        cortas=short|corta=short|corto=short|breves=brief|breve=brief|muy=very|sé=be|respuestas=answers
+        cortas=short|corta=short|corto=short|breves=brief|breve=brief|muy=very|sé=be
+        respuestas=answers
         respuesta=answer|tabla=table|en forma de=as
         diez=ten|veinte=twenty|treinta=thirty|cuarenta=forty|cincuenta=fifty|cien=hundred
         cada=each
@@ -101,7 +105,8 @@ _TABLES = (
     ),
     _phrases(
         """
-        senza usare=without using|senza=without|non usare=don't use|scrivi=write|usa=use|sempre=always|molti=many|molte=many
+        senza usare=without using|senza=without|non usare=don't use|scrivi=write|usa=use
+        sempre=always|molti=many|molte=many
         per favore=please|niente=no|nessuna=no|nessun=no|e=and|o=or|né=or|ma=but|con=with
         non più di=no more than|meno di=fewer than|al massimo=at most|massimo=maximum
         fino a=up to|esattamente=exactly|circa=about|almeno=at least|per=per|virgole=commas
@@ -116,14 +121,17 @@ _TABLES = (
         la parola=the word|la lettera=the letter|la frase=the sentence|inizia con=begin with
         comincia con=begin with|finisci con=end with|termina con=end with|in=in|una=one|un=one
         due=two|tre=three|quattro=four|cinque=five|sei=six|sette=seven|otto=eight|nove=nine
-        brevi=brief|breve=brief|corte=short|corta=short|corto=short|molto=very|sii=be|risposte=answers
-        risposta=answer|tabella=table|dieci=ten|venti=twenty|trenta=thirty|quaranta=forty|cinquanta=fifty|cento=hundred
+        brevi=brief|breve=brief|corte=short|corta=short|corto=short|molto=very|sii=be
+        risposte=answers
+        risposta=answer|tabella=table|dieci=ten|venti=twenty|trenta=thirty|quaranta=forty
+        cinquanta=fifty|cento=hundred
         ogni=each
         """
     ),
     _phrases(
         """
-        sem usar=without using|sem=without|não use=don't use|escreva=write|use=use|sempre=always|muitos=many|muitas=many|por favor=please
+        sem usar=without using|sem=without|não use=don't use|escreva=write|use=use|sempre=always
+        muitos=many|muitas=many|por favor=please
         nada de=no|nenhuma=no|nenhum=no|e=and|ou=or|nem=or|mas=but|com=with
         não mais de=no more than|não mais que=no more than|menos de=fewer than|no máximo=at most
         máximo=maximum|até=up to|exatamente=exactly|cerca de=about|umas=about
@@ -138,8 +146,10 @@ _TABLES = (
         tópicos=bullet points|itens=items|pontos=points|a palavra=the word|a letra=the letter
         a frase=the sentence|comece com=begin with|começa com=begin with|termine com=end with
         termina com=end with|em=in|uma=one|um=one|dois=two|duas=two|três=three|quatro=four
-        curtas=short|curta=short|curto=short|breves=brief|breve=brief|muito=very|seja=be|respostas=answers
-        resposta=answer|tabela=table|cinco=five|seis=six|sete=seven|oito=eight|nove=nine|dez=ten|vinte=twenty|trinta=thirty
+        curtas=short|curta=short|curto=short|breves=brief|breve=brief|muito=very|seja=be
+        respostas=answers
+        resposta=answer|tabela=table|cinco=five|seis=six|sete=seven|oito=eight|nove=nine|dez=ten
+        vinte=twenty|trinta=thirty
         quarenta=forty|cinquenta=fifty|cem=hundred|cada=each
         """
     ),
