@@ -11,7 +11,9 @@ from __future__ import annotations
 import re
 import string
 
+from amulet_local.preferences.wished_language import says_more, wished_language
 from amulet_local.text import languages
+from amulet_local.text.scripts import scripts_in
 
 _ENDS = ".!?…。！？"
 
@@ -144,9 +146,11 @@ def as_instruction(text: str) -> str:
 
     A phrase of manner becomes "Answer the question like a pirate.". A language in whatever language
     becomes "Answer the question in Spanish.": small models follow it where they don't follow "en
-    español". What says all by itself stays as it is, behind "Answer the question like this:",
-    without which a model may take it for a part of the question: an instruction, whole sentences, a
-    text with a verb like "should" or of more than a few words before its first pause. Anything
+    español" or "I live in Berlin. German please!". What says all by itself stays as it is, behind
+    "Answer the question like this:", without which a model may take it for a part of the question,
+    or behind the language that it is for ("Answer the question in German. I hate long answers.
+    German please."): an instruction, whole sentences, a text with a verb like "should" or of more
+    than a few words before its first pause. Anything
     else, be it an adjective or a noun, becomes "Make the answer short and dry.". A "please" behind
     a phrase is left out, "Could you write in Russian?" becomes "Please write in Russian.", and a
     text that doesn't end like a sentence gets a full stop; "ELI5" is said in words.
@@ -162,8 +166,12 @@ def as_instruction(text: str) -> str:
     bare = phrase.rstrip(_ENDS)
     if language := languages.named(_ONLY.sub("", bare)):
         return f"{MANNER_FRAME} in {language}{' only' * bool(_ONLY.search(bare))}."
+    language = wished_language(text) if scripts_in(text) == {"latin"} else None
+    asked = f"{MANNER_FRAME} in {language}." if language else SENTENCE_FRAME
+    if language and not says_more(text):
+        return asked
     if _is_instruction(text, first.lower()) or _is_sentence(text):
-        return _as_it_is(text)
+        return _behind(asked, text)
     if first.lower() in _MANNER or _is_adverb(first.lower()) or _SAME_WORD_TWICE.match(text):
         if first.istitle():
             phrase = phrase[0].lower() + phrase[1:]
@@ -171,7 +179,7 @@ def as_instruction(text: str) -> str:
     if not _begins_a_quality(first.lower()) and (
         _FINITE.search(phrase) or _words_before_a_pause(phrase) > _MOST_WORDS_OF_A_QUALITY
     ):
-        return _as_it_is(text)
+        return _behind(asked, text)
     return f"{QUALITY_FRAME} {_closed(phrase)}"
 
 
@@ -204,8 +212,8 @@ def _words_before_a_pause(text: str) -> int:
     return len(_PAUSE.split(text, maxsplit=1)[0].split())
 
 
-def _as_it_is(text: str) -> str:
-    return f"{SENTENCE_FRAME} {text[0].upper()}{_closed(text)[1:]}"
+def _behind(asked: str, text: str) -> str:
+    return f"{asked} {text[0].upper()}{_closed(text)[1:]}"
 
 
 def _closed(text: str) -> str:

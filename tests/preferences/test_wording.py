@@ -62,10 +62,6 @@ def test_a_phrase_of_manner_is_what_to_answer_like(text: str) -> None:
         ("every answer should open with a joke", "Every answer should open with a joke."),
         ("an emoji or two in every answer 🙂", "An emoji or two in every answer 🙂."),
         ("be brief please", "Be brief please."),
-        (
-            "Could you write in Russian? My mother reads these.",
-            "Please write in Russian. My mother reads these.",
-        ),
         ("can you please be brief?", "Please be brief."),
     ],
 )
@@ -114,6 +110,16 @@ def test_a_capital_at_the_start_of_a_phrase_is_no_name() -> None:
         ("only in French", "Answer the question in French only."),
         ("brazilian portuguese", "Answer the question in Brazilian Portuguese."),
         ("in simple English, please", "Answer the question in simple English."),
+        ("Could you write in Russian? My mother reads these.", "Answer the question in Russian."),
+        ("i'm learning spanish so answer everything in spanish", "Answer the question in Spanish."),
+        (
+            "I just moved to Stockholm and need practice, so Swedish only",
+            "Answer the question in Swedish.",
+        ),
+        ("speak french to me, i love how it sounds", "Answer the question in French."),
+        ("Italian only. No English at all.", "Answer the question in Italian."),
+        ("always reply in Japanese, thanks!", "Answer the question in Japanese."),
+        ("everything in Polish, even if i ask in english", "Answer the question in Polish."),
     ],
 )
 def test_a_language_alone_is_asked_for_in_english(text: str, instruction: str) -> None:
@@ -126,6 +132,18 @@ def test_a_language_alone_is_asked_for_in_english(text: str, instruction: str) -
         ("Spanish and short", "Make the answer Spanish and short."),
         ("in French, for a child", "Answer the question in French, for a child."),
         ("Antworte auf Deutsch!", "Answer the question like this: Antworte auf Deutsch!"),
+        (
+            "I hate long answers. German please.",
+            "Answer the question in German. I hate long answers. German please.",
+        ),
+        (
+            "speak Spanish and use simple words",
+            "Answer the question in Spanish. Speak Spanish and use simple words.",
+        ),
+        (
+            "I speak German and French",
+            "Answer the question like this: I speak German and French.",
+        ),
     ],
 )
 def test_a_language_in_a_longer_text_stays_as_it_is(text: str, instruction: str) -> None:
