@@ -41,6 +41,18 @@ def private_folder(folder: Path) -> Path | None:
     return folder if os.access(folder, os.W_OK | os.X_OK) and is_private(folder) else None
 
 
+def why_unusable(folder: Path) -> str:
+    """What to say of a folder in the data folder that `private_folder` hasn't for this user."""
+    reason: str | None = "it can't be written, or not by you alone"
+    try:
+        _make(folder)
+    except FileExistsError:
+        reason = "there is a file where a folder should be"
+    except OSError as error:
+        reason = error.strerror
+    return f"{folder} can't be used: {reason}; AMULET_DATA names another folder"
+
+
 def is_private(folder: Path) -> bool:
     """Whether a folder is there, and nobody but this user could have put something into it."""
     try:

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from amulet_local.common import private_files
 from amulet_local.common.errors import ProfileError
-from amulet_local.common.user_folders import data_folder, private_folder
+from amulet_local.common.user_folders import data_folder, private_folder, why_unusable
 
 APPLICATION_ID = 0x416D756C
 """In the header of every profile's file: "Amul"."""
@@ -75,6 +75,9 @@ PATIENCE_SECONDS = 10.0
 _PRAGMAS = ("secure_delete=ON", "journal_mode=WAL", "synchronous=FULL", "temp_store=MEMORY")
 """The last so that no other disk has a copy while the file is written anew."""
 
+_FOR_GOOD = "?mode=ro&immutable=1"
+"""How SQLite reads a file where nothing can be written, neither locks nor a log."""
+
 _SPARE_BYTES = 1 << 17
 """Of room on the disk, beyond twice the file, for what is deleted from it."""
 
@@ -107,10 +110,7 @@ def create(path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
         ProfileError: something is there, or it can't be written.
     """
     if any(private_folder(folder) is None for folder in (data_folder(), path.parent)):
-        raise ProfileError(
-            f"{path.parent} can't be used for profiles: it isn't this user's alone, or can't be "
-            f"written"
-        )
+        raise ProfileError(why_unusable(path.parent))
     try:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
         os.close(os.open(path, flags, 0o600))
@@ -262,14 +262,28 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def _connection(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=PATIENCE_SECONDS, isolation_level=None)
+    where = _place(path)
+    for_good = "" if os.access(where.parent, os.W_OK) or _has_log(where) else _FOR_GOOD
+    connection = sqlite3.connect(
+        f"{where.absolute().as_uri()}{for_good}",
+        timeout=PATIENCE_SECONDS,
+        isolation_level=None,
+        uri=True,
+    )
     try:
-        for pragma in _PRAGMAS:
+        for pragma in () if for_good else _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _has_log(place: Path) -> bool:
+    """Whether something was written that isn't in the file itself."""
+    with suppress(OSError):
+        return place.with_name(f"{place.name}-wal").stat().st_size > 0
+    return False
 
 
 def _check(connection: sqlite3.Connection, path: Path, migrations: Sequence[str]) -> None:
@@ -341,7 +355,11 @@ def _typed_errors(path: Path) -> Iterator[None]:
                 f"nothing was kept: another process has been writing the profile {path.stem!r} for "
                 f"{PATIENCE_SECONDS:g} s"
             ) from None
-        if "readonly" in said or "unable to open" in said:
+        if "readonly" in said:
+            raise ProfileError(
+                f"nothing was kept: {path} is where nothing can be written"
+            ) from None
+        if "unable to open" in said:
             raise ProfileError(f"{path} can't be read or written: {said}") from None
         _damaged(path)
 

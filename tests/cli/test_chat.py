@@ -352,6 +352,20 @@ def test_exit_and_what_was_typed_comes_back(
     assert history.read_text(encoding="utf-8").splitlines() == ['"/stats"', f'"{leave}"']
 
 
+def test_a_chat_that_cant_be_kept_says_why_and_what_helps(
+    chat: Callable[..., ChatTerminal], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    terminal = chat(*SHORT, AMULET_DATA=str(tmp_path / "file"))
+    terminal.wait(lambda: terminal.is_ready)
+    greeting = "".join("".join(terminal.lines).split())
+    assert "Nothingofthischatiskept:" in greeting
+    assert "afilewhereafoldershouldbe;AMULET_DATAnamesanotherfolder." in greeting
+    assert "/save FILE.json" in terminal.say("/save mine")
+    terminal.press(CTRL_D)
+    assert terminal.finish() == 0
+
+
 @pytest.mark.parametrize("isolate", ["never", "always"])
 def test_what_is_typed_before_there_is_a_prompt_is_shown_once(
     isolate: str, chat: Callable[..., ChatTerminal]

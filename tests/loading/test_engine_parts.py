@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import queue
 import resource
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from amulet_local import AmuletParams, Engine, SamplingParams, errors
 from amulet_local.llama.rows import RowSet
 from amulet_local.loading.engine_parts import EngineParts, load_parts
 from amulet_local.params.runtime import RuntimeParams
+from tests.limited import on_linux, run_limited
 
 QUESTION = "How do I sleep better?"
 SHORT = SamplingParams(max_tokens=6)
@@ -79,14 +78,6 @@ def test_maker_that_fails_leaves_no_model_behind(parts: EngineParts) -> None:
         parts.model.pointer  # noqa: B018
 
 
-NO_LOCKS = """
-import ctypes, os, resource, sys
-_, most = resource.getrlimit(resource.RLIMIT_MEMLOCK)
-most = most if sys.argv[1] == "-1" else 64 << 10
-resource.setrlimit(resource.RLIMIT_MEMLOCK, (64 << 10, most))
-ctypes.CDLL(None).prctl(24, 14)  # PR_CAPBSET_DROP of CAP_IPC_LOCK, with which no limit counts
-os.execv(sys.executable, [sys.executable, "-c", sys.argv[2], *sys.argv[3:]])
-"""
 LOADS = """
 import sys, amulet_local
 with amulet_local.load(sys.argv[1], n_ctx=64, load_mode=sys.argv[2], isolate="never") as engine:
@@ -94,15 +85,16 @@ with amulet_local.load(sys.argv[1], n_ctx=64, load_mode=sys.argv[2], isolate="ne
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="prctl is Linux's")
+@on_linux
 def test_weights_that_cant_be_locked_are_warned_of_with_what_helps(tiny_path: Path) -> None:
-    def warned(mode: str, most: int) -> str:
-        command = [sys.executable, "-c", NO_LOCKS, str(most), LOADS, str(tiny_path), mode]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    def warned(mode: str, limits: tuple[int, int]) -> str:
+        return run_limited(LOADS, str(tiny_path), mode, locked_memory=limits)
 
-    assert warned("mmap", 64) == "\n"
-    line = warned("mlock", 64)
+    small = 64 << 10
+    assert warned("mmap", (small, small)) == "\n"
+    line = warned("mlock", (small, small))
     assert line.startswith("the weights aren't locked in memory, of which")
     assert "64 kB; from the next login on a line `YOUR_NAME - memlock unlimited` in" in line
     if resource.getrlimit(resource.RLIMIT_MEMLOCK)[1] == resource.RLIM_INFINITY:
-        assert "64 kB; `ulimit -l unlimited` before the command raises" in warned("mlock", -1)
+        line = warned("mlock", (small, resource.RLIM_INFINITY))
+        assert "64 kB; `ulimit -l unlimited` before the command raises" in line

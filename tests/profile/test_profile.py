@@ -27,6 +27,7 @@ from amulet_local.profile.feedback import Example, Fact, Feedback
 from amulet_local.profile.in_words import described
 from amulet_local.profile.profile import Profile, listed
 from tests.conftest import REPOSITORY
+from tests.limited import on_linux, run_limited
 
 pytestmark = pytest.mark.lengthy
 
@@ -120,6 +121,44 @@ def test_a_profile_is_made_once_and_not_by_the_way(profile: Profile) -> None:
     with pytest.raises(ProfileError, match="profile create you"):
         Profile("you").add(FACT)
     assert listed() == ["me"]
+
+
+READS_AND_WRITES = """
+import sys
+from amulet_local.common.errors import ProfileError
+from amulet_local.profile.feedback import Fact
+from amulet_local.profile.profile import Profile
+print([fact.text for fact in Profile("me").contents().facts])
+try:
+    Profile("me").add(Fact(at=1.8e9, origin="test", text="more"))
+except ProfileError as error:
+    print(error)
+"""
+
+
+@on_linux
+def test_a_profile_is_read_where_nothing_can_be_written(profile: Profile) -> None:
+    profile.add(FACT)
+    folder = profile.path.parent
+    folder.chmod(0o500)
+    profile.path.chmod(0o400)
+    try:
+        read, refused = run_limited(READS_AND_WRITES).splitlines()
+    finally:
+        folder.chmod(0o700)
+    assert read == f"[{FACT.text!r}]"
+    assert refused.startswith("nothing was kept: ")
+    assert refused.endswith("me.db is where nothing can be written")
+    assert [fact.text for fact in profile.contents().facts] == [FACT.text]
+
+
+def test_a_folder_that_cant_be_made_is_said_with_what_helps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("AMULET_DATA", str(tmp_path / "file"))
+    with pytest.raises(ProfileError, match=r"a file where .* AMULET_DATA names another folder"):
+        Profile("me").create()
 
 
 def test_what_was_acknowledged_survives_kill_9(profile: Profile) -> None:

@@ -101,7 +101,7 @@ def run(options: ChatOptions) -> None:
                 and question.strength_from != f"profile {options.profile}",
             )
             commands = SlashCommands(chat, feedback)
-            _greet(chat)
+            _greet(chat, is_kept=not options.no_save)
             if path is not None:
                 show_place(chat, path)
                 write("\n" if screen.is_typed else "")
@@ -282,10 +282,20 @@ def _set_again(chat: Chat, options: ChatOptions, question: Question) -> None:
     chat.conversation.set(**given)
 
 
-def _greet(chat: Chat) -> None:
-    """Say where we are, if a person listens."""
+def _greet(chat: Chat, *, is_kept: bool) -> None:
+    """Say where we are, if a person listens.
+
+    Args:
+        is_kept: whether the chat is to be kept.
+    """
+    from amulet_local.cli.kept_chats import chats_folder
+    from amulet_local.common.user_folders import why_unusable
+
     if chat.screen.is_typed:
         chat.screen.dim(chat.status())
         chat.screen.dim(GREETING)
-        chat.screen.dim(KEPT if chat.keeper.keeps else NOT_KEPT)
+        if is_kept and not chat.keeper.keeps:
+            chat.screen.dim(f"Nothing of this chat is kept: {why_unusable(chats_folder())}.")
+        else:
+            chat.screen.dim(KEPT if is_kept else NOT_KEPT)
         write("\n")

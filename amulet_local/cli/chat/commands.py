@@ -250,10 +250,12 @@ class SlashCommands:
             )
         path = chat_path(argument)
         if path.parent == chats_folder():
-            from amulet_local.common.user_folders import data_folder, private_folder
+            from amulet_local.common.user_folders import data_folder, private_folder, why_unusable
 
             if private_folder(data_folder()) is None or private_folder(chats_folder()) is None:
-                raise InvalidRequestError(f"{chats_folder()} can't be used; give a FILE.json")
+                raise InvalidRequestError(
+                    f"{why_unusable(chats_folder())}; /save FILE.json saves it elsewhere"
+                )
         if path == chat.keeper.path:
             raise InvalidRequestError("this chat is kept under that name already")
         chat.conversation.save(path)
