@@ -419,6 +419,31 @@ def test_a_killed_chat_loses_no_finished_turn(chat: Callable[..., ChatTerminal])
     other.see("another process goes on with that chat")
 
 
+def test_ctrl_d_during_an_answer_leaves_when_it_is_there(
+    chat: Callable[..., ChatTerminal],
+) -> None:
+    terminal = chat("-c", "512", "-n", "60", "--reproducible", "--ignore-eos")
+    terminal.wait(lambda: terminal.is_ready)
+    terminal.type(QUESTION)
+    terminal.press(ENTER)
+    terminal.wait(lambda: not terminal.line.startswith(">"))
+    terminal.press(CTRL_D)
+    assert terminal.finish() == 0
+    assert "(cut off at 60 tokens" in terminal.text
+
+
+def test_a_damaged_last_chat_and_a_name_are_answered_with_resume(tmp_path: Path) -> None:
+    done = run("chat", "-n", "2", stdin=b"Hi\n", AMULET_DATA=str(tmp_path))
+    assert done.code == 3
+    (kept,) = (tmp_path / "chats").iterdir()
+    named = run("chat", "--continue", kept.stem, AMULET_DATA=str(tmp_path))
+    assert f"--resume {kept.stem} does with that one" in named.error_line
+    (tmp_path / "chats" / "last.json").write_text('{"broken', encoding="utf-8")
+    damaged = run("chat", "--continue", AMULET_DATA=str(tmp_path))
+    assert "last.json can't be used" in damaged.error_line
+    assert "--resume NAME goes on with another chat" in damaged.error_line
+
+
 @pytest.mark.usefixtures("whole_by_default")
 def test_ctrl_c_stops_an_answer_and_not_the_program(
     chat: Callable[..., ChatTerminal], tmp_path: Path

@@ -177,6 +177,16 @@ def test_what_is_typed_ahead() -> None:
     typed.feed("\x15one\rtwo\r")  # pasted
     assert typed.take() == []
     assert typed.line == "one\ntwo\n"
+    typed.feed("\x04")
+    assert typed.line == "one\ntwo\n"
+
+
+def test_ctrl_d_during_an_answer_is_a_line_of_its_own() -> None:
+    typed = TypeAhead(ending="/exit")
+    typed.feed("more\x04")
+    assert (typed.take(), typed.line) == ([], "more"), "behind a text it is none, as at the prompt"
+    typed.feed("\x15\x04")
+    assert (typed.take(), typed.line) == (["/exit"], "")
 
 
 @pytest.mark.parametrize(

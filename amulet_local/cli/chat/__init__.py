@@ -14,7 +14,7 @@ from amulet_local.cli.exit_codes import EXIT_CUT, EXIT_ERROR
 from amulet_local.cli.llama_server_flags import LlamaCliChat
 from amulet_local.cli.supervised import Uses, the_model, use_given
 from amulet_local.cli.terminal import write
-from amulet_local.common.errors import AmuletError, InvalidRequestError
+from amulet_local.common.errors import AmuletError, ConversationFileError, InvalidRequestError
 
 if TYPE_CHECKING:
     from amulet_local.cli.chat.commands import SlashCommands
@@ -223,22 +223,31 @@ def _chosen_chat(options: ChatOptions) -> Path | None:
     """The file of the chat to go on with, None for a new one.
 
     Raises:
-        InvalidRequestError: there is none.
+        InvalidRequestError: there is none, or --continue is given a name.
         FileAccessError, ConversationFileError: it can't be read or used.
     """
-    from amulet_local.cli.kept_chats import chat_path, last_chat, read_chat
+    from amulet_local.cli.kept_chats import chat_path, last_chat, read_chat, saved_chats
 
     if options.resume is not None:
         path = chat_path(options.resume)
-    elif options.continue_:
-        last = last_chat()
-        if last is None:
-            raise InvalidRequestError("there is no chat to continue yet; leave out --continue")
-        path = last
-    else:
+        read_chat(path)
+        return path
+    if not options.continue_:
         return None
-    read_chat(path)
-    return path
+    if options.prompt in [chat.stem for chat in saved_chats()]:
+        raise InvalidRequestError(
+            f"--continue goes on with the last chat; --resume {options.prompt} does with that one"
+        )
+    last = last_chat()
+    if last is None:
+        raise InvalidRequestError("there is no chat to continue yet; leave out --continue")
+    try:
+        read_chat(last)
+    except ConversationFileError as error:
+        raise ConversationFileError(
+            f"{error}; --resume NAME goes on with another chat, /load in a chat lists them"
+        ) from None
+    return last
 
 
 def _wanted(options: ChatOptions, question: Question) -> dict[str, Any]:

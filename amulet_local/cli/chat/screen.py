@@ -146,7 +146,7 @@ class AnswerDisplay:
         """Show all of it; returns the answer."""
         self._status.show("getting ready")
         with contextlib.ExitStack() as stack:
-            ahead = stack.enter_context(TypeAhead()) if self._screen.is_full else None
+            ahead = stack.enter_context(TypeAhead(ending="/exit")) if self._screen.is_full else None
             return self._show(chunks, ahead)
 
     def quietly(self, chunks: Iterator[Chunk], what: str, most: int) -> Generation:

@@ -15,7 +15,7 @@ from types import TracebackType
 from amulet_local.cli import quiet_keyboard
 
 _SEQUENCE = re.compile(r"\x1b(\[[0-?]*[ -/]*[@-~]|O.|.)?")
-_ERASE, _ERASE_ALL = "\x7f\b", "\x15"
+_ERASE, _ERASE_ALL, _END = "\x7f\b", "\x15", "\x04"
 
 
 class TypeAhead:
@@ -25,8 +25,14 @@ class TypeAhead:
     pasted: they end nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, ending: str = "") -> None:
+        """Nothing is typed yet.
+
+        Args:
+            ending: the line that Ctrl-D is, where nothing else is in the line.
+        """
         self.line = ""
+        self._ending = ending
         self._ended: list[str] = []
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -47,6 +53,8 @@ class TypeAhead:
                     self.line = self.line[:-1]
                 elif character == _ERASE_ALL:
                     self.line = ""
+                elif character == _END and not self.line and self._ending:
+                    self._ended.append(self._ending)
                 elif character == "\n" and not pasted:
                     self._ended.append(self.line)
                     self.line = ""
