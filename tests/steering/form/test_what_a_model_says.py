@@ -302,6 +302,29 @@ def test_a_mark_comes_once_in_a_sentence_where_it_is_hardly_less_likely(
     assert steering.likeliest() == (mark if comes else other)
 
 
+@pytest.mark.parametrize(
+    ("said", "nats", "comes"),
+    [
+        ("Be kind.", 2.9, True),
+        ("Be kind.", 3.1, False),
+        ("Be kind. Read.", 5.4, True),
+        ("Be kind", 0.1, False),
+        ("Be kind. \U0001f600", 0.1, False),
+        ("Be kind. \U0001f600 Read. \U0001f600 Walk. \U0001f600 Ask.", 0.1, False),
+    ],
+)
+def test_an_emoji_stands_behind_a_sentence_where_it_is_hardly_less_likely(
+    said: str, nats: float, comes: bool
+) -> None:
+    steering = Speaker(form_of("lots of emojis")).steering
+    steering.accept(0, said)
+    row = np.full(VOCABULARY.n_tokens, -20.0, dtype=np.float32)
+    other = VOCABULARY.pieces.index(b" kind")
+    row[[other, EMOJIS[0]]] = 0.0, -nats
+    steering.combine([row, row.copy()])
+    assert steering.likeliest() == (EMOJIS[0] if comes else other)
+
+
 def test_what_there_is_of_an_answer_counts() -> None:
     speaker = Speaker(form_of('two sentences, beginning with "Be"'), begun="Be kind.")
     assert speaker.say(" Read. Walk.") == " Read."

@@ -30,6 +30,9 @@ MOST_NATS = 5.0
 MORE_MARK_NATS, MOST_MARK_NATS = 2.5, 8.0
 """The same for a mark, which says less and which the model goes on from."""
 
+EMOJI_CHARACTERS = 4
+"""Of a text's end, in which a last emoji is looked for."""
+
 MORE_SENTENCES = 2
 """For which an answer that lacks a word goes on where it would end."""
 
@@ -131,6 +134,17 @@ class Emojis(Hold):
         """Take note."""
         self._count = count
 
+    def required(self, at: Position) -> Sequence[int] | Tokens:
+        """Behind a sentence or a line, what begins an emoji, if it is hardly less likely."""
+        least, n_emojis = self._count.least or 0, len(emojis_of(at.text))
+        if n_emojis >= least or not at.text or emojis_of(at.text[-EMOJI_CHARACTERS:]):
+            return ()
+        if not (at.is_between_sentences or at.next_text.startswith("\n")):
+            return ()
+        lag = count_sentences(at.text) - n_emojis
+        reach = min(MOST_MARK_NATS, FIRST_NATS + MORE_MARK_NATS * max(0, lag))
+        return at.likely(self._beginning(at), reach)
+
     def refused(self, at: Position) -> Sequence[int] | Tokens:
         """Emojis, where there are as many as may be."""
         most = self._count.most
@@ -144,6 +158,10 @@ class Emojis(Hold):
 
     def more(self, at: Position) -> Sequence[int] | Tokens:
         """What begins an emoji."""
+        return self._beginning(at)
+
+    @staticmethod
+    def _beginning(at: Position) -> Tokens:
         whole = at.having(rf"(?<={EDGE}) ?(?:{EMOJI.pattern})(?={EDGE})")
         return union([whole, at.beginning(PARTS_OF_EMOJIS[:1])])
 
