@@ -148,7 +148,8 @@ def approve(options: ModelApproveOptions) -> None:
         raise FileAccessError(f"can't read {path}: {error.strerror}") from None
     if not approved_files.is_approved(path):
         raise FileAccessError(
-            f"that can't be kept: {cache_folder()} can't be written, or others may write to it"
+            f"that can't be kept: {cache_folder()} can't be written, or others may write to it; "
+            f"AMULET_CACHE names another folder"
         )
     write(
         f"{outcome}\n{one_line(path)} is approved: until it changes, it runs in the process that "

@@ -6,6 +6,7 @@ the SHA-256 digest that the hub says. Knows nothing about what is in a file.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -40,6 +41,8 @@ _PREFERRED = ("Q4_K_M", "Q4_K_S", "Q4_0", "Q4_1", "Q5_K_M", "Q6_K", "Q8_0", "F16
 """What is taken where nothing is said, the first of these that is there."""
 _TYPE = re.compile(r"(?:^|[-._])((?:UD-)?(?:B?F(?:16|32)|I?Q\d\w*|MXFP4\w*))(?=[-.]|$)", re.I)
 _HTTP_ERRORS = ("HTTPError", "RequestException")
+_OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+_OTHER_FOLDER = "HF_HOME names another folder"
 _PART = re.compile(r"-\d{5}-of-\d{5}$")
 
 
@@ -185,7 +188,7 @@ def download(model: HubModel, *, shows_progress: bool, checking: Callable[[HubFi
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise FileAccessError(f"can't make {folder}: {error.strerror}") from None
+        raise FileAccessError(f"can't make {folder}: {error.strerror}; {_OTHER_FOLDER}") from None
     missing = [file for file in model.files if not _is_here(model.repository, file, folder)]
     if missing:
         check_space(folder / "x", sum(file.size_bytes for file in missing))
@@ -249,6 +252,11 @@ def _hub(repository: str) -> Iterator[Any]:
     except Exception as error:
         if not isinstance(error, OSError) and not _is_of_http(error):
             raise
+        if isinstance(error, OSError) and (error.filename or error.errno in _OF_THE_DISK):
+            raise FileAccessError(
+                f"what comes can't be written to {hugging_face_folder()}: {error.strerror}; what "
+                f"came so far is kept; {_OTHER_FOLDER}"
+            ) from None
         raise FileAccessError(
             f"the hub can't be reached or doesn't answer: {_line(error)}; what came so far is "
             f"kept, and the same command goes on with it"

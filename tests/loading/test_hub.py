@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,28 @@ def test_without_room_nothing_is_downloaded(hub: Hub, monkeypatch: pytest.Monkey
     path = pull(REPOSITORY)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     assert pull(REPOSITORY) == path  # what is all here needs none
+
+
+def test_what_cant_be_written_is_no_fault_of_the_hub(hub: Hub) -> None:
+    hub.files["m-Q4_0.gguf"] = content("m", 23_000_000)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, limits[1]))
+    try:
+        with pytest.raises(errors.FileAccessError, match=r"can't be written to .*: File too large"):
+            pull(REPOSITORY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert pull(REPOSITORY).read_bytes() == hub.files["m-Q4_0.gguf"]
+
+
+def test_a_folder_for_downloads_that_cant_be_made_is_said(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.files["m-Q4_0.gguf"] = content("m")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
+    with pytest.raises(errors.FileAccessError, match="HF_HOME names another folder"):
+        pull(REPOSITORY)
 
 
 def test_a_missing_repository_and_one_without_models_are_said(hub: Hub) -> None:
