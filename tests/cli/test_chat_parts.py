@@ -138,6 +138,43 @@ def test_nothing_of_a_text_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "A rose is a rose,\nas every poet knows." in shown
 
 
+LONG_CODE = """\
+Run this:
+
+```sh
+{} curl -s https://example.org/a/rather/long/address?with=words | tee output.txt
+```
+
+1. or
+   ```
+   echo {} of a list, beside its number, which is broken at blanks
+   ```
+"""
+
+
+@pytest.mark.parametrize("word", ["the", "\u8d85\u7ea7\u957f\u7684\u8bcd" * 9])
+def test_a_long_line_of_code_is_broken_by_the_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    text = LONG_CODE.format(word, word)
+    code = text.split("\n")[3]
+    assert [line for line in Renderer(colours=False).lines(text, 40) if line == code] == [code]
+    whole = drawn(monkeypatch, text, len(text), columns=40)
+    assert code in "".join(whole).replace("\0", ""), "nothing is cut off"
+    assert "which is broken" in "\n".join(whole)
+    assert drawn(monkeypatch, text, 3, columns=40) == whole
+
+
+def test_a_wide_character_isnt_divided_between_two_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "REDRAW_SECONDS", 0.0)
+    monkeypatch.setenv("COLUMNS", "41")
+    written: list[str] = []
+    shown = LiveText(Renderer(colours=False), written.append)
+    shown.push("```\n" + "\u8d85" * 41)  # twenty a row, and one
+    shown.push("\u8d85")
+    assert written[1].startswith("\x1b[2A\r\x1b[J")
+
+
 @given(text=st.text("ab \n*_`#-1.|>[]()!<&\\~", max_size=80), step=st.integers(1, 9))
 @pytest.mark.lengthy
 def test_any_text_is_drawn_and_every_letter_of_it(text: str, step: int) -> None:

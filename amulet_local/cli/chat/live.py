@@ -95,7 +95,7 @@ class LiveText:
     def _replace(self, lines: list[str], columns: int, rows: int) -> None:
         """Draw `lines` in the place of those shown; the cursor is at the end of the last one."""
         shown = self._shown
-        heights = [max(1, -(-cells(_STYLE.sub("", line)) // columns)) for line in shown]
+        heights = [_height(line, columns) for line in shown]
         same = 0
         for before, now in zip(shown, lines):  # noqa: B905 (the shorter one ends it)
             if before != now:
@@ -112,3 +112,16 @@ class LiveText:
         else:
             return
         self._put(start + "\n".join(lines[same:]))
+
+
+def _height(line: str, columns: int) -> int:
+    """Rows that a terminal shows a line in; a wide character isn't divided between two."""
+    text = _STYLE.sub("", line)
+    rows = 1
+    if cells(text) > columns:
+        at = 0
+        for character in text:
+            at += cells(character)
+            if at > columns:
+                rows, at = rows + 1, cells(character)
+    return rows

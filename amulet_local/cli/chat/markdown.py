@@ -32,16 +32,31 @@ class _Heading(Heading):
 
 
 class _CodeBlock(CodeBlock):
-    """As it stands, so that it can be copied: no frame and no indentation."""
+    """As it stands, so that it can be copied: no frame and no indentation.
+
+    Lines that are too long are the terminal's to break, which puts no line end into what is copied;
+    those inside a list can't be, beside whose numbers they stand.
+    """
+
+    breaks_lines = False
+
+    @classmethod
+    def create(cls, markdown: Markdown, token: Token) -> _CodeBlock:
+        """One of a fence or of indented lines."""
+        block = super().create(markdown, token)
+        assert isinstance(block, _CodeBlock)
+        block.breaks_lines = token.level > 0
+        return block
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        code = str(self.text).rstrip()
-        if console.no_color:
-            yield Text(code)
-            return
-        yield Syntax(
-            code, self.lexer_name, theme=_THEME, word_wrap=True, background_color="default"
-        )
+        text = Text(str(self.text).rstrip())
+        if not console.no_color:
+            syntax = Syntax("", self.lexer_name, theme=_THEME, background_color="default")
+            text = syntax.highlight(text.plain)
+            text.rstrip()
+        text.no_wrap = not self.breaks_lines
+        text.overflow = "fold" if self.breaks_lines else "ignore"
+        yield text
 
 
 class _Markdown(Markdown):
@@ -78,7 +93,7 @@ class Renderer:
         return sum(len(line) + 1 for line in lines[: starts[-1]]) if starts else 0
 
     def lines(self, text: str, width: int) -> list[str]:
-        """The lines of `text`, none wider than `width` cells, with their colours.
+        """The lines of `text`, with their colours; those of code alone may be wider than `width`.
 
         Args:
             text: Markdown that begins with a block, without control characters (`visible`).
@@ -99,7 +114,7 @@ class Renderer:
             legacy_windows=False,
             _environ={},
         )
-        console.print(shown, end="")
+        console.print(shown, end="", crop=False)
         return [line.rstrip(" ") for line in file.getvalue().strip("\n").split("\n")]
 
 
