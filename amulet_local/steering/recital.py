@@ -114,6 +114,8 @@ class Recital:
             self._follow(self._refused, [frame], [words[len(frame)]])
 
     def _follow(self, following: Next, before: Sequence[list[str]], unit: Sequence[str]) -> None:
+        if unit[0].isdigit():
+            return  # "HAL 9000" would be another one
         context = tuple(word for words in before for word in words)
         if f" {' '.join((*context, *unit))} " not in self._plain:
             following[context].add(unit[0])

@@ -4,7 +4,8 @@ Knows nothing about tokens or models. Under a preference that is how a model tak
 what follows is the answer. An announcement is one of these, at a text's beginning:
 
 - it presents or promises something, ends in a colon, and has a word of the wish or says what it is
-  ("Here's a list:", "Bien sûr, je peux vous expliquer cela en français :");
+  ("Here's a list:", "Bien sûr, je peux vous expliquer cela en français :"), or how it explains
+  ("Let me explain it in a way a child might understand:");
 - it promises something, ends as a sentence does, and has the wish's words in a row;
 - it is a title, words of wishes and of what an answer calls itself alone, which is no single wish's
   ("Numbered pirate list:"), or the name of the language that is wished ("Het Nederlands:");
@@ -106,6 +107,11 @@ _LEADING = " \t\n\"'“«¡*_#>"
 _BETWEEN = " \t,.!;–—-，、。！"
 _SENTENCE_ENDS = ".!?;…"
 _LIKE_END = re.compile(rf"[,:](?=\s)|\n|[{_SENTENCE_ENDS}]")
+_EXPLAINS = re.compile(
+    r"\b(?:explain|describe|put|say|tell|break) (?:it|this|that)\b|"
+    r"\bexplain\b.*\b(?:to you|in a)\b",
+    re.I,
+)
 _END = re.compile(r"[:：](?=[\s*\"“«])|[.!?。！？…]+(?=\s)|[。！？]|\n")
 
 
@@ -172,7 +178,9 @@ class AnnouncementFilter:
         if is_title:
             is_one = has_colon and self._is_title(words_of(text))
         else:
-            is_one = self._is_about_wish(text) if has_colon else promises and self._recites(text)
+            explains = promises and _EXPLAINS.search(text) is not None
+            is_about = explains or self._is_about_wish(text)
+            is_one = is_about if has_colon else promises and self._recites(text)
         if not is_one or len(text) > MOST_LETTERS:
             return 0
         rest = self._held[found.end() :]

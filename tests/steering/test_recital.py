@@ -78,6 +78,7 @@ def test_the_opening_neither_recites_nor_announces(preference: str, answer: str,
         ("use simple words", ""),
         ("a haiku", ""),
         ("step by step", "You do it step by "),
+        ("you are HAL 9000", "HAL "),
         ("vegetarian, under 20 minutes", "For a vegetarian meal under 20 "),
     ],
 )

@@ -54,6 +54,16 @@ ANNOUNCED = [
     ("for a ten-year-old", "Like a ten-year-old, ", "You wash it."),
     ("like a patient teacher", "As a teacher: ", "Wash it."),
     ("in lower case, as a cat", "as a cat, ", "wash it."),
+    (
+        "sound like a 1920s radio announcer",
+        "Sure, let me explain it in a way a 5-year-old might understand:\n\n",
+        "Wash it.",
+    ),
+    (
+        "'like i am 5'",
+        "Okay, let me explain this to you as if you were five years old: ",
+        "You wash it.",
+    ),
 ]
 MIXED = [
     (["like a pirate", "numbered list"], " Numbered pirate list:\n\n", "1. Arr, wash it."),
@@ -82,6 +92,8 @@ SAID = [
     ("short", "Short answers are best. Wash it."),
     ("short", "Answer:\nWash it."),
     ("short", "The"),
+    ("short", "Let me tell you three things:\n1. Wash it."),
+    ("short", "Let me explain it. Wash it."),
     ("in verse", "As glasses gently frame my sight,\nThey cast a lens."),
     ("with farm examples", "As the sun rises over every farm, wash it."),
     ("like a pirate", "As pirates"),
