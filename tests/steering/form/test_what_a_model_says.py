@@ -303,24 +303,47 @@ def test_a_mark_comes_once_in_a_sentence_where_it_is_hardly_less_likely(
 
 
 @pytest.mark.parametrize(
-    ("said", "nats", "comes"),
+    ("said", "otherwise", "nats", "comes"),
     [
-        ("Be kind.", 2.9, True),
-        ("Be kind.", 3.1, False),
-        ("Be kind. Read.", 5.4, True),
-        ("Be kind", 0.1, False),
-        ("Be kind. \U0001f600", 0.1, False),
-        ("Be kind. \U0001f600 Read. \U0001f600 Walk. \U0001f600 Ask.", 0.1, False),
+        ("Be kind.", " kind", 2.9, True),
+        ("Be kind.", " kind", 3.1, False),
+        ("Be kind. Read.", " kind", 5.4, True),
+        ("Be kind", " kind", 0.1, False),
+        ("- Be kind\n- Read", "\n", 5.4, True),
+        ("- Be kind\n- Read", "\n", 5.6, False),
+        ("Be kind. \U0001f600", " kind", 0.1, False),
+        ("Be kind. \U0001f600 Read. \U0001f600 Walk. \U0001f600 Ask.", " kind", 0.1, False),
     ],
 )
 def test_an_emoji_stands_behind_a_sentence_where_it_is_hardly_less_likely(
-    said: str, nats: float, comes: bool
+    said: str, otherwise: str, nats: float, comes: bool
 ) -> None:
     steering = Speaker(form_of("lots of emojis")).steering
     steering.accept(0, said)
     row = np.full(VOCABULARY.n_tokens, -20.0, dtype=np.float32)
-    other = VOCABULARY.pieces.index(b" kind")
+    other = VOCABULARY.pieces.index(otherwise.encode())
     row[[other, EMOJIS[0]]] = 0.0, -nats
+    steering.combine([row, row.copy()])
+    assert steering.likeliest() == (EMOJIS[0] if comes else other)
+
+
+@pytest.mark.parametrize(
+    ("said", "comes"),
+    [
+        ("Be kind \U0001f600", True),
+        ("Be kind \U0001f600\U0001f600", False),
+        ("\U0001f600 \U0001f600 ", False),
+        ("\U0001f600 \U0001f600 Be", True),
+        ("\U0001f600 \U0001f600\u200d", True),
+        ("\U0001f600\ufe0f \U0001f600\ufe0f", False),
+    ],
+)
+def test_a_third_emoji_in_a_row_waits_for_a_word(said: str, comes: bool) -> None:
+    steering = Speaker(form_of("lots of emojis")).steering
+    steering.accept(0, said)
+    row = np.full(VOCABULARY.n_tokens, -20.0, dtype=np.float32)
+    other = VOCABULARY.pieces.index(b" kind")
+    row[[other, EMOJIS[0]]] = 0.0, 5.0
     steering.combine([row, row.copy()])
     assert steering.likeliest() == (EMOJIS[0] if comes else other)
 

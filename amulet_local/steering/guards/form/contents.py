@@ -17,6 +17,7 @@ from amulet_local.steering.guards.form.holds import PARTS_OF_EMOJIS, Hold, unmet
 from amulet_local.steering.guards.form.position import Position
 from amulet_local.steering.guards.form.saying import Saying
 from amulet_local.text.emojis import EMOJI, emojis_of
+from amulet_local.text.layout import count_lines
 from amulet_local.text.sentences import count_sentences, ends_sentence
 
 FIRST_NATS = 0.5
@@ -29,6 +30,17 @@ MOST_NATS = 5.0
 
 MORE_MARK_NATS, MOST_MARK_NATS = 2.5, 8.0
 """The same for a mark, which says less and which the model goes on from."""
+
+MOST_IN_A_ROW = 2
+"""Emojis, where the wish is for some in an answer: small models write nothing else after them."""
+
+_SELECTORS = ("\ufe0e", "\ufe0f")
+"""Behind an emoji, whether it is drawn in colour; one is enough."""
+
+_JOINER = "\u200d"
+"""Between the pictures of one emoji."""
+
+_WORD_AND_BEFORE = re.compile(r"(?s)\A.*[^\W_]")
 
 EMOJI_CHARACTERS = 4
 """Of a text's end, in which a last emoji is looked for."""
@@ -139,18 +151,23 @@ class Emojis(Hold):
         least, n_emojis = self._count.least or 0, len(emojis_of(at.text))
         if n_emojis >= least or not at.text or emojis_of(at.text[-EMOJI_CHARACTERS:]):
             return ()
-        if not (at.is_between_sentences or at.next_text.startswith("\n")):
+        if not (at.is_between_sentences or at.next_text.lstrip(" ").startswith("\n")):
             return ()
-        lag = count_sentences(at.text) - n_emojis
+        lag = max(count_sentences(at.text), count_lines(at.text)) - n_emojis
         reach = min(MOST_MARK_NATS, FIRST_NATS + MORE_MARK_NATS * max(0, lag))
         return at.likely(self._beginning(at), reach)
 
     def refused(self, at: Position) -> Sequence[int] | Tokens:
-        """Emojis, where there are as many as may be."""
+        """Emojis, where there are as many as may be, or two in a row and no word behind them."""
+        refused = []
+        if at.text.endswith(_SELECTORS):
+            refused.append(at.having(rf"(?<={EDGE})[{''.join(_SELECTORS)}]"))
         most = self._count.most
-        if most is None or len(emojis_of(at.text)) < most:
-            return ()
-        return union([at.having(EMOJI.pattern), at.ending(PARTS_OF_EMOJIS)])
+        is_row = len(emojis_of(_WORD_AND_BEFORE.sub("", at.text))) >= MOST_IN_A_ROW
+        is_full = most is not None and len(emojis_of(at.text)) >= most
+        if (is_row or is_full) and not at.text.endswith(_JOINER):
+            refused += [at.having(EMOJI.pattern), at.ending(PARTS_OF_EMOJIS)]
+        return union(refused)
 
     def lacks(self, text: str) -> bool:
         """Whether there are too few."""
