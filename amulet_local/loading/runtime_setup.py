@@ -5,7 +5,6 @@ Knows nothing about prompts or generations.
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
@@ -197,6 +196,8 @@ def lock_warning(*, is_unlocked: bool) -> tuple[str, ...]:
     """What to do where the weights were to be locked in memory and the system refused."""
     if not is_unlocked:
         return ()
+    import resource  # POSIX alone has it, and llama.cpp logs NOT_LOCKED there alone
+
     limit, most = resource.getrlimit(resource.RLIMIT_MEMLOCK)
     unlimited = resource.RLIM_INFINITY
     if limit == unlimited:

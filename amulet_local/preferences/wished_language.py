@@ -33,7 +33,15 @@ _NEVER_ENGLISH = re.compile(
     r"\b(?:even (?:when|if|though) (?:i|we)\b[^,;.!]*|(?:no|not|never|not in|never in|instead of) "
     r"english(?: at all)?)"
 )
+_ASKS = (
+    r"(?!.*\b(?:should|must|ha[sv]e? to|wants?(?! to (?:practi[cs]|learn|study))|likes?|prefers?|"
+    r"hates?|only|never|don't|can't|cannot|simple|easy|slow(?:ly)?|short|long|make|use|keep|"
+    r"beginner|child(?:ren)?|kids?)\b)"
+)
+"""What is no reason alone: "it should read like a poem", "my kids read this"."""
+
 _SAYS_WHY = re.compile(
+    rf"{_ASKS}"
     r"(?:because |since |as )?(?:i|i'm|im|i've|my|we|we're|she|he|they|it's|this is|it)\b.*\b(?:"
     r"learn(?:ing)?|stud(?:y|ying)|practi[cs]e|practi[cs]ing|moved|lives?|living|from|reads?|"
     r"speaks?|understands?|class|course|exam|test|trip|travel(?:ling|ing)?|visit(?:ing)?|sounds?)\b"

@@ -141,6 +141,14 @@ def test_a_language_alone_is_asked_for_in_english(text: str, instruction: str) -
             "Answer the question in Spanish. Speak Spanish and use simple words.",
         ),
         (
+            "in German, it should read like a poem",
+            "Answer the question in German, it should read like a poem.",
+        ),
+        (
+            "Speak German. My kids read this.",
+            "Answer the question in German. Speak German. My kids read this.",
+        ),
+        (
             "I speak German and French",
             "Answer the question like this: I speak German and French.",
         ),
