@@ -9,8 +9,8 @@ what follows is the answer. An announcement is one of these, at a text's beginni
 - it promises something, ends as a sentence does, and has the wish's words in a row;
 - it is a title, words of wishes and of what an answer calls itself alone, which is no single wish's
   ("Numbered pirate list:"), or the name of the language that is wished ("Het Nederlands:");
-- it says what the answer is like, in the wish's words ("As a drunk Viking,"). What follows begins
-  with a capital letter then.
+- it says what the answer is like, in the wish's words ("As a drunk Viking,", "Texting a friend,").
+  What follows begins with a capital letter then.
 
 Nothing is handed out while the text may be one, which its first words decide. An opening that isn't
 about a wish, such as "Here are three dinners:", stays.
@@ -135,6 +135,9 @@ class AnnouncementFilter:
         said = [*self._wished, *map(words_of, own)]
         self._runs = {run for words in said for run in runs_of(words, min(RUN_WORDS, len(words)))}
         self._roots = {_root(word) for words in said for word in words if _is_telling(word)}
+        self._likening = LIKENESS | {
+            word for words in said for word in words if word.endswith("ing") and _is_telling(word)
+        }
         self._unspaced = [phrase for phrase in own if is_unspaced(phrase)]
         languages = {name for words in said for word in words if (name := named(word))}
         self._language = languages.pop() if len(languages) == 1 else None
@@ -194,9 +197,9 @@ class AnnouncementFilter:
         text = self._held.lstrip(_LEADING)
         words = words_of(text)
         if len(words) == 1 and text[-1].isalnum():
-            may_be = any(word.startswith(words[0]) for word in LIKENESS)
+            may_be = any(word.startswith(words[0]) for word in self._likening)
             return None if may_be else 0
-        if not words or words[0] not in LIKENESS:
+        if not words or words[0] not in self._likening:
             return 0
         found = _LIKE_END.search(text)
         if found is None and len(words) <= MOST_LIKENESS_WORDS:

@@ -54,6 +54,8 @@ ANNOUNCED = [
     ("for a ten-year-old", "Like a ten-year-old, ", "You wash it."),
     ("like a patient teacher", "As a teacher: ", "Wash it."),
     ("in lower case, as a cat", "as a cat, ", "wash it."),
+    ("as if texting a friend", "Texting a friend, ", "I'd say wash it."),
+    ("as if texting a friend", "Texting a friend: ", "Wash it."),
     (
         "sound like a 1920s radio announcer",
         "Sure, let me explain it in a way a 5-year-old might understand:\n\n",
@@ -94,6 +96,9 @@ SAID = [
     ("short", "The"),
     ("short", "Let me tell you three things:\n1. Wash it."),
     ("short", "Let me explain it. Wash it."),
+    ("as if texting a friend", "Texting is quick, so wash it."),
+    ("as if texting a friend", "Texting"),
+    ("as if cooking for a king", "Cooking rice, wash it first."),
     ("in verse", "As glasses gently frame my sight,\nThey cast a lens."),
     ("with farm examples", "As the sun rises over every farm, wash it."),
     ("like a pirate", "As pirates"),
