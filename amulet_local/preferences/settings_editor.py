@@ -50,6 +50,7 @@ LOCK_SECONDS = 10.0
 """How long another program that changes the file is waited for."""
 
 _ATTEMPTS = 5
+_OTHER_FOLDER = "AMULET_CONFIG names another folder"
 _BY_HAND = "the settings file is written in a way that can't be changed here; edit it by hand"
 
 
@@ -219,7 +220,7 @@ def check_model_strength(names: Sequence[str]) -> None:
     except OSError as error:
         raise FileAccessError(
             f"the settings file {path} can't be written: nothing can be made in {folder}: "
-            f"{error.strerror}"
+            f"{error.strerror}; {_OTHER_FOLDER}"
         ) from None
     _edited(read_bytes(path) or b"", _model_edit(names, UserModelSettings(guidance_scale=1.5)))
 
@@ -288,7 +289,7 @@ def _change(edit: Callable[[UserSettings], UserSettings]) -> Path:
                     return path
     except OSError as error:
         raise FileAccessError(
-            f"the settings file {path} can't be written: {error.strerror}"
+            f"the settings file {path} can't be written: {error.strerror}; {_OTHER_FOLDER}"
         ) from None
     raise FileAccessError(f"another program keeps changing the settings file {path}; try again")
 
