@@ -35,8 +35,8 @@ GUARDS: tuple[type[Guard], ...] = (
     NoiseGuard,
     EchoGuard,
     DeclineGuard,
-    ScriptGuard,
     Plausibility,
+    ScriptGuard,
     KlBudget,
 )
 """Every guard in its turn: first the one that says what there is to choose from, then those that

@@ -3,10 +3,14 @@
 A multilingual model finds a word of another language a little likely everywhere, and the strength
 may make it the likeliest. A script that a prompt or the answer has is free, and so is the answer's
 first word, which decides its language, and a place where either prompt by itself goes on in another
-script. Greek letters are free as signs. Knows nothing about languages.
+script. Greek letters are free as signs. What is looked at is what may be chosen: the likeliest
+token, or those that the draw guard leaves; all tokens of other scripts are looked up where one is
+among them, which is rare. Knows nothing about languages.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 from amulet_local.llama.token_search import Tokens, union
 from amulet_local.llama.vocabulary import Vocabulary
@@ -58,11 +62,29 @@ class ScriptGuard(Guard):
         self._n_read = len(answer)
         if not self._in_answer:
             return
-        others = self._but_of(self._in_prompts | self._in_answer)
-        if not self.around.is_drawn and step.likeliest() not in others:
+        free = self._in_prompts | self._in_answer
+        likely = [step.likeliest()] if step.tokens is None else step.tokens
+        foreign = [token for token in likely if self._has_others(int(token), free)]
+        if not foreign:
             return
-        if max(step.reference.share(others), step.reference.plain_share(others)) < MEANT_SHARE:
+        others = self._but_of(free)
+        if max(step.reference.share(others), step.reference.plain_share(others)) >= MEANT_SHARE:
+            return
+        if step.tokens is None:
             step.refuse(others)
+        elif len(foreign) < len(step.tokens):
+            step.tokens = np.setdiff1d(step.tokens, foreign).astype(np.int32)
+
+    def _has_others(self, token: int, free: frozenset[str]) -> bool:
+        """Whether a token has a letter of another script, or the beginning of one."""
+        piece = self._vocabulary.piece(token)
+        if piece.isascii():
+            return False
+        text = piece.decode("utf-8", "ignore")
+        begun = piece[len(text.encode()) :][:1]
+        of_free = {byte for name in free for byte in SCRIPTS[name].first_bytes}
+        of_others = {byte for script in SCRIPTS.values() for byte in script.first_bytes} - of_free
+        return bool(scripts_in(text) - free) or begun in of_others
 
     def _but_of(self, free: frozenset[str]) -> Tokens:
         """The tokens with letters of any other scripts, or with parts of them."""
