@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 import string
 
+from amulet_local.preferences.form import MOST_CHARACTERS
 from amulet_local.preferences.wished_language import says_more, wished_language
 from amulet_local.text import languages
 from amulet_local.text.scripts import scripts_in
@@ -166,7 +167,8 @@ def as_instruction(text: str) -> str:
     bare = phrase.rstrip(_ENDS)
     if language := languages.named(_ONLY.sub("", bare)):
         return f"{MANNER_FRAME} in {language}{' only' * bool(_ONLY.search(bare))}."
-    language = wished_language(text) if scripts_in(text) == {"latin"} else None
+    is_short = len(text) <= MOST_CHARACTERS
+    language = wished_language(text) if is_short and scripts_in(text) == {"latin"} else None
     asked = f"{MANNER_FRAME} in {language}." if language else SENTENCE_FRAME
     if language and not says_more(text):
         return asked

@@ -84,6 +84,26 @@ def test_nor_is_one_drawn() -> None:
     assert next_of(["Der", " Himmel", " ist"], is_drawn=True) == " blau"
 
 
+def test_of_what_may_be_drawn_the_other_script_alone_is_left_out() -> None:
+    steering = Steering(
+        PLAN,
+        AmuletParams(guidance_scale=1.5, script_guard=True, draw_guard=True),
+        Realigner(VOCABULARY.n_tokens),
+        prompts=[[token_of("Der")], [token_of("Der"), token_of(" ist")]],
+        vocabulary=VOCABULARY,  # type: ignore[arg-type]
+        is_drawn=True,
+    )
+    steering.combine([np.zeros(VOCABULARY.n_tokens, dtype=np.float32)] * 2)
+    steering.accept(token_of("Der"), "Der")
+    plain, wished = (np.full(VOCABULARY.n_tokens, -20.0, dtype=np.float32) for _ in range(2))
+    drawn = [token_of(text) for text in (" blau", " Himmel", "蓝")]
+    plain[drawn] = 5.0, 5.0, 0.0
+    wished[drawn] = 5.0, 4.5, 4.0
+    left = steering.combine([plain, wished]).tokens
+    assert left is not None
+    assert sorted(left.tolist()) == sorted(drawn[:2])
+
+
 def test_the_first_word_decides_the_language() -> None:
     assert next_of([]) == "蓝"
 
