@@ -73,7 +73,13 @@ class InvalidRequestError(AmuletError):
 
 
 class InvalidParameterError(InvalidRequestError):
-    """A number or option is out of its range."""
+    """A number or option is out of its range.
+
+    Attributes:
+        parameter: its name, where the message doesn't begin with it; empty if nobody said.
+    """
+
+    parameter = ""
 
 
 class UnknownPreferenceError(InvalidRequestError):

@@ -22,7 +22,7 @@ from amulet_local.common.errors import (
     UnsupportedModelError,
 )
 from amulet_local.common.file_identity import file_identity
-from amulet_local.llama import library, native
+from amulet_local.llama import library, native, tiled_products
 from amulet_local.llama.generative import reason_not_embedding, reason_not_generative
 from amulet_local.llama.gguf import read_header
 from amulet_local.llama.split_files import other_parts
@@ -98,6 +98,8 @@ class Model:
         self._file_identity = file_identity(self.path)
         self._is_repacked = settings.repack
         library.start()
+        if settings.repack and settings.n_gpu_layers == 0:
+            tiled_products.choose(tensor for part in parts for tensor in part.tensors.values())
         import llama_cpp
 
         params = llama_cpp.llama_model_default_params()

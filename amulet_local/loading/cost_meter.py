@@ -18,7 +18,7 @@ from typing import Any
 from amulet_local.common import measurement_cache
 from amulet_local.common.errors import BackendError
 from amulet_local.common.processor_time import OthersShare
-from amulet_local.llama import library
+from amulet_local.llama import library, tiled_products
 from amulet_local.llama.execution_plan import ExecutionPlan, Schedule
 from amulet_local.llama.rows import RowSet
 from amulet_local.llama.stop_flag import StopFlag
@@ -273,6 +273,7 @@ def _key(parts: EngineParts) -> str:
             f"{plan.n_threads} threads, {plan.n_threads_batch} for several, "
             f"{plan.threads_per_row or 'even'} per row",
             f"{settings.cache_type_k}/{settings.cache_type_v}, fa {settings.flash_attention}",
+            *(["no tiles"] if tiled_products.are_off() else []),
             *([] if settings.adapters is None else [settings.adapters.fingerprint]),
         ]
     )

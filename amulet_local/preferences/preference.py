@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import numbers
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -139,11 +140,24 @@ def resolve(
             nothing to follow.
         SettingsError, FileAccessError: the user's settings file is needed and can't be used.
     """
-    preferences = [*_resolved("preference", preference)]
-    preferences += [replace(item, weight=-item.weight) for item in _resolved("avoid", avoid)]
+    with _about("preference"):
+        preferences = _resolved("preference", preference)
+    with _about("avoid"):
+        preferences += [replace(item, weight=-item.weight) for item in _resolved("avoid", avoid)]
     if preferences:
-        _check_weights(preferences)
+        with _about("preference"):
+            _check_weights(preferences)
     return tuple(preferences)
+
+
+@contextmanager
+def _about(argument: str) -> Iterator[None]:
+    """Say in an error which argument it is about."""
+    try:
+        yield
+    except InvalidParameterError as error:
+        error.parameter = argument
+        raise
 
 
 SHARE_OF_A_FORM = 0.5

@@ -31,8 +31,8 @@ _MANNER = _words(
     "per plus pretending putting quoting rather referring sounding speaking starting talking than "
     "through throughout to toward towards under unlike until upon using via when where while with "
     "within without writing "
-    "als auf avec bez com como comme con dans em en für mit ohne para pour sans sem senza sin "
-    "wie à"
+    "als auf avec bez com como comme con dans em en für jak med met mit ohne para pour sans sem "
+    "senza sin som utan wie zoals zonder à без как"
 )
 """First words of a phrase that says in what way: "Answer the question in rhyme."."""
 
@@ -101,6 +101,9 @@ _OBJECT = re.compile(r"\w+ (?:me|it|us|them|yourself|everything|things|stuff|the
 
 _REQUEST = re.compile(r"^(?:could|can|would|will) you (?:please |kindly )?(?P<what>[^?]+)\?", re.I)
 """An instruction in the form of a question, which an answer would be given to."""
+
+_COME_ITALIAN = re.compile(r"come (?:una?|uno|se|il|lo|la|i|gli|le)\b", re.I)
+"""A phrase of manner, too; "come across as friendly" is none."""
 
 _SAME_WORD_TWICE = re.compile(r"(\w+) (?:by|for|to) \1\b", re.I)
 """A phrase of manner: "step by step"."""
@@ -174,7 +177,7 @@ def as_instruction(text: str) -> str:
         return asked
     if _is_instruction(text, first.lower()) or _is_sentence(text):
         return _behind(asked, text)
-    if first.lower() in _MANNER or _is_adverb(first.lower()) or _SAME_WORD_TWICE.match(text):
+    if _is_manner(text, first.lower()):
         if first.istitle():
             phrase = phrase[0].lower() + phrase[1:]
         return f"{MANNER_FRAME} {_closed(phrase)}"
@@ -203,6 +206,12 @@ def _is_instruction(text: str, first: str) -> bool:
     if first in INSTRUCTION_WORDS:
         return True
     return first not in _MANNER and _OBJECT.match(text) is not None
+
+
+def _is_manner(text: str, first: str) -> bool:
+    if first in _MANNER or _is_adverb(first):
+        return True
+    return any(phrase.match(text) for phrase in (_SAME_WORD_TWICE, _COME_ITALIAN))
 
 
 def _begins_a_quality(word: str) -> bool:

@@ -122,10 +122,11 @@ def as_http(error: Exception) -> HttpError:
         )
     if isinstance(error, InvalidRequestError):
         found = _PARAMETER.match(message)
-        code = None
-        if isinstance(error, InvalidParameterError) and "no such parameter" in message:
-            code = "unknown_parameter"
         param = found[1] if found else _PARAMETERS.get(type(error))
+        code = None
+        if isinstance(error, InvalidParameterError):
+            param = error.parameter or param
+            code = "unknown_parameter" if "no such parameter" in message else None
         return HttpError(400, message, param=param, code=code)
     if isinstance(error, ChatTemplateError):
         return HttpError(400, message, param="messages", code="chat_template_error")

@@ -29,6 +29,10 @@ _LIKE = re.compile(
     re.I,
 )
 """What comes before the words that an answer is to be like."""
+_LIKENED = re.compile(
+    r"の?(?:ように|みたいに|風に|調で|口調で)|(?:一样|那样|似的|的(?:风格|口吻|语气|方式))"
+)
+"""What comes behind them in a script without spaces."""
 _MARKS = "\"“”„«»<>'‘’‚‹›「」『』"
 
 
@@ -69,7 +73,12 @@ def _is_wish_itself(quoted: re.Match[str], wish: str) -> bool:
 
 
 def _is_likeness(quoted: re.Match[str], wish: str) -> bool:
-    """Whether marks stand around several words that an answer is to be like, not to say."""
+    """Whether marks stand around words that an answer is to be like, not to say.
+
+    One word alone may be said ('be "brave"'), but where what follows it is that alone.
+    """
+    if _LIKENED.match(wish, quoted.end()):
+        return True
     before = wish[: quoted.start()]
     return _has_several_words(quoted) and _LIKE.search(before) is not None
 

@@ -168,6 +168,13 @@ def test_another_method_is_answered_with_those_that_there_are(server: Server) ->
         ("/v1/chat/completions", {"messages": HI, "method": "x"}, "method", "no decoding method"),
         ("/v1/chat/completions", {"messages": HI, "preset": "x"}, "preset", "no preset 'x'"),
         ("/v1/chat/completions", {"messages": HI, "top_logprobs": 2}, "top_logprobs", "logprobs"),
+        ("/v1/chat/completions", {"messages": HI, "preference": " "}, "preference", "not empty"),
+        ("/v1/chat/completions", {"messages": HI, "avoid": [" "]}, "avoid", "not empty"),
+        (
+            "/v1/chat/completions",
+            {"messages": HI, "preference": "concise", "avoid": "concise"},
+            *("preference", "cancel each other"),
+        ),
         (
             "/v1/chat/completions",
             {"messages": HI, "response_format": {"type": "x"}},

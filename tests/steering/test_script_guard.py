@@ -14,7 +14,7 @@ from amulet_local.steering.row_plan import RowPlan
 from amulet_local.steering.steering import Steering
 from tests.scripted import ScriptedVocabulary
 
-TOKENS = ["Der", " Himmel", " ist", " blau", "蓝", "是", "д", "да", "π"]
+TOKENS = ["Der", " Himmel", " ist", " blau", "蓝", "是", "д", "да", "π", "😊"]
 VOCABULARY = ScriptedVocabulary(TOKENS)
 PLAN = RowPlan(has_plain=True, weights=(1.0,))
 CHINESE = "蓝".encode()
@@ -111,6 +111,11 @@ def test_the_first_word_decides_the_language() -> None:
 @pytest.mark.parametrize("said", [["是"], ["Der", "是"]])
 def test_what_the_answer_has_may_come_again(said: list[str]) -> None:
     assert next_of(said) == "蓝"
+
+
+def test_an_emoji_decides_no_language() -> None:
+    assert next_of(["😊"], script_guard=False) == "蓝"
+    assert next_of(["😊"]) == " blau"
 
 
 def test_what_the_question_has_may_come() -> None:

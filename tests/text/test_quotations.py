@@ -59,6 +59,9 @@ def test_words_that_a_wish_asks_for_are_to_be_said(wish: str, said: list[str]) -
         "parle comme un « vieux marin »",
         "im Stil von „Meister Yoda“",
         'in the style of "Dr. Seuss"',
+        "「関西弁」のように",
+        "像「老船长」一样",
+        "用「鲁迅」的风格",
     ],
 )
 def test_marks_around_a_wish_itself_ask_for_nothing(wish: str) -> None:

@@ -47,6 +47,7 @@ _TABLES = (
         kurze=short|kurz=short|knapp=brief|sehr=very|fasse dich=be|fass dich=be|sei=be|ganz=very
         immer=always|viele=many|viel=much|antworten=answers|antwort=answer|tabelle=table|als=as
         vierzig=forty|fünfzig=fifty|hundert=hundred|jeder=each|jeden=each|bitte=please
+        vielen=many|viele=many|ein paar=some|einigen=some|einige=some|passenden=fitting|füge=add
         """
     ),
     _phrases(
@@ -56,6 +57,7 @@ _TABLES = (
         de virgules=commas|écris=write|s'il te plaît=please|s'il vous plaît=please
         utilise=use|utilisez=use|toujours=always
         beaucoup de=many|beaucoup d'émojis=many emojis
+        avec des=with some|ajoute des=add some|utilise des=use some|quelques=some|plein de=many
         n'utilise jamais=never use|pas d'émojis=no emojis|pas d'emojis=no emojis|pas de=no|aucune=no
         aucun=no|jamais de=no
         pas plus de=no more than|moins de=fewer than|au maximum=at most|au plus=at most
@@ -81,6 +83,7 @@ _TABLES = (
         """
         sin usar=without using|sin=without|no uses=don't use|escribe=write|usa=use|utiliza=use
         siempre=always|muchos=many|por favor=please
+        añade=add|agrega=add|algunos=some|unos cuantos=some|montones de=many
         nada de=no|y=and|o=or|ni=or|pero=but|con=with|no más de=no more than|menos de=fewer than
         como máximo=at most|máximo=maximum|a lo sumo=at most|hasta=up to|exactamente=exactly
         unas=about|unos=about|aproximadamente=about|al menos=at least|por=per|comas=commas
@@ -107,6 +110,7 @@ _TABLES = (
         """
         senza usare=without using|senza=without|non usare=don't use|scrivi=write|usa=use
         sempre=always|molti=many|molte=many
+        aggiungi=add|qualche=some|alcune=some|tante=many|tanti=many
         per favore=please|niente=no|nessuna=no|nessun=no|e=and|o=or|né=or|ma=but|con=with
         non più di=no more than|meno di=fewer than|al massimo=at most|massimo=maximum
         fino a=up to|esattamente=exactly|circa=about|almeno=at least|per=per|virgole=commas
@@ -132,6 +136,7 @@ _TABLES = (
         """
         sem usar=without using|sem=without|não use=don't use|escreva=write|use=use|sempre=always
         muitos=many|muitas=many|por favor=please
+        adicione=add|alguns=some|algumas=some|vários=some
         nada de=no|nenhuma=no|nenhum=no|e=and|ou=or|nem=or|mas=but|com=with
         não mais de=no more than|não mais que=no more than|menos de=fewer than|no máximo=at most
         máximo=maximum|até=up to|exatamente=exactly|cerca de=about|umas=about

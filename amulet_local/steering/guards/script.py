@@ -1,11 +1,11 @@
 """Keeps letters of another script out of an answer, "Der Himmel ist蓝", where nobody wrote any.
 
 A multilingual model finds a word of another language a little likely everywhere, and the strength
-may make it the likeliest. A script that a prompt or the answer has is free, and so is the answer's
-first word, which decides its language, and a place where either prompt by itself goes on in another
-script. Greek letters are free as signs. What is looked at is what may be chosen: the likeliest
-token, or those that the draw guard leaves; all tokens of other scripts are looked up where one is
-among them, which is rare. Knows nothing about languages.
+may make it the likeliest. A script that a prompt or the answer has is free, and so is what an
+answer begins with, which decides its language, and a place where either prompt by itself goes on in
+another script. Greek letters are free as signs. What is looked at is what may be chosen: the
+likeliest token, or those that the draw guard leaves; all tokens of other scripts are looked up
+where one is among them, which is rare. Knows nothing about languages.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class ScriptGuard(Guard):
         answer = self.around.text.answer
         self._in_answer |= scripts_in(answer[self._n_read :])
         self._n_read = len(answer)
-        if not self._in_answer:
+        if not answer.strip():
             return
         free = self._in_prompts | self._in_answer
         likely = [step.likeliest()] if step.tokens is None else step.tokens

@@ -348,6 +348,29 @@ def test_a_third_emoji_in_a_row_waits_for_a_word(said: str, comes: bool) -> None
     assert steering.likeliest() == (EMOJIS[0] if comes else other)
 
 
+@pytest.mark.parametrize(
+    ("said", "plain_nats", "comes"),
+    [
+        ("\U0001f600", -4.0, False),  # a word that the plain prompt finds likely
+        ("\U0001f600", -6.0, True),  # it says something else there
+        ("Be kind \U0001f600", -4.0, True),
+        ("\U0001f600\u200d", -4.0, True),
+    ],
+)
+def test_behind_an_emoji_that_an_answer_begins_with_comes_a_word(
+    said: str, plain_nats: float, comes: bool
+) -> None:
+    steering = Speaker(form_of("lots of emojis")).steering
+    steering.accept(0, said)
+    plain = np.full(VOCABULARY.n_tokens, -20.0, dtype=np.float32)
+    preferred = plain.copy()
+    word = VOCABULARY.pieces.index(b" kind")
+    plain[[word, EMOJIS[0]]] = plain_nats, 0.0
+    preferred[[word, EMOJIS[0]]] = -12.0, 0.0
+    steering.combine([plain, preferred])
+    assert steering.likeliest() == (EMOJIS[0] if comes else word)
+
+
 def test_what_there_is_of_an_answer_counts() -> None:
     speaker = Speaker(form_of('two sentences, beginning with "Be"'), begun="Be kind.")
     assert speaker.say(" Read. Walk.") == " Read."

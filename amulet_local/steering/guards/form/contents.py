@@ -34,6 +34,12 @@ MORE_MARK_NATS, MOST_MARK_NATS = 2.5, 8.0
 MOST_IN_A_ROW = 2
 """Emojis, where the wish is for some in an answer: small models write nothing else after them."""
 
+PLAIN_NATS, FIRST_WORD_NATS = 5.0, 1.0
+"""By which a first word behind an emoji may be less likely than what the plain prompt says there,
+and than the likeliest such word."""
+
+_WORD = re.compile(r"\s*[^\W\d_]")
+
 _SELECTORS = ("\ufe0e", "\ufe0f")
 """Behind an emoji, whether it is drawn in colour; one is enough."""
 
@@ -147,8 +153,15 @@ class Emojis(Hold):
         self._count = count
 
     def required(self, at: Position) -> Sequence[int] | Tokens:
-        """Behind a sentence or a line, what begins an emoji, if it is hardly less likely."""
+        """Behind a sentence or a line, what begins an emoji, if it is hardly less likely.
+
+        Where an answer begins with an emoji, a word that the plain prompt finds likely comes next:
+        what the preference finds likely there are more of them, or their names.
+        """
         least, n_emojis = self._count.least or 0, len(emojis_of(at.text))
+        is_begin = not (any(map(str.isalnum, at.text)) or at.text.endswith(_JOINER))
+        if n_emojis and is_begin:
+            return self._first_words(at)
         if n_emojis >= least or not at.text or emojis_of(at.text[-EMOJI_CHARACTERS:]):
             return ()
         if not (at.is_between_sentences or at.next_text.lstrip(" ").startswith("\n")):
@@ -156,6 +169,15 @@ class Emojis(Hold):
         lag = max(count_sentences(at.text), count_lines(at.text)) - n_emojis
         reach = min(MOST_MARK_NATS, FIRST_NATS + MORE_MARK_NATS * max(0, lag))
         return at.likely(self._beginning(at), reach)
+
+    @staticmethod
+    def _first_words(at: Position) -> Sequence[int]:
+        """The likeliest words of the plain prompt; none where it says something else."""
+        plain, piece = at.step.reference.plain, at.vocabulary.piece
+        likely = np.flatnonzero(plain >= plain.max() - PLAIN_NATS).tolist()
+        words = [token for token in likely if _WORD.match(piece(token).decode("utf-8", "replace"))]
+        best = max((plain[token] for token in words), default=0.0)
+        return [token for token in words if plain[token] >= best - FIRST_WORD_NATS]
 
     def refused(self, at: Position) -> Sequence[int] | Tokens:
         """Emojis, where there are as many as may be, or two in a row and no word behind them."""
