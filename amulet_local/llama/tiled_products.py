@@ -24,6 +24,9 @@ _IS_ON = re.compile(r"\s*[+-]?0*[1-9]")
 REARRANGED = frozenset({2, 12, 20, 39})
 """Q4_0, Q4_K, IQ4_NL and MXFP4, by ggml's numbers: what is rearranged for AVX2."""
 
+TILED = frozenset({10, 11, 13, 14, 16, 17, 18, 19, 21, 22, 23, 29})
+"""Q2_K to Q6_K and IQ1 to IQ4 without those: what tiles are for."""
+
 _WANTED, _UNMEASURED = {"CPU: AVX2", "CPU: REPACK"}, "CPU: AVX512_VNNI"
 """Where tiles were measured; with VNNI they have instructions of their own."""
 
@@ -31,13 +34,16 @@ _WANTED, _UNMEASURED = {"CPU: AVX2", "CPU: REPACK"}, "CPU: AVX512_VNNI"
 def choose(tensors: Iterable[GGUFTensor]) -> None:
     """Switch tiles off for a model on the CPU most of whose weights are rearranged.
 
+    A model that has nothing for tiles leaves all as it is.
+
     Args:
         tensors: all of its tensors.
     """
-    if os.environ.get(VARIABLE, _OFF) != _OFF:
+    weights = [tensor for tensor in tensors if len(tensor.shape) > 1]
+    has_tiled = any(tensor.kind in TILED for tensor in weights)
+    if not has_tiled or os.environ.get(VARIABLE, _OFF) != _OFF:
         return
     os.environ.pop(VARIABLE, None)
-    weights = [tensor for tensor in tensors if len(tensor.shape) > 1]
     n_bytes = sum(tensor.n_bytes for tensor in weights)
     n_rearranged = sum(tensor.n_bytes for tensor in weights if tensor.kind in REARRANGED)
     features = set(library.build_features())

@@ -50,16 +50,23 @@ def test_they_are_on_where_prompts_gain_by_them() -> None:
 
 @pytest.mark.usefixtures("_avx2")
 def test_another_model_has_its_own_choice() -> None:
-    tiled_products.choose(tensors(q4_k=500))
+    tiled_products.choose(tensors(q4_k=500, q6_k=100))
     tiled_products.choose(tensors(q6_k=500))
     assert tiled_products.VARIABLE not in os.environ
+
+
+@pytest.mark.usefixtures("_avx2")
+def test_a_model_that_has_nothing_for_tiles_leaves_the_choice_to_others() -> None:
+    tiled_products.choose(tensors(q4_k=500, q6_k=100))
+    tiled_products.choose(tensors(q4_0=500))
+    assert int(os.environ[tiled_products.VARIABLE]) == 0
 
 
 @pytest.mark.usefixtures("_avx2")
 @pytest.mark.parametrize("value", ["0", "1"])
 def test_a_users_own_value_stays(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(tiled_products.VARIABLE, value)
-    for weights in ({"q4_k": 500}, {"q6_k": 500}):
+    for weights in ({"q4_k": 500, "q6_k": 100}, {"q6_k": 500}):
         tiled_products.choose(tensors(**weights))
         assert os.environ[tiled_products.VARIABLE] == value
 
@@ -71,7 +78,7 @@ def test_other_processors_keep_llama_cpps_choice(
     features: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(library, "build_features", lambda: features)
-    tiled_products.choose(tensors(q4_k=500))
+    tiled_products.choose(tensors(q4_k=500, q6_k=100))
     assert tiled_products.VARIABLE not in os.environ
 
 

@@ -47,7 +47,7 @@ _TABLES = (
         kurze=short|kurz=short|knapp=brief|sehr=very|fasse dich=be|fass dich=be|sei=be|ganz=very
         immer=always|viele=many|viel=much|antworten=answers|antwort=answer|tabelle=table|als=as
         vierzig=forty|fünfzig=fifty|hundert=hundred|jeder=each|jeden=each|bitte=please
-        vielen=many|viele=many|ein paar=some|einigen=some|einige=some|passenden=fitting|füge=add
+        vielen=many|ein paar=some|einigen=some|einige=some|passenden=fitting|füge=add
         """
     ),
     _phrases(

@@ -60,7 +60,7 @@ class ScriptGuard(Guard):
         answer = self.around.text.answer
         self._in_answer |= scripts_in(answer[self._n_read :])
         self._n_read = len(answer)
-        if not answer.strip():
+        if not (self._in_answer or answer.strip()):
             return
         free = self._in_prompts | self._in_answer
         likely = [step.likeliest()] if step.tokens is None else step.tokens
