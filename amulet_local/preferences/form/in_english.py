@@ -57,7 +57,8 @@ _TABLES = (
         de virgules=commas|écris=write|s'il te plaît=please|s'il vous plaît=please
         utilise=use|utilisez=use|toujours=always
         beaucoup de=many|beaucoup d'émojis=many emojis
-        avec des=with some|ajoute des=add some|utilise des=use some|quelques=some|plein de=many
+        avec des=with some|ajoute des=add some|ajoute=add|utilise des=use some
+        quelques=some|plein de=many
         n'utilise jamais=never use|pas d'émojis=no emojis|pas d'emojis=no emojis|pas de=no|aucune=no
         aucun=no|jamais de=no
         pas plus de=no more than|moins de=fewer than|au maximum=at most|au plus=at most
