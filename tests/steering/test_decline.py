@@ -29,6 +29,11 @@ TOKENS = [
     "Oh",
     "! ",
     "Yeast",
+    "申し",
+    "Je",
+    " suis",
+    " désol",
+    " d",
 ]
 VOCABULARY = ScriptedVocabulary(TOKENS)
 PLAN = RowPlan(has_plain=True, weights=(1.0,))
@@ -88,6 +93,22 @@ def next_of(
 )
 def test_an_opening_doesnt_decline(said: list[str], word: str) -> None:
     assert next_of(said, word) == " so"
+
+
+@pytest.mark.parametrize(
+    ("said", "word", "question"),
+    [([], "申し", "酵母とは？"), (["Je", " suis"], " désol", "C'est quoi, la levûre ?")],
+)
+def test_nor_does_one_in_another_language(said: list[str], word: str, question: str) -> None:
+    assert next_of(said, word, question=question) == " so"
+
+
+def test_a_letter_of_such_a_word_may_begin_another_one() -> None:
+    assert next_of(["Je", " suis"], " d", question="C'est quoi, la levûre ?") == " d"
+
+
+def test_words_of_other_languages_arent_looked_for_in_vain() -> None:
+    assert next_of([], "申し") == "申し"
 
 
 def test_what_declines_plainly_declines() -> None:

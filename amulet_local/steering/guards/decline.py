@@ -1,9 +1,9 @@
 """Keeps a preference from making the model decline what it answers plainly.
 
 Small models answer "I'm sorry, but I can't assist with that." to a harmless question with "for a
-ten-year-old" behind it. Where the plain answer would begin otherwise, the words of such an opening
-aren't offered; where it would begin like that too, declining is the model's own and stays. Knows
-nothing about what is harmful, or about languages but English.
+ten-year-old" behind it, and "申し訳ありませんが" to a wish in Japanese. Where the plain answer
+would begin otherwise, the words of such an opening aren't offered; where it would begin like that
+too, declining is the model's own and stays. Knows nothing about what is harmful.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.steering.guards.base import Guard, Surroundings
 from amulet_local.steering.instructions import text_of
 from amulet_local.steering.step import Step
-from amulet_local.text.words import GrowingWords, words_of
+from amulet_local.text.words import GrowingWords, is_unspaced, words_of
 
 PLAIN_OPENS = 0.1
 """Probability from which on the plain answer may begin as one that declines does."""
@@ -25,6 +25,10 @@ OPENING_WORDS = 8
 
 _FIRST_WORDS = ("i", "sorry", "unfortunately", "as", "my")
 """With which an answer that declines begins."""
+
+PART_LETTERS = 3
+"""Letters of such a word from which on a token is one, where no token has all of it; a letter is
+enough in a script without spaces."""
 
 _SORRY = ("sorry", "unable", "afraid")
 _DECLINES: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -41,6 +45,22 @@ _DECLINES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("i",): ("cannot", "apologize", "apologise"),
 }
 """What isn't said behind the last words of an opening."""
+
+_SORRY_ELSEWHERE = (
+    *("désolé", "désolée", "entschuldigung", "desculpe", "извините", "простите", "przepraszam"),
+    *("抱歉", "很抱歉", "对不起", "申し訳", "すみません", "ごめん"),
+)
+_FIRST_WORDS_ELSEWHERE = (*_FIRST_WORDS, "je", "es", "lo", "mi", *_SORRY_ELSEWHERE)
+_DECLINES_ELSEWHERE: dict[tuple[str, ...], tuple[str, ...]] = {
+    **_DECLINES,
+    (): (*_DECLINES[()], *_SORRY_ELSEWHERE),
+    ("je", "suis"): ("désolé", "désolée"),
+    ("tut", "mir"): ("leid",),
+    ("lo",): ("siento", "lamento"),
+    ("mi",): ("dispiace",),
+}
+"""The same with those of other languages, where a prompt has a letter that English hasn't: to look
+for their tokens takes some tenths of a second, once."""
 
 END_TOKENS = 400
 """Of a prompt, in which such an opening is asked for."""
@@ -78,8 +98,11 @@ class DeclineGuard(Guard):
         """Go on with the prompts of these surroundings."""
         super().change(around)
         assert around.vocabulary is not None
-        ends = (text_of(around.vocabulary, prompt[-END_TOKENS:]) for prompt in around.prompts)
+        ends = [text_of(around.vocabulary, prompt[-END_TOKENS:]) for prompt in around.prompts]
         self._is_meant = any(not _MEANT.isdisjoint(words_of(text)) for text in ends)
+        is_elsewhere = not all(map(str.isascii, ends))
+        self._declines = _DECLINES_ELSEWHERE if is_elsewhere else _DECLINES
+        self._first_words = _FIRST_WORDS_ELSEWHERE if is_elsewhere else _FIRST_WORDS
 
     @property
     def _vocabulary(self) -> Vocabulary:
@@ -96,16 +119,25 @@ class DeclineGuard(Guard):
         if self._plain_opens >= PLAIN_OPENS:
             return ()
         last = tuple(answer.words[-2:])
-        words = [word for key in (last, last[-1:]) for word in _DECLINES.get(key, ())]
+        words = [word for key in (last, last[-1:]) for word in self._declines.get(key, ())]
         return sorted({token for word in words for token in self._saying(word)})
 
     def _probability(self, step: Step) -> float:
         """With which the plain answer begins as one that declines."""
-        tokens = [token for word in _FIRST_WORDS for token in self._saying(word)]
+        tokens = [token for word in self._first_words for token in self._saying(word)]
         return step.reference.plain_share(tokens)
 
     def _saying(self, word: str) -> list[int]:
-        return self._vocabulary.word_starts.saying(word)
+        """The tokens of a word, or those that say enough of how it begins."""
+        starts = self._vocabulary.word_starts
+        if tokens := starts.saying(word):
+            return tokens
+        least = 1 if is_unspaced(word) else PART_LETTERS
+        begun = starts.beginning(word, in_word=False, ends_small=False)
+        return [token for token in begun if self._n_letters(token) >= least]
+
+    def _n_letters(self, token: int) -> int:
+        return len(self._vocabulary.piece(token).decode("utf-8", "ignore").strip())
 
     def accept(self, token: int, step: Step | None) -> None:
         """Take the answer's next token."""
