@@ -17,7 +17,7 @@ TYPE_CHECKING = False  # for type checkers True all the same; `ask` has no time 
 if TYPE_CHECKING:
     from typing import Any
 
-    from amulet_local.common import errors
+    from amulet_local import errors
     from amulet_local.common.errors import AmuletError
     from amulet_local.common.results import (
         Chunk,
@@ -112,7 +112,7 @@ def __getattr__(name: str) -> Any:
     from importlib import import_module
 
     if name == "errors":
-        return import_module("amulet_local.common.errors")
+        return import_module("amulet_local.errors")
     if name == "__version__":
         return import_module("amulet_local.common.version").package_version()
     for module, names in _HOMES.items():

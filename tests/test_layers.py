@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import amulet_local
+from amulet_local import errors as public_errors
 from amulet_local.common import errors
 
 PACKAGE = Path(amulet_local.__file__).parent
@@ -44,7 +45,7 @@ ROOMS = [
     "llm_plugin",
 ]
 """Folders and files of the package, each of which imports only from itself and those before it."""
-FACADE = {"__init__", "__main__"}
+FACADE = {"__init__", "__main__", "errors"}
 LLAMA_CPP = {"amulet_local.benchmark.outside"}
 """Outside of the folder llama: it compares with llama-cpp-python's own class."""
 
@@ -157,6 +158,17 @@ def test_room_says_what_it_knows_and_may_import(room: str) -> None:
 def test_public_names_exist_once() -> None:
     assert all(hasattr(amulet_local, name) for name in amulet_local.__all__)
     assert len(set(amulet_local.__all__)) == len(amulet_local.__all__)
+
+
+def test_every_exception_is_imported_from_the_module_that_the_documentation_names() -> None:
+    written = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.AmuletError)
+    }
+    assert set(public_errors.__all__) == written
+    assert amulet_local.errors is public_errors
+    assert public_errors.ModelNotFoundError is errors.ModelNotFoundError
 
 
 def test_importing_starts_nothing(tmp_path: Path) -> None:

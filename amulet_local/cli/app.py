@@ -237,8 +237,10 @@ class Commands(TyperGroup):
         Raises:
             typer.BadParameter: one of them isn't there.
         """
+        if not args:
+            return list(super().parse_args(ctx, args))  # the help, which is no error's words
         try:
-            rest: list[str] = super().parse_args(ctx, without_a_command(args) if args else args)
+            rest: list[str] = super().parse_args(ctx, without_a_command(args))
         except _UsageError as error:
             raise _UsageError(_said(error), error.ctx) from None
         return rest

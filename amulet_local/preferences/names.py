@@ -55,6 +55,9 @@ MAX_NAME_LENGTH = 64
 _SHORTEST_MISTAKEN = 4
 """Letters of the shortest name that another word is taken for a slip of."""
 
+_NO_SLIPS = frozenset({"normal", "format", "peasant"})
+"""Words of their own, a letter away from a built-in name."""
+
 _WORD = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 _WEIGHTED = r"[A-Za-z0-9_-]+(?::[0-9.+-]+)?"
@@ -161,7 +164,7 @@ def word_problem(word: str, known: Iterable[str]) -> str | None:
     """
     known = list(known)
     near = [item for item in known if _is_slip(word.lower(), item.lower())]
-    if near:
+    if near and word.lower() not in _NO_SLIPS:
         text = f" As a text it takes a full stop: {word + '.'!r:.80}" if word.isalpha() else ""
         return f"no preference is called {word!r:.80}; did you mean {near[0]!r}?{text}"
     is_word = _WORD.fullmatch(word) and len(word) <= MAX_NAME_LENGTH

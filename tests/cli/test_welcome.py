@@ -117,7 +117,10 @@ def test_who_chooses_a_model_that_nobody_has_approved_is_asked_once(
 
 
 def test_into_a_pipe_the_bare_command_is_its_help(call: CallCli) -> None:
-    assert "Commands:" in call().err
+    said = call().err
+    assert "Commands:" in said
+    assert "Error" not in said
+    assert said.count("Usage:") == 1
 
 
 @pytest.mark.parametrize("text", ["Models", "LIST", "Doctor --help"])

@@ -179,6 +179,7 @@ def test_an_unknown_name_gets_a_suggestion(settings_file: Path, name: str, words
         ("easy-going", "Make the answer easy-going."),
         ("rhyme", "Answer the question like this: Rhyme."),
         ("informal", "Make the answer informal."),
+        ("normal", "Make the answer normal."),
         ("formel.", "Make the answer formel."),
         ("add", "Answer the question like this: Add."),
     ],
