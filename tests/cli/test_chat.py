@@ -599,6 +599,16 @@ def test_another_model_is_said_once_and_not_after_every_answer(tmp_path: Path) -
     assert done.err.count("was had with other.gguf") == 1
 
 
+def test_a_script_is_told_that_its_chat_cannot_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    where = {"AMULET_DATA": str(tmp_path / "file")}
+    said = run("chat", "-n", "2", stdin=b"Hi\n", **where).err
+    assert "Nothing of this chat is kept" in said
+    assert "a file where a folder should be" in " ".join(said.split())
+    unwanted = run("chat", "-n", "2", "--no-save", stdin=b"Hi\n", **where).err
+    assert "is kept" not in unwanted
+
+
 def test_a_program_that_asks_has_no_chat_to_continue(tmp_path: Path) -> None:
     done = run("chat", "-n", "2", stdin=b"Hi\n", AMULET_DATA=str(tmp_path))
     assert done.code == 3

@@ -292,7 +292,7 @@ def _set_again(chat: Chat, options: ChatOptions, question: Question) -> None:
 
 
 def _greet(chat: Chat, *, is_kept: bool) -> None:
-    """Say where we are, if a person listens.
+    """Say where we are, if a person listens; that nothing can be kept also to a script.
 
     Args:
         is_kept: whether the chat is to be kept.
@@ -300,11 +300,12 @@ def _greet(chat: Chat, *, is_kept: bool) -> None:
     from amulet_local.cli.kept_chats import chats_folder
     from amulet_local.common.user_folders import why_unusable
 
+    is_lost = is_kept and not chat.keeper.keeps
+    lost = f"Nothing of this chat is kept: {why_unusable(chats_folder())}." if is_lost else ""
     if chat.screen.is_typed:
         chat.screen.dim(chat.status())
         chat.screen.dim(GREETING)
-        if is_kept and not chat.keeper.keeps:
-            chat.screen.dim(f"Nothing of this chat is kept: {why_unusable(chats_folder())}.")
-        else:
-            chat.screen.dim(KEPT if is_kept else NOT_KEPT)
+        chat.screen.dim(lost or (KEPT if is_kept else NOT_KEPT))
         write("\n")
+    elif lost:
+        chat.screen.remark(lost)
