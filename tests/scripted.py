@@ -290,6 +290,10 @@ class ScriptedRows:
         self._tokens = [tokens[: len(tokens) - n_tokens] for tokens in self._tokens]
         return True
 
+    def leave_first(self) -> None:
+        """Go on without the first row."""
+        del self._tokens[0], self._logits[0]
+
     def logits(self, row: int) -> np.ndarray:
         """Logits of a row's next token."""
         return self._logits[row]

@@ -139,6 +139,16 @@ class Answer:
         self._end_if_full()
         return same_rows
 
+    def without_plain(self) -> Request | None:
+        """The request with the preference row alone, once the plain one doesn't matter any more.
+
+        None before that, and where the plain row's probabilities are traced.
+        """
+        if self._tracer is not None or not self.steering.needs_no_plain:
+            return None
+        request = self._request
+        return replace(request, prompts=request.prompts[1:], plan=request.plan.without_plain())
+
     def _end_if_full(self) -> None:
         if len(self.tokens) > self._room:
             self.finish_reason = "length"

@@ -135,6 +135,10 @@ def generate(
                 if answer.finish_reason is not None:
                     break
                 answer.steering.noise = prepare(request)
+            elif (alone := answer.without_plain()) is not None:
+                request = alone
+                answer.change(request)
+                same_rows = ahead.leave_plain(request)
             if not same_rows:
                 ahead = RowsAhead(rows, request, costs)
             if not (same_rows and ahead.step(answer.tokens)):

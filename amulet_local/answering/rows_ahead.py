@@ -83,6 +83,19 @@ class RowsAhead:
         self._following.clear()
         return not n_wrong or self._rows.drop(n_wrong)
 
+    def leave_plain(self, request: Request) -> bool:
+        """Go on without the plain row, for the rest of this request.
+
+        Returns:
+            As `leave`.
+        """
+        if self._following:
+            self._following.popleft()
+        is_there = self.leave()
+        self._rows.leave_first()
+        self._request = request
+        return is_there
+
     def _room(self, n_tokens: int) -> int:
         """How many guesses an answer of so many tokens has room for."""
         request = self._request

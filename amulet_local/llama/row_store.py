@@ -22,7 +22,8 @@ class RowStore:
 
     Attributes:
         rows: all that there are.
-        in_use: those of them that the last prompts have, in their order.
+        chosen: those of them that the last prompts have, in their order.
+        in_use: those of these that are still computed.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class RowStore:
             threads: create the contexts.
         """
         self.rows: list[Row] = []
+        self.chosen: list[Row] = []
         self.in_use: list[Row] = []
         self._model = model
         self._settings = settings
@@ -75,7 +77,7 @@ class RowStore:
                 if row.bare == bare and not any(row is taken for taken in chosen)
             ]
             chosen.append(max(free, key=lambda row: common_length(row.tokens, prompt)))
-        self.in_use = chosen
+        self.chosen = self.in_use = chosen
 
     def in_memory(self, prompts: Sequence[Sequence[int]]) -> int:
         """How many tokens of these prompts are in memory, each in the row that has most of it."""
@@ -116,7 +118,7 @@ class RowStore:
         """Free the contexts; there are no rows then."""
         for sequences in self._sequences:
             sequences.close()
-        self._sequences, self.rows, self.in_use = [], [], []
+        self._sequences, self.rows, self.chosen, self.in_use = [], [], [], []
 
     def _new_row(self, *, sequence: int = 0, bare: bool = False) -> Row:
         """In the newest context."""

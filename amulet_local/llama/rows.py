@@ -278,18 +278,24 @@ class RowSet:
         self._guarded([relay(courses)] * n_workers, len(courses) * len(tokens))
         return [list(step) for step in zip(*(course.logits for course in courses), strict=True)]
 
+    def leave_first(self) -> None:
+        """Go on without the first row, which keeps what it has in memory."""
+        self._store.in_use = self._store.in_use[1:]
+        self._threads.share_out(self._store.in_use)
+
     def logits(self, row: int) -> Logits:
         """Logits of a row's next token, float32, shape (n_vocab,): a view until the next step."""
         return self._store.in_use[row].logits()
 
     def export(self) -> list[tuple[list[int], bytes, bool]]:
-        """Of every row in use that llama.cpp can serialise: tokens, state, and whether it is bare.
+        """Of every row that llama.cpp can serialise: tokens, state, and whether it is bare.
 
-        A bare row lacks the adapters that others have.
+        Of those that the last prompts have, be they computed still or not. A bare row lacks the
+        adapters that others have.
         """
         exported = [
             (list(row.tokens), row.sequences.export(row.sequence), row.bare)
-            for row in self._store.in_use
+            for row in self._store.chosen
         ]
         return [row for row in exported if row[0] and row[1]]
 

@@ -79,6 +79,8 @@ class AmuletParams(StrictParams):
             text so far lags behind on (MATO, arXiv 2605.25342).
         mix_temperature: tau of adaptive weights, in nats: large is nearly fixed.
         region_gating: scale 1 inside code, fenced or inline.
+        language_gating: scale 1 once an answer has begun in its language, where that is all that
+            the preferences ask for.
         reasoning_gating: scale 1, and no echo guard, while a thinking model reasons.
         watch: refuse tokens that would go on with a loop, and lower the scale after one, where the
             entropy collapses, and while the text is one that the reference would hardly write.
@@ -309,6 +311,17 @@ class AmuletParams(StrictParams):
     region_gating: Annotated[
         bool,
         Option("--region-gating", GUARDS, "Don't strengthen anything inside code.", kind="switch"),
+    ] = False
+    language_gating: Annotated[
+        bool,
+        Option(
+            "--language-gating",
+            GUARDS,
+            "Where a language is all that is wished, don't strengthen anything once the answer has "
+            "begun in it.",
+            kind="switch",
+            eval="language",
+        ),
     ] = False
     reasoning_gating: Annotated[
         bool,

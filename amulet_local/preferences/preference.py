@@ -27,6 +27,7 @@ from amulet_local.preferences.user_settings import UserSettings, read_settings
 from amulet_local.preferences.wording import (
     as_instruction,
     from_template,
+    language_alone,
     template_problem,
 )
 
@@ -167,7 +168,8 @@ SHARE_OF_A_FORM = 0.5
 def wished_form(preferences: Sequence[Preference]) -> Form:
     """The form that an answer with these preferences has, as far as it can be counted.
 
-    What is to be avoided says what the answer is without.
+    What is to be avoided says what the answer is without. The form has a language where that is
+    all that is wished.
     """
     largest = max((abs(item.weight) for item in preferences), default=0.0)
     form = Form()
@@ -178,7 +180,8 @@ def wished_form(preferences: Sequence[Preference]) -> Form:
             form = form.with_also(form_of(item.text))
         elif item.weight < 0:
             form = form.with_also(form_of(f"without {item.text}").without_alone())
-    return form
+    wishes = {"" if item.weight < 0 else language_alone(item.text) for item in preferences}
+    return replace(form, language=wishes.pop() if len(wishes) == 1 else "")
 
 
 def _resolved(argument: str, given: PreferencesLike) -> list[Preference]:

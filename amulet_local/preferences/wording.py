@@ -90,6 +90,18 @@ _PLEASE = re.compile(
 )
 """Behind a phrase; in "with a please and a thank you" it is what is wished."""
 
+_SAYS_LITTLE = _words(
+    "please pls plz thanks answer reply always only all everything it me "
+    "bitte danke antworte antworten schreib schreibe immer nur alles mir "
+    "stp svp merci réponds répondez écris toujours seulement tout moi "
+    "por favor gracias responde respóndeme contesta contéstame escribe siempre solo todo "
+    "grazie rispondi rispondimi scrivi sempre tutto obrigado obrigada responda escreva sempre "
+    "graag dank je alsjeblieft antwoord altijd alles tack svara skriv alltid bara "
+    "proszę prosze odpowiadaj odpowiedz pisz zawsze tylko lütfen cevap ver yanıtla hep bana "
+    "пожалуйста отвечай ответь пиши всегда только"
+)
+"""Words of a wish for a language that say nothing besides."""
+
 _ONLY = re.compile(r"^only\s+|\s+only$", re.I)
 _PAUSE = re.compile(r"[,;:(]|\s(?:-|–|and|but|with|without|as)\s")
 _MOST_WORDS_OF_A_QUALITY = 4
@@ -186,6 +198,16 @@ def as_instruction(text: str) -> str:
     ):
         return _behind(asked, text)
     return f"{QUALITY_FRAME} {_closed(phrase)}"
+
+
+def language_alone(text: str) -> str:
+    """The language that a wish is for, by its English name; empty if it is for more than that."""
+    if len(text) > MOST_CHARACTERS:
+        return ""
+    wish = re.findall(r"[\w'’]+", text.lower())
+    rest = " ".join(word for word in wish if word not in _SAYS_LITTLE)
+    language = languages.named(rest) or (None if says_more(text) else wished_language(text))
+    return "" if language is None or language.startswith("simple ") else language
 
 
 def unframed(instruction: str) -> str:

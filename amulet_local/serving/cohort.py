@@ -314,13 +314,12 @@ class Cohort:
         """What others want of this answer; its end, if it has come to that."""
         control, answer = place.control, place.answer
         assert answer is not None
-        if control is None:
-            return None
-        if control.cancelled:
+        if control is not None and control.cancelled:
             answer.finish_reason = "cancelled"
             return self._finish(place)
-        changed = control.take()
+        changed = None if control is None else control.take()
         if changed is None:
+            self._drop_plain(place, answer)
             return None
         same_rows = answer.change(changed)
         place.request = changed
@@ -329,6 +328,15 @@ class Cohort:
         if not same_rows:
             self._want(place, [(*prompt, *answer.tokens) for prompt in changed.prompts])
         return None
+
+    def _drop_plain(self, place: _CohortPlace, answer: Answer) -> None:
+        """Give the plain row back where it doesn't matter any more."""
+        alone = answer.without_plain()
+        if alone is None or not all(len(row.pending) == 1 for row in place.rows):
+            return
+        answer.change(alone)
+        place.request = alone
+        place.rows.pop(0).clear()
 
     def _take_prefix(self, row: _CohortRow) -> None:
         """Start from the row that has most of the prompt in memory, another one's if need be."""

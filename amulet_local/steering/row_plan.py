@@ -32,6 +32,15 @@ class RowPlan:
         return RowPlan(has_plain=method.needs_plain or is_mix, weights=tuple(weights))
 
     @property
+    def is_pair(self) -> bool:
+        """Whether it is the plain row and one preference's, which needs no other at scale 1."""
+        return self.has_plain and self.weights == (1.0,)
+
+    def without_plain(self) -> RowPlan:
+        """The preference rows alone."""
+        return RowPlan(has_plain=False, weights=self.weights)
+
+    @property
     def n_rows(self) -> int:
         """Rows to compute."""
         return self.has_plain + len(self.weights)

@@ -104,6 +104,11 @@ class Steering:
         self._around.text.in_reasoning = value
 
     @property
+    def needs_no_plain(self) -> bool:
+        """Whether there is a plain row that won't matter any more in this answer."""
+        return self.plan.is_pair and any(guard.ends_steering for guard in self._active)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What the guards did, those included that are off by now."""
         made = (self._guards[kind] for kind in guards.GUARDS if kind in self._guards)

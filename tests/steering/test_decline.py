@@ -34,6 +34,10 @@ TOKENS = [
     " suis",
     " désol",
     " d",
+    "Üz",
+    "Lo",
+    " s",
+    "T",
 ]
 VOCABULARY = ScriptedVocabulary(TOKENS)
 PLAN = RowPlan(has_plain=True, weights=(1.0,))
@@ -97,18 +101,24 @@ def test_an_opening_doesnt_decline(said: list[str], word: str) -> None:
 
 @pytest.mark.parametrize(
     ("said", "word", "question"),
-    [([], "申し", "酵母とは？"), (["Je", " suis"], " désol", "C'est quoi, la levûre ?")],
+    [
+        ([], "申し", "酵母とは？"),
+        ([], "申し", "What is yeast?"),
+        ([], "Üz", "What is yeast?"),
+        (["Je", " suis"], " désol", "C'est quoi, la levûre ?"),
+        (["Lo"], " s", "What is yeast?"),
+    ],
 )
 def test_nor_does_one_in_another_language(said: list[str], word: str, question: str) -> None:
     assert next_of(said, word, question=question) == " so"
 
 
+def test_a_letter_opens_an_answer_whatever_word_it_may_begin() -> None:
+    assert next_of([], "T") == "T"
+
+
 def test_a_letter_of_such_a_word_may_begin_another_one() -> None:
     assert next_of(["Je", " suis"], " d", question="C'est quoi, la levûre ?") == " d"
-
-
-def test_words_of_other_languages_arent_looked_for_in_vain() -> None:
-    assert next_of([], "申し") == "申し"
 
 
 def test_what_declines_plainly_declines() -> None:

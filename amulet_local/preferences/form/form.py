@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal, NamedTuple, TypeAlias
 
 from amulet_local.text.scripts import SCRIPTS
@@ -58,6 +58,8 @@ class Form:
         has_heading: whether it begins with a heading in Markdown.
         below: what stands below it, "P.S." with a text or "#" with a tag.
         script: in which it is written, by its name in text/scripts.py.
+        language: in which it is, by its English name, where nothing else is asked for; its words
+            can't be counted, so that no form is asked for by that.
     """
 
     without: frozenset[str] = frozenset()
@@ -86,10 +88,11 @@ class Form:
     has_heading: bool = False
     below: str = ""
     script: str = ""
+    language: str = ""
 
     def __bool__(self) -> bool:
-        """Whether it asks for anything."""
-        return self != ANY_FORM
+        """Whether it asks for anything that can be counted."""
+        return replace(self, language="") != ANY_FORM
 
     def with_also(self, other: Form) -> Form:
         """Both at once; where they contradict each other, this one."""

@@ -17,6 +17,7 @@ from amulet_local.steering.guards.form import FormGuard
 from amulet_local.steering.guards.gain_cap import GainCap
 from amulet_local.steering.guards.json_structure import JsonGate
 from amulet_local.steering.guards.kl_target import KlTarget
+from amulet_local.steering.guards.language import LanguageGate
 from amulet_local.steering.guards.loop_watch import LoopWatch
 from amulet_local.steering.guards.noise import NoiseGuard
 from amulet_local.steering.guards.plausibility import Plausibility
@@ -28,6 +29,7 @@ GUARDS: tuple[type[Guard], ...] = (
     ReasoningGate,
     JsonGate,
     CodeGate,
+    LanguageGate,
     KlTarget,
     LoopWatch,
     EarlyEnd,

@@ -89,6 +89,11 @@ class Guard:
         """
 
     @property
+    def ends_steering(self) -> bool:
+        """Whether the scale is 1 from here on, to the end of the answer."""
+        return False
+
+    @property
     def warnings(self) -> tuple[str, ...]:
         """What it did, for the user."""
         return ()

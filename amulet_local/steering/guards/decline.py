@@ -15,7 +15,7 @@ from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.steering.guards.base import Guard, Surroundings
 from amulet_local.steering.instructions import text_of
 from amulet_local.steering.step import Step
-from amulet_local.text.words import GrowingWords, is_unspaced, words_of
+from amulet_local.text.words import GrowingWords, words_of
 
 PLAIN_OPENS = 0.1
 """Probability from which on the plain answer may begin as one that declines does."""
@@ -27,8 +27,8 @@ _FIRST_WORDS = ("i", "sorry", "unfortunately", "as", "my")
 """With which an answer that declines begins."""
 
 PART_LETTERS = 3
-"""Letters of such a word from which on a token is one, where no token has all of it; a letter is
-enough in a script without spaces."""
+"""Letters of such a word from which on a token is one, where no token has all of it. One is enough
+behind other words, and of letters that English hasn't."""
 
 _SORRY = ("sorry", "unable", "afraid")
 _DECLINES: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -46,21 +46,21 @@ _DECLINES: dict[tuple[str, ...], tuple[str, ...]] = {
 }
 """What isn't said behind the last words of an opening."""
 
-_SORRY_ELSEWHERE = (
-    *("désolé", "désolée", "entschuldigung", "desculpe", "извините", "простите", "przepraszam"),
-    *("抱歉", "很抱歉", "对不起", "申し訳", "すみません", "ごめん"),
-)
-_FIRST_WORDS_ELSEWHERE = (*_FIRST_WORDS, "je", "es", "lo", "mi", *_SORRY_ELSEWHERE)
+_FIRST_WORDS_ELSEWHERE = ("je", "es", "lo", "mi")
 _DECLINES_ELSEWHERE: dict[tuple[str, ...], tuple[str, ...]] = {
-    **_DECLINES,
-    (): (*_DECLINES[()], *_SORRY_ELSEWHERE),
+    (): (
+        *("désolé", "désolée", "entschuldigung", "desculpe", "tyvärr", "üzgünüm", "özür"),
+        *("извините", "простите", "抱歉", "很抱歉", "对不起", "申し訳", "すみません", "ごめん"),
+    ),
     ("je", "suis"): ("désolé", "désolée"),
     ("tut", "mir"): ("leid",),
     ("lo",): ("siento", "lamento"),
     ("mi",): ("dispiace",),
+    ("sinto",): ("muito",),
+    ("xin",): ("lỗi",),
 }
-"""The same with those of other languages, where a prompt has a letter that English hasn't: to look
-for their tokens takes some tenths of a second, once."""
+"""The same in other languages, as their words are usually split into tokens: to look at all tokens
+for them takes some tenths of a second."""
 
 END_TOKENS = 400
 """Of a prompt, in which such an opening is asked for."""
@@ -100,9 +100,6 @@ class DeclineGuard(Guard):
         assert around.vocabulary is not None
         ends = [text_of(around.vocabulary, prompt[-END_TOKENS:]) for prompt in around.prompts]
         self._is_meant = any(not _MEANT.isdisjoint(words_of(text)) for text in ends)
-        is_elsewhere = not all(map(str.isascii, ends))
-        self._declines = _DECLINES_ELSEWHERE if is_elsewhere else _DECLINES
-        self._first_words = _FIRST_WORDS_ELSEWHERE if is_elsewhere else _FIRST_WORDS
 
     @property
     def _vocabulary(self) -> Vocabulary:
@@ -119,25 +116,43 @@ class DeclineGuard(Guard):
         if self._plain_opens >= PLAIN_OPENS:
             return ()
         last = tuple(answer.words[-2:])
-        words = [word for key in (last, last[-1:]) for word in self._declines.get(key, ())]
-        return sorted({token for word in words for token in self._saying(word)})
+        return sorted({token for key in {last, last[-1:]} for token in self._declining(key)})
+
+    def _declining(self, behind: tuple[str, ...]) -> list[int]:
+        """The tokens that decline behind these words."""
+        words, elsewhere = _DECLINES.get(behind, ()), _DECLINES_ELSEWHERE.get(behind, ())
+        return [token for word in words for token in self._saying(word)] + [
+            token
+            for word in elsewhere
+            for token, text in self._beginnings(word)
+            if behind or not text.isascii() or len(text) >= PART_LETTERS
+        ]
 
     def _probability(self, step: Step) -> float:
         """With which the plain answer begins as one that declines."""
-        tokens = [token for word in self._first_words for token in self._saying(word)]
-        return step.reference.plain_share(tokens)
+        tokens = [token for word in _FIRST_WORDS for token in self._saying(word)]
+        begun = [token for word in _FIRST_WORDS_ELSEWHERE for token, _ in self._beginnings(word)]
+        return step.reference.plain_share(sorted({*tokens, *begun, *self._declining(())}))
 
     def _saying(self, word: str) -> list[int]:
         """The tokens of a word, or those that say enough of how it begins."""
         starts = self._vocabulary.word_starts
         if tokens := starts.saying(word):
             return tokens
-        least = 1 if is_unspaced(word) else PART_LETTERS
         begun = starts.beginning(word, in_word=False, ends_small=False)
-        return [token for token in begun if self._n_letters(token) >= least]
+        return [token for token in begun if len(self._letters(token)) >= PART_LETTERS]
 
-    def _n_letters(self, token: int) -> int:
-        return len(self._vocabulary.piece(token).decode("utf-8", "ignore").strip())
+    def _beginnings(self, word: str) -> set[tuple[int, str]]:
+        """The tokens with which the vocabulary begins this word, and their letters."""
+        forms = (gap + form for gap in ("", " ") for form in (word, word.capitalize()))
+        tokens = [
+            self._vocabulary.tokenize(form, add_special=False, parse_special=False)[0]
+            for form in forms
+        ]
+        return {(token, text) for token in tokens if (text := self._letters(token))}
+
+    def _letters(self, token: int) -> str:
+        return self._vocabulary.piece(token).decode("utf-8", "ignore").strip()
 
     def accept(self, token: int, step: Step | None) -> None:
         """Take the answer's next token."""
