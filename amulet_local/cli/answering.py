@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from amulet_local.engine import Engine
     from amulet_local.llama.vocabulary import Vocabulary
 
+_UNSTRENGTHENED = "nothing is strengthened (--no-settled-gating strengthens it all the same)"
+
 
 class Session:
     """A loaded engine, and what was said about it on stderr so far."""
@@ -135,8 +137,15 @@ class Session:
             for line in what_is_added(self._question):
                 note(line)
             form = wished_form(self._question.preferences)
-            if form and self.strength(method or "amulet", self._question).form_guard:
+            amulet = self.strength(method or "amulet", self._question)
+            if form and amulet.form_guard:
                 note(f"form that is kept (--no-form-guard leaves it to the model): {form.in_words}")
+            if not amulet.settled_gating:
+                return
+            if form.language:
+                note(f"once the answer is in {form.language}, {_UNSTRENGTHENED}")
+            elif form.is_all and amulet.form_guard:
+                note(f"nothing else is wished, so that {_UNSTRENGTHENED}")
 
     def strength(self, method: str, question: Question) -> AmuletParams:
         """The strength that `answer` asks for with these, before any guard lowers it."""

@@ -79,8 +79,8 @@ class AmuletParams(StrictParams):
             text so far lags behind on (MATO, arXiv 2605.25342).
         mix_temperature: tau of adaptive weights, in nats: large is nearly fixed.
         region_gating: scale 1 inside code, fenced or inline.
-        language_gating: scale 1 once an answer has begun in its language, where that is all that
-            the preferences ask for.
+        settled_gating: scale 1 where the preferences ask for nothing but a language that the answer
+            has begun in, or a form that the form guard keeps whatever the scale.
         reasoning_gating: scale 1, and no echo guard, while a thinking model reasons.
         watch: refuse tokens that would go on with a loop, and lower the scale after one, where the
             entropy collapses, and while the text is one that the reference would hardly write.
@@ -312,15 +312,15 @@ class AmuletParams(StrictParams):
         bool,
         Option("--region-gating", GUARDS, "Don't strengthen anything inside code.", kind="switch"),
     ] = False
-    language_gating: Annotated[
+    settled_gating: Annotated[
         bool,
         Option(
-            "--language-gating",
+            "--settled-gating",
             GUARDS,
-            "Where a language is all that is wished, don't strengthen anything once the answer has "
-            "begun in it.",
+            "Don't strengthen anything where all that is wished is a language that the answer has "
+            "begun in, or a form that is kept anyhow.",
             kind="switch",
-            eval="language",
+            eval="settled",
         ),
     ] = False
     reasoning_gating: Annotated[

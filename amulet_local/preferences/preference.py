@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from amulet_local.common.errors import InvalidParameterError, UnknownPreferenceError
 from amulet_local.common.named_arguments import named_arguments
-from amulet_local.preferences.form import Form, form_of
+from amulet_local.preferences.form import Form, form_of, is_form_alone
 from amulet_local.preferences.names import (
     BUILT_IN_PREFERENCES,
     MAX_WEIGHT,
@@ -181,7 +181,11 @@ def wished_form(preferences: Sequence[Preference]) -> Form:
         elif item.weight < 0:
             form = form.with_also(form_of(f"without {item.text}").without_alone())
     wishes = {"" if item.weight < 0 else language_alone(item.text) for item in preferences}
-    return replace(form, language=wishes.pop() if len(wishes) == 1 else "")
+    return replace(
+        form,
+        language=wishes.pop() if len(wishes) == 1 else "",
+        is_all=all(item.weight > 0 and is_form_alone(item.text) for item in preferences),
+    )
 
 
 def _resolved(argument: str, given: PreferencesLike) -> list[Preference]:

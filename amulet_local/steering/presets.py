@@ -44,7 +44,7 @@ SWITCHED_ON: dict[str, Any] = dict.fromkeys(
         "draw_guard",
         "end_guard",
         "region_gating",
-        "language_gating",
+        "settled_gating",
         "reasoning_gating",
         "watch",
     ),

@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from amulet_local import AmuletParams, Engine, Generation, SamplingParams
-from amulet_local.steering.guards import language
-from amulet_local.steering.guards.language import BEGUN_TOKENS
+from amulet_local.steering.guards import settled
+from amulet_local.steering.guards.settled import BEGUN_TOKENS
 
 QUESTION = "How do I sleep better?"
 N_TOKENS = 20
-GATED = AmuletParams(guidance_scale=2, language_gating=True, form_guard=True)
+GATED = AmuletParams(guidance_scale=2, settled_gating=True, form_guard=True)
 
 
 @pytest.fixture(autouse=True)
 def begins_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tiny model knows no language: whatever it begins with is one."""
-    monkeypatch.setattr(language, "BEGUN_NATS", -1e9)
+    monkeypatch.setattr(settled, "BEGUN_NATS", -1e9)
 
 
 def answer(engine: Engine, preference: str = "in Spanish", **changes: Any) -> Generation:
@@ -31,9 +31,12 @@ def answer(engine: Engine, preference: str = "in Spanish", **changes: Any) -> Ge
 
 
 @pytest.mark.parametrize("sampling", [{}, {"temperature": 0.8, "seed": 3}])
-def test_without_it_the_answer_is_the_same(exact_engine: Engine, sampling: dict[str, Any]) -> None:
-    whole = answer(exact_engine, trace=0, sampling=sampling)
-    short = answer(exact_engine, sampling=sampling)
+@pytest.mark.parametrize("wish", ["in Spanish", "in lower case only"])
+def test_without_it_the_answer_is_the_same(
+    exact_engine: Engine, wish: str, sampling: dict[str, Any]
+) -> None:
+    whole = answer(exact_engine, wish, trace=0, sampling=sampling)
+    short = answer(exact_engine, wish, sampling=sampling)
     assert short.token_ids == whole.token_ids
     assert short.usage.completion_tokens == N_TOKENS
     saved = whole.usage.computed_tokens - short.usage.computed_tokens

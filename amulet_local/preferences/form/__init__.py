@@ -21,7 +21,7 @@ from amulet_local.preferences.form.quoted import QUOTED
 from amulet_local.preferences.form.said_texts import said_texts
 from amulet_local.preferences.form.writing import writing_of
 
-__all__ = ["ANY_FORM", "Case", "Count", "Form", "Questions", "form_of"]
+__all__ = ["ANY_FORM", "Case", "Count", "Form", "Questions", "form_of", "is_form_alone"]
 
 _MARKS = str.maketrans({**dict.fromkeys("“”„«»「」『』", '"'), **dict.fromkeys("’‘‚‹›`", "'")})
 
@@ -51,6 +51,27 @@ _TYPED = {
 _TYPED_SO = re.compile(rf"{QUOTED}|(?<![\w'])(?:w/o|w ?/|dont|pls|plz|ur|u)(?![\w'])", re.I)
 """What people type for these words, and texts in quotation marks, which stay."""
 
+_WORDS_OF_FORMS = frozenset(
+    re.findall(
+        r"\w+",
+        """
+        a about above all always an and answer answers any anywhere as at be begin below better
+        block bold bullet bulleted bullets but by can cap capital capitalized caps case character
+        characters chars check checklist count do each eight eighteen eighty eleven ever every
+        everything exactly fewer fifteen fifty five format forty four fourteen from give have
+        headers heading headings hundred i in into is it item items just keep least less letters
+        limit line lines list lists long longer lower lowercase m markdown max maximum me min
+        minimum more most must my need never nine nineteen no not nothing number numbered numbers of
+        on one only or ordered over own paragraph paragraphs per please point points precisely put
+        replies reply respond response s sentence sentences separate seven seventeen seventy should
+        single six sixteen sixty small start step steps t table tables ten text than that the thing
+        thirteen thirty three time times title to top tops twelve twenty two under unordered up
+        upper uppercase use using very want whole with within word words write written you your
+        """,
+    )
+)
+"""Words of wishes that are for a form alone."""
+
 MOST_CHARACTERS = 500
 """Of a wish; what is longer is a text of its own."""
 
@@ -64,9 +85,7 @@ def form_of(wish: str) -> Form:
     """
     if len(wish) > MOST_CHARACTERS:
         return Form()
-    text = _TYPED_SO.sub(
-        lambda found: _TYPED.get(found[0].lower(), found[0]), wish.translate(_MARKS)
-    )
+    text = _spelled_out(wish)
     form = writing_of(text)
     text = " ".join(in_english(text).split())
     if _ABOUT.search(text):
@@ -77,3 +96,24 @@ def form_of(wish: str) -> Form:
     for clause in _SEPARATOR.split(with_ranges(text.lower())):
         form = form.with_also(count_of(clause))
     return form
+
+
+@lru_cache(maxsize=256)
+def is_form_alone(wish: str) -> bool:
+    """Whether a wish asks for a form that is kept by itself, and for nothing else.
+
+    Args:
+        wish: as for `form_of`.
+    """
+    if not form_of(wish).is_kept_by_itself:
+        return False
+    text = " ".join(in_english(_spelled_out(wish)).split())
+    for read in (lines_of, said_texts, characters_of):
+        _, text = read(text)
+    return set(re.findall(r"[^\W\d]+", text.lower())) <= _WORDS_OF_FORMS
+
+
+def _spelled_out(wish: str) -> str:
+    return _TYPED_SO.sub(
+        lambda found: _TYPED.get(found[0].lower(), found[0]), wish.translate(_MARKS)
+    )

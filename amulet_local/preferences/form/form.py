@@ -60,6 +60,7 @@ class Form:
         script: in which it is written, by its name in text/scripts.py.
         language: in which it is, by its English name, where nothing else is asked for; its words
             can't be counted, so that no form is asked for by that.
+        is_all: whether nothing else is asked for, and no strength is needed to keep it.
     """
 
     without: frozenset[str] = frozenset()
@@ -89,10 +90,23 @@ class Form:
     below: str = ""
     script: str = ""
     language: str = ""
+    is_all: bool = False
 
     def __bool__(self) -> bool:
         """Whether it asks for anything that can be counted."""
-        return replace(self, language="") != ANY_FORM
+        return replace(self, language="", is_all=False) != ANY_FORM
+
+    @property
+    def is_kept_by_itself(self) -> bool:
+        """Whether all of it is kept by the tokens that are offered, whatever the strength.
+
+        Marks, emojis, mentions and questions come where the model is inclined to them, and "short"
+        says no number.
+        """
+        return bool(self) and all(
+            item.name in _KEPT_BY_ITSELF or getattr(self, item.name) == item.default
+            for item in fields(self)
+        )
 
     def with_also(self, other: Form) -> Form:
         """Both at once; where they contradict each other, this one."""
@@ -173,6 +187,14 @@ class Form:
             without_letters=self.without_letters,
         )
 
+
+_KEPT_BY_ITSELF = frozenset(
+    (
+        *("without", "without_words", "without_letters", "case", "is_quoted"),
+        *("sentences", "items", "paragraphs", "words", "characters", "words_of_sentences"),
+        *("opening", "closing", "has_line_per_sentence", "first_mark", "has_heading"),
+    )
+)
 
 ANY_FORM = Form()
 """Any form."""

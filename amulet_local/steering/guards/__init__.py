@@ -17,19 +17,19 @@ from amulet_local.steering.guards.form import FormGuard
 from amulet_local.steering.guards.gain_cap import GainCap
 from amulet_local.steering.guards.json_structure import JsonGate
 from amulet_local.steering.guards.kl_target import KlTarget
-from amulet_local.steering.guards.language import LanguageGate
 from amulet_local.steering.guards.loop_watch import LoopWatch
 from amulet_local.steering.guards.noise import NoiseGuard
 from amulet_local.steering.guards.plausibility import Plausibility
 from amulet_local.steering.guards.reasoning import ReasoningGate
 from amulet_local.steering.guards.script import ScriptGuard
+from amulet_local.steering.guards.settled import SettledGate
 
 GUARDS: tuple[type[Guard], ...] = (
     FormGuard,
     ReasoningGate,
     JsonGate,
     CodeGate,
-    LanguageGate,
+    SettledGate,
     KlTarget,
     LoopWatch,
     EarlyEnd,

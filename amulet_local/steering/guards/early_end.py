@@ -2,22 +2,33 @@
 
 "Start with a question, then answer it" gives the user's question back, which is a whole sentence
 and no answer. Where the plain prompt would end there too, as after "Ask me something.", it may
-end. Knows nothing about languages.
+end; the user's own question, "WHY DO WE HAVE SEASONS?", is an answer only if the plain one begins
+like it. Knows nothing about languages.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+
+import numpy as np
 
 from amulet_local.steering.guards.base import Guard, Surroundings
+from amulet_local.steering.instructions import text_of
 from amulet_local.steering.step import Step
+from amulet_local.text.words import words_of
 
 LIKELY_END = 0.5
 """Probability from which on the end of an answer is likely."""
 
 _ONE_QUESTION = re.compile(r"[^.!?…。！？\n]+[?？][\"'”’»)*_]*\s*")
+
+LEAST_WORDS = 3
+"""Of a question that is given back; "Why?" may be asked."""
+
+QUESTION_TOKENS = 400
+"""Of a prompt's end, in which the question is looked for."""
 
 
 class EarlyEnd(Guard):
@@ -27,10 +38,35 @@ class EarlyEnd(Guard):
     plain one.
     """
 
+    def __init__(self, around: Surroundings) -> None:
+        """Begin with no answer."""
+        super().__init__(around)
+        self._plain_begins = ""
+
     @classmethod
     def is_on(cls, around: Surroundings) -> bool:
         """Whether the end guard is on and there is an end to hold back."""
         return around.amulet.end_guard and bool(around.end_tokens)
+
+    def refused(self, step: Step) -> Sequence[int]:
+        """The end behind the user's question, where the plain answer doesn't begin with it."""
+        answer, vocabulary = self.around.text.answer, self.around.vocabulary
+        if not (step.has_preference and self.around.prompts) or vocabulary is None:
+            return ()
+        if not answer.strip():
+            begins = vocabulary.piece(int(np.argmax(step.reference.plain)))
+            self._plain_begins = begins.decode("utf-8", "ignore").strip().lower()
+        elif _ONE_QUESTION.fullmatch(answer) and self._is_given_back(words_of(answer)):
+            return self.around.end_tokens
+        return ()
+
+    def _is_given_back(self, words: Sequence[str]) -> bool:
+        plain = self._plain_begins
+        if len(words) < LEAST_WORDS or (plain and words[0].startswith(plain)):
+            return False
+        assert self.around.vocabulary is not None
+        prompt = text_of(self.around.vocabulary, self.around.prompts[-1][-QUESTION_TOKENS:])
+        return f" {' '.join(words)} " in f" {' '.join(words_of(prompt))} "
 
     def act(self, step: Step) -> None:
         """Rule out the tokens that end the answer."""

@@ -11,13 +11,14 @@ from amulet_local import AmuletParams
 from amulet_local.optimizer.realigner import Realigner
 from amulet_local.preferences.form import Form
 from amulet_local.preferences.preference import resolve, wished_form
-from amulet_local.steering.guards.language import BEGUN_NATS, BEGUN_TOKENS
+from amulet_local.steering.guards.settled import BEGUN_NATS, BEGUN_TOKENS
 from amulet_local.steering.row_plan import RowPlan
 from amulet_local.steering.steering import Steering
+from tests.scripted import ScriptedVocabulary
 
 PAIR = RowPlan(has_plain=True, weights=(1.0,))
 SPANISH = Form(language="Spanish")
-ON = AmuletParams(guidance_scale=2, language_gating=True)
+ON = AmuletParams(guidance_scale=2, settled_gating=True)
 
 
 def scales(
@@ -72,6 +73,26 @@ def test_nor_where_more_is_wished_or_it_is_off(form: Form, amulet: AmuletParams)
     assert not steering.needs_no_plain
 
 
+@pytest.mark.parametrize("keeps", [True, False])
+def test_a_form_that_is_kept_isnt_strengthened_from_the_first_word_on(keeps: bool) -> None:
+    vocabulary = ScriptedVocabulary()
+    steering = Steering(
+        PAIR,
+        AmuletParams(guidance_scale=2, settled_gating=True, form_guard=keeps),
+        Realigner(vocabulary.n_tokens),
+        form=Form(case="lower", is_all=True),
+        vocabulary=vocabulary,  # type: ignore[arg-type]
+    )
+    rows = [np.zeros(vocabulary.n_tokens, dtype=np.float32) for _ in range(2)]
+    found = []
+    for _ in range(BEGUN_TOKENS):
+        assert not steering.needs_no_plain
+        found.append(steering.combine(rows).scale)
+        steering.accept(vocabulary.pieces.index(b"bed"), "bed")
+    assert found == [1.0 if keeps else 2.0] * BEGUN_TOKENS
+    assert steering.needs_no_plain == keeps
+
+
 def test_another_language_has_to_begin_anew() -> None:
     _, steering = scales(BEGUN_TOKENS)
     steering.change(PAIR, ON, form=Form(language="French"), same_rows=True)
@@ -123,3 +144,31 @@ def test_a_language_is_all_that_is_wished(
 
 def test_a_language_alone_is_no_form_to_keep() -> None:
     assert not SPANISH
+
+
+@pytest.mark.parametrize(
+    ("wishes", "is_all"),
+    [
+        (["in lower case only"], True),
+        (["in exactly two sentences"], True),
+        (["as bullet points please"], True),
+        (["Please don't use any commas."], True),
+        (["starting with the word 'Well'"], True),
+        (["en une seule phrase, s'il te plaît"], True),
+        (["no commas", "in two sentences"], True),
+        (["in two funny sentences"], False),
+        (["no commas, like a pirate"], False),
+        (["no commas", "like a pirate"], False),
+        (["with emojis"], False),
+        (["short"], False),
+        (["in questions only"], False),
+        (["as a letter that starts with 'Dear'"], False),
+        (["concise"], False),
+    ],
+)
+def test_a_form_that_is_kept_is_all_that_is_wished(wishes: list[str], is_all: bool) -> None:
+    assert wished_form(resolve(wishes)).is_all == is_all
+
+
+def test_nor_is_what_is_to_be_avoided() -> None:
+    assert not wished_form(resolve(None, avoid="commas")).is_all
