@@ -55,8 +55,14 @@ MAX_NAME_LENGTH = 64
 _SHORTEST_MISTAKEN = 4
 """Letters of the shortest name that another word is taken for a slip of."""
 
-_NO_SLIPS = frozenset({"normal", "format", "peasant"})
-"""Words of their own, a letter away from a built-in name."""
+_NO_SLIPS = frozenset(
+    (
+        *("normal", "format", "peasant"),
+        *("formel", "formale", "komplex", "complexe", "complexo", "creativo", "creativa"),
+        *("conciso", "concisa", "verboso", "verbosa"),
+    )
+)
+"""Words of their own, in English or another language, a letter away from a built-in name."""
 
 _WORD = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*")
 _NAME = re.compile(r"[A-Za-z0-9_-]+")

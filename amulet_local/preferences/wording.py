@@ -182,12 +182,17 @@ def as_instruction(text: str) -> str:
     bare = phrase.rstrip(_ENDS)
     if language := languages.named(_ONLY.sub("", bare)):
         return f"{MANNER_FRAME} in {language}{' only' * bool(_ONLY.search(bare))}."
+    says_all = _is_instruction(text, first.lower()) or _is_sentence(text)
+    is_latin = scripts_in(text) == {"latin"}
+    alone = language_alone(text)
+    if alone and not (says_all and is_latin):
+        return f"{MANNER_FRAME} in {alone}."
     is_short = len(text) <= MOST_CHARACTERS
-    language = wished_language(text) if is_short and scripts_in(text) == {"latin"} else None
+    language = wished_language(text) if is_short and is_latin else None
     asked = f"{MANNER_FRAME} in {language}." if language else SENTENCE_FRAME
     if language and not says_more(text):
         return asked
-    if _is_instruction(text, first.lower()) or _is_sentence(text):
+    if says_all:
         return _behind(asked, text)
     if _is_manner(text, first.lower()):
         if first.istitle():

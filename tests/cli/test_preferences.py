@@ -172,7 +172,7 @@ def test_the_path_is_printed_alone(call: CallCli, settings_file: Path) -> None:
         (["add", "x", " "], "no text"),
         (["add", "x", "red \x1b[31m"], r"'\x1b'"),
         (["add", "\x1b[2J\u202e", "x"], r"'\x1b[2J\u202e'"),
-        (["add", "x", "--mix", "formel"], "did you mean 'formal'?"),
+        (["add", "x", "--mix", "formall"], "did you mean 'formal'?"),
         (["add", "x", "--mix", "formal:1,5"], "must be a number"),
         (["remove", "concise"], "built in"),
         (["remove", "\x1b[2J"], r"'\x1b[2J'"),
@@ -240,9 +240,9 @@ def test_variables_of_other_commands_add_nothing(
 
 
 def test_a_broken_file_is_shown_with_its_line(call: CallCli, settings_file: Path) -> None:
-    broken = "[mixes]\nwork = [\n  'formel:0.7',\n]\n"
+    broken = "[mixes]\nwork = [\n  'formall:0.7',\n]\n"
     settings_file.write_text(broken)
-    words = "settings.toml, line 3: mixes.work: no preference is called 'formel'; did you mean"
+    words = "settings.toml, line 3: mixes.work: no preference is called 'formall'; did you mean"
     for arguments in (
         ["preferences", "list"],
         ["preferences", "show", "work"],

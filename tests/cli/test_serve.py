@@ -93,7 +93,7 @@ def test_a_model_that_is_not_there_is_one_line_and_leaves_no_socket(
         (["--queue", "-1"], "--queue"),
         (["--api-key", "two words"], "API key"),
         (["--cors-origin", "chat.example.org"], "--cors-origin"),
-        (["--preference", "formel"], "did you mean"),
+        (["--preference", "formall"], "did you mean"),
         (["--preset", "none"], "no preset"),
         (["--api-key-file", "/none"], "key file"),
     ],

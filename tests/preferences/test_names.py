@@ -174,7 +174,7 @@ def test_the_closest_name_is_suggested_as_its_owner_spells_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "word", ["forml", "fformal", "formel", "fromal", "Formal-", "ormal", "formals", "f0rmal"]
+    "word", ["forml", "fformal", "formall", "fromal", "Formal-", "ormal", "formals", "f0rmal"]
 )
 def test_a_slip_away_from_a_name_is_refused(word: str) -> None:
     problem = word_problem(word, ["concise", "formal"])

@@ -160,7 +160,7 @@ def test_what_cancels_in_part_is_followed_in_part() -> None:
         ("teachr:0.5", "no preference is called 'teachr'; did you mean 'Teacher'?"),
         ("wrok", "did you mean 'work'?"),
         ("q_1", "known: creative, .*, uplifting, Teacher, odd, work, twice; or describe"),
-        ("formel", "did you mean 'formal'\\? As a text it takes a full stop: 'formel.'"),
+        ("formall", "did you mean 'formal'\\? As a text it takes a full stop: 'formall.'"),
         ("x" * 100_000, "no preference is called"),
     ],
 )
@@ -180,7 +180,9 @@ def test_an_unknown_name_gets_a_suggestion(settings_file: Path, name: str, words
         ("rhyme", "Answer the question like this: Rhyme."),
         ("informal", "Make the answer informal."),
         ("normal", "Make the answer normal."),
-        ("formel.", "Make the answer formel."),
+        ("formel", "Make the answer formel."),
+        ("komplex", "Make the answer komplex."),
+        ("formall.", "Make the answer formall."),
         ("add", "Answer the question like this: Add."),
     ],
 )

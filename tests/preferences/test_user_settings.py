@@ -167,11 +167,11 @@ BROKEN = {
     f"[preferences]\na = '{'x' * 4001}'\n": (2, "the text has 4001 characters, at most 4000"),
     "[preferences]\n" + "".join(f"a{n} = 'b'\n" for n in range(501)): (1, "has 501 entries"),
     # mixes
-    "[mixes]\nwork = ['concise', 'formel:0.7']\n": (
+    "[mixes]\nwork = ['concise', 'formall:0.7']\n": (
         2,
-        "mixes.work: no preference is called 'formel'; did you mean 'formal'?",
+        "mixes.work: no preference is called 'formall'; did you mean 'formal'?",
     ),
-    "[mixes]\nwork = [\n  'concise', # [\n\n  'formel:0.7',\n]\n": (5, "did you mean 'formal'?"),
+    "[mixes]\nwork = [\n  'concise', # [\n\n  'formall:0.7',\n]\n": (5, "did you mean 'formal'?"),
     "[preferences]\nteacher = 'a'\n[mixes]\nx = ['teachr']\n": (4, "did you mean 'teacher'?"),
     "[mixes]\nx = ['q_q']\n": (2, "mixes.x: no preference is called 'q_q'"),
     "[mixes]\na = ['formal']\nb = ['formal', 'A:0.5']\n": (3, "'A' is a mix; a mix can't be part"),

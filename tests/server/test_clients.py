@@ -370,7 +370,7 @@ def test_a_preference_in_any_models_name_counts(server: Server) -> None:
     answer = answered(server.chat(model="gpt-4o+formal"))
     assert answer["model"] == "gpt-4o+formal"
     assert answer["amulet"]["preferences"] == ["formal"]
-    assert server.chat(model="smollm2+formel").status_code == 404
+    assert server.chat(model="smollm2+formall").status_code == 404
 
 
 def test_strict_servers_refuse_what_others_take() -> None:

@@ -165,11 +165,11 @@ def test_models_have_preferences_in_their_names(client: openai.OpenAI) -> None:
 @pytest.mark.parametrize(
     ("fields", "error", "said"),
     [
-        ({"model": "smollm2+formel"}, openai.NotFoundError, "no model is loaded"),
+        ({"model": "smollm2+formall"}, openai.NotFoundError, "no model is loaded"),
         ({"temperature": -1}, openai.BadRequestError, "temperature"),
         ({"tools": [{"type": "function"}]}, openai.BadRequestError, "tools"),
         ({"messages": []}, openai.BadRequestError, "messages"),
-        ({"extra_body": {"preference": "formel"}}, openai.BadRequestError, "did you mean"),
+        ({"extra_body": {"preference": "formall"}}, openai.BadRequestError, "did you mean"),
     ],
 )
 def test_errors_are_its_own_types(

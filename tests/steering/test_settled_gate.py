@@ -151,7 +151,7 @@ def test_a_language_alone_is_no_form_to_keep() -> None:
     [
         (["in lower case only"], True),
         (["in exactly two sentences"], True),
-        (["as bullet points please"], True),
+        (["as bullet points please"], False),
         (["Please don't use any commas."], True),
         (["starting with the word 'Well'"], True),
         (["en une seule phrase, s'il te plaît"], True),

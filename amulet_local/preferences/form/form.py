@@ -100,8 +100,8 @@ class Form:
     def is_kept_by_itself(self) -> bool:
         """Whether all of it is kept by the tokens that are offered, whatever the strength.
 
-        Marks, emojis, mentions and questions come where the model is inclined to them, and "short"
-        says no number.
+        Lists, headings, marks, emojis, mentions and questions come where the model is inclined to
+        them, and "short" says no number.
         """
         return bool(self) and all(
             item.name in _KEPT_BY_ITSELF or getattr(self, item.name) == item.default
@@ -191,8 +191,8 @@ class Form:
 _KEPT_BY_ITSELF = frozenset(
     (
         *("without", "without_words", "without_letters", "case", "is_quoted"),
-        *("sentences", "items", "paragraphs", "words", "characters", "words_of_sentences"),
-        *("opening", "closing", "has_line_per_sentence", "first_mark", "has_heading"),
+        *("sentences", "words", "characters", "words_of_sentences"),
+        *("opening", "closing", "has_line_per_sentence"),
     )
 )
 
