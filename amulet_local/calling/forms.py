@@ -77,9 +77,9 @@ class CallForm:
         return {text.replace("<name>", name): name for name in names for text in _BARE}
 
     def fences(self, names: Sequence[str]) -> dict[str, str]:
-        """The same, and with a code fence around it."""
+        """The same, and with what small models write before it."""
         bare = self.bare(names)
-        return {**bare, **{_FENCE + text: name for text, name in bare.items()}}
+        return {before + text: name for before in _BEFORE_BARE for text, name in bare.items()}
 
     def example(self, name: str, arguments: str) -> str:
         """One call as a model would write it, whose arguments are JSON."""
@@ -96,7 +96,9 @@ _BARE = (
     '{\n  "name": "<name>",\n  "arguments": ',
     '{\n    "name": "<name>",\n    "arguments": ',
 )
-_FENCE = "```json\n"
+_BEFORE_BARE = ("", "```json\n", "{", "<tools>\n")
+"""A code fence, a second brace from a template, the tag of the functions instead of the call's."""
+
 MAX_BARE = 32
 """Functions whose calls are looked for without a trigger."""
 _OBJECT = '~{~"name":~"<name>",~"arguments":~'

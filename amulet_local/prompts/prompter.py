@@ -22,7 +22,7 @@ from amulet_local.prompts.builtin_templates import (
     likely_template,
 )
 from amulet_local.prompts.chat_template import ChatTemplate
-from amulet_local.prompts.contrast import row_instructions
+from amulet_local.prompts.contrast import beside_calls, row_instructions
 from amulet_local.prompts.described_tools import with_tools
 from amulet_local.prompts.dialogue import Dialogue
 from amulet_local.prompts.messages import (
@@ -156,6 +156,8 @@ class Prompter:
                 arguments["tools"] = [*tools.shown]
             else:
                 asked = with_tools(asked, tools, form, system=default, may_be_blank=may_be_blank)
+            if placement != "system" and not tools.forced and asked[-1].get("role") == "user":
+                instructions = beside_calls(instructions)
         now = datetime.now()
 
         def at(place: Placement) -> tuple[list[tuple[int, ...]], list[str], list[str]]:

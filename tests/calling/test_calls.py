@@ -319,12 +319,12 @@ def test_a_call_within_reasoning_is_none() -> None:
 
 
 @pytest.mark.parametrize("indent", [None, 0, 2, 4])
-@pytest.mark.parametrize("fence", ["So:\n```json\n{}\n```", "So:\n{}"])
+@pytest.mark.parametrize("fence", ["So:\n```json\n@\n```", "So:\n@", "So:\n{@", "So:\n<tools>\n@"])
 def test_bare_json_is_a_call_where_it_is_a_tools(indent: int | None, fence: str) -> None:
     """What Qwen2.5-Coder writes in place of its template's form."""
     made = calling(tools(), HERMES)
     call = {"name": "special_function", "arguments": {"arg1": 1}}
-    text = fence.replace("{}", json.dumps(call, indent=indent))
+    text = fence.replace("@", json.dumps(call, indent=indent))
     assert allowed(made, text)
     assert not allowed(made, text.replace("1}" if indent is None else "1\n", '"x"'))
     for n in (1, 5, len(text)):

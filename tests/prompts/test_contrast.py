@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import pytest
 
-from amulet_local import Engine
+from amulet_local import Engine, Preference
 from amulet_local.params.choices import Placement
 from amulet_local.prompts.chat_template import ChatTemplate
 from amulet_local.prompts.contrast import NEUTRAL_INSTRUCTION
@@ -53,6 +54,48 @@ def test_the_plain_answer_has_nothing_to_do_with_it(scripted: Engine) -> None:
             QUESTION, preference="in verse", method="base", placement=placement
         )
         assert request.prompts == scripted.request(QUESTION).prompts
+
+
+TOOL = {"type": "function", "function": {"name": "get_weather", "parameters": {"type": "object"}}}
+RESULT = [
+    {"role": "user", "content": QUESTION},
+    {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {"id": "a", "type": "function", "function": {"name": "get_weather", "arguments": "{}"}}
+        ],
+    },
+    {"role": "tool", "tool_call_id": "a", "content": "sunny"},
+]
+
+
+def test_where_functions_may_be_called_both_rows_say_so(scripted: Engine) -> None:
+    request = scripted.request(QUESTION, preference=["in verse", "funny"], tools=[TOOL])
+    plain, verse, funny = texts(scripted, request.prompts)
+    assert f"{QUESTION}\nCall a function, or answer the question.\nassistant" in plain
+    assert f"{QUESTION}\nCall a function, or answer the question in verse.\nassistant" in verse
+    assert f"{QUESTION}\nCall a function, or make the answer funny.\nassistant" in funny
+
+
+@pytest.mark.parametrize(
+    ("messages", "choice"), [(QUESTION, "required"), (QUESTION, "none"), (RESULT, "auto")]
+)
+def test_nor_is_it_said_where_one_has_to_be_or_was(
+    scripted: Engine, messages: Any, choice: str
+) -> None:
+    request = scripted.request(
+        messages, preference="in verse", system="", tools=[TOOL], tool_choice=choice
+    )
+    assert "Call a function" not in "".join(texts(scripted, request.prompts))
+
+
+def test_a_template_of_ones_own_stays_beside_functions(scripted: Engine) -> None:
+    own = Preference(text="verse", prompt="Reply in {text}!")
+    request = scripted.request(QUESTION, preference=own, tools=[TOOL])
+    plain, verse = texts(scripted, request.prompts)
+    assert f"{QUESTION}\nReply in verse!\nassistant" in verse
+    assert f"{QUESTION}\n{NEUTRAL_INSTRUCTION}\nassistant" in plain
 
 
 def test_a_conversation_keeps_it_out_of_its_earlier_turns(scripted: Engine) -> None:
