@@ -150,14 +150,14 @@ class Prompter:
         thought, response_prefix = _prefix(begun, tags, response_prefix)
         form = None if tools is None else self._template.call_form or HERMES
         if tools is not None and form is not None and not isinstance(asked, Dialogue):
+            if placement != "system" and not tools.forced and asked[-1].get("role") == "user":
+                instructions = beside_calls(instructions)
             if not self._template.writes_calls:
                 asked = tools_as_text(checked(asked, may_be_blank=may_be_blank), form)
             if self._template.takes_tools:
                 arguments["tools"] = [*tools.shown]
             else:
                 asked = with_tools(asked, tools, form, system=default, may_be_blank=may_be_blank)
-            if placement != "system" and not tools.forced and asked[-1].get("role") == "user":
-                instructions = beside_calls(instructions)
         now = datetime.now()
 
         def at(place: Placement) -> tuple[list[tuple[int, ...]], list[str], list[str]]:
