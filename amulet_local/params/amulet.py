@@ -26,6 +26,10 @@ SETS_SCALE = ("guidance_scale", *HYPER_PARAMETERS)
 """What sets the scale: it takes the place of a target that a preset or the settings file has."""
 
 
+MOVES_SCALE = ("kl_target", "settled_gating")
+"""What a preset moves its scale by; one of the user's own holds for every token."""
+
+
 class AmuletParams(StrictParams):
     """The method's strength, and what keeps it in bounds.
 
@@ -415,6 +419,7 @@ class AmuletParams(StrictParams):
         """A copy with some fields changed, checked again; a new strength replaces the old one."""
         kept = self.model_dump(exclude_unset=True, by_alias=True)
         if any(changes.get(name) is not None for name in SETS_SCALE):
-            for name in (*SETS_SCALE, "kl_target"):
+            is_moved = changes.get("kl_target") is not None
+            for name in (*SETS_SCALE, *(() if is_moved else MOVES_SCALE)):
                 kept.pop(name, None)
         return type(self)(**{**kept, **changes})

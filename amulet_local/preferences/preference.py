@@ -184,7 +184,8 @@ def wished_form(preferences: Sequence[Preference]) -> Form:
     return replace(
         form,
         language=wishes.pop() if len(wishes) == 1 else "",
-        is_all=all(item.weight > 0 and is_form_alone(item.text) for item in preferences),
+        is_all=bool(form)
+        and all(item.weight > 0 and is_form_alone(item.text) for item in preferences),
     )
 
 

@@ -332,7 +332,7 @@ class Cohort:
     def _drop_plain(self, place: _CohortPlace, answer: Answer) -> None:
         """Give the plain row back where it doesn't matter any more."""
         alone = answer.without_plain()
-        if alone is None or not all(len(row.pending) == 1 for row in place.rows):
+        if alone is None or [len(row.pending) for row in place.rows] != [1, 1]:
             return
         answer.change(alone)
         place.request = alone

@@ -44,7 +44,6 @@ SWITCHED_ON: dict[str, Any] = dict.fromkeys(
         "draw_guard",
         "end_guard",
         "region_gating",
-        "settled_gating",
         "reasoning_gating",
         "watch",
     ),
@@ -70,7 +69,11 @@ PRESETS: dict[str, Preset] = Named(
                 name="balanced",
                 summary="guidance scale 1.5 at first, then as the answer needs it; with all guards",
                 amulet=AmuletParams(
-                    guidance_scale=1.5, kl_target=0.12, max_gain=MAX_GAIN, **SWITCHED_ON
+                    guidance_scale=1.5,
+                    kl_target=0.12,
+                    settled_gating=True,
+                    max_gain=MAX_GAIN,
+                    **SWITCHED_ON,
                 ),
                 placement="contrast",
             ),
@@ -78,7 +81,11 @@ PRESETS: dict[str, Preset] = Named(
                 name="strong",
                 summary="guidance scale 2 at first, then further than balanced; shorter answers",
                 amulet=AmuletParams(
-                    guidance_scale=2.0, kl_target=0.2, max_gain=MAX_GAIN, **SWITCHED_ON
+                    guidance_scale=2.0,
+                    kl_target=0.2,
+                    settled_gating=True,
+                    max_gain=MAX_GAIN,
+                    **SWITCHED_ON,
                 ),
                 placement="contrast",
             ),
@@ -183,7 +190,7 @@ def placement_of(preset: str | None) -> Placement:
 def _changed(amulet: AmuletParams, changes: Mapping[str, Any]) -> AmuletParams:
     given = {name for name, value in changes.items() if value is not None}
     if "kl_budget" in given and given.isdisjoint(SETS_SCALE):
-        amulet = amulet.replace(guidance_scale=None, kl_target=None)
+        amulet = amulet.replace(guidance_scale=None, kl_target=None, settled_gating=False)
     return cast("AmuletParams", amulet.replace(**changes))
 
 

@@ -14,10 +14,12 @@ import pytest
 from amulet_local import METHODS, AmuletParams, Engine, SamplingParams, errors
 from amulet_local.answering.generation import Control
 from amulet_local.answering.request import Request, build_request
-from amulet_local.common.results import Generation
+from amulet_local.common.results import Chunk, Generation
 from amulet_local.llama.context import Context, ContextSettings, Logits
 from amulet_local.llama.stop_flag import StopFlag, StoppedError
+from amulet_local.preferences.form import Form
 from amulet_local.serving.cohort import Cohort
+from amulet_local.steering.guards import settled
 from amulet_local.steering.row_plan import RowPlan
 from tests.serving.cohort_run import run
 
@@ -249,6 +251,38 @@ def test_one_that_waits_for_rows_can_be_cancelled(engine: Engine, ask: Ask) -> N
         assert chunk.finish_reason == "cancelled"
         cohort.abandon()
         assert len(cohort.answers([ask(QUESTIONS[2], max_tokens=3)])[0]) == 3
+
+
+def test_a_plain_row_that_isnt_needed_any_more_is_anothers(
+    engine: Engine, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the wish changes then, and the answer waits for the rows of the new one."""
+    monkeypatch.setattr(settled, "BEGUN_NATS", -1e9)
+    amulet = AmuletParams(guidance_scale=2.0, settled_gating=True)
+    more = {"amulet": amulet, "max_tokens": 16, "ignore_eos": True}
+    spanish = replace(ask(QUESTIONS[0], **more), form=Form(language="Spanish"))
+    other = ask(QUESTIONS[1], max_tokens=30, ignore_eos=True)
+    changed = ask(QUESTIONS[2], (1.0, 0.5), **more)
+    with Places(engine, n_places=2, n_rows_in_all=3) as cohort:
+        expected = cohort.answers([replace(spanish, trace=0)])
+        assert cohort.answers([spanish]) == expected
+        control = Control()
+        cohort.admit(0, spanish, control=control)
+        cohort.admit(1, other)
+        done: dict[int, Generation] = {}
+        n_tokens = [0, 0]
+        for _ in range(100):
+            for place, chunk in cohort.step():
+                assert isinstance(chunk, Chunk)
+                n_tokens[place] += len(chunk.token_ids)
+                if chunk.generation is not None:
+                    done[place] = chunk.generation
+                elif place == 0 and n_tokens[0] == 10:
+                    assert n_tokens[1] > 0
+                    control.change(changed)
+        assert sorted(done) == [0, 1]
+        assert done[1].usage.completion_tokens == 30
+        assert done[0].usage.completion_tokens == 16
 
 
 def test_what_rows_have_in_memory_is_not_computed_again(engine: Engine, ask: Ask) -> None:

@@ -78,6 +78,21 @@ def test_a_scale_takes_the_place_of_a_presets_target() -> None:
     assert adjusted_strength(None, {"eta": 5.0}, own=own) == adjusted_strength(None, {"eta": 5.0})
 
 
+def test_what_is_settled_is_strengthened_by_a_scale_of_ones_own() -> None:
+    assert not PRESETS["paper"].amulet.settled_gating
+    for changes, is_gated in (
+        ({}, True),
+        ({"watch": False}, True),
+        ({"kl_target": 0.3}, True),
+        ({"guidance_scale": 2.5}, False),
+        ({"kl_budget": 0.3}, False),
+        ({"guidance_scale": 2.5, "kl_target": 0.2}, True),
+        ({"guidance_scale": 2.5, "settled_gating": True}, True),
+        ({"settled_gating": False}, False),
+    ):
+        assert adjusted_strength("balanced", changes).settled_gating == is_gated
+
+
 @pytest.mark.parametrize("weights", [(1.0,), (0.6, 0.8), (1.0, -0.5)])
 def test_paper_chooses_the_largest_of_the_published_combination(
     tiny_engine: Engine, weights: tuple[float, ...]
