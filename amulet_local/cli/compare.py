@@ -199,10 +199,13 @@ def as_one(preferences: Sequence[Preference]) -> Preference:
 def weak_wishes(entries: Sequence[NamedMethod], generations: Mapping[str, Generation]) -> list[str]:
     """A line about preferences that make no steered answer likelier, with what helps.
 
+    A form that is kept anyhow needs no weight.
+
     Args:
         generations: by name, traced where both prompts are computed.
     """
     from amulet_local.explanation.explanation import totals
+    from amulet_local.preferences.form import is_form_alone
 
     found: dict[str, list[float]] = {}
     for item in entries:
@@ -211,6 +214,8 @@ def weak_wishes(entries: Sequence[NamedMethod], generations: Mapping[str, Genera
             continue
         margins = totals(trace).margins  # none where a scale of 1 leaves the plain prompt out
         for wish, margin in zip(item.question.preferences, margins, strict=False):
+            if is_form_alone(wish.text):
+                continue
             gain = math.copysign(1, wish.weight) * margin
             found.setdefault(" ".join(wish.label.split()), []).append(gain)
     weak = {label: max(gains) for label, gains in found.items() if max(gains) < LEAST_GAIN}

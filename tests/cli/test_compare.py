@@ -128,4 +128,5 @@ def test_a_wish_that_changes_the_answer_is_not() -> None:
     assert said(0.7) == ""
     assert said(0.08) == ""  # one of three that are mixed, and followed
     assert said(-0.7, wishes=("-rude",)) == ""
+    assert said(0.02, wishes=("without any digits",)) == ""
     assert said(0.02, n_tokens=5) == ""
