@@ -56,17 +56,15 @@ _WORDS_OF_FORMS = frozenset(
         r"\w+",
         """
         a about above all always an and answer answers any anywhere as at be begin below better
-        block bold bullet bulleted bullets but by can cap capital capitalized caps case character
-        characters chars check checklist count do each eight eighteen eighty eleven ever every
-        everything exactly fewer fifteen fifty five format forty four fourteen from give have
-        headers heading headings hundred i in into is it item items just keep least less letters
-        limit line lines list lists long longer lower lowercase m markdown max maximum me min
-        minimum more most must my need never nine nineteen no not nothing number numbered numbers of
-        on one only or ordered over own paragraph paragraphs per please point points precisely put
-        replies reply respond response s sentence sentences separate seven seventeen seventy should
-        single six sixteen sixty small start step steps t table tables ten text than that the thing
-        thirteen thirty three time times title to top tops twelve twenty two under unordered up
-        upper uppercase use using very want whole with within word words write written you your
+        block but by can cap capital capitalized caps case character characters chars count do each
+        eight eighteen eighty eleven ever every everything exactly fewer fifteen fifty five format
+        forty four fourteen from give have hundred i in into is it just keep least less letters
+        limit line lines long longer lower lowercase m max maximum me min minimum more most must my
+        need never nine nineteen no not nothing number numbers of on one only or over own per please
+        precisely put replies reply respond response s sentence sentences separate seven seventeen
+        seventy should single six sixteen sixty small start t ten text than that the thing thirteen
+        thirty three time times to top tops twelve twenty two under up upper uppercase use using
+        very want whole with within word words write written you your
         """,
     )
 )
@@ -87,7 +85,7 @@ def form_of(wish: str) -> Form:
         return Form()
     text = _spelled_out(wish)
     form = writing_of(text)
-    text = " ".join(in_english(text).split())
+    text = _in_english(text)
     if _ABOUT.search(text):
         return form
     for read in (lines_of, said_texts, characters_of, parts_of):
@@ -107,7 +105,7 @@ def is_form_alone(wish: str) -> bool:
     """
     if not form_of(wish).is_kept_by_itself:
         return False
-    text = " ".join(in_english(_spelled_out(wish)).split())
+    text = _in_english(_spelled_out(wish))
     for read in (lines_of, said_texts, characters_of):
         _, text = read(text)
     return set(re.findall(r"[^\W\d]+", text.lower())) <= _WORDS_OF_FORMS
@@ -117,3 +115,7 @@ def _spelled_out(wish: str) -> str:
     return _TYPED_SO.sub(
         lambda found: _TYPED.get(found[0].lower(), found[0]), wish.translate(_MARKS)
     )
+
+
+def _in_english(text: str) -> str:
+    return " ".join(in_english(text).split())
