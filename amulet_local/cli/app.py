@@ -41,8 +41,10 @@ COMMANDS = {
 
 
 ANSWERS = {
+    "run": '`amulet-local run MODEL` talks with it, `amulet-local run MODEL "question"` answers; '
+    "`amulet-local models` lists what is on this machine",
     **dict.fromkeys(
-        ("run", "cli", "llama-cli"),
+        ("cli", "llama-cli"),
         "to talk with a model: amulet-local chat -m MODEL; for one answer: "
         'amulet-local generate -m MODEL "question"',
     ),
@@ -274,7 +276,9 @@ class Commands(TyperGroup):
         if typed in ALSO and typed != "help":
             ctx.meta[TYPED] = typed
         if args[0] not in COMMANDS and args[0] in ANSWERS:
-            note(f"Error: there is no `amulet-local {args[0]}`: {ANSWERS[args[0]]}.")
+            called = f"`amulet-local {args[0]}`"
+            wrong = f"{called} needs a model" if args[0] in ALSO else f"there is no {called}"
+            note(f"Error: {wrong}: {ANSWERS[args[0]]}.")
             raise typer.Exit(2)
         if args[0] not in COMMANDS and not args[0].startswith("-"):
             note(f"Error: {unknown(args)}")

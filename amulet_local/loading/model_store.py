@@ -197,7 +197,9 @@ def _find(text: str) -> Path:
         elif is_address:
             hint = "a model is a file on this machine: download it and give its path"
         else:
-            hint = "`amulet-local models` lists those on this machine"
+            beside = [file.name for file in weights_in(path.parent, "*")]
+            meant = did_you_mean(path.name, beside)
+            hint = f"{meant}`amulet-local models` lists those on this machine"
         shown = text if on_hub or is_address else path
         raise ModelNotFoundError(f"no such file: {shown}; {hint}")
     wanted = text.lower().removesuffix(".gguf")

@@ -138,7 +138,9 @@ def test_files_after_another_programs_command_are_no_question(call: CallCli) -> 
 def test_a_command_of_another_program_is_answered(call: CallCli, name: str) -> None:
     outcome = call(name)
     assert outcome.code == 2
-    assert outcome.err.startswith(f"Error: there is no `amulet-local {name}`: ")
+    wrong = f"`amulet-local {name}`"
+    wrong = f"{wrong} needs a model" if name == "run" else f"there is no {wrong}"
+    assert outcome.err.startswith(f"Error: {wrong}: ")
     assert outcome.err.count("\n") == 1
 
 

@@ -45,6 +45,13 @@ def test_the_ending_may_be_left_out(file: Path) -> None:
         find_model(file.with_name("a"))
 
 
+def test_a_file_of_nearly_that_name_is_asked_about(file: Path) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"; did you mean 'a b\.gguf'\? `amulet-local"):
+        find_model(file.with_name("A_B.gguf"))
+    with pytest.raises(ModelNotFoundError, match=r"; `amulet-local models` lists"):
+        find_model(file.with_name("of-another-name.gguf"))
+
+
 def test_a_folder_with_one_model_stands_for_it(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (file.parent / "mmproj-a.gguf").touch()
     (file.parent / "README.md").touch()
