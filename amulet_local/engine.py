@@ -36,7 +36,7 @@ from amulet_local.conversation.turn_draft import AnswerSource
 from amulet_local.learning.learned import Learned
 from amulet_local.learning.learning import learn_preferences
 from amulet_local.learning.liked_texts import LikedText
-from amulet_local.llama.rows import Progress
+from amulet_local.llama.prefill import Progress
 from amulet_local.openai.asked import AskCompletion
 from amulet_local.openai.chat_completion import (
     ChatCompletionFields,

@@ -19,7 +19,7 @@ from amulet_local.common.errors import InvalidParameterError
 from amulet_local.common.results import Chunk, FinishReason, Generation, Usage
 from amulet_local.llama.context import Context, ContextSettings, Logits
 from amulet_local.llama.model import Model
-from amulet_local.llama.rows import Progress
+from amulet_local.llama.prefill import Progress
 from amulet_local.llama.sequences import Part, Sequences
 from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.llama.worker import Worker, run_together

@@ -14,7 +14,8 @@ from amulet_local.answering.drafts import Costs
 from amulet_local.answering.request import Request
 from amulet_local.answering.rows_ahead import RowsAhead
 from amulet_local.common.results import Chunk
-from amulet_local.llama.rows import Progress, RowSet
+from amulet_local.llama.prefill import Progress
+from amulet_local.llama.rows import RowSet
 from amulet_local.llama.stop_flag import StopFlag, StoppedError
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.optimizer.realigner import Realigner

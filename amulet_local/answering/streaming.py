@@ -13,7 +13,7 @@ from amulet_local.answering.generation import Control, generate
 from amulet_local.answering.request import Request
 from amulet_local.common.errors import EngineClosedError
 from amulet_local.common.results import Chunk, Generation
-from amulet_local.llama.rows import Progress
+from amulet_local.llama.prefill import Progress
 from amulet_local.llama.stop_flag import StoppedError
 from amulet_local.loading.shared_rows import SharedRows
 from amulet_local.loading.stream_lock import StreamLock

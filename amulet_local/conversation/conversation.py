@@ -24,7 +24,7 @@ from amulet_local.conversation.conversation_file import SavedConversation
 from amulet_local.conversation.conversation_settings import KEEP, ConversationSettings, Keep, OnFull
 from amulet_local.conversation.turn_draft import AnswerSource, Draft, TurnDrafter, TurnRequest
 from amulet_local.conversation.turn_stream import TurnStream
-from amulet_local.llama.rows import Progress
+from amulet_local.llama.prefill import Progress
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.loading.stream_lock import StreamLock
 from amulet_local.params.amulet import AmuletParams

@@ -16,7 +16,7 @@ from amulet_local.answering.request import Request
 from amulet_local.common.errors import ConversationFullError, PromptTooLongError
 from amulet_local.common.results import Chunk
 from amulet_local.conversation.conversation_settings import ConversationSettings
-from amulet_local.llama.rows import Progress
+from amulet_local.llama.prefill import Progress
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.prompts.dialogue import Dialogue, PromptMemory, Turn
 

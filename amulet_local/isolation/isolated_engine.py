@@ -25,7 +25,7 @@ from amulet_local.isolation.calls import CallAnswer, CallOutcome, EngineCall, In
 from amulet_local.isolation.isolated_pool import IsolatedPool
 from amulet_local.isolation.served_engine import LOADED, MADE, STREAM, STREAM_ALL
 from amulet_local.llama.execution_plan import ExecutionPlan
-from amulet_local.llama.rows import Progress
+from amulet_local.llama.prefill import Progress
 from amulet_local.loading import model_store
 from amulet_local.loading.child_process import ChildProcess
 from amulet_local.loading.stream_lock import ENGINE_BUSY, check_process

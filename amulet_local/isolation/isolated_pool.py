@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from amulet_local.answering.request import Request
 from amulet_local.common.errors import AmuletError, EngineClosedError
 from amulet_local.isolation.calls import CallOutcome, Inbox
-from amulet_local.llama.rows import Progress
+from amulet_local.llama.prefill import Progress
 from amulet_local.serving.places import SavedState
 from amulet_local.serving.pool import Pool
 from amulet_local.serving.ticket import Deliver, Ticket

@@ -23,7 +23,7 @@ from amulet_local.common.results import Chunk
 from amulet_local.engine import Engine
 from amulet_local.isolation.calls import CallAnswer, CallOutcome, EngineCall, Steer, as_known
 from amulet_local.isolation.isolated_pool import ASK_POOL, ERRAND, OPEN_POOL, SUBMIT
-from amulet_local.llama.rows import Progress
+from amulet_local.llama.prefill import Progress
 from amulet_local.loading.child_process import Channel
 from amulet_local.params.runtime import RuntimeParams
 from amulet_local.preferences.user_settings import UserModelSettings

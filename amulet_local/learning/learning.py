@@ -13,7 +13,7 @@ from amulet_local.learning.learned import Learned, bank_of
 from amulet_local.learning.liked_answers import answers_to
 from amulet_local.learning.liked_texts import LikedText
 from amulet_local.learning.teacher_forcing import force
-from amulet_local.llama.rows import Progress
+from amulet_local.llama.prefill import Progress
 from amulet_local.loading.shared_rows import SharedRows
 from amulet_local.params.choices import Placement
 from amulet_local.params.learn import LearnParams

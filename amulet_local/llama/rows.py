@@ -10,53 +10,27 @@ nothing that was computed with them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Protocol
 
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.llama.context import ContextSettings, Logits
 from amulet_local.llama.execution_plan import ExecutionPlan
 from amulet_local.llama.model import Model
-from amulet_local.llama.row import Course, Row, Tail, common_length
+from amulet_local.llama.prefill import Prefiller, Progress
+from amulet_local.llama.row_computer import RowComputer
 from amulet_local.llama.row_store import RowStore
-from amulet_local.llama.row_threads import RowThreads, relay
-from amulet_local.llama.sequences import Part
-from amulet_local.llama.stop_flag import StopFlag, StoppedError
-from amulet_local.llama.worker import Task, Worker
-
-Progress = Callable[[int, int], None]
-
-
-class Opening(Protocol):
-    """What prompts begin with, and what memory had after it in an earlier process."""
-
-    @property
-    def tokens(self) -> Sequence[int]:
-        """Its token ids; none if there is no opening."""
-
-    def begins(self, prompt: Sequence[int]) -> bool:
-        """Whether a prompt begins with it and goes on."""
-
-    def load(self, n_sequences: int) -> bytes:
-        """The state that was kept of a context with so many sequences; empty if there is none."""
-
-    def keep(self, state: bytes, n_sequences: int) -> None:
-        """Keep a state of a sequence that has the opening and nothing else."""
+from amulet_local.llama.row_threads import RowThreads
+from amulet_local.llama.stop_flag import StopFlag
+from amulet_local.llama.worker import Worker
 
 
 class RowSet:
     """Rows on one model, made when first needed.
 
     Attributes:
-        n_decoded: tokens computed since the creation, all rows together.
-        n_kept: of the prompts of the last prefill, most tokens of one that were in memory before.
-        keeps_all: whether a prefill goes on from all of a prompt that is in memory, whatever the
-            plan says: its results depend then on what was asked before.
-        opening: computed by itself, where rows are empty, or not at all if it was kept.
+        prefiller: reads their prompts.
     """
-
-    opening: Opening | None = None
 
     def __init__(
         self,
@@ -73,19 +47,28 @@ class RowSet:
                 and has no Ctrl-C to wait for, so it computes as well: that saves two hand-overs a
                 token, and OpenMP keeps one set of threads for all. None: own ones.
         """
-        self.n_decoded = self.n_kept = 0
-        self.keeps_all = False
         self._model = model
-        self._stop_flag = stop_flag
         self._has_bare_rows = settings.plain_row_is_bare
         self._threads = RowThreads(plan, stop_flag, workers)
         self._store = RowStore(model, settings, stop_flag, self._threads)
+        self._computer = RowComputer(self._store, self._threads, stop_flag)
+        self.prefiller = Prefiller(model, self._store, self._threads, self._computer)
         self._check_plan()
 
     @property
     def plan(self) -> ExecutionPlan:
         """How they are computed."""
         return self._threads.plan
+
+    @property
+    def n_decoded(self) -> int:
+        """Tokens computed since the creation, all rows together."""
+        return self._computer.n_decoded
+
+    @property
+    def n_kept(self) -> int:
+        """Of the prompts of the last prefill, most tokens of one that were in memory before."""
+        return self.prefiller.n_kept
 
     @property
     def n_rows(self) -> int:
@@ -163,44 +146,7 @@ class RowSet:
 
         Args and Raises: as there.
         """
-        bareness = self._store.bareness(len(prompts), has_plain=has_plain)
-        self._store.reserve(bareness)
-        self.check_stop()
-        if not self.plan.reuse:
-            self.discard()
-        self._store.choose(prompts, bareness)
-        groups = self._groups(prompts)
-        exactly = self.plan.exact_reuse and not self.keeps_all
-        for rows, texts, shared in groups:
-            for row, prompt in zip(rows, texts, strict=True):
-                row.keep_what_fits(prompt, shared, exactly=exactly)
-        begins = not exactly and self._begins_with_opening(prompts)
-        if begins:
-            self._guarded([self._restore_opening])
-        self.n_kept = max(len(row.tokens) for row in self._store.in_use)
-        reporter = _Reporter(prompts, progress)
-        reporter.update(self._store.in_use)
-        if begins:
-            yield from self._compute_opening(reporter)
-        for rows, texts, shared in groups:
-            if shared:
-                yield from self._share_prefix(rows, texts[0][:shared], reporter)
-        tails = [Tail(row, prompt) for row, prompt in zip(self._store.in_use, prompts, strict=True)]
-        if self.plan.schedule == "batched":
-            self._threads.share_out(self._store.in_use)
-            yield from self._prefill_packed(tails, reporter)
-        while unfinished := [tail for tail in tails if tail.unfinished]:
-            if self._threads.are_uneven([len(tail.pending) for tail in unfinished]):
-                unfinished = unfinished[:1]
-            self._threads.share_out([tail.row for tail in unfinished])
-            self._run([(tail.row, tail.next()) for tail in unfinished])
-            reporter.update(self._store.in_use)
-            yield
-            self.check_stop()
-        self._threads.share_out(self._store.in_use)
-        if self.plan.reuse:
-            for row, prompt in zip(self._store.in_use, prompts, strict=True):
-                row.remember(prompt)
+        yield from self.prefiller.steps(prompts, progress, has_plain=has_plain)
 
     def in_memory(self, prompts: Sequence[Sequence[int]]) -> int:
         """How many tokens of these prompts are in memory, each in the row that has most of it."""
@@ -213,7 +159,7 @@ class RowSet:
             StoppedError, DecodeError: as for `prefill`.
         """
         self.check_stop()
-        self._threads.step(self._store.in_use, partial(self._append, (token,), 1))
+        self._threads.step(self._store.in_use, partial(self._computer.append, (token,), 1))
 
     def extend(self, tokens: Sequence[int]) -> list[list[Logits]]:
         """Give every row several tokens; for each token the logits of every row after it.
@@ -229,7 +175,7 @@ class RowSet:
         """
         self.check_stop()
         n = len(tokens)
-        self._append(tokens, n)
+        self._computer.append(tokens, n)
         return [
             [row.context.logits(row.output - n + 1 + index) for row in self._store.in_use]
             for index in range(n)
@@ -273,10 +219,7 @@ class RowSet:
                 following.append([self.logits(row).copy() for row in range(self.n_rows)])
             return following
         self.check_stop()
-        courses = [Course(row, tokens) for row in self._store.in_use]
-        n_workers = self._threads.at_once(len(courses))
-        self._guarded([relay(courses)] * n_workers, len(courses) * len(tokens))
-        return [list(step) for step in zip(*(course.logits for course in courses), strict=True)]
+        return self._computer.follow(tokens)
 
     def leave_first(self) -> None:
         """Go on without the first row, which keeps what it has in memory."""
@@ -336,162 +279,4 @@ class RowSet:
 
     def check_stop(self) -> None:
         """Raise StoppedError if the stop flag is set."""
-        if self._stop_flag.is_set():
-            raise StoppedError
-
-    def _begins_with_opening(self, prompts: Sequence[Sequence[int]]) -> bool:
-        """Whether nothing is in memory, and each prompt begins with what may have been kept."""
-        return (
-            self.opening is not None
-            and self.plan.reuse
-            and not any(row.tokens for row in self._store.in_use)
-            and all(map(self.opening.begins, prompts))
-        )
-
-    def _restore_opening(self) -> None:
-        assert self.opening is not None
-        row = self._store.in_use[0]
-        if state := self.opening.load(row.context.settings.n_sequences):
-            row.restore(self.opening.tokens, state)
-
-    def _compute_opening(self, reporter: _Reporter) -> Iterator[None]:
-        """Compute it in one row, unless it is there, and have it kept."""
-        assert self.opening is not None
-        row = self._store.in_use[0]
-        if row.tokens:
-            return
-        yield from self._compute_alone(row, self.opening.tokens, reporter)
-        state = row.sequences.export(row.sequence)
-        self.opening.keep(state, row.context.settings.n_sequences)
-
-    def _compute_alone(
-        self, row: Row, prefix: Sequence[int], reporter: _Reporter
-    ) -> Iterator[None]:
-        """Compute what a row lacks of a prefix, without logits."""
-        self._threads.share_out([row])
-        tail = Tail(row, prefix, n_outputs=0)
-        while tail.unfinished:
-            self._run([(row, tail.next())])
-            reporter.update(self._store.in_use)
-            yield
-            self.check_stop()
-
-    def _groups(
-        self, prompts: Sequence[Sequence[int]]
-    ) -> list[tuple[list[Row], list[Sequence[int]], int]]:
-        """Rows that can share what is computed, their prompts, and the length of what they do."""
-        groups = []
-        for bare in (True, False):
-            pairs = [
-                (row, prompt)
-                for row, prompt in zip(self._store.in_use, prompts, strict=True)
-                if row.bare == bare
-            ]
-            texts = [prompt for _, prompt in pairs]
-            groups.append(([row for row, _ in pairs], texts, self._shared_length(texts)))
-        return groups
-
-    def _shared_length(self, prompts: Sequence[Sequence[int]]) -> int:
-        """Length of the prefix that is computed once for all prompts."""
-        if not self.plan.reuse or len(prompts) < 2:
-            return 0
-        return min(
-            *(common_length(prompts[0], prompt) for prompt in prompts[1:]),
-            *(len(prompt) - 1 for prompt in prompts),
-        )
-
-    def _share_prefix(
-        self, rows: Sequence[Row], prefix: Sequence[int], reporter: _Reporter
-    ) -> Iterator[None]:
-        """Compute the prefix that all prompts share in one row and copy it to the others."""
-        shared = len(prefix)
-        lacking = [row for row in rows if len(row.tokens) < shared]
-        if not lacking:
-            return
-        source = max(rows, key=lambda row: len(row.tokens))
-        if len(source.tokens) > shared and not self._model.can_drop_tokens:
-            return
-        yield from self._compute_alone(source, prefix, reporter)
-        targets = [row for row in lacking if row is not source]
-        self._guarded([partial(self._copy, source, targets, shared)])
-        reporter.update(self._store.in_use)
-
-    def _copy(self, source: Row, targets: Sequence[Row], n_tokens: int) -> None:
-        apart = any(row.sequences is not source.sequences for row in targets)
-        state = source.sequences.export(source.sequence) if apart else b""
-        for row in targets:
-            row.copy(source, state)
-            if row.tokens:
-                row.keep(n_tokens)
-
-    def _prefill_packed(self, tails: Sequence[Tail], reporter: _Reporter) -> Iterator[None]:
-        """All rows in one context: fill each decode with as many tokens as fit."""
-        sequences = self._store.in_use[0].sequences
-        while unfinished := [tail for tail in tails if tail.unfinished]:
-            parts = sequences.pack((tail.row.sequence, tail.pending) for tail in unfinished)
-            work = [(tail.row, part) for tail, part in zip(unfinished, parts, strict=False)]
-            self._run_packed(work)
-            reporter.update(self._store.in_use)
-            for row, part in work:
-                if part.n_outputs:
-                    row.saved = row.logits().copy()
-            yield
-            self.check_stop()
-
-    def _append(self, tokens: Sequence[int], n_outputs: int, *, here: bool = False) -> None:
-        work = [(row, Part(row.sequence, tokens, n_outputs)) for row in self._store.in_use]
-        if self.plan.schedule == "batched":
-            self._run_packed(work, here=here)
-        else:
-            self._run(work, here=here)
-
-    def _run_packed(self, work: Sequence[tuple[Row, Part]], *, here: bool = False) -> None:
-        """Decode all parts at once, in the one context."""
-
-        def decode() -> None:
-            outputs = work[0][0].sequences.decode([part for _, part in work])
-            for (row, _), output in zip(work, outputs, strict=True):
-                row.computed(output)
-
-        self._guarded([decode], _n_tokens(work), here=here)
-
-    def _run(self, work: Sequence[tuple[Row, Part]], *, here: bool = False) -> None:
-        """Decode each row's part in its own context, at once or in turn."""
-        decodes = [partial(row.decode, part) for row, part in work]
-        at_once = self._threads.at_once(len(work))
-        tasks = [partial(_in_turn, decodes[start::at_once]) for start in range(at_once)]
-        self._guarded(tasks, _n_tokens(work), here=here)
-
-    def _guarded(self, tasks: Sequence[Task], n_tokens: int = 0, *, here: bool = False) -> None:
-        """Run native calls at once, as RowThreads.run does; they compute `n_tokens`.
-
-        All rows are discarded if anything fails or interrupts before the end of that: what is in
-        memory and what is noted of it stay the same.
-        """
-        try:
-            self._threads.run(tasks, here=here)
-            self.n_decoded += n_tokens
-        except BaseException:
-            self.discard()
-            raise
-
-
-def _in_turn(tasks: Iterable[Task]) -> None:
-    for task in tasks:
-        task()
-
-
-def _n_tokens(work: Sequence[tuple[Row, Part]]) -> int:
-    return sum(len(part.tokens) for _, part in work)
-
-
-class _Reporter:
-    """Reports progress in tokens of all prompts, whether computed, kept or copied."""
-
-    def __init__(self, prompts: Sequence[Sequence[int]], progress: Progress | None) -> None:
-        self._total = sum(len(prompt) for prompt in prompts)
-        self._progress = progress
-
-    def update(self, rows: Sequence[Row]) -> None:
-        if self._progress is not None:
-            self._progress(sum(len(row.tokens) for row in rows), self._total)
+        self._computer.check_stop()

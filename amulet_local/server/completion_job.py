@@ -17,7 +17,7 @@ from amulet_local.answering.request import Request
 from amulet_local.answering.settings_used import Asked
 from amulet_local.common.errors import AmuletError, InvalidParameterError, QueueFullError
 from amulet_local.common.results import Chunk
-from amulet_local.llama.rows import Progress
+from amulet_local.llama.prefill import Progress
 from amulet_local.openai.chat_completion import MAX_CHOICES, REQUEST, choices
 from amulet_local.params.sampling import SamplingParams
 from amulet_local.server.completion_prompt import CompletionPrompt

@@ -22,8 +22,8 @@ from amulet_local.common.results import Chunk
 from amulet_local.llama.context import Context, ContextSettings, Logits
 from amulet_local.llama.model import Model
 from amulet_local.llama.pace import Pace
+from amulet_local.llama.prefill import Progress
 from amulet_local.llama.row import common_length
-from amulet_local.llama.rows import Progress
 from amulet_local.llama.sequences import Part, Sequences
 from amulet_local.llama.stop_flag import StopFlag
 from amulet_local.optimizer.realigner import Realigner

@@ -46,7 +46,7 @@ class ConcurrentModel(OpenModel):
                 warnings=self.warnings,
             )
             if parts.settings.adapters is None:
-                self._rows.opening = KeptOpening(parts, self._prompter.two_short_ones)
+                self._rows.prefiller.opening = KeptOpening(parts, self._prompter.two_short_ones)
         except BaseException:
             self.close()
             raise

@@ -116,7 +116,7 @@ class InterleavedPlaces:
             free = [n for n in range(self.n_places) if self.is_free(n)]
             ticket.place = max(free, key=lambda n: self._places[n].rows.in_memory(request.prompts))
         place = self._places[ticket.place]
-        place.rows.keeps_all = request.place is not None
+        place.rows.prefiller.keeps_all = request.place is not None
         place.ticket, place.reading = ticket, True
         place.stop_flag.clear()
         if self._closing:

@@ -23,7 +23,7 @@ from amulet_local.common.errors import (
     QueueFullError,
 )
 from amulet_local.common.locking import new_condition
-from amulet_local.llama.rows import Progress
+from amulet_local.llama.prefill import Progress
 from amulet_local.serving.places import NamedPlaces, Places, SavedState
 from amulet_local.serving.ticket import Deliver, Ticket
 

@@ -13,7 +13,7 @@ from amulet_local.answering.generation import Control
 from amulet_local.answering.request import Request
 from amulet_local.common.errors import AmuletError
 from amulet_local.common.results import Chunk
-from amulet_local.llama.rows import Progress
+from amulet_local.llama.prefill import Progress
 
 Deliver = Callable[[Chunk | AmuletError], None]
 

@@ -33,7 +33,7 @@ from amulet_local.answering.generation import Control
 from amulet_local.answering.request import Request
 from amulet_local.conversation.conversation_settings import ConversationSettings
 from amulet_local.conversation.turn_draft import AnswerSource, Draft, TurnRequest
-from amulet_local.llama.rows import Progress
+from amulet_local.llama.prefill import Progress
 from amulet_local.params.choices import Placement
 
 LONG = "river " * 50

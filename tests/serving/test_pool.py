@@ -15,7 +15,7 @@ import pytest
 from amulet_local import Engine, SamplingParams, errors, load
 from amulet_local.answering.request import Request
 from amulet_local.common.results import Chunk, Generation
-from amulet_local.llama.rows import Progress
+from amulet_local.llama.prefill import Progress
 from amulet_local.params.choices import Scheduler
 from amulet_local.serving.pool import Pool
 from amulet_local.serving.ticket import Ticket

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from amulet_local.conversation.conversation_settings import ConversationSettings
     from amulet_local.conversation.turn_stream import TurnStream
     from amulet_local.engine import Engine
-    from amulet_local.llama.rows import Progress
+    from amulet_local.llama.prefill import Progress
 
 RETRY_TEMPERATURE = 0.7
 """Of an answer that is to be another one, where answers are greedy."""
