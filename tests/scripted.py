@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -223,6 +224,7 @@ class ScriptedRows:
         self._tokens: list[list[int]] = []
         self._logits: list[np.ndarray] = []
         self.n_outputs = settings.n_outputs
+        self.prefiller = SimpleNamespace(opening=None, keeps_all=False)
 
     @property
     def n_rows(self) -> int:

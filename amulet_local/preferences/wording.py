@@ -12,6 +12,7 @@ import re
 import string
 
 from amulet_local.preferences.form import MOST_CHARACTERS
+from amulet_local.preferences.tones import is_tone
 from amulet_local.preferences.wished_language import says_more, wished_language
 from amulet_local.text import languages
 from amulet_local.text.scripts import scripts_in
@@ -76,10 +77,11 @@ SHORTHAND = {
 """What people write for a phrase of manner."""
 
 MANNER_FRAME, QUALITY_FRAME = "Answer the question", "Make the answer"
-SENTENCE_FRAME = f"{MANNER_FRAME} like this:"
-"""What is put before a phrase of manner, before a quality, and before what says all by itself."""
+SENTENCE_FRAME, TONE_FRAME = f"{MANNER_FRAME} like this:", f"{QUALITY_FRAME} sound"
+"""What is put before a phrase of manner, before a quality, before what says all by itself, and
+before how somebody sounds. "Make the answer angry." is declined, or followed by none of it."""
 
-_FRAMES = (SENTENCE_FRAME, MANNER_FRAME, QUALITY_FRAME, "Answer")
+_FRAMES = (SENTENCE_FRAME, MANNER_FRAME, TONE_FRAME, QUALITY_FRAME, "Answer")
 """What an instruction begins with that says nothing of the wish, be it a user's own."""
 
 _PLEASE = re.compile(
@@ -113,6 +115,9 @@ _OBJECT = re.compile(r"\w+ (?:me|it|us|them|yourself|everything|things|stuff|the
 
 _REQUEST = re.compile(r"^(?:could|can|would|will) you (?:please |kindly )?(?P<what>[^?]+)\?", re.I)
 """An instruction in the form of a question, which an answer would be given to."""
+
+_BEING = re.compile(r"an? (?!bit\b|couple\b|few\b|little\b|lot\b|tad\b|touch\b)", re.I)
+"""Who answers, or as what: "a wise old wizard", "a haiku"."""
 
 _COME_ITALIAN = re.compile(r"come (?:una?|uno|se|il|lo|la|i|gli|le)\b", re.I)
 """A phrase of manner, too; "come across as friendly" is none."""
@@ -166,8 +171,10 @@ def as_instruction(text: str) -> str:
     "Answer the question like this:", without which a model may take it for a part of the question,
     or behind the language that it is for ("Answer the question in German. I hate long answers.
     German please."): an instruction, whole sentences, a text with a verb like "should" or of more
-    than a few words before its first pause. Anything
-    else, be it an adjective or a noun, becomes "Make the answer short and dry.". A "please" behind
+    than a few words before its first pause. "A
+    wise old wizard" becomes "Answer the question as a wise old wizard.", how somebody sounds "Make
+    the answer sound angry.", and anything else, be it an adjective or a noun, "Make the answer
+    short and dry.". A "please" behind
     a phrase is left out, "Could you write in Russian?" becomes "Please write in Russian.", and a
     text that doesn't end like a sentence gets a full stop; "ELI5" is said in words.
 
@@ -194,6 +201,8 @@ def as_instruction(text: str) -> str:
         return asked
     if says_all:
         return _behind(asked, text)
+    if is_tone(phrase):
+        return f"{TONE_FRAME} {phrase[0].lower()}{_closed(phrase)[1:]}"
     if _is_manner(text, first.lower()):
         if first.istitle():
             phrase = phrase[0].lower() + phrase[1:]
@@ -202,6 +211,8 @@ def as_instruction(text: str) -> str:
         _FINITE.search(phrase) or _words_before_a_pause(phrase) > _MOST_WORDS_OF_A_QUALITY
     ):
         return _behind(asked, text)
+    if _BEING.match(phrase):
+        return f"{MANNER_FRAME} as {phrase[0].lower()}{_closed(phrase)[1:]}"
     return f"{QUALITY_FRAME} {_closed(phrase)}"
 
 

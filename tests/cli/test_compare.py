@@ -70,7 +70,7 @@ def test_what_steers_is_compared_with_the_prompt_alone(given: str, compared: lis
     [
         (
             {"preference": ["in rhyme", "nice:0.5"]},
-            "Answer the question in rhyme. Make the answer nice.",
+            "Answer the question in rhyme. Make the answer sound nice.",
         ),
         ({"preference": ["in {rhyme}:0.5"]}, "Answer the question in {rhyme}."),
         (

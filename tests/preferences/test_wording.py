@@ -77,8 +77,9 @@ def test_what_says_all_by_itself_stays_as_it_is(text: str, instruction: str) -> 
     "text",
     [
         "short and dry",
-        "friendly, but short",
-        "a poem",
+        "short, and very friendly",
+        "a bit shorter",
+        "sarcastic remarks",
         "lower case only",
         "sea shanty",
         "come across as kind",
@@ -92,6 +93,30 @@ def test_what_says_all_by_itself_stays_as_it_is(text: str, instruction: str) -> 
 )
 def test_a_quality_or_a_thing_is_what_the_answer_is_made(text: str) -> None:
     assert as_instruction(text) == f"Make the answer {text}."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "angry",
+        "very sad",
+        "brutally honest",
+        "a little angry",
+        "lazy and a bit rude",
+        "sarcastic, dont be nice",
+        "spooky, as if we sat at a campfire",
+        "friendly, but short",
+    ],
+)
+def test_how_somebody_sounds_is_how_the_answer_is_to_sound(text: str) -> None:
+    assert as_instruction(text) == f"Make the answer sound {text}."
+    assert as_instruction(text.capitalize()) == as_instruction(text)
+
+
+@pytest.mark.parametrize("text", ["a wise old wizard", "an angry chef", "a poem"])
+def test_somebody_or_something_is_what_the_answer_is_given_as(text: str) -> None:
+    assert as_instruction(text) == f"Answer the question as {text}."
+    assert as_instruction(text.capitalize()) == as_instruction(text)
 
 
 def test_a_capital_at_the_start_of_a_phrase_is_no_name() -> None:

@@ -31,20 +31,20 @@ PART_LETTERS = 3
 behind other words, and of letters that English hasn't."""
 
 _SORRY = ("sorry", "unable", "afraid")
+_SORRY_OR_NOT = (*_SORRY, "not")
 _DECLINES: dict[tuple[str, ...], tuple[str, ...]] = {
     (): ("sorry",),
     ("oh",): ("sorry",),
-    ("i", "m"): _SORRY,
-    ("i", "am"): _SORRY,
-    ("m", "really"): _SORRY,
-    ("m", "very"): _SORRY,
-    ("m", "so"): _SORRY,
-    ("m", "not"): ("sure",),
-    ("i", "can"): ("t",),
+    ("i", "m"): _SORRY_OR_NOT,
+    ("i", "am"): _SORRY_OR_NOT,
+    ("i", "can"): ("t", "not"),
+    ("i", "will"): ("not",),
     ("as", "an"): ("ai",),
-    ("i",): ("cannot", "apologize", "apologise"),
+    ("i",): ("cannot", "won", "refuse", "apologize", "apologise"),
 }
-"""What isn't said behind the last words of an opening."""
+"""What isn't said behind the last words of an opening, adverbs left out."""
+
+_ADVERBS = frozenset(("really", "very", "so", "truly", "terribly", "just"))
 
 _FIRST_WORDS_ELSEWHERE = ("je", "es", "lo", "mi")
 _DECLINES_ELSEWHERE: dict[tuple[str, ...], tuple[str, ...]] = {
@@ -115,7 +115,7 @@ class DeclineGuard(Guard):
             self._plain_opens = self._probability(step)
         if self._plain_opens >= PLAIN_OPENS:
             return ()
-        last = tuple(answer.words[-2:])
+        last = tuple(word for word in answer.words if word not in _ADVERBS)[-2:]
         return sorted({token for key in {last, last[-1:]} for token in self._declining(key)})
 
     def _declining(self, behind: tuple[str, ...]) -> list[int]:
