@@ -97,6 +97,7 @@ def next_of(
         (["I", " can"], "'t"),
         (["I"], " cannot"),
         (["As", " an"], " AI"),
+        (["I", "'m", " an"], " AI"),
     ],
 )
 def test_an_opening_doesnt_decline(said: list[str], word: str) -> None:

@@ -40,6 +40,8 @@ _DECLINES: dict[tuple[str, ...], tuple[str, ...]] = {
     ("i", "can"): ("t", "not"),
     ("i", "will"): ("not",),
     ("as", "an"): ("ai",),
+    ("m", "an"): ("ai",),
+    ("m", "a"): ("computer", "language"),
     ("i",): ("cannot", "won", "refuse", "apologize", "apologise"),
 }
 """What isn't said behind the last words of an opening, adverbs left out."""
