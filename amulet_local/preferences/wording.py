@@ -37,18 +37,22 @@ _MANNER = _words(
 )
 """First words of a phrase that says in what way: "Answer the question in rhyme."."""
 
-INSTRUCTION_WORDS = _words(
+_VERBS = _words(
     "act add address adopt always answer appear apply ask assume avoid be begin behave break "
-    "bring cite compare compliment consider contain convince cover describe do don't don’t draw "
-    "emphasise emphasize encourage end ensure entertain explain express finish focus follow "
-    "format gimme give greet help highlight imagine imitate include insult invent keep let "
-    "let's let’s limit list look make mention minimise minimize motivate name never no offer "
-    "omit only organise organize please praise prefer present pretend provide put quote refer "
-    "remember remind repeat replace reply respond rewrite rhyme roast roleplay say show "
-    "simplify sing skip sound speak spell start state stay stick stop structure sum summarise "
-    "summarize talk teach tell thank think throw translate treat try use whisper wrap write "
-    "yell you you're you’re "
-    "i i'm i’m im i've i’ve i'd i’d my we "
+    "bring call cheer cite compare compliment consider contain convince cover describe do don't "
+    "dont don’t draw emphasise emphasize encourage end ensure entertain explain express finish "
+    "focus follow format gimme give greet help highlight imagine imitate include insult invent "
+    "keep let let's let’s limit list look make mention minimise minimize motivate name never "
+    "offer omit only organise organize pepper please praise prefer present pretend provide put "
+    "quote refer remember remind repeat replace reply respond rewrite rhyme roast roleplay say "
+    "scatter show simplify sing skip sneak sound speak spell sprinkle start state stay stick "
+    "stop structure sum summarise summarize talk teach tell text thank think throw translate "
+    "treat try use whisper wrap write yell"
+)
+"""First words of a text that tells the model what to do: "Use simple words."."""
+
+INSTRUCTION_WORDS = _VERBS | _words(
+    "no you you're you’re i i'm i’m im i've i’ve i'd i’d my we "
     "antworte antworten beantworte benutz benutze beschreib beschreibe bleib bleibe denk erklär "
     "erkläre erzähl erzähle formuliere gib halte lass mach mache nenne nutz nutze rede schreib "
     "schreibe sei seien sprich tu verhalte vermeide verwende zeig zeige "
@@ -65,8 +69,8 @@ INSTRUCTION_WORDS = _words(
     "bądź mów napisz odpowiedz odpowiadaj pisz używaj wyjaśnij "
     "будь говори избегай используй напиши объясни ответь отвечай пиши расскажи"
 )
-"""First words of a text that tells the model already what to do, or who asks: "Use simple words.",
-"Sé breve.", "I'm a beginner."."""
+"""These, the same in other languages, and first words of a text that says who asks: "Sé breve.",
+"I'm a beginner."."""
 
 SHORTHAND = {
     "eli5": "so that a five-year-old child understands it",
@@ -77,11 +81,12 @@ SHORTHAND = {
 """What people write for a phrase of manner."""
 
 MANNER_FRAME, QUALITY_FRAME = "Answer the question", "Make the answer"
-SENTENCE_FRAME, TONE_FRAME = f"{MANNER_FRAME} like this:", f"{QUALITY_FRAME} sound"
-"""What is put before a phrase of manner, before a quality, before what says all by itself, and
-before how somebody sounds. "Make the answer angry." is declined, or followed by none of it."""
+SENTENCE_FRAME, DOING_FRAME = f"{MANNER_FRAME} like this:", f"{MANNER_FRAME} and"
+TONE_FRAME = f"{QUALITY_FRAME} sound"
+"""What is put before a phrase of manner, before a quality, before what says all by itself, before
+what is to be done, and before how somebody sounds."""
 
-_FRAMES = (SENTENCE_FRAME, MANNER_FRAME, TONE_FRAME, QUALITY_FRAME, "Answer")
+_FRAMES = (SENTENCE_FRAME, DOING_FRAME, MANNER_FRAME, TONE_FRAME, QUALITY_FRAME, "Answer")
 """What an instruction begins with that says nothing of the wish, be it a user's own."""
 
 _PLEASE = re.compile(
@@ -112,6 +117,9 @@ _FINITE = re.compile(r"\b(?:should|must|ha(?:s|ve) to|needs? to|will|is|are)\b",
 
 _OBJECT = re.compile(r"\w+ (?:me|it|us|them|yourself|everything|things|stuff|the answer)\b", re.I)
 """What follows a verb at the beginning: "sell me the answer", "cut it short"."""
+
+_COURTESY = re.compile(r"^(?:please|pls|plz|kindly)\b[\s,]*", re.I)
+_ANSWERED = re.compile(r"(?:always )?(?:answer|reply|respond)(?: (?:me|it|everything))? ", re.I)
 
 _REQUEST = re.compile(r"^(?:could|can|would|will) you (?:please |kindly )?(?P<what>[^?]+)\?", re.I)
 """An instruction in the form of a question, which an answer would be given to."""
@@ -167,16 +175,16 @@ def as_instruction(text: str) -> str:
 
     A phrase of manner becomes "Answer the question like a pirate.". A language in whatever language
     becomes "Answer the question in Spanish.": small models follow it where they don't follow "en
-    español" or "I live in Berlin. German please!". What says all by itself stays as it is, behind
+    español" or "I live in Berlin. German please!". What is to be done becomes "Answer the question
+    and use simple words.". What says all by itself otherwise stays as it is, behind
     "Answer the question like this:", without which a model may take it for a part of the question,
     or behind the language that it is for ("Answer the question in German. I hate long answers.
-    German please."): an instruction, whole sentences, a text with a verb like "should" or of more
-    than a few words before its first pause. "A
-    wise old wizard" becomes "Answer the question as a wise old wizard.", how somebody sounds "Make
-    the answer sound angry.", and anything else, be it an adjective or a noun, "Make the answer
-    short and dry.". A "please" behind
-    a phrase is left out, "Could you write in Russian?" becomes "Please write in Russian.", and a
-    text that doesn't end like a sentence gets a full stop; "ELI5" is said in words.
+    German please."): an instruction in another language, whole sentences, a text with a verb like
+    "should" or of more than a few words before its first pause. "A wise old wizard" becomes "Answer
+    the question as a wise old wizard.", how somebody sounds "Make the answer sound angry.", and
+    anything else, be it an adjective or a noun, "Make the answer short and dry.". A "please" is
+    left out, "Could you write in rhyme?" is taken for "Write in rhyme.", and a text that doesn't
+    end like a sentence gets a full stop; "ELI5" is said in words.
 
     Args:
         text: what the user wrote; not blank.
@@ -199,6 +207,8 @@ def as_instruction(text: str) -> str:
     asked = f"{MANNER_FRAME} in {language}." if language else SENTENCE_FRAME
     if language and not says_more(text):
         return asked
+    if says_all and not language and (doing := _doing(phrase)):
+        return doing
     if says_all:
         return _behind(asked, text)
     if is_tone(phrase):
@@ -259,6 +269,21 @@ def _begins_a_quality(word: str) -> bool:
 
 def _words_before_a_pause(text: str) -> int:
     return len(_PAUSE.split(text, maxsplit=1)[0].split())
+
+
+def _doing(text: str) -> str:
+    """The sentence for an English instruction, empty if the text isn't one."""
+    what = _COURTESY.sub("", text)
+    answered = _ANSWERED.match(what)
+    manner = what[answered.end() :] if answered else ""
+    if _is_manner(manner, _first_word(manner).lower()):
+        return f"{MANNER_FRAME} {_closed(manner)}"
+    first = _first_word(what).lower()
+    is_verb = first in _VERBS or (first not in INSTRUCTION_WORDS and _is_instruction(what, first))
+    if not is_verb or not what[0].isalpha():
+        return ""
+    begins_small = what[1:2].islower()
+    return f"{DOING_FRAME} {what[0].lower() if begins_small else what[0]}{_closed(what)[1:]}"
 
 
 def _behind(asked: str, text: str) -> str:

@@ -69,6 +69,11 @@ class Step:
         self._is_settled = False
 
     @property
+    def possible(self) -> RowPair:
+        """The reference without what is ruled out."""
+        return self._possible
+
+    @property
     def is_settled(self) -> bool:
         """Whether only tokens may come that the answer's form requires."""
         return self._is_settled

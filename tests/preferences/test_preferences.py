@@ -177,13 +177,13 @@ def test_an_unknown_name_gets_a_suggestion(settings_file: Path, name: str, words
         ("Shakespearean", "Make the answer Shakespearean."),
         ("briefly", "Answer the question briefly."),
         ("easy-going", "Make the answer easy-going."),
-        ("rhyme", "Answer the question like this: Rhyme."),
+        ("rhyme", "Answer the question and rhyme."),
         ("informal", "Make the answer informal."),
         ("normal", "Make the answer normal."),
         ("formel", "Make the answer formel."),
         ("komplex", "Make the answer komplex."),
         ("formall.", "Make the answer formall."),
-        ("add", "Answer the question like this: Add."),
+        ("add", "Answer the question and add."),
     ],
 )
 def test_a_word_that_names_nothing_is_a_text(

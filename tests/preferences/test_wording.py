@@ -45,8 +45,6 @@ def test_a_phrase_of_manner_is_what_to_answer_like(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "instruction"),
     [
-        ("use simple words", "Use simple words."),
-        ("Never use the letter z", "Never use the letter z."),
         ("no commas", "No commas."),
         ("sé breve y amable", "Sé breve y amable."),
         ("EXPLÍCALO como a un niño", "EXPLÍCALO como a un niño."),
@@ -61,12 +59,9 @@ def test_a_phrase_of_manner_is_what_to_answer_like(text: str) -> None:
         ("I want to laugh.", "I want to laugh."),
         ("用中文回答，像老师一样。", "用中文回答，像老师一样。"),
         ("¿puedes responder en español?", "¿puedes responder en español?"),
-        ("sell me the answer like a TV commercial", "Sell me the answer like a TV commercial."),
         ("I'd love pictures from nature", "I'd love pictures from nature."),
         ("every answer should open with a joke", "Every answer should open with a joke."),
         ("an emoji or two in every answer 🙂", "An emoji or two in every answer 🙂."),
-        ("be brief please", "Be brief please."),
-        ("can you please be brief?", "Please be brief."),
     ],
 )
 def test_what_says_all_by_itself_stays_as_it_is(text: str, instruction: str) -> None:
@@ -93,6 +88,36 @@ def test_what_says_all_by_itself_stays_as_it_is(text: str, instruction: str) -> 
 )
 def test_a_quality_or_a_thing_is_what_the_answer_is_made(text: str) -> None:
     assert as_instruction(text) == f"Make the answer {text}."
+
+
+@pytest.mark.parametrize(
+    ("text", "instruction"),
+    [
+        ("use simple words", "use simple words."),
+        ("Use simple words. I am ten.", "use simple words. I am ten."),
+        ("Never use the letter z", "never use the letter z."),
+        ("WRITE IN CAPITALS", "WRITE IN CAPITALS."),
+        ("sell me the answer like a TV commercial", "sell me the answer like a TV commercial."),
+        ("be brief please", "be brief."),
+        ("please be brief", "be brief."),
+        ("can you please be brief?", "be brief."),
+        ("Could you write in rhyme?", "write in rhyme."),
+    ],
+)
+def test_what_is_to_be_done_is_done_with_the_answer(text: str, instruction: str) -> None:
+    assert as_instruction(text) == f"Answer the question and {instruction}"
+
+
+@pytest.mark.parametrize(
+    ("text", "manner"),
+    [
+        ("Answer in verse.", "in verse."),
+        ("please answer me like a pirate", "like a pirate."),
+        ("always respond briefly", "briefly."),
+    ],
+)
+def test_answering_in_a_manner_is_that_manner(text: str, manner: str) -> None:
+    assert as_instruction(text) == f"Answer the question {manner}"
 
 
 @pytest.mark.parametrize(

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from amulet_local import AmuletParams
+from amulet_local.steering.guards.base import Surroundings
 from amulet_local.steering.guards.loop_watch import (
+    APART,
     COLLAPSED_SHARE,
     MAX_PERIOD,
+    NEAR,
+    RECENT,
     STRAY_TOKENS,
     STRAYS,
     STRICTNESS,
     UNSURE_NATS,
     WINDOW,
+    LoopWatch,
     Watch,
 )
+from amulet_local.steering.text_so_far import TextSoFar
+from tests.scripted import ScriptedVocabulary
 
 FIRST_STRETCH, ALLOWED_COPIES = STRICTNESS[0]
 
@@ -38,33 +47,34 @@ def text(seed: int, length: int) -> list[int]:
 
 def refused_by_definition(tokens: list[int], n_loops: int) -> list[int]:
     """What followed the last n tokens k times already, or ended two copies of a short stretch."""
-    n, k = STRICTNESS[min(n_loops, 2)]
-    followers: Counter[int] = Counter()
     refused = set()
-    for end in range(1, len(tokens)):  # an earlier place, after tokens[:end]
-        period = len(tokens) - end
-        if end >= n and tokens[end - n : end] == tokens[-n:]:
-            followers[tokens[end]] += 1
-            if (
-                period <= MAX_PERIOD
-                and end >= period
-                and tokens[end - period : end] == (tokens[end:])
-            ):
-                refused.add(tokens[end])
-    return sorted(refused | {token for token, count in followers.items() if count >= k})
+    for (n, k), most in ((STRICTNESS[0], len(tokens)), (STRICTNESS[min(n_loops, 2)], NEAR)):
+        followers: Counter[int] = Counter()
+        for end in range(n, len(tokens)):  # an earlier place, after tokens[:end]
+            period = len(tokens) - end
+            if period <= most and tokens[end - n : end] == tokens[-n:]:
+                followers[tokens[end]] += 1
+                copies = end >= period and tokens[end - period : end] == tokens[end:]
+                if period <= MAX_PERIOD and copies:
+                    refused.add(tokens[end])
+        refused |= {token for token, count in followers.items() if count >= k}
+    return sorted(refused)
 
 
 @given(tokens_of_few | looping)
 def test_refused_tokens_are_those_of_the_definition(tokens: list[int]) -> None:
     watch = Watch()
-    n_loops, before = 0, False
+    loops, last_refused = [], -APART
     for end, token in enumerate(tokens, start=1):
         watch.accept(token)
-        expected = refused_by_definition(tokens[:end], n_loops)
+        loops = [loop for loop in loops if loop > end - RECENT]
+        expected = refused_by_definition(tokens[:end], len(loops))
         assert watch.refused() == expected
-        n_loops += bool(expected) and not before
-        before = bool(expected)
-        assert watch.factor == 0.5**n_loops
+        if expected:
+            if end - last_refused > APART:
+                loops.append(end)
+            last_refused = end
+        assert watch.factor == 0.5 ** len(loops)
 
 
 @pytest.mark.parametrize("period", [FIRST_STRETCH, 20, MAX_PERIOD])
@@ -132,22 +142,55 @@ def test_a_phrase_may_come_back_between_other_words_and_not_once_too_often() -> 
         watch.accept(last)
 
 
-def test_the_watch_is_stricter_after_a_loop() -> None:
-    (n, _), (shorter, fewer), _ = STRICTNESS
-    assert shorter <= n
-    *phrase, last = text(4, shorter + 1)
+def looped(n_loops: int) -> Watch:
+    """A watch that has just seen so many loops."""
     watch = Watch()
-    for token in [
-        *text(3, n) * 2,
-        1,
-        *[token for i in range(fewer) for token in (*phrase, last, i)],
-    ]:
+    for seed in range(n_loops):
+        for token in [*text(seed, FIRST_STRETCH) * 2, *text(50 + seed, APART + 1)]:
+            watch.accept(token)
+    assert watch.factor == 0.5**n_loops
+    return watch
+
+
+@pytest.mark.parametrize("n_loops", [1, 2])
+def test_the_watch_is_stricter_soon_after_a_loop_about_what_is_near(n_loops: int) -> None:
+    stretch, copies = STRICTNESS[n_loops]
+    *phrase, last = text(90, stretch + 1)
+    for apart, is_refused in ((NEAR // 2, True), (NEAR, False)):
+        watch = looped(n_loops)
+        for i in range(copies):
+            for token in (*phrase, last, *text(91 + i, apart)):
+                watch.accept(token)
+        for token in phrase:
+            watch.accept(token)
+        assert (last in watch.refused()) == is_refused
+
+
+def test_a_loop_counts_for_a_while() -> None:
+    watch = looped(2)
+    for token in text(70, RECENT):
         watch.accept(token)
-    assert watch.factor == 0.5
-    for token in phrase:
+    assert watch.factor == 1.0
+    assert "2 times" in watch.warnings[0]
+
+
+def test_what_is_refused_again_at_once_is_one_loop() -> None:
+    stretch = text(1, 20)
+    watch = Watch()
+    for token in [*stretch * 2, 1, *stretch[1:], 2]:
         watch.accept(token)
-    assert watch.refused() == [last]
     assert watch.factor == 0.25
+    for token in stretch[2:]:
+        watch.accept(token)
+    assert watch.factor == 0.25
+
+
+def test_code_may_repeat_itself() -> None:
+    watch = Watch()
+    for token in text(1, 20) * 4:
+        watch.accept(token, is_word=True, may_repeat=True)
+        assert watch.refused() == []
+    assert watch.warnings == ()
 
 
 def test_collapse_needs_a_full_window_of_a_sure_row_beside_an_unsure_reference() -> None:
@@ -225,3 +268,39 @@ def test_warnings_say_what_was_done_and_how_often() -> None:
     assert "choice of words (2 times); the strength was lowered" in warning
     (warning,) = both.warnings
     assert "repeat itself (once) and stopped having a choice of words (once)" in warning
+
+
+PIECES = [" Ocean", " ocean", "ocean", "Ocean", " Oc", " oceans", " waves", "s"]
+
+
+@pytest.mark.parametrize(
+    ("end", "refused"),
+    [
+        ("in the", {" Ocean", " ocean", "ocean", "Ocean", " Oc", "O"}),
+        ("in the ", {" Ocean", " ocean", "ocean", "Ocean", " Oc", "O", "o"}),
+    ],
+)
+def test_a_word_that_goes_on_with_a_loop_is_refused_in_any_case(
+    end: str, refused: set[str]
+) -> None:
+    assert refused_pieces(" Ocean", end) == refused
+
+
+def test_a_word_that_has_begun_is_ended() -> None:
+    assert refused_pieces("s", "wave") == set()
+    assert refused_pieces("s", "a ") == {"s", "S"}
+    assert refused_pieces("s", "海") == {"s", "S"}
+
+
+def refused_pieces(repeated: str, end: str) -> set[str]:
+    """What may not come behind a text that ends so, where this piece would go on with a loop."""
+    vocabulary: Any = ScriptedVocabulary(PIECES)
+    token = vocabulary.pieces.index(repeated.encode())
+    around = Surroundings(amulet=AmuletParams(watch=True), text=TextSoFar(), vocabulary=vocabulary)
+    guard = LoopWatch(around)
+    for said in [token, *range(100, 100 + FIRST_STRETCH)] * 2:
+        around.text.push(said, "")
+        guard.accept(said, None)
+    around.text.push(0, end)
+    refused: Any = guard.refused(None)  # type: ignore[arg-type]
+    return {vocabulary.pieces[token].decode() for token in refused}

@@ -21,8 +21,8 @@ BANK: tuple[RuledPreference, ...] = (*FORM, *VOICE)
 """All preferences, group by group."""
 
 _TEMPLATES = re.compile(
-    r"^(?:the answer should be like this:|make the answer"
-    r"|(?:please )?answer(?: the question)?(?: briefly| like this)?:?) +"
+    r"^(?:the answer should be like this:|make the answer(?: sound)?"
+    r"|(?:please )?answer(?: the question)?(?: briefly| like this| and)?:?) +"
 )
 
 

@@ -12,13 +12,24 @@ from collections.abc import Sequence
 
 from amulet_local.steering.guards.base import Guard, Surroundings
 from amulet_local.steering.step import Step
+from amulet_local.text.words import is_unspaced, words_of
 
 MAX_PERIOD = 64
 """Longest stretch whose repetition is noticed, in tokens."""
 
-STRICTNESS = ((8, 2), (6, 1), (4, 1))
-"""(n, k) at first, after one loop, and after two: n tokens that stand in the answer already are a
-repetition, and what followed them k times before may not follow them again."""
+STRICTNESS = ((8, 2), (8, 1), (6, 1))
+"""(n, k) at first, soon after one loop, and soon after two: n tokens that stand in the answer
+already are a repetition, and what followed them k times before may not follow them again."""
+
+NEAR = 64
+"""Tokens back in which the watch is stricter after a loop: further away, what comes again is a name
+or a phrase, of which any long text has some."""
+
+RECENT = 128
+"""Tokens for which a loop, a collapse or a straying counts, in strictness and in scale."""
+
+APART = 8
+"""Tokens after which what is refused belongs to another loop."""
 
 WORD_COPIES = 3
 """A word may stand so often in a row: three times is rhetoric, four a loop."""
@@ -53,7 +64,6 @@ class Watch:
 
     def __init__(self, *, is_drawn: bool = False) -> None:
         self._stray_nats, self._found_nats = STRAYS[is_drawn]
-        self._factor = 1.0
         self._strays = False
         self._n_strays = 0
         self._surprises: deque[float] = deque(maxlen=STRAY_TOKENS)
@@ -61,17 +71,20 @@ class Watch:
         self._compared: list[int] = []
         self._positions: defaultdict[int, list[int]] = defaultdict(list)
         self._refused: list[int] = []
+        self._refused_at = -APART
         self._n_loops = 0
         self._n_collapses = 0
+        self._loops: deque[int] = deque()
+        self._events: deque[int] = deque()
         self._entropies: deque[tuple[float, float]] = deque(maxlen=WINDOW)
 
     @property
     def factor(self) -> float:
         """What to multiply the scale's excess over 1 by.
 
-        Halved by each loop, each collapse and each straying; 0 while the answer strays.
+        Halved by each recent loop, collapse and straying; 0 while the answer strays.
         """
-        return 0.0 if self._strays else self._factor
+        return 0.0 if self._strays else 0.5 ** len(self._events)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -90,28 +103,47 @@ class Watch:
             done = "the repetition was broken off and " + done
         return (f"the answer {' and '.join(parts)}; {done} (watch=False, --no-watch: left alone)",)
 
-    def accept(self, token: int, *, is_word: bool = False, after_list_number: bool = False) -> None:
+    def accept(
+        self,
+        token: int,
+        *,
+        is_word: bool = False,
+        after_list_number: bool = False,
+        may_repeat: bool = False,
+    ) -> None:
         """Take the next token.
 
         Args:
             token: its id.
             is_word: it has letters enough.
             after_list_number: it makes the number before it one of a list, "." behind "3".
+            may_repeat: what comes behind it may repeat what was said.
         """
-        was_looping = bool(self._refused)
         if after_list_number and self._compared:
             self._positions[self._compared[-1]].pop()
             self._compared[-1] = LIST_NUMBER
             self._positions[LIST_NUMBER].append(len(self._compared) - 1)
         self._tokens.append(token)
         self._compared.append(token)
-        self._refused = self._repetitions()
-        if is_word and not self._refused and self._tokens[-WORD_COPIES:] == [token] * WORD_COPIES:
+        for events in (self._loops, self._events):
+            while events and events[0] <= len(self._tokens) - RECENT:
+                events.popleft()
+        self._refused = [] if may_repeat else self._repetitions()
+        if (
+            is_word
+            and not may_repeat
+            and not self._refused
+            and self._tokens[-WORD_COPIES:] == [token] * WORD_COPIES
+        ):
             self._refused = [token]
         self._positions[token].append(len(self._tokens) - 1)
-        if self._refused and not was_looping:
+        if not self._refused:
+            return
+        if len(self._tokens) - self._refused_at > APART:
             self._n_loops += 1
-            self._factor *= 0.5
+            self._loops.append(len(self._tokens))
+            self._events.append(len(self._tokens))
+        self._refused_at = len(self._tokens)
 
     def note_entropies(self, realigned: float, reference: float) -> None:
         """Take the entropies, in nats, of the distribution chosen from and of the reference."""
@@ -122,7 +154,7 @@ class Watch:
         mean_reference = sum(pair[1] for pair in self._entropies) / WINDOW
         if mean_reference >= UNSURE_NATS and mean_realigned < COLLAPSED_SHARE * mean_reference:
             self._n_collapses += 1
-            self._factor *= 0.5
+            self._events.append(len(self._tokens))
             self._entropies.clear()
 
     def note_surprise(self, surprise: float) -> None:
@@ -142,7 +174,7 @@ class Watch:
         elif mean > self._stray_nats:
             self._strays = True
             self._n_strays += 1
-            self._factor *= 0.5
+            self._events.append(len(self._tokens))
 
     def refused(self) -> list[int]:
         """Tokens that would go on with a loop: a third copy in a row, or one copy too many."""
@@ -151,18 +183,19 @@ class Watch:
     def _repetitions(self) -> list[int]:
         tokens = self._tokens
         end = len(tokens) - 1
-        stretch, allowed = STRICTNESS[min(self._n_loops, len(STRICTNESS) - 1)]
-        followers: Counter[int] = Counter()
+        strictest = STRICTNESS[min(len(self._loops), len(STRICTNESS) - 1)]
         refused = set()
-        for position in self._positions[tokens[end]]:
-            period = end - position
-            matched = self._matched(position)
-            if matched < stretch:
-                continue
-            followers[tokens[position + 1]] += 1
-            if period <= MAX_PERIOD and matched >= period:
-                refused.add(tokens[position + 1])
-        refused.update(token for token, count in followers.items() if count >= allowed)
+        for (stretch, allowed), most in ((STRICTNESS[0], end), (strictest, NEAR)):
+            followers: Counter[int] = Counter()
+            for position in self._positions[tokens[end]]:
+                period = end - position
+                matched = self._matched(position)
+                if period > most or matched < stretch:
+                    continue
+                followers[tokens[position + 1]] += 1
+                if period <= MAX_PERIOD and matched >= period:
+                    refused.add(tokens[position + 1])
+            refused.update(token for token, count in followers.items() if count >= allowed)
         return sorted(refused)
 
     def _matched(self, position: int) -> int:
@@ -190,9 +223,25 @@ class LoopWatch(Guard):
         return around.amulet.watch
 
     def refused(self, step: Step) -> Sequence[int]:
-        """The tokens that would go on with a loop; code and JSON may repeat themselves."""
-        text = self.around.text
-        return () if text.in_code or text.is_json else self._watch.refused()
+        """The tokens that would go on with a loop, whatever the case of the word they begin.
+
+        A word that has begun is ended: another end of it would be no word.
+        """
+        vocabulary, refused = self.around.vocabulary, self._watch.refused()
+        if vocabulary is None or not refused:
+            return refused
+        last = self.around.text.tail[-1:]
+        in_word = last.isalnum() and not is_unspaced(last)
+        tokens = set[int]()
+        for token in refused:
+            piece = self._piece(token)
+            if in_word and piece[:1].isalnum():
+                continue
+            tokens.add(token)
+            for word in words_of(piece)[:1]:
+                starts = vocabulary.word_starts
+                tokens.update(starts.beginning(word, in_word=in_word, ends_small=last.islower()))
+        return sorted(tokens)
 
     def act(self, step: Step) -> None:
         """Lower the scale's excess over 1."""
@@ -210,10 +259,11 @@ class LoopWatch(Guard):
             token,
             is_word=sum(map(str.isalpha, piece)) >= WORD_LETTERS,
             after_list_number=self._after_number and piece.startswith(LIST_MARKS),
+            may_repeat=self.around.text.in_code or self.around.text.is_json,
         )
         self._after_number = piece.strip().isdecimal()
         if step is not None and step.has_preference and step.scale >= 1:
-            reference = step.reference
+            reference = step.possible
             expected = (
                 -reference.entropy() if self.around.is_drawn else reference.log_p(reference.top)
             )
