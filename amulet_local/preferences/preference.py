@@ -18,6 +18,7 @@ from amulet_local.preferences.form import Form, form_of, is_form_alone
 from amulet_local.preferences.names import (
     BUILT_IN_PREFERENCES,
     MAX_WEIGHT,
+    is_name,
     joined,
     weighted,
     weighted_label,
@@ -218,6 +219,9 @@ def _parts(item: PreferenceLike) -> list[Preference]:
             f"a preference must be a name, a text or a Preference, got {type(item).__name__}; "
             f"{_WITH_WEIGHT}"
         )
+    called = item.strip().rstrip("!")
+    if called != item and is_name(called) and _is_known(called):
+        item = called
     names = joined(item)
     if names and all(_is_known(weighted(name).text) for name in names):
         return [part for name in names for part in _parts(name)]

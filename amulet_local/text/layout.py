@@ -40,6 +40,12 @@ def last_item(text: str) -> str:
     return found[-1] if found else ""
 
 
+def items_of(text: str) -> str:
+    """The text from its first item on; empty without one."""
+    first = _ITEM.search(text)
+    return text[first.start() :] if first else ""
+
+
 def count_items(text: str) -> int:
     """How many items its list has; those within an item don't count."""
     indents = [len(found[1]) for found in _ITEM.finditer(text)]

@@ -148,6 +148,11 @@ def test_of_very_many_preferences_none_is_looked_at(argument: str) -> None:
             resolve(**{argument: [*wanted, *more]})
 
 
+@pytest.mark.parametrize("called", ["concise!", "Concise!!", " concise! "])
+def test_a_name_that_is_called_out_is_the_name(called: str) -> None:
+    assert resolve(called) == resolve("concise")
+
+
 def test_what_cancels_in_part_is_followed_in_part() -> None:
     assert summary(resolve(["concise", "formal"], avoid="formal"))[0] == ("concise", 1)
     assert resolve("formal:0.001", avoid="concise:0.001")

@@ -162,6 +162,11 @@ def told(form: Form, script: str) -> str:
             "- rest a lot\n- see a doctor\n- drink more\n",
             "- rest a lot\n- see a doctor",
         ),
+        (
+            "at most 11 words",
+            "What you can do at home is this:\n- rest\n- drink\n- sleep\n- eat\n",
+            "What you can do at home is this:\n- rest\n- drink\n- sleep",
+        ),
         ("at most 20 characters", "1. Read\n2. Sleep\n3. Eat well\n", "1. Read\n2. Sleep"),
         (
             "at most 9 words",

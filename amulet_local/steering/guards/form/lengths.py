@@ -14,7 +14,13 @@ from amulet_local.preferences.form import Count
 from amulet_local.steering.guards.form.holds import Hold, unmet
 from amulet_local.steering.guards.form.position import SENTENCE_END, Position
 from amulet_local.steering.guards.form.saying import Saying
-from amulet_local.text.layout import count_items, count_paragraphs, count_words, next_item
+from amulet_local.text.layout import (
+    count_items,
+    count_paragraphs,
+    count_words,
+    items_of,
+    next_item,
+)
 from amulet_local.text.sentences import count_sentences, ends_sentence
 
 FEW_WORDS = 3
@@ -81,7 +87,9 @@ class Units(Hold):
             return n >= self._most and not at.next_text[:1].isalnum()
         if not (at.is_between_sentences or at.is_between_items):
             return False
-        return n + n / max(count_sentences(at.text), count_items(at.text)) > self._most
+        alike = items_of(at.text) or at.text
+        n_alike = max(count_sentences(alike), count_items(alike))
+        return n + self._counted(alike) / n_alike > self._most
 
     def required(self, at: Position) -> Sequence[int] | Tokens:
         """Near the limit, what ends the sentence, if it is hardly less likely than what comes."""
