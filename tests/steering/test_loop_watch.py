@@ -18,12 +18,14 @@ from amulet_local.steering.guards.loop_watch import (
     MAX_PERIOD,
     NEAR,
     RECENT,
+    STANDSTILL,
     STRAY_TOKENS,
     STRAYS,
     STRICTNESS,
     UNSURE_NATS,
     WINDOW,
     LoopWatch,
+    Said,
     Watch,
 )
 from amulet_local.steering.text_so_far import TextSoFar
@@ -107,10 +109,10 @@ def test_the_items_of_a_list_are_copies_whatever_their_numbers() -> None:
     for number in (1, 2):
         for token in (number, dot, *item):
             assert token not in watch.refused()
-            watch.accept(token, after_list_number=token == dot)
+            watch.accept(token, Said(is_list_mark=token == dot))
     watch.accept(3)
     assert watch.refused() == []
-    watch.accept(dot, after_list_number=True)
+    watch.accept(dot, Said(is_list_mark=True))
     assert watch.refused() == item[:1]
 
 
@@ -188,7 +190,7 @@ def test_what_is_refused_again_at_once_is_one_loop() -> None:
 def test_code_may_repeat_itself() -> None:
     watch = Watch()
     for token in text(1, 20) * 4:
-        watch.accept(token, is_word=True, may_repeat=True)
+        watch.accept(token, Said(is_word=True, may_repeat=True))
         assert watch.refused() == []
     assert watch.warnings == ()
 
@@ -245,12 +247,12 @@ def test_a_fourth_copy_of_a_word_is_refused_and_of_anything_else_isnt() -> None:
     words, marks = Watch(), Watch()
     for _ in range(3):
         assert words.refused() == marks.refused() == []
-        words.accept(5, is_word=True)
+        words.accept(5, Said(is_word=True))
         marks.accept(5)
     assert words.refused() == [5]
     assert marks.refused() == []
     assert words.factor == 0.5
-    words.accept(6, is_word=True)
+    words.accept(6, Said(is_word=True))
     assert words.refused() == []
 
 
@@ -292,6 +294,34 @@ def test_a_word_that_has_begun_is_ended() -> None:
     assert refused_pieces("s", "海") == {"s", "S"}
 
 
+@pytest.mark.parametrize(
+    ("behind", "words"),
+    [
+        ("The boat sails.", {"the"}),
+        ("The boat sails. It", set()),
+        ("The boat sails. It sinks!", {"the", "it"}),
+        ("* boat\n", {"boat"}),
+        ("* boat\n*", {"boat"}),
+        ("1. boat\n2.", {"boat"}),
+        ("`boat`. `", set()),
+    ],
+)
+def test_the_guard_sees_where_a_sentence_a_line_and_an_item_begin(
+    behind: str, words: set[str]
+) -> None:
+    vocabulary: Any = ScriptedVocabulary(["The", " boat", "boat", " It", " sails", " sinks"])
+    around = Surroundings(amulet=AmuletParams(watch=True), text=TextSoFar(), vocabulary=vocabulary)
+    guard = LoopWatch(around)
+    marks = vocabulary.tokenize("+-=/&%#~<>", add_special=False, parse_special=False)
+    said = vocabulary.tokenize(behind, add_special=False, parse_special=False)
+    for token in (*marks * 2, *said):
+        around.text.push(token, vocabulary.pieces[token].decode())
+        guard.accept(token, None)
+    refused: Any = guard.refused(None)  # type: ignore[arg-type]
+    whole = {vocabulary.pieces[token].decode().strip().lower() for token in refused}
+    assert {word for word in whole if len(word) > 1} == words
+
+
 def refused_pieces(repeated: str, end: str) -> set[str]:
     """What may not come behind a text that ends so, where this piece would go on with a loop."""
     vocabulary: Any = ScriptedVocabulary(PIECES)
@@ -304,3 +334,50 @@ def refused_pieces(repeated: str, end: str) -> set[str]:
     around.text.push(0, end)
     refused: Any = guard.refused(None)  # type: ignore[arg-type]
     return {vocabulary.pieces[token].decode() for token in refused}
+
+
+def test_behind_a_sentence_that_was_said_again_the_next_one_is_another() -> None:
+    n, copies = STANDSTILL
+    assert copies == 1
+    *sentence, last = text(1, n + 1)
+    for ends_sentence in (True, False):
+        watch = Watch()
+        for token in (*sentence, last, *text(2, NEAR), *sentence[:-1]):
+            watch.accept(token, Said(ends_sentence=ends_sentence))
+            assert watch.refused() == []
+        watch.accept(sentence[-1], Said(ends_sentence=ends_sentence))
+        assert watch.refused() == ([last] if ends_sentence else [])
+
+
+def test_soon_after_a_loop_a_sentence_begins_with_another_word() -> None:
+    watch = looped(1)
+    the, boat = 7, 8
+    for token, said in (
+        (the, Said(opens=True)),
+        *((token, Said()) for token in text(80, 20)),
+        (boat, Said(opens=True)),
+        (9, Said(may_open=True, ends_sentence=True)),
+    ):
+        assert watch.refused() == []
+        watch.accept(token, said)
+    assert watch.refused() == [the, boat]
+    for token in text(81, NEAR):
+        watch.accept(token)
+    watch.accept(9, Said(may_open=True))
+    assert watch.refused() == []
+    for token in text(82, RECENT):
+        watch.accept(token, Said(opens=True))
+    watch.accept(9, Said(may_open=True))
+    assert watch.refused() == []
+
+
+def test_the_number_of_an_item_is_no_word_that_it_begins_with() -> None:
+    watch = looped(1)
+    for token, said in (
+        (1, Said(opens=True)),
+        (2, Said(is_list_mark=True, may_open=True)),
+        (3, Said(opens=True)),
+        (4, Said(may_open=True)),
+    ):
+        watch.accept(token, said)
+    assert watch.refused() == [3]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from amulet_local.steering.guards.base import Guard, Surroundings
 from amulet_local.steering.step import Step
@@ -20,6 +21,10 @@ MAX_PERIOD = 64
 STRICTNESS = ((8, 2), (8, 1), (6, 1))
 """(n, k) at first, soon after one loop, and soon after two: n tokens that stand in the answer
 already are a repetition, and what followed them k times before may not follow them again."""
+
+STANDSTILL = (12, 1)
+"""The same where a sentence or a line has ended: a copy of it is a repetition, and the next one may
+be another one without harm."""
 
 NEAR = 64
 """Tokens back in which the watch is stricter after a loop: further away, what comes again is a name
@@ -59,6 +64,30 @@ reference by more nats on average than the first of these, and has found its way
 less than the second."""
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a token is in the text, and where the text stands behind it.
+
+    Attributes:
+        is_word: it has letters enough.
+        is_list_mark: it makes the number before it one of a list, "." behind "3".
+        opens: it is the first word of a sentence, a line or an item.
+        may_open: the next one may be that.
+        ends_sentence: a sentence or a line has ended.
+        may_repeat: what comes may repeat what was said.
+    """
+
+    is_word: bool = False
+    is_list_mark: bool = False
+    opens: bool = False
+    may_open: bool = False
+    ends_sentence: bool = False
+    may_repeat: bool = False
+
+
+NOTHING_SAID = Said()
+
+
 class Watch:
     """Follows one answer."""
 
@@ -74,6 +103,8 @@ class Watch:
         self._refused_at = -APART
         self._n_loops = 0
         self._n_collapses = 0
+        self._openers: list[int] = []
+        self._may_open = False
         self._loops: deque[int] = deque()
         self._events: deque[int] = deque()
         self._entropies: deque[tuple[float, float]] = deque(maxlen=WINDOW)
@@ -103,39 +134,23 @@ class Watch:
             done = "the repetition was broken off and " + done
         return (f"the answer {' and '.join(parts)}; {done} (watch=False, --no-watch: left alone)",)
 
-    def accept(
-        self,
-        token: int,
-        *,
-        is_word: bool = False,
-        after_list_number: bool = False,
-        may_repeat: bool = False,
-    ) -> None:
-        """Take the next token.
-
-        Args:
-            token: its id.
-            is_word: it has letters enough.
-            after_list_number: it makes the number before it one of a list, "." behind "3".
-            may_repeat: what comes behind it may repeat what was said.
-        """
-        if after_list_number and self._compared:
+    def accept(self, token: int, said: Said = NOTHING_SAID) -> None:
+        """Take the next token, by its id, and what it is in the text."""
+        if said.is_list_mark and self._compared:
             self._positions[self._compared[-1]].pop()
             self._compared[-1] = LIST_NUMBER
             self._positions[LIST_NUMBER].append(len(self._compared) - 1)
+            if self._openers and self._openers[-1] == len(self._tokens) - 1:
+                self._openers.pop()
+        if said.opens:
+            self._openers.append(len(self._tokens))
+        self._may_open = said.may_open and not said.may_repeat
         self._tokens.append(token)
         self._compared.append(token)
         for events in (self._loops, self._events):
             while events and events[0] <= len(self._tokens) - RECENT:
                 events.popleft()
-        self._refused = [] if may_repeat else self._repetitions()
-        if (
-            is_word
-            and not may_repeat
-            and not self._refused
-            and self._tokens[-WORD_COPIES:] == [token] * WORD_COPIES
-        ):
-            self._refused = [token]
+        self._refused = [] if said.may_repeat else self._repetitions(said)
         self._positions[token].append(len(self._tokens) - 1)
         if not self._refused:
             return
@@ -177,15 +192,25 @@ class Watch:
             self._events.append(len(self._tokens))
 
     def refused(self) -> list[int]:
-        """Tokens that would go on with a loop: a third copy in a row, or one copy too many."""
-        return self._refused
+        """Tokens that would go on with a loop: a third copy in a row, or one copy too many.
 
-    def _repetitions(self) -> list[int]:
+        Soon after a loop also those with which the sentences near it began: the next is another.
+        """
+        if not (self._loops and self._may_open):
+            return self._refused
+        near = len(self._tokens) - NEAR
+        openers = {self._tokens[place] for place in self._openers if place >= near}
+        return sorted(openers.union(self._refused))
+
+    def _repetitions(self, said: Said) -> list[int]:
         tokens = self._tokens
         end = len(tokens) - 1
         strictest = STRICTNESS[min(len(self._loops), len(STRICTNESS) - 1)]
+        rules = [(STRICTNESS[0], end), (strictest, NEAR)]
+        if said.ends_sentence:
+            rules.append((STANDSTILL, end))
         refused = set()
-        for (stretch, allowed), most in ((STRICTNESS[0], end), (strictest, NEAR)):
+        for (stretch, allowed), most in rules:
             followers: Counter[int] = Counter()
             for position in self._positions[tokens[end]]:
                 period = end - position
@@ -196,6 +221,8 @@ class Watch:
                 if period <= MAX_PERIOD and matched >= period:
                     refused.add(tokens[position + 1])
             refused.update(token for token, count in followers.items() if count >= allowed)
+        if said.is_word and tokens[-WORD_COPIES:] == tokens[-1:] * WORD_COPIES:
+            refused.add(tokens[-1])
         return sorted(refused)
 
     def _matched(self, position: int) -> int:
@@ -216,6 +243,7 @@ class LoopWatch(Guard):
         super().__init__(around)
         self._watch = Watch(is_drawn=around.is_drawn)
         self._after_number = False
+        self._may_open = True
 
     @classmethod
     def is_on(cls, around: Surroundings) -> bool:
@@ -254,13 +282,21 @@ class LoopWatch(Guard):
 
     def accept(self, token: int, step: Step | None) -> None:
         """Take note of the token, and of how much it surprises a reference that is followed."""
-        piece = self._piece(token)
-        self._watch.accept(
-            token,
+        piece, text = self._piece(token), self.around.text
+        is_list_mark = self._after_number and piece.startswith(LIST_MARKS)
+        has_word = any(map(str.isalnum, piece))
+        opens = self._may_open and has_word
+        ends_sentence = text.ends_sentence or text.tail.endswith("\n")
+        self._may_open = ends_sentence or is_list_mark or (self._may_open and not has_word)
+        said = Said(
             is_word=sum(map(str.isalpha, piece)) >= WORD_LETTERS,
-            after_list_number=self._after_number and piece.startswith(LIST_MARKS),
-            may_repeat=self.around.text.in_code or self.around.text.is_json,
+            is_list_mark=is_list_mark,
+            opens=opens,
+            may_open=self._may_open,
+            ends_sentence=ends_sentence,
+            may_repeat=text.in_code or text.is_json,
         )
+        self._watch.accept(token, said)
         self._after_number = piece.strip().isdecimal()
         if step is not None and step.has_preference and step.scale >= 1:
             reference = step.possible
