@@ -25,7 +25,7 @@ from amulet_local.steering.guards.loop_watch import (
     UNSURE_NATS,
     WINDOW,
     LoopWatch,
-    Said,
+    TokenRole,
     Watch,
 )
 from amulet_local.steering.text_so_far import TextSoFar
@@ -109,10 +109,10 @@ def test_the_items_of_a_list_are_copies_whatever_their_numbers() -> None:
     for number in (1, 2):
         for token in (number, dot, *item):
             assert token not in watch.refused()
-            watch.accept(token, Said(is_list_mark=token == dot))
+            watch.accept(token, TokenRole(is_list_mark=token == dot))
     watch.accept(3)
     assert watch.refused() == []
-    watch.accept(dot, Said(is_list_mark=True))
+    watch.accept(dot, TokenRole(is_list_mark=True))
     assert watch.refused() == item[:1]
 
 
@@ -190,7 +190,7 @@ def test_what_is_refused_again_at_once_is_one_loop() -> None:
 def test_code_may_repeat_itself() -> None:
     watch = Watch()
     for token in text(1, 20) * 4:
-        watch.accept(token, Said(is_word=True, may_repeat=True))
+        watch.accept(token, TokenRole(is_word=True, may_repeat=True))
         assert watch.refused() == []
     assert watch.warnings == ()
 
@@ -247,12 +247,12 @@ def test_a_fourth_copy_of_a_word_is_refused_and_of_anything_else_isnt() -> None:
     words, marks = Watch(), Watch()
     for _ in range(3):
         assert words.refused() == marks.refused() == []
-        words.accept(5, Said(is_word=True))
+        words.accept(5, TokenRole(is_word=True))
         marks.accept(5)
     assert words.refused() == [5]
     assert marks.refused() == []
     assert words.factor == 0.5
-    words.accept(6, Said(is_word=True))
+    words.accept(6, TokenRole(is_word=True))
     assert words.refused() == []
 
 
@@ -343,9 +343,9 @@ def test_behind_a_sentence_that_was_said_again_the_next_one_is_another() -> None
     for ends_sentence in (True, False):
         watch = Watch()
         for token in (*sentence, last, *text(2, NEAR), *sentence[:-1]):
-            watch.accept(token, Said(ends_sentence=ends_sentence))
+            watch.accept(token, TokenRole(ends_sentence=ends_sentence))
             assert watch.refused() == []
-        watch.accept(sentence[-1], Said(ends_sentence=ends_sentence))
+        watch.accept(sentence[-1], TokenRole(ends_sentence=ends_sentence))
         assert watch.refused() == ([last] if ends_sentence else [])
 
 
@@ -353,31 +353,31 @@ def test_soon_after_a_loop_a_sentence_begins_with_another_word() -> None:
     watch = looped(1)
     the, boat = 7, 8
     for token, said in (
-        (the, Said(opens=True)),
-        *((token, Said()) for token in text(80, 20)),
-        (boat, Said(opens=True)),
-        (9, Said(may_open=True, ends_sentence=True)),
+        (the, TokenRole(opens=True)),
+        *((token, TokenRole()) for token in text(80, 20)),
+        (boat, TokenRole(opens=True)),
+        (9, TokenRole(may_open=True, ends_sentence=True)),
     ):
         assert watch.refused() == []
         watch.accept(token, said)
     assert watch.refused() == [the, boat]
     for token in text(81, NEAR):
         watch.accept(token)
-    watch.accept(9, Said(may_open=True))
+    watch.accept(9, TokenRole(may_open=True))
     assert watch.refused() == []
     for token in text(82, RECENT):
-        watch.accept(token, Said(opens=True))
-    watch.accept(9, Said(may_open=True))
+        watch.accept(token, TokenRole(opens=True))
+    watch.accept(9, TokenRole(may_open=True))
     assert watch.refused() == []
 
 
 def test_the_number_of_an_item_is_no_word_that_it_begins_with() -> None:
     watch = looped(1)
     for token, said in (
-        (1, Said(opens=True)),
-        (2, Said(is_list_mark=True, may_open=True)),
-        (3, Said(opens=True)),
-        (4, Said(may_open=True)),
+        (1, TokenRole(opens=True)),
+        (2, TokenRole(is_list_mark=True, may_open=True)),
+        (3, TokenRole(opens=True)),
+        (4, TokenRole(may_open=True)),
     ):
         watch.accept(token, said)
     assert watch.refused() == [3]

@@ -65,7 +65,7 @@ less than the second."""
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class TokenRole:
     """What a token is in the text, and where the text stands behind it.
 
     Attributes:
@@ -74,7 +74,7 @@ class Said:
         opens: it is the first word of a sentence, a line or an item.
         may_open: the next one may be that.
         ends_sentence: a sentence or a line has ended.
-        may_repeat: what comes may repeat what was said.
+        may_repeat: what comes may repeat what was role.
     """
 
     is_word: bool = False
@@ -85,7 +85,7 @@ class Said:
     may_repeat: bool = False
 
 
-NOTHING_SAID = Said()
+NO_ROLE = TokenRole()
 
 
 class Watch:
@@ -134,23 +134,23 @@ class Watch:
             done = "the repetition was broken off and " + done
         return (f"the answer {' and '.join(parts)}; {done} (watch=False, --no-watch: left alone)",)
 
-    def accept(self, token: int, said: Said = NOTHING_SAID) -> None:
+    def accept(self, token: int, role: TokenRole = NO_ROLE) -> None:
         """Take the next token, by its id, and what it is in the text."""
-        if said.is_list_mark and self._compared:
+        if role.is_list_mark and self._compared:
             self._positions[self._compared[-1]].pop()
             self._compared[-1] = LIST_NUMBER
             self._positions[LIST_NUMBER].append(len(self._compared) - 1)
             if self._openers and self._openers[-1] == len(self._tokens) - 1:
                 self._openers.pop()
-        if said.opens:
+        if role.opens:
             self._openers.append(len(self._tokens))
-        self._may_open = said.may_open and not said.may_repeat
+        self._may_open = role.may_open and not role.may_repeat
         self._tokens.append(token)
         self._compared.append(token)
         for events in (self._loops, self._events):
             while events and events[0] <= len(self._tokens) - RECENT:
                 events.popleft()
-        self._refused = [] if said.may_repeat else self._repetitions(said)
+        self._refused = [] if role.may_repeat else self._repetitions(role)
         self._positions[token].append(len(self._tokens) - 1)
         if not self._refused:
             return
@@ -202,12 +202,12 @@ class Watch:
         openers = {self._tokens[place] for place in self._openers if place >= near}
         return sorted(openers.union(self._refused))
 
-    def _repetitions(self, said: Said) -> list[int]:
+    def _repetitions(self, role: TokenRole) -> list[int]:
         tokens = self._tokens
         end = len(tokens) - 1
         strictest = STRICTNESS[min(len(self._loops), len(STRICTNESS) - 1)]
         rules = [(STRICTNESS[0], end), (strictest, NEAR)]
-        if said.ends_sentence:
+        if role.ends_sentence:
             rules.append((STANDSTILL, end))
         refused = set()
         for (stretch, allowed), most in rules:
@@ -221,7 +221,7 @@ class Watch:
                 if period <= MAX_PERIOD and matched >= period:
                     refused.add(tokens[position + 1])
             refused.update(token for token, count in followers.items() if count >= allowed)
-        if said.is_word and tokens[-WORD_COPIES:] == tokens[-1:] * WORD_COPIES:
+        if role.is_word and tokens[-WORD_COPIES:] == tokens[-1:] * WORD_COPIES:
             refused.add(tokens[-1])
         return sorted(refused)
 
@@ -288,7 +288,7 @@ class LoopWatch(Guard):
         opens = self._may_open and has_word
         ends_sentence = text.ends_sentence or text.tail.endswith("\n")
         self._may_open = ends_sentence or is_list_mark or (self._may_open and not has_word)
-        said = Said(
+        role = TokenRole(
             is_word=sum(map(str.isalpha, piece)) >= WORD_LETTERS,
             is_list_mark=is_list_mark,
             opens=opens,
@@ -296,7 +296,7 @@ class LoopWatch(Guard):
             ends_sentence=ends_sentence,
             may_repeat=text.in_code or text.is_json,
         )
-        self._watch.accept(token, said)
+        self._watch.accept(token, role)
         self._after_number = piece.strip().isdecimal()
         if step is not None and step.has_preference and step.scale >= 1:
             reference = step.possible
