@@ -18,6 +18,7 @@ from amulet_local.text import languages
 from amulet_local.text.scripts import scripts_in
 
 _ENDS = ".!?…。！？"
+_OPEN_ENDS = " ,;:"
 
 
 def _words(text: str) -> frozenset[str]:
@@ -52,7 +53,8 @@ _VERBS = _words(
 """First words of a text that tells the model what to do: "Use simple words."."""
 
 INSTRUCTION_WORDS = _VERBS | _words(
-    "no you you're you’re i i'm i’m im i've i’ve i'd i’d my we "
+    "no you you're you’re u ur i i'm i’m im i've i’ve i'd i’d my we "
+    "ich wir je nous yo io eu jag ik "
     "antworte antworten beantworte benutz benutze beschreib beschreibe bleib bleibe denk erklär "
     "erkläre erzähl erzähle formuliere gib halte lass mach mache nenne nutz nutze rede schreib "
     "schreibe sei seien sprich tu verhalte vermeide verwende zeig zeige "
@@ -189,7 +191,7 @@ def as_instruction(text: str) -> str:
     Args:
         text: what the user wrote; not blank.
     """
-    text = text.strip()
+    text = text.strip().rstrip(_OPEN_ENDS) or text.strip()
     text = SHORTHAND.get(text.rstrip(_ENDS).lower(), text)
     text = _REQUEST.sub(r"Please \g<what>.", text)
     first = _first_word(text)

@@ -53,6 +53,8 @@ def test_a_phrase_of_manner_is_what_to_answer_like(text: str) -> None:
         ("écris comme un marin", "Écris comme un marin."),
         ("будь краток", "Будь краток."),
         ("im a beginner", "Im a beginner."),
+        ("u r a caveman", "U r a caveman."),
+        ("ich mag kurze Antworten", "Ich mag kurze Antworten."),
         ("I'm a beginner", "I'm a beginner."),
         ("You are a pirate!", "You are a pirate!"),
         ("My daughter is five. She likes dogs", "My daughter is five. She likes dogs."),
@@ -224,12 +226,14 @@ def test_a_please_behind_a_phrase_is_left_out() -> None:
     assert as_instruction("please") == "Answer the question like this: Please."
 
 
-@pytest.mark.parametrize("text", [" in rhyme ", "in rhyme.", "in rhyme!", "in 1 line…"])
+@pytest.mark.parametrize(
+    "text", [" in rhyme ", "in rhyme.", "in rhyme!", "in 1 line…", "in rhyme:", "in rhyme ;"]
+)
 def test_an_instruction_ends_like_a_sentence_once(text: str) -> None:
     instruction = as_instruction(text)
     assert instruction == instruction.strip()
     assert instruction[-1] in ".!。…"
-    assert instruction[-2] not in ".!。…"
+    assert instruction[-2].isalpha()
 
 
 @given(

@@ -74,7 +74,7 @@ class TokenRole:
         opens: it is the first word of a sentence, a line or an item.
         may_open: the next one may be that.
         ends_sentence: a sentence or a line has ended.
-        may_repeat: what comes may repeat what was role.
+        may_repeat: what comes may repeat what was said.
     """
 
     is_word: bool = False
