@@ -140,6 +140,7 @@ class AmuletParams(StrictParams):
             "No token gets a larger guidance scale, whatever else is set.",
             metavar="A",
             is_changeable=True,
+            eval="max",
             plugin="a ceiling for the scale",
         ),
     ] = None

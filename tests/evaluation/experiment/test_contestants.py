@@ -35,6 +35,8 @@ def test_a_strength_alone_has_no_guards() -> None:
 def test_a_preset_may_be_changed() -> None:
     found = one("amulet:balanced+kl=0.3").amulet
     assert found == adjusted_strength("balanced", {"kl_budget": 0.3})
+    balanced = PRESETS["balanced"].amulet
+    assert one("amulet:balanced+max=2").amulet == balanced.replace(max_guidance=2)
 
 
 def test_a_guard_is_switched_on_and_off() -> None:
