@@ -209,17 +209,19 @@ class Watch:
         rules = [(STRICTNESS[0], end), (strictest, NEAR)]
         if role.ends_sentence:
             rules.append((STANDSTILL, end))
+        shortest = min(stretch for (stretch, _), _ in rules)
+        places = self._positions[tokens[end]]
+        matches = [(place, n) for place in places if (n := self._matched(place)) >= shortest]
         refused = set()
-        for (stretch, allowed), most in rules:
+        for (stretch, allowed), most in rules if matches else ():
             followers: Counter[int] = Counter()
-            for position in self._positions[tokens[end]]:
-                period = end - position
-                matched = self._matched(position)
-                if period > most or matched < stretch:
+            for place, n_matched in matches:
+                period = end - place
+                if period > most or n_matched < stretch:
                     continue
-                followers[tokens[position + 1]] += 1
-                if period <= MAX_PERIOD and matched >= period:
-                    refused.add(tokens[position + 1])
+                followers[tokens[place + 1]] += 1
+                if period <= MAX_PERIOD and n_matched >= period:
+                    refused.add(tokens[place + 1])
             refused.update(token for token, count in followers.items() if count >= allowed)
         if role.is_word and tokens[-WORD_COPIES:] == tokens[-1:] * WORD_COPIES:
             refused.add(tokens[-1])
