@@ -46,14 +46,13 @@ class Prefiller:
         opening: computed by itself, where rows are empty, or not at all if it was kept.
     """
 
-    opening: Opening | None = None
-
     def __init__(
         self, model: Model, store: RowStore, threads: RowThreads, computer: RowComputer
     ) -> None:
         """Read prompts into the rows of this store, which this computer computes."""
         self.n_kept = 0
         self.keeps_all = False
+        self.opening: Opening | None = None
         self._model = model
         self._store = store
         self._threads = threads

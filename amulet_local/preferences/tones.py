@@ -7,12 +7,9 @@ from __future__ import annotations
 
 import re
 
+from amulet_local.text.words import word_set
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_TONES = _words(
+_TONES = word_set(
     "absurd affectionate aggressive amazed ambitious amused angry annoyed anxious apathetic "
     "apologetic arrogant ashamed assertive assured authoritative bitter bleak blunt boastful "
     "bored boring bossy brash brave breezy bright bubbly calm campy candid caring casual catty "
@@ -49,12 +46,12 @@ _TONES = _words(
     "wicked wild wise wistful witty wonderful worried youthful zany zealous zen"
 )
 
-_DEGREES = _words(
+_DEGREES = word_set(
     "very really super so extremely extra quite rather slightly somewhat too more less totally "
     "absolutely completely incredibly insanely kinda kind sort of a bit little touch tad always "
     "be being ridiculously overly mildly pretty brutally"
 )
-_BETWEEN = _words("and but yet or also")
+_BETWEEN = word_set("and but yet or also")
 
 _FIRST_PHRASE = re.compile(r"[^,;:.!?()\n]+")
 

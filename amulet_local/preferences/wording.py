@@ -16,16 +16,13 @@ from amulet_local.preferences.tones import is_tone
 from amulet_local.preferences.wished_language import says_more, wished_language
 from amulet_local.text import languages
 from amulet_local.text.scripts import scripts_in
+from amulet_local.text.words import word_set
 
 _ENDS = ".!?…。！？"
 _OPEN_ENDS = " ,;:"
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_MANNER = _words(
+_MANNER = word_set(
     "about above according after against along alongside among around as at avoiding before "
     "beginning behind being below beneath beside besides between beyond briefly by containing "
     "despite during ending except excluding following for from giving having if imitating in "
@@ -38,7 +35,7 @@ _MANNER = _words(
 )
 """First words of a phrase that says in what way: "Answer the question in rhyme."."""
 
-_VERBS = _words(
+_VERBS = word_set(
     "act add address adopt always answer appear apply ask assume avoid be begin behave break "
     "bring call cheer cite compare compliment consider contain convince cover describe do don't "
     "dont don’t draw emphasise emphasize encourage end ensure entertain explain express finish "
@@ -52,7 +49,7 @@ _VERBS = _words(
 )
 """First words of a text that tells the model what to do: "Use simple words."."""
 
-INSTRUCTION_WORDS = _VERBS | _words(
+INSTRUCTION_WORDS = _VERBS | word_set(
     "no you you're you’re u ur i i'm i’m im i've i’ve i'd i’d my we "
     "ich wir je nous yo io eu jag ik "
     "antworte antworten beantworte benutz benutze beschreib beschreibe bleib bleibe denk erklär "
@@ -99,7 +96,7 @@ _PLEASE = re.compile(
 )
 """Behind a phrase; in "with a please and a thank you" it is what is wished."""
 
-_SAYS_LITTLE = _words(
+_SAYS_LITTLE = word_set(
     "please pls plz thanks answer reply always only all everything it me "
     "bitte danke antworte antworten schreib schreibe immer nur alles mir "
     "stp svp merci réponds répondez écris toujours seulement tout moi "
@@ -114,7 +111,7 @@ _SAYS_LITTLE = _words(
 _ONLY = re.compile(r"^only\s+|\s+only$", re.I)
 _PAUSE = re.compile(r"[,;:(]|\s(?:-|–|and|but|with|without|as)\s")
 _MOST_WORDS_OF_A_QUALITY = 4
-_PARTICIPLES = _words("written said spoken told sung kept made put split cut spelt")
+_PARTICIPLES = word_set("written said spoken told sung kept made put split cut spelt")
 _FINITE = re.compile(r"\b(?:should|must|ha(?:s|ve) to|needs? to|will|is|are)\b", re.I)
 
 _OBJECT = re.compile(r"\w+ (?:me|it|us|them|yourself|everything|things|stuff|the answer)\b", re.I)
@@ -137,7 +134,7 @@ _SAME_WORD_TWICE = re.compile(r"(\w+) (?:by|for|to) \1\b", re.I)
 
 _CHINESE_OR_JAPANESE = re.compile("[\u3041-\u30ff\u4e00-\u9fff]")
 
-_ADJECTIVES_IN_LY = _words(
+_ADJECTIVES_IN_LY = word_set(
     "chilly costly curly daily deadly early elderly fatherly friendly ghostly heavenly holy homely "
     "jolly kindly likely lively lonely lovely lowly motherly orderly scholarly silly ugly weekly "
     "worldly"
@@ -214,17 +211,15 @@ def as_instruction(text: str) -> str:
     if says_all:
         return _behind(asked, text)
     if is_tone(phrase):
-        return f"{TONE_FRAME} {phrase[0].lower()}{_closed(phrase)[1:]}"
+        return f"{TONE_FRAME} {_begun_small(_closed(phrase))}"
     if _is_manner(text, first.lower()):
-        if first.istitle():
-            phrase = phrase[0].lower() + phrase[1:]
-        return f"{MANNER_FRAME} {_closed(phrase)}"
+        return f"{MANNER_FRAME} {_begun_small(_closed(phrase))}"
     if not _begins_a_quality(first.lower()) and (
         _FINITE.search(phrase) or _words_before_a_pause(phrase) > _MOST_WORDS_OF_A_QUALITY
     ):
         return _behind(asked, text)
     if _BEING.match(phrase):
-        return f"{MANNER_FRAME} as {phrase[0].lower()}{_closed(phrase)[1:]}"
+        return f"{MANNER_FRAME} as {_begun_small(_closed(phrase))}"
     return f"{QUALITY_FRAME} {_closed(phrase)}"
 
 
@@ -284,12 +279,16 @@ def _doing(text: str) -> str:
     is_verb = first in _VERBS or (first not in INSTRUCTION_WORDS and _is_instruction(what, first))
     if not is_verb or not what[0].isalpha():
         return ""
-    begins_small = what[1:2].islower()
-    return f"{DOING_FRAME} {what[0].lower() if begins_small else what[0]}{_closed(what)[1:]}"
+    return f"{DOING_FRAME} {_begun_small(_closed(what))}"
 
 
 def _behind(asked: str, text: str) -> str:
     return f"{asked} {text[0].upper()}{_closed(text)[1:]}"
+
+
+def _begun_small(text: str) -> str:
+    """The text with a small letter first, unless its first word is in capitals."""
+    return text if text[1:2].isupper() else text[0].lower() + text[1:]
 
 
 def _closed(text: str) -> str:

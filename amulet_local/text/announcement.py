@@ -31,6 +31,7 @@ from amulet_local.text.words import (
     WORD,
     is_unspaced,
     runs_of,
+    word_set,
     words_of,
 )
 
@@ -46,10 +47,6 @@ MOST_LETTERS = 240
 
 def _phrases(text: str) -> tuple[str, ...]:
     return tuple(text.split("|"))
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
 
 
 _CALLS = _phrases(
@@ -75,7 +72,7 @@ _PROMISING = _phrases(
 )
 """With which it promises what comes after a colon or in the next sentence."""
 
-_THINGS = _words(
+_THINGS = word_set(
     "answer response reply explanation version summary translation text list table poem haiku "
     "story réponse explication traduction texte liste poème antwort erklärung fassung übersetzung "
     "zusammenfassung respuesta explicación traducción versión resumen lista poema resposta "
@@ -84,20 +81,20 @@ _THINGS = _words(
 )
 """What an answer calls itself."""
 
-_NO_WISHES = _words(
+_NO_WISHES = word_set(
     "answer make the and for with that this like your you are was "
     "auf der die das ein eine und mit het een les des une par pour con los las una por che per "
     "på на"
 )
 """Words that a wish may have and any sentence too."""
 
-_SMALL = _words(
+_SMALL = word_set(
     "a an the my your this is in as der die das ein eine ist auf un une la le les est en el una es "
     "o os em il lo è het på po"
 )
 """Words that a title may have besides."""
 
-_NOT_BEHIND = _words(
+_NOT_BEHIND = word_set(
     "of in on with for who that from to at and von mit aus der die und de du d qui que avec et di "
     "con che y e van en met som med"
 )

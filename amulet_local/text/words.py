@@ -52,6 +52,11 @@ MOST_LIKENESS_WORDS = 6
 """Of which such a phrase consists."""
 
 
+def word_set(text: str) -> frozenset[str]:
+    """The words of a table that is written as a text, with spaces between them."""
+    return frozenset(text.split())
+
+
 def words_of(text: str) -> list[str]:
     """The words of a whole text, in lower case."""
     return WORD.findall(text.lower())

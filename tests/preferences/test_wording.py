@@ -140,6 +140,11 @@ def test_how_somebody_sounds_is_how_the_answer_is_to_sound(text: str) -> None:
     assert as_instruction(text.capitalize()) == as_instruction(text)
 
 
+def test_a_word_in_capitals_keeps_them() -> None:
+    assert as_instruction("ANGRY") == "Make the answer sound ANGRY."
+    assert as_instruction("LIKE A PIRATE") == "Answer the question LIKE A PIRATE."
+
+
 @pytest.mark.parametrize("text", ["a wise old wizard", "an angry chef", "a poem"])
 def test_somebody_or_something_is_what_the_answer_is_given_as(text: str) -> None:
     assert as_instruction(text) == f"Answer the question as {text}."

@@ -30,13 +30,12 @@ PART_LETTERS = 3
 """Letters of such a word from which on a token is one, where no token has all of it. One is enough
 behind other words, and of letters that English hasn't."""
 
-_SORRY = ("sorry", "unable", "afraid")
-_SORRY_OR_NOT = (*_SORRY, "not")
+_SORRY = ("sorry", "unable", "afraid", "not")
 _DECLINES: dict[tuple[str, ...], tuple[str, ...]] = {
     (): ("sorry",),
     ("oh",): ("sorry",),
-    ("i", "m"): _SORRY_OR_NOT,
-    ("i", "am"): _SORRY_OR_NOT,
+    ("i", "m"): _SORRY,
+    ("i", "am"): _SORRY,
     ("i", "can"): ("t", "not"),
     ("i", "will"): ("not",),
     ("as", "an"): ("ai",),
