@@ -63,8 +63,10 @@ class Engine(ConcurrentModel):
 
         def __getattr__(self, name: str) -> Any:
             kind = type(self).__name__
-            said = f"{kind!r} object has no attribute {name!r}{instead_of_method(name)}"
-            raise AttributeError(said, name=name, obj=self)
+            instead = instead_of_method(name)
+            said = f"{kind!r} object has no attribute {name!r}{instead}"
+            # Python adds what is spelled alike on `obj`: "_stream" for "stream".
+            raise AttributeError(said, name=name, obj=None if instead else self)
 
         def __call__(self, *arguments: Any, **named: Any) -> NoReturn:
             """Say what is called instead."""

@@ -425,8 +425,9 @@ def test_a_method_of_another_library_is_answered_with_the_one_that_is_meant(
         ("nonsense", "has no attribute 'nonsense'$"),
     ):
         assert not hasattr(tiny_engine, name)
-        with pytest.raises(AttributeError, match=meant):
+        with pytest.raises(AttributeError, match=meant) as unknown:
             getattr(tiny_engine, name)
+        assert (unknown.value.obj is None) == (name != "nonsense"), "Python adds a hint of its own"
     for name in ("Llama", "generate"):
         with pytest.raises(AttributeError, match="load"):
             getattr(amulet_local, name)

@@ -64,6 +64,7 @@ def read_question(options: PromptSource, *, with_pipe: bool = False) -> str:
     """
     parts: dict[str, str] = {}
     if options.prompt_option is not None:
+        _say_if_preference(options.prompt_option)
         parts["--prompt"] = options.prompt_option
     elif options.prompt not in (None, "-"):
         check_is_no_model(options.prompt)
@@ -84,6 +85,18 @@ def read_question(options: PromptSource, *, with_pipe: bool = False) -> str:
             )
         check_text(place, text)
     return "\n\n".join(parts.values())
+
+
+def _say_if_preference(question: str) -> None:
+    """Say that -p is llama.cpp's, where what it asks is a preference's name."""
+    if question.isalpha():
+        from amulet_local.preferences.names import BUILT_IN_PREFERENCES
+
+        if question.lower() in BUILT_IN_PREFERENCES:
+            note(
+                f"-p asks {question!r} as a question, as in llama.cpp; "
+                f"--preference {question} is what answers should be like"
+            )
 
 
 def check_is_no_model(text: str) -> None:

@@ -11,7 +11,7 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field, PlainValidator, create_model
+from pydantic import BeforeValidator, Field, PlainValidator, create_model
 
 from amulet_local.answering.answer_stream import AnswerStream
 from amulet_local.answering.settings_used import Asked
@@ -20,7 +20,7 @@ from amulet_local.llama import native
 from amulet_local.loading.open_model import OpenModel
 from amulet_local.openai.shapes import ChatAnswers
 from amulet_local.params.amulet import AmuletParams
-from amulet_local.params.base import StrictParams
+from amulet_local.params.base import OF_AN_ANSWER, OTHER_WORDS, StrictParams
 from amulet_local.params.choices import Placement
 from amulet_local.params.derived_fields import derived_fields
 from amulet_local.params.option import changeable
@@ -98,6 +98,19 @@ def _grammar(value: Any) -> str | None:
     if not isinstance(text, str | None):
         raise ValueError("must be GBNF text or a LlamaGrammar")
     return text
+
+
+def _strength_alone(value: Any) -> Any:
+    """What stands under `amulet`, which has nothing that stands beside it.
+
+    Raises:
+        ValueError: it does.
+    """
+    for given in value if isinstance(value, Mapping) else ():
+        name = OTHER_WORDS.get(given, given)
+        if name in OF_AN_ANSWER:
+            raise ValueError(f"{name!r} stands beside 'amulet', not in it")
+    return value
 
 
 PreferenceField = Annotated[Any, PlainValidator(_preferences)]
@@ -193,7 +206,7 @@ class ChatCompletionFields(_StrengthFields):
     preset: Annotated[str | None, PlainValidator(_preset)] = None
     placement: Placement | None = None
     response_prefix: str = ""
-    amulet: AmuletParams | None = None
+    amulet: Annotated[AmuletParams | None, BeforeValidator(_strength_alone)] = None
     chat_template_kwargs: dict[str, Any] | None = None
 
     def _check_together(self) -> None:

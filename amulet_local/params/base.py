@@ -40,6 +40,7 @@ OTHER_WORDS = {
     "scale": "guidance_scale",
     "strength": "guidance_scale",
     "kl": "kl_target",
+    "preferences": "preference",
 }
 """What other programs call an option."""
 OF_AN_ANSWER = ("preference", "avoid", "system", "preset", "method", "placement")

@@ -106,7 +106,7 @@ def checked(messages: Sequence[Mapping[str, Any]], *, may_be_blank: bool = False
     """
     if isinstance(messages, str | bytes | Mapping) or not isinstance(messages, Sequence):
         raise InvalidRequestError(
-            f"messages must be a list of dicts with role and content, not a "
+            "a question is a text, or a list of messages: dicts with role and content; got "
             f"{type(messages).__name__}"
         )
     if not messages and not may_be_blank:

@@ -134,7 +134,10 @@ def choose_strength(
         InvalidParameterError: both are given, or there is no such preset.
     """
     if not isinstance(amulet, AmuletParams | None):
-        raise InvalidParameterError(f"amulet must be AmuletParams, got {type(amulet).__name__}")
+        raise InvalidParameterError(
+            f"amulet must be AmuletParams, got {type(amulet).__name__}; write preset='strong', or "
+            "amulet=PRESETS['balanced'].amulet.replace(guidance_scale=2)"
+        )
     if amulet is not None:
         if preset is not None:
             raise InvalidParameterError(

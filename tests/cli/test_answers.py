@@ -314,6 +314,17 @@ def test_a_file_beside_a_question_follows_it(
 
 
 @pytest.mark.parametrize(
+    ("question", "says"),
+    [("concise", True), ("Formal", True), ("yeast", False), ("concise?", False)],
+)
+def test_a_question_that_is_a_preferences_name_gets_a_hint(
+    capsys: pytest.CaptureFixture[str], question: str, says: bool
+) -> None:
+    assert read_question(PromptOptions(prompt_option=question)) == question
+    assert (f"--preference {question}" in capsys.readouterr().err) == says
+
+
+@pytest.mark.parametrize(
     ("data", "options", "asked"),
     [
         (b"Bread\n", PromptOptions(prompt="Sum up"), "Sum up\n\nBread"),

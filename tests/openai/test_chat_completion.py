@@ -294,6 +294,8 @@ def test_a_name_of_an_object_is_looked_up() -> None:
         ({"colour": "red"}, "colour"),
         ({"preference": "formal", "amulet": None, "guidance_scale": 1e9}, "guidance_scale"),
         ({"stop": [""]}, "stop"),
+        ({"amulet": {"preference": "formal"}}, "amulet: 'preference' stands beside 'amulet'"),
+        ({"amulet": {"preferences": ["formal"]}}, "amulet: 'preference' stands beside 'amulet'"),
     ],
 )
 def test_what_cannot_be_had_is_refused_before_anything_is_computed(

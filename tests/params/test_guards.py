@@ -85,6 +85,7 @@ def test_unknown_names_are_a_typed_error(name: str) -> None:
         (AmuletParams, "kl_budgt", "did you mean 'kl_budget'?"),
         (AmuletParams, "temperature", "a field of SamplingParams: SamplingParams(temperature=...)"),
         (AmuletParams, "preference", "engine.generate(..., preference=...)"),
+        (AmuletParams, "preferences", "engine.generate(..., preference=...)"),
         (SamplingParams, "temp", "did you mean 'temperature'?"),
         (SamplingParams, "max_new_tokens", "did you mean 'max_tokens'?"),
         (SamplingParams, "scale", "a field of AmuletParams: AmuletParams(guidance_scale=...)"),
