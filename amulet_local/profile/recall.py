@@ -1,7 +1,8 @@
 """What of a profile's facts and examples matters for a question, as a preference of its own.
 
 Knows nothing about models but how many tokens a text has. They are found by BM25 (SQLite's FTS5,
-words by their stems); what shares no telling word with the question isn't put in. As a preference
+words by their stems); what shares no telling word with the question isn't put in, unless it is
+about what the question is about: who is a vegetarian is so when dinner is cooked. As a preference
 they stand in that prompt and not in the plain one: what the rows differ in is then what they add.
 """
 
@@ -51,6 +52,34 @@ _STOP = frozenset(
 """Words that say nothing about what a question is about."""
 
 
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_SUBJECTS = (
+    (
+        _words(
+            "bake baking barbecue breakfast brunch cook cooking dessert desserts dinner dinners "
+            "eat eating food foods groceries lunch lunches meal meals picnic recipe recipes "
+            "restaurant restaurants snack snacks supper"
+        ),
+        _words(
+            "allergic allergy carnivore celiac coeliac dairy diabetes diabetic diet gluten halal "
+            "intolerance intolerant keto kosher lactose pescatarian vegan vegetarian"
+        ),
+    ),
+    (
+        _words("pet pets vet"),
+        _words("cat dog hamster kitten parrot puppy rabbit"),
+    ),
+    (
+        _words("bedtime kid kids parenting"),
+        _words("baby child daughter kid son toddler twins"),
+    ),
+)
+"""Words of questions, and words of facts that matter for them; of the latter stems are enough."""
+
+
 def with_memory(
     mix: Sequence[Preference], contents: Contents, question: str, count: Count
 ) -> tuple[Preference, ...]:
@@ -78,16 +107,23 @@ def recalled(contents: Contents, question: str, count: Count) -> Preference | No
     examples = [item.text for item in contents.examples]
     asked = [f"{item.question} {item.text}" for item in contents.examples]
     parts: list[str] = []
-    for start, texts, searched, most in (
-        (_FACTS, facts, facts, MAX_FACTS),
-        (_EXAMPLE, examples, asked, MAX_EXAMPLES),
+    for start, texts, searched, words, most in (
+        (_FACTS, facts, facts, _with_subjects(question), MAX_FACTS),
+        (_EXAMPLE, examples, asked, question, MAX_EXAMPLES),
     ):
-        for place in relevant(searched, question, most):
+        for place in relevant(searched, words, most):
             begun = [] if start in parts else [start]
             added = [*begun, " ".join(texts[place].split())]
             if count(" ".join([*parts, *added])) <= MAX_TOKENS:
                 parts += added
     return Preference(text=" ".join(parts), name=NAME, prompt="{text}") if parts else None
+
+
+def _with_subjects(question: str) -> str:
+    """A question, and the words of facts that matter for its subjects."""
+    words = set(_WORD.findall(question.casefold()))
+    said = [word for asked, facts in _SUBJECTS if asked & words for word in sorted(facts)]
+    return " ".join([question, *said])
 
 
 def relevant(texts: Sequence[str], question: str, most: int) -> list[int]:

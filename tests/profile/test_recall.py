@@ -60,6 +60,33 @@ def test_facts_are_found_by_the_stems_of_telling_words(question: str, places: li
     assert relevant(FACTS, question, 4) == places
 
 
+@pytest.mark.parametrize(
+    ("fact", "question", "matters"),
+    [
+        ("I am vegetarian", "What should I cook tonight?", True),
+        ("I'm vegan.", "A recipe for a quick lunch?", True),
+        ("My son has a peanut allergy.", "Snacks for a birthday party?", True),
+        ("I'm allergic to gluten", "Which RESTAURANT suits a first date?", True),
+        ("I have two cats.", "How much does a vet cost?", True),
+        ("My daughter is four.", "What can the kids do on a rainy day?", True),
+        ("I am vegetarian", "How do I learn the guitar?", False),
+        ("I am vegetarian", "How is a child process started?", False),
+        ("My daughter is four.", "How is a child process started?", False),
+        ("I work as a nurse.", "What should I cook tonight?", False),
+    ],
+)
+def test_a_fact_about_the_questions_subject_matters_without_a_word_in_common(
+    fact: str, question: str, matters: bool
+) -> None:
+    assert (recalled(contents(fact), question) is not None) == matters
+
+
+def test_a_liked_answer_is_found_by_its_own_words_alone() -> None:
+    liked = Example(at=0.0, origin="t", question="Is a vegan diet healthy?", text="Yes.")
+    assert recalled(contents(examples=(liked,)), "What should I cook tonight?") is None
+    assert recalled(contents(examples=(liked,)), "Is a vegan healthy?") is not None
+
+
 def test_the_best_comes_first_and_the_rest_isnt_put_in() -> None:
     texts = ["tea", "green tea from the tea garden in spring", "tea tea", "coffee"]
     assert relevant(texts, "tea?", 2)[0] == 2
