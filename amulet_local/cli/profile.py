@@ -265,7 +265,7 @@ def add_to(app: typer.Typer) -> None:
         remember,
         "remember",
         "Keep a fact about you.\n\nIt is put into the preference's prompt, and not into the plain "
-        "one, for questions that share a telling word with it, or are about food, pets or children "
+        "one, for questions that share a telling word with it, or are about a meal, pets or kids "
         "as it is.",
         'remember me "I am a vegetarian, and I cook every evening."',
         require_text,

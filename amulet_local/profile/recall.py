@@ -59,9 +59,8 @@ def _words(text: str) -> frozenset[str]:
 _SUBJECTS = (
     (
         _words(
-            "bake baking barbecue breakfast brunch cook cooking dessert desserts dinner dinners "
-            "eat eating food foods groceries lunch lunches meal meals picnic recipe recipes "
-            "restaurant restaurants snack snacks supper"
+            "barbecue breakfast brunch dessert desserts dinner dinners lunch lunches meal "
+            "meals picnic recipe recipes restaurant restaurants snack snacks supper"
         ),
         _words(
             "allergic allergy carnivore celiac coeliac dairy diabetes diabetic diet gluten halal "
@@ -78,6 +77,9 @@ _SUBJECTS = (
     ),
 )
 """Words of questions, and words of facts that matter for them; of the latter stems are enough."""
+
+_WHAT_TO_EAT = re.compile(r"(?i)\bwhat\b.*\b(?:i|we)\b.*\b(?:bake|cook|eat)\b")
+"""A question about a dinner. How rice is cooked, and what others eat, is none about oneself."""
 
 
 def with_memory(
@@ -122,6 +124,8 @@ def recalled(contents: Contents, question: str, count: Count) -> Preference | No
 def _with_subjects(question: str) -> str:
     """A question, and the words of facts that matter for its subjects."""
     words = set(_WORD.findall(question.casefold()))
+    if _WHAT_TO_EAT.search(question):
+        words.add("dinner")
     said = [word for asked, facts in _SUBJECTS if asked & words for word in sorted(facts)]
     return " ".join([question, *said])
 
