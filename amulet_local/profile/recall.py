@@ -78,8 +78,9 @@ _SUBJECTS = (
 )
 """Words of questions, and words of facts that matter for them; of the latter stems are enough."""
 
-_WHAT_TO_EAT = re.compile(r"(?i)\bwhat\b.*\b(?:i|we)\b.*\b(?:bake|cook|eat)\b")
-"""A question about a dinner. How rice is cooked, and what others eat, is none about oneself."""
+_WHAT_WE_EAT = (_words("what"), _words("i we"), _words("bake cook eat"))
+"""A question with a word of each is about a meal; how rice is cooked, and what others eat, isn't
+about oneself."""
 
 
 def with_memory(
@@ -124,7 +125,7 @@ def recalled(contents: Contents, question: str, count: Count) -> Preference | No
 def _with_subjects(question: str) -> str:
     """A question, and the words of facts that matter for its subjects."""
     words = set(_WORD.findall(question.casefold()))
-    if _WHAT_TO_EAT.search(question):
+    if all(kind & words for kind in _WHAT_WE_EAT):
         words.add("dinner")
     said = [word for asked, facts in _SUBJECTS if asked & words for word in sorted(facts)]
     return " ".join([question, *said])
