@@ -291,9 +291,15 @@ def _json_of(line: InputLine) -> Any:
     if not shallow(line.data, MOST_NESTED):
         raise InvalidRequestError(f"the JSON is nested more than {MOST_NESTED} deep")
     try:
-        if line.file.lower().endswith(_TEXTS) and not line.data.lstrip().startswith((b"{", b'"')):
-            return line.data.decode().strip()
-        return json.loads(line.data, parse_constant=no_constant, parse_float=finite)
+        text = line.data.decode()
+    except UnicodeDecodeError:
+        raise InvalidRequestError("the line isn't UTF-8 text; save the file in UTF-8") from None
+    if line.file.lower().endswith(_TEXTS) and not text.lstrip().startswith(("{", '"')):
+        if "\0" in text:
+            raise InvalidRequestError("the line has NULs: this is no text in UTF-8")
+        return text.strip()
+    try:
+        return json.loads(text, parse_constant=no_constant, parse_float=finite)
     except (ValueError, RecursionError) as error:
         reason = str(error).partition(";")[0]  # what follows is advice for programmers
         raise InvalidRequestError(

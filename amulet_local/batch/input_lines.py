@@ -6,6 +6,7 @@ present holds nobody up.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import glob
 import gzip
@@ -33,6 +34,8 @@ MOST_NO_TEXT = 100
 """So many lines in a row that no text has, and the file is none."""
 _N_AHEAD = 256
 _GZIP = b"\x1f\x8b"
+_WIDE = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)
+"""What text in UTF-16 or UTF-32 begins with."""
 
 
 @dataclass(frozen=True)
@@ -219,6 +222,12 @@ class _OpenLines(Closing):
                     if n_bytes > ENDLESS_LINE_BYTES:
                         raise OSError(f"the next one has no end within {n_bytes:,} bytes")
                 self.n_lines += 1
+                if self.n_lines == 1 and line.startswith(_WIDE):
+                    raise FileAccessError(
+                        f"{self._name!r} is text in UTF-16 or UTF-32; save it in UTF-8"
+                    )
+                if self.n_lines == 1 and data is not None:
+                    data = data.removeprefix(codecs.BOM_UTF8)
                 n_no_text = n_no_text + 1 if _is_no_text(data) else 0
                 if n_no_text > MOST_NO_TEXT:
                     raise OSError(f"this is no text: {n_no_text} lines in a row aren't UTF-8")

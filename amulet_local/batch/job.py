@@ -28,7 +28,9 @@ class JobTally:
     Attributes:
         n_lines: that were read.
         n_answered, n_failed: that were handed over with an answer, with an error.
+        n_cut: of those answered, the ones that ended because no more tokens were allowed.
         n_before: that had their records before.
+        n_failed_before: records with an error that were there before.
         prompt_tokens, completion_tokens: of the answers.
         seconds: since the first line was asked for.
         share: of the input that is read; None where its size isn't known.
@@ -39,7 +41,9 @@ class JobTally:
     n_lines: int = 0
     n_answered: int = 0
     n_failed: int = 0
+    n_cut: int = 0
     n_before: int = 0
+    n_failed_before: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     seconds: float = 0.0
@@ -151,6 +155,7 @@ class LineJob:
             tally.n_failed += 1
         else:
             tally.n_answered += 1
+            tally.n_cut += outcome.is_cut
         tally.prompt_tokens += outcome.prompt_tokens
         tally.completion_tokens += outcome.completion_tokens
         self._hand_over(outcome.turn, outcome.record)

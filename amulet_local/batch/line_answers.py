@@ -50,6 +50,7 @@ class LineOutcome:
         record: to be written.
         error: why there is no answer; None if there is one.
         prompt_tokens, completion_tokens: of its answers.
+        is_cut: whether an answer ended because no more tokens were allowed.
     """
 
     turn: int
@@ -57,6 +58,7 @@ class LineOutcome:
     error: str | None
     prompt_tokens: int
     completion_tokens: int
+    is_cut: bool = False
 
 
 class LineAnswerer(Protocol):
@@ -182,4 +184,5 @@ def _outcome(entry: Entry) -> LineOutcome:
         error=None if entry.error is None else str(entry.error),
         prompt_tokens=sum(usage.prompt_tokens for usage in usages),
         completion_tokens=sum(usage.completion_tokens for usage in usages),
+        is_cut=any(generation.finish_reason == "length" for generation in entry.generations),
     )

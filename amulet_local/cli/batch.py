@@ -23,10 +23,10 @@ from amulet_local.cli.options import AskingOptions
 from amulet_local.cli.question import read_settings
 from amulet_local.cli.settings_used import settings_of_question
 from amulet_local.cli.supervised import needs_child
-from amulet_local.cli.terminal import StatusLine, note, separator, stderr_is_terminal
+from amulet_local.cli.terminal import StatusLine, end_echo, note, separator, stderr_is_terminal
 from amulet_local.common import private_files
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.common.readable import duration, speed
+from amulet_local.common.readable import duration, n_tokens, speed
 from amulet_local.params.choices import as_known
 
 if TYPE_CHECKING:
@@ -161,6 +161,8 @@ def run(options: BatchOptions) -> None:
         if is_among(options.output, files):
             raise InvalidParameterError(f"-o is an input as well: {options.output}; name another")
         private_files.check(options.output)
+        if options.output.lower().endswith((".csv", ".tsv")):
+            note(f"warning: {options.output} gets a JSON object a line, and is no table")
         if not options.overwrite:
             check_is_output(Path(options.output))
     method, question = with_method(options, options.method, read_settings(options))
@@ -187,7 +189,7 @@ def run(options: BatchOptions) -> None:
         answering = closing.enter_context(chosen(options, question, settings, at_once))
         tally = _answered(options, question, answering, lines, files)
     _tell(options, tally, _asked(question, method) if options.json else {})
-    if tally.n_failed:
+    if tally.n_failed or tally.n_failed_before:
         raise SystemExit(EXIT_PARTIAL)
 
 
@@ -338,12 +340,19 @@ def _answered(
             status.show(_progress(tally, None if n_workers is None else n_workers()))
 
         status.show("reading the first lines")
-        job.run(answering.answerer, report=report if stderr_is_terminal() else None)
+        try:
+            job.run(answering.answerer, report=report if stderr_is_terminal() else None)
+        except KeyboardInterrupt:
+            if path is not None and stderr_is_terminal():
+                status.erase()
+                end_echo()
+                note(f"{_lines(_n_done(job.tally))} done; the same command goes on from there")
+            raise
         if path is not None and options.in_order:
             places = {"" if name == STDIN else name: place for place, name in enumerate(files)}
             log.replace(lambda path: put_in_order(path, places))
     if written is not None:
-        job.tally.n_failed += written.n_failed
+        job.tally.n_failed_before = written.n_failed
         if written.n_left:
             what = "a record" if written.n_left == 1 else f"{written.n_left} records"
             note(f"warning: {path} has {what} of no line of this input")
@@ -352,8 +361,7 @@ def _answered(
 
 def _progress(tally: JobTally, n_workers: int | None) -> str:
     """How far it is, in a line."""
-    n_done = tally.n_answered + tally.n_failed + tally.n_before
-    parts = [f"{n_done} lines", f"{speed(tally.tokens_per_second)} tokens/s"]
+    parts = [_lines(_n_done(tally)), f"{speed(tally.tokens_per_second)} tokens/s"]
     if tally.share:
         parts[0] += f", {tally.share:.0%} of the input read"
     if tally.share and tally.share < 1:  # what the lines under way take isn't known
@@ -361,6 +369,14 @@ def _progress(tally: JobTally, n_workers: int | None) -> str:
     if n_workers is not None:
         parts.append(f"{n_workers} worker{'' if n_workers == 1 else 's'}")
     return separator(sys.stderr).join(parts)
+
+
+def _n_done(tally: JobTally) -> int:
+    return tally.n_answered + tally.n_failed + tally.n_before
+
+
+def _lines(n: int) -> str:
+    return "1 line" if n == 1 else f"{n} lines"
 
 
 def _asked(question: Question, method: str | None) -> dict[str, Any]:
@@ -389,6 +405,7 @@ def _tell(options: BatchOptions, tally: JobTally, asked: Mapping[str, Any]) -> N
         "format": FORMAT,
         **asked,
         **{name: value for name, value in asdict(tally).items() if name not in _UNTOLD},
+        "n_failed": tally.n_failed + tally.n_failed_before,
         "tokens_per_second": tally.tokens_per_second,
         "output": options.output,
     }
@@ -398,17 +415,37 @@ def _tell(options: BatchOptions, tally: JobTally, asked: Mapping[str, Any]) -> N
         note(json.dumps(summary))
     elif options.json:
         write_json(summary)
-    elif tally.first_error:
-        note(f"warning: the first line that failed is {tally.first_error}")
+    else:
+        for warning in _warnings(tally):
+            note(f"warning: {warning}")
     if stderr_is_terminal() and not options.json:
-        note(
-            f"{tally.n_answered} answered, {tally.n_failed} failed, {tally.n_before} done before; "
-            f"{tally.completion_tokens} tokens in {duration(tally.seconds)} "
+        made = (
+            f"; {n_tokens(tally.completion_tokens)} in {duration(tally.seconds)} "
             f"({speed(tally.tokens_per_second)} tokens/s)"
+        )
+        note(
+            f"{tally.n_answered} answered, {tally.n_failed} failed, {tally.n_before} done before"
+            f"{made if tally.n_answered else ''}"
         )
 
 
-_UNTOLD = ("share", "n_running_tokens", "first_error")
+def _warnings(tally: JobTally) -> Iterator[str]:
+    """What isn't as one would wish."""
+    if tally.first_error:
+        yield f"the first line that failed is {tally.first_error}"
+    if n := tally.n_failed_before:
+        yield (
+            f"{n} record{' has' if n == 1 else 's have'} an error from before; --retry asks "
+            f"{'this line' if n == 1 else 'these lines'} again"
+        )
+    if tally.n_cut:
+        yield (
+            f"{tally.n_cut} of {tally.n_answered} answers {'was' if tally.n_cut == 1 else 'were'} "
+            f"cut; --predict or --ctx-size allows more"
+        )
+
+
+_UNTOLD = ("share", "n_running_tokens", "first_error", "n_failed_before")
 
 
 def add_to(app: typer.Typer) -> None:

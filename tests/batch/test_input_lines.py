@@ -234,3 +234,18 @@ def test_a_table_without_questions_is_refused_before_anything_is_read(tmp_path: 
         path.write_text(heading, encoding="utf-8")
         with pytest.raises(FileAccessError, match=r"a\.csv.*name the columns, prompt or question"):
             InputLines([str(path)])
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("name", ["in.txt", "in.jsonl", "in.csv"])
+def test_text_in_utf_16_is_refused_by_name(name: str, encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes("\ufeffprompt\nKäse?\n".encode(encoding))
+    with pytest.raises(FileAccessError, match=r"is text in UTF-16 or UTF-32; save it in UTF-8"):
+        lines_of(path)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path: Path) -> None:
+    path = tmp_path / "in.txt"
+    path.write_bytes(b"\xef\xbb\xbfWho?\nWhy?\n")
+    assert [line.data for line in lines_of(path)] == [b"Who?\n", b"Why?\n"]

@@ -167,6 +167,15 @@ def test_a_bad_line_gets_a_record_with_its_number_and_the_reason(
     assert (job.tally.n_answered, job.tally.n_failed, job.tally.n_lines) == (1, 8, 9)
 
 
+def test_a_line_of_text_that_isnt_utf_8_is_said_to_be(engine: Engine, tmp_path: Path) -> None:
+    source = tmp_path / "in.txt"
+    source.write_bytes(b"What is K\xe4se?\nW\0h\0y\0\n")
+    run_job(job_model(engine), source, tmp_path / "out")
+    latin, wide = (record["error"]["message"] for record in records(tmp_path / "out"))
+    assert latin == "line 1: the line isn't UTF-8 text; save the file in UTF-8"
+    assert wide == "line 2: the line has NULs: this is no text in UTF-8"
+
+
 def test_a_strict_job_ends_at_a_bad_line_and_keeps_what_is_done(
     engine: Engine, tmp_path: Path
 ) -> None:
