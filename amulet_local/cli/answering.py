@@ -25,7 +25,7 @@ from amulet_local.cli.terminal import (
     write,
 )
 from amulet_local.common.errors import FileAccessError
-from amulet_local.common.readable import speed
+from amulet_local.common.readable import n_tokens, speed
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.sampling import SamplingParams
 
@@ -243,9 +243,9 @@ def generation_json(generation: Generation) -> dict[str, Any]:
 
 
 def rate(generation: Generation) -> str:
-    """Tokens per second, as far as there were several."""
+    """Tokens per second; empty where there weren't several."""
     measured = generation.timings.tokens_per_second
-    return f"{speed(measured)} tokens/s" if measured else "one token"
+    return f"{speed(measured)} tokens/s" if measured else ""
 
 
 def figures(generation: Generation) -> str:
@@ -253,7 +253,7 @@ def figures(generation: Generation) -> str:
     timings, usage = generation.timings, generation.usage
     cut = " (cut off)" if generation.finish_reason == "length" else ""
     parts = [
-        f"{usage.completion_tokens} tokens{cut}",
+        f"{n_tokens(usage.completion_tokens)}{cut}",
         rate(generation),
         f"first token after {timings.time_to_first_token_seconds:.2f} s",
     ]
@@ -261,7 +261,7 @@ def figures(generation: Generation) -> str:
         parts.insert(0, applied_in_words(generation.applied))
     if generation.seed is not None:
         parts.append(f"seed {generation.seed}")
-    return separator(sys.stderr).join(parts)
+    return separator(sys.stderr).join(filter(None, parts))
 
 
 def applied_in_words(applied: AppliedStrength) -> str:

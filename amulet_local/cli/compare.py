@@ -25,6 +25,7 @@ from amulet_local.cli.question import Question, read_options
 from amulet_local.cli.supervised import the_model
 from amulet_local.cli.terminal import note, separator, stdout_is_terminal, visible, write
 from amulet_local.common.errors import InvalidParameterError
+from amulet_local.common.readable import n_tokens
 from amulet_local.params.option import OUTPUT, PREFERENCE
 
 if TYPE_CHECKING:
@@ -102,26 +103,33 @@ def run(options: CompareOptions) -> None:
     generations: dict[str, Generation] = {}
     made: dict[str, dict[str, Any]] = {}
     headings: list[str] = []
-    with session(question) as opened:
-        for entry in entries:
-            stream = not options.json and not width
-            if stream:
-                heading = _heading(entry, _asked_strength(entry, opened))
-                write(f"{'' if entry is entries[0] else chr(10)}--- {heading} ---\n")
-            generation = opened.answer(
-                entry.method,
-                question=entry.question,
-                sampling=sampling,
-                stream=stream,
-                progress=entry.name,
-                trace=0 if _steers(entry) else None,
-            )
-            generations[entry.name] = generation
-            applied = generation.applied
-            headings.append(_heading(entry, "" if applied is None else applied_in_words(applied)))
-            made[entry.name] = opened.json_of(replace(generation, trace=None), entry.question)
-            if generation.seed is not None:  # the same draws for all
-                sampling = sampling.replace(seed=generation.seed)
+    try:
+        with session(question) as opened:
+            for entry in entries:
+                stream = not options.json and not width
+                if stream:
+                    heading = _heading(entry, _asked_strength(entry, opened))
+                    write(f"{'' if entry is entries[0] else chr(10)}--- {heading} ---\n")
+                generation = opened.answer(
+                    entry.method,
+                    question=entry.question,
+                    sampling=sampling,
+                    stream=stream,
+                    progress=entry.name,
+                    trace=0 if _steers(entry) else None,
+                )
+                generations[entry.name] = generation
+                applied = generation.applied
+                headings.append(
+                    _heading(entry, "" if applied is None else applied_in_words(applied))
+                )
+                made[entry.name] = opened.json_of(replace(generation, trace=None), entry.question)
+                if generation.seed is not None:  # the same draws for all
+                    sampling = sampling.replace(seed=generation.seed)
+    except KeyboardInterrupt:
+        if width and generations:
+            write(f"\n{_columns(headings, generations, width)}")
+        raise
     if options.json:
         write_json(made, has_own_names=True)
     else:
@@ -282,10 +290,11 @@ def figures(generations: dict[str, Generation]) -> str:
             ratio = item.timings.tokens_per_second / plain.timings.tokens_per_second
             speed += f" ({ratio:.2f}x)" if ratio else ""
         cut = " (cut off)" if item.finish_reason == "length" else ""
-        parts = [f"{item.usage.completion_tokens} tokens{cut}", speed]
+        parts = [f"{n_tokens(item.usage.completion_tokens)}{cut}", speed]
         if item.applied is not None:
             parts.append(applied_in_words(item.applied))
-        lines.append(f"{LABELS.get(name, name)}: {separator(sys.stdout).join(parts)}")
+        shown = separator(sys.stdout).join(filter(None, parts))
+        lines.append(f"{LABELS.get(name, name)}: {shown}")
     return "\n".join(lines)
 
 

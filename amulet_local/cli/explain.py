@@ -299,7 +299,7 @@ def show_explanation(
         write("\n".join(wrap(heading, width or 200)) + "\n")
     write(table(explanation, positions, width))
     totals = totals_line(explanation)
-    write(f"\n{_kl_strip(explanation, width or 80)}\n")
+    write(f"\n{kl_strip(explanation, width or 80)}\n")
     write((totals if width is None else "\n".join(wrap(totals, width))) + "\n")
 
 
@@ -354,7 +354,8 @@ def _width(column: list[str]) -> int:
     return max(map(cells, column))
 
 
-def _kl_strip(explanation: Explanation, width: int) -> str:
+def kl_strip(explanation: Explanation, width: int) -> str:
+    """The KL of every token as a block, in lines of at most `width` cells."""
     from amulet_local.common.readable import strip
 
     values = [token.trace.kl for token in explanation.tokens]
@@ -363,7 +364,7 @@ def _kl_strip(explanation: Explanation, width: int) -> str:
     top = max(values)
     place = values.index(top) + 1
     return "\n".join(
-        [f"KL per token, at most {top:.2f} nats (token {place}):", *lines],
+        [*wrap(f"KL per token, at most {top:.2f} nats (token {place}):", width), *lines],
     )
 
 

@@ -28,7 +28,8 @@ _FLAGS = {
 _UNMISTAKABLE = [name for name in _FLAGS if "_" in name]
 _WITH_VALUE = re.compile(rf"\b({'|'.join(_FLAGS)})='(\w+)'")
 _LEADING = re.compile(rf"(^|; )({'|'.join(_FLAGS)}):")
-_ANYWHERE = re.compile(rf"(?<![\w-])({'|'.join(_UNMISTAKABLE)})(?!\w)")
+_ANYWHERE = re.compile(rf"(?<![\w-])({'|'.join(_UNMISTAKABLE)})(?!\w|=(?:,|$))")
+"""But in a list of what is written before a value: `nucleus=, nucleus_temperature=`."""
 
 _PYTHON_BESIDE = re.compile(r"\b\w+(?:=\w*)?, (?=--?[a-z])")
 _PYTHON_BEFORE = re.compile(r"\b\w+=\w+ \((--[\w-]+)\)")

@@ -8,6 +8,7 @@ says what to do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -191,6 +192,8 @@ _BY_ITSELF = frozenset(_words("-t --threads -tb --threads-batch -np --parallel")
 """Flags that llama-server has at -1 where it chooses itself, as is done here without them."""
 _OF_DRAFTS = ("--spec-", "--no-spec-")
 _PRESETS = ("-default", "-spec")
+_OF_THE_HUB = frozenset(_words("--hf-repo -hf -hfr"))
+_ON_THE_HUB = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
 
 def without_others(
@@ -223,7 +226,11 @@ def without_others(
             if flag not in _BY_ITSELF or [*word.split("=", 1), *value][1:] != ["-1"]:
                 kept += [word, *value]
         elif flag in instead or flag.startswith(_OF_DRAFTS) or flag.endswith("-draft"):
-            raise typer.BadParameter(f"{flag}: {instead.get(flag, DRAFT)}")
+            named = word[len(flag) + 1 :] if equals else next(rest, "")
+            said = instead.get(flag, DRAFT)
+            if flag in _OF_THE_HUB and _ON_THE_HUB.fullmatch(named):
+                said = said.replace("ORG/REPOSITORY:TYPE", named)
+            raise typer.BadParameter(f"{flag}: {said}")
         elif flag.endswith(_PRESETS):
             raise typer.BadParameter(f"{flag}: {DOWNLOADS}")
         elif flag in NO_EFFECT:

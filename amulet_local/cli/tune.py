@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -15,7 +16,7 @@ from amulet_local.cli.json_format import write_json
 from amulet_local.cli.loading import loading_progress
 from amulet_local.cli.progress import AnswersProgress
 from amulet_local.cli.supervised import the_model
-from amulet_local.cli.terminal import note, one_line, write
+from amulet_local.cli.terminal import note, one_line, stdout_is_terminal, write
 from amulet_local.cli.tune_options import FEWEST_QUESTIONS, TuneOptions, check
 from amulet_local.common.errors import (
     AmuletError,
@@ -300,7 +301,8 @@ def _show(
         stored = None if kept is None else str(kept[0])
         write_json({"model": name, **report_json(measurement, chosen), "stored": stored})
     else:
-        write(report_text(measurement, chosen, one_line(name)))
+        width = shutil.get_terminal_size().columns if stdout_is_terminal() else None
+        write(report_text(measurement, chosen, one_line(name), width))
 
 
 def _keep(

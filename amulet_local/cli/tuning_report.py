@@ -23,6 +23,7 @@ from amulet_local.evaluation.sweep import Setting
 from amulet_local.evaluation.tuning_study import Measurement
 
 WIDTH = 78
+"""Of a line of text, in characters, where the terminal isn't narrower."""
 SIGN_NAMES = {
     "loops": "loops",
     "falls_apart": "falls apart",
@@ -32,14 +33,17 @@ SIGN_NAMES = {
 
 _MAX_COLUMNS = 2
 """Most preferences that have a column of their own."""
+_TABLE_WIDTH, _OWN_WIDTH = 55, 12
+"""Of the other columns together, and of such a one."""
 
 
-def heading(measurement: Measurement, model: str) -> str:
+def heading(measurement: Measurement, model: str, width: int = WIDTH) -> str:
     """What was measured."""
     plan = measurement.plan
     names = ", ".join(one_line(item.label) for item in plan.preferences)
+    n_questions = len(plan.questions)
     text = (
-        f"{model}: {len(plan.questions)} questions, {names}, answers of up to "
+        f"{model}: {n_questions} question{'s' * (n_questions != 1)}, {names}, answers of up to "
         f"{plan.max_tokens} tokens, greedy"
     )
     if plan.checks:
@@ -49,22 +53,23 @@ def heading(measurement: Measurement, model: str) -> str:
             f". Interrupted after {measurement.n_answers} of {plan.n_answers} answers: nothing is "
             f"recommended or kept"
         )
-    return _wrapped(text)
+    return _wrapped(text, width)
 
 
-def table(measurement: Measurement, chosen: AnyRecommendation | None) -> str:
-    """A line for each setting that has answers."""
+def table(measurement: Measurement, chosen: AnyRecommendation | None, width: int = WIDTH) -> str:
+    """A line for each setting that has answers; a narrow one has no preferences' own columns."""
     figures = measurement.figures()
     labels = [item.label for item in measurement.plan.preferences]
     own = {}
     followed = measurement.following()
     shares = {} if measurement.preferred is None else measurement.preferred.shares
-    if 1 < len(labels) <= _MAX_COLUMNS and not followed and not shares:
+    has_room = width >= min(WIDTH, _TABLE_WIDTH + _OWN_WIDTH * len(labels))
+    if 1 < len(labels) <= _MAX_COLUMNS and has_room and not followed and not shares:
         own = {label: measurement.figures(label) for label in labels}
     lines = [f"{'':2}{'setting':18}{'margin':>8}{'fluency':>9}{'broken':>10}{'tokens':>8}"]
     lines[0] += f"{'follows':>10}" if followed else ""
     lines[0] += f"{'judge':>8}" if shares else ""
-    lines[0] += "".join(f"{_cut(label):>12}" for label in own)
+    lines[0] += "".join(f"{_cut(label):>{_OWN_WIDTH}}" for label in own)
     for setting in measurement.plan.settings:
         item = figures.get(setting.name)
         if item is None:
@@ -79,7 +84,7 @@ def table(measurement: Measurement, chosen: AnyRecommendation | None) -> str:
             line += f"{shares[setting.name].value:8.2f}"
         for means in own.values():
             shown = f"{means[setting.name].margin:+.3f}" if setting.name in means else ""
-            line += f"{shown:>12}"
+            line += f"{shown:>{_OWN_WIDTH}}"
         lines.append(line.rstrip())
     if own:
         lines.append("  (the last columns: the margin of each preference)")
@@ -94,18 +99,18 @@ def table(measurement: Measurement, chosen: AnyRecommendation | None) -> str:
     return "\n".join(lines)
 
 
-def samples(measurement: Measurement) -> str:
+def samples(measurement: Measurement, width: int = WIDTH) -> str:
     """Each setting's answer to the first question, a line each; empty where there is none."""
     if not measurement.samples:
         return ""
     plan = measurement.plan
     question, label = plan.questions[0], plan.preferences[0].label
-    lines = [_shortened(f"Answers to {one_line(question)!r}, {one_line(label)}:", WIDTH)]
+    lines = [_shortened(f"Answers to {one_line(question)!r}, {one_line(label)}:", width)]
     for setting in plan.settings:
         if setting.name in measurement.samples:
             told = _told(measurement, setting.name, question, label)
             text = one_line(measurement.samples[setting.name])
-            lines.append(_shortened(f"  {setting.name:18}{told}{text}", WIDTH))
+            lines.append(_shortened(f"  {setting.name:18}{told}{text}", width))
     return "\n".join(lines)
 
 
@@ -162,7 +167,7 @@ def plot(measurement: Measurement, chosen: AnyRecommendation | None, width: int)
     return "\n".join([*lines, "", f"  (the numbers at the points are {kind}{star})"])
 
 
-def signal(measurement: Measurement) -> str:
+def signal(measurement: Measurement, width: int = WIDTH) -> str:
     """How much of the lever is signal; empty where that wasn't measured."""
     noise, lever = measurement.noise, measurement.lever
     if noise is None or lever is None:
@@ -175,25 +180,28 @@ def signal(measurement: Measurement) -> str:
         f"Signal: over the plausible tokens (p >= {PLAUSIBLE:.0%}) the two prompts' logits differ "
         f"by {size:.3g} (root mean square; {lever.mean_size:.3g} on average), and by {noise:.3g} "
         f"where nothing but rounding does. So {share:.0%} of what a strength amplifies is the "
-        f"preference, {1 - share:.0%} is the rounding noise of this file's weights."
+        f"preference, {1 - share:.0%} is the rounding noise of this file's weights.",
+        width,
     )
 
 
-def advice(measurement: Measurement, chosen: AnyRecommendation) -> str:
+def advice(measurement: Measurement, chosen: AnyRecommendation, width: int = WIDTH) -> str:
     """The recommendation, with its rule."""
     setting = setting_named(measurement, chosen.name)
     if isinstance(chosen, CheckedRecommendation):
         return _wrapped(
             f"Recommended: {described(setting)}. It is the smallest strength at which the most "
             f"answers follow and aren't broken: {chosen.n_sound} of {chosen.n_answers}, against "
-            f"{chosen.n_prompted} with the preference prompt alone."
+            f"{chosen.n_prompted} with the preference prompt alone.",
+            width,
         )
     judged = _judge(measurement)
     if isinstance(chosen, JudgedRecommendation):
         return _wrapped(
             f"{judged} Recommended: {described(setting)}. Its answers are the ones that the judge "
             f"prefers most often to those of the preference prompt alone: in {chosen.share:.2f} of "
-            f"{chosen.n_answers} [{chosen.low:.2f}, {chosen.high:.2f}], ties half."
+            f"{chosen.n_answers} [{chosen.low:.2f}, {chosen.high:.2f}], ties half.",
+            width,
         )
     figures = measurement.figures()[chosen.name]
     allowed = "none" if chosen.most_broken == 0 else f"at most {chosen.most_broken}"
@@ -208,7 +216,8 @@ def advice(measurement: Measurement, chosen: AnyRecommendation) -> str:
         text = f"No answer follows and isn't broken, so the margin decides. {text}"
     if judged:
         text = f"{judged} {text}"
-    return _wrapped(text + ("." if chosen.highest_share < 0.05 else "; more questions say more."))
+    text += "." if chosen.highest_share < 0.05 else "; more questions say more."
+    return _wrapped(text, width)
 
 
 def _judge(measurement: Measurement) -> str:
@@ -246,16 +255,31 @@ def setting_named(measurement: Measurement, name: str) -> Setting:
     return next(item for item in measurement.plan.settings if item.name == name)
 
 
-def report_text(measurement: Measurement, chosen: AnyRecommendation | None, model: str) -> str:
-    """Everything for a person to read, up to the recommendation."""
-    parts = [heading(measurement, model)]
+def report_text(
+    measurement: Measurement,
+    chosen: AnyRecommendation | None,
+    model: str,
+    width: int | None = None,
+) -> str:
+    """Everything for a person to read, up to the recommendation.
+
+    Args:
+        width: of the terminal; None for another place.
+    """
+    width = WIDTH if width is None else min(width, WIDTH)
+    parts = [heading(measurement, model, width)]
     if measurement.n_answers:
-        parts += [table(measurement, chosen), samples(measurement), reasons(measurement)]
-        parts.append(plot(measurement, chosen, width=60))
-    parts.append(signal(measurement))
+        parts += [
+            table(measurement, chosen, width),
+            samples(measurement, width),
+            reasons(measurement),
+        ]
+        parts.append(plot(measurement, chosen, width=min(60, width)))
+    parts.append(signal(measurement, width))
     if chosen is not None:
-        parts.append(advice(measurement, chosen))
-    return "\n\n".join(part for part in parts if part) + "\n"
+        parts.append(advice(measurement, chosen, width))
+    text = "\n\n".join(part for part in parts if part)
+    return "\n".join(_note_wrapped(line, width) for line in text.split("\n")) + "\n"
 
 
 def report_json(measurement: Measurement, chosen: AnyRecommendation | None) -> dict[str, Any]:
@@ -320,5 +344,10 @@ def _shortened(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, WIDTH, break_on_hyphens=False)
+def _note_wrapped(line: str, width: int) -> str:
+    """A note below a table or a plot in lines that fit; any other line as it is."""
+    return textwrap.fill(line, width, subsequent_indent="   ") if line.startswith("  (") else line
+
+
+def _wrapped(text: str, width: int) -> str:
+    return textwrap.fill(text, width, break_on_hyphens=False)

@@ -19,6 +19,7 @@ from typing import NoReturn
 from amulet_local.common import private_files
 from amulet_local.common.errors import ProfileError
 from amulet_local.common.user_folders import data_folder, private_folder, why_unusable
+from amulet_local.preferences.names import did_you_mean
 
 APPLICATION_ID = 0x416D756C
 """In the header of every profile's file: "Amul"."""
@@ -82,12 +83,6 @@ _SPARE_BYTES = 1 << 17
 """Of room on the disk, beyond twice the file, for what is deleted from it."""
 
 _NOT_THERE = "there is no profile {name!r}; {meant}`amulet-local profile create {name}` makes it"
-
-
-def _meant(path: Path) -> str:
-    """A question after the name that there is, in other capitals."""
-    alike = next((name for name in names() if name.lower() == path.stem.lower()), None)
-    return f"did you mean {alike!r}? " if alike else ""
 
 
 def profiles_folder() -> Path:
@@ -180,7 +175,9 @@ def opened(path: Path, migrations: Sequence[str] = MIGRATIONS) -> Iterator[sqlit
     """
     with _typed_errors(path):
         if not os.path.isfile(_place(path)):
-            raise ProfileError(_NOT_THERE.format(name=path.stem, meant=_meant(path)))
+            raise ProfileError(
+                _NOT_THERE.format(name=path.stem, meant=did_you_mean(path.stem, names()))
+            )
         with closing(_connection(path)) as connection:
             _check(connection, path, migrations)
             _migrate(connection, migrations)

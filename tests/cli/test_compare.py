@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from amulet_local.cli.compare import CompareOptions, entries_of, weak_wishes
+from amulet_local.cli import compare
+from amulet_local.cli.compare import CompareOptions, entries_of, figures, weak_wishes
 from amulet_local.cli.named_method import NamedMethod
 from amulet_local.cli.question import read_options
 from amulet_local.common.results import Generation, Timings, TokenTrace, Usage
@@ -130,3 +133,36 @@ def test_a_wish_that_changes_the_answer_is_not() -> None:
     assert said(-0.7, wishes=("-rude",)) == ""
     assert said(0.02, wishes=("without any digits",)) == ""
     assert said(0.02, n_tokens=5) == ""
+
+
+class InterruptedSession:
+    """Ctrl-C comes while the second answer is made."""
+
+    def answer(self, method: str, **_: Any) -> Generation:
+        if method != "base":
+            raise KeyboardInterrupt
+        return replace(GENERATION, text="A plain answer.")
+
+    def json_of(self, *_: Any) -> dict[str, Any]:
+        return {}
+
+
+def test_answers_that_were_made_before_ctrl_c_are_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @contextmanager
+    def session(_: Any) -> Iterator[InterruptedSession]:
+        yield InterruptedSession()
+
+    monkeypatch.setattr(compare, "session", session)
+    options = CompareOptions(prompt="Why?", preference=["nice"], columns=True)
+    with pytest.raises(KeyboardInterrupt):
+        compare.run(options)
+    shown = capsys.readouterr().out
+    assert "base: the" in shown
+    assert "A plain answer." in shown
+
+
+def test_one_token_is_one_token_and_has_no_speed() -> None:
+    timings = replace(GENERATION.timings, tokens_per_second=0.0)
+    assert figures({"base": replace(GENERATION, timings=timings)}) == "plain: 1 token"

@@ -16,7 +16,7 @@ import pytest
 from amulet_local import Engine
 from amulet_local.cli.answering import generation_json
 from amulet_local.cli.columns import cells
-from amulet_local.cli.explain import explanation_json, table, totals_line
+from amulet_local.cli.explain import explanation_json, kl_strip, table, totals_line
 from amulet_local.cli.json_format import FORMAT, answer_schema
 from amulet_local.common.results import Alternative, Generation, TokenTrace
 from amulet_local.explanation.explanation import Explanation, explain
@@ -165,6 +165,7 @@ def test_a_narrow_terminal_has_other_columns_below(hostile: Explanation, width: 
     heading, *rows = text.splitlines()
     assert heading.split()[:3] == ["#", "token", "plain"]
     assert max(cells(row) for row in (heading, *rows)) <= width
+    assert max(map(cells, kl_strip(hostile, 24).splitlines())) <= 24
     assert {"plain", "realigned", "moved"} <= set(text.split())
     if width == 140:
         assert "plain favourite" in heading

@@ -44,6 +44,13 @@ def test_the_rest_of_a_message_is_left_alone(message: str) -> None:
     assert without_python(message) == message
 
 
+def test_what_is_written_before_a_value_is_no_flag() -> None:
+    assert in_flags("known: nucleus=, nucleus_temperature=") == (
+        "known: nucleus=, nucleus_temperature="
+    )
+    assert in_flags("nucleus_temperature: too low") == "--nucleus-temperature: too low"
+
+
 def test_a_refusal_speaks_of_the_flag(call: CallCli, tiny_path: Path) -> None:
     flags = ("-m", tiny_path, "--reproducible", "--prompt-cache", "a", "-n", "1")
     line = call("generate", "Hi", *flags).error_line

@@ -83,7 +83,9 @@ def test_a_command_line_for_llama_cli_asks_the_same(call: CallCli) -> None:
     assert "one answer is `amulet-local generate`" in call("chat", "-st").err
     assert "use --load-mode none" in call("generate", "Hi", "--no-mmap").err
     assert "use --load-mode mlock" in call("generate", "Hi", "--mlock").err
-    assert "`amulet-local pull" in call("chat", "-hf", "a/b").err
+    assert "`amulet-local pull a/b`" in call("chat", "-hf", "a/b").err
+    assert "`amulet-local pull a/b:Q8_0`" in call("generate", "--hf-repo=a/b:Q8_0", "Hi").err
+    assert "`amulet-local pull ORG/REPOSITORY:TYPE`" in call("generate", "-hff", "a/b").err
 
 
 def test_sampling_of_the_command_line_is_what_requests_leave_open() -> None:

@@ -137,6 +137,8 @@ def test_what_is_forgotten_is_unlearned(call: CallCli, me: Profile) -> None:
     assert done(call, "history", "me") == "Nothing was said yet.\n"
     done(call, "delete", "me")
     assert "no profile 'me'" in call("profile", "show", "me").error_line
+    done(call, "create", "anna")
+    assert "did you mean 'anna'?" in call("profile", "show", "ana").error_line
     done(call, "create", "Me")
     if not me.exists:  # on macOS both are one file
         assert "did you mean 'Me'?" in call("profile", "show", "me").error_line

@@ -468,6 +468,9 @@ def test_the_report_marks_what_is_recommended_and_fits(
     assert re.search(r"paper, no guards +\+0\.300 +-1\.300 +10 of 20 +8 ", text)
     assert "  paper, no guards: 10 loops, 10 recites\n" in text
     assert max(map(len, text.splitlines())) <= 80
+    narrow = report_text(measurement, chosen, "model.gguf", 60).splitlines()
+    assert max(map(len, narrow)) <= 60
+    assert narrow[0].startswith("model.gguf: ")
     assert "\x1b" not in text
     assert text.isascii()
     assert max(map(len, plot(measurement, chosen, 60).splitlines()[:-1])) <= 60

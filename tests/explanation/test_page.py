@@ -202,6 +202,12 @@ def test_an_answer_that_nothing_moved_has_an_empty_chart(vocabulary: Vocabulary)
     assert bar["height"] == "0.00"
 
 
+def test_an_answer_of_one_token_has_one(vocabulary: Vocabulary) -> None:
+    explained = explanation_of(vocabulary, "a")
+    one = dataclasses.replace(explained, tokens=explained.tokens[:1])
+    assert "<summary>The token as a table</summary>" in page(one)
+
+
 @pytest.mark.parametrize(("reason", "is_cut"), [("length", True), ("stop", False)])
 def test_an_answer_that_was_cut_is_said_to_be(
     vocabulary: Vocabulary, reason: str, is_cut: bool

@@ -175,8 +175,10 @@ def _table(explanation: Explanation) -> str:
     body = "\n".join(
         _table_row(position, token) for position, token in enumerate(explanation.tokens)
     )
+    count = len(explanation.tokens)
+    all_tokens = f"All {n_tokens(count)}" if count != 1 else "The token"
     return f"""<details class="card all">
-<summary>All {len(explanation.tokens)} tokens as a table</summary>
+<summary>{all_tokens} as a table</summary>
 <div class="scroll" tabindex="0" role="region" aria-label="All tokens">
 <table>
 <thead><tr>{head}</tr></thead>
