@@ -57,7 +57,7 @@ def heading(measurement: Measurement, model: str, width: int = WIDTH) -> str:
 
 
 def table(measurement: Measurement, chosen: AnyRecommendation | None, width: int = WIDTH) -> str:
-    """A line for each setting that has answers; a narrow one has no preferences' own columns."""
+    """A line for each setting that has answers; a narrow one leaves columns out."""
     figures = measurement.figures()
     labels = [item.label for item in measurement.plan.preferences]
     own = {}
@@ -66,7 +66,9 @@ def table(measurement: Measurement, chosen: AnyRecommendation | None, width: int
     has_room = width >= min(WIDTH, _TABLE_WIDTH + _OWN_WIDTH * len(labels))
     if 1 < len(labels) <= _MAX_COLUMNS and has_room and not followed and not shares:
         own = {label: measurement.figures(label) for label in labels}
-    lines = [f"{'':2}{'setting':18}{'margin':>8}{'fluency':>9}{'broken':>10}{'tokens':>8}"]
+    has_tokens = width >= _TABLE_WIDTH + 10 * bool(followed) + 8 * bool(shares)
+    lines = [f"{'':2}{'setting':18}{'margin':>8}{'fluency':>9}{'broken':>10}"]
+    lines[0] += f"{'tokens':>8}" if has_tokens else ""
     lines[0] += f"{'follows':>10}" if followed else ""
     lines[0] += f"{'judge':>8}" if shares else ""
     lines[0] += "".join(f"{_cut(label):>{_OWN_WIDTH}}" for label in own)
@@ -76,7 +78,8 @@ def table(measurement: Measurement, chosen: AnyRecommendation | None, width: int
             continue
         mark = "*" if chosen is not None and chosen.name == setting.name else ""
         line = f"{mark:2}{setting.name:18}{item.margin:+8.3f}{item.fluency:9.3f}"
-        line += f"{f'{n_broken(item)} of {item.answers}':>10}{item.tokens:8.0f}"
+        line += f"{f'{n_broken(item)} of {item.answers}':>10}"
+        line += f"{item.tokens:8.0f}" if has_tokens else ""
         if followed:
             found = followed[setting.name]
             line += f"{f'{found.n_sound} of {found.n_answers}':>10}"

@@ -376,6 +376,9 @@ def test_the_report_of_a_check_marks_its_choice_and_fits(measurement: Measuremen
     assert re.search(r"^  KL 0\.4 +no +- tea 9", text, re.MULTILINE)
     assert "14 of 20, against 0 with" in " ".join(text.split())
     assert max(map(len, text.splitlines())) <= 80
+    narrow = report_text(checked, chosen, "model.gguf", 60)
+    assert re.search(r"^\* KL 0\.8 .* 14 of 20$", narrow, re.MULTILINE)
+    assert max(map(len, narrow.splitlines())) <= 60
     assert "\x1b" not in text
     assert report_json(checked, chosen)["points"][1]["follows"]["n_sound"] == 7
 
