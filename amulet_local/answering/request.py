@@ -24,6 +24,8 @@ from amulet_local.steering.row_plan import RowPlan
 
 MAX_TOP = 100
 """Most alternatives that a trace holds at each token."""
+LONG_ANSWER = 4096
+"""Tokens that there is to be room for where an answer may be of any length."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,9 +194,10 @@ def build_request(
         counted = f"the prompt has {longest} tokens"
         if n_answer > 1:
             counted += f", the answer {n_answer},"
+        room = min(sampling.max_tokens, max(n_ctx, LONG_ANSWER))
         raise PromptTooLongError(
             f"{counted} and the context holds {n_ctx}; shorten it or use a larger context "
-            f"(n_ctx, -c {needed + sampling.max_tokens})",
+            f"(n_ctx, -c {needed + room})",
             n_prompt_tokens=longest,
             n_ctx=n_ctx,
         )

@@ -39,7 +39,11 @@ def say_what_was_cut(
         if has_form:
             note(f"error: {cut}, before its form was complete; allow more with {more}")
             raise SystemExit(EXIT_CUT)
-        if not is_shown:
+        if not is_shown and not any(map(_says_cut, generation.warnings)):
             remark(f"{cut}; {more} allows more")
     if is_cut:
         raise SystemExit(EXIT_CUT)
+
+
+def _says_cut(warning: str) -> bool:
+    return warning.startswith("the answer was cut")

@@ -192,6 +192,9 @@ _BY_ITSELF = frozenset(_words("-t --threads -tb --threads-batch -np --parallel")
 """Flags that llama-server has at -1 where it chooses itself, as is done here without them."""
 _OF_DRAFTS = ("--spec-", "--no-spec-")
 _PRESETS = ("-default", "-spec")
+_ONCE_ALONE = frozenset(_words("-fa --flash-attn"))
+_ESCAPES = frozenset(_words("-e --escape"))
+_NO_ESCAPES = "a backslash in a text stays one; in bash $'two\\nlines' are two lines"
 _OF_THE_HUB = frozenset(_words("--hf-repo -hf -hfr"))
 _ON_THE_HUB = re.compile(r"[\w.-]+/[\w.-]+(:[\w.-]+)?")
 
@@ -218,7 +221,7 @@ def without_others(
     has_value = frozenset(valued)
     kept: list[str] = []
     ignored: list[str] = []
-    rest = iter(args)
+    rest = iter(_with_values(args))
     for word in rest:
         flag, equals, _ = word.partition("=")
         if flag in has_value:
@@ -237,9 +240,22 @@ def without_others(
             ignored.append(flag)
             if NO_EFFECT[flag] and not equals:
                 next(rest, None)
+        elif flag in _ESCAPES and any("\\" in one for one in args):
+            raise typer.BadParameter(f"{flag}: {_NO_ESCAPES}")
         elif word not in already:
             kept.append(word)
     return kept, ignored
+
+
+def _with_values(args: Sequence[str]) -> list[str]:
+    """The same where a flag stands alone that had no value in former versions of llama.cpp."""
+    words: list[str] = []
+    for place, word in enumerate(args):
+        words.append(word)
+        is_alone = place + 1 == len(args) or args[place + 1].startswith("-")
+        if word in _ONCE_ALONE and is_alone:
+            words.append("on")
+    return words
 
 
 def is_others_flag(flag: str) -> bool:

@@ -17,6 +17,7 @@ import typer
 
 from amulet_local.cli import completions
 from amulet_local.cli.command import add_command
+from amulet_local.cli.exit_codes import EXIT_ERROR
 from amulet_local.cli.flags import json_option, option
 from amulet_local.cli.json_format import write_json
 from amulet_local.cli.model_listing import inspected, size_in_words
@@ -293,14 +294,24 @@ def remove(options: ModelRemoveOptions) -> None:
         )
     parts = parts_of(path)
     others = f" and its {len(parts) - 1} further parts" if len(parts) > 1 else ""
-    if not options.yes:
-        typer.confirm(f"Delete {one_line(path)}{others}?", abort=True, err=True)
+    if not options.yes and not _is_agreed(f"Delete {one_line(path)}{others}?"):
+        note("nothing is deleted; --yes deletes without asking")
+        raise SystemExit(EXIT_ERROR)
     for part in reversed(parts):
         try:
             part.unlink()
         except OSError as error:
             raise FileAccessError(f"can't remove {part}: {error.strerror}") from None
     write(f"{one_line(path)}{others} {'are' if others else 'is'} gone\n")
+
+
+def _is_agreed(question: str) -> bool:
+    """Whether somebody says yes; Ctrl-C, or nobody there, is a no."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        note("")
+        return False
 
 
 def add_actions(group: typer.Typer) -> None:

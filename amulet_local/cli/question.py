@@ -311,8 +311,8 @@ def runtime_params(options: RunOptions, **others: Any) -> RuntimeParams:
 
 
 def _sampling(given: Given) -> dict[str, Any]:
-    """Fields of SamplingParams; a length of -1 is as many tokens as fit, as in llama.cpp."""
+    """Fields of SamplingParams; a length of -1 or -2 is as many tokens as fit, as in llama.cpp."""
     found = read(SamplingParams.options, given)
-    if found.get("max_tokens") == -1:
+    if found.get("max_tokens") in (-1, -2):
         found["max_tokens"] = AS_MANY_AS_FIT
     return found

@@ -65,6 +65,20 @@ def test_an_answer_ends_with_a_newline_and_is_said_to_be_cut(plain: Outcome) -> 
     assert plain.err == CUT_LINE
 
 
+@pytest.mark.parametrize("length", ["-1", "-2"])
+def test_an_answer_that_fills_the_context_is_said_to_be_cut_once(length: str) -> None:
+    full = run("generate", QUESTION, *SHORT, "-n", length, "-c", "96", "--ignore-eos")
+    assert full.code == 3
+    assert full.err.count("the answer was cut after") == 1
+    assert "because the context of 96 is full" in full.err
+
+
+def test_a_context_that_is_too_small_is_said_with_one_that_a_long_answer_fits() -> None:
+    outcome = run("generate", QUESTION, *SHORT, "-n", "-1", "-c", "16")
+    assert (size := re.search(r"use a larger context \(-c (\d+)\)", outcome.err)) is not None
+    assert int(size[1]) < 5000
+
+
 def test_a_whole_answer_leaves_stderr_alone(plain: Outcome) -> None:
     whole = run("generate", QUESTION, *SHORT, "--stop", plain.out.split()[1])
     assert whole.code == 0

@@ -88,6 +88,20 @@ def test_a_command_line_for_llama_cli_asks_the_same(call: CallCli) -> None:
     assert "`amulet-local pull ORG/REPOSITORY:TYPE`" in call("generate", "-hff", "a/b").err
 
 
+def test_flash_attention_may_stand_alone_as_in_former_versions() -> None:
+    line = ["-fa", "-ngl", "99", "-fa", "off", "--flash-attn"]
+    assert without_others(line, ("-fa", "-ngl", "--flash-attn"))[0] == [
+        *("-fa", "on", "-ngl", "99", "-fa", "off"),
+        *("--flash-attn", "on"),
+    ]
+
+
+def test_escapes_are_refused_where_there_are_some() -> None:
+    assert without_others(["-e", "Hi"], VALUED) == (["Hi"], [])
+    with pytest.raises(typer.BadParameter, match=r"-e: a backslash in a text stays one"):
+        without_others(["-e", "a\\nb"], VALUED)
+
+
 def test_sampling_of_the_command_line_is_what_requests_leave_open() -> None:
     given = {"temperature": 0.8, "seed": 42, "max_tokens": -1, "top_k": 20}
     sources = {"temperature": "flag", "seed": "environment", "max_tokens": "environment"}

@@ -17,7 +17,7 @@ from amulet_local.llama.gguf import read_header
 from amulet_local.loading import model_store
 from amulet_local.loading.approved_files import is_approved
 from tests.cli.conftest import CallCli
-from tests.cli.running import REPOSITORY
+from tests.cli.running import REPOSITORY, run
 
 
 @pytest.fixture
@@ -174,7 +174,10 @@ def test_only_files_of_models_folders_are_removed(
     assert "no folder of models" in call("models", "remove", path, "--yes").error_line
     assert "no folder of models" in call("models", "remove", "smollm2", "--yes").error_line
     monkeypatch.setenv("AMULET_MODELS", str(tmp_path))
-    assert call("models", "remove", "mine").code == 1  # nobody says yes
+    unanswered = run("models", "remove", "mine")
+    assert unanswered.code == 1
+    assert unanswered.err.endswith("nothing is deleted; --yes deletes without asking\n")
+    assert "unexpected" not in unanswered.err
     assert path.exists()
     assert "is gone" in call("models", "remove", "mine", "--yes").out
     assert not path.exists()
