@@ -441,7 +441,7 @@ def _warnings(tally: JobTally) -> Iterator[str]:
     if tally.n_cut:
         yield (
             f"{tally.n_cut} of {tally.n_answered} answers {'was' if tally.n_cut == 1 else 'were'} "
-            f"cut; --predict or --ctx-size allows more"
+            f"cut; --predict, max_tokens in a line, or --ctx-size allows more"
         )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from amulet_local.cli.answering import Session, applied_in_words, rate, session
-from amulet_local.cli.columns import NARROWEST, column_width, side_by_side, wrap
+from amulet_local.cli.columns import GAP, NARROWEST, column_width, side_by_side, wrap
 from amulet_local.cli.command import add_command
 from amulet_local.cli.cut_answers import say_what_was_cut
 from amulet_local.cli.flags import METHOD_NAMES, option, switch
@@ -23,7 +23,7 @@ from amulet_local.cli.named_method import NamedMethod, named_method
 from amulet_local.cli.options import QuestionOptions
 from amulet_local.cli.question import Question, read_options
 from amulet_local.cli.supervised import the_model
-from amulet_local.cli.terminal import note, separator, stdout_is_terminal, visible, write
+from amulet_local.cli.terminal import is_dumb, note, separator, stdout_is_terminal, visible, write
 from amulet_local.common.errors import InvalidParameterError
 from amulet_local.common.readable import n_tokens
 from amulet_local.params.option import OUTPUT, PREFERENCE
@@ -97,7 +97,7 @@ def run(options: CompareOptions) -> None:
         False if options.json else options.columns,
         len(entries),
         total=shutil.get_terminal_size().columns,
-        is_terminal=stdout_is_terminal(),
+        is_terminal=stdout_is_terminal() and not is_dumb(),  # which shows no progress meanwhile
     )
     sampling = question.sampling
     generations: dict[str, Generation] = {}
@@ -128,13 +128,13 @@ def run(options: CompareOptions) -> None:
                     sampling = sampling.replace(seed=generation.seed)
     except KeyboardInterrupt:
         if width and generations:
-            write(f"\n{_columns(headings, generations, width)}")
+            write(f"\n{columns(headings, _texts(generations), width)}")
         raise
     if options.json:
         write_json(made, has_own_names=True)
     else:
         if width:
-            write(_columns(headings, generations, width))
+            write(columns(headings, _texts(generations), width))
         lines = figures(generations)
         if stdout_is_terminal():
             lines = "\n".join(wrap(lines, shutil.get_terminal_size().columns))
@@ -258,11 +258,29 @@ def chosen_width(asked: bool | None, n_columns: int, *, total: int, is_terminal:
     return max(wide, NARROWEST // 2) if asked else 0
 
 
-def _columns(headings: list[str], generations: dict[str, Generation], width: int) -> str:
-    texts = [item.text.strip("\n") for item in generations.values()]
-    heads = side_by_side([visible(heading) for heading in headings], width)
-    rule = side_by_side(["-" * width] * len(texts), width)
-    return f"{heads}\n{rule}\n{side_by_side([visible(text) for text in texts], width)}\n"
+def columns(
+    headings: Sequence[str], texts: Sequence[str], width: int, *, total: int | None = None
+) -> str:
+    """Texts side by side, in several rows where they don't fit into one.
+
+    Args:
+        width: cells of each.
+        total: of a line; None for the terminal's.
+    """
+    total = shutil.get_terminal_size().columns if total is None else total
+    n_fit = max(1, (total + len(GAP)) // (width + len(GAP)))
+    heads, bodies = ([visible(text.strip("\n")) for text in part] for part in (headings, texts))
+    rows = []
+    for start in range(0, len(bodies), n_fit):
+        here = slice(start, start + n_fit)
+        rule = ["-" * width] * len(bodies[here])
+        parts = (heads[here], rule, bodies[here])
+        rows.append("".join(f"{side_by_side(part, width)}\n" for part in parts))
+    return "\n".join(rows)
+
+
+def _texts(generations: Mapping[str, Generation]) -> list[str]:
+    return [item.text for item in generations.values()]
 
 
 def _heading(entry: NamedMethod, strength: str) -> str:

@@ -262,6 +262,11 @@ def _signal_pipe() -> tuple[int, int]:
     return reading, writing
 
 
+def is_dumb() -> bool:
+    """Whether a terminal can't rewrite a line."""
+    return os.environ.get("TERM", "dumb") == "dumb" and os.name == "posix"
+
+
 class StatusLine:
     """A dim line on stderr that says what is going on, rewritten in place and erased at the end.
 
@@ -270,8 +275,7 @@ class StatusLine:
     """
 
     def __init__(self, *, enabled: bool = True) -> None:
-        is_dumb = os.environ.get("TERM", "dumb") == "dumb" and os.name == "posix"
-        self._enabled = enabled and stderr_is_terminal() and not is_dumb
+        self._enabled = enabled and stderr_is_terminal() and not is_dumb()
         self._shown = 0
         self._next = time.monotonic() + STATUS_DELAY_SECONDS
         self._waiting: str | None = None

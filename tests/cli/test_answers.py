@@ -723,7 +723,7 @@ def test_compare_puts_answers_side_by_side(
         (None, 1, 200, True, 0),  # as it comes
         (False, 3, 200, True, 0),
         (True, 3, 94, False, 30),
-        (True, 9, 80, True, 15),  # wider than the terminal, but to be read
+        (True, 9, 80, True, 15),  # in rows, so that it can be read
         (True, 1, 80, False, 80),
     ],
 )

@@ -172,7 +172,7 @@ def test_ctrl_c_ends_it_and_keeps_what_is_done(tiny_path: Path, tmp_path: Path) 
 def test_answers_that_were_cut_are_counted(tiny_path: Path, tmp_path: Path) -> None:
     lines, answers = write_questions(tmp_path / "in", 2), tmp_path / "out"
     outcome = run("batch", lines, "-o", answers, "-m", tiny_path, *SHORT)
-    assert "2 of 2 answers were cut; --predict or --ctx-size allows more" in outcome.err
+    assert "2 of 2 answers were cut; --predict, max_tokens in a line, or --ctx-size" in outcome.err
     assert outcome.code == 0
     outcome = run("batch", lines, "-m", tiny_path, *SHORT, "--json")
     assert json.loads(outcome.err)["n_cut"] == 2

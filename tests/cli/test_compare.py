@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from amulet_local.cli import compare
-from amulet_local.cli.compare import CompareOptions, entries_of, figures, weak_wishes
+from amulet_local.cli.compare import CompareOptions, columns, entries_of, figures, weak_wishes
 from amulet_local.cli.named_method import NamedMethod
 from amulet_local.cli.question import read_options
 from amulet_local.common.results import Generation, Timings, TokenTrace, Usage
+from tests.cli.running import OnTerminal
 
 TOKEN_PLAIN = -1.0
 TOKEN = TokenTrace(
@@ -161,6 +163,25 @@ def test_answers_that_were_made_before_ctrl_c_are_shown(
     shown = capsys.readouterr().out
     assert "base: the" in shown
     assert "A plain answer." in shown
+
+
+@pytest.mark.parametrize(("total", "n_rows"), [(40, 2), (66, 1), (10, 4)])
+def test_columns_that_dont_fit_into_a_line_stand_below(total: int, n_rows: int) -> None:
+    text = columns(["a", "b", "c", "d"], ["one two three four five"] * 4, 15, total=total)
+    assert max(map(len, text.splitlines())) <= max(total, 15)
+    assert text.count("-" * 15) == text.count("one two three") == 4
+    assert len(text.split("\n\n")) == n_rows
+
+
+def test_a_terminal_without_progress_shows_answers_as_they_come(tiny_path: Path) -> None:
+    command = ("compare", "Hi", "-m", tiny_path, "-n", "3", "--preference", "nice")
+    for term, expected in (("dumb", "--- base: the plain answer ---"), ("xterm", "base: the ")):
+        terminal = OnTerminal(*command, TERM=term, COLUMNS="120")
+        try:
+            terminal.finish()
+            assert any(line.startswith(expected) for line in terminal.lines)
+        finally:
+            terminal.close()
 
 
 def test_one_token_is_one_token_and_has_no_speed() -> None:
