@@ -42,7 +42,7 @@ COMMANDS = {
 
 ANSWERS = {
     "run": '`amulet-local run MODEL` talks with it, `amulet-local run MODEL "question"` answers; '
-    "`amulet-local models` lists what is on this machine",
+    "`amulet-local models` lists what is on this machine, `amulet-local chat --help` the flags",
     **dict.fromkeys(
         ("cli", "llama-cli"),
         "to talk with a model: amulet-local chat -m MODEL; for one answer: "

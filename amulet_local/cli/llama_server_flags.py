@@ -45,7 +45,7 @@ NO_EFFECT: Mapping[str, int] = {
             --check-tensors --log-disable --log-prefix --log-timestamps --log-jsonl --simple-io
             --no-escape --reuse-port --no-prefill-assistant --reasoning-preserve
             --no-reasoning-preserve --no-cache-prompt --backend-sampling --backend_sampling -bs
-            --spm-infill --special -sp --skip-chat-parsing
+            --spm-infill --special -sp --skip-chat-parsing --nowordwrap --hidethinking
             """
         ),
         0,
@@ -54,6 +54,7 @@ NO_EFFECT: Mapping[str, int] = {
         _words(
             """
             -ub --ubatch-size --keep --cache-ram -cram --ctx-checkpoints --swa-checkpoints -ctxcp
+            --keepalive
             --checkpoint-min-step -cms --cpu-mask -C --cpu-range -Cr --cpu-strict --prio --poll
             --cpu-mask-batch -Cb --cpu-range-batch -Crb --cpu-strict-batch --prio-batch
             --poll-batch --numa --defrag-thold -dt --threads-http --cache-reuse

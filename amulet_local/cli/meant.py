@@ -40,6 +40,11 @@ MEANT = {
     ),
     **dict.fromkeys(("--question", "--query"), "--prompt TEXT, or the text alone"),
     **dict.fromkeys(("--model-path", "--model-name", "--gguf"), "--model NAME, or a file"),
+    **dict.fromkeys(
+        ("--think", "--thinking", "--no-think", "--reasoning"),
+        "--chat-template-kwargs JSON, as in '{\"enable_thinking\": false}'",
+    ),
+    "--format": "--json-schema TEXT, and '{}' for any JSON",
 }
 """What somebody may call a flag -> the one that is meant."""
 

@@ -79,6 +79,9 @@ def test_a_command_line_for_llama_cli_asks_the_same(call: CallCli) -> None:
     line = ["-m", "missing.gguf", "-p", "Hi", "-no-cnv", "--no-display-prompt", "-ub", "64"]
     outcome = call("generate", *line)
     assert outcome.err.startswith("without effect here: -ub\nerror: no model 'missing.gguf'")
+    assert call("run", "missing.gguf", "Hi", "--nowordwrap", "--keepalive", "5m").err.startswith(
+        "without effect here: --nowordwrap, --keepalive\nerror: no model 'missing.gguf'"
+    )
     assert "a conversation is `amulet-local chat`" in call("generate", "Hi", "-cnv").err
     assert "one answer is `amulet-local generate`" in call("chat", "-st").err
     assert "use --load-mode none" in call("generate", "Hi", "--no-mmap").err
