@@ -43,6 +43,7 @@ KINDS: Mapping[str, type[CompletionPrompt]] = {
 """What may be asked in OpenAI's form."""
 _TEXTS = (".txt", ".txt.gz")
 """How files end whose lines are questions as they stand, but for those that are JSON."""
+_LISTED = "`jq -c '.[]' FILE` makes a line of each object of a list, `jq -c . FILE` of one object"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +152,10 @@ class Entry:
 
     def _asked(self, value: Any) -> Request:
         if not isinstance(value, Mapping | str):
-            raise InvalidRequestError(f"a line is an object or a text, not {type(value).__name__}")
+            hint = f"; {_LISTED}" if isinstance(value, list) else ""
+            raise InvalidRequestError(
+                f"a line is an object or a text, not {type(value).__name__}{hint}"
+            )
         engine = self._model.engine
         request = engine.request(**self._model.settings.ask(read_line(value), engine.own_settings))
         if self._form == "openai":
@@ -301,6 +305,8 @@ def _json_of(line: InputLine) -> Any:
     try:
         return json.loads(text, parse_constant=no_constant, parse_float=finite)
     except (ValueError, RecursionError) as error:
+        if text.lstrip().startswith("[") or text.strip() == "{":
+            raise InvalidRequestError(f"no JSON that ends in its line; {_LISTED}") from None
         reason = str(error).partition(";")[0]  # what follows is advice for programmers
         raise InvalidRequestError(
             f'no JSON: {reason:.200}; a question is {{"prompt": "..."}}, a line of a .txt file, or '

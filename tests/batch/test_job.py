@@ -167,6 +167,15 @@ def test_a_bad_line_gets_a_record_with_its_number_and_the_reason(
     assert (job.tally.n_answered, job.tally.n_failed, job.tally.n_lines) == (1, 8, 9)
 
 
+def test_json_that_isnt_in_lines_is_told_how_it_becomes_so(engine: Engine, tmp_path: Path) -> None:
+    for number, text in enumerate(('[{"prompt": "Hi"}]', '[{"prompt": "Hi"},', "{", "[")):
+        source = tmp_path / f"{number}.json"
+        source.write_text(f"{text}\n", encoding="utf-8")
+        run_job(job_model(engine), source, tmp_path / f"{number}.out")
+        (record,) = records(tmp_path / f"{number}.out")
+        assert "`jq -c '.[]' FILE` makes a line of each object" in record["error"]["message"]
+
+
 def test_a_line_of_text_that_isnt_utf_8_is_said_to_be(engine: Engine, tmp_path: Path) -> None:
     source = tmp_path / "in.txt"
     source.write_bytes(b"What is K\xe4se?\nW\0h\0y\0\n")
