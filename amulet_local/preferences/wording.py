@@ -12,6 +12,7 @@ import re
 import string
 
 from amulet_local.preferences.form import MOST_CHARACTERS
+from amulet_local.preferences.styles import as_manner
 from amulet_local.preferences.tones import is_tone
 from amulet_local.preferences.wished_language import says_more, wished_language
 from amulet_local.text import languages
@@ -38,14 +39,14 @@ _MANNER = word_set(
 _VERBS = word_set(
     "act add address adopt always answer appear apply ask assume avoid be begin behave break "
     "bring call cheer cite compare compliment consider contain convince cover describe do don't "
-    "dont don’t draw emphasise emphasize encourage end ensure entertain explain express finish "
-    "focus follow format gimme give greet help highlight imagine imitate include insult invent "
-    "keep let let's let’s limit list look make mention minimise minimize motivate name never "
-    "offer omit only organise organize pepper please praise prefer present pretend provide put "
-    "quote refer remember remind repeat replace reply respond rewrite rhyme roast roleplay say "
-    "scatter show simplify sing skip sneak sound speak spell sprinkle start state stay stick "
-    "stop structure sum summarise summarize talk teach tell text thank think throw translate "
-    "treat try use whisper wrap write yell"
+    "dont don’t draw drop emphasise emphasize encourage end ensure entertain explain express fill "
+    "finish focus follow format gimme give greet help highlight imagine imitate include insult "
+    "invent keep let let's let’s limit list look make mention minimise minimize mix motivate name "
+    "never number offer omit only organise organize pepper please praise prefer present pretend "
+    "provide put quote refer remember remind repeat replace reply respond rewrite rhyme roast "
+    "roleplay say scatter show simplify sing skip sneak sound speak spell sprinkle start state "
+    "stay stick stop structure sum summarise summarize talk teach tell text thank think throw "
+    "translate treat try use weave whisper wrap write yell"
 )
 """First words of a text that tells the model what to do: "Use simple words."."""
 
@@ -117,11 +118,27 @@ _FINITE = re.compile(r"\b(?:should|must|ha(?:s|ve) to|needs? to|will|is|are)\b",
 _OBJECT = re.compile(r"\w+ (?:me|it|us|them|yourself|everything|things|stuff|the answer)\b", re.I)
 """What follows a verb at the beginning: "sell me the answer", "cut it short"."""
 
+_COMPOUND = re.compile(
+    r"(?:call cent(?:er|re)|cover letter|list of|talk show|text message)\b", re.I
+)
+"""Nouns that begin like an instruction."""
+
 _COURTESY = re.compile(r"^(?:please|pls|plz|kindly)\b[\s,]*", re.I)
 _ANSWERED = re.compile(r"(?:always )?(?:answer|reply|respond)(?: (?:me|it|everything))? ", re.I)
 
 _REQUEST = re.compile(r"^(?:could|can|would|will) you (?:please |kindly )?(?P<what>[^?]+)\?", re.I)
 """An instruction in the form of a question, which an answer would be given to."""
+
+_REASON = re.compile(
+    r"(?P<why>(?:i['’]?m|i['’]ve|i|im|my|our|we|we['’]re)\s[^.!?,;]*)(?:[.,;!]\s*(?:so\s+)?|\s+so\s+)"
+    r"(?P<what>[^.!?]+)[.!]*$",
+    re.I,
+)
+"""Who asks, and behind it what is to be done: "I'm a nurse, so use medical terms"."""
+
+_POINTS_BACK = re.compile(
+    r"\b(?:he|her|hers|him|his|ones?|she|that|them|there|these|they|this|those)\b", re.I
+)
 
 _BEING = re.compile(r"an? (?!bit\b|couple\b|few\b|little\b|lot\b|tad\b|touch\b)", re.I)
 """Who answers, or as what: "a wise old wizard", "a haiku"."""
@@ -175,15 +192,16 @@ def as_instruction(text: str) -> str:
     A phrase of manner becomes "Answer the question like a pirate.". A language in whatever language
     becomes "Answer the question in Spanish.": small models follow it where they don't follow "en
     español" or "I live in Berlin. German please!". What is to be done becomes "Answer the question
-    and use simple words.". What says all by itself otherwise stays as it is, behind
-    "Answer the question like this:", without which a model may take it for a part of the question,
-    or behind the language that it is for ("Answer the question in German. I hate long answers.
-    German please."): an instruction in another language, whole sentences, a text with a verb like
-    "should" or of more than a few words before its first pause. "A wise old wizard" becomes "Answer
-    the question as a wise old wizard.", how somebody sounds "Make the answer sound angry.", and
-    anything else, be it an adjective or a noun, "Make the answer short and dry.". A "please" is
-    left out, "Could you write in rhyme?" is taken for "Write in rhyme.", and a text that doesn't
-    end like a sentence gets a full stop; "ELI5" is said in words.
+    and use simple words.", who asks comes behind it. A noun is a phrase of manner ("in the style of
+    a pirate", "with puns"). What says all by itself otherwise stays as it is, behind "Answer the
+    question like this:", without which a model may take it for a part of the question, or behind
+    the language that it is for ("Answer the question in German. I hate long answers. German
+    please."): an instruction in another language, whole sentences, a text with a verb like "should"
+    or of more than a few words before its first pause. "A wise old wizard" becomes "Answer the
+    question as a wise old wizard.", how somebody sounds "Make the answer sound angry.", and
+    anything else "Make the answer short and dry.". A "please" is left out, "Could you write in
+    rhyme?" is taken for "Write in rhyme.", and a text that doesn't end like a sentence gets a full
+    stop; "ELI5" is said in words.
 
     Args:
         text: what the user wrote; not blank.
@@ -220,6 +238,8 @@ def as_instruction(text: str) -> str:
         return _behind(asked, text)
     if _BEING.match(phrase):
         return f"{MANNER_FRAME} as {_begun_small(_closed(phrase))}"
+    if not _begins_a_quality(first.lower()) and (manner := as_manner(phrase)):
+        return f"{MANNER_FRAME} {_closed(manner)}"
     return f"{QUALITY_FRAME} {_closed(phrase)}"
 
 
@@ -249,7 +269,7 @@ def _first_word(text: str) -> str:
 
 def _is_instruction(text: str, first: str) -> bool:
     if first in INSTRUCTION_WORDS:
-        return True
+        return _COMPOUND.match(text) is None
     return first not in _MANNER and _OBJECT.match(text) is not None
 
 
@@ -270,6 +290,9 @@ def _words_before_a_pause(text: str) -> int:
 
 def _doing(text: str) -> str:
     """The sentence for an English instruction, empty if the text isn't one."""
+    reason = _REASON.match(text)
+    if reason and not _POINTS_BACK.search(reason["what"]) and (doing := _doing(reason["what"])):
+        return _behind(doing, reason["why"])
     what = _COURTESY.sub("", text)
     answered = _ANSWERED.match(what)
     manner = what[answered.end() :] if answered else ""
@@ -306,7 +329,7 @@ def _is_sentence(text: str) -> bool:
 
     A Spanish mark begins one too. A text in a script without capitals stays as it is.
     """
-    several = re.search(rf"[{re.escape(_ENDS)}]\s+\S", text) is not None
+    several = re.search(rf"(?<!\b[DMS][rst])(?<!\bMrs)[{re.escape(_ENDS)}]\s+\S", text) is not None
     first = text.lstrip("¿¡")[:1]
     has_case = first.lower() != first.upper()
     if first.isalpha() and not has_case:

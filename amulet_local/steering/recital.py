@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from amulet_local.preferences.styles import IN_THE_STYLE
 from amulet_local.preferences.wording import INSTRUCTION_WORDS, QUALITY_FRAME, unframed
 from amulet_local.text.quotations import quoted_in, without_said
 from amulet_local.text.words import (
@@ -43,6 +44,8 @@ UNSPACED_LIKENESS = ("像", "就像", "好像", "如同", "正如", "作为", "�
 
 _PHRASE = re.compile(r"[,.;:!?\n]+(?=\s|$)|[、，。；：！？]+")
 
+_STYLE = re.compile(rf"\s*{IN_THE_STYLE} (?:an? )?(?=\w)", re.I)
+
 Next = defaultdict[tuple[str, ...], set[str]]
 
 
@@ -71,7 +74,7 @@ class Recital:
         self._plain = f" {' '.join(words_of(plain))} "
         for instruction in instructions:
             self._note_frame(instruction)
-            for part in without_said(unframed(instruction)):
+            for part in without_said(self._without_style(unframed(instruction))):
                 self._note(part)
         runs = (*self._held, *self._refused, *self._opening)
         self._longest = max(map(len, runs), default=0)
@@ -101,6 +104,7 @@ class Recital:
         if len(units) > 1 or any(map(_is_more_than_a_sign, units)):
             first = {phrase[0][0] for phrase in phrases} - ARTICLES
             first |= {words[0] for quoted in quoted_in(part) if (words := words_of(quoted))}
+            first |= {word for phrase in phrases for word in _who_it_is_like(phrase)}
             self._first |= first - {word for word in units[0][:1] if word in INSTRUCTION_WORDS}
         self._first |= {word for word in UNSPACED_LIKENESS if is_unspaced(part)}
         self._likenesses |= LIKENESS.intersection(words_of(part))
@@ -112,6 +116,16 @@ class Recital:
         if words[: len(frame)] == frame and len(words) > len(frame):
             self._follow(self._opening, [frame[:-1]], frame[-1:])
             self._follow(self._refused, [frame], [words[len(frame)]])
+
+    def _without_style(self, wish: str) -> str:
+        """Whose style a wish is for; no answer opens by saying that it is in it."""
+        found = _STYLE.match(wish)
+        if not found:
+            return wish
+        style, whose = words_of(IN_THE_STYLE), wish[found.end() :]
+        self._follow(self._opening, [style[:-2]], style[-2:-1])
+        self._follow(self._refused, [style], words_of(whose)[:1])
+        return whose
 
     def _follow(self, following: Next, before: Sequence[list[str]], unit: Sequence[str]) -> None:
         if unit[0].isdigit():
@@ -152,6 +166,15 @@ class Recital:
         for n in range(1, min(self._longest, len(words)) + 1):
             found |= following.get(tuple(words[-n:]), set())
         return found
+
+
+def _who_it_is_like(phrase: Sequence[Sequence[str]]) -> Sequence[str]:
+    """The word for them, "butler" in "like a butler"; answers begin by speaking to them."""
+    words = [word for unit in phrase for word in unit]
+    if words[0] not in LIKENESS or len(words) < 2:
+        return ()
+    named = words[2:3] if words[1] in ARTICLES else words[1:] if len(words) == 2 else ()
+    return [word for word in named if not word[0].isdigit()]
 
 
 def _says_something(phrase: Sequence[Sequence[str]], i: int) -> bool:

@@ -76,11 +76,11 @@ def test_what_says_all_by_itself_stays_as_it_is(text: str, instruction: str) -> 
         "short and dry",
         "short, and very friendly",
         "a bit shorter",
-        "sarcastic remarks",
         "lower case only",
-        "sea shanty",
         "come across as kind",
-        "poem in free verse",
+        "two haiku",
+        "three sentences max",
+        "and mention the moon",
         "so that a child of ten understands it",
         "written in the Spanish language only",
         "wrapped in two pairs of double quotes",
@@ -88,7 +88,7 @@ def test_what_says_all_by_itself_stays_as_it_is(text: str, instruction: str) -> 
         "formal, as in a letter to somebody whom nobody knows",
     ],
 )
-def test_a_quality_or_a_thing_is_what_the_answer_is_made(text: str) -> None:
+def test_a_quality_or_a_number_of_things_is_what_the_answer_is_made(text: str) -> None:
     assert as_instruction(text) == f"Make the answer {text}."
 
 
@@ -149,6 +149,48 @@ def test_a_word_in_capitals_keeps_them() -> None:
 def test_somebody_or_something_is_what_the_answer_is_given_as(text: str) -> None:
     assert as_instruction(text) == f"Answer the question as {text}."
     assert as_instruction(text.capitalize()) == as_instruction(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "instruction"),
+    [
+        ("pirate", "in the style of a pirate."),
+        ("Pirate please", "in the style of a pirate."),
+        ("Dr. Seuss", "in the style of Dr. Seuss."),
+        ("poem in free verse", "in the style of a poem in free verse."),
+        ("text message", "in the style of a text message."),
+        ("gen z slang", "in gen z slang."),
+        ("puns, please", "with puns."),
+        ("lots of emojis", "with lots of emojis."),
+    ],
+)
+def test_a_noun_is_a_phrase_of_manner(text: str, instruction: str) -> None:
+    assert as_instruction(text) == f"Answer the question {instruction}"
+
+
+@pytest.mark.parametrize(
+    ("text", "instruction"),
+    [
+        ("I'm a nurse, so use medical terms", "use medical terms. I'm a nurse."),
+        ("i run a farm. Give me farm examples.", "give me farm examples. I run a farm."),
+        ("my kids are listening so make it fun!", "make it fun. My kids are listening."),
+    ],
+)
+def test_who_asks_is_said_behind_what_is_to_be_done(text: str, instruction: str) -> None:
+    assert as_instruction(text) == f"Answer the question and {instruction}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I adore semicolons; please use one each time.",
+        "I read these to my sister Lily, use her name.",
+        "I'm a beginner. Use simple words. Be kind.",
+        "I'm a nurse, and my wife is one.",
+    ],
+)
+def test_what_points_back_stays_behind_what_it_points_to(text: str) -> None:
+    assert as_instruction(text) == f"Answer the question like this: {text}"
 
 
 def test_a_capital_at_the_start_of_a_phrase_is_no_name() -> None:
@@ -226,7 +268,7 @@ def test_a_language_in_a_longer_text_stays_as_it_is(text: str, instruction: str)
 
 
 def test_a_please_behind_a_phrase_is_left_out() -> None:
-    assert as_instruction("bullet points, please") == "Make the answer bullet points."
+    assert as_instruction("bullet points, please") == "Answer the question in bullet points."
     assert as_instruction("mit Beispielen bitte.") == "Answer the question mit Beispielen."
     assert as_instruction("please") == "Answer the question like this: Please."
 

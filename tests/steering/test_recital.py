@@ -76,7 +76,7 @@ def test_the_opening_neither_recites_nor_announces(preference: str, answer: str,
         ("in Spanish", LATER + "the word is "),
         ("as a bulleted list", LATER + "and make a "),
         ("use simple words", ""),
-        ("a haiku", ""),
+        ("a haiku", "A "),
         ("step by step", "You do it step by "),
         ("you are HAL 9000", "HAL "),
         ("vegetarian, under 20 minutes", "For a vegetarian meal under 20 "),
@@ -219,6 +219,21 @@ def test_what_is_put_before_a_quality_recites_as_well() -> None:
     assert refused("funny", "Sure, I'll make the answer ") == {"funny"}
     assert refused("short and dry", LATER + "make the answer ") == {"short"}
     assert refused("short and dry", LATER + "the answer ") == set()
+
+
+def test_who_it_is_like_is_not_spoken_to() -> None:
+    assert "butler" in refused("like a butler", "")
+    assert "pirat" in refused("wie ein Pirat", "")
+    assert "gollum" in refused("like Gollum", "Oh! ")
+    assert refused("like a butler", "Oh, ") == {"like", "butler"}
+    assert refused("as if you were tired", "") == {"as"}
+
+
+def test_whose_style_it_is_opens_no_answer() -> None:
+    assert refused("valley girl", "In the ") == {"style"}
+    assert refused("valley girl", LATER + "in the style of ") == {"valley"}
+    assert refused("valley girl", LATER + "in the ") == set()
+    assert Recital(["in the style of an old sailor"], "").openers(after("")) == {"old"}
 
 
 def test_equal_prompts_hold_nothing_back() -> None:
