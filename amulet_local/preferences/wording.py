@@ -89,6 +89,10 @@ what is to be done, and before how somebody sounds."""
 _FRAMES = (SENTENCE_FRAME, DOING_FRAME, MANNER_FRAME, TONE_FRAME, QUALITY_FRAME, "Answer")
 """What an instruction begins with that says nothing of the wish, be it a user's own."""
 
+FACTS_FRAME = "Know this about the user, and use it where it helps:"
+EXAMPLE_FRAME = "The user liked this answer to a similar question:"
+"""What is put before what is told and asks for nothing."""
+
 _PLEASE = re.compile(
     r"(?:(?<!\ba)(?<!\band)(?<!\bor)(?<!\bsay)(?<!\bword)[\s,]+(?:please|pls|plz|lol|bitte|stp|svp"
     r"|por favor|per favore|s['’]il (?:te|vous) pla[iî]t)"

@@ -15,6 +15,7 @@ from contextlib import closing
 
 from amulet_local.common.errors import ProfileError
 from amulet_local.preferences.preference import Preference
+from amulet_local.preferences.wording import EXAMPLE_FRAME, FACTS_FRAME
 from amulet_local.profile.contents import Contents
 
 NAME = "memory"
@@ -30,9 +31,6 @@ Count = Callable[[str], int]
 
 MOST_BESIDE = 2
 """Preferences of the mix that go with it: each is a row to compute."""
-
-_FACTS = "Know this about the user, and use it where it helps:"
-_EXAMPLE = "The user liked this answer to a similar question:"
 
 _WORD = re.compile(r"\w+")
 _STOP = frozenset(
@@ -111,8 +109,8 @@ def recalled(contents: Contents, question: str, count: Count) -> Preference | No
     asked = [f"{item.question} {item.text}" for item in contents.examples]
     parts: list[str] = []
     for start, texts, searched, words, most in (
-        (_FACTS, facts, facts, _with_subjects(question), MAX_FACTS),
-        (_EXAMPLE, examples, asked, question, MAX_EXAMPLES),
+        (FACTS_FRAME, facts, facts, _with_subjects(question), MAX_FACTS),
+        (EXAMPLE_FRAME, examples, asked, question, MAX_EXAMPLES),
     ):
         for place in relevant(searched, words, most):
             begun = [] if start in parts else [start]

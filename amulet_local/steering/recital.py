@@ -12,7 +12,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from amulet_local.preferences.styles import IN_THE_STYLE
-from amulet_local.preferences.wording import INSTRUCTION_WORDS, QUALITY_FRAME, unframed
+from amulet_local.preferences.wording import (
+    EXAMPLE_FRAME,
+    FACTS_FRAME,
+    INSTRUCTION_WORDS,
+    QUALITY_FRAME,
+    unframed,
+)
 from amulet_local.text.quotations import quoted_in, without_said
 from amulet_local.text.words import (
     ARTICLES,
@@ -29,6 +35,10 @@ after which it is refused. The last of three words is refused; the last of two i
 may not say "en français" says "en anglais", and goes on in English. Where the second of two
 is an article of another language, they are enough: what may not follow "wie ein mürrischer" is said
 in English, "older"."""
+
+TOLD_AFTER = 6
+"""The same for facts, which asked for nothing: a company that may not be called "Blue Kite" is
+called "Blue Sky", and who is allergic to peanuts has an allergy to nuts."""
 
 OPENING_WORDS = 16
 """Words of an answer in which it may announce what it is."""
@@ -73,6 +83,9 @@ class Recital:
         self._likenesses: set[str] = set()
         self._plain = f" {' '.join(words_of(plain))} "
         for instruction in instructions:
+            if instruction.lstrip().startswith((FACTS_FRAME, EXAMPLE_FRAME)):
+                self._note_told(instruction)
+                continue
             self._note_frame(instruction)
             for part in without_said(self._without_style(unframed(instruction))):
                 self._note(part)
@@ -109,6 +122,12 @@ class Recital:
         self._first |= {word for word in UNSPACED_LIKENESS if is_unspaced(part)}
         self._likenesses |= LIKENESS.intersection(words_of(part))
         self._telling |= {word for unit in units for word in unit if len(word) >= CONTENT_LETTERS}
+
+    def _note_told(self, instruction: str) -> None:
+        """What is told is to be said where it helps, but not at length."""
+        units = [words for text in instruction.split() if (words := words_of(text))]
+        for i in range(TOLD_AFTER, len(units)):
+            self._follow(self._refused, units[i - TOLD_AFTER : i], units[i])
 
     def _note_frame(self, instruction: str) -> None:
         """What wording.py puts before a quality opens no answer, and recites with what follows."""

@@ -14,7 +14,7 @@ from amulet_local import AmuletParams, Engine
 from amulet_local.llama.word_starts import WordStarts
 from amulet_local.optimizer.realigner import Realigner
 from amulet_local.optimizer.row_pair import RowPair
-from amulet_local.preferences.wording import as_instruction
+from amulet_local.preferences.wording import FACTS_FRAME, as_instruction
 from amulet_local.steering.guards.base import Surroundings
 from amulet_local.steering.guards.echo import OPENS_ANYHOW_NATS, EchoGuard
 from amulet_local.steering.recital import OPENING_WORDS, REFUSED_AFTER, Recital
@@ -234,6 +234,15 @@ def test_whose_style_it_is_opens_no_answer() -> None:
     assert refused("valley girl", LATER + "in the style of ") == {"valley"}
     assert refused("valley girl", LATER + "in the ") == set()
     assert Recital(["in the style of an old sailor"], "").openers(after("")) == {"old"}
+
+
+def test_what_is_told_is_said_where_it_helps_and_not_at_length() -> None:
+    fact = "My company is called Blue Kite and sells kites."
+    told = Recital([f"{FACTS_FRAME} {fact}"], QUESTION)
+    for begun in ("", "My company ", "Blue ", "My company is called Blue "):
+        assert not told.refused(after(begun)) | told.held(after(begun)) | told.openers(after(begun))
+    assert told.refused(after("My company is called Blue Kite ")) == {"and"}
+    assert "kite" in refused("a Blue Kite company", "A Blue ")
 
 
 def test_equal_prompts_hold_nothing_back() -> None:
