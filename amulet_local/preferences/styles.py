@@ -29,6 +29,9 @@ _WRITTEN_IN_BY_ITSELF = word_set(
 )
 """Those that say enough without a word before them."""
 
+_COUNTED_WRITTEN_IN = word_set("accent dialect tone vibe voice")
+"""Those that need an article: "in a friendly tone"."""
+
 _CONTAINED = word_set(
     "acronyms adjectives alliteration analogies anecdotes asides buzzwords catchphrases citations "
     "cliches clichés comparisons cons emoji emojis emoticons equations examples facts figures "
@@ -56,7 +59,7 @@ _NOUNS = word_set(
     "doctor document documentary dog dragon drunk duchess duke economist editor editorial elf "
     "email emperor engineer entrepreneur entry epic essay executive explorer fable fairy "
     "fairytale fan faq farmer father fisherman flyer fortuneteller friend gamer gangster gardener "
-    "geek general genie gentleman geologist ghost giant girl gladiator gnome goblin goddess "
+    "geek genie gentleman geologist ghost giant girl gladiator gnome goblin goddess "
     "gossip goth grandad granddad grandfather grandma grandmother grandpa granny guide guru "
     "hacker haiku headline hero highlander hillbilly hippie hippy hipster historian hobbit host "
     "housewife hunter hymn infant influencer inspector instructor interview invitation janitor "
@@ -142,7 +145,9 @@ def as_manner(text: str) -> str:
     if small[0] in _MANY or small[-1] in _CONTAINED:
         return f"with {text}"
     if small[-1] in _WRITTEN_IN and (len(words) > 1 or small[-1] in _WRITTEN_IN_BY_ITSELF):
-        return f"in {text}"
+        return (
+            f"in {_article(small[0])} {text}" if small[-1] in _COUNTED_WRITTEN_IN else f"in {text}"
+        )
     if len(words) > 1 and named(small[-1]):
         return f"in {text}"
     if not _is_noun(words[-1], len(words) > 1, small):
@@ -150,7 +155,11 @@ def as_manner(text: str) -> str:
     if small[-1] not in _NOUNS and (words[-1][0].isupper() or not _COUNTED_ENDS.search(small[-1])):
         return f"{IN_THE_STYLE} {text}"
     begun = text[0].lower() + text[1:] if text[1:2].islower() else text
-    return f"{IN_THE_STYLE} {'an' if small[0][0] in 'aeiou' else 'a'} {begun}"
+    return f"{IN_THE_STYLE} {_article(small[0])} {begun}"
+
+
+def _article(word: str) -> str:
+    return "an" if word[0] in "aeiou" else "a"
 
 
 def _is_noun(last: str, is_phrase: bool, small: list[str]) -> bool:

@@ -294,7 +294,7 @@ def _words_before_a_pause(text: str) -> int:
 
 def _doing(text: str) -> str:
     """The sentence for an English instruction, empty if the text isn't one."""
-    reason = _REASON.match(text)
+    reason = _REASON.match(text) if len(text) <= MOST_CHARACTERS else None
     if reason and not _POINTS_BACK.search(reason["what"]) and (doing := _doing(reason["what"])):
         return _behind(doing, reason["why"])
     what = _COURTESY.sub("", text)

@@ -37,6 +37,11 @@ def test_what_an_answer_is_written_in(text: str) -> None:
     assert as_manner(text) == f"in {text}"
 
 
+def test_what_there_are_several_of_has_an_article() -> None:
+    assert as_manner("friendly tone") == "in a friendly tone"
+    assert as_manner("Irish accent") == "in an Irish accent"
+
+
 @pytest.mark.parametrize(
     "text", ["emojis!!", "dad jokes", "lots of colour", "corporate buzzwords everywhere"]
 )

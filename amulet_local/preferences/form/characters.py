@@ -69,7 +69,7 @@ _ALL = (
 _END = r"(?:\s(?:only|please|throughout|everywhere|always|alone|letters))*"
 _CASES: dict[Case, re.Pattern[str]] = {
     "lower": re.compile(rf"{_ALL}(?:{_SMALL}){_END}|never capitali[sz]e(?: anything)?"),
-    "upper": re.compile(rf"{_ALL}(?:{_CAPITALS}){_END}"),
+    "upper": re.compile(rf"{_ALL}(?:{_CAPITALS}){_END}|shout (?:it|everything)(?: out)?{_END}"),
 }
 _CLAUSE_END = re.compile(
     r"\s*(?:[,;.!?:()\n]|\s[-–—]\s|\b(?:but|and|without|while|then|also|like|as)\b)\s*"

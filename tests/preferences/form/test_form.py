@@ -143,6 +143,8 @@ NO_CONTRACTIONS = Form(without=frozenset(("contractions",)))
         ("as a tweet with hashtags", Form(characters=TWEET_CHARACTERS, below="#")),
         ("Title Case Please", Form(case="title")),
         ("capitalize every word", Form(case="title")),
+        ("SHOUT IT", Form(case="upper")),
+        ("be a sergeant, shout at me", Form()),
         ("no contractions", NO_CONTRACTIONS),
         ("formal, without contractions", NO_CONTRACTIONS),
         ("never more than eight words in a sentence", Form(words_of_sentences=8)),
