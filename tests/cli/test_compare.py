@@ -82,7 +82,10 @@ def test_what_steers_is_compared_with_the_prompt_alone(given: str, compared: lis
             {"preference": ["in rhyme"], "avoid": ["emojis"]},
             "Answer the question in rhyme. Avoid an answer that is like this: with emojis.",
         ),
-        ({"preference": [], "avoid": ["emojis"]}, "Avoid an answer that is like this: with emojis."),
+        (
+            {"preference": [], "avoid": ["emojis"]},
+            "Avoid an answer that is like this: with emojis.",
+        ),
     ],
 )
 def test_a_mix_is_compared_with_one_prompt_that_has_all_of_it(

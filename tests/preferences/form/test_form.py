@@ -144,6 +144,8 @@ NO_CONTRACTIONS = Form(without=frozenset(("contractions",)))
         ("Title Case Please", Form(case="title")),
         ("capitalize every word", Form(case="title")),
         ("SHOUT IT", Form(case="upper")),
+        ("number the steps", Form(first_mark="1.")),
+        ("tell me the number of steps", Form()),
         ("be a sergeant, shout at me", Form()),
         ("no contractions", NO_CONTRACTIONS),
         ("formal, without contractions", NO_CONTRACTIONS),
