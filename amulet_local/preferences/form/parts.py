@@ -101,8 +101,8 @@ _LISTED = re.compile(
     r"(?:(?:as|in|use|using|with|make it|write|give me|answer (?:in|with|as)|format(?:ted)? as|"
     r"only|just|put it in) )*(?:an? )?(?:short |small |simple |clear |plain )*"
     rf"(?:(?:exactly )?{NUMBER} )?(?:(?P<numbered>(?:numbered|ordered) (?:lists?|steps|"
-    r"points|items)|list with numbers|number (?:the|all|your|each|every) (?:steps?|points?|items?))|"
-    r"(?P<bulleted>bullet(?:ed)?[- ](?:points?|lists?)|bullets|"
+    r"points|items)|list with numbers|number (?:the|all|your|each|every) (?:steps?|points?|items?)"
+    r")|(?P<bulleted>bullet(?:ed)?[- ](?:points?|lists?)|bullets|"
     r"unordered lists?)|(?P<ticked>check ?list|to-?do list)|(?P<table>(?:markdown )?table))"
     r"(?: (?:form|format|only|please|pls))*(?: with (?:[a-z]+ )?(?:check ?)?boxes\b[^,;.]*)?[ .!]*"
 )
