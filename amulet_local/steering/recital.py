@@ -40,6 +40,9 @@ TOLD_AFTER = 6
 """The same for facts, which asked for nothing: a company that may not be called "Blue Kite" is
 called "Blue Sky", and who is allergic to peanuts has an allergy to nuts."""
 
+NAME_WORDS = 3
+"""Words of a name or a role at most, "grumpy old sailor"."""
+
 OPENING_WORDS = 16
 """Words of an answer in which it may announce what it is."""
 
@@ -144,6 +147,7 @@ class Recital:
         style, whose = words_of(IN_THE_STYLE), wish[found.end() :]
         self._follow(self._opening, [style[:-2]], style[-2:-1])
         self._follow(self._refused, [style], words_of(whose)[:1])
+        self._first |= set(_names(words_of(_PHRASE.split(whose)[0])))
         return whose
 
     def _follow(self, following: Next, before: Sequence[list[str]], unit: Sequence[str]) -> None:
@@ -188,12 +192,17 @@ class Recital:
 
 
 def _who_it_is_like(phrase: Sequence[Sequence[str]]) -> Sequence[str]:
-    """The word for them, "butler" in "like a butler"; answers begin by speaking to them."""
+    """The words for them, "butler" in "like a butler"; answers begin by speaking to them."""
     words = [word for unit in phrase for word in unit]
-    if words[0] not in LIKENESS or len(words) < 2:
+    if words[0] not in LIKENESS:
         return ()
-    named = words[2:3] if words[1] in ARTICLES else words[1:] if len(words) == 2 else ()
-    return [word for word in named if not word[0].isdigit()]
+    named = words[2:] if words[1:2] and words[1] in ARTICLES else words[1:]
+    return _names(named)
+
+
+def _names(words: Sequence[str]) -> Sequence[str]:
+    """Those by which somebody can be spoken to; many words are no name."""
+    return [word for word in words if not word[0].isdigit()] if len(words) <= NAME_WORDS else ()
 
 
 def _says_something(phrase: Sequence[Sequence[str]], i: int) -> bool:

@@ -224,6 +224,7 @@ def test_what_is_put_before_a_quality_recites_as_well() -> None:
 def test_who_it_is_like_is_not_spoken_to() -> None:
     assert "butler" in refused("like a butler", "")
     assert "pirat" in refused("wie ein Pirat", "")
+    assert {"sherlock", "holmes"} <= refused("like Sherlock Holmes", "")
     assert "gollum" in refused("like Gollum", "Oh! ")
     assert refused("like a butler", "Oh, ") == {"like", "butler"}
     assert refused("as if you were tired", "") == {"as"}
@@ -233,7 +234,7 @@ def test_whose_style_it_is_opens_no_answer() -> None:
     assert refused("valley girl", "In the ") == {"style"}
     assert refused("valley girl", LATER + "in the style of ") == {"valley"}
     assert refused("valley girl", LATER + "in the ") == set()
-    assert Recital(["in the style of an old sailor"], "").openers(after("")) == {"old"}
+    assert Recital(["in the style of an old sailor"], "").openers(after("")) == {"old", "sailor"}
 
 
 def test_what_is_told_is_said_where_it_helps_and_not_at_length() -> None:
