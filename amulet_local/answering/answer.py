@@ -152,10 +152,7 @@ class Answer:
     def _end_if_full(self) -> None:
         if len(self.tokens) > self._room:
             self.finish_reason = "length"
-            self._warnings.append(
-                f"the answer was cut after {len(self.tokens)} tokens, because the context of "
-                f"{self._request.n_ctx} is full; use a larger one (n_ctx, -c)"
-            )
+            self._warnings.append(self._request.context_is_full(len(self.tokens)))
 
     def close(self) -> None:
         """Free the samplers."""

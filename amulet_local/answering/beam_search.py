@@ -123,10 +123,7 @@ def beam_search(run: BeamRun, request: Request, progress: Progress | None = None
     reason: FinishReason = "cancelled" if cancelled else "stop" if ended else "length"
     warnings = list(request.warnings)
     if reason == "length" and len(tokens) < request.sampling.max_tokens:
-        warnings.append(
-            f"the answer was cut after {len(tokens)} tokens, because the context of "
-            f"{request.n_ctx} is full; use a larger one (n_ctx, -c)"
-        )
+        warnings.append(request.context_is_full(len(tokens)))
     return Generation(
         text=reader.text,
         reasoning=reader.reasoning,

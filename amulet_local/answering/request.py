@@ -14,6 +14,7 @@ from typing import Any
 
 from amulet_local.calling.call_grammar import Calling
 from amulet_local.common.errors import EmptyPromptError, InvalidParameterError, PromptTooLongError
+from amulet_local.common.readable import cut_after
 from amulet_local.llama.vocabulary import Vocabulary
 from amulet_local.params.amulet import AmuletParams
 from amulet_local.params.sampling import SamplingParams
@@ -24,6 +25,7 @@ from amulet_local.steering.row_plan import RowPlan
 
 MAX_TOP = 100
 """Most alternatives that a trace holds at each token."""
+
 LONG_ANSWER = 4096
 """Tokens that there is to be room for where an answer may be of any length."""
 
@@ -74,6 +76,13 @@ class Request:
     place: int | None = None
     reuses_memory: bool = True
     adapter_scales: tuple[float, ...] | None = None
+
+    def context_is_full(self, n_tokens: int) -> str:
+        """The warning of an answer that had no room for more than so many tokens."""
+        return (
+            f"{cut_after(n_tokens)}, because the context of {self.n_ctx} is full; use a larger one "
+            f"(n_ctx, -c)"
+        )
 
 
 def choose_method(name: str | None, *, has_preference: bool) -> DecodingMethod:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from amulet_local.cli.batch_summary import n_done, n_lines, progress, tell
 from amulet_local.cli.command import add_command
 from amulet_local.cli.exit_codes import EXIT_PARTIAL
 from amulet_local.cli.flag_names import in_flags
 from amulet_local.cli.flags import MethodName, json_option, option
-from amulet_local.cli.json_format import FORMAT, write_json
+from amulet_local.cli.json_format import write_json
 from amulet_local.cli.llama_server_flags import LlamaCliCommand
 from amulet_local.cli.loading import loaded
 from amulet_local.cli.named_method import with_method
@@ -23,10 +23,9 @@ from amulet_local.cli.options import AskingOptions
 from amulet_local.cli.question import read_settings
 from amulet_local.cli.settings_used import settings_of_question
 from amulet_local.cli.supervised import needs_child
-from amulet_local.cli.terminal import StatusLine, end_echo, note, separator, stderr_is_terminal
+from amulet_local.cli.terminal import StatusLine, end_echo, note, stderr_is_terminal
 from amulet_local.common import private_files
 from amulet_local.common.errors import InvalidParameterError
-from amulet_local.common.readable import duration, n_tokens, speed
 from amulet_local.params.choices import as_known
 
 if TYPE_CHECKING:
@@ -188,7 +187,13 @@ def run(options: BatchOptions) -> None:
             note(f"warning: {remark}")
         answering = closing.enter_context(chosen(options, question, settings, at_once))
         tally = _answered(options, question, answering, lines, files)
-    _tell(options, tally, _asked(question, method) if options.json else {})
+    tell(
+        tally,
+        _asked(question, method) if options.json else {},
+        options.output,
+        as_json=options.json,
+        is_stdout=options.output == STDOUT,
+    )
     if tally.n_failed or tally.n_failed_before:
         raise SystemExit(EXIT_PARTIAL)
 
@@ -337,7 +342,7 @@ def _answered(
         )
 
         def report(tally: JobTally) -> None:
-            status.show(_progress(tally, None if n_workers is None else n_workers()))
+            status.show(progress(tally, None if n_workers is None else n_workers()))
 
         status.show("reading the first lines")
         try:
@@ -346,7 +351,7 @@ def _answered(
             if path is not None and stderr_is_terminal():
                 status.erase()
                 end_echo()
-                note(f"{_lines(_n_done(job.tally))} done; the same command goes on from there")
+                note(f"{n_lines(n_done(job.tally))} done; the same command goes on from there")
             raise
         if path is not None and options.in_order:
             places = {"" if name == STDIN else name: place for place, name in enumerate(files)}
@@ -357,26 +362,6 @@ def _answered(
             what = "a record" if written.n_left == 1 else f"{written.n_left} records"
             note(f"warning: {path} has {what} of no line of this input")
     return job.tally
-
-
-def _progress(tally: JobTally, n_workers: int | None) -> str:
-    """How far it is, in a line."""
-    parts = [_lines(_n_done(tally)), f"{speed(tally.tokens_per_second)} tokens/s"]
-    if tally.share:
-        parts[0] += f", {tally.share:.0%} of the input read"
-    if tally.share and tally.share < 1:  # what the lines under way take isn't known
-        parts.append(f"{duration(tally.seconds * (1 - tally.share) / tally.share)} left")
-    if n_workers is not None:
-        parts.append(f"{n_workers} worker{'' if n_workers == 1 else 's'}")
-    return separator(sys.stderr).join(parts)
-
-
-def _n_done(tally: JobTally) -> int:
-    return tally.n_answered + tally.n_failed + tally.n_before
-
-
-def _lines(n: int) -> str:
-    return "1 line" if n == 1 else f"{n} lines"
 
 
 def _asked(question: Question, method: str | None) -> dict[str, Any]:
@@ -393,59 +378,6 @@ def _asked(question: Question, method: str | None) -> dict[str, Any]:
         preferences=[item.label for item in question.preferences],
     )
     return {"model": {"name": question.model, "path": str(path)}, "settings": settings}
-
-
-def _tell(options: BatchOptions, tally: JobTally, asked: Mapping[str, Any]) -> None:
-    """A summary: for programs if asked for, else for a person at the terminal.
-
-    Args:
-        asked: what programs are told besides.
-    """
-    summary = {
-        "format": FORMAT,
-        **asked,
-        **{name: value for name, value in asdict(tally).items() if name not in _UNTOLD},
-        "n_failed": tally.n_failed + tally.n_failed_before,
-        "tokens_per_second": tally.tokens_per_second,
-        "output": options.output,
-    }
-    if options.json and options.output == STDOUT:
-        import json
-
-        note(json.dumps(summary))
-    elif options.json:
-        write_json(summary)
-    else:
-        for warning in _warnings(tally):
-            note(f"warning: {warning}")
-    if stderr_is_terminal() and not options.json:
-        made = (
-            f"; {n_tokens(tally.completion_tokens)} in {duration(tally.seconds)} "
-            f"({speed(tally.tokens_per_second)} tokens/s)"
-        )
-        note(
-            f"{tally.n_answered} answered, {tally.n_failed} failed, {tally.n_before} done before"
-            f"{made if tally.n_answered else ''}"
-        )
-
-
-def _warnings(tally: JobTally) -> Iterator[str]:
-    """What isn't as one would wish."""
-    if tally.first_error:
-        yield f"the first line that failed is {tally.first_error}"
-    if n := tally.n_failed_before:
-        yield (
-            f"{n} record{' has' if n == 1 else 's have'} an error from before; --retry asks "
-            f"{'this line' if n == 1 else 'these lines'} again"
-        )
-    if tally.n_cut:
-        yield (
-            f"{tally.n_cut} of {tally.n_answered} answers {'was' if tally.n_cut == 1 else 'were'} "
-            f"cut; --predict, max_tokens in a line, or --ctx-size allows more"
-        )
-
-
-_UNTOLD = ("share", "n_running_tokens", "first_error", "n_failed_before")
 
 
 def add_to(app: typer.Typer) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from amulet_local.cli.exit_codes import EXIT_CUT
 from amulet_local.cli.terminal import note, remark
-from amulet_local.common.readable import n_tokens
+from amulet_local.common.readable import cut_after
 
 if TYPE_CHECKING:
     from amulet_local.cli.question import Question
@@ -34,16 +34,12 @@ def say_what_was_cut(
         if generation.finish_reason != "length":
             continue
         is_cut = True
-        cut = f"the answer was cut after {n_tokens(generation.usage.completion_tokens)}"
+        cut = cut_after(generation.usage.completion_tokens)
         more = "--predict or --ctx-size"
         if has_form:
             note(f"error: {cut}, before its form was complete; allow more with {more}")
             raise SystemExit(EXIT_CUT)
-        if not is_shown and not any(map(_says_cut, generation.warnings)):
+        if not is_shown and not any(text.startswith(cut) for text in generation.warnings):
             remark(f"{cut}; {more} allows more")
     if is_cut:
         raise SystemExit(EXIT_CUT)
-
-
-def _says_cut(warning: str) -> bool:
-    return warning.startswith("the answer was cut")

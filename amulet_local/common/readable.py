@@ -53,6 +53,11 @@ def n_tokens(count: int) -> str:
     return f"{count} token{'s' * (count != 1)}"
 
 
+def cut_after(count: int) -> str:
+    """That an answer ended after so many tokens because no more were allowed."""
+    return f"the answer was cut after {n_tokens(count)}"
+
+
 def percent(log_probability: float | None) -> str:
     """exp of a natural logarithm: "38.2%", "0.012%"; "-" for None."""
     if log_probability is None:

@@ -9,6 +9,7 @@ measured to do.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from amulet_local.text.languages import named
 from amulet_local.text.words import word_set
@@ -150,7 +151,7 @@ def as_manner(text: str) -> str:
         )
     if len(words) > 1 and named(small[-1]):
         return f"in {text}"
-    if not _is_noun(words[-1], len(words) > 1, small):
+    if not _is_noun(words):
         return ""
     if small[-1] not in _NOUNS and (words[-1][0].isupper() or not _COUNTED_ENDS.search(small[-1])):
         return f"{IN_THE_STYLE} {text}"
@@ -162,10 +163,15 @@ def _article(word: str) -> str:
     return "an" if word[0] in "aeiou" else "a"
 
 
-def _is_noun(last: str, is_phrase: bool, small: list[str]) -> bool:
-    if last.lower() in _NOUNS | _UNCOUNTED:
+def _is_noun(words: Sequence[str]) -> bool:
+    last = words[-1].lower()
+    if last in _NOUNS or last in _UNCOUNTED:
         return True
-    if small[0] in _BEFORE_AN_ADJECTIVE or last.lower() in _ADJECTIVES or "-" in last:
-        return False
-    is_adjective = _ADJECTIVE_ENDS.search(last.lower()) is not None
-    return not is_adjective and " ".join(small).isascii() and (is_phrase or last[0].isupper())
+    is_adjective = (
+        words[0].lower() in _BEFORE_AN_ADJECTIVE
+        or last in _ADJECTIVES
+        or "-" in last
+        or _ADJECTIVE_ENDS.search(last) is not None
+    )
+    is_english = all(word.isascii() for word in words)
+    return is_english and not is_adjective and (len(words) > 1 or words[0][0].isupper())

@@ -143,6 +143,7 @@ _REASON = re.compile(
 _POINTS_BACK = re.compile(
     r"\b(?:he|her|hers|him|his|ones?|she|that|them|there|these|they|this|those)\b", re.I
 )
+"""Words that say what was said before them."""
 
 _BEING = re.compile(r"an? (?!bit\b|couple\b|few\b|little\b|lot\b|tad\b|touch\b)", re.I)
 """Who answers, or as what: "a wise old wizard", "a haiku"."""

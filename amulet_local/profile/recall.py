@@ -17,6 +17,7 @@ from amulet_local.common.errors import ProfileError
 from amulet_local.preferences.preference import Preference
 from amulet_local.preferences.wording import EXAMPLE_FRAME, FACTS_FRAME
 from amulet_local.profile.contents import Contents
+from amulet_local.text.words import word_set
 
 NAME = "memory"
 """What results call it."""
@@ -50,33 +51,29 @@ _STOP = frozenset(
 """Words that say nothing about what a question is about."""
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 _SUBJECTS = (
     (
-        _words(
+        word_set(
             "barbecue breakfast brunch dessert desserts dinner dinners lunch lunches meal "
             "meals picnic recipe recipes restaurant restaurants snack snacks supper"
         ),
-        _words(
+        word_set(
             "allergic allergy carnivore celiac coeliac dairy diabetes diabetic diet gluten halal "
             "intolerance intolerant keto kosher lactose pescatarian vegan vegetarian"
         ),
     ),
     (
-        _words("pet pets vet"),
-        _words("cat dog hamster kitten parrot puppy rabbit"),
+        word_set("pet pets vet"),
+        word_set("cat dog hamster kitten parrot puppy rabbit"),
     ),
     (
-        _words("bedtime kid kids parenting"),
-        _words("baby child daughter kid son toddler twins"),
+        word_set("bedtime kid kids parenting"),
+        word_set("baby child daughter kid son toddler twins"),
     ),
 )
 """Words of questions, and words of facts that matter for them; of the latter stems are enough."""
 
-_WHAT_WE_EAT = (_words("what"), _words("i we"), _words("bake cook eat"))
+_WHAT_WE_EAT = (word_set("what"), word_set("i we"), word_set("bake cook eat"))
 """A question with a word of each is about a meal; how rice is cooked, and what others eat, isn't
 about oneself."""
 

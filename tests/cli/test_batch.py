@@ -113,13 +113,19 @@ def test_a_killed_job_goes_on_where_it_was(tiny_path: Path, tmp_path: Path) -> N
     assert sorted(output.read_bytes().splitlines()) == sorted(whole.read_bytes().splitlines())
 
 
-def test_an_output_is_begun_anew_or_asked_again_where_that_is_wanted(
-    tiny_path: Path, tmp_path: Path
-) -> None:
+def half_failed(tiny_path: Path, tmp_path: Path) -> tuple[tuple[str | Path, ...], Path]:
+    """The command of a job that has answered one line and failed at another, and its output."""
     source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_text('"Hi"\n{"prompt": "Hi", "method": "magic"}\n', encoding="utf-8")
     command = ("batch", source, "-o", output, "-m", tiny_path, *SHORT)
     assert run(*command).code == 4
+    return command, output
+
+
+def test_an_output_is_begun_anew_or_asked_again_where_that_is_wanted(
+    tiny_path: Path, tmp_path: Path
+) -> None:
+    command, output = half_failed(tiny_path, tmp_path)
     again = run(*command, "--retry", "--json")
     assert again.code == 4
     assert json.loads(again.out)["n_before"] == 1
@@ -181,10 +187,7 @@ def test_answers_that_were_cut_are_counted(tiny_path: Path, tmp_path: Path) -> N
 def test_records_that_failed_before_are_told_apart_from_those_of_this_run(
     tiny_path: Path, tmp_path: Path
 ) -> None:
-    lines, answers = tmp_path / "in", tmp_path / "out"
-    lines.write_text('"Hi"\nnonsense\n', encoding="utf-8")
-    command = ("batch", lines, "-o", answers, "-m", tiny_path, *SHORT)
-    run(*command)
+    command, _ = half_failed(tiny_path, tmp_path)
     again = run(*command)
     assert again.code == 4
     assert "1 record has an error from before; --retry asks this line again" in again.err

@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from amulet_local.batch.job import JobTally
-from amulet_local.cli import batch, learn, terminal
+from amulet_local.cli import batch_summary, learn, terminal
 from amulet_local.cli.terminal import RewritingStream, TerminalStream, one_line, visible
 
 BIDI_CLASSES = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
@@ -179,8 +179,8 @@ def test_the_time_that_is_left_is_said_while_lines_are_read(
     share: float | None, says_time: bool
 ) -> None:
     tally = JobTally(share=share, seconds=5.0, completion_tokens=100)
-    assert ("15 s left" in batch._progress(tally, None)) == says_time
-    assert ("left" in batch._progress(tally, None)) == says_time
+    assert ("15 s left" in batch_summary.progress(tally, None)) == says_time
+    assert ("left" in batch_summary.progress(tally, None)) == says_time
 
 
 def test_work_that_is_done_soon_is_not_announced(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -196,10 +194,8 @@ def test_what_points_back_stays_behind_what_it_points_to(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["i " + "so " * 40_000 + "?", "i a, " * 30_000, "I " * 50_000])
-def test_a_long_text_is_said_in_no_time(text: str) -> None:
-    start = time.process_time()
-    assert as_instruction(text)
-    assert time.process_time() - start < 5
+def test_a_long_text_is_no_reason_for_anything(text: str) -> None:
+    assert as_instruction(text).startswith("Answer the question like this: I ")
 
 
 def test_a_capital_at_the_start_of_a_phrase_is_no_name() -> None:
