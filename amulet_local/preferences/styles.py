@@ -19,23 +19,34 @@ IN_THE_STYLE = "in the style of"
 _WRITTEN_IN = word_set(
     "accent argot banter bullets case columns couplets dialect form format humor humour items "
     "jargon language legalese lingo mode order paragraphs parlance patois person phrases points "
-    "prose quatrains rhyme rhymes sections sentences slang speak stanzas steps style tense terms "
-    "tone verse verses vibe vibes vocabulary voice wording words"
+    "prose quatrains questions rhyme rhymes sections sentences slang speak stanzas steps style "
+    "tense terms tone verse verses vibe vibes vocabulary voice wording words"
 )
 """Last words of what an answer is written in: "gen z slang", "the third person"."""
 
 _WRITTEN_IN_BY_ITSELF = word_set(
-    "banter bullets couplets jargon legalese paragraphs patois prose quatrains rhymes slang "
-    "stanzas verse verses"
+    "banter bullets couplets jargon legalese paragraphs patois prose quatrains questions rhymes "
+    "slang stanzas verse verses"
 )
 """Those that say enough without a word before them."""
 
 _COUNTED_WRITTEN_IN = word_set("accent dialect tone vibe voice")
 """Those that need an article: "in a friendly tone"."""
 
+_WRITTEN_AS = word_set(
+    "checklist code csv flowchart html json latex list markdown outline pseudocode spreadsheet "
+    "table timeline xml yaml"
+)
+"""Last words of what an answer is written as: "numbered list"."""
+
+_ACRONYM = re.compile(r"\b(?:csv|html|json|xml|yaml)\b")
+_UNCOUNTED_WRITTEN_AS = word_set("code csv html json latex markdown pseudocode xml yaml")
+"""Those without an article."""
+
 _CONTAINED = word_set(
     "acronyms adjectives alliteration analogies anecdotes asides buzzwords catchphrases citations "
-    "cliches clichés comparisons cons emoji emojis emoticons equations examples facts figures "
+    "cliches clichés comparisons cons context depth detail details emoji emojis emoticons "
+    "equations evidence examples explanation facts figures "
     "footnotes formulas gifs hashtags hyperbole idioms illustrations images jokes kaomoji links "
     "memes metaphors numbers numerals onomatopoeia palindromes parentheses proverbs puns "
     "quotations quotes references remarks rhetoric riddles sarcasm similes smileys snippets "
@@ -43,8 +54,10 @@ _CONTAINED = word_set(
 )
 """Last words of what an answer has in it."""
 
-_MANY = word_set("lots loads many plenty tons heaps oodles several some")
+_MANY = word_set("lots loads many plenty tons heaps oodles several some fewer")
 """First words of what an answer has in it: "lots of jokes"."""
+
+_MORE_OR_LESS = re.compile(r"(?:(?:a (?:bit|little|lot)|much|slightly|way) )?(?:less|more) ", re.I)
 
 _NOUNS = word_set(
     "academic accountant actor ad adventurer advert advertisement advocate agent alien android "
@@ -52,7 +65,7 @@ _NOUNS = word_set(
     "astronaut astronomer attorney auctioneer aunt auntie baby babysitter baker ballad barbarian "
     "barber bard bartender beatnik bestie biker billionaire biologist blog blogger bodybuilder "
     "boomer boss botanist boxer boy bride bro brochure brother bully businessman butler captain "
-    "caption carol cat caveman celebrity ceo champion chat cheatsheet checklist cheerleader chef "
+    "caption carol cat caveman celebrity ceo champion chat cheatsheet cheerleader chef "
     "chemist chicken child chorus clown coach coder comedian comic commander commentator "
     "commercial conductor confession consultant conversation cook cop cosmonaut counsellor "
     "counselor count countess courtier cowboy cowgirl crier critic cyborg dad daddy demon "
@@ -78,7 +91,7 @@ _NOUNS = word_set(
     "rockstar sailor saint salesman salesperson samurai scholar scientist screenplay script "
     "sergeant sermon servant shaman sheriff siren sister skater skeptic slogan smuggler soldier "
     "song sonnet sorcerer speech spy stoner story storyteller streamer student superhero surfer "
-    "surgeon table tabloid tale teacher teen teenager telegram terminator therapist thief toddler "
+    "surgeon tabloid tale teacher teen teenager telegram terminator therapist thief toddler "
     "tourist trader tragedy trainer traveler traveller troll troubadour tutor tweet tycoon uncle "
     "valet vampire viking villain waiter waitress warlord warrior werewolf witch wizard wrestler "
     "yogi yuppie zombie"
@@ -120,7 +133,7 @@ _OF_A_LIMIT = word_set(
 _FIRST_PHRASE = re.compile(
     r"(?:(?! (?:about|as|but|for|from|in|like|of|on|that|to|who|with|without)\b)[^,;:.!?()\n])+"
 )
-_SAYS_NO_MORE = word_set("always everywhere please pls plz throughout")
+_SAYS_NO_MORE = word_set("always everywhere only please pls plz throughout")
 _WORD = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*")
 _BEFORE_AN_ADJECTIVE = word_set(
     "and come extra extremely laid less made more pretty quite rather really so super too very well"
@@ -141,15 +154,23 @@ def as_manner(text: str) -> str:
     while len(words) > 1 and words[-1].lower() in _SAYS_NO_MORE:
         words.pop()
     small = [word.lower() for word in words]
+    if small and small[-1] in (
+        _CONTAINED | _WRITTEN_IN if _MORE_OR_LESS.match(text) else _CONTAINED
+    ):
+        return f"with {text}"
     if not words or any(word in _OF_A_LIMIT or word[0].isdigit() for word in small):
         return ""
-    if small[0] in _MANY or small[-1] in _CONTAINED:
+    if small[0] in _MANY:
         return f"with {text}"
+    if small[-1] in _WRITTEN_AS:
+        is_counted = small[-1] not in _UNCOUNTED_WRITTEN_AS
+        text = _ACRONYM.sub(lambda found: found[0].upper(), text)
+        return f"as {_article(small[0])} {text}" if is_counted else f"as {text}"
     if small[-1] in _WRITTEN_IN and (len(words) > 1 or small[-1] in _WRITTEN_IN_BY_ITSELF):
         return (
             f"in {_article(small[0])} {text}" if small[-1] in _COUNTED_WRITTEN_IN else f"in {text}"
         )
-    if len(words) > 1 and named(small[-1]):
+    if len(words) > 1 and small[0] not in _BEFORE_AN_ADJECTIVE and named(small[-1]):
         return f"in {text}"
     if not _is_noun(words):
         return ""

@@ -12,6 +12,7 @@ import re
 import string
 
 from amulet_local.preferences.form import MOST_CHARACTERS
+from amulet_local.preferences.form.counts import NUMBER
 from amulet_local.preferences.styles import as_manner
 from amulet_local.preferences.tones import is_tone
 from amulet_local.preferences.wished_language import says_more, wished_language
@@ -51,7 +52,7 @@ _VERBS = word_set(
 """First words of a text that tells the model what to do: "Use simple words."."""
 
 INSTRUCTION_WORDS = _VERBS | word_set(
-    "no you you're you’re u ur i i'm i’m im i've i’ve i'd i’d my we "
+    "no nothing you you're you’re u ur i i'm i’m im i've i’ve i'd i’d my we "
     "ich wir je nous yo io eu jag ik "
     "antworte antworten beantworte benutz benutze beschreib beschreibe bleib bleibe denk erklär "
     "erkläre erzähl erzähle formuliere gib halte lass mach mache nenne nutz nutze rede schreib "
@@ -123,9 +124,35 @@ _OBJECT = re.compile(r"\w+ (?:me|it|us|them|yourself|everything|things|stuff|the
 """What follows a verb at the beginning: "sell me the answer", "cut it short"."""
 
 _COMPOUND = re.compile(
-    r"(?:call cent(?:er|re)|cover letter|list of|talk show|text message)\b", re.I
+    r"(?:(?:always|only) (?:as|in|with)|call cent(?:er|re)|cover letter|list of|"
+    r"list(?= only| please|\W*$)|no (?:fewer|less|longer|more) than|talk show|text message)\b",
+    re.I,
 )
-"""Nouns that begin like an instruction."""
+"""Phrases that begin like an instruction."""
+
+_COUNTED = re.compile(
+    r"(?:(?:about|around|at (?:least|most)|exactly|(?:(?:no|not) )?(?:fewer|less|longer|more) than|"
+    rf"just|max(?:imum)?|min(?:imum)?|only|over|under|up to) )?{NUMBER}(?: or (?:fewer|less|more))? "
+    r"(?:(?!per )[a-z-]+ ){0,2}?(?:bullets|characters|chars|lines?|paragraphs?|points|sentences?|"
+    r"stanzas?|steps|verses|words?)\b(?! per\b)",
+    re.I,
+)
+"""So much of what an answer is in: "at least five sentences", "3 short paragraphs"."""
+
+_NO = re.compile(
+    r"no (?P<what>(?!(?:fewer|idea|less|longer|matter|more|need|one|problem|way|worries)\b)"
+    r"[a-z'’-]+"
+    r"(?: (?!(?:are|is|must|should|will)\b)[a-z'’-]+){0,3})",
+    re.I,
+)
+_NOTHING = re.compile(r"nothing (?!but\b|else\b)[a-z'’-]+(?: or [a-z'’-]+)?", re.I)
+"""What an answer is to be without: "no jargon", "nothing fancy"."""
+
+_LIST_OF_A_KIND = re.compile(r"\w+ed (?:[a-z-]+ )?(?:list|outline|table)\b", re.I)
+"""A noun that begins like a quality."""
+
+_ANSWERS = re.compile(r"(?<=\w)\s+(?:answers?|repl(?:y|ies)|responses?)$", re.I)
+"""Behind a quality, which is the answer's: "short answers"."""
 
 _COURTESY = re.compile(r"^(?:please|pls|plz|kindly)\b[\s,]*", re.I)
 _ANSWERED = re.compile(r"(?:always )?(?:answer|reply|respond)(?: (?:me|it|everything))? ", re.I)
@@ -153,6 +180,16 @@ _COME_ITALIAN = re.compile(r"come (?:una?|uno|se|il|lo|la|i|gli|le)\b", re.I)
 
 _SAME_WORD_TWICE = re.compile(r"(\w+) (?:by|for|to) \1\b", re.I)
 """A phrase of manner: "step by step"."""
+
+_DEGREE = re.compile(
+    r"(?:(?:a (?:bit|little|lot|tad)|absolutely|always|awfully|completely|extremely|fairly|highly|"
+    r"incredibly|insanely|less|more|much|not|only|overly|pretty|quite|rather|really|ridiculously|"
+    r"slightly|so|somewhat|super|terribly|too|totally|truly|utterly|very) )+",
+    re.I,
+)
+"""Before an adverb, which makes a phrase of manner, or an adjective, which makes none."""
+
+_BEHIND_A_DEGREE = word_set("as by for in like on than to towards using with without")
 
 _CHINESE_OR_JAPANESE = re.compile("[\u3041-\u30ff\u4e00-\u9fff]")
 
@@ -212,13 +249,17 @@ def as_instruction(text: str) -> str:
         text: what the user wrote; not blank.
     """
     text = text.strip().rstrip(_OPEN_ENDS) or text.strip()
-    text = SHORTHAND.get(text.rstrip(_ENDS).lower(), text)
+    text = SHORTHAND.get(_PLEASE.sub("", text).rstrip(_ENDS).lower(), text)
     text = _REQUEST.sub(r"Please \g<what>.", text)
     first = _first_word(text)
     phrase = _PLEASE.sub("", text) or text
     bare = phrase.rstrip(_ENDS)
     if language := languages.named(_ONLY.sub("", bare)):
         return f"{MANNER_FRAME} in {language}{' only' * bool(_ONLY.search(bare))}."
+    if lacking := _NO.fullmatch(bare):
+        return f"{MANNER_FRAME} without {lacking['what']}."
+    if _NOTHING.fullmatch(bare):
+        return f"{MANNER_FRAME} with {_begun_small(bare)}."
     says_all = _is_instruction(text, first.lower()) or _is_sentence(text)
     is_latin = scripts_in(text) == {"latin"}
     alone = language_alone(text)
@@ -233,6 +274,8 @@ def as_instruction(text: str) -> str:
         return doing
     if says_all:
         return _behind(asked, text)
+    if _COUNTED.match(phrase):
+        return f"{MANNER_FRAME} in {_begun_small(_closed(phrase))}"
     if is_tone(phrase):
         return f"{TONE_FRAME} {_begun_small(_closed(phrase))}"
     if _is_manner(text, first.lower()):
@@ -243,8 +286,10 @@ def as_instruction(text: str) -> str:
         return _behind(asked, text)
     if _BEING.match(phrase):
         return f"{MANNER_FRAME} as {_begun_small(_closed(phrase))}"
-    if not _begins_a_quality(first.lower()) and (manner := as_manner(phrase)):
-        return f"{MANNER_FRAME} {_closed(manner)}"
+    if not _begins_a_quality(first.lower()) or _LIST_OF_A_KIND.match(phrase):
+        phrase = _ANSWERS.sub("", phrase)
+        if manner := as_manner(phrase):
+            return f"{MANNER_FRAME} {_closed(manner)}"
     return f"{QUALITY_FRAME} {_closed(phrase)}"
 
 
@@ -279,6 +324,9 @@ def _is_instruction(text: str, first: str) -> bool:
 
 
 def _is_manner(text: str, first: str) -> bool:
+    if (degree := _DEGREE.match(text)) is not None:
+        first = _first_word(text[degree.end() :]).lower()
+        return first in _BEHIND_A_DEGREE or _is_adverb(first)
     if first in _MANNER or _is_adverb(first):
         return True
     return any(phrase.match(text) for phrase in (_SAME_WORD_TWICE, _COME_ITALIAN))

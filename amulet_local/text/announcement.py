@@ -264,6 +264,11 @@ class AnnouncementFilter:
         return _root(word) in self._roots or word in _THINGS
 
 
+def is_call(text: str) -> bool:
+    """Whether it is nothing but what an announcement may begin with, such as "Certainly"."""
+    return text.strip().lower().replace("’", "'") in _CALLS
+
+
 def _root(word: str) -> str:
     return word[:ROOT_LETTERS]
 

@@ -45,7 +45,8 @@ def test_a_phrase_of_manner_is_what_to_answer_like(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "instruction"),
     [
-        ("no commas", "No commas."),
+        ("no commas, no lists", "No commas, no lists."),
+        ("no one is to be blamed", "No one is to be blamed."),
         ("sé breve y amable", "Sé breve y amable."),
         ("EXPLÍCALO como a un niño", "EXPLÍCALO como a un niño."),
         ("sei bitte kurz", "Sei bitte kurz."),
@@ -76,10 +77,9 @@ def test_what_says_all_by_itself_stays_as_it_is(text: str, instruction: str) -> 
         "short and dry",
         "short, and very friendly",
         "a bit shorter",
-        "lower case only",
         "come across as kind",
         "two haiku",
-        "three sentences max",
+        "one sentence per line",
         "and mention the moon",
         "so that a child of ten understands it",
         "written in the Spanish language only",
@@ -162,6 +162,13 @@ def test_somebody_or_something_is_what_the_answer_is_given_as(text: str) -> None
         ("gen z slang", "in gen z slang."),
         ("puns, please", "with puns."),
         ("lots of emojis", "with lots of emojis."),
+        ("ten examples", "with ten examples."),
+        ("a little more detail", "with a little more detail."),
+        ("lower case only", "in lower case only."),
+        ("numbered list in Welsh", "as a numbered list in Welsh."),
+        ("list please", "as a list."),
+        ("table with two columns", "as a table with two columns."),
+        ("json only", "as JSON only."),
     ],
 )
 def test_a_noun_is_a_phrase_of_manner(text: str, instruction: str) -> None:
@@ -310,3 +317,59 @@ def test_shorthand_is_said_in_words_and_is_no_unknown_name(text: str) -> None:
     assert ("five-year-old" if "eli" in text.lower() else "a sentence or two") in (
         preference.instruction
     )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "very politely",
+        "not too formally",
+        "more like a friend",
+        "only in lower case",
+        "a bit warmly",
+    ],
+)
+def test_a_degree_leaves_a_phrase_of_manner_one(text: str) -> None:
+    assert as_instruction(text) == f"Answer the question {text}."
+
+
+@pytest.mark.parametrize("text", ["really short", "more concise", "less technical", "too long"])
+def test_a_degree_makes_no_phrase_of_manner(text: str) -> None:
+    assert as_instruction(text) == f"Make the answer {text}."
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "one sentence",
+            "three sentences max",
+            "at least 5 short paragraphs",
+            "20 words or fewer",
+        ),
+        *(
+            "no more than two lines",
+            "exactly three bullets",
+            "max 280 characters so I can tweet it",
+        ),
+    ],
+)
+def test_so_much_of_something_is_what_the_answer_is_in(text: str) -> None:
+    assert as_instruction(text) == f"Answer the question in {text}."
+
+
+@pytest.mark.parametrize(
+    ("text", "instruction"),
+    [
+        ("no jargon", "without jargon."),
+        ("No complicated words, please!", "without complicated words."),
+        ("nothing fancy", "with nothing fancy."),
+    ],
+)
+def test_what_an_answer_is_to_be_free_of(text: str, instruction: str) -> None:
+    assert as_instruction(text) == f"Answer the question {instruction}"
+
+
+def test_answers_of_a_quality_are_the_answer() -> None:
+    assert as_instruction("super short answers") == "Make the answer super short."
+    assert as_instruction("ELI5 please") == as_instruction("eli5")

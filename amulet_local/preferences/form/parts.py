@@ -48,7 +48,9 @@ _PATTERNS = tuple(
         ),
         (
             r"\b(?:with|under|below|add|include|use|(?:start|begin|open)(?:s|ing|ning)? with)"
-            rf"{_A} (?:headings?|headers?|title){_HERE}",
+            rf"{_A}(?: #+)? (?:headings?|headers?|title){_HERE}"
+            rf"|\b(?:with|add|include|use)(?: at least)? {NUMBER}(?: or more)?(?: #+)?"
+            rf"(?: markdown)? (?:headings|headers)\b",
             Form(has_heading=True),
         ),
         (

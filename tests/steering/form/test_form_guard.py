@@ -180,3 +180,36 @@ def test_a_limit_ends_an_answer_before_what_would_not_fit(
 ) -> None:
     assert told(form_of(wish), script).strip() == kept
     assert told(ANY_FORM, script) == script
+
+
+def chosen(wish: str, text: str, likely: str) -> str:
+    """What comes behind a text, of these letters, the likeliest first."""
+    made = steering(form_of(wish))
+    for letter in text:
+        made.accept(VOCABULARY.pieces.index(letter.encode()), letter)
+    row = np.full(VOCABULARY.n_tokens, -20.0, dtype=np.float32)
+    for n, letter in enumerate(likely):
+        row[VOCABULARY.pieces.index(letter.encode())] = -n
+    made.combine([row, row.copy()])
+    return VOCABULARY.pieces[made.likeliest()].decode()
+
+
+@pytest.mark.parametrize(
+    ("wish", "text", "likely", "comes"),
+    [
+        ("in one sentence", "Certainly", "!.,", ","),
+        ("in at most two sentences", "Sure", "\n,", ","),
+        ("in ten sentences", "Certainly", "!.,", "!"),
+        ("in one sentence", "Certainly true", "!.,", "!"),
+    ],
+)
+def test_none_of_a_few_sentences_is_a_word_that_says_nothing(
+    wish: str, text: str, likely: str, comes: str
+) -> None:
+    assert chosen(wish, text, likely) == comes
+
+
+def test_a_heading_is_no_hashtag() -> None:
+    assert chosen("with two or more headings", "#", "A ") == " "
+    assert chosen("with two or more headings", "# A\n##", "A ") == " "
+    assert chosen("with two or more headings", "# A\nC#", "A ") == "A"

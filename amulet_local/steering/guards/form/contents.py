@@ -13,7 +13,12 @@ import numpy as np
 
 from amulet_local.llama.token_search import EDGE, Tokens, union
 from amulet_local.preferences.form import Count
-from amulet_local.steering.guards.form.holds import PARTS_OF_EMOJIS, Hold, unmet
+from amulet_local.steering.guards.form.holds import (
+    PART_OF_MOST_EMOJIS,
+    PARTS_OF_EMOJIS,
+    Hold,
+    unmet,
+)
 from amulet_local.steering.guards.form.position import Position
 from amulet_local.steering.guards.form.saying import Saying
 from amulet_local.text.emojis import EMOJI, emojis_of
@@ -202,7 +207,7 @@ class Emojis(Hold):
     @staticmethod
     def _beginning(at: Position) -> Tokens:
         whole = at.having(rf"(?<={EDGE}) ?(?:{EMOJI.pattern})(?={EDGE})")
-        return union([whole, at.beginning(PARTS_OF_EMOJIS[:1])])
+        return union([whole, at.beginning((PART_OF_MOST_EMOJIS,))])
 
     def unmet(self, text: str) -> str:
         """How many there are, if that is another number."""

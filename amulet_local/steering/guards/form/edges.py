@@ -5,6 +5,7 @@ Knows nothing about how long it is.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from amulet_local.llama.token_search import EDGE, Tokens
@@ -13,6 +14,8 @@ from amulet_local.steering.guards.form.saying import Saying
 
 _GOES_ON = rf"(?<={EDGE})[^\W_]"
 """A token that goes on with a word."""
+
+_HEADING_BEGUN = re.compile(r"(?:\A|\n)\s*#{1,6}\Z")
 
 
 class FirstWords(Saying):
@@ -42,6 +45,18 @@ class FirstMark(FirstWords):
         """The tokens that begin the mark or go on with it."""
         required = super().required(at)
         return () if list(required) == [at.next_token] else required
+
+
+class FirstHeading(FirstMark):
+    """Begins an answer with a heading in Markdown."""
+
+    def __init__(self) -> None:
+        """Take note."""
+        super().__init__("#")
+
+    def refused(self, at: Position) -> Tokens | Sequence[int]:
+        """Behind the marks that begin a line, what makes a hashtag of them."""
+        return at.having(_GOES_ON) if _HEADING_BEGUN.search(at.text) else ()
 
 
 class LastWords(Saying):

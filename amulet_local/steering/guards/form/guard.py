@@ -6,7 +6,7 @@ from amulet_local.llama.token_search import Tokens, union
 from amulet_local.preferences.form import Count, Form
 from amulet_local.steering.guards.base import Guard, Surroundings
 from amulet_local.steering.guards.form.contents import Emojis, Mark, Mention
-from amulet_local.steering.guards.form.edges import FirstMark, FirstWords, LastWords
+from amulet_local.steering.guards.form.edges import FirstHeading, FirstMark, FirstWords, LastWords
 from amulet_local.steering.guards.form.holds import Hold, NoCharacters, NoWords
 from amulet_local.steering.guards.form.lengths import (
     FewWords,
@@ -29,7 +29,7 @@ from amulet_local.steering.guards.form.written import InScript
 from amulet_local.steering.step import Step
 from amulet_local.text.layout import count_words
 
-QUOTE, HEADING = '"', "#"
+QUOTE = '"'
 CONTRACTIONS = "contractions"
 NO_HEADING = ("markdown", "headings")
 LISTS = ("1", "-")
@@ -116,7 +116,7 @@ def _holds(form: Form) -> list[Hold]:
     if opening:
         holds.append(FirstWords(opening))
     elif form.has_heading and form.without.isdisjoint(NO_HEADING):
-        holds.append(FirstMark(HEADING))
+        holds.append(FirstHeading())
     elif form.first_mark and "markdown" not in form.without:
         holds.append(FirstMark(form.first_mark))
     if form.questions:

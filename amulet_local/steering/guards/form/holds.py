@@ -85,7 +85,11 @@ AT_LINE_BEGIN = {
 }
 """What they have besides where a line begins."""
 
-PARTS_OF_EMOJIS = (b"\xf0", b"\xe2\x98", b"\xe2\x99", b"\xe2\x9c", b"\xe2\x9d", b"\xe2\xad")
+PART_OF_MOST_EMOJIS = b"\xf0"
+PARTS_OF_EMOJIS = (
+    PART_OF_MOST_EMOJIS,
+    *sorted({char.encode()[:2] for char in map(chr, range(0x2000, 0x3000)) if EMOJI.match(char)}),
+)
 """The first bytes of emojis, with which a token may end."""
 
 

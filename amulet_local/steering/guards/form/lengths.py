@@ -14,6 +14,7 @@ from amulet_local.preferences.form import Count
 from amulet_local.steering.guards.form.holds import Hold, unmet
 from amulet_local.steering.guards.form.position import SENTENCE_END, Position
 from amulet_local.steering.guards.form.saying import Saying
+from amulet_local.text.announcement import is_call
 from amulet_local.text.layout import (
     count_items,
     count_paragraphs,
@@ -26,6 +27,9 @@ from amulet_local.text.sentences import count_sentences, ends_sentence
 FEW_WORDS = 3
 """Up to which a limit of words ends an answer between two words."""
 
+FEW_SENTENCES = 3
+"""Up to which none of them is lost on a "Certainly!"."""
+
 NEAR_SHARE = 0.4
 """Of a limit: where so much is left, sentences begin to end where they can."""
 
@@ -34,6 +38,7 @@ MOST_NATS = 5.0
 
 _NO_LETTER = rf"(?<={EDGE})(?:[^\w{EDGE}]|_)"
 _NEW_LINE = r"\n"
+_SENTENCE_OR_LINE_END = rf"{SENTENCE_END}|\n"
 _NEW_PARAGRAPH = r"\n[ \t]*\n"
 
 
@@ -54,7 +59,12 @@ class Sentences(Hold):
         return self._count.least is not None and count_sentences(text) < self._count.least
 
     def refused(self, at: Position) -> Sequence[int] | Tokens:
-        """Between sentences of which there are too few, code, and the end of an only line."""
+        """Between sentences of which there are too few, code, and the end of an only line.
+
+        A "Certainly" that would be one of a few sentences doesn't end there.
+        """
+        if self._count.most is not None and self._count.most <= FEW_SENTENCES and is_call(at.text):
+            return at.having(_SENTENCE_OR_LINE_END)
         if not (ends_sentence(at.text) and self.lacks(at.text)):
             return ()
         has_lines = "\n" in at.text or count_items(at.text) > 0
