@@ -132,7 +132,8 @@ _COMPOUND = re.compile(
 
 _COUNTED = re.compile(
     r"(?:(?:about|around|at (?:least|most)|exactly|(?:(?:no|not) )?(?:fewer|less|longer|more) than|"
-    rf"just|max(?:imum)?|min(?:imum)?|only|over|under|up to) )?{NUMBER}(?: or (?:fewer|less|more))? "
+    r"just|max(?:imum)?|min(?:imum)?|only|over|under|up to) )?"
+    rf"{NUMBER}(?: or (?:fewer|less|more))? "
     r"(?:(?!per )[a-z-]+ ){0,2}?(?:bullets|characters|chars|lines?|paragraphs?|points|sentences?|"
     r"stanzas?|steps|verses|words?)\b(?! per\b)",
     re.I,
