@@ -201,9 +201,12 @@ def chosen(wish: str, text: str, likely: str) -> str:
         ("in at most two sentences", "Sure", "\n,", ","),
         ("in ten sentences", "Certainly", "!.,", "!"),
         ("in one sentence", "Certainly true", "!.,", "!"),
+        ("in one sentence", "Three of them:", "\n a", " "),
+        ("in two sentences", "Three of them:", "\n a", "\n"),
+        ("as a haiku in one sentence", "An old pond,", "\n a", "\n"),
     ],
 )
-def test_none_of_a_few_sentences_is_a_word_that_says_nothing(
+def test_none_of_a_few_sentences_says_nothing_and_an_only_one_is_no_list(
     wish: str, text: str, likely: str, comes: str
 ) -> None:
     assert chosen(wish, text, likely) == comes
@@ -213,3 +216,5 @@ def test_a_heading_is_no_hashtag() -> None:
     assert chosen("with two or more headings", "#", "A ") == " "
     assert chosen("with two or more headings", "# A\n##", "A ") == " "
     assert chosen("with two or more headings", "# A\nC#", "A ") == "A"
+    assert chosen("with two or more headings", "# ", "#\nA") == "A"
+    assert chosen("with two or more headings", "# A\n#", "\n #") == " "

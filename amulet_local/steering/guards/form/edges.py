@@ -15,7 +15,12 @@ from amulet_local.steering.guards.form.saying import Saying
 _GOES_ON = rf"(?<={EDGE})[^\W_]"
 """A token that goes on with a word."""
 
-_HEADING_BEGUN = re.compile(r"(?:\A|\n)\s*#{1,6}\Z")
+_NO_GAP = rf"(?<={EDGE})[^#\s]"
+_NO_HEADING_BEHIND_A_GAP = r"\s[#\s]|\n"
+_NO_HEADING = rf"(?<={EDGE})#|{_NO_HEADING_BEHIND_A_GAP}"
+"""Tokens with which marks at the beginning of a line begin no heading."""
+
+_HEADING_BEGUN = re.compile(r"(?:\A|\n)\s*#{1,6}(?P<gap> *)\Z")
 
 
 class FirstWords(Saying):
@@ -55,8 +60,11 @@ class FirstHeading(FirstMark):
         super().__init__("#")
 
     def refused(self, at: Position) -> Tokens | Sequence[int]:
-        """Behind the marks that begin a line, what makes a hashtag of them."""
-        return at.having(_GOES_ON) if _HEADING_BEGUN.search(at.text) else ()
+        """Behind the marks that begin a line, what makes a hashtag of them, or no heading."""
+        begun = _HEADING_BEGUN.search(at.text)
+        if begun is None:
+            return ()
+        return at.having(_NO_HEADING if begun["gap"] else f"{_NO_GAP}|{_NO_HEADING_BEHIND_A_GAP}")
 
 
 class LastWords(Saying):

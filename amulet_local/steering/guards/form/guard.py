@@ -140,7 +140,10 @@ def _holds(form: Form) -> list[Hold]:
     if form.without_words:
         holds.append(NoWords(form.without_words))
     if form.sentences:
-        holds.append(Sentences(form.sentences))
+        is_in_lines = bool(
+            form.lines or form.items or form.first_mark or form.has_line_per_sentence
+        )
+        holds.append(Sentences(form.sentences, is_in_lines=is_in_lines))
     for most, unit, counted in (
         (form.words, "word", count_words),
         (form.characters, "character", len),

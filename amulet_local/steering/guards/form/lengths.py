@@ -45,9 +45,14 @@ _NEW_PARAGRAPH = r"\n[ \t]*\n"
 class Sentences(Hold):
     """Keeps the number of sentences."""
 
-    def __init__(self, count: Count) -> None:
-        """Take note."""
+    def __init__(self, count: Count, *, is_in_lines: bool = False) -> None:
+        """Take note.
+
+        Args:
+            is_in_lines: whether one may stand on several lines.
+        """
         self._count = count
+        self._is_on_a_line = count.most == 1 and not is_in_lines
 
     def is_full(self, at: Position) -> bool:
         """Whether there are as many as may be."""
@@ -61,10 +66,13 @@ class Sentences(Hold):
     def refused(self, at: Position) -> Sequence[int] | Tokens:
         """Between sentences of which there are too few, code, and the end of an only line.
 
-        A "Certainly" that would be one of a few sentences doesn't end there.
+        A "Certainly" that would be one of a few sentences doesn't end there, and the only sentence
+        doesn't become a list.
         """
         if self._count.most is not None and self._count.most <= FEW_SENTENCES and is_call(at.text):
             return at.having(_SENTENCE_OR_LINE_END)
+        if self._is_on_a_line and not ends_sentence(at.text):
+            return at.having(_NEW_LINE)
         if not (ends_sentence(at.text) and self.lacks(at.text)):
             return ()
         has_lines = "\n" in at.text or count_items(at.text) > 0
