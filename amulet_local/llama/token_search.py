@@ -25,7 +25,7 @@ def union(groups: Iterable[Sequence[int] | Tokens]) -> Tokens:
     return np.unique(np.concatenate(arrays)) if arrays else np.zeros(0, dtype=np.int32)
 
 
-def _half(piece: bytes) -> bytes:
+def half_character(piece: bytes) -> bytes:
     """The part of a character with which it ends; empty if it ends with a whole one."""
     for n in range(1, min(4, len(piece) + 1)):
         byte = piece[-n]
@@ -79,7 +79,7 @@ class TokenSearch:
             found = [
                 token
                 for token, piece in enumerate(self._pieces)
-                if (half := _half(piece)).startswith(parts)
+                if (half := half_character(piece)).startswith(parts)
                 and not (is_all and half != piece.removeprefix(b" "))
             ]
             self._ending[key] = np.array(found, dtype=np.int32)

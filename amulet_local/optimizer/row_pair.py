@@ -119,12 +119,12 @@ class RowPair:
 
     def share(self, tokens: Sequence[int] | Tokens) -> float:
         """The probability under l1 that one of these tokens comes."""
-        logits = self.preference[np.asarray(tokens)].astype(np.float64)
+        logits = self.preference[np.asarray(tokens, dtype=np.intp)].astype(np.float64)
         return float(np.exp(logits - self.normaliser).sum())
 
     def plain_share(self, tokens: Sequence[int] | Tokens) -> float:
         """The same under l0."""
-        logits = self.plain[np.asarray(tokens)].astype(np.float64)
+        logits = self.plain[np.asarray(tokens, dtype=np.intp)].astype(np.float64)
         return float(np.exp(logits - self.plain_normaliser).sum())
 
     def gain(self, tokens: Sequence[int]) -> float:

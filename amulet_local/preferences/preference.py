@@ -25,6 +25,7 @@ from amulet_local.preferences.names import (
     word_problem,
 )
 from amulet_local.preferences.user_settings import UserSettings, read_settings
+from amulet_local.preferences.wished_language import named_languages
 from amulet_local.preferences.wording import (
     as_instruction,
     from_template,
@@ -170,7 +171,8 @@ def wished_form(preferences: Sequence[Preference]) -> Form:
     """The form that an answer with these preferences has, as far as it can be counted.
 
     What is to be avoided says what the answer is without. The form has a language where that is
-    all that is wished.
+    all that is wished. With a language a list begins where the model begins it: the first words
+    decide the language, and there are none before "1.".
     """
     largest = max((abs(item.weight) for item in preferences), default=0.0)
     form = Form()
@@ -181,6 +183,8 @@ def wished_form(preferences: Sequence[Preference]) -> Form:
             form = form.with_also(form_of(item.text))
         elif item.weight < 0:
             form = form.with_also(form_of(f"without {item.text}").without_alone())
+    if any(item.weight > 0 and named_languages(item.text) for item in preferences):
+        form = replace(form, first_mark="")
     wishes = {"" if item.weight < 0 else language_alone(item.text) for item in preferences}
     return replace(
         form,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
 from amulet_local.preferences.styles import IN_THE_STYLE
 from amulet_local.preferences.wording import (
@@ -26,6 +27,7 @@ from amulet_local.text.words import (
     OTHER_ARTICLES,
     GrowingWords,
     is_unspaced,
+    word_set,
     words_of,
 )
 
@@ -42,6 +44,15 @@ called "Blue Sky", and who is allergic to peanuts has an allergy to nuts."""
 
 NAME_WORDS = 3
 """Words of a name or a role at most, "grumpy old sailor"."""
+
+_BEHIND_A_NAME = word_set("and as but for from in of on or that to using who with without")
+
+_FIGURE = re.compile(
+    r"\b(?:advantages and disadvantages|before and after|do'?s and don'?ts|pros and cons|"
+    r"questions? and answers?|strengths and weaknesses)\b",
+    re.I,
+)
+"""What is said of any subject in these words, and recites no wish for it."""
 
 OPENING_WORDS = 16
 """Words of an answer in which it may announce what it is."""
@@ -91,7 +102,7 @@ class Recital:
                 continue
             self._note_frame(instruction)
             for part in without_said(self._without_style(unframed(instruction))):
-                self._note(part)
+                self._note(_FIGURE.sub(",", part))
         runs = (*self._held, *self._refused, *self._opening)
         self._longest = max(map(len, runs), default=0)
 
@@ -197,7 +208,7 @@ def _who_it_is_like(phrase: Sequence[Sequence[str]]) -> Sequence[str]:
     if words[0] not in LIKENESS:
         return ()
     named = words[2:] if words[1:2] and words[1] in ARTICLES else words[1:]
-    return _names(named)
+    return _names(list(takewhile(lambda word: word not in _BEHIND_A_NAME, named)))
 
 
 def _names(words: Sequence[str]) -> Sequence[str]:

@@ -6,9 +6,13 @@ is turned on in the middle of an answer knows where that is.
 
 from __future__ import annotations
 
+import re
+
 from amulet_local.text.code_regions import CodeRegions
 from amulet_local.text.json_position import JsonPosition
 from amulet_local.text.sentences import ends_sentence
+
+_BEFORE_A_WORD = re.compile(r"[\W_]*(?:1[.)][\W_]*)?")
 
 TAIL_CHARACTERS = 16
 """Of the text, to see whether a sentence ends there."""
@@ -23,7 +27,7 @@ class TextSoFar:
         tail: its last characters.
         in_reasoning: whether the next token is what a thinking model writes to itself; set from
             outside.
-        has_begun: whether there is something of the answer itself.
+        has_begun: whether there is a word of the answer itself, or a number that is no list's.
     """
 
     def __init__(self, json_position: JsonPosition | None = None, begun: str = "") -> None:
@@ -67,7 +71,7 @@ class TextSoFar:
         self.tail = (self.tail + text)[-TAIL_CHARACTERS:]
         if not self.in_reasoning:
             self.answer += text
-            self.has_begun |= not text or not text.isspace()
+            self.has_begun = self.has_begun or _BEFORE_A_WORD.fullmatch(self.answer) is None
             self._regions.push(text)
             if self._json_position is not None:
                 self._json_position.push(text)

@@ -272,7 +272,7 @@ def test_warnings_say_what_was_done_and_how_often() -> None:
     assert "repeat itself (once) and stopped having a choice of words (once)" in warning
 
 
-PIECES = [" Ocean", " ocean", "ocean", "Ocean", " Oc", " oceans", " waves", "s"]
+PIECES = [" **", " Ocean", " ocean", "ocean", "Ocean", " Oc", " oceans", " waves", "s"]
 
 
 @pytest.mark.parametrize(
@@ -286,6 +286,11 @@ def test_a_word_that_goes_on_with_a_loop_is_refused_in_any_case(
     end: str, refused: set[str]
 ) -> None:
     assert refused_pieces(" Ocean", end) == refused
+
+
+def test_what_lays_out_a_word_may_come_where_the_word_may_not() -> None:
+    assert refused_pieces(" **", "5.") == set()
+    assert refused_pieces(" **", "** **") == {" **"}
 
 
 def test_a_word_that_has_begun_is_ended() -> None:

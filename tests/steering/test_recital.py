@@ -230,6 +230,17 @@ def test_who_it_is_like_is_not_spoken_to() -> None:
     assert refused("as if you were tired", "") == {"as"}
 
 
+def test_what_stands_behind_a_name_is_none_of_it() -> None:
+    assert "pirate" in refused("like a pirate and with emojis", "")
+    assert {"surfer", "dude"} <= refused("like a surfer dude in at most three sentences", "")
+
+
+def test_what_any_subject_has_is_no_recital() -> None:
+    assert refused("the pros and cons", LATER + "the pros and ") == set()
+    assert refused("with pros and cons, for a child", "The pros and ") == set()
+    assert refused("the sun and moon", LATER + "the sun and ") == {"moon"}
+
+
 def test_whose_style_it_is_opens_no_answer() -> None:
     assert refused("valley girl", "In the ") == {"style"}
     assert refused("valley girl", LATER + "in the style of ") == {"valley"}

@@ -393,6 +393,19 @@ def test_the_first_token_of_an_answer_is_free_of_the_cap(small: Realigner) -> No
     assert small.greedy(*fresh.combine([plain, preference])) == 3
 
 
+@pytest.mark.parametrize(
+    ("said", "chosen"), [("1. ", 7), ("- **", 7), ('"', 7), ("2. ", 3), ("7", 3), ("é", 3)]
+)
+def test_what_stands_before_the_first_word_does_not_end_that(
+    small: Realigner, said: str, chosen: int
+) -> None:
+    plain, preference = np.zeros((2, 60), dtype=np.float32)
+    preference[3], preference[7], plain[7] = 5.0, 0.0, -12.0
+    begun = steering(small, guidance_scale=2.5, max_gain=2.0)
+    begun.accept(4, said)
+    assert small.greedy(*begun.combine([plain, preference])) == chosen
+
+
 def test_reasoning_is_no_part_of_the_answer_that_the_cap_waits_for(small: Realigner) -> None:
     plain, preference = np.zeros((2, 60), dtype=np.float32)
     preference[3], preference[7], plain[7] = 5.0, 0.0, -12.0

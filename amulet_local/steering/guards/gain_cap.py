@@ -3,8 +3,9 @@
 The preference prompt can make a token hundreds of times likelier that it hardly ever says itself: a
 scale above 1 makes that much more of it. Truncating the log-ratio truncates the importance weight
 p1 / p0 (as in V-trace, Espeholt et al., arXiv 1802.01561): what the prompt finds likely still wins,
-what it finds unlikely doesn't. The first token of an answer is free of it: that one decides the
-language, and what the plain prompt begins with stands at a probability of almost 1.
+what it finds unlikely doesn't. All up to the first word of an answer is free of it: that decides
+the language, behind "1." or a quotation mark too, and what the plain prompt begins with stands at a
+probability of almost 1.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from amulet_local.steering.step import Step
 
 
 class GainCap(Guard):
-    """Lets no token but the first gain more than so many nats from the preference."""
+    """Lets no token behind the first word gain more than so many nats from the preference."""
 
     @classmethod
     def is_on(cls, around: Surroundings) -> bool:

@@ -48,6 +48,9 @@ LIST_NUMBER = -1
 LIST_MARKS = (".", ")")
 """What stands behind such a number; behind ":" it may be an hour of a timetable."""
 
+_LAYOUT = " *_`#|"
+"""Marks of Markdown around words, and spaces."""
+
 WINDOW = 16
 """Tokens over which entropies are averaged."""
 
@@ -255,7 +258,8 @@ class LoopWatch(Guard):
     def refused(self, step: Step) -> Sequence[int]:
         """The tokens that would go on with a loop, whatever the case of the word they begin.
 
-        A word that has begun is ended: another end of it would be no word.
+        A word that has begun is ended: another end of it would be no word. What lays a word out may
+        come: another one there would be no layout ("5. *Rest**").
         """
         vocabulary, refused = self.around.vocabulary, self._watch.refused()
         if vocabulary is None or not refused:
@@ -266,6 +270,8 @@ class LoopWatch(Guard):
         for token in refused:
             piece = self._piece(token)
             if in_word and piece[:1].isalnum():
+                continue
+            if _is_layout(piece) and not _is_layout(last):
                 continue
             tokens.add(token)
             for word in words_of(piece)[:1]:
@@ -315,6 +321,10 @@ class LoopWatch(Guard):
     def warnings(self) -> tuple[str, ...]:
         """What the watch did."""
         return self._watch.warnings
+
+
+def _is_layout(text: str) -> bool:
+    return bool(text.strip()) and not text.strip(_LAYOUT)
 
 
 def _times(n: int) -> str:

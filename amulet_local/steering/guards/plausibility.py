@@ -2,8 +2,8 @@
 
 A sampler's min-p looks at the combination, where a token that the reference all but rules out may
 be likely: 3 nats of gain at a scale of 2 make 0.02 of 0.001. Greedily such a token loses to another
-one; drawn at a temperature it comes every so often, and what follows falls apart. An answer's first
-token is free of that, as it is of the cap on gains: it decides the language.
+one; drawn at a temperature it comes every so often, and what follows falls apart. What comes
+up to an answer's first word is free of that, as it is of the cap on gains: it decides the language.
 Knows nothing about samplers.
 """
 

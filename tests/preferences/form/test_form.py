@@ -367,3 +367,10 @@ def test_a_language_is_written_in_its_script(wish: str, script: str) -> None:
 )
 def test_what_isnt_all_of_the_answer_says_nothing_of_its_script(wish: str) -> None:
     assert form_of(wish).script == ""
+
+
+def test_with_a_language_the_model_begins_the_list() -> None:
+    assert wished_form(resolve("as a numbered list")).first_mark == "1."
+    for wishes in ("in Spanish and as a numbered list", ["as a numbered list", "auf Deutsch"]):
+        assert wished_form(resolve(wishes)).first_mark == ""
+    assert wished_form(resolve("as bullet points", avoid="in French")).first_mark == "-"

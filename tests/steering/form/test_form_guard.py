@@ -218,3 +218,13 @@ def test_a_heading_is_no_hashtag() -> None:
     assert chosen("with two or more headings", "# A\nC#", "A ") == "A"
     assert chosen("with two or more headings", "# ", "#\nA") == "A"
     assert chosen("with two or more headings", "# A\n#", "\n #") == " "
+
+
+def test_an_emoji_that_has_begun_is_ended_before_another_one_is_asked_for() -> None:
+    made = steering(form_of("with exactly two emojis"))
+    first, *rest = "🎈".encode()
+    made.accept(VOCABULARY.pieces.index(bytes([first])), "")
+    row = np.full(VOCABULARY.n_tokens, -20.0, dtype=np.float32)
+    row[END], row[VOCABULARY.pieces.index(bytes(rest[:1]))] = 0.0, -3.0
+    made.combine([row, row.copy()])
+    assert VOCABULARY.pieces[made.likeliest()] == bytes(rest[:1])

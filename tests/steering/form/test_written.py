@@ -62,6 +62,12 @@ def test_a_model_that_hardly_knows_the_script_is_left_alone() -> None:
     assert next_of([], 0.999, "Ow") == "Ow"
 
 
+def test_whether_it_knows_the_script_shows_where_a_word_comes() -> None:
+    assert next_of([], 0.999, "（", rest=("米", "Ow")) == "（"
+    assert next_of(["（"], 0.98, "Ow") == "米"
+    assert next_of(["（"], 0.999, "Ow", rest=("kg",)) == "Ow"
+
+
 @pytest.mark.parametrize(
     ("likely", "share", "comes"),
     [

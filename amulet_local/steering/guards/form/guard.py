@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amulet_local.llama.token_search import Tokens, union
+from amulet_local.llama.token_search import Tokens, half_character, union
 from amulet_local.preferences.form import Count, Form
 from amulet_local.steering.guards.base import Guard, Surroundings
 from amulet_local.steering.guards.form.contents import Emojis, Mark, Mention
@@ -44,6 +44,7 @@ class FormGuard(Guard):
         """Begin with the form of these surroundings."""
         super().__init__(around)
         self._holds = _holds(around.form)
+        self._last_bytes = b""
 
     @classmethod
     def is_on(cls, around: Surroundings) -> bool:
@@ -67,6 +68,9 @@ class FormGuard(Guard):
         if text.in_reasoning or text.in_code:
             return
         assert self.around.vocabulary is not None
+        if half_character(self._last_bytes):
+            step.leave_out(union([self.around.end_tokens]))
+            return
         at = Position(text.answer, step, self.around.vocabulary, self.around.end_tokens)
         required = self._required(at)
         if len(required):
@@ -95,6 +99,7 @@ class FormGuard(Guard):
         """Take note of the token."""
         assert self.around.vocabulary is not None
         piece = self.around.vocabulary.piece(token)
+        self._last_bytes = (self._last_bytes + piece)[-3:]
         for hold in self._holds:
             hold.accept(piece)
 

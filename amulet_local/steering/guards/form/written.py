@@ -62,8 +62,9 @@ class InScript(Hold):
         if not others:
             return ()
         if not count_letters(at.text, self._script):
-            if self._is_known is None:
-                self._is_known = reference.share(tokens["own"]) > IS_KNOWN_SHARE
+            is_likely = reference.share(tokens["own"]) > IS_KNOWN_SHARE
+            if self._is_known is None and (is_likely or self._kind(int(row.argmax()), at)):
+                self._is_known = is_likely
             return others if self._is_known else ()
         share = reference.share(others)
         if share < NAME_SHARE:
