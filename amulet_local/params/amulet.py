@@ -151,7 +151,7 @@ class AmuletParams(StrictParams):
             "--max-gain",
             GUARDS,
             "A token that the preference makes likelier by more than NATS counts as if it were by "
-            "that much; an answer's first token is free.",
+            "that much; an answer's first word is free.",
             metavar="NATS",
             is_changeable=True,
             eval="gain",

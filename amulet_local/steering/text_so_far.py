@@ -12,7 +12,8 @@ from amulet_local.text.code_regions import CodeRegions
 from amulet_local.text.json_position import JsonPosition
 from amulet_local.text.sentences import ends_sentence
 
-_BEFORE_A_WORD = re.compile(r"[\W_]*(?:1[.)][\W_]*)?")
+_BEFORE_A_WORD = re.compile(r"(?:[^\w`]|_)*(?:1[.)](?:[^\w`]|_)*)?")
+"""Marks, spaces and the number of a list's first item; no code."""
 
 TAIL_CHARACTERS = 16
 """Of the text, to see whether a sentence ends there."""
