@@ -135,6 +135,7 @@ _FIRST_PHRASE = re.compile(
 )
 _SAYS_NO_MORE = word_set("always everywhere only please pls plz throughout")
 _WORD = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*")
+_BEFORE_A_LANGUAGE = word_set("auf em en po på")
 _BEFORE_AN_ADJECTIVE = word_set(
     "and come extra extremely laid less made more pretty quite rather really so super too very well"
 )
@@ -170,8 +171,9 @@ def as_manner(text: str) -> str:
         return (
             f"in {_article(small[0])} {text}" if small[-1] in _COUNTED_WRITTEN_IN else f"in {text}"
         )
-    if len(words) > 1 and small[0] not in _BEFORE_AN_ADJECTIVE and named(small[-1]):
-        return f"in {text}"
+    if len(words) > 1 and named(small[-1]):
+        is_quality = small[0] in _BEFORE_AN_ADJECTIVE or small[-2] in _BEFORE_A_LANGUAGE
+        return "" if is_quality else f"in {text}"
     if not _is_noun(words):
         return ""
     if small[-1] not in _NOUNS and (words[-1][0].isupper() or not _COUNTED_ENDS.search(small[-1])):

@@ -54,6 +54,7 @@ def test_what_an_answer_has_in_it(text: str) -> None:
     [
         *("short", "Funny", "very short", "long and detailed", "poetic", "Shakespearean"),
         *("formel", "kurz und knapp", "courtes réponses", "easy-going", "straight to the point"),
+        *("kurz und auf Deutsch", "breve y en español", "very German"),
         *("three sentences max", "20 words or fewer", "all lowercase", "...", "§ 5"),
     ],
 )
