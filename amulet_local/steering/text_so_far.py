@@ -12,8 +12,10 @@ from amulet_local.text.code_regions import CodeRegions
 from amulet_local.text.json_position import JsonPosition
 from amulet_local.text.sentences import ends_sentence
 
-_BEFORE_A_WORD = re.compile(r"(?:[^\w`]|_)*(?:1[.)](?:[^\w`]|_)*)?")
-"""Marks, spaces and the number of a list's first item; no code."""
+_BEFORE_A_WORD = re.compile(
+    r"\s*(?:(?:#{1,6}|[-*•>]|1[.)])\s*)?(?:\*{1,2}|[\"“„«¿¡])?\s*",
+)
+"""What begins a heading, a list or a quotation, and what opens a word, each once."""
 
 TAIL_CHARACTERS = 16
 """Of the text, to see whether a sentence ends there."""

@@ -293,6 +293,30 @@ def test_what_lays_out_a_word_may_come_where_the_word_may_not() -> None:
     assert refused_pieces(" **", "** **") == {" **"}
 
 
+@pytest.mark.parametrize(
+    ("end", "more", "ends"),
+    [
+        ("No!!!!!!!!", {"!", "?", "!!", "! Oh"}, True),
+        ("¡¡¡", {"!", "¡¡¡"}, True),
+        ("A" + 12 * "r", {"r", "R", "rr"}, True),
+        ("No!!!", {"!", "?"}, False),
+        ("Arrrr", {"r", "rr"}, False),
+    ],
+)
+def test_a_row_of_marks_or_of_one_letter_comes_to_an_end(
+    end: str, more: set[str], ends: bool
+) -> None:
+    vocabulary: Any = ScriptedVocabulary(["!!", "! Oh", "¡¡¡", "rr"])
+    around = Surroundings(amulet=AmuletParams(watch=True), text=TextSoFar(), vocabulary=vocabulary)
+    guard = LoopWatch(around)
+    for token in vocabulary.tokenize(end, add_special=False, parse_special=False):
+        around.text.push(token, vocabulary.pieces[token].decode())
+        guard.accept(token, None)
+    tokens: Any = guard.refused(None)  # type: ignore[arg-type]
+    refused = {vocabulary.pieces[token].decode("utf-8", "ignore") for token in tokens}
+    assert more.issubset(refused) == ends
+
+
 def test_a_word_that_has_begun_is_ended() -> None:
     assert refused_pieces("s", "wave") == set()
     assert refused_pieces("s", "a ") == {"s", "S"}

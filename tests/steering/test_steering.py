@@ -395,7 +395,7 @@ def test_the_first_token_of_an_answer_is_free_of_the_cap(small: Realigner) -> No
 
 @pytest.mark.parametrize(
     ("said", "chosen"),
-    [("1. ", 7), ("- **", 7), ('"', 7), ("2. ", 3), ("7", 3), ("é", 3), ("```", 3)],
+    [("1. ", 7), ("- **", 7), ('"', 7), ("2. ", 3), ("7", 3), ("é", 3), ("```", 3), ("¡¡", 3)],
 )
 def test_what_stands_before_the_first_word_does_not_end_that(
     small: Realigner, said: str, chosen: int

@@ -7,10 +7,12 @@ scale should be lowered; `LoopWatch` is the guard that goes by it.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from amulet_local.llama.token_search import EDGE
 from amulet_local.steering.guards.base import Guard, Surroundings
 from amulet_local.steering.step import Step
 from amulet_local.text.words import is_unspaced, words_of
@@ -47,6 +49,10 @@ LIST_NUMBER = -1
 
 LIST_MARKS = (".", ")")
 """What stands behind such a number; behind ":" it may be an hour of a timetable."""
+
+_MARKS_IN_A_ROW = re.compile(r"[!?¡¿][!?¡¿\s]{7,}$|[¡¿][¡¿\s]{2,}$")
+_LETTERS_IN_A_ROW = re.compile(r"([^\W\d_])\1{11,}$", re.I)
+"""So many that no more may come: "!!!!!!!!", "¡¡¡", "Arrrrrrrrrrrr"."""
 
 _LAYOUT = " *_`#|"
 """Marks of Markdown around words, and spaces."""
@@ -259,9 +265,12 @@ class LoopWatch(Guard):
         """The tokens that would go on with a loop, whatever the case of the word they begin.
 
         A word that has begun is ended: another end of it would be no word. What lays a word out may
-        come: another one there would be no layout ("5. *Rest**").
+        come: another one there would be no layout ("5. *Rest**"). A long row of marks, or of one
+        letter, comes to an end.
         """
         vocabulary, refused = self.around.vocabulary, self._watch.refused()
+        if vocabulary is not None and (more := _more_in_a_row(self.around.text.tail)):
+            return sorted({*refused, *map(int, vocabulary.token_search.having(more))})
         if vocabulary is None or not refused:
             return refused
         last = self.around.text.tail[-1:]
@@ -321,6 +330,14 @@ class LoopWatch(Guard):
     def warnings(self) -> tuple[str, ...]:
         """What the watch did."""
         return self._watch.warnings
+
+
+def _more_in_a_row(tail: str) -> str:
+    """A pattern of the tokens with which a row that is too long would go on; empty if none is."""
+    if _MARKS_IN_A_ROW.search(tail):
+        return rf"(?<={EDGE})\s*[!?¡¿]"
+    letters = _LETTERS_IN_A_ROW.search(tail)
+    return rf"(?<={EDGE})(?i:{letters[1]})" if letters else ""
 
 
 def _is_layout(text: str) -> bool:
