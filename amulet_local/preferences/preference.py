@@ -183,7 +183,7 @@ def wished_form(preferences: Sequence[Preference]) -> Form:
             form = form.with_also(form_of(item.text))
         elif item.weight < 0:
             form = form.with_also(form_of(f"without {item.text}").without_alone())
-    if any(item.weight > 0 and named_languages(item.text) for item in preferences):
+    if any(item.weight > 0 and named_languages(item.text) - {"english"} for item in preferences):
         form = replace(form, first_mark="")
     wishes = {"" if item.weight < 0 else language_alone(item.text) for item in preferences}
     return replace(

@@ -301,6 +301,7 @@ def test_what_lays_out_a_word_may_come_where_the_word_may_not() -> None:
         ("A" + 12 * "r", {"r", "R", "rr"}, True),
         ("No!!!", {"!", "?"}, False),
         ("Arrrr", {"r", "rr"}, False),
+        ("`A" + 12 * "r", {"r", "rr"}, False),
     ],
 )
 def test_a_row_of_marks_or_of_one_letter_comes_to_an_end(

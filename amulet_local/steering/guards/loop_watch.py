@@ -268,12 +268,13 @@ class LoopWatch(Guard):
         come: another one there would be no layout ("5. *Rest**"). A long row of marks, or of one
         letter, comes to an end.
         """
-        vocabulary, refused = self.around.vocabulary, self._watch.refused()
-        if vocabulary is not None and (more := _more_in_a_row(self.around.text.tail)):
+        vocabulary, text, refused = self.around.vocabulary, self.around.text, self._watch.refused()
+        more = "" if text.in_code or text.is_json else _more_in_a_row(text.tail)
+        if vocabulary is not None and more:
             return sorted({*refused, *map(int, vocabulary.token_search.having(more))})
         if vocabulary is None or not refused:
             return refused
-        last = self.around.text.tail[-1:]
+        last = text.tail[-1:]
         in_word = last.isalnum() and not is_unspaced(last)
         tokens = set[int]()
         for token in refused:

@@ -374,3 +374,4 @@ def test_with_a_language_the_model_begins_the_list() -> None:
     for wishes in ("in Spanish and as a numbered list", ["as a numbered list", "auf Deutsch"]):
         assert wished_form(resolve(wishes)).first_mark == ""
     assert wished_form(resolve("as bullet points", avoid="in French")).first_mark == "-"
+    assert wished_form(resolve("bullet points, in English")).first_mark == "-"
