@@ -78,6 +78,11 @@ SHORTHAND = {
     "eli10": "so that a ten-year-old child understands it",
     "tl;dr": "in a sentence or two",
     "tldr": "in a sentence or two",
+    "yes or no": "with yes or no",
+    "just yes or no": "with just yes or no",
+    "only yes or no": "with only yes or no",
+    "yes or no only": "with yes or no only",
+    "yes/no": "with yes or no",
 }
 """What people write for a phrase of manner."""
 
@@ -151,6 +156,11 @@ _NOTHING = re.compile(r"nothing (?!but\b|else\b)[a-z'’-]+(?: or [a-z'’-]+)?"
 
 _LIST_OF_A_KIND = re.compile(r"\w+ed (?:[a-z-]+ )?(?:list|outline|table)\b", re.I)
 """A noun that begins like a quality."""
+
+_ONLY_SOMETHING = re.compile(
+    rf"only (?!(?:if|the|when|where|{'|'.join(sorted(_VERBS))})\b)(?=[a-z])", re.I
+)
+"""What begins like an instruction, and is none where no verb follows: "only questions"."""
 
 _ANSWERS = re.compile(r"(?<=\w)\s+(?:answers?|repl(?:y|ies)|responses?)$", re.I)
 """Behind a quality, which is the answer's: "short answers"."""
@@ -289,6 +299,10 @@ def as_instruction(text: str) -> str:
         return f"{MANNER_FRAME} as {_begun_small(_closed(phrase))}"
     if not _begins_a_quality(first.lower()) or _LIST_OF_A_KIND.match(phrase):
         phrase = _ANSWERS.sub("", phrase)
+        if only := _ONLY_SOMETHING.match(phrase):
+            before = as_manner(phrase[only.end() :]).partition(" ")[0]
+            before = before if before in ("as", "with") else "in"
+            return f"{MANNER_FRAME} {before} {_begun_small(_closed(phrase))}"
         if manner := as_manner(phrase):
             return f"{MANNER_FRAME} {_closed(manner)}"
     return f"{QUALITY_FRAME} {_closed(phrase)}"
@@ -320,7 +334,7 @@ def _first_word(text: str) -> str:
 
 def _is_instruction(text: str, first: str) -> bool:
     if first in INSTRUCTION_WORDS:
-        return _COMPOUND.match(text) is None
+        return not (_COMPOUND.match(text) or _ONLY_SOMETHING.match(text))
     return first not in _MANNER and _OBJECT.match(text) is not None
 
 

@@ -16,7 +16,7 @@ _UNSPACED = re.compile(
 )
 """Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
 
-_LETTER_WORDS = frozenset("aàáâeèéêiíoóôuúyåöæøаеиоуэюявкс")
+_LETTER_WORDS = frozenset("aàáâeèéêiíoóôuúåöæøаеиоуэюявкс")
 
 KEPT_WORDS = 32
 """Of a growing text, the last ones."""
@@ -73,7 +73,9 @@ def is_unspaced(text: str) -> bool:
 
 
 def is_letter_word(letter: str) -> bool:
-    """Whether a letter in lower case is a word somewhere: a vowel, or a Slavic preposition."""
+    """Whether a letter in lower case is a word somewhere that opens sentences: a vowel, or a Slavic
+    preposition, but no Spanish "y", which begins "Yoda" as well.
+    """
     return letter in _LETTER_WORDS
 
 

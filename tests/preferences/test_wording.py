@@ -169,6 +169,9 @@ def test_somebody_or_something_is_what_the_answer_is_given_as(text: str) -> None
         ("list please", "as a list."),
         ("table with two columns", "as a table with two columns."),
         ("json only", "as JSON only."),
+        ("only questions, like Socrates", "in only questions, like Socrates."),
+        ("only emojis", "with only emojis."),
+        ("yes or no", "with yes or no."),
     ],
 )
 def test_a_noun_is_a_phrase_of_manner(text: str, instruction: str) -> None:

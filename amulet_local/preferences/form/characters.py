@@ -22,6 +22,7 @@ _KINDS = {
     "dashes": "(?:em[- ]?|en[- ]?)?dash(?:es)?|hyphens?",
     "asterisks": "asterisks?",
     "full stops": "full stops?|periods?",
+    "punctuation": "punctuation(?: marks?)?",
     "markdown": "markdown(?: formatting| syntax)?|formatting",
     "headings": "(?:section )?(?:headings?|headers?)",
     "bullets": "bullet(?:ed)?[- ](?:points?|lists?)|bullets|(?:numbered )?lists?",

@@ -83,6 +83,7 @@ ALWAYS: list[tuple[str, Callable[[str], bool]]] = [
     ("without commas", lambda text: "," not in text),
     ("no exclamation marks or question marks", lambda text: not re.search("[!?]", text)),
     ("without digits", lambda text: not re.search(r"\d", text)),
+    ("no punctuation", lambda text: not re.search("[.,!?]", text)),
     ("without quotation marks", lambda text: '"' not in text),
     ("no bullet points", lambda text: not re.search(r"(?m)^\s*(?:[-*] |\d)", text)),
     ("no markdown", lambda text: not re.search(r"(?m)[*`]|^\s*(?:#|- )", text)),

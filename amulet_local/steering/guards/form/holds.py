@@ -71,6 +71,7 @@ PATTERNS = {
     "dashes": rf"[—–―]|--|(?<=[ {EDGE}])-(?=[ {EDGE}])",
     "asterisks": r"\*",
     "full stops": "[.。]",
+    "punctuation": r"[.,;:!?…。，、；：！？]",
     "bold": r"\*\*|__",
     "markdown": rf"[*`]|__|(?<=\n){_NO_TEXT}",
     "headings": r"(?<=\n)\s*#",
