@@ -53,6 +53,12 @@ def test_the_question_given_back_is_no_answer(scale: float) -> None:
     assert not may_end("WHAT", " IS", " YEAST", "?", scale=scale)
 
 
+def test_nor_is_it_without_its_mark() -> None:
+    assert not may_end("WHAT", " IS", " YEAST")
+    assert may_end("WHAT", " IS")
+    assert may_end("Yeast", " rises")
+
+
 def test_it_is_where_the_plain_answer_begins_like_it() -> None:
     assert may_end("WHAT", " IS", " YEAST", "?", plain_begins="WHAT")
 

@@ -24,6 +24,9 @@ LIKELY_END = 0.5
 
 _ONE_QUESTION = re.compile(r"[^.!?…。！？\n]+[?？][\"'”’»)*_]*\s*")
 
+_QUESTION = re.compile(r"[^.!?…。！？\n]+[?？]")
+_MARK = re.compile(r"[.!?…。！？\n]")
+
 LEAST_WORDS = 3
 """Of a question that is given back; "Why?" may be asked."""
 
@@ -41,7 +44,8 @@ class EarlyEnd(Guard):
     def __init__(self, around: Surroundings) -> None:
         """Begin with no answer."""
         super().__init__(around)
-        self._plain_begins = ""
+        self._plain_begins = self._asked = ""
+        self._questions: list[list[str]] = []
 
     @classmethod
     def is_on(cls, around: Surroundings) -> bool:
@@ -56,17 +60,24 @@ class EarlyEnd(Guard):
         if not answer.strip():
             begins = vocabulary.piece(int(np.argmax(step.reference.plain)))
             self._plain_begins = begins.decode("utf-8", "ignore").strip().lower()
-        elif _ONE_QUESTION.fullmatch(answer) and self._is_given_back(words_of(answer)):
+            prompt = text_of(vocabulary, self.around.prompts[-1][-QUESTION_TOKENS:])
+            self._asked = f" {' '.join(words_of(prompt))} "
+            self._questions = [words_of(question) for question in _QUESTION.findall(prompt)]
+        elif self._is_given_back(answer):
             return self.around.end_tokens
         return ()
 
-    def _is_given_back(self, words: Sequence[str]) -> bool:
+    def _is_given_back(self, answer: str) -> bool:
+        """Whether it is what the user asked, and nothing that the plain answer begins with.
+
+        Without a mark, "how do i sleep better", it is a whole question of theirs.
+        """
+        is_question = _ONE_QUESTION.fullmatch(answer) is not None
+        words = words_of(answer) if is_question or not _MARK.search(answer) else []
         plain = self._plain_begins
         if len(words) < LEAST_WORDS or (plain and words[0].startswith(plain)):
             return False
-        assert self.around.vocabulary is not None
-        prompt = text_of(self.around.vocabulary, self.around.prompts[-1][-QUESTION_TOKENS:])
-        return f" {' '.join(words)} " in f" {' '.join(words_of(prompt))} "
+        return f" {' '.join(words)} " in self._asked if is_question else words in self._questions
 
     def act(self, step: Step) -> None:
         """Rule out the tokens that end the answer."""
