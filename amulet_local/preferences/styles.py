@@ -33,15 +33,11 @@ _WRITTEN_IN_BY_ITSELF = word_set(
 _COUNTED_WRITTEN_IN = word_set("accent dialect tone vibe voice")
 """Those that need an article: "in a friendly tone"."""
 
-_WRITTEN_AS = word_set(
-    "checklist code csv flowchart html json latex list markdown outline pseudocode spreadsheet "
-    "table timeline xml yaml"
-)
-"""Last words of what an answer is written as: "numbered list"."""
+_COUNTED_WRITTEN_AS = word_set("checklist flowchart list outline spreadsheet table timeline")
+_WRITTEN_AS = word_set("code csv html json latex markdown pseudocode xml yaml")
+"""Last words of what an answer is written as: "numbered list", and without an article "code"."""
 
 _ACRONYM = re.compile(r"\b(?:csv|html|json|xml|yaml)\b")
-_UNCOUNTED_WRITTEN_AS = word_set("code csv html json latex markdown pseudocode xml yaml")
-"""Those without an article."""
 
 _CONTAINED = word_set(
     "acronyms adjectives alliteration analogies anecdotes asides buzzwords catchphrases citations "
@@ -163,10 +159,10 @@ def as_manner(text: str) -> str:
         return ""
     if small[0] in _MANY:
         return f"with {text}"
+    if small[-1] in _COUNTED_WRITTEN_AS:
+        return f"as {_article(small[0])} {text}"
     if small[-1] in _WRITTEN_AS:
-        is_counted = small[-1] not in _UNCOUNTED_WRITTEN_AS
-        text = _ACRONYM.sub(lambda found: found[0].upper(), text)
-        return f"as {_article(small[0])} {text}" if is_counted else f"as {text}"
+        return f"as {_ACRONYM.sub(lambda found: found[0].upper(), text)}"
     if small[-1] in _WRITTEN_IN and (len(words) > 1 or small[-1] in _WRITTEN_IN_BY_ITSELF):
         return (
             f"in {_article(small[0])} {text}" if small[-1] in _COUNTED_WRITTEN_IN else f"in {text}"

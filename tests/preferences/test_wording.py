@@ -34,6 +34,8 @@ from amulet_local.preferences.wording import as_instruction
         "как пират",
         "come un pirata",
         "come se fossi un re",
+        *("very politely", "not too formally", "more like a friend", "a bit warmly"),
+        "only in lower case",
         '"like a pirate" and short',
         "„mit Beispielen“",
     ],
@@ -80,6 +82,7 @@ def test_what_says_all_by_itself_stays_as_it_is(text: str, instruction: str) -> 
         "come across as kind",
         "two haiku",
         "one sentence per line",
+        *("really short", "more concise", "less technical", "too long"),
         "and mention the moon",
         "so that a child of ten understands it",
         "written in the Spanish language only",
@@ -320,25 +323,6 @@ def test_shorthand_is_said_in_words_and_is_no_unknown_name(text: str) -> None:
     assert ("five-year-old" if "eli" in text.lower() else "a sentence or two") in (
         preference.instruction
     )
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "very politely",
-        "not too formally",
-        "more like a friend",
-        "only in lower case",
-        "a bit warmly",
-    ],
-)
-def test_a_degree_leaves_a_phrase_of_manner_one(text: str) -> None:
-    assert as_instruction(text) == f"Answer the question {text}."
-
-
-@pytest.mark.parametrize("text", ["really short", "more concise", "less technical", "too long"])
-def test_a_degree_makes_no_phrase_of_manner(text: str) -> None:
-    assert as_instruction(text) == f"Make the answer {text}."
 
 
 @pytest.mark.parametrize(

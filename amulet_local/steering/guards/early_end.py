@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -44,8 +45,7 @@ class EarlyEnd(Guard):
     def __init__(self, around: Surroundings) -> None:
         """Begin with no answer."""
         super().__init__(around)
-        self._plain_begins = self._asked = ""
-        self._questions: list[list[str]] = []
+        self._plain_begins = ""
 
     @classmethod
     def is_on(cls, around: Surroundings) -> bool:
@@ -60,10 +60,7 @@ class EarlyEnd(Guard):
         if not answer.strip():
             begins = vocabulary.piece(int(np.argmax(step.reference.plain)))
             self._plain_begins = begins.decode("utf-8", "ignore").strip().lower()
-            prompt = text_of(vocabulary, self.around.prompts[-1][-QUESTION_TOKENS:])
-            self._asked = f" {' '.join(words_of(prompt))} "
-            self._questions = [words_of(question) for question in _QUESTION.findall(prompt)]
-        elif self._is_given_back(answer):
+        elif len(answer) <= len(self._prompt) and self._is_given_back(answer):
             return self.around.end_tokens
         return ()
 
@@ -77,7 +74,18 @@ class EarlyEnd(Guard):
         plain = self._plain_begins
         if len(words) < LEAST_WORDS or (plain and words[0].startswith(plain)):
             return False
-        return f" {' '.join(words)} " in self._asked if is_question else words in self._questions
+        asked = [self._prompt] if is_question else _QUESTION.findall(self._prompt)
+        said = f" {' '.join(words)} "
+        return any(
+            said in text if is_question else said == text
+            for text in (f" {' '.join(words_of(part))} " for part in asked)
+        )
+
+    @cached_property
+    def _prompt(self) -> str:
+        """The end of what the model was asked."""
+        assert self.around.vocabulary is not None
+        return text_of(self.around.vocabulary, self.around.prompts[-1][-QUESTION_TOKENS:])
 
     def act(self, step: Step) -> None:
         """Rule out the tokens that end the answer."""

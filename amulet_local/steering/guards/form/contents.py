@@ -15,8 +15,8 @@ from amulet_local.llama.token_search import EDGE, Tokens, union
 from amulet_local.preferences.form import Count
 from amulet_local.steering.guards.form.holds import (
     PART_OF_MOST_EMOJIS,
-    PARTS_OF_EMOJIS,
     Hold,
+    parts_of_emojis,
     unmet,
 )
 from amulet_local.steering.guards.form.position import Position
@@ -193,7 +193,7 @@ class Emojis(Hold):
         is_row = len(emojis_of(_WORD_AND_BEFORE.sub("", at.text))) >= MOST_IN_A_ROW
         is_full = most is not None and len(emojis_of(at.text)) >= most
         if (is_row or is_full) and not at.text.endswith(_JOINER):
-            refused += [at.having(EMOJI.pattern), at.ending(PARTS_OF_EMOJIS)]
+            refused += [at.having(EMOJI.pattern), at.ending(parts_of_emojis())]
         return union(refused)
 
     def lacks(self, text: str) -> bool:

@@ -87,11 +87,13 @@ AT_LINE_BEGIN = {
 """What they have besides where a line begins."""
 
 PART_OF_MOST_EMOJIS = b"\xf0"
-PARTS_OF_EMOJIS = (
-    PART_OF_MOST_EMOJIS,
-    *sorted({char.encode()[:2] for char in map(chr, range(0x2000, 0x3000)) if EMOJI.match(char)}),
-)
-"""The first bytes of emojis, with which a token may end."""
+
+
+@cache
+def parts_of_emojis() -> tuple[bytes, ...]:
+    """The first bytes of emojis, with which a token may end."""
+    signs = {char.encode()[:2] for char in map(chr, range(0x2000, 0x3000)) if EMOJI.match(char)}
+    return (PART_OF_MOST_EMOJIS, *sorted(signs))
 
 
 @cache
@@ -125,7 +127,7 @@ class NoCharacters(Hold):
     def refused(self, at: Position) -> Tokens:
         """The tokens with such a character."""
         if self._always is None:
-            parts = at.ending(PARTS_OF_EMOJIS) if self._has_no_emojis else ()
+            parts = at.ending(parts_of_emojis()) if self._has_no_emojis else ()
             self._always = union([parts, *(at.having(pattern) for pattern in self._patterns)])
         if not (self._at_line_begin and at.begins_line):
             return self._always
